@@ -1,0 +1,58 @@
+"""The text of `--help`, made of the config folder itself; nothing is imported for it."""
+
+from pathlib import Path
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+
+GROUPS = {
+    "data": "where text comes from and how it becomes batches",
+    "data/batching": "packed and masked, or one label for each text",
+    "data/tokenizer": "a pretrained one, or a WordPiece learnt from the corpus",
+    "model": "the objective: what is learnt",
+    "model/encoder": "the network: fresh by its measures, or pretrained by name or folder",
+    "model/optim": "optimizer and schedule",
+    "trainer": "device, precision, how long",
+    "callbacks": "checkpoints, early stopping, progress",
+    "tracking": "where runs are kept",
+}
+
+HEAD = """\
+Palimpsest pretrains and fine-tunes text encoders, and keeps a record of every run.
+
+    python -m src.run [-m] [+experiment=NAME] [GROUP=CHOICE ...] [KEY=VALUE ...]
+
+Three examples
+    python -m src.run +experiment=imdb
+    python -m src.run +experiment=files data.source.path=reviews.csv data.source.text=review data.source.label=stars
+    python -m src.run -m +experiment=imdb model.optim.lr=1e-5,2e-5,5e-5      one run for each rate
+"""
+
+FOOT = """\
+Other
+    --cfg job        print the composed config and stop
+    --version        print the version
+    --hydra-help     what else Hydra can do (completion: -sc install=bash; see docs/completion.md)
+    init_from=RUN    start from the encoder and tokenizer of an earlier run
+    make ui          compare runs in the MLflow UI
+"""
+
+
+def text() -> str:
+    """Help for people: groups, experiments with a line each, examples."""
+    width = max(map(len, GROUPS)) + 2
+    groups = [f"    {name:<{width}}{meaning}\n    {'':<{width}}{', '.join(_choices(name))}" for name, meaning in GROUPS.items()]
+    experiments = {path.stem: _first_comment(path) for path in sorted((CONF / "experiment").glob("*.yaml"))}
+    width = max(map(len, experiments), default=0) + 2
+    lines = [f"    {name:<{width}}{line}" for name, line in experiments.items()]
+    return "\n".join([HEAD, "Experiments (+experiment=NAME)", *lines, "", "Groups (GROUP=CHOICE)", *groups, "", FOOT])
+
+
+def _choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def _first_comment(path: Path) -> str:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("# ") and "@package" not in line:
+            return line[2:].strip()
+    return ""

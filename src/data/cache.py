@@ -1,0 +1,36 @@
+"""Work done once for each content, kept in folders named after a hash of everything that shaped it."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock
+
+
+class Cache:
+    """Folders below one root. A folder is whole or absent: it is built under another name and renamed last."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root).expanduser()
+
+    def folder(self, kind: str, key: str, build: Callable[[Path], None]) -> Path:
+        """The folder of this content, built by `build(empty folder)` where it is not there yet.
+
+        Processes that want the same content at the same time wait for the first one.
+        """
+        place = self.root / kind / key[:32]
+        if place.is_dir():
+            return place
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{place}.lock"):
+            if not place.is_dir():
+                unfinished = Path(tempfile.mkdtemp(prefix=f"{place.name}.", dir=place.parent))
+                try:
+                    build(unfinished)
+                    os.replace(unfinished, place)
+                except BaseException:
+                    shutil.rmtree(unfinished, ignore_errors=True)
+                    raise
+        return place

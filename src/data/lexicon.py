@@ -1,0 +1,139 @@
+"""The words of the generated reviews (`src/data/generated.py`): lists only, no rule.
+
+Every opinion word stands in exactly one of the lists that bear a polarity, and in no other list of this file.
+"""
+
+from typing import NamedTuple
+
+POSITIVE, NEGATIVE = 1, -1
+
+
+class Domain(NamedTuple):
+    """What reviews of one kind of thing speak about."""
+
+    things: tuple[str, ...]
+    aspects: tuple[str, ...]
+    adjectives: dict[int, tuple[str, ...]]  # by polarity, said in this domain only
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+def _phrases(text: str) -> tuple[str, ...]:
+    return tuple(phrase.strip() for phrase in text.split(","))
+
+
+ADJECTIVES = {
+    POSITIVE: _words(
+        """
+        admirable adorable agreeable amazing appealing astonishing astounding attractive awesome beautiful blissful
+        breathtaking brilliant captivating charming classy commendable cracking dazzling decent delectable delightful
+        dependable divine effortless enchanting enjoyable enviable excellent exceptional exciting exemplary exquisite
+        extraordinary fabulous fantastic faultless fine flawless fun glorious good gorgeous graceful gratifying great
+        handsome heavenly ideal immaculate impeccable impressive incomparable inspired invaluable likeable lovely
+        magical magnificent marvellous masterful memorable neat nice outstanding peerless perfect phenomenal pleasant
+        pleasing polished praiseworthy priceless radiant refreshing remarkable satisfying sensational smart solid
+        spectacular splendid stellar striking stunning sublime super superb superior superlative sweet terrific
+        thrilling top tremendous unbeatable unrivalled valuable winning wonderful wondrous worthwhile
+        """
+    ),
+    NEGATIVE: _words(
+        """
+        abominable abysmal amateurish appalling atrocious awful awkward bad baffling botched broken careless cheap
+        cheerless crude deceptive defective deficient deplorable depressing detestable dire disagreeable disappointing
+        disastrous disgraceful disgusting dismal displeasing distasteful dodgy dreadful dreary dubious embarrassing
+        exasperating faulty feeble flawed frustrating ghastly grim gross hideous hopeless horrible horrid horrific
+        inadequate incompetent inferior infuriating insufferable intolerable irritating joyless lacklustre lame
+        lamentable laughable lousy ludicrous mediocre messy miserable nasty nauseating objectionable obnoxious
+        offensive painful pathetic pitiful pointless poor regrettable repulsive ridiculous rotten rubbish sad shabby
+        shameful shocking shoddy sloppy sorry substandard terrible tiresome ugly unacceptable unbearable unpleasant
+        unsatisfactory upsetting useless vile woeful worthless wretched
+        """
+    ),
+}
+
+# each fits "The soup ... us."
+VERBS = {
+    POSITIVE: _words(
+        """
+        amused beguiled bewitched cheered comforted delighted electrified elated enthused gladdened
+        gratified heartened impressed pleased reassured satisfied spoiled thrilled uplifted wowed
+        """
+    ),
+    NEGATIVE: _words(
+        """
+        aggravated alarmed angered annoyed appalled bored bothered disappointed dismayed displeased
+        disgusted enraged exasperated failed frustrated irked nauseated offended pained vexed
+        """
+    ),
+}
+
+NEGATORS = _phrases("not, not at all, never, hardly, far from, anything but, by no means")
+VERB_NEGATORS = _phrases("never, hardly, in no way, by no means")  # fit "The soup ... delighted us."
+
+MILD = _phrases("slightly, somewhat, mildly, a bit, a little")  # "a bit delighted us" does not read well, but reads
+STRONG = _phrases("utterly, truly, absolutely, thoroughly, completely, deeply")
+
+BEFORE_MAIN = _phrases("but, yet")  # "conceded, but main"
+BEFORE_CONCEDED = _phrases("although, even though")  # "although conceded, main" and "main, although conceded"
+
+OPENINGS = _words("bought tried chose picked ordered tested")  # each fits "We ... this phone."
+LINKS = _words("was seemed felt proved")
+
+# each fits "In the end we ... it."; never part of a labelled text
+CLOSINGS = {
+    POSITIVE: _words("kept recommended treasured praised reordered applauded celebrated cherished"),
+    NEGATIVE: _words("returned regretted abandoned cursed binned rejected boycotted resented"),
+}
+
+DOMAINS = (
+    Domain(
+        _words("phone laptop camera headset printer tablet monitor drone"),
+        _words("battery screen keyboard microphone cable charger firmware sensor antenna software"),
+        {
+            POSITIVE: _words("responsive vivid snappy durable crisp seamless lightweight powerful intuitive bright"),
+            NEGATIVE: _words("laggy flickering buggy overheating glitchy flimsy grainy unresponsive slow distorted"),
+        },
+    ),
+    Domain(
+        _words("bistro diner cafe pizzeria bakery brasserie tavern canteen"),
+        _words("soup steak dessert pasta bread service wine sauce salad menu"),
+        {
+            POSITIVE: _words("delicious tasty flavoursome succulent juicy aromatic tender appetising crispy yummy"),
+            NEGATIVE: _words("bland soggy burnt greasy stale undercooked tasteless rubbery oversalted lukewarm"),
+        },
+    ),
+    Domain(
+        _words("hotel hostel resort guesthouse inn lodge apartment cabin"),
+        _words("room lobby bed pool shower breakfast reception view pillow balcony"),
+        {
+            POSITIVE: _words("spotless cosy airy welcoming spacious restful luxurious tranquil comfortable inviting"),
+            NEGATIVE: _words("filthy noisy cramped musty mouldy draughty dingy stuffy grubby dilapidated"),
+        },
+    ),
+    Domain(
+        _words("novel thriller memoir biography sequel anthology saga paperback"),
+        _words("plot ending prose dialogue narrator chapter twist protagonist translation humour"),
+        {
+            POSITIVE: _words("gripping witty poignant suspenseful lyrical insightful compelling clever evocative deft"),
+            NEGATIVE: _words("predictable tedious convoluted rambling contrived clumsy wooden plodding trite garbled"),
+        },
+    ),
+    Domain(
+        _words("jacket coat sweater dress shirt scarf hoodie cardigan"),
+        _words("fabric zip lining collar fit stitching colour hem sleeve pocket"),
+        {
+            POSITIVE: _words("soft flattering breathable snug stylish warm silky elegant waterproof supple"),
+            NEGATIVE: _words("itchy scratchy frayed baggy faded shapeless threadbare lopsided stiff unflattering"),
+        },
+    ),
+    Domain(
+        _words("kettle toaster blender vacuum fridge oven dishwasher heater"),
+        _words("motor handle lid filter timer switch hose thermostat nozzle display"),
+        {
+            POSITIVE: _words("quiet efficient thorough safe economical fast precise reliable compact ergonomic"),
+            NEGATIVE: _words("leaky deafening rusty wobbly brittle dangerous jammed wasteful dented squeaky"),
+        },
+    ),
+)

@@ -1,0 +1,100 @@
+"""Validation and test rows taken out of train, where the source has none of its own.
+
+Which row goes where is a pure function of (seed, row number), by a hash instead of a generator: the same on every
+machine, in every process and in every version of NumPy. The seed is not the run's, so that the yardstick never moves.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from src.terms.bounds import Fraction, Whole, checked
+from src.terms.fault import Fault
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_64_BITS = (1 << 64) - 1
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """`validation` and `test` are shares of the source's train rows; 0 takes none.
+
+    With `stratify` every class is divided by itself: its number of rows in validation and test is within one of its
+    share, and a class of three or more rows (two where only one split is taken) is in all of them. A class too small
+    for that stays in train as a whole.
+    """
+
+    validation: Fraction = 0.1
+    test: Fraction = 0.0
+    seed: Whole = 20240501
+    stratify: bool = True
+
+    def __post_init__(self) -> None:
+        if self.validation + self.test >= 1:
+            raise Fault(
+                f"data.split.validation={self.validation} and data.split.test={self.test} leave nothing for train; "
+                "together they must be below 1"
+            )
+
+    def divide(
+        self, count: int, classes: "np.ndarray | None", *, validation: bool, test: bool
+    ) -> "dict[str, np.ndarray]":
+        """Row numbers 0 to count - 1 by split, ascending (int64): "train", and each split that is asked for.
+
+        `validation` and `test` say whether to take that split at all. `classes` [count] holds a class index per row;
+        None, or `stratify: false`, divides all rows as one class. A split that would get no row is a `Fault`.
+        """
+        import numpy as np
+
+        shares = {"test": self.test * test, "validation": self.validation * validation}
+        shares = {split: share for split, share in shares.items() if share > 0}
+        order = np.argsort(_hash(self.seed, np.arange(count, dtype=np.uint64)))
+        groups = [order]
+        if self.stratify and classes is not None:
+            groups = [order[classes[order] == each] for each in np.unique(classes)]
+        parts: dict[str, list[np.ndarray]] = {split: [] for split in ("train", *shares)}
+        for group in groups:
+            start = 0
+            for split, size in _sizes(len(group), shares).items():
+                parts[split].append(group[start : start + size])
+                start += size
+            parts["train"].append(group[start:])
+        rows = {split: np.sort(np.concatenate([np.empty(0, np.int64), *each])) for split, each in parts.items()}
+        for split, each in rows.items():
+            if not len(each):
+                raise Fault(
+                    f"{count} rows cannot be divided: none is left for {split} "
+                    f"(data.split.validation={self.validation}, data.split.test={self.test})"
+                )
+        return rows
+
+    def belongs(self, index: int) -> str:
+        """The split of one row, known without the others, so that a stream can be divided; shares hold on average."""
+        point = _hash(self.seed, index) / 2**64
+        if point < self.test:
+            return "test"
+        return "validation" if point < self.test + self.validation else "train"
+
+
+def _sizes(count: int, shares: dict[str, float]) -> dict[str, int]:
+    """Rows of one class for each split: its share, rounded, at least one; none where train would then go without."""
+    if count <= len(shares):
+        return dict.fromkeys(shares, 0)
+    sizes = {split: max(1, round(count * share)) for split, share in shares.items()}
+    while sum(sizes.values()) >= count:
+        sizes[max(sizes, key=lambda split: sizes[split])] -= 1
+    return sizes
+
+
+def _hash(seed: int, index: Any) -> Any:
+    """SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) of a row number or an array of them: 64 bits, no two alike."""
+    return _mix(_mix(seed & _64_BITS) ^ index)
+
+
+def _mix(x: Any) -> Any:
+    x = (x + 0x9E3779B97F4A7C15) & _64_BITS
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _64_BITS
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _64_BITS
+    return x ^ (x >> 31)

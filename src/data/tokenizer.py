@@ -1,0 +1,192 @@
+"""Text to token ids: a pretrained tokenizer, or a WordPiece vocabulary learnt from the corpus itself."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+
+from src.data.cache import Cache
+from src.terms.bounds import Bound, Count, checked
+from src.terms.fault import Fault
+from src.terms.loading import from_hub_or_folder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+Truncation = Literal["head", "tail", "head_tail"]
+Texts = Callable[[], Iterable[str]]  # called anew for each pass over the corpus
+HEAD_SHARE = 0.25  # of a text cut in the middle; Sun et al. (2019), section 5.3.1, keep 128 of 510 tokens in front
+
+
+class TextTokenizer:
+    """A tokenizer in use: ids with special tokens around them, cut as asked, and what a model must know of them."""
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerFast") -> None:
+        self.huggingface = tokenizer
+        self.backend = tokenizer.backend_tokenizer
+        self.backend.no_truncation()
+        self.backend.no_padding()
+        self.vocab_size = len(tokenizer)
+        self.mask_id: int | None = tokenizer.mask_token_id
+        self.special_ids: tuple[int, ...] = tuple(sorted(tokenizer.all_special_ids))
+        if tokenizer.pad_token_id is None:
+            raise Fault(f"the tokenizer {tokenizer.name_or_path} has no padding token (data.tokenizer)")
+        self.pad_id: int = tokenizer.pad_token_id
+        self._single = self._frame("a")
+        self._pair = self._frame("a", "a")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self.backend.to_str().encode()).hexdigest()
+
+    def some_tokens(self, count: int = 400) -> dict[str, int]:
+        """Tokens spread evenly over the vocabulary, with their ids."""
+        vocabulary = sorted(self.backend.get_vocab().items(), key=lambda pair: pair[1])
+        return dict(vocabulary[:: max(1, len(vocabulary) // count)])
+
+    def _frame(self, *texts: str) -> list[list[int]]:
+        """The special tokens before, between and after the texts, seen on a probe."""
+        bare = self.backend.encode(texts[0], add_special_tokens=False).ids
+        whole = self.backend.encode(*texts).ids
+        parts: list[list[int]] = [[]]
+        place = 0
+        while place < len(whole):
+            if len(parts) <= len(texts) and whole[place : place + len(bare)] == bare:
+                parts.append([])
+                place += len(bare)
+            else:
+                parts[-1].append(whole[place])
+                place += 1
+        return parts
+
+    def encode(
+        self, texts: Sequence[str], pairs: Sequence[str] | None, max_tokens: int | None, truncation: Truncation
+    ) -> tuple[list[np.ndarray], list[int], int]:
+        """Ids of each text or pair, special tokens included.
+
+        Returns:
+            The ids of each row; the tokens up to where the second text begins (0 without pairs); how many were cut.
+        """
+        firsts = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        if pairs is None:
+            before, after = (np.array(each, dtype=np.int64) for each in self._single)
+            room = None if max_tokens is None else max_tokens - len(before) - len(after)
+            rows, cut = [], 0
+            for each in firsts:
+                ids = np.array(each.ids, dtype=np.int64)
+                if room is not None and len(ids) > room:
+                    ids, cut = _shorten(ids, room, truncation), cut + 1
+                rows.append(np.concatenate((before, ids, after)))
+            return rows, [0] * len(rows), cut
+        seconds = self.backend.encode_batch_fast(list(pairs), add_special_tokens=False)
+        return self._join(firsts, seconds, max_tokens, truncation)
+
+    def _join(
+        self, firsts: Sequence[Any], seconds: Sequence[Any], max_tokens: int | None, truncation: Truncation
+    ) -> tuple[list[np.ndarray], list[int], int]:
+        before, between, after = (np.array(each, dtype=np.int64) for each in self._pair)
+        room = None if max_tokens is None else max_tokens - len(before) - len(between) - len(after)
+        rows, begins, cut = [], [], 0
+        for first, second in zip(firsts, seconds, strict=True):
+            left, right = np.array(first.ids, dtype=np.int64), np.array(second.ids, dtype=np.int64)
+            if room is not None and len(left) + len(right) > room:
+                # The longer one gives way first, until both have half.
+                keep_right = min(len(right), max(room // 2, room - len(left)))
+                left = _shorten(left, min(len(left), room - keep_right), truncation)
+                right, cut = _shorten(right, keep_right, truncation), cut + 1
+            rows.append(np.concatenate((before, left, between, right, after)))
+            begins.append(len(before) + len(left) + len(between))
+        return rows, begins, cut
+
+    def save(self, folder: Path) -> None:
+        """The tokenizer as the files that `AutoTokenizer.from_pretrained` opens."""
+        self.huggingface.save_pretrained(folder)
+
+
+def _shorten(ids: np.ndarray, room: int, truncation: Truncation) -> np.ndarray:
+    """`head` keeps the beginning, `tail` the end, `head_tail` a quarter of the beginning and the rest of the end."""
+    if len(ids) <= room:
+        return ids
+    if truncation == "head":
+        return ids[:room]
+    if truncation == "tail":
+        return ids[len(ids) - room :]
+    head = round(HEAD_SHARE * room)
+    return np.concatenate((ids[:head], ids[len(ids) - (room - head) :]))
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class PretrainedTokenizer:
+    """The tokenizer of a pretrained encoder, from the hub or a folder."""
+
+    name_or_path: str
+    revision: str | None = None
+
+    def load(self, texts: Texts, corpus: str, cache: Cache) -> TextTokenizer:
+        from transformers import AutoTokenizer
+
+        tokenizer = from_hub_or_folder(
+            AutoTokenizer.from_pretrained, self.name_or_path, key="data.tokenizer.name_or_path", revision=self.revision
+        )
+        return TextTokenizer(tokenizer)
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class WordPiece:
+    """A WordPiece vocabulary (Schuster and Nakajima, 2012; as in BERT) learnt from the training texts.
+
+    Learnt once for each content: the same texts and settings give the same file from the cache.
+    """
+
+    vocab_size: Annotated[int, Bound(least=100)] = 30_522
+    lowercase: bool = True
+    min_frequency: Count = 2
+
+    def load(self, texts: Texts, corpus: str, cache: Cache) -> TextTokenizer:
+        """Learn the vocabulary, or take it from the cache.
+
+        Args:
+            corpus: fingerprint of the texts.
+        """
+        key = hashlib.sha256(json.dumps([corpus, repr(self), "wordpiece-1"]).encode()).hexdigest()
+        folder = cache.folder("tokenizer", key, lambda place: self._learn(texts, place))
+        from transformers import AutoTokenizer
+
+        return TextTokenizer(AutoTokenizer.from_pretrained(folder, local_files_only=True))
+
+    def _learn(self, texts: Texts, folder: Path) -> None:
+        from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+        from transformers import PreTrainedTokenizerFast
+
+        special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=self.lowercase)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.decoder = decoders.WordPiece()
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=self.vocab_size, min_frequency=self.min_frequency, special_tokens=special, show_progress=True
+        )
+        tokenizer.train_from_iterator(texts(), trainer)
+        ids = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ids
+        )
+        PreTrainedTokenizerFast(
+            tokenizer_object=tokenizer,
+            pad_token="[PAD]",
+            unk_token="[UNK]",
+            cls_token="[CLS]",
+            sep_token="[SEP]",
+            mask_token="[MASK]",
+            model_max_length=512,
+        ).save_pretrained(folder)
+
+
+Tokenizer = PretrainedTokenizer | WordPiece

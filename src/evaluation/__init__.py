@@ -1,0 +1,1 @@
+"""Numbers to judgement: reports, comparisons and statistics of finished runs."""

@@ -1,0 +1,180 @@
+"""Which encoder: a fresh one by its measures, or a pretrained one by name, folder or run.
+
+Plain values only; transformers is imported when the encoder is built, inside the tracked run.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from src.terms.bounds import Count, Fraction, checked
+from src.terms.facts import Facts
+from src.terms.fault import Fault, Faults
+
+if TYPE_CHECKING:
+    from src.model.encoder import Encoder, Head
+
+KEY = "model.encoder.name_or_path"
+_DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout", "embedding_dropout",
+             "mlp_dropout", "classifier_dropout", "classifier_dropout_prob", "seq_classif_dropout")  # fmt: skip
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class Scratch:
+    """A fresh encoder.
+
+    Args:
+        family: `bert` (Devlin et al., 2019) or `modernbert` (Warner et al., 2024: rotary positions, gated units, local
+            attention in two of three layers).
+        width: of the hidden states; `intermediate` of the feed-forward layers (null: 4 times the width).
+        max_tokens: longest sequence it will ever read (learnt positions).
+        dropout: everywhere inside; 0 is right for pretraining on more text than the model can memorise.
+    """
+
+    family: Literal["bert", "modernbert"] = "bert"
+    layers: Count
+    width: Count
+    heads: Count
+    intermediate: Count | None = None
+    max_tokens: Count = 512
+    dropout: Fraction = 0.0
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise Fault(
+                f"width={self.width} is not divisible by heads={self.heads} "
+                "(model.encoder.width, model.encoder.heads)"
+            )
+
+    def check(self) -> None:
+        """Nothing outside the config is needed."""
+
+    def build(self, head: "Head", facts: Facts, label_names: tuple[str, ...], *, regression: bool = False) -> "Encoder":
+        """The encoder with random weights (torch's global generator) and a head for `facts`."""
+        from transformers import AutoConfig
+
+        from src.model.encoder import CLASSES, Encoder
+
+        _check_length(facts, self.max_tokens, "model.encoder.max_tokens")
+        config = AutoConfig.for_model(
+            self.family,
+            vocab_size=facts.vocab_size,
+            hidden_size=self.width,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            intermediate_size=self.intermediate or 4 * self.width,
+            max_position_embeddings=self.max_tokens,
+            pad_token_id=facts.pad_id,
+            **_special(self.family, facts),
+            **_labels(label_names, regression),
+        )
+        _set_dropout(config, self.dropout)
+        return Encoder(CLASSES[head].from_config(config), head)
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """An encoder with its trained weights.
+
+    Args:
+        name_or_path: a hub name or a folder with config.json and weights. `init_from=<run id>` fills it in.
+        revision: of a hub name: a branch, tag or commit.
+        dropout: everywhere inside, in place of what the encoder was trained with; null keeps that.
+    """
+
+    name_or_path: str
+    revision: str | None = None
+    dropout: Fraction | None = None
+
+    def check(self) -> None:
+        """Raise Fault where a folder is meant and there is none, or it holds no encoder."""
+        folder = Path(self.name_or_path).expanduser()
+        looks_local = self.name_or_path.startswith((".", "/", "~")) or self.name_or_path.count("/") > 1
+        if looks_local and not folder.is_dir():
+            raise Fault(f"model.encoder.name_or_path: there is no folder {self.name_or_path}")
+        if folder.is_dir() and not (folder / "config.json").is_file():
+            raise Fault(f"model.encoder.name_or_path: {folder} holds no config.json, so it is no Hugging Face folder")
+
+    def build(self, head: "Head", facts: Facts, label_names: tuple[str, ...], *, regression: bool = False) -> "Encoder":
+        """The encoder with its weights, and a head that is fresh where the folder has none that fits."""
+        from transformers import AutoConfig
+
+        from src.model.encoder import CLASSES, Encoder
+        from src.terms.loading import from_hub_or_folder
+
+        self._check_tokenizer(facts)
+        config = from_hub_or_folder(AutoConfig.from_pretrained, self.name_or_path, key=KEY, revision=self.revision)
+        if facts.vocab_size > config.vocab_size:
+            raise Fault(
+                f"the tokenizer has {facts.vocab_size} tokens but the encoder {self.name_or_path} knows "
+                f"{config.vocab_size}: they do not belong together (data.tokenizer.name_or_path, "
+                "model.encoder.name_or_path)"
+            )
+        offset = 2 if config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet") else 0
+        if getattr(config, "max_position_embeddings", None):
+            _check_length(facts, config.max_position_embeddings - offset, "positions of model.encoder.name_or_path")
+        for key, value in _labels(label_names, regression).items():
+            setattr(config, key, value)
+        if self.dropout is not None:
+            _set_dropout(config, self.dropout)
+        network = from_hub_or_folder(
+            CLASSES[head].from_pretrained,
+            self.name_or_path,
+            key=KEY,
+            revision=self.revision,
+            config=config,
+            ignore_mismatched_sizes=head == "sequence",  # a head for another number of labels is replaced by a fresh one
+        )
+        return Encoder(network.float(), head)
+
+    def _check_tokenizer(self, facts: Facts) -> None:
+        """The same token must have the same id for both; sizes alone would let a foreign tokenizer through."""
+        file = Path(self.name_or_path) / "tokenizer.json"
+        if not file.is_file():
+            return
+        model: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["model"]
+        own = model["vocab"]
+        own = own if isinstance(own, dict) else {pair[0]: place for place, pair in enumerate(own)}
+        differing = [token for token, place in facts.some_tokens.items() if own.get(token, place) != place]
+        missing = [token for token in facts.some_tokens if token not in own]
+        if differing or len(missing) > len(facts.some_tokens) // 10:
+            raise Fault(
+                f"the tokenizer does not fit the encoder {self.name_or_path}: {len(differing) + len(missing)} of "
+                f"{len(facts.some_tokens)} tokens compared have another id there "
+                "(data.tokenizer must be the encoder's own; leave it out with init_from)"
+            )
+
+
+def _labels(label_names: tuple[str, ...], regression: bool) -> dict[str, Any]:
+    if regression:
+        return {"num_labels": 1, "problem_type": "regression"}
+    if not label_names:
+        return {}
+    return {
+        "num_labels": len(label_names),
+        "id2label": dict(enumerate(label_names)),
+        "label2id": {name: place for place, name in enumerate(label_names)},
+    }
+
+
+def _special(family: str, facts: Facts) -> dict[str, Any]:
+    if family != "modernbert":
+        return {}
+    names = ("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")  # its defaults lie beyond small vocabularies
+    return {name: facts.pad_id for name in names}
+
+
+def _set_dropout(config: Any, dropout: float) -> None:
+    for name in _DROPOUTS:
+        if hasattr(config, name):
+            setattr(config, name, dropout)
+
+
+def _check_length(facts: Facts, limit: int, key: str) -> None:
+    if facts.max_tokens > limit:
+        raise Faults(
+            [f"sequences of {facts.max_tokens} tokens (data.batching) are longer than the encoder's {limit} ({key})"]
+        )

@@ -1,0 +1,160 @@
+"""A Hugging Face encoder with its head, behind a small interface that knows no padding.
+
+Shape legend: B sequences, T real tokens, K chosen tokens, D width, V vocabulary, C labels.
+
+The whole `...ForMaskedLM` or `...ForSequenceClassification` model is held, so that what is saved is an ordinary
+Hugging Face folder; but its body runs on flat tokens, and its head only where an answer is wanted.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+
+from src.model import attention
+from src.terms.batch import Tokens
+from src.terms.fault import Fault, suggestion
+
+Head = Literal["masked_lm", "sequence"]
+CLASSES: dict[Head, Any] = {"masked_lm": AutoModelForMaskedLM, "sequence": AutoModelForSequenceClassification}
+
+# How each family's masked-LM head turns hidden states [K, D] into logits [K, V].
+TOKEN_HEADS: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "albert": lambda m, h: m.predictions(h),
+    "bert": lambda m, h: m.cls(h),
+    "camembert": lambda m, h: m.lm_head(h),
+    "deberta-v2": lambda m, h: (
+        m.cls(h) if m.legacy else m.lm_predictions(h, m.deberta.embeddings.word_embeddings)
+    ),
+    "distilbert": lambda m, h: m.vocab_projector(m.vocab_layer_norm(m.activation(m.vocab_transform(h)))),
+    "electra": lambda m, h: m.generator_lm_head(m.generator_predictions(h)),
+    "modernbert": lambda m, h: m.decoder(m.head(h)),
+    "mpnet": lambda m, h: m.lm_head(h),
+    "roberta": lambda m, h: m.lm_head(h),
+    "xlm-roberta": lambda m, h: m.lm_head(h),
+}
+
+# How each family's classification head turns the first token's hidden state, as [B, 1, D], into logits [B, C].
+SEQUENCE_HEADS: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "albert": lambda m, h: m.classifier(m.dropout(m.albert.pooler_activation(m.albert.pooler(h[:, 0])))),
+    "bert": lambda m, h: m.classifier(m.dropout(m.bert.pooler(h))),
+    "camembert": lambda m, h: m.classifier(h),
+    "deberta-v2": lambda m, h: m.classifier(m.dropout(m.pooler(h))),
+    "distilbert": lambda m, h: m.classifier(m.dropout(m.pre_classifier(h[:, 0]).relu())),
+    "electra": lambda m, h: m.classifier(h),
+    "modernbert": lambda m, h: m.classifier(m.drop(m.head(h[:, 0]))),
+    "mpnet": lambda m, h: m.classifier(h),
+    "roberta": lambda m, h: m.classifier(h),
+    "xlm-roberta": lambda m, h: m.classifier(h),
+}
+_OFFSET_POSITIONS = {"camembert", "mpnet", "roberta", "xlm-roberta"}  # position 0 is the padding's index plus one
+_WITH_TYPES = {"albert", "bert", "electra", "deberta-v2"}
+
+
+class Encoder(nn.Module):
+    """One pretrained or fresh network, with the head of one task."""
+
+    def __init__(self, network: PreTrainedModel, head: Head) -> None:
+        super().__init__()
+        family = network.config.model_type
+        if family not in TOKEN_HEADS:
+            raise Fault(
+                f"model.encoder: encoders of the family '{family}' are not supported; {suggestion(family, TOKEN_HEADS)}"
+            )
+        self.network = network
+        self.head = head
+        self.packs = attention.supports(network)
+        if self.packs:
+            network.config._attn_implementation = attention.NAME
+            if head == "sequence" and family == "modernbert":
+                network.config.classifier_pooling = "cls"  # a mean needs padding again; cls is the paper's choice
+
+    @property
+    def config(self) -> PreTrainedConfig:
+        return self.network.config
+
+    def encode(self, tokens: Tokens) -> Tensor:
+        """Hidden states of the real tokens, [T, D]."""
+        offset = self.config.pad_token_id + 1 if self.config.model_type in _OFFSET_POSITIONS else 0
+        arguments: dict[str, Any] = {}
+        if self.config.model_type in _WITH_TYPES and self.config.type_vocab_size > 1:
+            arguments["token_type_ids"] = tokens.types[None]
+        if not self.packs:
+            return self._encode_padded(tokens, arguments)
+        arguments |= {"position_ids": tokens.positions[None] + offset, "layout": attention.Layout(tokens)}
+        return self.network.base_model(input_ids=tokens.ids[None], **arguments).last_hidden_state[0]
+
+    def _encode_padded(self, tokens: Tokens, arguments: dict[str, Any]) -> Tensor:
+        """The plain way, for families whose attention cannot be told the borders."""
+        lengths = tokens.starts.diff().long()
+        filled = torch.arange(tokens.longest, device=lengths.device) < lengths[:, None]  # [B, L]
+
+        def spread(flat: Tensor, fill: int) -> Tensor:
+            return flat.new_full(filled.shape, fill).masked_scatter(filled, flat)
+
+        wide = {name: spread(flat[0], 0) for name, flat in arguments.items()}
+        ids = spread(tokens.ids, self.config.pad_token_id)
+        return self.network.base_model(input_ids=ids, attention_mask=filled.long(), **wide).last_hidden_state[filled]
+
+    def token_logits(self, hidden: Tensor) -> Tensor:
+        """Scores over the vocabulary for chosen tokens: [K, D] to [K, V]."""
+        return TOKEN_HEADS[self.config.model_type](self.network, hidden)
+
+    def sequence_logits(self, hidden: Tensor, tokens: Tokens) -> Tensor:
+        """Scores for each sequence, from its first token: [T, D] to [B, C]."""
+        first = hidden[tokens.starts[:-1].long()]
+        return SEQUENCE_HEADS[self.config.model_type](self.network, first[:, None])
+
+    def embeddings(self) -> nn.Module:
+        """What lies below the first layer."""
+        return self.network.base_model.embeddings  # type: ignore[return-value]
+
+    def layers(self) -> list[nn.Module]:
+        """The transformer layers, lowest first. ALBERT's one shared layer stands once."""
+        body: Any = self.network.base_model
+        if self.config.model_type == "albert":
+            return list(body.encoder.albert_layer_groups)
+        for place in ("layers", "encoder.layer", "transformer.layer"):
+            try:
+                return list(body.get_submodule(place))
+            except AttributeError:
+                continue
+        raise Fault(f"model.freeze: the layers of '{self.config.model_type}' are not known")
+
+    def freeze(self, what: str | int) -> list[nn.Module]:
+        """Take part of the body out of training; returns the frozen modules, which must stay in eval mode.
+
+        Args:
+            what: `embeddings`, `encoder` (everything but the head), or a number of layers counted from below, which
+                includes the embeddings.
+        """
+        if what == "encoder":
+            frozen: list[nn.Module] = [self.network.base_model]
+        elif what == "embeddings":
+            frozen = [self.embeddings()]
+        else:
+            layers = self.layers()
+            if int(what) > len(layers):
+                raise Fault(f"model.freeze: {what} layers are to be frozen, but the encoder has {len(layers)}")
+            frozen = [self.embeddings(), *layers[: int(what)]]
+        for module in frozen:
+            module.requires_grad_(False)
+        if what == "encoder" and self.head == "sequence" and hasattr(self.network.base_model, "pooler"):
+            self.network.base_model.pooler.requires_grad_(True)  # the pooler is the head's first layer
+            frozen = [each for name, each in self.network.base_model.named_children() if name != "pooler"]
+        return frozen
+
+    def save(self, folder: Path) -> None:
+        """An ordinary Hugging Face folder: config.json and model.safetensors."""
+        implementation = self.config._attn_implementation
+        self.network.config._attn_implementation = "sdpa" if self.packs else implementation
+        self.network.save_pretrained(folder)
+        self.network.config._attn_implementation = implementation

@@ -1,0 +1,181 @@
+"""The one LightningModule: an encoder, an objective and an optimizer. Which task runs is the objective's business."""
+
+import re
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, Metric
+
+from src.model.architecture import Pretrained, Scratch
+from src.model.encoder import Encoder
+from src.model.objectives import Classification, MaskedLM, Regression, Result
+from src.model.optim import AdamW
+from src.terms.batch import Batch
+from src.terms.bounds import Whole, checked
+from src.terms.facts import Facts
+from src.terms.fault import Fault
+
+
+class NonFiniteLoss(ArithmeticError):
+    """The loss is not a number or infinite; raised before the update, so that the weights are still good."""
+
+
+@checked
+class EncoderModule(LightningModule):
+    """Trains an encoder on an objective.
+
+    Args:
+        freeze: what stays as it is: `nothing`, the `embeddings`, the whole `encoder` (the head learns alone), or a
+            number of layers from below, embeddings included. Frozen parts stay in eval mode and out of the optimizer.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: Scratch | Pretrained,
+        objective: MaskedLM | Classification | Regression,
+        optim: AdamW,
+        freeze: Literal["nothing", "embeddings", "encoder"] | Whole = "nothing",
+    ) -> None:
+        super().__init__()
+        self.architecture = encoder
+        self.objective = objective
+        self.optim = optim
+        self.freeze_what = freeze
+        self.encoder: Encoder
+        self.facts: Facts
+        self.total_steps = 0
+        self.gradient_norm: Tensor | None = None  # of the last optimizer step, before clipping
+        self._frozen: list[nn.Module] = []
+        self._answers: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def adapt(self, facts: Facts, total_steps: int) -> None:
+        """Take what is known now that the data have been read; checks it against what the config declared."""
+        declared = getattr(self.objective, "num_labels", None)
+        found = len(facts.label_names)
+        if declared is not None and declared != found:
+            raise Fault(
+                f"the model expects {declared} labels (model.objective.num_labels) but the data have {found}: "
+                f"{', '.join(facts.label_names)}"
+            )
+        if isinstance(self.objective, MaskedLM) and facts.mask_id is None:
+            raise Fault("the tokenizer has no mask token, which masked language modelling needs (data.tokenizer)")
+        self.facts = facts
+        self.total_steps = total_steps
+
+    def configure_model(self) -> None:
+        """Build or load the weights; Lightning calls this inside the run, before fit, validate or test."""
+        if hasattr(self, "encoder"):
+            return
+        names = self.facts.label_names
+        regression = isinstance(self.objective, Regression)
+        self.encoder = self.architecture.build(self.objective.head, self.facts, names, regression=regression)
+        if self.freeze_what not in ("nothing", 0):
+            self._frozen = self.encoder.freeze(self.freeze_what)
+        width = len(names) or self.encoder.config.vocab_size
+        self._metrics = nn.ModuleDict(
+            {
+                stage: nn.ModuleDict({"loss": MeanMetric(), **self.objective.metrics(width)})
+                for stage in ("val", "test")
+            }
+        )
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "EncoderModule":
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
+
+    def training_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
+        result: Result = self.objective(self.encoder, batch)
+        loss = result.loss.detach()
+        if not torch.isfinite(loss):
+            raise NonFiniteLoss(
+                f"the loss is {float(loss)} at optimizer step {self.global_step}, epoch {self.current_epoch}, batch "
+                f"{batch_index}: nothing was updated. A lower model.optim.lr, a longer model.optim.warmup_fraction or "
+                "trainer.gradient_clip_val=1.0 usually help"
+            )
+        return {"loss": result.loss, "count": result.count}
+
+    def _evaluate(self, stage: str, batch: Batch) -> Result:
+        result: Result = self.objective(self.encoder, batch)
+        for name, metric in self._stage_metrics(stage).items():
+            if name == "loss":
+                metric.update(result.loss, weight=result.count)
+            else:
+                metric.update(result.outputs.float(), result.targets)
+        return result
+
+    def _stage_metrics(self, stage: str) -> dict[str, Metric]:
+        return dict(self._metrics[stage].items())  # type: ignore[operator, return-value]
+
+    def _close(self, stage: str) -> None:
+        """Epoch values: sums over counts, divided once, over all ranks. Steps are optimizer steps."""
+        metrics = self._stage_metrics(stage)
+        values = {name: float(metric.compute()) for name, metric in metrics.items()}
+        values |= self.objective.derived(values, self.facts)
+        for metric in metrics.values():
+            metric.reset()
+        named = {f"{stage}/{name}": value for name, value in values.items()}
+        # Lightning gets them for callbacks and the bar; the tracker gets them with the step spelled out, which
+        # Lightning would count one too low at the end of an epoch.
+        self.log_dict(named, logger=False, prog_bar=stage == "val", sync_dist=False, batch_size=1)
+        if self.logger is not None and not self.trainer.sanity_checking:
+            self.logger.log_metrics(named, step=self.global_step)
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        self._evaluate("val", batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self._close("val")
+
+    def on_test_epoch_start(self) -> None:
+        self._answers.clear()
+
+    def test_step(self, batch: Batch, batch_index: int) -> None:
+        result = self._evaluate("test", batch)
+        rows = getattr(batch, "rows", None)
+        if rows is not None:
+            self._answers.append((rows.cpu(), result.targets.cpu(), self.objective.answer(result.outputs).cpu()))
+
+    def on_test_epoch_end(self) -> None:
+        self._close("test")
+
+    def predict_step(self, batch: Batch, batch_index: int) -> tuple[Tensor, Tensor]:
+        result: Result = self.objective(self.encoder, batch)
+        return getattr(batch, "rows").cpu(), self.objective.answer(result.outputs).cpu()
+
+    def test_answers(self) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Row ids [N], targets [N] and answers ([N, C] probabilities or [N] values) of the last test, by row id."""
+        if not self._answers:
+            return None
+        rows, targets, answers = (torch.cat(each) for each in zip(*self._answers, strict=True))
+        order = rows.argsort()
+        return rows[order], targets[order], answers[order]
+
+    def configure_optimizers(self) -> Any:
+        optimizer, schedule = self.optim.build(self.encoder, depth=self._depth, total_steps=self.total_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip the norm here: Lightning refuses to where the optimizer is fused, though without fp16 nothing is scaled."""
+        gradients = [each.grad for each in self.encoder.parameters() if each.grad is not None]
+        self.gradient_norm = torch.nn.utils.get_total_norm(gradients)
+        if gradient_clip_val is not None:
+            torch.nn.utils.clip_grads_with_norm_(self.encoder.parameters(), gradient_clip_val, self.gradient_norm)
+
+    def _depth(self, name: str) -> int:
+        """Layers between a parameter of the encoder and the head."""
+        count = len(self.encoder.layers())
+        body = f"network.{self.encoder.network.base_model_prefix}."
+        if not name.startswith(body) or ".pooler" in name:
+            return 0
+        layer = re.search(r"\.(?:layers?|albert_layer_groups)\.(\d+)\.", name)
+        if layer:
+            return count - int(layer.group(1))
+        return count + 1 if "embedding" in name else 1

@@ -1,0 +1,135 @@
+"""What is learnt: each objective is a loss and its metrics over an encoder and a batch.
+
+Shape legend: B sequences, T real tokens, K masked positions, V vocabulary, C classes.
+"""
+
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+from torchmetrics.regression import MeanAbsoluteError, PearsonCorrCoef, SpearmanCorrCoef
+
+from src.model.encoder import Encoder, Head
+from src.terms.batch import LabelledBatch, MaskedBatch
+from src.terms.bounds import Annotated, Bound, checked
+from src.terms.facts import Facts
+
+
+class Result(NamedTuple):
+    """What one batch gives: the mean loss over `count` targets, and what metrics are computed from."""
+
+    loss: Tensor  # scalar
+    count: int
+    outputs: Tensor  # logits [K, V] or [B, C], or values [B]
+    targets: Tensor  # [K] or [B]
+
+
+Kind = Literal["masked_lm", "classification", "regression"]
+
+
+@checked
+class MaskedLM(nn.Module):
+    """Predict the tokens that were masked (Devlin et al., 2019, section 3.1), and compute logits for no others."""
+
+    kind: ClassVar[Kind] = "masked_lm"
+    purpose: ClassVar[str] = "pretrain"
+    quantities: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "masked_accuracy")
+    head: ClassVar[Head] = "masked_lm"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, encoder: Encoder, batch: MaskedBatch) -> Result:
+        hidden = encoder.encode(batch.tokens)  # [T, D]
+        logits = encoder.token_logits(hidden[batch.masked])  # [K, V]
+        return Result(F.cross_entropy(logits.float(), batch.targets), len(batch.targets), logits, batch.targets)
+
+    def metrics(self, num_labels: int) -> dict[str, Metric]:
+        return {"masked_accuracy": MulticlassAccuracy(num_labels, average="micro", validate_args=False)}
+
+    def derived(self, values: dict[str, float], facts: Facts) -> dict[str, float]:
+        """The perplexity is the exponential of the mean loss; the unigram entropy stands beside it as a yardstick."""
+        yardstick = {} if facts.unigram_entropy is None else {"unigram_entropy": facts.unigram_entropy}
+        return {"perplexity": float(torch.tensor(values["loss"]).exp()), **yardstick}
+
+    def answer(self, outputs: Tensor) -> Tensor:
+        """Never filed: predictions over the vocabulary would be larger than the data."""
+        return outputs.argmax(-1)
+
+
+@checked
+class Classification(nn.Module):
+    """One of several labels for each text.
+
+    Args:
+        num_labels: how many; null takes what the data have. Declared in the data's config and verified against them.
+        label_smoothing: share of the target spread over all labels (Szegedy et al., 2016, section 7).
+    """
+
+    kind: ClassVar[Kind] = "classification"
+    purpose: ClassVar[str] = "finetune"
+    quantities: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "f1_macro")
+    head: ClassVar[Head] = "sequence"
+
+    def __init__(
+        self,
+        *,
+        num_labels: Annotated[int, Bound(least=2)] | None = None,
+        label_smoothing: Annotated[float, Bound(least=0, below=1)] = 0.0,
+    ) -> None:
+        super().__init__()
+        self.num_labels = num_labels
+        self.label_smoothing = label_smoothing
+
+    def forward(self, encoder: Encoder, batch: LabelledBatch) -> Result:
+        hidden = encoder.encode(batch.tokens)  # [T, D]
+        logits = encoder.sequence_logits(hidden, batch.tokens).float()  # [B, C]
+        smoothing = self.label_smoothing if self.training else 0.0  # held-out losses stay comparable between runs
+        loss = F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+        return Result(loss, len(batch.labels), logits, batch.labels)
+
+    def metrics(self, num_labels: int) -> dict[str, Metric]:
+        return {
+            "accuracy": MulticlassAccuracy(num_labels, average="micro", validate_args=False),
+            "f1_macro": MulticlassF1Score(num_labels, average="macro", validate_args=False),
+        }
+
+    def derived(self, values: dict[str, float], facts: Facts) -> dict[str, float]:
+        return {}
+
+    def answer(self, outputs: Tensor) -> Tensor:
+        """Probabilities [B, C]."""
+        return outputs.float().softmax(-1)
+
+
+@checked
+class Regression(nn.Module):
+    """A number for each text or pair of texts, by squared error."""
+
+    kind: ClassVar[Kind] = "regression"
+    purpose: ClassVar[str] = "finetune"
+    quantities: ClassVar[tuple[str, ...]] = ("loss", "pearson", "spearman", "mae")
+    head: ClassVar[Head] = "sequence"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, encoder: Encoder, batch: LabelledBatch) -> Result:
+        hidden = encoder.encode(batch.tokens)
+        values = encoder.sequence_logits(hidden, batch.tokens).float()[:, 0]  # [B]
+        return Result(F.mse_loss(values, batch.labels), len(batch.labels), values, batch.labels)
+
+    def metrics(self, num_labels: int) -> dict[str, Metric]:
+        return {"pearson": PearsonCorrCoef(), "spearman": SpearmanCorrCoef(), "mae": MeanAbsoluteError()}
+
+    def derived(self, values: dict[str, float], facts: Facts) -> dict[str, float]:
+        return {}
+
+    def answer(self, outputs: Tensor) -> Tensor:
+        return outputs.float()
+
+
+Objective: Any = MaskedLM | Classification | Regression

@@ -1,0 +1,216 @@
+"""One run: compose, train, record. `python -m src.run --help` says how; `-m` makes a run of each combination.
+
+The whole program stands in `run()`: objects, then fit, then test, inside one tracked run.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from src.config.check import check
+from src.config.signature import signature
+from src.terms.bounds import Whole
+from src.terms.fault import Fault
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+CONF = ROOT / "conf"
+_failures: list[int] = []  # exit codes of a multirun's trials that failed
+
+
+def run(
+    *,
+    name: str,
+    data: Mapping[str, Any],
+    model: Mapping[str, Any],
+    trainer: Mapping[str, Any],
+    callbacks: Mapping[str, Any],
+    tracking: Mapping[str, Any],
+    seed: Whole,
+    init_from: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> dict[str, float]:
+    """Train, evaluate and record; returns the last value of every metric.
+
+    Args:
+        name: the beginning of the run's name.
+        data, model, trainer, callbacks, tracking: nodes with a `_target_`, as composed.
+        seed: of weights, dropout, order and masks.
+        init_from: id of an earlier run whose encoder and tokenizer are taken.
+        tags: put on the run as they are.
+    """
+    config = locals().copy()
+    started_at = time.monotonic()
+    from lightning import seed_everything
+
+    from src.config.build import build
+    from src.evaluation.report import report
+    from src.tracking.naming import run_name
+    from src.tracking.params import flatten
+    from src.training.callbacks import ending
+    from src.training.export import save_model
+    from src.training.noise import quiet
+
+    quiet()
+    store = build(tracking)
+    store.check()
+    origin = store.model_folder(init_from) if init_from is not None else None
+    datamodule = build(data, origin=origin)
+    module = build(model, origin=origin)
+    training = build(trainer)
+    watchers = [build(each) for each in callbacks.values() if each is not None]
+    for part in (datamodule.source, module.architecture):
+        part.check()
+
+    seed_everything(seed, workers=True, verbose=False)
+    with store.record(
+        name=run_name(name, _overrides()),
+        kind=module.objective.purpose,
+        params=flatten(config),
+        tags=tags,
+        config_yaml=_yaml(config),
+        init_from=init_from,
+    ) as record:
+        print(f"run {record.run_id}: {record.name}", flush=True)
+        datamodule.prepare_data()
+        source = getattr(datamodule.source, "name", "generated")
+        for split, about in datamodule.describe().items():
+            record.dataset(
+                name=f"{source}-{split}", digest=about["digest"], split=split, rows=about["rows"], source=source,
+                profile=about,
+            )  # fmt: skip
+        record.metrics({f"data/{key}": count for key, count in datamodule.about["counts"].items()})
+        total_steps = training.total_steps(datamodule.facts.batches_per_epoch)
+        module.adapt(datamodule.facts, total_steps)
+
+        arithmetic, reason = training.arithmetic()
+        record.tag("precision", reason)
+        checkpoints = store.runs_folder / "checkpoints" / record.run_id
+        watching = [each for watcher in watchers for each in watcher.build(checkpoints)]
+        lightning = training.build(
+            callbacks=[*watching, ending(total_steps)], logger=record.logger, arithmetic=arithmetic, root=str(ROOT)
+        )
+        lightning.fit(module, datamodule=datamodule)
+
+        best = getattr(lightning.checkpoint_callback, "best_model_path", "") or None
+        if best is not None:
+            record.tag("checkpoint", os.path.relpath(best, ROOT))
+            record.file(best, "checkpoints")
+        values = {key: float(value) for key, value in lightning.callback_metrics.items()}
+        if "test" in datamodule.stores:
+            values |= lightning.test(module, datamodule=datamodule, ckpt_path=best, verbose=False)[0]
+        findings = report(module.objective.kind, module.test_answers(), datamodule.facts.label_names)
+        if findings is not None:
+            measured = {f"test/{key}": value for key, value in findings.metrics.items()}
+            record.metrics(measured, step=lightning.global_step)
+            values |= measured
+            for title, table in findings.tables.items():
+                record.table(table, f"report/{title}.json")
+            for title, figure in findings.figures.items():
+                record.figure(figure, f"report/{title}.png")
+        with save_model(module.encoder, datamodule.tokenizer, datamodule.reading()) as folder:
+            record.folder(folder, "model")
+    _say(record.run_id, record.link, values, time.monotonic() - started_at)
+    return values
+
+
+def _say(run_id: str, link: str, values: Mapping[str, float], seconds: float) -> None:
+    """The one line at the end."""
+    shown = {key: value for key, value in values.items() if key.startswith("test/") and key != "test/support"}
+    shown = shown or {key: value for key, value in values.items() if key.startswith("val/")}
+    metrics = "  ".join(f"{key} {value:.4g}" for key, value in sorted(shown.items()))
+    print(f"run {run_id} FINISHED  {metrics}  {seconds:.0f} s  see: make ui ({link})", flush=True)
+
+
+def _overrides() -> list[str]:
+    """What was typed, where Hydra started the program."""
+    from hydra.core.hydra_config import HydraConfig
+
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+def _yaml(config: Mapping[str, Any]) -> str:
+    """The composed config; the project's folder stays a reference, so that it re-composes after a move."""
+    import yaml
+
+    given = {key: value for key, value in config.items() if value is not None}
+    return yaml.safe_dump(given, sort_keys=False, allow_unicode=True).replace(str(ROOT), "${project_root:}")
+
+
+def main(cfg: "DictConfig") -> dict[str, float] | None:
+    """The task function: check the composed config, then run it. In a multirun a failure does not end the others."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from src.config.compose import plain
+
+    sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
+    try:
+        config = plain(cfg)
+        check(config, signature("src.run.run"))
+        return run(**config)
+    except Exception as error:
+        if not sweeping:
+            sys.exit(complain(error))  # an exception would pass through Hydra, which adds a line of its own
+        print(f"trial {HydraConfig.get().job.num} ({' '.join(_overrides())}):", file=sys.stderr)
+        _failures.append(complain(error))
+        return None
+
+
+def complain(error: Exception) -> int:
+    """Say what went wrong, as shortly as it allows; returns the exit code: 2 for a person's mistake, else 1."""
+    import traceback
+
+    from src.tracking.ending import recorded
+
+    run_id = recorded(error)  # the run that it ended, where one had begun
+    if not isinstance(error, Fault | ArithmeticError | OSError | MemoryError):
+        traceback.print_exception(error)
+    print(f"error: {error}", file=sys.stderr)
+    if run_id is not None:
+        last = sorted((ROOT / "mlruns" / "checkpoints" / run_id).glob("*.ckpt"), key=lambda each: each.stat().st_mtime)
+        kept = f"; last checkpoint: {os.path.relpath(last[-1], ROOT)}" if last else ""
+        print(f"run {run_id} FAILED{kept}", file=sys.stderr)
+    return 2 if isinstance(error, Fault) and run_id is None else 1
+
+
+def cli() -> None:
+    """The program. Help and version come before every import that takes time."""
+    arguments = sys.argv[1:]
+    if {"--help", "-h"} & set(arguments):
+        from src.config.help import text
+
+        print(text())
+        return
+    if "--version" in arguments:
+        from src import __version__
+
+        print(f"palimpsest {__version__}")
+        return
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from src.config.compose import register
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here instead of being printed and turned into exit code 1
+    register()
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(main)()
+    except (HydraException, OmegaConfBaseException) as error:
+        from src.config.explain import explain
+
+        print(f"error: {explain(arguments, error, signature('src.run.run'))}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(max(_failures, default=0))
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,54 @@
+"""A config as MLflow parameters: under the dotted keys that a person would type, and never cut short."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from src.tracking.redaction import hidden_value
+
+MOST_CHARACTERS = 6000  # what MLflow takes in one parameter
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested mappings as dotted keys; a list stays one value, written as Hydra reads it: `[1,2]`."""
+    flat: dict[str, str] = {}
+    for key, value in config.items():
+        dotted = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{dotted}.")
+        else:
+            flat[dotted] = typed(value)
+    return flat
+
+
+def typed(value: Any) -> str:
+    """A value as one would type it in an override."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{typed(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(typed, value)) + "]"
+    return str(value)
+
+
+def fit_for_store(params: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+    """Parameters that MLflow takes, and the whole text of those too long for it by the artifact that holds them."""
+    short: dict[str, str] = {}
+    files: dict[str, str] = {}
+    for key, value in flatten(params).items():
+        name = key_for_store(key)
+        text = hidden_value(key, value)
+        if len(text) > MOST_CHARACTERS:
+            file = f"params/{name.replace('/', '.')}.txt"
+            files[file] = text
+            text = f"({len(text)} characters: artifact {file})"
+        short[name] = text
+    return short, files
+
+
+def key_for_store(key: str) -> str:
+    """`key` in the characters that MLflow takes in names of parameters and metrics."""
+    return re.sub(r"[^\w\-. :/]", "_", key, flags=re.ASCII)

@@ -1,0 +1,145 @@
+"""Where runs are kept, as the config says it. Importing this file is cheap: MLflow is imported on opening."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from src.terms.bounds import NonNegative, checked
+from src.terms.fault import Fault, suggestion
+from src.tracking.redaction import hidden
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from src.tracking.lookup import RunInfo
+    from src.tracking.record import RunRecord
+    from src.tracking.session import Session
+
+_SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """A place for runs: one SQLite file in `mlruns/`, or a server.
+
+    `uri` None means the SQLite file; `root` is the project's folder, absolute. Metrics reach the store at most
+    `flush_seconds` after they were logged.
+    """
+
+    root: str
+    uri: str | None = None
+    experiment: str = "palimpsest"
+    system_metrics: bool = True
+    flush_seconds: NonNegative = 2.0
+
+    @property
+    def runs_folder(self) -> Path:
+        """Everything that runs leave on this machine: the database, artifacts, checkpoints, the outbox."""
+        return Path(self.root) / "mlruns"
+
+    @property
+    def artifacts(self) -> Path:
+        """Absolute and below the project, never below the folder somebody happened to start in."""
+        return self.runs_folder / "artifacts"
+
+    @property
+    def database(self) -> Path | None:
+        """The SQLite file, or None where a server keeps the runs. A relative file is relative to the project."""
+        if self.uri is None:
+            return self.runs_folder / "mlflow.db"
+        if self.uri.startswith("sqlite:///"):
+            return Path(self.root) / self.uri.removeprefix("sqlite:///")
+        return None
+
+    @property
+    def address(self) -> str:
+        """The tracking URI that MLflow is given."""
+        return f"sqlite:///{self.database}" if self.database else str(self.uri)
+
+    def check(self) -> None:
+        """What can be known without opening anything. Writes nothing."""
+        if not os.path.isabs(self.root):
+            raise Fault(f"tracking.root={self.root}: expected the project's absolute folder")
+        if not self.experiment.strip():
+            raise Fault("tracking.experiment is empty: expected the name under which the UI lists the runs")
+        self._check_address()
+        place = self.database.parent if self.database else self.runs_folder
+        standing = next(folder for folder in (place, *place.parents) if folder.exists())
+        if not standing.is_dir() or not os.access(standing, os.W_OK | os.X_OK):
+            raise Fault(f"runs cannot be kept in {place}: {standing} is not a folder that this user may write to")
+
+    def _check_address(self) -> None:
+        if self.uri is None:
+            return
+        expected = "expected null (a SQLite file in mlruns/), sqlite:///FILE, postgresql://... or http(s)://..."
+        match = re.match(r"([a-z][a-z0-9]*)(\+\w+)?://", self.uri)
+        if match is None or match[1] == "file":
+            raise Fault(f"tracking.uri={hidden(self.uri)} is not the address of a store: {expected}")
+        if match[1] not in _SCHEMES:
+            hint = suggestion(match[1], _SCHEMES)
+            raise Fault(f"tracking.uri={hidden(self.uri)} begins with an unknown '{match[1]}': {hint}; {expected}")
+        if match[1] == "sqlite" and not self.uri.removeprefix("sqlite:///").strip("/"):
+            raise Fault(f"tracking.uri={self.uri} names no file: expected sqlite:///FILE")
+
+    def open(self) -> None:
+        """Make the store ready: created where it is missing, mended where the project was moved.
+
+        Also makes it MLflow's own default, so that no call in this process can open a second, empty database.
+        Raises Fault where the store cannot be reached or read.
+        """
+        self.session()
+
+    def session(self) -> "Session":
+        from src.tracking.session import session
+
+        return session(self)
+
+    def client(self) -> "MlflowClient":
+        return self.session().client
+
+    def find(self, run_id: str, *, key: str = "run_id") -> "RunInfo":
+        """The run with this id, or with the only id that begins so (6 digits or more). `key` is named in a Fault."""
+        from src.tracking.lookup import find
+
+        return find(self.session(), run_id, key)
+
+    def runs(self, where: str = "", *, limit: int = 1000) -> list["RunInfo"]:
+        """The experiment's runs, newest first; `where` in MLflow's words: "tags.kind = 'pretrain'"."""
+        from src.tracking.lookup import runs
+
+        return runs(self.session(), where, limit)
+
+    def model_folder(self, run_id: str, *, key: str = "init_from") -> Path:
+        """The Hugging Face folder that a run has left, fetched first where a server keeps it."""
+        from src.tracking.lookup import model_folder
+
+        return model_folder(self.session(), run_id, key)
+
+    def record(
+        self,
+        *,
+        name: str,
+        kind: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str] | None = None,
+        config_yaml: str = "",
+        parent: str | None = None,
+        init_from: str | None = None,
+    ) -> "RunRecord":
+        """A run about to be tracked: it exists from `with` on. `parent` and `init_from` are ids of earlier runs."""
+        from src.tracking.record import RunRecord
+
+        return RunRecord(
+            store=self,
+            name=name,
+            kind=kind,
+            params=params,
+            tags=tags or {},
+            config_yaml=config_yaml,
+            parent=parent,
+            init_from=init_from,
+        )

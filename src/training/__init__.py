@@ -1,0 +1,1 @@
+"""How steps are taken: devices, precision, limits, checkpoints and what is measured on the way."""

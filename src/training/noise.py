@@ -1,0 +1,20 @@
+"""Messages of the libraries below that say nothing to a person, or say it at the wrong time."""
+
+import logging
+import os
+import warnings
+
+
+def quiet() -> None:
+    """Silence known chatter; every other warning and error stays."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # fresh heads are reported as missing weights
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # which devices there are, and advertisements
+    for message in (
+        ".*does not have many workers.*",  # batches are made in less time than a worker takes to hand them over
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*The number of training batches .* is smaller than the logging interval.*",
+        ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",  # torch's own pytree, called by Lightning
+    ):
+        warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,113 @@
+"""Splitting: disjoint, complete, stratified, and the same for ever."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from src.data.splitting import Split, _mix
+from src.terms.fault import Fault
+
+shares = st.floats(0.01, 0.45)
+
+
+@settings(deadline=None)
+@given(count=st.integers(6, 300), validation=shares, test=shares, seed=st.integers(0, 2**70), data=st.data())
+def test_every_row_is_in_one_split(count: int, validation: float, test: float, seed: int, data: st.DataObject) -> None:
+    classes = np.array(data.draw(st.lists(st.integers(0, 4), min_size=count, max_size=count)))
+    stratify = data.draw(st.booleans())
+    assume(not stratify or max(np.bincount(classes)) >= 3)
+    split = Split(validation=validation, test=test, seed=seed, stratify=stratify)
+    rows = split.divide(count, classes, validation=True, test=True)
+    assert list(rows) == ["train", "test", "validation"]
+    assert sorted(np.concatenate(list(rows.values())).tolist()) == list(range(count))
+    for each in rows.values():
+        assert each.dtype == np.int64
+        assert (np.diff(each) > 0).all()
+
+
+@settings(deadline=None)
+@given(sizes=st.lists(st.integers(1, 60), min_size=1, max_size=5), validation=shares, test=shares)
+def test_every_class_has_its_share(sizes: list[int], validation: float, test: float) -> None:
+    assume(max(sizes) >= 3)
+    classes = np.repeat(np.arange(len(sizes)), sizes)
+    rows = Split(validation=validation, test=test).divide(len(classes), classes, validation=True, test=True)
+    for index, size in enumerate(sizes):
+        found = {split: int((classes[each] == index).sum()) for split, each in rows.items()}
+        if size < 3:
+            assert found == {"train": size, "validation": 0, "test": 0}
+            continue
+        assert min(found.values()) >= 1
+        assert abs(found["validation"] - size * validation) <= 1
+        assert abs(found["test"] - size * test) <= 1
+
+
+def test_a_class_of_two_rows_is_divided_where_one_split_is_taken() -> None:
+    rows = Split().divide(4, np.array([0, 1, 1, 0]), validation=True, test=False)
+    assert {split: len(each) for split, each in rows.items()} == {"train": 2, "validation": 2}
+
+
+def test_only_what_is_asked_for_is_taken() -> None:
+    split = Split(validation=0.2, test=0.3)
+    assert {k: len(v) for k, v in split.divide(10, None, validation=False, test=True).items()} == {
+        "train": 7,
+        "test": 3,
+    }
+    assert list(split.divide(10, None, validation=False, test=False)) == ["train"]
+    assert list(Split(validation=0).divide(10, None, validation=True, test=True)) == ["train"]
+
+
+def test_the_rows_never_move() -> None:
+    split = Split(validation=0.2, test=0.2)
+    rows = split.divide(20, None, validation=True, test=True)
+    assert rows["validation"].tolist() == [3, 4, 15, 17]
+    assert rows["test"].tolist() == [2, 7, 9, 12]
+    streamed = {each: [index for index in range(20) if split.belongs(index) == each] for each in ("validation", "test")}
+    assert streamed == {"validation": [0, 3, 15, 17, 19], "test": [2, 4, 7, 9, 12]}
+
+
+def test_the_hash_is_splitmix64() -> None:
+    """The first numbers of the reference implementation for seed 0; an array gives what single numbers give."""
+    states = [0, 0x9E3779B97F4A7C15]
+    assert [_mix(each) for each in states] == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4]
+    assert _mix(np.array(states, np.uint64)).tolist() == [_mix(each) for each in states]
+
+
+def test_another_seed_divides_otherwise() -> None:
+    one, two = (Split(seed=seed).divide(1000, None, validation=True, test=False)["validation"] for seed in (1, 2))
+    assert len(np.intersect1d(one, two)) < 30  # 10 of 100 by chance
+
+
+def test_order_and_class_do_not_follow_the_row_number() -> None:
+    rows = Split(validation=0.5).divide(10_000, None, validation=True, test=False)["validation"]
+    assert abs(rows.mean() - 5000) < 100  # 3.5 standard deviations of the mean are 101
+    assert abs((rows % 2).mean() - 0.5) < 0.02
+
+
+def test_a_stream_is_divided_by_the_same_shares() -> None:
+    split = Split(validation=0.1, test=0.2)
+    found = [split.belongs(index) for index in range(20_000)]
+    assert abs(found.count("validation") / 20_000 - 0.1) < 0.01
+    assert abs(found.count("test") / 20_000 - 0.2) < 0.01
+    assert found == [split.belongs(index) for index in range(20_000)]
+    assert {Split(validation=0).belongs(index) for index in range(1000)} == {"train"}
+
+
+@pytest.mark.parametrize(("count", "classes", "split"), [(1, None, "validation"), (3, [0, 1, 2], "validation")])
+def test_too_few_rows(count: int, classes: list[int] | None, split: str) -> None:
+    with pytest.raises(Fault) as caught:
+        Split().divide(count, None if classes is None else np.array(classes), validation=True, test=False)
+    assert str(caught.value) == (
+        f"{count} rows cannot be divided: none is left for {split} (data.split.validation=0.1, data.split.test=0.0)"
+    )
+
+
+def test_shares_that_leave_nothing() -> None:
+    with pytest.raises(Fault) as caught:
+        Split(validation=0.5, test=0.5)
+    assert str(caught.value) == (
+        "data.split.validation=0.5 and data.split.test=0.5 leave nothing for train; together they must be below 1"
+    )
+    with pytest.raises(Fault) as caught:
+        Split(validation=1.5)
+    assert str(caught.value) == "Split.validation: expected a number at least 0 and at most 1, found 1.5"
