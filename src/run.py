@@ -44,7 +44,9 @@ def run(
         init_from: id of an earlier run whose encoder and tokenizer are taken.
         tags: put on the run as they are.
     """
-    config = locals().copy()
+    if init_from is not None:
+        model, data = _started_from(init_from, model, data)
+    config = {key: value for key, value in locals().items() if value is not None}
     started_at = time.monotonic()
     from lightning import seed_everything
 
@@ -78,12 +80,8 @@ def run(
     ) as record:
         print(f"run {record.run_id}: {record.name}", flush=True)
         datamodule.prepare_data()
-        source = getattr(datamodule.source, "name", "generated")
         for split, about in datamodule.describe().items():
-            record.dataset(
-                name=f"{source}-{split}", digest=about["digest"], split=split, rows=about["rows"], source=source,
-                profile=about,
-            )  # fmt: skip
+            record.dataset(split=split, source=datamodule.source.name, **about)
         record.metrics({f"data/{key}": count for key, count in datamodule.about["counts"].items()})
         total_steps = training.total_steps(datamodule.facts.batches_per_epoch)
         module.adapt(datamodule.facts, total_steps)
@@ -119,6 +117,22 @@ def run(
     return values
 
 
+def _started_from(
+    run_id: str, model: Mapping[str, Any], data: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Model and data with the encoder and tokenizer of an earlier run, written `run:ID`."""
+    if "name_or_path" not in model["encoder"] or "name_or_path" not in data["tokenizer"]:
+        raise Fault(
+            f"init_from={run_id} brings an encoder and its tokenizer, but the config makes fresh ones; "
+            "add model/encoder=pretrained data/tokenizer=pretrained"
+        )
+    place = {"name_or_path": f"run:{run_id}"}
+    return (
+        {**model, "encoder": {**model["encoder"], **place}},
+        {**data, "tokenizer": {**data["tokenizer"], **place}},
+    )
+
+
 def _say(run_id: str, link: str, values: Mapping[str, float], seconds: float) -> None:
     """The one line at the end."""
     shown = {key: value for key, value in values.items() if key.startswith("test/") and key != "test/support"}
@@ -138,8 +152,7 @@ def _yaml(config: Mapping[str, Any]) -> str:
     """The composed config; the project's folder stays a reference, so that it re-composes after a move."""
     import yaml
 
-    given = {key: value for key, value in config.items() if value is not None}
-    return yaml.safe_dump(given, sort_keys=False, allow_unicode=True).replace(str(ROOT), "${project_root:}")
+    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True).replace(str(ROOT), "${project_root:}")
 
 
 def main(cfg: "DictConfig") -> dict[str, float] | None:
@@ -200,6 +213,8 @@ def cli() -> None:
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here instead of being printed and turned into exit code 1
     register()
+    # Optional inputs are absent from conf/config.yaml (see there), so Hydra wants them added; people need not know.
+    sys.argv[1:] = [f"++{each}" if each.startswith(("init_from=", "tags=")) else each for each in arguments]
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(main)()
     except (HydraException, OmegaConfBaseException) as error:

@@ -253,16 +253,15 @@ class TextDataModule(LightningDataModule):
         return float(-(shares * np.log(shares)).sum())
 
     def describe(self) -> dict[str, dict[str, Any]]:
-        """For each split: rows, tokens, texts cut to length, label counts, and a digest of its content."""
+        """For each split: its name, a digest of its content, rows, and a profile: tokens, texts cut to length, labels."""
         described = {}
         for split, store in self.stores.items():
             digest = hashlib.sha256(f"{self.about['corpus']} {split} {store.folder.parent.name}".encode()).hexdigest()
             described[split] = {
-                "rows": len(store),
-                "tokens": store.tokens,
-                "cut": store.cut,
-                "labels": self.about["labels"].get(split, {}),
+                "name": f"{self.source.name}-{split}",
                 "digest": digest[:16],
+                "rows": len(store),
+                "profile": {"tokens": store.tokens, "cut": store.cut, "labels": self.about["labels"].get(split, {})},
             }
         return described
 

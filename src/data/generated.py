@@ -117,6 +117,10 @@ class Generated:
     seed: Whole = 0
     labelled: bool = True
 
+    @property
+    def name(self) -> str:
+        return "generated"
+
     def check(self) -> None:
         """Nothing to look for: there is no file behind it."""
 

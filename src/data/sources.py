@@ -93,6 +93,11 @@ class Source:
                     "expected a position, counted from 0"
                 )
 
+    @property
+    def name(self) -> str:
+        """What the data set is called: by its hub name, or after its file or folder."""
+        return Path(self.path).expanduser().resolve().name if self.path else str(self.hub)
+
     def check(self) -> None:
         """Raise a `Fault` for what can be seen without reading whole files; the hub is not asked."""
         if self.path is None:

@@ -158,3 +158,8 @@ class Encoder(nn.Module):
         self.network.config._attn_implementation = "sdpa" if self.packs else implementation
         self.network.save_pretrained(folder)
         self.network.config._attn_implementation = implementation
+
+
+def opened(folder: Path, head: Head) -> Encoder:
+    """The encoder of a folder that a run has left, with its trained head."""
+    return Encoder(CLASSES[head].from_pretrained(folder, local_files_only=True), head)

@@ -31,7 +31,7 @@ class Console:
 
     def __enter__(self) -> "Console":
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self.path, "w", encoding="utf-8", errors="replace", buffering=1)  # noqa: SIM115
+        self._file = open(self.path, "w", encoding="utf-8", errors="replace", buffering=1)
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "__dict__") and stream not in self._streams:
                 self._listen(stream)

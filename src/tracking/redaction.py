@@ -5,9 +5,10 @@ from collections.abc import Iterable
 
 # `hf_token` and `password` are secrets; `max_tokens`, `tokenizer` and `mask_token` are the daily words of this field.
 _SECRET = re.compile(
-    r"(?:^|[._-])(?:(?:(?:hf|hub|auth|api|access|refresh|bearer|secret)[_-])?token"
-    r"|\w*(?:password|passwd|secret|credentials?)"
-    r"|(?:\w+[_-])?(?:api|access|private)_?key)$",
+    r"(?:(?:^|\.)token"
+    r"|(?:^|[._-])(?:hf|hub|auth|api|access|refresh|bearer|secret)[_-]token"
+    r"|(?:password|passwd|secret|credentials?)"
+    r"|(?:^|[._-])(?:api|access|private)[_-]?key)$",
     re.IGNORECASE,
 )
 

@@ -149,6 +149,13 @@ def test_a_hub_that_never_answers_has_a_limit(no_hub: str, monkeypatch: pytest.M
     assert time.monotonic() - started < 5
 
 
+def test_a_limit_holds_whatever_the_call_waits_for() -> None:
+    started = time.monotonic()
+    with pytest.raises(TimeoutError, match="^no answer in 0.1 seconds$"):
+        sources._within(0.1, lambda: time.sleep(2))
+    assert time.monotonic() - started < 1
+
+
 def test_without_the_hub_the_cache_answers_for_the_revision_it_has(tmp_path: Path, no_hub: str) -> None:
     import datasets
     from datasets.arrow_writer import ArrowWriter

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from src.data.splitting import Split, _mix
@@ -28,6 +28,7 @@ def test_every_row_is_in_one_split(count: int, validation: float, test: float, s
 
 @settings(deadline=None)
 @given(sizes=st.lists(st.integers(1, 60), min_size=1, max_size=5), validation=shares, test=shares)
+@example(sizes=[4, 3, 2, 1], validation=0.45, test=0.45)
 def test_every_class_has_its_share(sizes: list[int], validation: float, test: float) -> None:
     assume(max(sizes) >= 3)
     classes = np.repeat(np.arange(len(sizes)), sizes)

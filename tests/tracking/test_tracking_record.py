@@ -124,61 +124,51 @@ def test_status_is_written_though_metrics_cannot_be(store: Store, monkeypatch: p
     def refuse(*_: object, **__: object) -> None:
         raise OSError("disk full")
 
-    with monkeypatch.context() as broken:
-        with record(store) as run:
-            broken.setattr(type(client), "log_batch", refuse)
-            run.metrics({"train/loss": 1.0}, step=4)
+    with monkeypatch.context() as broken, record(store) as run:
+        broken.setattr(type(client), "log_batch", refuse)
+        run.metrics({"train/loss": 1.0}, step=4)
     assert store.find(run.run_id).status == "FINISHED"
-    kept = [json.loads(line) for line in (store.runs_folder / "outbox" / f"{run.run_id}.jsonl").read_text().splitlines()]
+    kept = [
+        json.loads(line) for line in (store.runs_folder / "outbox" / f"{run.run_id}.jsonl").read_text().splitlines()
+    ]
     assert kept[0]["kind"] == "metrics" and kept[0]["points"][0][:3] == ["train/loss", 1.0, 4]
 
 
-def run_script(root: Path, body: str, **options: object) -> subprocess.Popen[str]:
-    """A program that tracks a run; its first line of output is the run's id."""
-    script = f"""
+SCRIPT = """
 import os, signal, sys, time
 from src.tracking.store import Store
 signal.signal(signal.SIGINT, signal.default_int_handler)
-store = Store(root={str(root)!r}, system_metrics=False)
-{body}
+run = Store(root=sys.argv[1], system_metrics=False).record(name="x", kind="k", params={})
 """
-    return subprocess.Popen([sys.executable, "-c", script], cwd=PROJECT, text=True, stdout=subprocess.PIPE, **options)
+ENDINGS = {
+    "terminated": """
+with run:
+    print(run.run_id, flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(9)
+""",
+    "killed": "with run:\n    print(run.run_id, flush=True)\n    os.kill(os.getpid(), signal.SIGKILL)",
+    "left open": "run.__enter__()\nprint(run.run_id, flush=True)",
+}
 
 
-def test_sigterm_ends_the_process_with_143(store: Store) -> None:
-    body = (
-        "with store.record(name='x', kind='k', params={}) as run:\n    print(run.run_id, flush=True)\n    time.sleep(60)"
-    )
-    process = run_script(Path(store.root), body)
-    assert process.stdout is not None
-    run_id = process.stdout.readline().strip()
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 143
-    assert ended(store, run_id) == ("KILLED", "terminated (SIGTERM)")
-
-
-def test_a_process_killed_outright_is_noticed_at_the_next_opening(
-    store: Store, capsys: pytest.CaptureFixture[str]
-) -> None:
-    body = (
-        "with store.record(name='x', kind='k', params={}) as run:\n"
-        "    print(run.run_id, flush=True)\n    os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    process = run_script(Path(store.root), body)
-    assert process.stdout is not None
-    run_id = process.stdout.readline().strip()
-    process.wait(30)
-    status, reason = ended(store, run_id)
+def test_endings_of_whole_processes(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    started = {
+        how: subprocess.Popen(
+            [sys.executable, "-c", SCRIPT + body, store.root], cwd=PROJECT, text=True, stdout=subprocess.PIPE
+        )
+        for how, body in ENDINGS.items()
+    }
+    ids = {how: process.communicate(timeout=120)[0].strip() for how, process in started.items()}
+    codes = {how: process.returncode for how, process in started.items()}
+    assert codes == {"terminated": 143, "killed": -9, "left open": 0}
+    # Opening the store here is what notices the process that could not say anything.
+    assert ended(store, ids["terminated"]) == ("KILLED", "terminated (SIGTERM)")
+    assert ended(store, ids["left open"]) == ("FAILED", "the process ended while the run was open")
+    status, reason = ended(store, ids["killed"])
     assert status == "FAILED" and reason is not None and reason.startswith("the process vanished")
-    assert f"run {run_id} (x) is now FAILED" in capsys.readouterr().out
-    assert artifacts(store, run_id)["console.log"].read_text() == f"{run_id}\n"
-
-
-def test_a_run_left_open_at_exit_is_failed(store: Store) -> None:
-    body = "run = store.record(name='x', kind='k', params={}).__enter__()\nprint(run.run_id, flush=True)"
-    process = run_script(Path(store.root), body)
-    run_id = process.communicate(timeout=60)[0].strip()
-    assert ended(store, run_id) == ("FAILED", "the process ended while the run was open")
+    assert f"run {ids['killed']} (x) is now FAILED" in capsys.readouterr().out
+    assert artifacts(store, ids["killed"])["console.log"].read_text() == f"{ids['killed']}\n"
 
 
 def test_params_are_dotted_and_never_cut(store: Store) -> None:

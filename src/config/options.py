@@ -1,0 +1,18 @@
+"""The command line of the small commands: `key=value`, taken as typed. (Hydra's grammar would trip over a text's commas.)"""
+
+from collections.abc import Mapping, Sequence
+
+from src.terms.fault import Fault, suggestion
+
+
+def options(arguments: Sequence[str], defaults: Mapping[str, str]) -> dict[str, str]:
+    """The values of `defaults`, replaced by what was typed."""
+    found = dict(defaults)
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals:
+            raise Fault(f"{argument!r} is not an option: expected key=value, with one of {', '.join(defaults)}")
+        if key not in found:
+            raise Fault(f"{key}={value}: there is no option '{key}'; {suggestion(key, defaults)}")
+        found[key] = value
+    return found

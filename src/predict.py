@@ -1,0 +1,127 @@
+"""Ask a run's model: `python -m src.predict run=ID text="A great film."` or `run=ID file=reviews.csv`.
+
+    run=ID           the run, by its id or the beginning of it
+    text=TEXT        one text; pair=TEXT where the model judges pairs
+    file=FILE        CSV, TSV, JSON lines, Parquet or plain text (one text a line)
+    column=text      the file's column of texts; pair_column= of second texts
+    output=FILE      where a file's answers go (CSV); default: FILE's name with .predictions.csv, beside it
+    batch_size=64    texts in one step
+    uri=             a store other than mlruns/mlflow.db
+"""
+
+import csv
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from src.config.options import options
+from src.terms.fault import Fault
+
+if TYPE_CHECKING:
+    from src.training.predictor import Answer, Predictor
+
+ROOT = Path(__file__).resolve().parents[1]
+DEFAULTS = {
+    "run": "", "text": "", "pair": "", "file": "", "column": "text", "pair_column": "", "output": "", "batch_size": "64",
+    "uri": "",
+}  # fmt: skip
+
+
+class Question(NamedTuple):
+    text: str
+    pair: str | None
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The exit code: 0, or 2 for a person's mistake."""
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return 0
+    try:
+        asked = options(arguments, DEFAULTS)
+        _check(asked)
+        predictor = _predictor(asked)
+        if asked["text"]:
+            _answer_one(predictor, Question(asked["text"], asked["pair"] or None))
+        else:
+            _answer_file(predictor, asked)
+    except Fault as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _check(asked: dict[str, str]) -> None:
+    if not asked["run"]:
+        raise Fault("run: must be given, as run=ID; `make ui` shows the ids")
+    if bool(asked["text"]) == bool(asked["file"]):
+        raise Fault('expected either text="..." or file=FILE')
+    if not asked["batch_size"].isdigit() or int(asked["batch_size"]) < 1:
+        raise Fault(f"batch_size={asked['batch_size']}: expected a whole number at least 1")
+    if asked["file"]:
+        _source(asked).check()
+
+
+def _source(asked: dict[str, str]):  # type: ignore[no-untyped-def]  # imported late, with what it needs
+    from src.data.sources import Source
+
+    return Source(path=asked["file"], text=asked["column"], pair=asked["pair_column"] or None)
+
+
+def _predictor(asked: dict[str, str]) -> "Predictor":
+    from src.tracking.store import Store
+    from src.training.noise import quiet
+
+    quiet()
+    store = Store(root=str(ROOT), uri=asked["uri"] or None)
+    store.check()
+    folder = store.model_folder(asked["run"], key="run")
+
+    from src.training.predictor import Predictor
+
+    return Predictor(folder, batch_size=int(asked["batch_size"]))
+
+
+def _answer_one(predictor: "Predictor", question: Question) -> None:
+    [answer] = predictor.answers([question.text], [question.pair] if question.pair is not None else None)
+    print(answer.said)
+    for name, probability in answer.probabilities.items():
+        print(f"  {name:<20} {probability:.4f}")
+
+
+def _answer_file(predictor: "Predictor", asked: dict[str, str]) -> None:
+    from tqdm import tqdm
+
+    source = Path(asked["file"])
+    target = Path(asked["output"]) if asked["output"] else source.with_name(f"{source.name}.predictions.csv")
+    part = target.with_name(f".{target.name}.part")
+    count = 0
+    with part.open("w", newline="", encoding="utf-8") as sink, tqdm(desc="predict", unit=" texts") as bar:
+        writer = csv.writer(sink)
+        for number, (text, answer) in enumerate(_answers(predictor, asked)):
+            if number == 0:
+                writer.writerow(["row", "text", "prediction", *answer.probabilities])
+            writer.writerow([number, text, answer.said, *(f"{each:.6f}" for each in answer.probabilities.values())])
+            bar.update()
+            count += 1
+    part.replace(target)
+    print(f"{count} answers in {target}")
+
+
+def _answers(predictor: "Predictor", asked: dict[str, str]) -> Iterator[tuple[str, "Answer"]]:
+    """Texts and answers in the file's order."""
+    from itertools import islice
+
+    source = _source(asked)
+    records = source.read(source.splits()[0])
+    while chunk := list(islice(records, 64 * predictor.batch_size)):  # enough to sort by length in
+        pairs = [record.pair or "" for record in chunk] if asked["pair_column"] else None
+        answers = predictor.answers([record.text for record in chunk], pairs)
+        yield from ((record.text, answer) for record, answer in zip(chunk, answers, strict=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
