@@ -48,6 +48,9 @@ def run(
         model, data = _started_from(init_from, model, data)
     config = {key: value for key, value in locals().items() if value is not None}
     started_at = time.monotonic()
+    from src.training.noise import quiet
+
+    quiet()  # before the libraries that it speaks to are imported
     from lightning import seed_everything
 
     from src.config.build import build
@@ -56,9 +59,7 @@ def run(
     from src.tracking.params import flatten
     from src.training.callbacks import ending
     from src.training.export import save_model
-    from src.training.noise import quiet
 
-    quiet()
     store = build(tracking)
     store.check()
     origin = store.model_folder(init_from) if init_from is not None else None
@@ -90,22 +91,23 @@ def run(
         record.tag("precision", reason)
         checkpoints = store.runs_folder / "checkpoints" / record.run_id
         watching = [each for watcher in watchers for each in watcher.build(checkpoints)]
-        lightning = training.build(
+        loop = training.build(
             callbacks=[*watching, ending(total_steps)], logger=record.logger, arithmetic=arithmetic, root=str(ROOT)
         )
-        lightning.fit(module, datamodule=datamodule)
+        loop.fit(module, datamodule=datamodule)
 
-        best = getattr(lightning.checkpoint_callback, "best_model_path", "") or None
+        best = getattr(loop.checkpoint_callback, "best_model_path", "") or None
         if best is not None:
             record.tag("checkpoint", os.path.relpath(best, ROOT))
             record.file(best, "checkpoints")
-        values = {key: float(value) for key, value in lightning.callback_metrics.items()}
+        values = {key: float(value) for key, value in loop.callback_metrics.items()}
         if "test" in datamodule.stores:
-            values |= lightning.test(module, datamodule=datamodule, ckpt_path=best, verbose=False)[0]
+            loop.test(module, datamodule=datamodule, ckpt_path=best, verbose=False)
+            values |= {key: float(value) for key, value in loop.callback_metrics.items()}
         findings = report(module.objective.kind, module.test_answers(), datamodule.facts.label_names)
         if findings is not None:
             measured = {f"test/{key}": value for key, value in findings.metrics.items()}
-            record.metrics(measured, step=lightning.global_step)
+            record.metrics(measured, step=loop.global_step)
             values |= measured
             for title, table in findings.tables.items():
                 record.table(table, f"report/{title}.json")

@@ -1,28 +1,28 @@
-"""A data set out of a grammar: reviews of things, positive or negative. Nothing is downloaded, nothing is stored.
+"""A data set out of a grammar: terse reviews of things, positive or negative. Nothing is downloaded or stored.
 
-It is made so that a verdict needs composition and so that unlabelled text is worth reading: some 360 opinion words are
-far too many to meet in a few hundred labelled rows, but any amount of unlabelled reviews can be had, and there words of
+It is made so that a verdict needs composition and so that unlabelled text is worth reading: some 320 opinion words are
+too many to meet in a few hundred labelled rows, but unlabelled reviews can be had in any amount, and in them words of
 one polarity keep company.
 
-**Grammar.** An optional opening ("We tried this phone.") and one or two sentences about aspects of one thing:
+**Grammar.** One or two sentences about aspects of one thing, at times named first ("Phone: ..."):
 
-    clause    The ASPECT LINK [DEGREE | NEGATOR] ADJECTIVE   "the battery was slightly disappointing"
-              The ASPECT [DEGREE | NEGATOR] VERB us          "the battery never impressed us"
-    sentence  CLAUSE | CLAUSE and CLAUSE                     both of one polarity
-              CLAUSE, but CLAUSE | although CLAUSE, CLAUSE | CLAUSE, although CLAUSE      of opposite polarity
+    clause    [DEGREE | NEGATOR] ADJECTIVE ASPECT      "slightly dull screen", "not at all disappointing battery"
+    sentence  CLAUSE | CLAUSE and CLAUSE               both of one polarity
+              CLAUSE, but CLAUSE | despite CLAUSE, CLAUSE | CLAUSE, despite CLAUSE           of opposite polarity
 
-**Verdict.** A clause is worth 2 for a positive word and -2 for a negative one; 1 with a mild degree ("slightly"), 4
-with a strong one ("utterly"). A negator turns the sign ("not at all disappointing" is worth 2). A sentence is worth the
-sum of its clauses, where a conceded clause counts for nothing: what stands before "but" or behind "although". The
+**Verdict.** A clause is worth 2 for a positive adjective and -2 for a negative one; 1 with a mild degree ("slightly"),
+4 with a strong one ("utterly"). A negator turns the sign ("not at all disappointing" is worth 2). A sentence is worth
+the sum of its clauses, where a conceded clause counts for nothing: what stands before "but" or behind "despite". The
 verdict is the sign of the sum of the sentences; reviews with a sum of 0 are never written.
 
-    "The battery was dreadful, but the screen was not at all disappointing."
-        conceded: dreadful; holds: not disappointing = 2; verdict positive.
-    "The soup was slightly bland. Although the wine was superb, the service utterly annoyed us."
-        slightly bland = -1; conceded: superb; utterly annoyed = -4; sum -5; verdict negative.
+    "Dreadful battery, but not at all disappointing screen."
+        conceded: dreadful; held: not disappointing = 2; verdict positive.
+    "Slightly tasty soup. Despite superb wine, utterly careless service."
+        slightly tasty = 1; conceded: superb; utterly careless = -4; sum -3; verdict negative.
 
-**Unlabelled text** (`labelled=False`) closes each review with a sentence that gives the verdict away, in a word of its
-own ("In the end we returned it."). Labelled rows have no such sentence.
+**Unlabelled text** (`labelled=False`) is more outspoken, and that is what pretraining learns polarities from: degrees
+may be telling ones, which go with adjectives of one polarity only ("woefully slow"), and each review ends on what was
+done ("Returned and cursed."), which agrees with its verdict. Labelled rows never hold any of these words.
 """
 
 import hashlib
@@ -38,8 +38,20 @@ from src.terms.bounds import Count, Whole, checked
 
 LABELS = {NEGATIVE: "negative", POSITIVE: "positive"}
 
-# Every review belongs to exactly one owner, by a hash of its text: sixteenths for (labelled, split). That alone keeps
-# the splits apart, whatever the seeds and sizes, and without a look at any other row.
+# How the grammar is walked. With more negation and concession than this a bag of words is blind, but so is a small
+# encoder: it first finds out which words keep company, and only then what turns them.
+NAMED_FRACTION = 0.4  # reviews that name their thing
+SECOND_FRACTION = 0.6  # reviews of two sentences
+AGREEING_FRACTION = 0.9  # second sentences of the review's polarity
+SENTENCES = (("plain", 0.25), ("and", 0.35), ("but", 0.2), ("despite", 0.2))
+NEGATED_FRACTION = 0.2  # clauses
+DEGREE_FRACTION = 0.3  # clauses, half of them mild
+TELLING_FRACTION = 0.6  # unlabelled clauses without a negator
+DOMAIN_FRACTION = 0.4  # adjectives that only this domain knows
+LONE_CLOSING_FRACTION = 0.5  # unlabelled reviews that close on one word; the others on two
+
+# Every review belongs to one (labelled, split), by a hash of its text: so many sixteenths of all texts. That keeps the
+# splits apart whatever their seeds and sizes, without a look at any other row.
 SHARES = {
     (False, "train"): range(0, 8),
     (False, "validation"): range(8, 9),
@@ -49,50 +61,48 @@ SHARES = {
     (True, "test"): range(14, 16),
 }
 
+T = TypeVar("T")
+
 
 class Clause(NamedTuple):
     """One aspect and what is said of it."""
 
+    adjective: str
     aspect: str
-    word: str
-    polarity: int  # of the word by itself
+    polarity: int  # of the adjective by itself
     degree: str | None = None
     negator: str | None = None
-    link: str | None = "was"  # None before a verb
 
     @property
     def worth(self) -> int:
-        strength = 1 if self.degree in lexicon.MILD else 4 if self.degree in lexicon.STRONG else 2
+        strength = 2 if self.degree is None else 1 if self.degree in lexicon.MILD else 4
         return self.polarity * strength * (1 if self.negator is None else -1)
 
     def __str__(self) -> str:
-        opinion = " ".join(filter(None, (self.link, self.degree, self.negator, self.word)))
-        return f"the {self.aspect} {opinion}" + (" us" if self.link is None else "")
+        return " ".join(filter(None, (self.negator, self.degree, self.adjective, self.aspect)))
 
 
 class Sentence(NamedTuple):
-    """What the writer holds, and what is conceded in the same breath (before "but", behind "although")."""
+    """What the writer holds, and what is conceded in the same breath."""
 
     held: tuple[Clause, ...]
     conceded: Clause | None = None
     conjunction: str = ""
-    conceded_first: bool = True
+    conceded_first: bool = True  # always so with "but"
 
     @property
     def worth(self) -> int:
         return sum(clause.worth for clause in self.held)
 
     def __str__(self) -> str:
-        main = " and ".join(map(str, self.held))
-        if self.conceded is None:
-            text = main
-        elif self.conjunction in lexicon.BEFORE_MAIN:
-            text = f"{self.conceded}, {self.conjunction} {main}"
-        elif self.conceded_first:
-            text = f"{self.conjunction} {self.conceded}, {main}"
-        else:
-            text = f"{main}, {self.conjunction} {self.conceded}"
-        return f"{text[0].upper()}{text[1:]}."
+        text = " and ".join(map(str, self.held))
+        if self.conjunction in lexicon.BEFORE_HELD:
+            text = f"{self.conceded}, {self.conjunction} {text}"
+        elif self.conceded is not None and self.conceded_first:
+            text = f"{self.conjunction} {self.conceded}, {text}"
+        elif self.conceded is not None:
+            text = f"{text}, {self.conjunction} {self.conceded}"
+        return f"{text.capitalize()}."
 
 
 def verdict(sentences: Sequence[Sentence]) -> int:
@@ -107,8 +117,13 @@ class Generated:
     """Generated reviews, half of them "positive", half "negative" (to within one row).
 
     A row is a pure function of (seed, labelled, split, index), the same on every platform; a larger split begins with
-    the rows of a smaller one. No two splits share a text, labelled or not, whatever their seeds; within a split a short
-    review may come twice. `seed` belongs to the data set, not to the run.
+    the rows of a smaller one. No two splits share a review, labelled or not, whatever their seeds; within a split a
+    short review may come more than once.
+
+    Args:
+        train, validation, test: rows of each split.
+        seed: of the data set, not of the run.
+        labelled: rows with labels; else outspoken text without (see the module).
     """
 
     train: Count = 400
@@ -117,25 +132,21 @@ class Generated:
     seed: Whole = 0
     labelled: bool = True
 
-    @property
-    def name(self) -> str:
-        return "generated"
-
     def check(self) -> None:
-        """Nothing to look for: there is no file behind it."""
+        """Nothing to look for: no file is behind it."""
 
     def splits(self) -> tuple[str, ...]:
         return ("train", "validation", "test")
 
     def read(self, split: str) -> Iterator[Record]:
-        """The rows of a split, "train", "validation" or "test"; `where` names the row, counted from 1."""
-        for index in range(self._rows(split)):
+        """The rows of a split; `where` names the row, counted from 1. Raises KeyError for a split it does not have."""
+        rows = {"train": self.train, "validation": self.validation, "test": self.test}[split]
+        for index in range(rows):
             random = Random(f"{self.seed} {self.labelled} {split} {index}")
             polarity = POSITIVE if index % 2 else NEGATIVE
-            text = self._owned_review(split, random, polarity)
-            if not self.labelled:
-                text = f"{text} In the end we {_pick(random, lexicon.CLOSINGS[polarity])} it."
-            yield Record(text, None, LABELS[polarity] if self.labelled else None, f"generated {split}, row {index + 1}")
+            text = _review(random, polarity, self.labelled, SHARES[self.labelled, split])
+            label = LABELS[polarity] if self.labelled else None
+            yield Record(text, None, label, f"generated {split}, row {index + 1}")
 
     def fingerprint(self, split: str) -> str:
         """A hash of every text and label of the split."""
@@ -144,73 +155,68 @@ class Generated:
             digest.update(f"{record.text}\t{record.label}\n".encode())
         return digest.hexdigest()
 
-    def _rows(self, split: str) -> int:
-        if split not in self.splits():
-            raise KeyError(f"split {split!r}; there are {', '.join(self.splits())}")
-        return {"train": self.train, "validation": self.validation, "test": self.test}[split]
 
-    def _owned_review(self, split: str, random: Random, polarity: int) -> str:
-        """Reviews are drawn until one has the wanted verdict and falls into this split's share of all texts."""
-        while True:
-            opening, sentences = _review(random, polarity)
-            if verdict(sentences) == polarity:
-                text = " ".join((*opening, *map(str, sentences)))
-                # the opening does not count: it says nothing, and two texts that differ in it alone are too alike
-                body = " ".join(map(str, sentences))
-                if hashlib.sha256(body.encode()).digest()[0] % 16 in SHARES[self.labelled, split]:
-                    return text
-
-
-T = TypeVar("T")
-
-
-def _pick(random: Random, options: Sequence[T]) -> T:
-    # only `Random.random` is promised to stay the same from one Python to the next; `choice` is not
-    return options[int(random.random() * len(options))]
+def _review(random: Random, polarity: int, labelled: bool, share: range) -> str:
+    """Sentences are drawn until they have the wanted verdict and fall into the split's share of all texts."""
+    telling = 0.0 if labelled else TELLING_FRACTION
+    while True:
+        domain = _pick(random, lexicon.DOMAINS)
+        # a second sentence mostly agrees with the first: its company is what tells a word's polarity
+        signs = [polarity]
+        if random.random() < SECOND_FRACTION:
+            signs.append(polarity if random.random() < AGREEING_FRACTION else -polarity)
+        sentences = [_sentence(random, domain, sign, telling) for sign in signs]
+        body = " ".join(map(str, sentences))
+        if verdict(sentences) == polarity and hashlib.sha256(body.encode()).digest()[0] % 16 in share:
+            break
+    # neither changes what is judged, so neither is hashed: two splits do not differ by them alone
+    name = f"{_pick(random, domain.things).capitalize()}: " if random.random() < NAMED_FRACTION else ""
+    return name + body + ("" if labelled else f" {_closing(random, polarity)}")
 
 
-def _review(random: Random, polarity: int) -> tuple[tuple[str, ...], list[Sentence]]:
-    """An opening, or none, and sentences that lean towards `polarity`."""
-    domain = _pick(random, lexicon.DOMAINS)
-    opening = (f"We {_pick(random, lexicon.OPENINGS)} this {_pick(random, domain.things)}.",)
-    # a second sentence mostly agrees with the first: company is what tells the polarity of a word
-    signs = [polarity]
-    if random.random() < 0.6:
-        signs.append(polarity if random.random() < 0.8 else -polarity)
-    return opening if random.random() < 0.4 else (), [_sentence(random, domain, sign) for sign in signs]
-
-
-def _sentence(random: Random, domain: lexicon.Domain, sign: int) -> Sentence:
-    main = _clause(random, domain, sign)
-    kind = random.random()
-    if kind < 0.25:
+def _sentence(random: Random, domain: lexicon.Domain, sign: int, telling: float) -> Sentence:
+    main = _clause(random, domain, sign, telling)
+    kind = _weighted(random, SENTENCES)
+    if kind == "plain":
         return Sentence((main,))
-    if kind < 0.5:
-        return Sentence((main, _clause(random, domain, sign)))
-    conceded = _clause(random, domain, -sign)
-    if kind < 0.75:
-        return Sentence((main,), conceded, _pick(random, lexicon.BEFORE_MAIN))
+    if kind == "and":
+        return Sentence((main, _clause(random, domain, sign, telling)))
+    conceded = _clause(random, domain, -sign, telling)
+    if kind == "but":
+        return Sentence((main,), conceded, _pick(random, lexicon.BEFORE_HELD))
     return Sentence((main,), conceded, _pick(random, lexicon.BEFORE_CONCEDED), random.random() < 0.5)
 
 
-def _clause(random: Random, domain: lexicon.Domain, sign: int) -> Clause:
+def _clause(random: Random, domain: lexicon.Domain, sign: int, telling: float) -> Clause:
     """A clause whose worth has the given sign."""
-    modifier = random.random()
-    negated = modifier < 0.3
-    polarity = -sign if negated else sign
-    verb = random.random() < 0.2
-    if verb:
-        words = lexicon.VERBS
-    else:
-        words = domain.adjectives if random.random() < 0.4 else lexicon.ADJECTIVES
+    negator = _pick(random, lexicon.NEGATORS) if random.random() < NEGATED_FRACTION else None
+    polarity = sign if negator is None else -sign
     degree = None
-    if 0.3 <= modifier < 0.65:
-        degree = _pick(random, lexicon.MILD if random.random() < 0.5 else lexicon.STRONG)
-    return Clause(
-        _pick(random, domain.aspects),
-        _pick(random, words[polarity]),
-        polarity,
-        degree,
-        _pick(random, lexicon.VERB_NEGATORS if verb else lexicon.NEGATORS) if negated else None,
-        None if verb else _pick(random, lexicon.LINKS),
-    )
+    if negator is None and random.random() < telling:
+        degree = _pick(random, lexicon.TELLING[polarity])
+    elif negator is None and random.random() < DEGREE_FRACTION:
+        degree = _pick(random, _pick(random, (lexicon.MILD, lexicon.STRONG)))
+    adjectives = domain.adjectives if random.random() < DOMAIN_FRACTION else lexicon.ADJECTIVES
+    return Clause(_pick(random, adjectives[polarity]), _pick(random, domain.aspects), polarity, degree, negator)
+
+
+def _closing(random: Random, polarity: int) -> str:
+    words = lexicon.CLOSINGS[polarity]
+    first = _pick(random, words)
+    if random.random() < LONE_CLOSING_FRACTION:
+        return f"{first.capitalize()}."
+    return f"{first.capitalize()} and {_pick(random, [word for word in words if word != first])}."
+
+
+def _pick(random: Random, options: Sequence[T]) -> T:
+    # only `Random.random` is promised to stay the same from one Python to the next; `choice` and `choices` are not
+    return options[int(random.random() * len(options))]
+
+
+def _weighted(random: Random, options: Sequence[tuple[str, float]]) -> str:
+    left = random.random()
+    for option, weight in options:
+        left -= weight
+        if left < 0:
+            return option
+    return options[-1][0]

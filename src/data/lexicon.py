@@ -53,38 +53,23 @@ ADJECTIVES = {
     ),
 }
 
-# each fits "The soup ... us."
-VERBS = {
-    POSITIVE: _words(
-        """
-        amused beguiled bewitched cheered comforted delighted electrified elated enthused gladdened
-        gratified heartened impressed pleased reassured satisfied spoiled thrilled uplifted wowed
-        """
-    ),
-    NEGATIVE: _words(
-        """
-        aggravated alarmed angered annoyed appalled bored bothered disappointed dismayed displeased
-        disgusted enraged exasperated failed frustrated irked nauseated offended pained vexed
-        """
-    ),
+NEGATORS = _phrases("not, not at all, never, hardly, far from, anything but, by no means")
+MILD = _phrases("slightly, somewhat, mildly, a bit, a little")
+STRONG = _words("utterly truly absolutely thoroughly completely deeply")
+
+# As strong, but each goes with words of one polarity only; never part of a labelled text.
+TELLING = {
+    POSITIVE: _words("wonderfully beautifully delightfully gloriously brilliantly marvellously"),
+    NEGATIVE: _words("dreadfully woefully hideously painfully horribly terribly"),
 }
 
-NEGATORS = _phrases("not, not at all, never, hardly, far from, anything but, by no means")
-VERB_NEGATORS = _phrases("never, hardly, in no way, by no means")  # fit "The soup ... delighted us."
+BEFORE_HELD = _phrases("but, yet")  # "conceded, but held"
+BEFORE_CONCEDED = _phrases("despite, in spite of")  # "despite conceded, held" and "held, despite conceded"
 
-MILD = _phrases("slightly, somewhat, mildly, a bit, a little")  # "a bit delighted us" does not read well, but reads
-STRONG = _phrases("utterly, truly, absolutely, thoroughly, completely, deeply")
-
-BEFORE_MAIN = _phrases("but, yet")  # "conceded, but main"
-BEFORE_CONCEDED = _phrases("although, even though")  # "although conceded, main" and "main, although conceded"
-
-OPENINGS = _words("bought tried chose picked ordered tested")  # each fits "We ... this phone."
-LINKS = _words("was seemed felt proved")
-
-# each fits "In the end we ... it."; never part of a labelled text
+# What was done in the end; never part of a labelled text.
 CLOSINGS = {
-    POSITIVE: _words("kept recommended treasured praised reordered applauded celebrated cherished"),
-    NEGATIVE: _words("returned regretted abandoned cursed binned rejected boycotted resented"),
+    POSITIVE: _words("kept recommended treasured praised"),
+    NEGATIVE: _words("returned regretted abandoned cursed"),
 }
 
 DOMAINS = (

@@ -56,7 +56,7 @@ def _create(database: Path, artifacts: Path) -> None:
     level = talk.level
     talk.setLevel(logging.WARNING)
     try:
-        store = SqlAlchemyStore(f"sqlite:///{draft}", str(artifacts))
+        store = SqlAlchemyStore(f"sqlite:///{draft}", str(artifacts))  # type: ignore[no-untyped-call,unused-ignore]
         store.engine.dispose()
     finally:
         talk.setLevel(level)

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from src.tracking.params import key_for_store
 from src.tracking.sender import Sender
@@ -28,7 +27,6 @@ class RunLogger(Logger):
     def version(self) -> str:
         return self._run_id
 
-    @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         if self._sender is not None:
             self._sender.put({key_for_store(key): value for key, value in metrics.items()}, step or 0)

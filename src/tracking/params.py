@@ -1,4 +1,4 @@
-"""A config as MLflow parameters: under the dotted keys that a person would type, and never cut short."""
+"""A config as MLflow parameters, under the dotted keys that a person would type. Nothing is ever cut short."""
 
 import re
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 from src.tracking.redaction import hidden_value
 
-MOST_CHARACTERS = 6000  # what MLflow takes in one parameter
+MOST_PARAM_CHARACTERS, MOST_TAG_CHARACTERS = 6000, 8000  # what MLflow takes
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -34,15 +34,24 @@ def typed(value: Any) -> str:
     return str(value)
 
 
-def fit_for_store(params: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+def fit_params(params: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
     """Parameters that MLflow takes, and the whole text of those too long for it by the artifact that holds them."""
+    shown = {key: hidden_value(key, value) for key, value in flatten(params).items()}
+    return _fit(shown, MOST_PARAM_CHARACTERS, "params")
+
+
+def fit_tags(tags: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The same for tags."""
+    return _fit(tags, MOST_TAG_CHARACTERS, "tags")
+
+
+def _fit(texts: Mapping[str, str], most: int, folder: str) -> tuple[dict[str, str], dict[str, str]]:
     short: dict[str, str] = {}
     files: dict[str, str] = {}
-    for key, value in flatten(params).items():
+    for key, text in texts.items():
         name = key_for_store(key)
-        text = hidden_value(key, value)
-        if len(text) > MOST_CHARACTERS:
-            file = f"params/{name.replace('/', '.')}.txt"
+        if len(text) > most:
+            file = f"{folder}/{name.replace('/', '.')}.txt"
             files[file] = text
             text = f"({len(text)} characters: artifact {file})"
         short[name] = text

@@ -22,7 +22,7 @@ from src.tracking.console import Console
 from src.tracking.content import dataset_entry, table_json
 from src.tracking.ending import Ending, Signals, Terminated, interruption, judge, story
 from src.tracking.outbox import WORLD, Outbox, write
-from src.tracking.params import fit_for_store, key_for_store
+from src.tracking.params import fit_params, fit_tags, key_for_store
 from src.tracking.redaction import hidden, hidden_yaml
 from src.tracking.sender import Point, Sender
 from src.tracking.store import Store
@@ -30,7 +30,7 @@ from src.tracking.store import Store
 if TYPE_CHECKING:
     from src.tracking.logger import RunLogger
 
-_MOST_TAG_CHARACTERS = 8000  # what MLflow takes in one tag
+_LONG_SECONDS, _AWAY_SECONDS = 1.5, 60.0  # a store that let us wait so long in vain is then left alone so long
 _RUN_ID = "PALIMPSEST_RUN_ID"  # how the other ranks of a distributed run, started by ours, learn its id
 
 
@@ -75,6 +75,7 @@ class RunRecord:
         self._console_in_place = False
         self._source: str | None = None
         self._complained = False
+        self._away_until = 0.0
         self._datasets: dict[str, str] = {}
         self._tables: list[dict[str, str]] = []
 
@@ -85,7 +86,7 @@ class RunRecord:
         session = self._store.session()
         source = self._store.find(self._init_from, key="init_from").id if self._init_from else None
         code = surroundings.code(Path(self._store.root))
-        tags, long_tags = _fit_tags(self._all_tags(code, source))
+        tags, long_tags = fit_tags(self._all_tags(code, source))
         self._parts.enter_context(self._signals)
         try:
             run = session.client.create_run(session.experiment_id, tags=tags, run_name=self.name)
@@ -113,7 +114,7 @@ class RunRecord:
             return
         self._signals.closing = True
         if error is not None:
-            error._palimpsest_run = self.run_id  # type: ignore[attr-defined]  # read by `ending.recorded`
+            self._sign(error)
         ending = judge(error, self._signals.received)
         if ending.status == "FINISHED" and self._outcome is not None:
             ending = self._outcome
@@ -131,9 +132,9 @@ class RunRecord:
                 file=sys.stderr,
             )
         if self._signals.received is not None and not isinstance(error, Terminated):
-            raise Terminated(self._signals.received) from error
+            raise self._sign(Terminated(self._signals.received)) from error
         if isinstance(error, SystemExit) and interruption(error) is not None:
-            raise KeyboardInterrupt from None
+            raise self._sign(KeyboardInterrupt()) from None
 
     @property
     def logger(self) -> "RunLogger":
@@ -152,7 +153,7 @@ class RunRecord:
             self._sender.put({key_for_store(key): value for key, value in values.items()}, step)
 
     def tag(self, key: str, value: object) -> None:
-        tags, files = _fit_tags({key: str(value)})
+        tags, files = fit_tags({key: str(value)})
         self._write("tags", {"tags": tags})
         for artifact, text in files.items():
             self.text(text, artifact)
@@ -245,7 +246,7 @@ class RunRecord:
 
     def _describe(self, code: surroundings.Code | None, long_tags: Mapping[str, str]) -> None:
         """Everything that is known before the work begins."""
-        params, long_params = fit_for_store(self._params)
+        params, long_params = fit_params(self._params)
         self._write("params", {"params": params})
         for artifact, text in {**long_params, **long_tags}.items():
             self.text(text, artifact)
@@ -288,6 +289,9 @@ class RunRecord:
         """Write now, or keep for later. Nothing that is the world's fault is raised."""
         if self._client is None:
             return
+        started_at = time.monotonic()
+        if started_at < self._away_until and kind != "status":
+            return self._keep(kind, content)
         for left in reversed(range(tries)):
             try:
                 return write(self._client, self.run_id, kind, content)
@@ -295,6 +299,8 @@ class RunRecord:
                 if left:
                     time.sleep(0.5)
                     continue
+                if time.monotonic() - started_at > _LONG_SECONDS:
+                    self._away_until = time.monotonic() + _AWAY_SECONDS
                 self._complain(f"{kind} not written", error)
                 self._keep(kind, content)
 
@@ -323,22 +329,14 @@ class RunRecord:
         reason = hidden(" ".join(f"{type(error).__name__}: {error}".split())[:300])
         print(f"tracking: {what} ({reason})", file=sys.stderr)
 
+    def _sign(self, error: BaseException) -> BaseException:
+        """The run's id on what ended it, for `ending.recorded`."""
+        error._palimpsest_run = self.run_id  # type: ignore[attr-defined]
+        return error
+
     def _abandoned(self) -> None:
         self._outcome = Ending("FAILED", "the process ended while the run was open")
         self.__exit__(None, None, None)
-
-
-def _fit_tags(tags: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Tags that MLflow takes, and the whole text of those too long for it by the artifact that holds them."""
-    short, files = {}, {}
-    for key, value in tags.items():
-        name = key_for_store(key)
-        if len(value) > _MOST_TAG_CHARACTERS:
-            file = f"tags/{name.replace('/', '.')}.txt"
-            files[file] = value
-            value = f"({len(value)} characters: artifact {file})"
-        short[name] = value
-    return short, files
 
 
 def _rank() -> int:

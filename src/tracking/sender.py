@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 _MANY = 500  # points that are not kept waiting for the clock
 _MOST = 50_000  # points held in memory (about 10 MB) while a store is out of reach
-_LAST_TRIES = 3  # when a run ends
+_LAST_SECONDS = 5.0  # of trying again when a run ends
 
 
 class Point(NamedTuple):
@@ -64,10 +64,10 @@ class Sender:
             points, closing = self._wait()
             rest = self._send(points)
             if closing:
-                for _ in range(_LAST_TRIES - 1):
-                    if rest:
-                        time.sleep(0.5)
-                        rest = self._send(rest)
+                deadline = time.monotonic() + _LAST_SECONDS
+                while rest and time.monotonic() < deadline:
+                    time.sleep(0.5)
+                    rest = self._send(rest)
                 if rest:
                     self._give_up(rest)
                 return

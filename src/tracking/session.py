@@ -17,7 +17,8 @@ _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_TRUNCATE_LONG_VALUES": "false",  # what is too long is an error, or a file of ours; never a silent cut
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # MLflow's own 7 hold a run up for minutes when a server is gone
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # MLflow's own 7 hold a run up for minutes when a server is gone
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
 
@@ -55,11 +56,11 @@ def _open(store: Store) -> Session:
         set_tracking_uri(store.address)
         client = MlflowClient(store.address)
         opened = Session(store, client, _experiment_id(client, store))
+        outbox.deliver(client, store.runs_folder / "outbox")  # first: it may hold the status of a run that is gone
+        if store.database is not None:
+            vanished.close_vanished(client, opened.experiment_id)
     except MlflowException as error:
         raise Fault(_reason(store, error)) from error
-    outbox.deliver(client, store.runs_folder / "outbox")
-    if store.database is not None:
-        vanished.close_vanished(client, opened.experiment_id)
     return opened
 
 

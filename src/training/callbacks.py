@@ -128,7 +128,7 @@ def _quiet(line_seconds: float | None) -> "Callback":
             )
 
         def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-            self._line("validated at step", trainer.global_step, trainer.max_steps, trainer, force=True)
+            self._line("validated at step", trainer.global_step, pl_module.total_steps, trainer, force=True)
 
         def on_test_batch_end(
             self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,

@@ -2,12 +2,14 @@
 
 import logging
 import os
+import sys
 import warnings
 
 
 def quiet() -> None:
     """Silence known chatter; every other warning and error stays."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # fresh heads are reported as missing weights
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "0" if sys.stderr.isatty() else "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)  # which devices there are, and advertisements

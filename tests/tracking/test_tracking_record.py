@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from src.terms.fault import Fault
-from src.tracking.ending import Terminated
+from src.tracking.ending import Terminated, recorded
 from src.tracking.lookup import RunInfo
 from src.tracking.record import RunRecord
 from src.tracking.store import Store
@@ -71,11 +71,12 @@ def test_ctrl_c_is_killed(store: Store) -> None:
 
 
 def test_ctrl_c_that_became_an_exit_is_killed_and_a_ctrl_c_again(store: Store) -> None:
-    with pytest.raises(KeyboardInterrupt), record(store) as run:
+    with pytest.raises(KeyboardInterrupt) as caught, record(store) as run:
         try:
             raise KeyboardInterrupt
         except KeyboardInterrupt:
             sys.exit(1)
+    assert recorded(caught.value) == run.run_id
     assert ended(store, run.run_id) == ("KILLED", "interrupted (Ctrl-C)")
 
 

@@ -2,14 +2,18 @@
 
 import io
 import sys
+import types
+from importlib import machinery
 from pathlib import Path
 
 import pytest
 
 from src.tracking.console import Console
 from src.tracking.naming import MOST_CHARACTERS, run_name
-from src.tracking.params import fit_for_store, flatten
+from src.tracking.params import fit_params, flatten
 from src.tracking.redaction import hidden, hidden_arguments, hidden_yaml, is_secret
+from src.tracking.sender import Sender
+from src.tracking.system import Sampler
 
 
 @pytest.mark.parametrize(
@@ -50,7 +54,7 @@ def test_flatten() -> None:
 
 
 def test_keys_that_mlflow_does_not_take() -> None:
-    assert fit_for_store({"a@b": 1, "c/d": 2}) == ({"a_b": "1", "c/d": "2"}, {})
+    assert fit_params({"a@b": 1, "c/d": 2}) == ({"a_b": "1", "c/d": "2"}, {})
 
 
 @pytest.mark.parametrize("key", ["hub.token", "HF_TOKEN", "a.hf_token", "db_password", "x.api_key", "client_secret"])
@@ -120,3 +124,32 @@ def test_console_hides_passwords_and_hears_older_handlers(monkeypatch: pytest.Mo
         logger.warning("postgresql://me:word@host/db")
     logger.removeHandler(handler)
     assert (tmp_path / "console.log").read_text() == "postgresql://me:***@host/db\n"
+
+
+def test_gpus_are_sampled_where_there_is_a_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Nvml(types.ModuleType):
+        NVMLError = RuntimeError
+
+        def nvmlInit(self) -> None: ...
+
+        def nvmlDeviceGetCount(self) -> int:
+            return 1
+
+        def nvmlDeviceGetHandleByIndex(self, place: int) -> str:
+            return f"gpu {place}"
+
+        def nvmlDeviceGetUtilizationRates(self, _: str) -> types.SimpleNamespace:
+            return types.SimpleNamespace(gpu=40)
+
+        def nvmlDeviceGetMemoryInfo(self, _: str) -> types.SimpleNamespace:
+            return types.SimpleNamespace(used=3_000_000_000)
+
+    fake = Nvml("pynvml")
+    fake.__spec__ = machinery.ModuleSpec("pynvml", None)
+    monkeypatch.setitem(sys.modules, "pynvml", fake)
+    taken: dict[str, float] = {}
+    sender = Sender(lambda points: taken.update({p.key: p.value for p in points}), lambda _: None, 60.0)
+    with Sampler(sender):
+        pass
+    sender.close()
+    assert taken["system/gpu_0_percent"] == 40 and taken["system/gpu_0_memory_gigabytes"] == 3
