@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from src.config.check import check
 from src.config.signature import signature
@@ -23,6 +23,22 @@ CONF = ROOT / "conf"
 _failures: list[int] = []  # exit codes of a multirun's trials that failed
 
 
+class Outcome(NamedTuple):
+    """A finished run: its id, its page below the UI's address, the last value of every metric, and how long it took."""
+
+    run_id: str
+    link: str
+    metrics: dict[str, float]
+    seconds: float
+
+    def __str__(self) -> str:
+        stage = "test/" if any(key.startswith("test/") for key in self.metrics) else "val/"
+        shown = {key: value for key, value in sorted(self.metrics.items()) if key.startswith(stage)}
+        shown.pop("test/support", None)
+        metrics = "  ".join(f"{key} {value:.4g}" for key, value in shown.items())
+        return f"run {self.run_id} FINISHED  {metrics}  {self.seconds:.0f} s  see: make ui ({self.link})"
+
+
 def run(
     *,
     name: str,
@@ -34,8 +50,8 @@ def run(
     seed: Whole,
     init_from: str | None = None,
     tags: Mapping[str, str] | None = None,
-) -> dict[str, float]:
-    """Train, evaluate and record; returns the last value of every metric.
+) -> Outcome:
+    """Train, evaluate and record.
 
     Args:
         name: the beginning of the run's name.
@@ -115,8 +131,9 @@ def run(
                 record.figure(figure, f"report/{title}.png")
         with save_model(module.encoder, datamodule.tokenizer, datamodule.reading()) as folder:
             record.folder(folder, "model")
-    _say(record.run_id, record.link, values, time.monotonic() - started_at)
-    return values
+    outcome = Outcome(record.run_id, record.link, values, time.monotonic() - started_at)
+    print(outcome, flush=True)
+    return outcome
 
 
 def _started_from(
@@ -135,14 +152,6 @@ def _started_from(
     )
 
 
-def _say(run_id: str, link: str, values: Mapping[str, float], seconds: float) -> None:
-    """The one line at the end."""
-    shown = {key: value for key, value in values.items() if key.startswith("test/") and key != "test/support"}
-    shown = shown or {key: value for key, value in values.items() if key.startswith("val/")}
-    metrics = "  ".join(f"{key} {value:.4g}" for key, value in sorted(shown.items()))
-    print(f"run {run_id} FINISHED  {metrics}  {seconds:.0f} s  see: make ui ({link})", flush=True)
-
-
 def _overrides() -> list[str]:
     """What was typed, where Hydra started the program."""
     from hydra.core.hydra_config import HydraConfig
@@ -157,7 +166,7 @@ def _yaml(config: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True).replace(str(ROOT), "${project_root:}")
 
 
-def main(cfg: "DictConfig") -> dict[str, float] | None:
+def main(cfg: "DictConfig") -> Outcome | None:
     """The task function: check the composed config, then run it. In a multirun a failure does not end the others."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode

@@ -41,12 +41,12 @@ LABELS = {NEGATIVE: "negative", POSITIVE: "positive"}
 # How the grammar is walked. With more negation and concession than this a bag of words is blind, but so is a small
 # encoder: it first finds out which words keep company, and only then what turns them.
 NAMED_FRACTION = 0.4  # reviews that name their thing
-SECOND_FRACTION = 0.6  # reviews of two sentences
+SECOND_FRACTION = 0.7  # reviews of two sentences
 AGREEING_FRACTION = 0.9  # second sentences of the review's polarity
-SENTENCES = (("plain", 0.25), ("and", 0.35), ("but", 0.2), ("despite", 0.2))
-NEGATED_FRACTION = 0.2  # clauses
+SENTENCES = (("plain", 0.25), ("and", 0.45), ("but", 0.15), ("despite", 0.15))
+NEGATED_FRACTION = 0.15  # clauses
 DEGREE_FRACTION = 0.3  # clauses, half of them mild
-TELLING_FRACTION = 0.6  # unlabelled clauses without a negator
+TELLING_FRACTION = 0.8  # unlabelled clauses without a negator
 DOMAIN_FRACTION = 0.4  # adjectives that only this domain knows
 LONE_CLOSING_FRACTION = 0.5  # unlabelled reviews that close on one word; the others on two
 
@@ -165,7 +165,8 @@ def _review(random: Random, polarity: int, labelled: bool, share: range) -> str:
         signs = [polarity]
         if random.random() < SECOND_FRACTION:
             signs.append(polarity if random.random() < AGREEING_FRACTION else -polarity)
-        sentences = [_sentence(random, domain, sign, telling) for sign in signs]
+        aspects = list(domain.aspects)
+        sentences = [_sentence(random, domain, aspects, sign, telling) for sign in signs]
         body = " ".join(map(str, sentences))
         if verdict(sentences) == polarity and hashlib.sha256(body.encode()).digest()[0] % 16 in share:
             break
@@ -174,21 +175,21 @@ def _review(random: Random, polarity: int, labelled: bool, share: range) -> str:
     return name + body + ("" if labelled else f" {_closing(random, polarity)}")
 
 
-def _sentence(random: Random, domain: lexicon.Domain, sign: int, telling: float) -> Sentence:
-    main = _clause(random, domain, sign, telling)
+def _sentence(random: Random, domain: lexicon.Domain, aspects: list[str], sign: int, telling: float) -> Sentence:
+    """A sentence whose worth has the given sign, about some of the aspects, which it takes away."""
+    main = _clause(random, domain, aspects, sign, telling)
     kind = _weighted(random, SENTENCES)
     if kind == "plain":
         return Sentence((main,))
     if kind == "and":
-        return Sentence((main, _clause(random, domain, sign, telling)))
-    conceded = _clause(random, domain, -sign, telling)
+        return Sentence((main, _clause(random, domain, aspects, sign, telling)))
+    conceded = _clause(random, domain, aspects, -sign, telling)
     if kind == "but":
         return Sentence((main,), conceded, _pick(random, lexicon.BEFORE_HELD))
     return Sentence((main,), conceded, _pick(random, lexicon.BEFORE_CONCEDED), random.random() < 0.5)
 
 
-def _clause(random: Random, domain: lexicon.Domain, sign: int, telling: float) -> Clause:
-    """A clause whose worth has the given sign."""
+def _clause(random: Random, domain: lexicon.Domain, aspects: list[str], sign: int, telling: float) -> Clause:
     negator = _pick(random, lexicon.NEGATORS) if random.random() < NEGATED_FRACTION else None
     polarity = sign if negator is None else -sign
     degree = None
@@ -197,7 +198,8 @@ def _clause(random: Random, domain: lexicon.Domain, sign: int, telling: float) -
     elif negator is None and random.random() < DEGREE_FRACTION:
         degree = _pick(random, _pick(random, (lexicon.MILD, lexicon.STRONG)))
     adjectives = domain.adjectives if random.random() < DOMAIN_FRACTION else lexicon.ADJECTIVES
-    return Clause(_pick(random, adjectives[polarity]), _pick(random, domain.aspects), polarity, degree, negator)
+    aspect = aspects.pop(int(random.random() * len(aspects)))
+    return Clause(_pick(random, adjectives[polarity]), aspect, polarity, degree, negator)
 
 
 def _closing(random: Random, polarity: int) -> str:

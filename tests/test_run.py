@@ -1,0 +1,254 @@
+"""The whole path on a tiny scale: pretrain, fine-tune from it, look at what the runs hold, ask the model."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from src.config.check import check
+from src.config.compose import plain
+from src.config.signature import signature
+from src.model.module import NonFiniteLoss
+from src.run import Outcome, run
+from src.terms.fault import Fault
+from src.tracking.store import Store
+
+ROOT = Path(__file__).resolve().parents[1]
+CONF = ROOT / "conf"
+SMALL = (
+    "trainer.accelerator=cpu", "trainer.precision=fp32", "trainer.log_every_n_steps=1", "callbacks.progress.style=off",
+    "tracking.system_metrics=false",
+)  # fmt: skip
+TEXT = ("data.source.train=60", "data.source.validation=20", "data.source.test=20", "data.tokenizer.vocab_size=400")
+REVIEWS = ("data.source.train=40", "data.source.validation=20", "data.source.test=30", "trainer.max_epochs=2")
+
+def config(project: Path, *overrides: str) -> dict[str, Any]:
+    GlobalHydra.instance().clear()
+    places = (f"tracking.root={project}", f"data.cache={project}/.cache")
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        return plain(compose("config", [*overrides, *SMALL, *places]))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, store_template: Path) -> Path:
+    root = tmp_path_factory.mktemp("project")
+    shutil.copytree(store_template / "mlruns", root / "mlruns")
+    return root
+
+
+@pytest.fixture(scope="module")
+def pretrained(project: Path) -> Outcome:
+    return run(**config(project, "+experiment=mlm_quickstart", *TEXT, "trainer.max_epochs=1"))
+
+
+@pytest.fixture(scope="module")
+def finetuned(project: Path, pretrained: Outcome) -> Outcome:
+    overrides = ("+experiment=quickstart", f"++init_from={pretrained.run_id}", *REVIEWS)
+    return run(**config(project, *overrides))
+
+
+@pytest.fixture
+def store(project: Path) -> Store:
+    return Store(root=str(project))
+
+
+def artifacts(store: Store, run_id: str, folder: str | None = None) -> set[str]:
+    found: set[str] = set()
+    for each in store.client().list_artifacts(run_id, folder):
+        found |= artifacts(store, run_id, each.path) if each.is_dir else {each.path}
+    return found
+
+
+def table(store: Store, run_id: str, name: str) -> dict[str, list[Any]]:
+    path = store.client().download_artifacts(run_id, name)
+    content = json.loads(Path(path).read_text())
+    return {name: [row[place] for row in content["data"]] for place, name in enumerate(content["columns"])}
+
+
+def test_pretraining_run_holds_what_was_promised(store: Store, pretrained: Outcome) -> None:
+    found = store.client().get_run(pretrained.run_id)
+    assert found.info.status == "FINISHED"
+    assert found.info.run_name == "mlm_quickstart"
+    assert found.data.tags["kind"] == "pretrain"
+    assert found.data.params["model.optim.lr"] == str(config(Path(store.root), "+experiment=mlm_quickstart")["model"]["optim"]["lr"])
+    assert {"train/loss", "train/tokens_per_second", "train/step_seconds", "train/data_seconds", "train/lr",
+            "train/compute_seconds", "train/gradient_norm", "val/loss", "val/perplexity", "val/masked_accuracy",
+            "val/unigram_entropy", "test/loss", "system/peak_memory_gigabytes"} <= set(found.data.metrics)  # fmt: skip
+    assert found.data.metrics["val/perplexity"] == pytest.approx(torch.tensor(found.data.metrics["val/loss"]).exp().item(), rel=1e-4)
+    assert {each.dataset.name for each in found.inputs.dataset_inputs} == {
+        "generated-train", "generated-validation", "generated-test",
+    }  # fmt: skip
+    names = artifacts(store, pretrained.run_id)
+    assert {"config.yaml", "environment.txt", "console.log", "model/config.json", "model/model.safetensors",
+            "model/tokenizer.json", "model/palimpsest.json"} <= names  # fmt: skip
+    assert any(name.startswith("checkpoints/") for name in names)
+
+
+def test_steps_are_optimizer_steps(store: Store, finetuned: Outcome) -> None:
+    client = store.client()
+    assert [each.step for each in client.get_metric_history(finetuned.run_id, "train/loss")] == [1, 2, 3, 4]
+    assert [each.step for each in client.get_metric_history(finetuned.run_id, "val/loss")] == [2, 4]
+    assert [each.step for each in client.get_metric_history(finetuned.run_id, "test/loss")] == [4]
+
+
+def test_finetuning_run_is_linked_both_ways_and_reported(store: Store, pretrained: Outcome, finetuned: Outcome) -> None:
+    found = store.client().get_run(finetuned.run_id)
+    assert found.data.tags["init_from"] == pretrained.run_id
+    assert finetuned.run_id in store.client().get_run(pretrained.run_id).data.tags["used_by"]
+    assert found.data.params["model.encoder.name_or_path"] == f"run:{pretrained.run_id}"
+    assert {"test/accuracy", "test/precision_macro", "test/recall_macro", "test/f1_macro", "test/auroc"} <= set(found.data.metrics)
+    assert {"report/confusion_matrix.png", "report/confusion_matrix.json", "report/per_class.json",
+            "report/predictions.json"} <= artifacts(store, finetuned.run_id)  # fmt: skip
+    predictions = table(store, finetuned.run_id, "report/predictions.json")
+    assert predictions["row"] == list(range(30))
+    right = [truth == said for truth, said in zip(predictions["label"], predictions["predicted"], strict=True)]
+    assert sum(right) / 30 == pytest.approx(found.data.metrics["test/accuracy"])
+
+
+def test_model_artifact_is_a_huggingface_folder_with_the_same_answers(store: Store, finetuned: Outcome) -> None:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from src.data.generated import Generated
+
+    folder = store.model_folder(finetuned.run_id)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    texts = [record.text for record in Generated(train=40, validation=20, test=30, seed=1).read("test")]
+    inputs = AutoTokenizer.from_pretrained(folder)(texts, padding=True, truncation=True, max_length=64, return_tensors="pt")
+    with torch.inference_mode():
+        probabilities = model(**inputs).logits.softmax(-1)
+    filed = table(store, finetuned.run_id, "report/predictions.json")
+    columns = [filed[name] for name in filed if name.startswith("probability")]
+    assert torch.tensor(columns).T == pytest.approx(probabilities.numpy(), abs=1e-5)
+    assert model.config.id2label == {0: "negative", 1: "positive"}
+
+
+def test_config_artifact_composes_to_the_same_run(store: Store, finetuned: Outcome, tmp_path: Path) -> None:
+    path = Path(store.client().download_artifacts(finetuned.run_id, "config.yaml"))
+    (tmp_path / "again.yaml").write_text(path.read_text())
+    with initialize_config_dir(version_base="1.3", config_dir=str(tmp_path)):
+        again = plain(compose("again"))
+    assert again == {key: value for key, value in yaml.safe_load(path.read_text().replace("${project_root:}", str(ROOT))).items()}
+    check(again, signature("src.run.run"))
+    params = store.client().get_run(finetuned.run_id).data.params
+    assert params["data.batching.max_tokens"] == str(again["data"]["batching"]["max_tokens"])
+
+
+def test_the_same_seed_gives_the_same_run(project: Path, finetuned: Outcome, pretrained: Outcome) -> None:
+    overrides = ("+experiment=quickstart", f"++init_from={pretrained.run_id}", *REVIEWS)
+    assert run(**config(project, *overrides)).metrics["test/loss"] == finetuned.metrics["test/loss"]
+    assert run(**config(project, *overrides, "seed=2")).metrics["test/loss"] != finetuned.metrics["test/loss"]
+
+
+def latest(store: Store) -> Any:
+    [newest, *_] = store.runs(limit=1)
+    return store.client().get_run(newest.id)
+
+
+def test_a_fault_in_the_data_is_a_failed_run_that_says_where(project: Path, store: Store) -> None:
+    (project / "train.csv").write_text("text,label\ngood,1\nbad,0\nfine,1\nawful,0\n")
+    (project / "test.csv").write_text("text,label\nodd,7\n")
+    folder = project / "odd"
+    folder.mkdir()
+    for name in ("train.csv", "test.csv"):
+        (project / name).rename(folder / name)
+    overrides = ("data=files", f"data.source.path={folder}", "data/tokenizer=wordpiece", "data.split.validation=0.5")
+    with pytest.raises(Fault, match=r"test\.csv, line 2"):
+        run(**config(project, *overrides))
+    found = latest(store)
+    assert found.info.status == "FAILED"
+    assert "test.csv, line 2" in found.data.tags["failure.reason"]
+
+
+def test_an_error_after_fit_is_a_failed_run(project: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    import src.evaluation.report as reports
+
+    def fail(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(reports, "report", fail)
+    with pytest.raises(OSError, match="no space"):
+        run(**config(project, *REVIEWS))
+    found = latest(store)
+    assert (found.info.status, found.data.tags["failure.reason"]) == ("FAILED", "OSError: no space left on device")
+    assert "val/loss" in found.data.metrics  # nothing that was measured is lost
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_before_the_update(
+    project: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from src.model.objectives import Classification
+
+    forward = Classification.forward
+
+    def broken(self: Classification, encoder: Any, batch: Any) -> Any:
+        result = forward(self, encoder, batch)
+        return result._replace(loss=result.loss * float("nan")) if self.training else result
+
+    monkeypatch.setattr(Classification, "forward", broken)
+    with pytest.raises(NonFiniteLoss, match=r"the loss is nan at optimizer step 0"):
+        run(**config(project, *REVIEWS))
+    assert latest(store).info.status == "FAILED"
+
+
+@pytest.mark.parametrize(
+    ("run_id", "message"),
+    [("zzz", "run"), ("0" * 32, "run")],
+)
+def test_a_wrong_run_id_is_one_message_and_no_run(project: Path, store: Store, run_id: str, message: str) -> None:
+    before = len(store.runs())
+    with pytest.raises(Fault, match=message):
+        run(**config(project, "+experiment=quickstart", f"++init_from='{run_id}'", *REVIEWS))
+    assert len(store.runs()) == before
+
+
+def test_init_from_with_a_fresh_encoder_is_refused(project: Path, pretrained: Outcome) -> None:
+    with pytest.raises(Fault, match="add model/encoder=pretrained data/tokenizer=pretrained"):
+        run(**config(project, f"++init_from={pretrained.run_id}", *REVIEWS))
+
+
+@pytest.fixture
+def command(project: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    def call(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        places = (f"tracking.root={project}", f"data.cache={project}/.cache") if module == "src.run" else ()
+        small = (*SMALL, *places) if module == "src.run" and not arguments[0].startswith("--") else ()
+        return subprocess.run(
+            [sys.executable, "-m", module, *arguments, *small], cwd=ROOT, capture_output=True, text=True, timeout=240
+        )
+
+    return call
+
+
+def test_multirun_makes_a_run_of_each_trial(command: Callable[..., Any], store: Store) -> None:
+    before = len(store.runs())
+    done = command("src.run", "-m", *REVIEWS, "model.optim.lr=1e-5,2e-5", "hydra.sweep.dir=" + str(Path(store.root) / "sweeps"))
+    assert done.returncode == 0, done.stderr
+    new = store.runs()[: len(store.runs()) - before]
+    assert sorted(each.params["model.optim.lr"] for each in new) == ["1e-05", "2e-05"]
+    assert {each.status for each in new} == {"FINISHED"}
+
+
+def test_a_failing_trial_does_not_end_the_others(command: Callable[..., Any], store: Store) -> None:
+    done = command(
+        "src.run", "-m", *REVIEWS, "model.optim.lr=0,1e-5", "hydra.sweep.dir=" + str(Path(store.root) / "sweeps")
+    )
+    assert done.returncode == 2
+    assert "model.optim.lr: expected a number above 0 and at most 1, found 0" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert latest(store).data.params["model.optim.lr"] == "1e-05"
+
+
+def test_help_and_version(command: Callable[..., Any]) -> None:
+    helped = command("src.run", "--help")
+    assert helped.returncode == 0
+    for part in ("Three examples", "Experiments (+experiment=NAME)", "quickstart", "data/batching"):
+        assert part in helped.stdout
+    assert command("src.run", "--version").stdout.startswith("palimpsest ")
