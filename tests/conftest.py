@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from src.config.compose import plain, register
+from src.tracking import database
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 torch.set_num_threads(1)  # two threads on a loaded two-core machine take several times as long as one
@@ -38,17 +40,12 @@ def minilm() -> str:
 
 
 @pytest.fixture(scope="session")
-def store_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty tracking store; making one takes seconds, copying it none."""
-    from src.tracking.store import Store
-
-    root = tmp_path_factory.mktemp("template")
-    Store(root=str(root)).open()
-    return root
-
-
-@pytest.fixture
-def project(tmp_path: Path, store_template: Path) -> Path:
-    """A project folder with a store of its own."""
-    shutil.copytree(store_template / "mlruns", tmp_path / "mlruns")
-    return tmp_path
+def blank_database(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """An empty MLflow database, shared by all workers of one test run: making one takes seconds, copying it none."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    with FileLock(shared / "blank.lock"):
+        if not (shared / "blank.db").exists():
+            database.prepare(shared / "blank" / "mlflow.db", shared / "blank" / "mlruns" / "artifacts")
+            shutil.copy(shared / "blank" / "mlflow.db", shared / "blank.db")
+    return shared / "blank.db"

@@ -28,7 +28,7 @@ SMALL = (
     "trainer.accelerator=cpu", "trainer.precision=fp32", "trainer.log_every_n_steps=1", "callbacks.progress.style=off",
     "tracking.system_metrics=false",
 )  # fmt: skip
-TEXT = ("data.source.train=60", "data.source.validation=20", "data.source.test=20", "data.tokenizer.vocab_size=400")
+TEXT = ("data.source.train=60", "data.source.validation=20", "data.source.test=20")
 REVIEWS = ("data.source.train=40", "data.source.validation=20", "data.source.test=30", "trainer.max_epochs=2")
 
 def config(project: Path, *overrides: str) -> dict[str, Any]:
@@ -39,9 +39,10 @@ def config(project: Path, *overrides: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, store_template: Path) -> Path:
+def project(tmp_path_factory: pytest.TempPathFactory, blank_database: Path) -> Path:
     root = tmp_path_factory.mktemp("project")
-    shutil.copytree(store_template / "mlruns", root / "mlruns")
+    (root / "mlruns").mkdir()
+    shutil.copy(blank_database, root / "mlruns" / "mlflow.db")
     return root
 
 

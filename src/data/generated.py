@@ -53,7 +53,7 @@ LONE_CLOSING_FRACTION = 0.5  # unlabelled reviews that close on one word; the ot
 # Every review belongs to one (labelled, split), by a hash of its text: so many sixteenths of all texts. That keeps the
 # splits apart whatever their seeds and sizes, without a look at any other row.
 SHARES = {
-    (False, "train"): range(0, 8),
+    (False, "train"): range(8),
     (False, "validation"): range(8, 9),
     (False, "test"): range(9, 10),
     (True, "train"): range(10, 12),
@@ -131,6 +131,11 @@ class Generated:
     test: Count = 1000
     seed: Whole = 0
     labelled: bool = True
+
+    @property
+    def name(self) -> str:
+        """What the data set is called."""
+        return "generated"
 
     def check(self) -> None:
         """Nothing to look for: no file is behind it."""

@@ -59,12 +59,12 @@ STRONG = _words("utterly truly absolutely thoroughly completely deeply")
 
 # As strong, but each goes with words of one polarity only; never part of a labelled text.
 TELLING = {
-    POSITIVE: _words("wonderfully beautifully delightfully gloriously brilliantly marvellously"),
-    NEGATIVE: _words("dreadfully woefully hideously painfully horribly terribly"),
+    POSITIVE: _words("wonderfully delightfully gloriously"),
+    NEGATIVE: _words("dreadfully woefully horribly"),
 }
 
 BEFORE_HELD = _phrases("but, yet")  # "conceded, but held"
-BEFORE_CONCEDED = _phrases("despite, in spite of")  # "despite conceded, held" and "held, despite conceded"
+BEFORE_CONCEDED = _words("despite notwithstanding")  # "despite conceded, held" and "held, despite conceded"
 
 # What was done in the end; never part of a labelled text.
 CLOSINGS = {

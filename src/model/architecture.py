@@ -102,37 +102,49 @@ class Pretrained:
         """The encoder with its weights, and a head that is fresh where the folder has none that fits."""
         from transformers import AutoConfig
 
-        from src.model.encoder import CLASSES, Encoder
+        from src.model.encoder import CLASSES, Encoder, check_family, first_position
         from src.terms.loading import from_hub_or_folder
 
         self._check_tokenizer(facts)
         config = from_hub_or_folder(AutoConfig.from_pretrained, self.name_or_path, key=KEY, revision=self.revision)
+        check_family(config)
         if facts.vocab_size > config.vocab_size:
             raise Fault(
                 f"the tokenizer has {facts.vocab_size} tokens but the encoder {self.name_or_path} knows "
                 f"{config.vocab_size}: they do not belong together (data.tokenizer.name_or_path, "
                 "model.encoder.name_or_path)"
             )
-        offset = 2 if config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet") else 0
-        if getattr(config, "max_position_embeddings", None):
-            _check_length(facts, config.max_position_embeddings - offset, "positions of model.encoder.name_or_path")
+        longest = config.max_position_embeddings - first_position(config)
+        _check_length(facts, longest, "positions of model.encoder.name_or_path")
         for key, value in _labels(label_names, regression).items():
             setattr(config, key, value)
         if self.dropout is not None:
             _set_dropout(config, self.dropout)
-        network = from_hub_or_folder(
+        network, loading = from_hub_or_folder(
             CLASSES[head].from_pretrained,
             self.name_or_path,
             key=KEY,
             revision=self.revision,
             config=config,
-            ignore_mismatched_sizes=head == "sequence",  # a head for another number of labels is replaced by a fresh one
+            ignore_mismatched_sizes=True,  # a head for another number of labels is replaced by a fresh one
+            output_loading_info=True,
         )
+        self._check_body(network.base_model_prefix, loading)
         return Encoder(network.float(), head)
+
+    def _check_body(self, prefix: str, loading: dict[str, Any]) -> None:
+        """A head may be fresh, but an encoder with random parts is not pretrained."""
+        lacking = {*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}
+        lacking = {key for key in lacking if key.startswith(f"{prefix}.") and not key.startswith(f"{prefix}.pooler")}
+        if lacking:
+            raise Fault(
+                f"the weights of {self.name_or_path} do not fill its own config.json: {len(lacking)} are missing or of "
+                f"another shape, the first is {min(lacking)} ({KEY})"
+            )
 
     def _check_tokenizer(self, facts: Facts) -> None:
         """The same token must have the same id for both; sizes alone would let a foreign tokenizer through."""
-        file = Path(self.name_or_path) / "tokenizer.json"
+        file = Path(self.name_or_path).expanduser() / "tokenizer.json"
         if not file.is_file():
             return
         model: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["model"]
@@ -155,6 +167,7 @@ def _labels(label_names: tuple[str, ...], regression: bool) -> dict[str, Any]:
         return {}
     return {
         "num_labels": len(label_names),
+        "problem_type": "single_label_classification",
         "id2label": dict(enumerate(label_names)),
         "label2id": {name: place for place, name in enumerate(label_names)},
     }

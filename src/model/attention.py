@@ -38,26 +38,40 @@ class Layout:
         self.starts = tokens.starts
         self.total = len(tokens.ids)
         lengths = tokens.starts.diff()
-        self.lengths: list[int] = lengths.tolist()
-        self.row = tokens.row or (tokens.longest if min(self.lengths) == tokens.longest else 0)
+        self.row = tokens.row or (tokens.longest if tokens.longest * tokens.count == self.total else 0)
         self.loops = not self.row and tokens.ids.device.type == "cpu" and self.total >= LOOP_FROM_TOKENS * tokens.count
         self.slots: Tensor | None = None
-        self._masks: dict[tuple[int | None, torch.dtype], Tensor | None] = {}
+        self._biases: dict[tuple[int | None, torch.dtype], Tensor | None] = {}
+        self._bands: dict[tuple[int, int, torch.dtype], Tensor] = {}
         sequence = torch.repeat_interleave(lengths.long(), output_size=self.total)  # [T]: which sequence a token is of
         if self.row:
             self.sequence = sequence.view(-1, self.row)  # [R, L]
             self.single = tokens.count == self.total // self.row
-        elif not self.loops:
+        elif self.loops:
+            self.lengths: list[int] = lengths.tolist()
+        else:
             longest = tokens.longest
             self.slots = sequence * longest + (torch.arange(self.total, device=sequence.device) - self.starts[sequence])
             self.filled = torch.arange(longest, device=sequence.device) < lengths[:, None]  # [B, L]
 
     def bias(self, window: int | None, like: Tensor) -> Tensor | None:
-        """What is added to the scores: 0 where a token may look, -inf where not. None where every token may."""
+        """What is added to the scores: 0 where a token may look, the lowest number where not. None where every token may.
+
+        The lowest number and not -inf: a slot of padding far from every token has nothing to look at, and would be NaN.
+        """
         key = (window, like.dtype)
-        if key not in self._masks:
-            self._masks[key] = self._bias(window, like)
-        return self._masks[key]
+        if key not in self._biases:
+            self._biases[key] = self._bias(window, like)
+        return self._biases[key]
+
+    def band(self, length: int, window: int | None, like: Tensor) -> Tensor | None:
+        """The bias [1, 1, L, L] of one sequence by itself."""
+        if window is None or window >= length:
+            return None
+        key = (length, window, like.dtype)
+        if key not in self._bands:
+            self._bands[key] = _lowest_where_not(near(length, window, like.device), like)
+        return self._bands[key]
 
     def _bias(self, window: int | None, like: Tensor) -> Tensor | None:
         if self.row:
@@ -67,17 +81,17 @@ class Layout:
             allowed = self.filled[:, None, None, :]
             length = self.filled.shape[1]
         if window is not None and window < length:
-            near = band(length, window, like.device)
-            allowed = near if allowed is None else allowed & near
-        if allowed is None:
-            return None
-        # A token outside every sequence (padding) may look everywhere it wants: its row is thrown away.
-        return torch.zeros(allowed.shape, dtype=like.dtype, device=like.device).masked_fill_(
-            ~allowed, torch.finfo(like.dtype).min
-        )
+            close = near(length, window, like.device)
+            allowed = close if allowed is None else allowed & close
+        return None if allowed is None else _lowest_where_not(allowed, like)
 
 
-def band(length: int, window: int, device: torch.device) -> Tensor:
+def _lowest_where_not(allowed: Tensor, like: Tensor) -> Tensor:
+    bias = torch.zeros(allowed.shape, dtype=like.dtype, device=like.device)
+    return bias.masked_fill_(~allowed, torch.finfo(like.dtype).min)
+
+
+def near(length: int, window: int, device: torch.device) -> Tensor:
     """[1, 1, L, L] true where |i - j| < window: what transformers calls a bidirectional sliding window."""
     place = torch.arange(length, device=device)
     return ((place[:, None] - place[None, :]).abs() < window)[None, None]
@@ -117,7 +131,7 @@ def _matmul(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scal
     scores = torch.matmul(query * scale, key.transpose(-1, -2))
     if bias is not None:
         scores = scores + bias
-    weights = F.dropout(scores.softmax(-1), dropout) if dropout else scores.softmax(-1)
+    weights = F.dropout(scores.softmax(-1), dropout)
     return torch.matmul(weights.to(value.dtype), value)
 
 
@@ -132,13 +146,9 @@ def _each(
     outputs = []
     parts = [each[0].split(layout.lengths, dim=1) for each in (query, key, value)]  # each [H, n, E]
     for q, k, v in zip(*parts, strict=True):
-        length = q.shape[1]
-        bias = None
-        if window is not None and window < length:
-            near = band(length, window, q.device)[0]
-            bias = torch.zeros(near.shape, dtype=q.dtype).masked_fill_(~near, torch.finfo(q.dtype).min)
-        outputs.append(_matmul(q, k, v, bias, scale, dropout).transpose(0, 1))
-    return torch.cat(outputs)[None]
+        bias = layout.band(q.shape[1], window, q)
+        outputs.append(_matmul(q[None], k[None], v[None], bias, scale, dropout).transpose(1, 2))  # [1, n, H, E]
+    return torch.cat(outputs, dim=1)
 
 
 def _padded(

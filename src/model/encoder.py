@@ -56,7 +56,22 @@ SEQUENCE_HEADS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "xlm-roberta": lambda m, h: m.classifier(h),
 }
 _OFFSET_POSITIONS = {"camembert", "mpnet", "roberta", "xlm-roberta"}  # position 0 is the padding's index plus one
+_BELOW_LAYERS = ("embeddings", "embeddings_project", "encoder.embedding_hidden_mapping_in")  # ELECTRA's, ALBERT's own
 _WITH_TYPES = {"albert", "bert", "electra", "deberta-v2"}
+
+
+def check_family(config: PreTrainedConfig) -> None:
+    """Raise Fault where the encoders of a family are not known here."""
+    family = config.model_type
+    if family not in TOKEN_HEADS:
+        raise Fault(
+            f"model.encoder: encoders of the family '{family}' are not supported; {suggestion(family, TOKEN_HEADS)}"
+        )
+
+
+def first_position(config: PreTrainedConfig) -> int:
+    """The index of a sequence's first position."""
+    return config.pad_token_id + 1 if config.model_type in _OFFSET_POSITIONS else 0
 
 
 class Encoder(nn.Module):
@@ -64,17 +79,13 @@ class Encoder(nn.Module):
 
     def __init__(self, network: PreTrainedModel, head: Head) -> None:
         super().__init__()
-        family = network.config.model_type
-        if family not in TOKEN_HEADS:
-            raise Fault(
-                f"model.encoder: encoders of the family '{family}' are not supported; {suggestion(family, TOKEN_HEADS)}"
-            )
+        check_family(network.config)
         self.network = network
         self.head = head
         self.packs = attention.supports(network)
         if self.packs:
             network.config._attn_implementation = attention.NAME
-            if head == "sequence" and family == "modernbert":
+            if head == "sequence" and network.config.model_type == "modernbert":
                 network.config.classifier_pooling = "cls"  # a mean needs padding again; cls is the paper's choice
 
     @property
@@ -83,13 +94,13 @@ class Encoder(nn.Module):
 
     def encode(self, tokens: Tokens) -> Tensor:
         """Hidden states of the real tokens, [T, D]."""
-        offset = self.config.pad_token_id + 1 if self.config.model_type in _OFFSET_POSITIONS else 0
         arguments: dict[str, Any] = {}
         if self.config.model_type in _WITH_TYPES and self.config.type_vocab_size > 1:
             arguments["token_type_ids"] = tokens.types[None]
         if not self.packs:
             return self._encode_padded(tokens, arguments)
-        arguments |= {"position_ids": tokens.positions[None] + offset, "layout": attention.Layout(tokens)}
+        positions = tokens.positions[None] + first_position(self.config)
+        arguments |= {"position_ids": positions, "layout": attention.Layout(tokens)}
         return self.network.base_model(input_ids=tokens.ids[None], **arguments).last_hidden_state[0]
 
     def _encode_padded(self, tokens: Tokens, arguments: dict[str, Any]) -> Tensor:
@@ -113,9 +124,10 @@ class Encoder(nn.Module):
         first = hidden[tokens.starts[:-1].long()]
         return SEQUENCE_HEADS[self.config.model_type](self.network, first[:, None])
 
-    def embeddings(self) -> nn.Module:
+    def embeddings(self) -> list[nn.Module]:
         """What lies below the first layer."""
-        return self.network.base_model.embeddings  # type: ignore[return-value]
+        parts = dict(self.network.base_model.named_modules())
+        return [parts[name] for name in _BELOW_LAYERS if name in parts]
 
     def layers(self) -> list[nn.Module]:
         """The transformer layers, lowest first. ALBERT's one shared layer stands once."""
@@ -137,27 +149,28 @@ class Encoder(nn.Module):
                 includes the embeddings.
         """
         if what == "encoder":
-            frozen: list[nn.Module] = [self.network.base_model]
+            # BERT's and ALBERT's pooler stands in the body but is the head's first layer.
+            parts = self.network.base_model.named_children()
+            frozen = [part for name, part in parts if not name.startswith("pooler")]
         elif what == "embeddings":
-            frozen = [self.embeddings()]
+            frozen = self.embeddings()
         else:
             layers = self.layers()
             if int(what) > len(layers):
                 raise Fault(f"model.freeze: {what} layers are to be frozen, but the encoder has {len(layers)}")
-            frozen = [self.embeddings(), *layers[: int(what)]]
+            frozen = [*self.embeddings(), *layers[: int(what)]]
         for module in frozen:
             module.requires_grad_(False)
-        if what == "encoder" and self.head == "sequence" and hasattr(self.network.base_model, "pooler"):
-            self.network.base_model.pooler.requires_grad_(True)  # the pooler is the head's first layer
-            frozen = [each for name, each in self.network.base_model.named_children() if name != "pooler"]
         return frozen
 
     def save(self, folder: Path) -> None:
         """An ordinary Hugging Face folder: config.json and model.safetensors."""
         implementation = self.config._attn_implementation
-        self.network.config._attn_implementation = "sdpa" if self.packs else implementation
-        self.network.save_pretrained(folder)
-        self.network.config._attn_implementation = implementation
+        self.config._attn_implementation = "sdpa" if self.packs else implementation
+        try:
+            self.network.save_pretrained(folder)
+        finally:
+            self.config._attn_implementation = implementation
 
 
 def opened(folder: Path, head: Head) -> Encoder:

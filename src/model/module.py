@@ -77,7 +77,7 @@ class EncoderModule(LightningModule):
         width = len(names) or self.encoder.config.vocab_size
         self._metrics = nn.ModuleDict(
             {
-                stage: nn.ModuleDict({"loss": MeanMetric(), **self.objective.metrics(width)})
+                stage: nn.ModuleDict({"loss": MeanMetric(nan_strategy="disable"), **self.objective.metrics(width)})
                 for stage in ("val", "test")
             }
         )
@@ -106,7 +106,7 @@ class EncoderModule(LightningModule):
             if name == "loss":
                 metric.update(result.loss, weight=result.count)
             else:
-                metric.update(result.outputs.float(), result.targets)
+                metric.update(result.outputs, result.targets)
         return result
 
     def _stage_metrics(self, stage: str) -> dict[str, Metric]:

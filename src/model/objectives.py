@@ -44,8 +44,10 @@ class MaskedLM(nn.Module):
 
     def forward(self, encoder: Encoder, batch: MaskedBatch) -> Result:
         hidden = encoder.encode(batch.tokens)  # [T, D]
-        logits = encoder.token_logits(hidden[batch.masked])  # [K, V]
-        return Result(F.cross_entropy(logits.float(), batch.targets), len(batch.targets), logits, batch.targets)
+        logits = encoder.token_logits(hidden[batch.masked]).float()  # [K, V]
+        count = len(batch.targets)  # 0 where a corpus ends with a short row of special tokens alone
+        loss = F.cross_entropy(logits, batch.targets, reduction="sum") / max(1, count)
+        return Result(loss, count, logits, batch.targets)
 
     def metrics(self, num_labels: int) -> dict[str, Metric]:
         return {"masked_accuracy": MulticlassAccuracy(num_labels, average="micro", validate_args=False)}

@@ -1,6 +1,6 @@
 """Opening what lies on the hub or in a folder: quickly, safely, and with a message that helps where it cannot be had."""
 
-import os
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from src.terms.fault import Fault
 
 T = TypeVar("T")
+PATIENCE_SECONDS = 5
 
 
 def from_hub_or_folder(load: Callable[..., T], name_or_path: str, *, key: str, **arguments: Any) -> T:
@@ -22,13 +23,12 @@ def from_hub_or_folder(load: Callable[..., T], name_or_path: str, *, key: str, *
     folder = Path(name_or_path).expanduser()
     local = folder.is_dir()
     place = str(folder) if local else name_or_path
-    # One try, few seconds: a hub that does not answer must not hold a person up for minutes.
-    os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "5")
-    os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "10")
     try:
-        return load(place, local_files_only=local, trust_remote_code=False, **arguments)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        return load(place, local_files_only=local or not _reachable(), trust_remote_code=False, **arguments)
+    except MemoryError:
+        raise
+    except Exception as error:  # over a broken file the libraries raise whatever they like
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         if local:
             raise Fault(f"{folder} could not be opened as a Hugging Face folder: {reason} ({key})") from error
         raise Fault(
@@ -36,3 +36,17 @@ def from_hub_or_folder(load: Callable[..., T], name_or_path: str, *, key: str, *
             "Two ways out: connect to the hub (or set HF_HOME to a cache that has it), or name a local folder that "
             f"holds config.json, weights and tokenizer: {key}=FOLDER"
         ) from error
+
+
+@functools.cache
+def _reachable() -> bool:
+    """Whether the hub answers at all. Asked once: its client would try six times, for half a minute, at each file."""
+    import httpx
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=PATIENCE_SECONDS)
+    except (httpx.TransportError, OSError):  # OSError: HF_HUB_OFFLINE is set
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""The generated reviews: the verdict rule on hand-written cases, and every generated text read back by another reader."""
+"""The generated reviews: the verdict rule by hand, and every generated text read back by another reader."""
 
 import itertools
 import re
@@ -45,7 +45,11 @@ def test_what_a_clause_is_worth(clause, text, worth):
             2,
         ),
         (Sentence((DREADFUL,), SUPERB, "despite"), "Despite superb cable, dreadful battery.", -2),
-        (Sentence((DREADFUL,), SUPERB, "in spite of", False), "Dreadful battery, in spite of superb cable.", -2),
+        (
+            Sentence((DREADFUL,), SUPERB, "notwithstanding", False),
+            "Dreadful battery, notwithstanding superb cable.",
+            -2,
+        ),
     ],
 )
 def test_a_conceded_clause_counts_for_nothing(sentence, text, worth):
@@ -65,7 +69,7 @@ def read_back(text: str) -> int:
     """The verdict from the bare text: worked out with regular expressions, and with no code of the generator."""
     total = 0
     for sentence in re.sub(r"^\w+: ", "", text).lower().rstrip(".").split(". "):
-        held = re.sub(r"^.*, (but|yet) |^(despite|in spite of) .*?, |, (despite|in spite of) .*$", "", sentence)
+        held = re.sub(r"^.*, (but|yet) |^(despite|notwithstanding) .*?, |, (despite|notwithstanding) .*$", "", sentence)
         for clause in held.split(" and "):
             words = clause.split()
             strength = 1 if clause.startswith(lexicon.MILD) else 4 if len(words) == 3 and words[0].endswith("ly") else 2
@@ -177,5 +181,5 @@ def test_fingerprint_names_the_content():
 
 
 def test_refuses_what_is_no_size():
-    with pytest.raises(Fault, match="Generated.train"):
+    with pytest.raises(Fault, match=r"Generated\.train"):
         Generated(train=0)

@@ -1,4 +1,4 @@
-"""A ready store for every test: the database is built once (seconds) and copied (milliseconds)."""
+"""A ready store for every test, copied from the blank one."""
 
 import os
 import shutil
@@ -6,22 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
-from src.tracking import database
 from src.tracking.store import Store
-
-
-@pytest.fixture(scope="session")
-def blank_database(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """An empty MLflow database, shared by all workers of one test run."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base if worker_id == "master" else base.parent
-    with FileLock(shared / "blank.lock"):
-        if not (shared / "blank.db").exists():
-            database.prepare(shared / "blank" / "mlflow.db", shared / "blank" / "mlruns" / "artifacts")
-            shutil.copy(shared / "blank" / "mlflow.db", shared / "blank.db")
-    return shared / "blank.db"
 
 
 @pytest.fixture

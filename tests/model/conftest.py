@@ -1,0 +1,143 @@
+"""The smallest encoder of every family, and batches for it.
+
+Weights are drawn wide, so that attention is far from uniform and a leak between neighbours would show. The plain
+Hugging Face model, called with ordinary padding, is the reference everywhere.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoConfig, PreTrainedModel
+
+from src.model.encoder import CLASSES, TOKEN_HEADS, Head
+from src.terms.batch import Tokens, lay_out
+from src.terms.facts import Facts
+
+VOCABULARY = 60
+POSITIONS = 40  # fewer than the tokens of most batches: positions count within a sequence
+_ROBERTA = {"max_position_embeddings": POSITIONS + 2, "pad_token_id": 1, "type_vocab_size": 1}
+_DEBERTA = {
+    "relative_attention": True,
+    "position_buckets": 8,
+    "pos_att_type": ["c2p", "p2c"],
+    "norm_rel_ebd": "layer_norm",
+    "share_att_key": True,
+    "position_biased_input": False,
+    "type_vocab_size": 0,
+}
+_MODERNBERT = {"local_attention": 6, "num_hidden_layers": 4, "global_attn_every_n_layers": 3, "initializer_range": 0.5}
+_MODERNBERT |= {f"{name}_token_id": 2 for name in ("bos", "eos", "cls", "sep")}
+OWN: dict[str, dict[str, Any]] = {
+    "albert": {"embedding_size": 8},
+    "camembert": _ROBERTA,
+    "deberta-v2": _DEBERTA,
+    "distilbert": {"sinusoidal_pos_embds": False},
+    "electra": {"embedding_size": 8},
+    "modernbert": _MODERNBERT,
+    "mpnet": {"max_position_embeddings": POSITIONS + 2, "pad_token_id": 1},
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+}
+FAMILIES = sorted(TOKEN_HEADS)
+assert len(FAMILIES) == 10
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that asks for `family` runs for every one that is supported."""
+    if "family" in metafunc.fixturenames and not any(
+        "family" in str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize")
+    ):
+        metafunc.parametrize("family", FAMILIES)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(7)
+
+
+@pytest.fixture
+def tiny() -> Callable[..., PreTrainedModel]:
+    """A random network of a family, in eval mode; `changes` go into its config."""
+
+    def make(family: str, head: Head = "masked_lm", **changes: Any) -> PreTrainedModel:
+        measures = {
+            "vocab_size": VOCABULARY,
+            "hidden_size": 16,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 32,
+            "max_position_embeddings": POSITIONS,
+            "pad_token_id": 0,
+            "initializer_range": 0.3,
+            "num_labels": 3,
+        }
+        config = AutoConfig.for_model(family, **(measures | OWN.get(family, {}) | changes))
+        network: PreTrainedModel = CLASSES[head].from_config(config)
+        for name, parameter in network.named_parameters():
+            if parameter.ndim == 1:  # biases begin at 0 and norms at 1, where mistakes do not show
+                parameter.data += 0.1 * torch.randn_like(parameter)
+            assert parameter.std() > 0, name
+        return network.eval()
+
+    return make
+
+
+@pytest.fixture
+def laid() -> Callable[..., Tokens]:
+    """Random sequences of the given lengths; `pairs` makes the second half of each a second text."""
+
+    def make(lengths: list[int], *, row: int = 0, pairs: bool = False) -> Tokens:
+        ids = torch.randint(5, VOCABULARY, (sum(lengths),))
+        types = torch.cat([(torch.arange(n) >= n // 2).long() for n in lengths]) if pairs else None
+        return lay_out(ids, torch.tensor(lengths), types, row=row)
+
+    return make
+
+
+@pytest.fixture
+def padded() -> Callable[[PreTrainedModel, Tokens], dict[str, Tensor]]:
+    """The same sequences as Hugging Face's models want them: a padded rectangle and its mask."""
+
+    def make(network: PreTrainedModel, tokens: Tokens) -> dict[str, Tensor]:
+        lengths = tokens.starts.diff().tolist()
+
+        def rectangle(flat: Tensor, fill: int) -> Tensor:
+            return torch.nn.utils.rnn.pad_sequence(list(flat.split(lengths)), batch_first=True, padding_value=fill)
+
+        inputs = {
+            "input_ids": rectangle(tokens.ids, network.config.pad_token_id),
+            "attention_mask": rectangle(torch.ones_like(tokens.ids), 0),
+        }
+        if tokens.types.any():
+            inputs["token_type_ids"] = rectangle(tokens.types, 0)
+        return inputs
+
+    return make
+
+
+@pytest.fixture
+def twin() -> Callable[[PreTrainedModel], PreTrainedModel]:
+    """A copy that stays a plain Hugging Face model when an Encoder takes the original."""
+    return copy.deepcopy
+
+
+@pytest.fixture
+def facts() -> Callable[..., Facts]:
+    def make(**changes: Any) -> Facts:
+        known: dict[str, Any] = {
+            "vocab_size": VOCABULARY,
+            "pad_id": 0,
+            "mask_id": 4,
+            "special_ids": (0, 1, 2, 3, 4),
+            "max_tokens": POSITIONS,
+            "label_names": (),
+            "batches_per_epoch": 2,
+            "some_tokens": {},
+        }
+        return Facts(**(known | changes))
+
+    return make

@@ -1,0 +1,127 @@
+"""Sequences laid end to end give what each gives alone; neighbours never show."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from src.model import attention
+from src.model.encoder import Encoder
+
+# Lengths and row of a batch in each of the layouts: several sequences in a packed row, one in each (packed or alike),
+# one product per sequence, padding inside the attention.
+LAYOUTS = {
+    "packed": ([9, 3, 12, 4, 1, 7, 6, 6], 12),
+    "full rows": ([12, 12, 12, 12], 12),
+    "alike": ([11, 11, 11, 11, 11], 0),
+    "loop": ([20, 13, 1, 17], 0),
+    "padding": ([20, 13, 1, 17], 0),
+}
+
+
+@pytest.fixture(params=LAYOUTS)
+def way(request, monkeypatch):
+    """Lengths and row, with the threshold between loop and padding where the short texts of a test need it."""
+    monkeypatch.setattr(attention, "LOOP_FROM_TOKENS", 1 if request.param == "loop" else 10_000)
+    return request.param, *LAYOUTS[request.param]
+
+
+def test_each_layout_is_what_its_name_says(way, laid):
+    name, lengths, row = way
+    layout = attention.Layout(laid(lengths, row=row))
+    assert bool(layout.row) == (name in ("packed", "full rows", "alike"))
+    assert layout.loops == (name == "loop")
+    assert (layout.slots is not None) == (name == "padding")
+    assert (layout.bias(None, torch.zeros(1)) is None) == (name in ("full rows", "alike")) if name != "loop" else True
+
+
+def test_flat_sequences_equal_the_plain_model_one_by_one(family, way, tiny, laid, twin):
+    _, lengths, row = way
+    network = tiny(family)
+    plain, encoder, tokens = twin(network).base_model, Encoder(network, "masked_lm"), laid(lengths, row=row)
+    with torch.no_grad():
+        alone = [plain(input_ids=ids[None]).last_hidden_state[0] for ids in tokens.ids.split(lengths)]
+        assert_close(encoder.encode(tokens), torch.cat(alone), atol=1e-5, rtol=1e-5)
+
+
+def test_the_fused_product_of_gpus_gives_the_same(way, tiny, laid, monkeypatch):
+    _, lengths, row = way
+    tokens = laid(lengths, row=row)
+    for family in ("bert", "modernbert"):
+        encoder = Encoder(tiny(family), "masked_lm")
+        with torch.no_grad():
+            expected = encoder.encode(tokens)
+            with monkeypatch.context() as patched:
+                patched.setattr(attention, "_matmul", attention._fused)
+                assert_close(encoder.encode(tokens), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_changed_text_leaves_its_neighbours_alone(family, way, tiny, laid):
+    _, lengths, row = way
+    encoder, tokens = Encoder(tiny(family), "masked_lm"), laid(lengths, row=row)
+    begin, end = tokens.starts[1:3].tolist()
+    changed = tokens._replace(ids=tokens.ids.clone())
+    changed.ids[begin:end] = 5 + (tokens.ids[begin:end] + 1) % 50
+    with torch.no_grad():
+        before, after = encoder.encode(tokens), encoder.encode(changed)
+    others = torch.ones(len(tokens.ids), dtype=torch.bool)
+    others[begin:end] = False
+    assert_close(after[others], before[others], atol=1e-6, rtol=0)
+    assert not torch.allclose(after[begin:end], before[begin:end], atol=1e-2)
+
+
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+def test_gradients_equal_the_plain_models(family, way, tiny, laid, twin, padded):
+    _, lengths, row = way
+    network = tiny(family)
+    plain, encoder, tokens = twin(network), Encoder(network, "masked_lm"), laid(lengths, row=row)
+    weights = torch.randn(len(tokens.ids), 16)
+    inputs = padded(plain, tokens)
+    reference = (plain.base_model(**inputs).last_hidden_state[inputs["attention_mask"].bool()] * weights).mean()
+    loss = (encoder.encode(tokens) * weights).mean()
+    reference.backward()
+    loss.backward()
+    assert_close(loss, reference, atol=1e-6, rtol=1e-5)
+    ours = {name: each.grad for name, each in network.named_parameters() if each.grad is not None}
+    theirs = {name: each.grad for name, each in plain.named_parameters() if each.grad is not None}
+    assert ours.keys() == theirs.keys() and len(ours) > 20
+    for name, gradient in ours.items():
+        assert_close(gradient, theirs[name], atol=1e-5, rtol=1e-3, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_long_texts_loop_by_themselves(tiny, laid, twin):
+    """The real threshold, and a real ModernBERT window far shorter than the text."""
+    network = tiny("modernbert", max_position_embeddings=512, local_attention=64)
+    plain, encoder, tokens = twin(network).base_model, Encoder(network, "masked_lm"), laid([200, 90, 3])
+    assert attention.Layout(tokens).loops
+    with torch.no_grad():
+        alone = [plain(input_ids=ids[None]).last_hidden_state[0] for ids in tokens.ids.split([200, 90, 3])]
+        assert_close(encoder.encode(tokens), torch.cat(alone), atol=1e-5, rtol=1e-5)
+
+
+def test_a_window_reaches_as_far_as_transformers_says():
+    """|i - j| < 2: each token sees itself and one neighbour on either side."""
+    expected = [[1, 1, 0, 0], [1, 1, 1, 0], [0, 1, 1, 1], [0, 0, 1, 1]]
+    assert attention.near(4, 2, torch.device("cpu"))[0, 0].long().tolist() == expected
+
+
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+def test_bf16_stays_finite_and_close(family, way, tiny, laid):
+    _, lengths, row = way
+    encoder, tokens = Encoder(tiny(family, initializer_range=0.1), "masked_lm"), laid(lengths, row=row)
+    expected = encoder.encode(tokens)
+    with torch.autocast("cpu", torch.bfloat16):
+        hidden = encoder.encode(tokens)
+    hidden.float().square().mean().backward()
+    assert (hidden - expected).abs().mean() < 0.03
+    assert all(each.grad.isfinite().all() for each in encoder.parameters() if each.grad is not None)
+
+
+def test_dropout_reaches_attention_in_training_only(way, tiny, laid):
+    _, lengths, row = way
+    encoder, tokens = Encoder(tiny("bert", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.5), "masked_lm"), laid(
+        lengths, row=row
+    )
+    with torch.no_grad():
+        assert torch.equal(encoder.encode(tokens), encoder.encode(tokens))
+        encoder.train()
+        assert not torch.allclose(encoder.encode(tokens), encoder.encode(tokens), atol=1e-3)
