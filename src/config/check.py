@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from importlib.abc import MetaPathFinder
 from typing import Any
 
+from src.config.choices import choices, groups
+from src.config.rules import rules
 from src.config.signature import Signature, signature
 from src.terms.bounds import problem
 from src.terms.fault import Fault, Faults, suggestion
@@ -14,29 +16,41 @@ _HEAVY = {"torch", "lightning", "transformers", "datasets", "mlflow", "torchmetr
 
 
 def check(config: Mapping[str, Any], task: Signature) -> None:
-    """Raise `Faults` naming every node of `config` that its target would refuse.
+    """Raise `Faults` naming everything in `config` that its targets would refuse, and what does not go together.
 
     Args:
-        config: the composed config as plain Python, `_target_` nodes included.
+        config: the composed config as plain Python, `_target_` nodes included; a `Fault` in place of a value counts.
         task: the signature of the task function, schema of the top level.
     """
-    faults = list(_names("", config, task))
+    faults = [*_names("", config, task), *_unresolved("", config)]
     for path, node in _nodes("", config):
         faults += _node_faults(path, node)
+    faults += rules(config)
     if faults:
-        raise Faults(faults)
+        raise Faults(dict.fromkeys(map(str, faults)))
+
+
+def _parts(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """What lies directly in a value, each with its dotted key."""
+    if isinstance(value, Mapping):
+        yield from ((f"{path}.{key}" if path else str(key), each) for key, each in value.items())
+    elif isinstance(value, list):
+        yield from ((f"{path}[{place}]", each) for place, each in enumerate(value))
+
+
+def _unresolved(path: str, value: Any) -> Iterator[Fault]:
+    if isinstance(value, Fault) and str(value):
+        yield Fault(f"{path}: {value}")
+    for key, each in _parts(path, value):
+        yield from _unresolved(key, each)
 
 
 def _nodes(path: str, value: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every mapping with a `_target_`, innermost first."""
-    if isinstance(value, Mapping):
-        for key, each in value.items():
-            yield from _nodes(f"{path}.{key}" if path else str(key), each)
-        if "_target_" in value:
-            yield path, value
-    elif isinstance(value, list):
-        for place, each in enumerate(value):
-            yield from _nodes(f"{path}[{place}]", each)
+    for key, each in _parts(path, value):
+        yield from _nodes(key, each)
+    if isinstance(value, Mapping) and "_target_" in value:
+        yield path, value
 
 
 def _node_faults(path: str, node: Mapping[str, Any]) -> list[Fault]:
@@ -49,19 +63,25 @@ def _node_faults(path: str, node: Mapping[str, Any]) -> list[Fault]:
         return [Fault(f"{path}._target_: {fault}")]
     if schema is None:
         return []
-    return list(_names(path, node, schema)) or _rules(path, node)
+    return list(_names(path, node, schema)) or _refusal(path, node)
 
 
 def _names(path: str, node: Mapping[str, Any], schema: Signature) -> Iterator[Fault]:
     """Unknown names, missing names, values that the annotation excludes."""
     at = f"{path}." if path else ""
-    given = {str(key): value for key, value in node.items() if not str(key).startswith("_")}
+    given = {str(key): value for key, value in node.items() if key != "_target_"}
     for name, value in given.items():
+        group = f"{at}{name}".replace(".", "/")
         if name not in schema.parameters:
             if not schema.open:
                 yield Fault(f"{at}{name}: there is no such key; {suggestion(name, schema.parameters)}")
         elif value == "???":
             yield Fault(f"{at}{name}: must be given, as {at}{name}=VALUE")
+        elif isinstance(value, Fault):
+            continue
+        elif group in groups() and not isinstance(value, Mapping):
+            hint = f"{group}={value}" if value in choices(group) else f"{group}={'|'.join(choices(group))}"
+            yield Fault(f"{at}{name}={value}: a choice is written with slashes, as {hint}")
         elif not isinstance(value, Mapping) or "_target_" not in value:
             found = problem(schema.parameters[name].annotation, value)
             if found:
@@ -79,15 +99,12 @@ class _Light(MetaPathFinder):
             raise ImportError(f"{name} is not imported while a config is checked")
 
 
-def _rules(path: str, node: Mapping[str, Any]) -> list[Fault]:
+def _refusal(path: str, node: Mapping[str, Any]) -> list[Fault]:
     """What the constructor itself refuses: the rules between its arguments. Skipped where it needs a heavy library."""
-    target = node["_target_"]
-    inner = {key: value for key, value in node.items() if key != "_target_"}
-    if not target.startswith("src.") or any(isinstance(v, Mapping) and "_target_" in v for v in inner.values()):
+    arguments = {key: value for key, value in node.items() if key != "_target_"}
+    if not node["_target_"].startswith("src.") or any(_holds_objects(each) for each in arguments.values()):
         return []
-    module, _, name = target.rpartition(".")
-    if "torch" in sys.modules and module not in sys.modules:
-        return []
+    module, _, name = node["_target_"].rpartition(".")
     guard = _Light()
     sys.meta_path.insert(0, guard)
     try:
@@ -97,9 +114,13 @@ def _rules(path: str, node: Mapping[str, Any]) -> list[Fault]:
     finally:
         sys.meta_path.remove(guard)
     try:
-        build(**inner)
-    except Faults as faults:
-        return [Fault(f"{path}: {each}") for each in faults.faults]
+        build(**arguments)
     except Fault as fault:
-        return [Fault(f"{path}: {fault}")]
+        each = fault.faults if isinstance(fault, Faults) else [fault]
+        return [Fault(f"{path}: {found}") for found in each]
     return []
+
+
+def _holds_objects(value: Any) -> bool:
+    """Whether a value is, or has within it, something that must be built or could not be resolved."""
+    return isinstance(value, Fault) or next(_nodes("", value), None) is not None

@@ -1,11 +1,14 @@
 """From Hydra's config objects to plain Python values."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import InterpolationKeyError, InterpolationToMissingValueError, OmegaConfBaseException
 
+from src.config.choices import having, without
+from src.config.signature import Signature
 from src.terms.fault import Fault
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,13 +19,57 @@ def register() -> None:
     OmegaConf.register_new_resolver("project_root", lambda: str(ROOT), replace=True)
 
 
+def added(arguments: Sequence[str], task: Signature) -> list[str]:
+    """A command line as Hydra wants it.
+
+    Optional inputs of the task (`init_from=ID`) are absent from the config, so Hydra wants them added; people need not
+    know.
+    """
+    optional = tuple(f"{name}{mark}" for name, each in task.parameters.items() if not each.required for mark in "=.")
+    return [f"++{each}" if each.startswith(optional) else each for each in arguments]
+
+
 def plain(config: DictConfig) -> dict[str, Any]:
-    """The config as plain values, interpolations resolved; what must still be given stays `???`."""
+    """The config as plain values, interpolations resolved.
+
+    What must still be given stays `???`. Where a value cannot be resolved there stands a `Fault` in its place, for
+    `check` to report with all the others; an empty one where what it refers to is reported itself.
+    """
     try:
         return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
-    except InterpolationToMissingValueError as error:
-        missing = sorted(OmegaConf.missing_keys(config))
-        raise Fault("\n".join(f"{key}: must be given, as {key}=VALUE" for key in missing)) from error
+    except OmegaConfBaseException:
+        explained: set[str] = set()
+        return {str(key): _resolved(config, key, explained) for key in config}
+
+
+def _resolved(parent: DictConfig | ListConfig, key: Any, explained: set[str]) -> Any:
+    """The value of a key. Of several that refer into one node in vain, the first is `explained`."""
+    try:
+        if not OmegaConf.is_interpolation(parent, key) and OmegaConf.is_missing(parent, key):
+            return "???"
+        value = parent[key]
+    except InterpolationToMissingValueError:
+        return Fault("")
     except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", None)
-        raise Fault(f"{key}: {str(error).splitlines()[0]}") from error
+        reason, node = _unresolved(parent, key, error)
+        fault = Fault("" if node in explained else reason)
+        explained.add(node)
+        return fault
+    if isinstance(value, DictConfig):
+        return {str(each): _resolved(value, each, explained) for each in value}
+    if isinstance(value, ListConfig):
+        return [_resolved(value, place, explained) for place in range(len(value))]
+    return value
+
+
+def _unresolved(parent: DictConfig | ListConfig, key: Any, error: OmegaConfBaseException) -> tuple[str, str]:
+    """Why a value cannot be resolved, and the node that it refers into or stands in."""
+    text = OmegaConf.to_container(parent, resolve=False)[key]  # type: ignore[index, call-overload]
+    here = str(parent._get_full_key(key))
+    if not isinstance(error, InterpolationKeyError):
+        return f"{text} cannot be resolved: {str(error).splitlines()[0]}", here
+    wanted = str(text)[str(text).find("${") + 2 : str(text).find("}")]
+    node = wanted.rpartition(".")[0] or wanted
+    ways = [having(wanted), without(here)] if having(wanted) else []
+    hint = "; " + " or ".join(ways) + " helps" if ways else ""
+    return f"takes its value from {wanted}, and there is no such key{hint}", node

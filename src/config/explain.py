@@ -1,25 +1,28 @@
 """Why Hydra refused a command line, in a person's words, and everything else that is wrong with it."""
 
 import re
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.config.check import check
+from src.config.choices import CONF, choices, groups, having
+from src.config.compose import added, plain
 from src.config.signature import Signature
 from src.terms.fault import Fault, Faults, suggestion
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
+REFUSALS = (HydraException, OmegaConfBaseException, ValueError)  # what Hydra raises where it cannot compose
+_WITH_VALUE = {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"}
 
 
-def explain(arguments: list[str], refusal: Exception, task: Signature) -> Faults:
+def explain(arguments: Sequence[str], refusal: Exception, task: Signature) -> Faults:
     """All faults of a command line that Hydra could not compose.
 
     Args:
@@ -27,101 +30,169 @@ def explain(arguments: list[str], refusal: Exception, task: Signature) -> Faults
         refusal: what Hydra raised; given as it is where nothing better is found.
         task: the signature of the task function.
     """
-    faults: list[Fault] = []
-    sound: list[str] = []
-    for text in (each for each in arguments if not each.startswith("-")):
+    try:
+        found = _faults(arguments, task)
+    except Exception:  # whatever happens in here must not take the place of what Hydra said
+        found = []
+    return Faults(dict.fromkeys(map(str, found or [_message(refusal)])))
+
+
+def _faults(arguments: Sequence[str], task: Signature) -> list[Fault | str]:
+    faults: list[Fault | str] = []
+    sound: list[str] = []  # groups as typed, or as they were probably meant
+    values: list[Override] = []
+    unknown: list[str] = []  # groups whose choice nobody can guess
+    several = bool({"-m", "--multirun"} & set(arguments))
+    for text in added(_overrides(arguments), task):
         try:
             override = OverridesParser.create().parse_override(text)
-        except OverrideParseException:
-            faults.append(Fault(_unreadable(text)))
+        except HydraException:
+            faults.append(_unreadable(text))
             continue
-        if _is_group(override):
-            found = _group_fault(override)
-            faults += found
-            sound += [] if found else [text]
-    values = [each for each in arguments if not each.startswith("-") and each not in sound]
+        if override.is_sweep_override() and not several:
+            faults.append(
+                f"{text}: several values make several runs, which -m asks for (python -m src.run -m ...); "
+                f"one list is written {override.get_key_element()}=[{text.partition('=')[2]}]"
+            )
+        elif override.key_or_group in groups() and not override.is_delete() and not isinstance(override.value(), dict):
+            message, meant = _group(override)
+            faults += message
+            sound += meant
+            unknown += [] if meant else [override.key_or_group.replace("/", ".")]
+        else:
+            values.append(override)
+    if "experiment" in unknown:  # everything else depends on it
+        return faults
     base = _compose(sound)
     if isinstance(base, Exception):
-        return Faults([*faults, _plain(base)])
-    for text in values:
-        fault = _value_fault(text, base)
-        if fault is None and not isinstance(_compose([*sound, text]), Exception):
-            sound.append(text)
-        elif fault is not None:
-            faults.append(fault)
-    whole = _compose(sound)
-    if not isinstance(whole, Exception):
-        faults += _node_faults(whole, task)
-    return Faults(faults or [_plain(refusal)])
-
-
-def _node_faults(config: DictConfig, task: Signature) -> list[Fault | str]:
+        return [*faults, _message(base)]
+    later, config = _values(values, sound, base)
     try:
-        check(OmegaConf.to_container(config, resolve=True), task)  # type: ignore[arg-type]
-    except Faults as faults:
-        return list(faults.faults)
-    except OmegaConfBaseException as error:
-        return [_plain(error)]
-    return []
+        check(plain(config), task)
+    except Faults as found:
+        later += found.faults
+    return [*faults, *(each for each in later if not any(_concerns(each, group) for group in unknown))]
 
 
-def _compose(overrides: list[str]) -> DictConfig | Exception:
+def _overrides(arguments: Sequence[str]) -> list[str]:
+    """The arguments that are no flags of Hydra's and no flag's value."""
+    flags = ["", *arguments]
+    pairs = zip(arguments, flags, strict=False)
+    return [each for each, before in pairs if not each.startswith("-") and before not in _WITH_VALUE]
+
+
+def _concerns(message: str, group: str) -> bool:
+    return re.search(rf"\b{re.escape(group)}\b", message) is not None
+
+
+def _compose(overrides: Sequence[str]) -> DictConfig | Exception:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-            return compose("config", overrides)
-    except (HydraException, OmegaConfBaseException) as error:
+            return compose("config", list(overrides))
+    except REFUSALS as error:
         return error
 
 
 def _unreadable(text: str) -> str:
     if "=" not in text:
         return f"'{text}' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5"
-    return f"'{text}' cannot be read: a value with special characters wants quotes, as in '{text.split('=')[0]}=\"a, b\"'"
+    return (
+        f"'{text}' cannot be read: a value with special characters wants quotes, as in '{text.split('=')[0]}=\"a, b\"'"
+    )
 
 
-def _is_group(override: Override) -> bool:
-    return (CONF / override.key_or_group).is_dir() and not isinstance(override.value(), dict)
+def _group(override: Override) -> tuple[list[str], list[str]]:
+    """What is wrong with a choice, and the override that was probably meant; none where nobody can tell."""
+    group, value = override.key_or_group, override.value()
+    given = value.list if override.is_choice_sweep() else value if isinstance(value, list) else [value]
+    options = choices(group)
+    messages: list[str] = []
+    near = None
+    for choice in ("null" if each is None else str(each) for each in given):
+        hint = "" if choice in options else suggestion(choice, options)
+        guess = re.fullmatch(r"did you mean '(.*)'\?", hint)
+        near = near or (choice if not hint else guess.group(1) if guess else None)
+        if hint:
+            messages.append(f"{group}={choice}: there is no such choice; {hint}")
+    shown = override.input_line.lstrip("+").partition("=")[2] if override.input_line else near
+    if not messages and group == "experiment" and not override.is_add():
+        messages.append(f"experiment={shown}: an experiment is added on top, as +experiment={shown}")
+    if not messages and group != "experiment" and override.is_add():
+        messages.append(f"+{group}={shown}: this group has a default that is replaced, as {group}={shown}")
+    return messages, [] if near is None else [f"{'+' * (group == 'experiment')}{group}={near}"]
 
 
-def _group_fault(override: Override) -> list[Fault]:
-    group, choice = override.key_or_group, override.value()
-    options = [each.stem for each in (CONF / group).glob("*.yaml")]
-    if choice is not None and str(choice) not in options and not override.is_sweep_override():
-        return [Fault(f"{group}={choice}: there is no such choice; {suggestion(choice, options)}")]
-    if group == "experiment" and not override.is_add():
-        return [Fault(f"experiment={choice}: an experiment is added on top, as +experiment={choice}")]
-    if group != "experiment" and override.is_add():
-        return [Fault(f"+{group}={choice}: this group has a default that is replaced, as {group}={choice}")]
-    return []
+def _values(values: Sequence[Override], sound: Sequence[str], base: DictConfig) -> tuple[list[str], DictConfig]:
+    """What is wrong with overrides of absent keys and those that Hydra refuses; the config that the others make."""
+    present = OmegaConf.to_container(base, resolve=False)
+    messages: list[str] = []
+    left: list[str] = []
+    for override in values:
+        own = not override.is_add() and not override.is_force_add() and not override.key_or_group.startswith("hydra")
+        if own and (message := _absent(override.key_or_group, present)):
+            messages.append(message)
+        else:
+            left += _texts(override)
+    config = _compose([*sound, *left]) if left else base
+    if not isinstance(config, Exception):
+        return messages, config
+    config, good = base, list(sound)
+    for text in left:
+        result = _compose([*good, text])
+        if isinstance(result, Exception):
+            messages.append(_message(result))
+        else:
+            config, good = result, [*good, text]
+    return messages, config
 
 
-def _value_fault(text: str, base: DictConfig) -> Fault | None:
-    """An override of a key that is not there, with the nearest one that is."""
-    try:
-        override = OverridesParser.create().parse_override(text)
-    except OverrideParseException:
-        return None
-    if override.is_add() or override.is_force_add() or override.key_or_group.startswith("hydra"):
-        return None
-    node: Any = base
+def _texts(override: Override) -> list[str]:
+    """The override as typed; where it sweeps, with its first value (ranges and globs have none before Hydra runs)."""
+    if not override.is_sweep_override():
+        return [str(override.input_line)]
+    if not override.is_choice_sweep():
+        return []
+    return [f"{override.get_key_element()}={next(override.sweep_string_iterator())}"]
+
+
+def _absent(key: str, present: Any) -> str | None:
+    """The message about a key that is not there, with the nearest one that is."""
+    node: Any = present
     seen: list[str] = []
-    for part in override.key_or_group.split("."):
-        if not isinstance(node, DictConfig) or part not in node:
-            names = [str(each) for each in node if not str(each).startswith("_")] if isinstance(node, DictConfig) else []
-            groups = [each.name for each in CONF.iterdir() if each.is_dir()] if not seen else []
-            at = ".".join([*seen, part])
-            return Fault(f"{at}: there is no such key; {suggestion(part, {*names, *groups})}")
-        node = node._get_node(part)
-        if isinstance(node, DictConfig) is False and hasattr(node, "_value"):
-            node = node._value()
+    for part in key.split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            break
+        node = node[part]
         seen.append(part)
-    return None
+    else:
+        return None
+    wrong = ".".join([*seen, part])
+    names = {str(each) for each in node if not str(each).startswith("_")} if isinstance(node, Mapping) else set()
+    names |= set() if seen else {each for each in groups() if "/" not in each and each not in ("tracking", "search")}
+    hint = suggestion(part, names)
+    if not hint.startswith("did"):
+        plain_key = key.replace("/", ".")
+        elsewhere = [each for each in _keys("", present) if each == plain_key or each.endswith(f".{plain_key}")]
+        if elsewhere:
+            hint = f"did you mean '{elsewhere[0]}'?"
+        elif found := having(wrong):
+            hint = f"{found} has it"
+        elif seen and not names:
+            hint = f"{'.'.join(seen)} is a value"
+    return f"{wrong}: there is no such key; {hint}"
 
 
-def _plain(error: Exception) -> str:
+def _keys(path: str, node: Any) -> Iterator[str]:
+    """Every dotted key of a config, in its order."""
+    for key, each in node.items() if isinstance(node, Mapping) else ():
+        yield f"{path}.{key}".lstrip(".")
+        yield from _keys(f"{path}.{key}".lstrip("."), each)
+
+
+def _message(error: Exception) -> str:
     """A library's message without its decorations."""
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-    text = re.sub(r"\n\s*(full_key|object_type|reference_type)=?:?.*", "", str(cause)).strip()
+    text = re.sub(r"\n\s*(full_key|object_type|reference_type)=?:?.*", "", str(cause)).strip() or type(cause).__name__
     key = getattr(cause, "full_key", None)
     return f"{key}: {text}" if key and not text.startswith(str(key)) else text

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
+from src.config.choices import CONF, choices
 
 GROUPS = {
     "data": "where text comes from and how it becomes batches",
@@ -40,15 +40,12 @@ Other
 def text() -> str:
     """Help for people: groups, experiments with a line each, examples."""
     width = max(map(len, GROUPS)) + 2
-    groups = [f"    {name:<{width}}{meaning}\n    {'':<{width}}{', '.join(_choices(name))}" for name, meaning in GROUPS.items()]
-    experiments = {path.stem: _first_comment(path) for path in sorted((CONF / "experiment").glob("*.yaml"))}
+    blank = " " * (width + 4)
+    groups = [f"    {name:<{width}}{meaning}\n{blank}{', '.join(choices(name))}" for name, meaning in GROUPS.items()]
+    experiments = {name: _first_comment(CONF / "experiment" / f"{name}.yaml") for name in choices("experiment")}
     width = max(map(len, experiments), default=0) + 2
     lines = [f"    {name:<{width}}{line}" for name, line in experiments.items()]
     return "\n".join([HEAD, "Experiments (+experiment=NAME)", *lines, "", "Groups (GROUP=CHOICE)", *groups, "", FOOT])
-
-
-def _choices(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
 def _first_comment(path: Path) -> str:

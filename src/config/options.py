@@ -1,4 +1,4 @@
-"""The command line of the small commands: `key=value`, taken as typed. (Hydra's grammar would trip over a text's commas.)"""
+"""The command line of the small commands: `key=value`, as typed. (Hydra's grammar would trip over a text's commas.)"""
 
 from collections.abc import Mapping, Sequence
 

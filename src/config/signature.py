@@ -32,9 +32,16 @@ class Signature:
 
 
 class _Vocabulary(dict[str, Any]):
-    """Names an annotation may use; a name of another library means that anything is accepted."""
+    """Names an annotation of a module may use; a name of another library means that anything is accepted."""
+
+    def __init__(self, module: str) -> None:
+        super().__init__(_NAMES)
+        self.module = module
 
     def __missing__(self, name: str) -> Any:
+        found = _definition(self.module, name) if self.module.startswith("src.") else None
+        if found is not None and isinstance(found[1], ast.Assign):  # Task = Literal["masked_lm", ...]
+            return _evaluated(found[1].value, found[0])
         return _Anything
 
 
@@ -60,25 +67,27 @@ class _Anything(metaclass=_AnythingMeta):
 
 
 _BUILTIN = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict, "tuple": tuple}
-_NAMES = _Vocabulary(
-    {
-        **_BUILTIN,
-        **{name: getattr(typing, name) for name in ("Annotated", "Literal", "Union", "Optional", "Any")},
-        **{name: value for name, value in vars(bounds).items() if not name.startswith("_")},
-        "Mapping": Mapping,
-        "Sequence": Sequence,
-        "typing": typing,
-    }
-)
+_NAMES = {
+    **_BUILTIN,
+    **{name: getattr(typing, name) for name in ("Annotated", "Literal", "Union", "Optional", "Any")},
+    **{name: value for name, value in vars(bounds).items() if not name.startswith("_")},
+    "Mapping": Mapping,
+    "Sequence": Sequence,
+    "typing": typing,
+}
 
 
-def _annotation(node: ast.expr | None) -> Any:
+def _annotation(node: ast.expr | None, module: str) -> Any:
     if node is None:
         return Any
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         node = ast.parse(node.value, mode="eval").body
-    found = eval(compile(ast.Expression(node), "<annotation>", "eval"), {"__builtins__": {}}, _NAMES)
+    found = _evaluated(node, module)
     return Any if found is _Anything else found
+
+
+def _evaluated(node: ast.expr, module: str) -> Any:
+    return eval(compile(ast.Expression(node), "<annotation>", "eval"), {"__builtins__": {}}, _Vocabulary(module))
 
 
 @cache
@@ -108,6 +117,8 @@ def _definition(module: str, name: str, depth: int = 0) -> tuple[str, ast.stmt] 
     for statement in _tree(file).body:
         if isinstance(statement, ast.ClassDef | ast.FunctionDef) and statement.name == name:
             return module, statement
+        if isinstance(statement, ast.Assign) and getattr(statement.targets[0], "id", None) == name:
+            return module, statement
         if not isinstance(statement, ast.ImportFrom):
             continue
         for alias in statement.names:
@@ -121,15 +132,15 @@ def _definition(module: str, name: str, depth: int = 0) -> tuple[str, ast.stmt] 
     return None
 
 
-def _from_arguments(arguments: ast.arguments, *, method: bool) -> Signature:
+def _from_arguments(arguments: ast.arguments, module: str, *, method: bool) -> Signature:
     positional = arguments.posonlyargs + arguments.args
     needed = len(positional) - len(arguments.defaults)
     parameters = {
-        each.arg: Parameter(_annotation(each.annotation), required=place < needed)
+        each.arg: Parameter(_annotation(each.annotation, module), required=place < needed)
         for place, each in enumerate(positional)
     }
     for each, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
-        parameters[each.arg] = Parameter(_annotation(each.annotation), required=default is None)
+        parameters[each.arg] = Parameter(_annotation(each.annotation, module), required=default is None)
     if method:
         parameters.pop(positional[0].arg)
     return Signature(parameters, open=arguments.kwarg is not None)
@@ -138,11 +149,14 @@ def _from_arguments(arguments: ast.arguments, *, method: bool) -> Signature:
 def _from_class(module: str, node: ast.ClassDef) -> Signature | None:
     for statement in node.body:
         if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
-            return _from_arguments(statement.args, method=True)
+            return _from_arguments(statement.args, module, method=True)
     if any("dataclass" in ast.dump(decorator) for decorator in node.decorator_list):
-        fields = [each for each in node.body if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)]
+        fields = [each for each in node.body if isinstance(each, ast.AnnAssign) and "ClassVar" not in ast.dump(each)]
         return Signature(
-            {each.target.id: Parameter(_annotation(each.annotation), each.value is None) for each in fields},  # type: ignore[union-attr]
+            {
+                ast.unparse(each.target): Parameter(_annotation(each.annotation, module), each.value is None)
+                for each in fields
+            },
             open=False,
         )
     for base in node.bases:
@@ -170,4 +184,21 @@ def signature(target: str) -> Signature | None:
     origin, node = found
     if isinstance(node, ast.ClassDef):
         return _from_class(origin, node)
-    return _from_arguments(node.args, method=False) if isinstance(node, ast.FunctionDef) else None
+    if isinstance(node, ast.Assign) and target.startswith("src."):
+        raise Fault(f"'{target}' is neither a class nor a function")
+    return _from_arguments(node.args, origin, method=False) if isinstance(node, ast.FunctionDef) else None
+
+
+@cache
+def constant(target: str, name: str) -> Any:
+    """A constant in the body of a class of `src`, given by the dotted name of that class; None where there is none."""
+    module, _, owner = target.rpartition(".")
+    found = _definition(module, owner) if module.startswith("src.") else None
+    for statement in found[1].body if found and isinstance(found[1], ast.ClassDef) else []:
+        if (
+            isinstance(statement, ast.AnnAssign)
+            and ast.unparse(statement.target) == name
+            and statement.value is not None
+        ):
+            return ast.literal_eval(statement.value)
+    return None

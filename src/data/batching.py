@@ -6,10 +6,11 @@ Shape legend: B rows of a batch, L tokens of a packed row, T real tokens, K mask
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 
+from src.data.masking import Masked as MaskedRows
 from src.data.masking import mask, order
 from src.terms.bounds import Bound, Count, Fraction, checked
 from src.terms.fault import Fault
@@ -67,37 +68,40 @@ class Masked:
         return math.ceil(store.tokens / self.row_tokens)
 
     def batch(
-        self, store: "TokenStore", rows: np.ndarray, *, epoch: int, seed: int, tokenizer: "TextTokenizer", training: bool
+        self,
+        store: "TokenStore",
+        rows: np.ndarray,
+        *,
+        epoch: int,
+        seed: int,
+        tokenizer: "TextTokenizer",
+        training: bool,
     ) -> "MaskedBatch":
         import torch
 
         from src.terms.batch import MaskedBatch, lay_out
 
         begins = rows.astype(np.int64) * self.row_tokens
-        whole = begins + self.row_tokens <= store.tokens
-        parts = [(rows[whole], begins[whole], self.row_tokens)]
-        if not whole.all():  # the corpus ends with one short row
-            parts.append((rows[~whole], begins[~whole], store.tokens - int(begins[~whole][0])))
-        flat, positions, targets, lengths, seen = [], [], [], [], 0
-        for which, where, length in parts:
-            ids = np.stack([store.ids[begin : begin + length] for begin in where]).astype(np.int64) if len(where) else None
-            if ids is None:
-                continue
-            masked = self._mask(ids, which, epoch, seed, tokenizer, training)
+        lengths = np.minimum(self.row_tokens, store.tokens - begins)
+        flat, positions, targets, sequences, seen = [], [], [], [], 0
+        for length in sorted(set(lengths.tolist()), reverse=True):  # full rows, then the short one that ends the corpus
+            which = lengths == length
+            ids = np.stack([store.ids[begin : begin + length] for begin in begins[which].tolist()]).astype(np.int64)
+            masked = self._mask(ids, rows[which], epoch, seed, tokenizer, training)
             flat.append(masked.ids.ravel())
             positions.append(masked.positions + seen)
             targets.append(masked.targets)
-            lengths += _sequence_lengths(store.offsets, where, length)
+            sequences += _sequence_lengths(store.offsets, begins[which], length)
             seen += ids.size
-        row = self.row_tokens if whole.all() else 0
-        tokens = lay_out(torch.from_numpy(np.concatenate(flat)), torch.tensor(lengths), row=row)
+        row = self.row_tokens if lengths.min() == self.row_tokens else 0
+        tokens = lay_out(torch.from_numpy(np.concatenate(flat)), torch.tensor(sequences), row=row)
         return MaskedBatch(
             tokens, torch.from_numpy(np.concatenate(positions)), torch.from_numpy(np.concatenate(targets))
         )
 
     def _mask(
         self, ids: np.ndarray, rows: np.ndarray, epoch: int, seed: int, tokenizer: "TextTokenizer", training: bool
-    ) -> Any:
+    ) -> MaskedRows:
         assert tokenizer.mask_id is not None
         special = np.zeros(tokenizer.vocab_size, dtype=bool)
         special[list(tokenizer.special_ids)] = True
@@ -125,7 +129,7 @@ def _sequence_lengths(offsets: np.ndarray, begins: np.ndarray, length: int) -> l
     lengths: list[int] = []
     for place, begin in enumerate(begins.tolist()):
         borders = offsets[first[place] : last[place]] - begin
-        lengths += np.diff(borders, prepend=0, append=length).tolist()
+        lengths += [each for each in np.diff(borders, prepend=0, append=length).tolist() if each]  # no empty ones
     return lengths
 
 
@@ -156,7 +160,14 @@ class Labelled:
         return len(store)
 
     def batch(
-        self, store: "TokenStore", rows: np.ndarray, *, epoch: int, seed: int, tokenizer: "TextTokenizer", training: bool
+        self,
+        store: "TokenStore",
+        rows: np.ndarray,
+        *,
+        epoch: int,
+        seed: int,
+        tokenizer: "TextTokenizer",
+        training: bool,
     ) -> "LabelledBatch":
         import torch
 

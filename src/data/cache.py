@@ -1,8 +1,6 @@
 """Work done once for each content, kept in folders named after a hash of everything that shaped it."""
 
-import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,10 +24,12 @@ class Cache:
         place.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{place}.lock"):
             if not place.is_dir():
-                unfinished = Path(tempfile.mkdtemp(prefix=f"{place.name}.", dir=place.parent))
+                unfinished = place.with_name(f"{place.name}.unfinished")
+                shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+                unfinished.mkdir()
                 try:
                     build(unfinished)
-                    os.replace(unfinished, place)
+                    unfinished.replace(place)
                 except BaseException:
                     shutil.rmtree(unfinished, ignore_errors=True)
                     raise

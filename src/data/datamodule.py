@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,17 +18,18 @@ from src.data.cleaning import Cleaning
 from src.data.formats import Record
 from src.data.generated import Generated
 from src.data.labels import LabelSpace, value
+from src.data.masking import order
 from src.data.sources import Source
 from src.data.splitting import Split
 from src.data.store import Row, TokenStore, write
 from src.data.tokenizer import TextTokenizer, Tokenizer
-from src.terms.bounds import Annotated, Bound, Whole, checked
+from src.terms.bounds import Annotated, Bound, Count, Whole, checked
 from src.terms.facts import Facts
 from src.terms.fault import Fault
 
 Task = Literal["masked_lm", "classification", "regression"]
 SPLITS = ("train", "validation", "test")
-VERSION = 1  # of what lies in the cache; raise it when the same inputs would give other content
+VERSION = 2  # of what lies in the cache; raise it when the same inputs would give other content
 
 
 @checked
@@ -41,7 +43,7 @@ class TextDataModule(LightningDataModule):
         label_names: of class labels, in the order of their indices; null takes what the training rows have.
         num_labels: how many; verified against the data. Models read it from here.
         label_values: how the files write each label, where neither by name nor as 0, 1, ...
-        train_rows: take only so many training rows (the same ones for the same split seed); null: all.
+        train_rows: take only so many training rows, drawn by the split's seed, evenly from the classes; null: all.
         cache: folder of tokenised text and learnt vocabularies; safe to delete.
         seed: of order and masking.
         num_workers: processes that make batches; 0 is fastest where a batch costs less than a step.
@@ -59,7 +61,7 @@ class TextDataModule(LightningDataModule):
         label_names: list[str] | None = None,
         num_labels: Annotated[int, Bound(least=2)] | None = None,
         label_values: list[str | int] | None = None,
-        train_rows: Whole | None = None,
+        train_rows: Count | None = None,
         cache: str,
         seed: int = 0,
         num_workers: Whole = 0,
@@ -98,7 +100,7 @@ class TextDataModule(LightningDataModule):
         """Read, clean, split and tokenise, or find it all in the cache; idempotent."""
         if self.stores:
             return
-        corpus = self._fingerprint()
+        corpus = self._fingerprint()  # of everything that shapes the rows
         rows: dict[str, list[Row]] = {}
 
         def texts() -> Iterator[str]:
@@ -109,11 +111,7 @@ class TextDataModule(LightningDataModule):
                     yield row.pair
 
         self.tokenizer = self.tokenizer_choice.load(texts, corpus, self.cache)
-        key = hashlib.sha256(
-            json.dumps(
-                [VERSION, corpus, self.tokenizer.fingerprint, self.batching.cut_tokens, self._truncation]
-            ).encode()
-        ).hexdigest()
+        key = _sha256([corpus, self.tokenizer.fingerprint, self.batching.cut_tokens, self._truncation])
         folder = self.cache.folder("tokens", key, lambda place: self._write(place, rows or self._rows()))
         self.about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
         self.stores = {split: TokenStore.open(folder / split) for split in SPLITS if (folder / split).is_dir()}
@@ -124,10 +122,9 @@ class TextDataModule(LightningDataModule):
         return self.batching.truncation if isinstance(self.batching, Labelled) else "head"
 
     def _fingerprint(self) -> str:
-        """Of everything that shapes the rows."""
-        parts = [self.source.fingerprint(split) for split in self.source.splits()]
-        settings = [self.task, repr(self.cleaning), repr(self.split), self.label_names, self.label_values]
-        return hashlib.sha256(json.dumps([VERSION, parts, settings, self.train_rows]).encode()).hexdigest()
+        parts = {split: self.source.fingerprint(split) for split in self.source.splits()}
+        settings = [self.task, self.cleaning.fingerprint(), repr(self.split), self.label_names, self.label_values]
+        return _sha256([VERSION, parts, settings, self.train_rows])
 
     def _rows(self) -> dict[str, list[Row]]:
         """Cleaned, labelled and divided rows of each split; what was dropped is counted in `about`."""
@@ -144,9 +141,9 @@ class TextDataModule(LightningDataModule):
                 held_out |= self.cleaning.digests(record for _, record in records[split])
         space = self._label_space(records["train"])
         rows = {split: [self._row(number, record, space) for number, record in records[split]] for split in records}
-        rows = self._divide(rows, found)
+        rows = self._divide(rows, found, counts)
         if self.train_rows is not None:
-            rows["train"] = rows["train"][: self.train_rows] if self.task == "masked_lm" else self._few(rows["train"])
+            rows["train"] = self._few(rows["train"], self.train_rows)
         for split, each in rows.items():
             if not each:
                 raise Fault(f"no rows are left for {split} (data.split, data.cleaning; counts: {dict(counts)})")
@@ -155,11 +152,13 @@ class TextDataModule(LightningDataModule):
             "counts": dict(counts),
             "rows": {split: len(each) for split, each in rows.items()},
             "labels": self._label_counts(rows, space),
-            "corpus": self._fingerprint(),
+            "digests": {split: _digest(each, space) for split, each in rows.items()},
         }
         return rows
 
-    def _clean(self, split: str, counts: Counter[str], labelled: bool, held_out: set[bytes]) -> list[tuple[int, Record]]:
+    def _clean(
+        self, split: str, counts: Counter[str], labelled: bool, held_out: set[bytes]
+    ) -> list[tuple[int, Record]]:
         """Cleaned records with their place in the source."""
         numbers: list[int] = []
 
@@ -177,7 +176,9 @@ class TextDataModule(LightningDataModule):
             return None
         if self.label_names is not None:
             return LabelSpace.declared(self.label_names, self.label_values)
-        return LabelSpace.discovered(record.label for _, record in train)
+        space = LabelSpace.discovered(record.label for _, record in train)
+        self._verify(space.names)  # before any time is spent on tokens
+        return space
 
     def _row(self, number: int, record: Record, space: LabelSpace | None) -> Row:
         if space is not None:
@@ -186,24 +187,30 @@ class TextDataModule(LightningDataModule):
             target = value(record.label, record.where) if self.task == "regression" else 0
         return Row(record.text, record.pair, target, number)
 
-    def _divide(self, rows: dict[str, list[Row]], found: Sequence[str]) -> dict[str, list[Row]]:
-        """Validation and test taken out of train, where the source has none."""
+    def _divide(self, rows: dict[str, list[Row]], found: Sequence[str], counts: Counter[str]) -> dict[str, list[Row]]:
+        """Validation and test taken out of train, where the source has none; what repeats them leaves train."""
         train = rows["train"]
         classes = np.array([row.target for row in train], dtype=np.int64) if self.task == "classification" else None
-        parts = self.split.divide(
-            len(train), classes, validation="validation" not in found, test="test" not in found
-        )
-        return {**rows, **{split: [train[place] for place in places] for split, places in parts.items() if len(places)}}
+        parts = self.split.divide(len(train), classes, validation="validation" not in found, test="test" not in found)
+        made = {split: [train[place] for place in places] for split, places in parts.items()}
+        if self.cleaning.overlap == "drop":
+            held_out = {(row.text, row.pair) for split, each in made.items() if split != "train" for row in each}
+            kept = [row for row in made["train"] if (row.text, row.pair) not in held_out]
+            if dropped := len(made["train"]) - len(kept):
+                counts.update({"train/overlap": dropped, "train/kept": -dropped})
+            made["train"] = kept
+        return {**rows, **made}
 
-    def _few(self, rows: list[Row]) -> list[Row]:
-        """The first rows of each class, as evenly as they come, in their order."""
-        assert self.train_rows is not None
+    def _few(self, rows: list[Row], count: int) -> list[Row]:
+        """So many rows, as evenly from each class as they come, in their own order; fewer are among more."""
         seen: Counter[float] = Counter()
-        ranked = []
-        for place, row in enumerate(rows):
-            ranked.append((seen[row.target], place))
-            seen[row.target] += 1
-        return [rows[place] for place in sorted(place for _, place in sorted(ranked)[: self.train_rows])]
+        turns = []
+        for place in order(self.split.seed, 0, len(rows)).tolist():
+            label = rows[place].target if self.task == "classification" else 0
+            turns.append((seen[label], place))
+            seen[label] += 1
+        turns.sort(key=lambda turn: turn[0])
+        return [rows[place] for place in sorted(place for _, place in turns[:count])]
 
     @staticmethod
     def _label_counts(rows: dict[str, list[Row]], space: LabelSpace | None) -> dict[str, dict[str, int]]:
@@ -228,8 +235,7 @@ class TextDataModule(LightningDataModule):
 
     def _facts(self) -> Facts:
         names = tuple(self.about["label_names"])
-        if self.num_labels is not None and self.num_labels != len(names):
-            raise Fault(f"data.num_labels={self.num_labels}, but the data have {len(names)} labels: {', '.join(names)}")
+        self._verify(names)
         return Facts(
             vocab_size=self.tokenizer.vocab_size,
             pad_id=self.tokenizer.pad_id,
@@ -242,6 +248,10 @@ class TextDataModule(LightningDataModule):
             unigram_entropy=self._unigram_entropy() if self.task == "masked_lm" else None,
         )
 
+    def _verify(self, names: Sequence[str]) -> None:
+        if self.num_labels is not None and self.num_labels != len(names):
+            raise Fault(f"data.num_labels={self.num_labels}, but the data have {len(names)} labels: {', '.join(names)}")
+
     def _unigram_entropy(self) -> float:
         """Of the training tokens without special ones, in nats: the loss of a model that knows frequencies alone."""
         counts = np.zeros(self.tokenizer.vocab_size, dtype=np.int64)
@@ -253,25 +263,24 @@ class TextDataModule(LightningDataModule):
         return float(-(shares * np.log(shares)).sum())
 
     def describe(self) -> dict[str, dict[str, Any]]:
-        """For each split: its name, a digest of its content, rows, and a profile: tokens, texts cut to length, labels."""
-        described = {}
-        for split, store in self.stores.items():
-            digest = hashlib.sha256(f"{self.about['corpus']} {split} {store.folder.parent.name}".encode()).hexdigest()
-            described[split] = {
+        """For each split: its name, a digest of its rows as they are after cleaning and division (whatever becomes of
+        them later), how many, and a profile: tokens, texts cut to length, labels."""
+        return {
+            split: {
                 "name": f"{self.source.name}-{split}",
-                "digest": digest[:16],
+                "digest": self.about["digests"][split][:16],
                 "rows": len(store),
                 "profile": {"tokens": store.tokens, "cut": store.cut, "labels": self.about["labels"].get(split, {})},
             }
-        return described
+            for split, store in self.stores.items()
+        }
 
     def reading(self) -> dict[str, Any]:
         """How texts became tokens, in plain values: what a prediction must repeat."""
-        settings = {key: value for key, value in vars(self.cleaning).items()}
         return {
             "task": self.task,
             "label_names": self.about["label_names"],
-            "cleaning": settings,
+            "cleaning": asdict(self.cleaning),
             "max_tokens": self.batching.max_tokens,
             "truncation": self._truncation,
         }
@@ -306,3 +315,15 @@ class TextDataModule(LightningDataModule):
 
     def test_dataloader(self) -> DataLoader[Any] | list[Any]:
         return self._loader("test") if "test" in self.stores else []
+
+
+def _sha256(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _digest(rows: Iterable[Row], space: LabelSpace | None) -> str:
+    """Of texts, pairs and targets, in their order, and of what the classes are called."""
+    digest = hashlib.sha256(json.dumps(space and space.names).encode())
+    for row in rows:
+        digest.update(json.dumps([row.text, row.pair, row.target]).encode())
+    return digest.hexdigest()

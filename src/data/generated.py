@@ -10,6 +10,8 @@ one polarity keep company.
     sentence  CLAUSE | CLAUSE and CLAUSE               both of one polarity
               CLAUSE, but CLAUSE | despite CLAUSE, CLAUSE | CLAUSE, despite CLAUSE           of opposite polarity
 
+("yet" serves as "but", "notwithstanding" as "despite"; the words are in `lexicon.py`.)
+
 **Verdict.** A clause is worth 2 for a positive adjective and -2 for a negative one; 1 with a mild degree ("slightly"),
 4 with a strong one ("utterly"). A negator turns the sign ("not at all disappointing" is worth 2). A sentence is worth
 the sum of its clauses, where a conceded clause counts for nothing: what stands before "but" or behind "despite". The

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+from tqdm import tqdm
 
 from src.data.cache import Cache
 from src.terms.bounds import Bound, Count, checked
@@ -95,10 +96,11 @@ class TextTokenizer:
         for first, second in zip(firsts, seconds, strict=True):
             left, right = np.array(first.ids, dtype=np.int64), np.array(second.ids, dtype=np.int64)
             if room is not None and len(left) + len(right) > room:
-                # The longer one gives way first, until both have half.
-                keep_right = min(len(right), max(room // 2, room - len(left)))
-                left = _shorten(left, min(len(left), room - keep_right), truncation)
-                right, cut = _shorten(right, keep_right, truncation), cut + 1
+                # The longer one gives way first, until both have half: Hugging Face's `longest_first`, to the token.
+                short = min(len(left), len(right), room // 2)
+                keep_left = short if len(left) <= len(right) else room - short
+                left, right = _shorten(left, keep_left, truncation), _shorten(right, room - keep_left, truncation)
+                cut += 1
             rows.append(np.concatenate((before, left, between, right, after)))
             begins.append(len(before) + len(left) + len(between))
         return rows, begins, cut
@@ -132,7 +134,7 @@ class PretrainedTokenizer:
         from transformers import AutoTokenizer
 
         tokenizer = from_hub_or_folder(
-            AutoTokenizer.from_pretrained, self.name_or_path, key="data.tokenizer.name_or_path", revision=self.revision
+            AutoTokenizer.from_pretrained, self.name_or_path, key="model.encoder.name_or_path", revision=self.revision
         )
         return TextTokenizer(tokenizer)
 
@@ -142,7 +144,7 @@ class PretrainedTokenizer:
 class WordPiece:
     """A WordPiece vocabulary (Schuster and Nakajima, 2012; as in BERT) learnt from the training texts.
 
-    Learnt once for each content: the same texts and settings give the same file from the cache.
+    Learnt once for each content: the same texts and settings give the same file, from the cache or anew anywhere.
     """
 
     vocab_size: Annotated[int, Bound(least=100)] = 30_522
@@ -155,26 +157,25 @@ class WordPiece:
         Args:
             corpus: fingerprint of the texts.
         """
-        key = hashlib.sha256(json.dumps([corpus, repr(self), "wordpiece-1"]).encode()).hexdigest()
+        key = hashlib.sha256(json.dumps([corpus, repr(self), "wordpiece-2"]).encode()).hexdigest()
         folder = cache.folder("tokenizer", key, lambda place: self._learn(texts, place))
         from transformers import AutoTokenizer
 
         return TextTokenizer(AutoTokenizer.from_pretrained(folder, local_files_only=True))
 
     def _learn(self, texts: Texts, folder: Path) -> None:
-        from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+        from tokenizers import Tokenizer, decoders, models, processors
         from transformers import PreTrainedTokenizerFast
 
         special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=self.lowercase)
-        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        # The library numbers single letters in the order of a hash table, which differs from process to process, and
+        # breaks ties between pieces by number. So the letters are found first, and given in order the second time.
+        letters = sorted(set(self._trained(texts, special, len(special))) - set(special))
+        vocabulary = self._trained(texts, special + letters, self.vocab_size)
+        tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+        tokenizer.normalizer, tokenizer.pre_tokenizer = self._steps()
         tokenizer.decoder = decoders.WordPiece()
-        trainer = trainers.WordPieceTrainer(
-            vocab_size=self.vocab_size, min_frequency=self.min_frequency, special_tokens=special, show_progress=True
-        )
-        tokenizer.train_from_iterator(texts(), trainer)
-        ids = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+        ids = [(name, vocabulary[name]) for name in ("[CLS]", "[SEP]")]
         tokenizer.post_processor = processors.TemplateProcessing(
             single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ids
         )
@@ -187,6 +188,24 @@ class WordPiece:
             mask_token="[MASK]",
             model_max_length=512,
         ).save_pretrained(folder)
+
+    def _steps(self) -> tuple[Any, Any]:
+        """How BERT tidies a text and cuts it into words."""
+        from tokenizers import normalizers, pre_tokenizers
+
+        return normalizers.BertNormalizer(lowercase=self.lowercase), pre_tokenizers.BertPreTokenizer()
+
+    def _trained(self, texts: Texts, first: list[str], vocab_size: int) -> dict[str, int]:
+        """A vocabulary of at most that size (or of all letters, where these are more) that begins with `first`."""
+        from tokenizers import Tokenizer, models, trainers
+
+        learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        learner.normalizer, learner.pre_tokenizer = self._steps()
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=vocab_size, min_frequency=self.min_frequency, special_tokens=first, show_progress=False
+        )
+        learner.train_from_iterator(tqdm(texts(), desc="learn vocabulary", unit=" texts", delay=1), trainer)
+        return learner.get_vocab(with_added_tokens=True)
 
 
 Tokenizer = PretrainedTokenizer | WordPiece

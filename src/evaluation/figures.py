@@ -44,7 +44,7 @@ def confusion_figure(matrix: Sequence[Sequence[int]], label_names: Sequence[str]
         image, ax=axes, shrink=0.7, aspect=30, pad=0.02, ticks=[0, 0.5, 1], format=lambda share, _: f"{share:.0%}"
     )
     bar.set_label("share of the row", color=INK)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     return figure
 
 

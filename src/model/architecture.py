@@ -44,8 +44,7 @@ class Scratch:
     def __post_init__(self) -> None:
         if self.width % self.heads:
             raise Fault(
-                f"width={self.width} is not divisible by heads={self.heads} "
-                "(model.encoder.width, model.encoder.heads)"
+                f"width={self.width} is not divisible by heads={self.heads} (model.encoder.width, model.encoder.heads)"
             )
 
     def check(self) -> None:
@@ -147,8 +146,10 @@ class Pretrained:
         file = Path(self.name_or_path).expanduser() / "tokenizer.json"
         if not file.is_file():
             return
-        model: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["model"]
-        own = model["vocab"]
+        try:
+            own = json.loads(file.read_text(encoding="utf-8"))["model"]["vocab"]
+        except (ValueError, KeyError) as error:
+            raise Fault(f"{file} is broken: {error!r} ({KEY})") from error
         own = own if isinstance(own, dict) else {pair[0]: place for place, pair in enumerate(own)}
         differing = [token for token, place in facts.some_tokens.items() if own.get(token, place) != place]
         missing = [token for token in facts.some_tokens if token not in own]
@@ -176,8 +177,8 @@ def _labels(label_names: tuple[str, ...], regression: bool) -> dict[str, Any]:
 def _special(family: str, facts: Facts) -> dict[str, Any]:
     if family != "modernbert":
         return {}
-    names = ("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")  # its defaults lie beyond small vocabularies
-    return {name: facts.pad_id for name in names}
+    names = ("bos", "eos", "cls", "sep")  # its defaults lie beyond small vocabularies
+    return {f"{name}_token_id": facts.pad_id for name in names}
 
 
 def _set_dropout(config: Any, dropout: float) -> None:

@@ -7,10 +7,7 @@ documents silently. This module registers an attention function of its own and h
 keyword arguments; models outside `supports` are run padded instead (`src/model/encoder.py`).
 """
 
-from collections.abc import Callable
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
@@ -30,65 +27,63 @@ def supports(network: PreTrainedModel) -> bool:
 class Layout:
     """How the sequences of one batch lie, worked out once and used by every layer.
 
-    Three ways, all exact: rows of one length (a packed row may hold several sequences), one product per sequence
-    (long ones), or padding inside the attention alone (short ones of different lengths).
+    Three ways, all exact: full rows (a packed row may hold several sequences), one product per sequence (`loops`, for
+    long ones), or padding inside the attention alone (short ones of different lengths).
     """
 
     def __init__(self, tokens: Tokens) -> None:
-        self.starts = tokens.starts
-        self.total = len(tokens.ids)
+        total, count, longest = len(tokens.ids), tokens.count, tokens.longest
         lengths = tokens.starts.diff()
-        self.row = tokens.row or (tokens.longest if tokens.longest * tokens.count == self.total else 0)
-        self.loops = not self.row and tokens.ids.device.type == "cpu" and self.total >= LOOP_FROM_TOKENS * tokens.count
-        self.slots: Tensor | None = None
-        self._biases: dict[tuple[int | None, torch.dtype], Tensor | None] = {}
-        self._bands: dict[tuple[int, int, torch.dtype], Tensor] = {}
-        sequence = torch.repeat_interleave(lengths.long(), output_size=self.total)  # [T]: which sequence a token is of
-        if self.row:
-            self.sequence = sequence.view(-1, self.row)  # [R, L]
-            self.single = tokens.count == self.total // self.row
-        elif self.loops:
-            self.lengths: list[int] = lengths.tolist()
+        self.row = tokens.row or longest  # L, where there are rows
+        alone = count * self.row == total  # one sequence in each row, and each row full
+        ragged = not (alone or tokens.row)
+        self.loops = ragged and tokens.ids.device.type == "cpu" and total >= LOOP_FROM_TOKENS * count
+        self.lengths: list[int] = lengths.tolist() if self.loops else []
+        self.slots: Tensor | None = None  # [T]: the place of each token among rows with padding
+        self._borders: Tensor | None = (
+            None  # [R, 1, 1 or L, L]: true where a token may look; None where it may anywhere
+        )
+        self._biases: dict[tuple[int, int | None, torch.dtype], Tensor | None] = {}
+        if self.loops or alone:
+            return
+        sequence = torch.repeat_interleave(lengths.long(), output_size=total)  # [T]: which sequence a token is of
+        if tokens.row:
+            rows = sequence.view(-1, self.row)
+            self._borders = rows[:, None, :, None] == rows[:, None, None, :]
         else:
-            longest = tokens.longest
-            self.slots = sequence * longest + (torch.arange(self.total, device=sequence.device) - self.starts[sequence])
-            self.filled = torch.arange(longest, device=sequence.device) < lengths[:, None]  # [B, L]
+            place = torch.arange(longest, device=lengths.device)
+            self._borders = (place < lengths[:, None])[:, None, None, :]
+            self.slots = sequence * longest + tokens.positions
+            self._size = count * longest
 
-    def bias(self, window: int | None, like: Tensor) -> Tensor | None:
-        """What is added to the scores: 0 where a token may look, the lowest number where not. None where every token may.
+    def rows(self, flat: Tensor) -> Tensor:
+        """[1, H, T, E] to [R, H, L, E]: a view where rows are full, else tokens among padding."""
+        tokens = flat[0].transpose(0, 1)
+        if self.slots is not None:
+            tokens = tokens.new_zeros(self._size, *tokens.shape[1:]).index_copy_(0, self.slots, tokens)
+        return tokens.unflatten(0, (-1, self.row)).transpose(1, 2)
 
-        The lowest number and not -inf: a slot of padding far from every token has nothing to look at, and would be NaN.
+    def flat(self, rows: Tensor) -> Tensor:
+        """[R, H, L, E] to [1, T, H, E], without the padding."""
+        tokens = rows.transpose(1, 2).flatten(0, 1)
+        return (tokens if self.slots is None else tokens.index_select(0, self.slots))[None]
+
+    def bias(self, length: int, window: int | None, like: Tensor) -> Tensor | None:
+        """What is added to scores of `length` tokens: 0 where one may look, else the lowest number; None where all may.
+
+        The lowest number and not -inf: padding far from every token has nothing to look at, and would be NaN.
         """
-        key = (window, like.dtype)
-        if key not in self._biases:
-            self._biases[key] = self._bias(window, like)
-        return self._biases[key]
-
-    def band(self, length: int, window: int | None, like: Tensor) -> Tensor | None:
-        """The bias [1, 1, L, L] of one sequence by itself."""
-        if window is None or window >= length:
-            return None
         key = (length, window, like.dtype)
-        if key not in self._bands:
-            self._bands[key] = _lowest_where_not(near(length, window, like.device), like)
-        return self._bands[key]
-
-    def _bias(self, window: int | None, like: Tensor) -> Tensor | None:
-        if self.row:
-            allowed = None if self.single else self.sequence[:, None, :, None] == self.sequence[:, None, None, :]
-            length = self.row
-        else:
-            allowed = self.filled[:, None, None, :]
-            length = self.filled.shape[1]
-        if window is not None and window < length:
-            close = near(length, window, like.device)
-            allowed = close if allowed is None else allowed & close
-        return None if allowed is None else _lowest_where_not(allowed, like)
-
-
-def _lowest_where_not(allowed: Tensor, like: Tensor) -> Tensor:
-    bias = torch.zeros(allowed.shape, dtype=like.dtype, device=like.device)
-    return bias.masked_fill_(~allowed, torch.finfo(like.dtype).min)
+        if key not in self._biases:
+            allowed = self._borders
+            if window is not None and window < length:
+                close = near(length, window, like.device)
+                allowed = close if allowed is None else allowed & close
+            self._biases[key] = None
+            if allowed is not None:
+                lowest = torch.finfo(like.dtype).min
+                self._biases[key] = like.new_zeros(allowed.shape).masked_fill_(~allowed, lowest)
+        return self._biases[key]
 
 
 def near(length: int, window: int, device: torch.device) -> Tensor:
@@ -112,18 +107,13 @@ def attend(
 ) -> tuple[Tensor, None]:
     """The function registered with transformers. Returns [1, T, H, E]."""
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    core = _matmul if query.device.type == "cpu" else _fused
-    if layout.row:
-        heads, width = query.shape[1], query.shape[3]
-        rows = [each[0].transpose(0, 1).view(-1, layout.row, heads, width).transpose(1, 2) for each in (query, key, value)]
-        out = core(*rows, layout.bias(sliding_window, query), scale, dropout)  # [R, H, L, E]
-        return out.transpose(1, 2).reshape(1, -1, heads, width), None
+    product = _matmul if query.device.type == "cpu" else _fused
     if layout.loops:
-        return _each(query, key, value, layout, scale, dropout, sliding_window), None
-    return _padded(core, query, key, value, layout, scale, dropout, sliding_window), None
-
-
-Core = Callable[[Tensor, Tensor, Tensor, Tensor | None, float, float], Tensor]
+        parts = zip(*(each.split(layout.lengths, dim=2) for each in (query, key, value)), strict=True)
+        outputs = [product(q, k, v, layout.bias(q.shape[2], sliding_window, q), scale, dropout) for q, k, v in parts]
+        return torch.cat(outputs, dim=2).transpose(1, 2), None
+    bias = layout.bias(layout.row, sliding_window, query)
+    return layout.flat(product(layout.rows(query), layout.rows(key), layout.rows(value), bias, scale, dropout)), None
 
 
 def _matmul(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float, dropout: float) -> Tensor:
@@ -131,47 +121,12 @@ def _matmul(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scal
     scores = torch.matmul(query * scale, key.transpose(-1, -2))
     if bias is not None:
         scores = scores + bias
-    weights = F.dropout(scores.softmax(-1), dropout)
+    weights = nn.functional.dropout(scores.softmax(-1), dropout)
     return torch.matmul(weights.to(value.dtype), value)
 
 
 def _fused(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float, dropout: float) -> Tensor:
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale, dropout_p=dropout)
-
-
-def _each(
-    query: Tensor, key: Tensor, value: Tensor, layout: Layout, scale: float, dropout: float, window: int | None
-) -> Tensor:
-    """One product per sequence: no padding at all."""
-    outputs = []
-    parts = [each[0].split(layout.lengths, dim=1) for each in (query, key, value)]  # each [H, n, E]
-    for q, k, v in zip(*parts, strict=True):
-        bias = layout.band(q.shape[1], window, q)
-        outputs.append(_matmul(q[None], k[None], v[None], bias, scale, dropout).transpose(1, 2))  # [1, n, H, E]
-    return torch.cat(outputs, dim=1)
-
-
-def _padded(
-    core: Core,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    layout: Layout,
-    scale: float,
-    dropout: float,
-    window: int | None,
-) -> Tensor:
-    """Tokens are scattered to [B, L], attended to, and gathered back; all else in the model sees real tokens only."""
-    assert layout.slots is not None
-    count, longest = layout.filled.shape
-    _, heads, _, width = query.shape
-
-    def spread(flat: Tensor) -> Tensor:
-        wide = flat.new_zeros(count * longest, heads, width)
-        return wide.index_copy(0, layout.slots, flat[0].transpose(0, 1)).view(count, longest, heads, width).transpose(1, 2)
-
-    out = core(spread(query), spread(key), spread(value), layout.bias(window, query), scale, dropout)
-    return out.transpose(1, 2).reshape(count * longest, heads, width).index_select(0, layout.slots)[None]
+    return nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale, dropout_p=dropout)
 
 
 def _no_mask(*args: object, **kwargs: object) -> None:

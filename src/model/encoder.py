@@ -31,9 +31,7 @@ TOKEN_HEADS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "albert": lambda m, h: m.predictions(h),
     "bert": lambda m, h: m.cls(h),
     "camembert": lambda m, h: m.lm_head(h),
-    "deberta-v2": lambda m, h: (
-        m.cls(h) if m.legacy else m.lm_predictions(h, m.deberta.embeddings.word_embeddings)
-    ),
+    "deberta-v2": lambda m, h: m.cls(h) if m.legacy else m.lm_predictions(h, m.deberta.embeddings.word_embeddings),
     "distilbert": lambda m, h: m.vocab_projector(m.vocab_layer_norm(m.activation(m.vocab_transform(h)))),
     "electra": lambda m, h: m.generator_lm_head(m.generator_predictions(h)),
     "modernbert": lambda m, h: m.decoder(m.head(h)),

@@ -1,5 +1,6 @@
 """The one LightningModule: an encoder, an objective and an optimizer. Which task runs is the objective's business."""
 
+import math
 import re
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from src.model.architecture import Pretrained, Scratch
 from src.model.encoder import Encoder
 from src.model.objectives import Classification, MaskedLM, Regression, Result
 from src.model.optim import AdamW
-from src.terms.batch import Batch
+from src.terms.batch import Batch, LabelledBatch
 from src.terms.bounds import Whole, checked
 from src.terms.facts import Facts
 from src.terms.fault import Fault
@@ -20,6 +21,11 @@ from src.terms.fault import Fault
 
 class NonFiniteLoss(ArithmeticError):
     """The loss is not a number or infinite; raised before the update, so that the weights are still good."""
+
+
+def mean_loss() -> MeanMetric:
+    """Sum over count. NaN stays NaN: the default drops it, and "disable" forgets the weights (torchmetrics 1.9)."""
+    return MeanMetric(nan_strategy=math.nan)
 
 
 @checked
@@ -60,6 +66,11 @@ class EncoderModule(LightningModule):
                 f"the model expects {declared} labels (model.objective.num_labels) but the data have {found}: "
                 f"{', '.join(facts.label_names)}"
             )
+        if isinstance(self.objective, Classification) and found < 2:
+            raise Fault(
+                f"classification needs at least 2 labels but the data have {found}; name the column that holds them "
+                "(data.source), or choose another model: model=masked_lm, model=regression"
+            )
         if isinstance(self.objective, MaskedLM) and facts.mask_id is None:
             raise Fault("the tokenizer has no mask token, which masked language modelling needs (data.tokenizer)")
         self.facts = facts
@@ -76,10 +87,7 @@ class EncoderModule(LightningModule):
             self._frozen = self.encoder.freeze(self.freeze_what)
         width = len(names) or self.encoder.config.vocab_size
         self._metrics = nn.ModuleDict(
-            {
-                stage: nn.ModuleDict({"loss": MeanMetric(nan_strategy="disable"), **self.objective.metrics(width)})
-                for stage in ("val", "test")
-            }
+            {stage: nn.ModuleDict({"loss": mean_loss(), **self.objective.metrics(width)}) for stage in ("val", "test")}
         )
         self.train(self.training)
 
@@ -102,6 +110,8 @@ class EncoderModule(LightningModule):
 
     def _evaluate(self, stage: str, batch: Batch) -> Result:
         result: Result = self.objective(self.encoder, batch)
+        if result.count == 0:  # nothing to judge, and torchmetrics cannot take it
+            return result
         for name, metric in self._stage_metrics(stage).items():
             if name == "loss":
                 metric.update(result.loss, weight=result.count)
@@ -110,7 +120,7 @@ class EncoderModule(LightningModule):
         return result
 
     def _stage_metrics(self, stage: str) -> dict[str, Metric]:
-        return dict(self._metrics[stage].items())  # type: ignore[operator, return-value]
+        return dict(self._metrics[stage].items())  # type: ignore[operator]
 
     def _close(self, stage: str) -> None:
         """Epoch values: sums over counts, divided once, over all ranks. Steps are optimizer steps."""
@@ -144,9 +154,9 @@ class EncoderModule(LightningModule):
     def on_test_epoch_end(self) -> None:
         self._close("test")
 
-    def predict_step(self, batch: Batch, batch_index: int) -> tuple[Tensor, Tensor]:
+    def predict_step(self, batch: LabelledBatch, batch_index: int) -> tuple[Tensor, Tensor]:
         result: Result = self.objective(self.encoder, batch)
-        return getattr(batch, "rows").cpu(), self.objective.answer(result.outputs).cpu()
+        return batch.rows.cpu(), self.objective.answer(result.outputs).cpu()
 
     def test_answers(self) -> tuple[Tensor, Tensor, Tensor] | None:
         """Row ids [N], targets [N] and answers ([N, C] probabilities or [N] values) of the last test, by row id."""
@@ -163,7 +173,7 @@ class EncoderModule(LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Clip the norm here: Lightning refuses to where the optimizer is fused, though without fp16 nothing is scaled."""
+        """Clip the norm here: Lightning refuses where the optimizer is fused, though without fp16 nothing is scaled."""
         gradients = [each.grad for each in self.encoder.parameters() if each.grad is not None]
         self.gradient_norm = torch.nn.utils.get_total_norm(gradients)
         if gradient_clip_val is not None:

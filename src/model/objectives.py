@@ -6,7 +6,6 @@ Shape legend: B sequences, T real tokens, K masked positions, V vocabulary, C cl
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
@@ -22,7 +21,7 @@ class Result(NamedTuple):
     """What one batch gives: the mean loss over `count` targets, and what metrics are computed from."""
 
     loss: Tensor  # scalar
-    count: int
+    count: int  # type: ignore[assignment]  # tuples have a method of that name
     outputs: Tensor  # logits [K, V] or [B, C], or values [B]
     targets: Tensor  # [K] or [B]
 
@@ -46,7 +45,7 @@ class MaskedLM(nn.Module):
         hidden = encoder.encode(batch.tokens)  # [T, D]
         logits = encoder.token_logits(hidden[batch.masked]).float()  # [K, V]
         count = len(batch.targets)  # 0 where a corpus ends with a short row of special tokens alone
-        loss = F.cross_entropy(logits, batch.targets, reduction="sum") / max(1, count)
+        loss = nn.functional.cross_entropy(logits, batch.targets, reduction="sum") / max(1, count)
         return Result(loss, count, logits, batch.targets)
 
     def metrics(self, num_labels: int) -> dict[str, Metric]:
@@ -90,7 +89,7 @@ class Classification(nn.Module):
         hidden = encoder.encode(batch.tokens)  # [T, D]
         logits = encoder.sequence_logits(hidden, batch.tokens).float()  # [B, C]
         smoothing = self.label_smoothing if self.training else 0.0  # held-out losses stay comparable between runs
-        loss = F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+        loss = nn.functional.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
         return Result(loss, len(batch.labels), logits, batch.labels)
 
     def metrics(self, num_labels: int) -> dict[str, Metric]:
@@ -122,7 +121,7 @@ class Regression(nn.Module):
     def forward(self, encoder: Encoder, batch: LabelledBatch) -> Result:
         hidden = encoder.encode(batch.tokens)
         values = encoder.sequence_logits(hidden, batch.tokens).float()[:, 0]  # [B]
-        return Result(F.mse_loss(values, batch.labels), len(batch.labels), values, batch.labels)
+        return Result(nn.functional.mse_loss(values, batch.labels), len(batch.labels), values, batch.labels)
 
     def metrics(self, num_labels: int) -> dict[str, Metric]:
         return {"pearson": PearsonCorrCoef(), "spearman": SpearmanCorrCoef(), "mae": MeanAbsoluteError()}

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from src.terms.bounds import Bound, Fraction, NonNegative, Positive, checked
 
@@ -50,12 +50,14 @@ class AdamW:
         import torch
         from torch.optim.lr_scheduler import LambdaLR
 
-        groups: dict[tuple[float, float], list[Any]] = {}
-        for name, parameter in network.named_parameters():
-            if parameter.requires_grad:
-                decay = self.weight_decay if parameter.ndim > 1 else 0.0
-                rate = self.lr * self.layer_decay ** depth(name)
-                groups.setdefault((rate, decay), []).append(parameter)
+        depths: dict[nn.Parameter, int] = {}
+        for name, parameter in network.named_parameters(remove_duplicate=False):
+            if parameter.requires_grad:  # tied weights have two names, and stand as deep as the deeper
+                depths[parameter] = max(depth(name), depths.get(parameter, 0))
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for parameter, below in depths.items():
+            decay = self.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((self.lr * self.layer_decay**below, decay), []).append(parameter)
         optimizer = torch.optim.AdamW(
             [{"params": each, "lr": rate, "weight_decay": decay} for (rate, decay), each in groups.items()],
             lr=self.lr,

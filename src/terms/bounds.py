@@ -6,6 +6,7 @@ and by `@checked` when the object is really built, so that a constructor called 
 
 import functools
 import inspect
+import math
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ def accepts(annotation: Any, value: Any) -> bool:
     if annotation is None or annotation is type(None):
         return value is None
     if annotation is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+        return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
     if annotation is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if annotation in (str, bool):
@@ -91,11 +92,17 @@ def problem(annotation: Any, value: Any) -> str | None:
     """What is wrong with `value`, in words, or None."""
     if accepts(annotation, value):
         return None
-    hint = ""
-    if get_origin(annotation) is Literal and isinstance(value, str):
-        hint = suggestion(value, get_args(annotation))
-        return f"expected {expectation(annotation)}, found {value!r}" + (f"; {hint}" if hint.startswith("did") else "")
-    return f"expected {expectation(annotation)}, found {value!r}"
+    hint = suggestion(value, _choices(annotation)) if isinstance(value, str) else ""
+    return f"expected {expectation(annotation)}, found {value!r}" + (f"; {hint}" if hint.startswith("did") else "")
+
+
+def _choices(annotation: Any) -> list[Any]:
+    """The words that an annotation allows, where it lists some."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [word for each in get_args(annotation) for word in _choices(each)]
+    return []
 
 
 C = TypeVar("C", bound=type)

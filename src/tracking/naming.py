@@ -27,6 +27,8 @@ def _change(override: str) -> tuple[str, str] | None:
     key = key.lstrip("+~").partition("@")[0]
     if key == "experiment" or key.split(".")[0] in ("hydra", "tracking"):
         return None
+    if value.count("/") > 1:
+        value = f"…/{value.rstrip('/').rpartition('/')[2]}"  # of a path, what tells it from its neighbours
     return key, "" if removed else re.sub(r"\s+", "", value.strip("'\"")) or "''"
 
 

@@ -7,10 +7,12 @@ import warnings
 
 
 def quiet() -> None:
-    """Silence known chatter; every other warning and error stays."""
+    """Silence known chatter; every other warning and error stays. Called before the libraries are imported elsewhere."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # fresh heads are reported as missing weights
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "0" if sys.stderr.isatty() else "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    import lightning.pytorch  # noqa: F401  # sets the levels of its loggers on import, so they are lowered after it
+
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)  # which devices there are, and advertisements
     for message in (

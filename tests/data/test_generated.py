@@ -106,13 +106,22 @@ def test_labelled_rows_hold_no_telling_word():
 
 def test_the_first_rows_are_known():
     # a golden text: it may change only together with the numbers that the documentation gives for this data set
-    records = list(Generated(train=2, seed=1).read("train"))
-    assert [(record.text, record.label, record.where) for record in records] == GOLDEN
-    assert [record.text for record in Generated(train=2, seed=1, labelled=False).read("train")] == GOLDEN_UNLABELLED
-
-
-GOLDEN: list = []
-GOLDEN_UNLABELLED: list = []
+    assert [(record.label, record.text) for record in Generated(train=2, seed=1).read("train")] == [
+        (
+            "negative",
+            "Fridge: Despite never sloppy timer, a bit wobbly thermostat. "
+            "Lovely filter, yet utterly atrocious display.",
+        ),
+        (
+            "positive",
+            "Despite poor stitching, exceptional pocket. "
+            "Somewhat terrific sleeve, notwithstanding slightly threadbare fabric.",
+        ),
+    ]
+    assert [record.text for record in Generated(train=2, seed=1, labelled=False).read("train")] == [
+        "Overheating microphone and woefully buggy antenna. Horribly distorted screen and flimsy battery. Returned.",
+        "Phone: Gloriously excellent battery and gloriously decent antenna. Kept and treasured.",
+    ]
 
 
 def test_a_row_depends_on_seed_and_index_alone():

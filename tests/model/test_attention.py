@@ -28,10 +28,9 @@ def way(request, monkeypatch):
 def test_each_layout_is_what_its_name_says(way, laid):
     name, lengths, row = way
     layout = attention.Layout(laid(lengths, row=row))
-    assert bool(layout.row) == (name in ("packed", "full rows", "alike"))
     assert layout.loops == (name == "loop")
     assert (layout.slots is not None) == (name == "padding")
-    assert (layout.bias(None, torch.zeros(1)) is None) == (name in ("full rows", "alike")) if name != "loop" else True
+    assert (layout.bias(layout.row, None, torch.zeros(1)) is not None) == (name in ("packed", "padding"))
 
 
 def test_flat_sequences_equal_the_plain_model_one_by_one(family, way, tiny, laid, twin):
@@ -118,8 +117,9 @@ def test_bf16_stays_finite_and_close(family, way, tiny, laid):
 
 def test_dropout_reaches_attention_in_training_only(way, tiny, laid):
     _, lengths, row = way
-    encoder, tokens = Encoder(tiny("bert", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.5), "masked_lm"), laid(
-        lengths, row=row
+    encoder, tokens = (
+        Encoder(tiny("bert", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.5), "masked_lm"),
+        laid(lengths, row=row),
     )
     with torch.no_grad():
         assert torch.equal(encoder.encode(tokens), encoder.encode(tokens))

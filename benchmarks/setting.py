@@ -1,0 +1,46 @@
+"""What every figure is shown with: date, commit, hardware, versions."""
+
+import os
+import platform
+import subprocess
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "docs" / "results"
+
+
+def setting() -> str:
+    """One line for the top of a result file."""
+    commit = _output("git", "rev-parse", "--short", "HEAD") or "no commit"
+    dirty = " with changes" if _output("git", "status", "--porcelain", "--untracked-files=no") else ""
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "lightning", "transformers", "mlflow"))
+    return f"{date.today().isoformat()}, commit {commit}{dirty}, {os.cpu_count()} cores of {_processor()}, {versions}"
+
+
+def write(name: str, title: str, command: str, lines: list[str]) -> Path:
+    """A result file, and its content on the terminal."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"{name}.md"
+    text = "\n".join([f"# {title}", "", setting(), "", f"    {command}", "", *lines, ""])
+    path.write_text(text, encoding="utf-8")
+    print(text)
+    print(f"written to {path.relative_to(ROOT)}")
+    return path
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _processor() -> str:
+    """The processor's name and what makes bf16 fast or slow on it."""
+    try:
+        content = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or platform.machine()
+    fields = dict(line.split(":", 1) for line in content.splitlines() if ":" in line)
+    named = {key.strip(): value.strip() for key, value in fields.items()}
+    units = [flag for flag in ("amx_bf16", "avx512_bf16") if flag in named.get("flags", "").split()]
+    return f"{named.get('model name', platform.machine())} ({', '.join(units) or 'no bf16 units'})"

@@ -1,0 +1,115 @@
+"""What must fit between nodes: data and model, model and callbacks. Read from plain values; nothing is imported for it.
+
+Each rule is silent where a value that it compares is absent or of another type: that is reported elsewhere.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from src.config.choices import at, choices, content, typed
+from src.config.signature import constant
+from src.terms.fault import Fault, suggestion
+
+LOWER_IS_BETTER = ("loss", "perplexity", "mae")
+SCRATCH = "src.model.architecture.Scratch"
+
+
+def rules(config: Mapping[str, Any]) -> list[Fault]:
+    """Everything in a composed config that does not go together."""
+    return [
+        *_task(config),
+        *_batching(config),
+        *_labels(config),
+        *_lengths(config),
+        *_freeze(config),
+        *_monitors(config),
+    ]
+
+
+def _constant(config: Mapping[str, Any], node: str, name: str) -> Any:
+    target = at(config, f"{node}._target_")
+    return constant(target, name) if isinstance(target, str) else None
+
+
+def _task(config: Mapping[str, Any]) -> Iterator[Fault]:
+    task, kind = at(config, "data.task"), _constant(config, "model.objective", "kind")
+    kinds = {each: constant(at(content("model", each), "objective._target_"), "kind") for each in choices("model")}
+    if kind is None or task == kind or task not in kinds.values():
+        return
+    models = [each for each in kinds if kinds[each] == task]
+    data = [each for each in choices("data") if content("data", each).get("task") == kind]
+    fitting = filter(None, (typed("model", models), typed("data", data)))
+    yield Fault(
+        f"data.task={task}, but model.objective is for {kind} ({at(config, 'model.objective._target_')}); "
+        f"{' or '.join(fitting)} fits"
+    )
+
+
+def _batching(config: Mapping[str, Any]) -> Iterator[Fault]:
+    task, kind = at(config, "data.task"), _constant(config, "data.batching", "kind")
+    if not isinstance(task, str) or kind is None or (task == "masked_lm") == (kind == "masked_lm"):
+        return
+    name = at(config, "data.batching._target_").rpartition(".")[2]
+    fitting = "masked" if task == "masked_lm" else "labelled"
+    yield Fault(f"data.task={task} does not go with data.batching={name}; data/batching={fitting} fits")
+
+
+def _labels(config: Mapping[str, Any]) -> Iterator[Fault]:
+    names, count = at(config, "data.label_names"), at(config, "data.num_labels")
+    expected = at(config, "model.objective.num_labels")
+    if isinstance(names, list) and isinstance(count, int) and len(names) != count:
+        yield Fault(
+            f"data.num_labels={count}, but data.label_names has {len(names)}: {', '.join(map(str, names))} "
+            f"(data.num_labels={len(names)}, or other names)"
+        )
+    if isinstance(expected, int) and isinstance(count, int) and expected != count:
+        yield Fault(
+            f"model.objective.num_labels={expected}, but data.num_labels={count}; "
+            "leave model.objective.num_labels out: it is read from the data"
+        )
+
+
+def _lengths(config: Mapping[str, Any]) -> Iterator[Fault]:
+    limit = at(config, "model.encoder.max_tokens") if _is_scratch(config) else None
+    for name in ("max_tokens", "row_tokens"):
+        length = at(config, f"data.batching.{name}")
+        if isinstance(limit, int) and isinstance(length, int) and length > limit:
+            yield Fault(
+                f"data.batching.{name}={length} is more than the encoder can read, model.encoder.max_tokens={limit}; "
+                "change either"
+            )
+
+
+def _freeze(config: Mapping[str, Any]) -> Iterator[Fault]:
+    freeze, layers = at(config, "model.freeze"), at(config, "model.encoder.layers")
+    if _is_scratch(config) and isinstance(freeze, int) and isinstance(layers, int) and freeze > layers:
+        yield Fault(f"model.freeze={freeze} is more layers than the encoder has, model.encoder.layers={layers}")
+
+
+def _is_scratch(config: Mapping[str, Any]) -> bool:
+    return bool(at(config, "model.encoder._target_") == SCRATCH)
+
+
+def _monitors(config: Mapping[str, Any]) -> Iterator[Fault]:
+    """Callbacks watch what validation measures, in the direction in which it becomes better."""
+    quantities = _constant(config, "model.objective", "quantities")
+    callbacks = at(config, "callbacks")
+    for name, node in callbacks.items() if isinstance(callbacks, Mapping) else ():
+        key = f"callbacks.{name}"
+        if node is not None and not isinstance(node, Fault) and at(node, "_target_") is None:
+            yield Fault(f"{key}: expected a node with a _target_, or null, found {node!r}")
+        monitor, mode = at(node, "monitor"), at(node, "mode")
+        if quantities is None or not isinstance(monitor, str):
+            continue
+        known = [f"val/{each}" for each in quantities]
+        if monitor not in known:
+            hint = re.sub(
+                rf"\b({'|'.join(quantities)})\b", r"val/\1", suggestion(monitor.rpartition("/")[2], quantities)
+            )
+            yield Fault(f"{key}.monitor={monitor}: this model does not measure it in validation; {hint}")
+            continue
+        better = "min" if monitor.removeprefix("val/") in LOWER_IS_BETTER else "max"
+        if mode in ("min", "max") and mode != better:
+            what = "less" if better == "min" else "more"
+            yield Fault(f"{key}.mode={mode}, but of {key}.monitor={monitor} {what} is better; mode={better} fits")

@@ -1,0 +1,185 @@
+"""Packing and batches, on stores written by hand."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from src.data.batching import EVALUATION_FRACTION, BatchSource, Labelled, Masked, Plan
+from src.data.store import TokenStore
+from src.terms.fault import Fault, Faults
+
+TOKENIZER: Any = SimpleNamespace(mask_id=4, special_ids=(0, 1, 2, 3, 4), vocab_size=2000)
+
+
+def _store(documents: Sequence[Sequence[int]], begins: Sequence[int] = (), targets: Any = None) -> TokenStore:
+    count = len(documents)
+    return TokenStore(
+        folder=Path(),
+        ids=np.array([token for each in documents for token in each], dtype=np.uint16),
+        offsets=np.cumsum([0, *map(len, documents)]),
+        begins=np.array(begins or [0] * count, dtype=np.int32),
+        targets=np.zeros(count, dtype=np.int64) if targets is None else targets,
+        identities=np.arange(count) + 100,
+        cut=0,
+    )
+
+
+def _batch(batching: Any, store: TokenStore, rows: Any, **changed: Any) -> Any:
+    settings = {"epoch": 0, "seed": 1, "training": True} | changed
+    return batching.batch(store, np.asarray(rows), tokenizer=TOKENIZER, **settings)
+
+
+def _restored(batch: Any) -> list[int]:
+    ids = batch.tokens.ids.clone()
+    ids[batch.masked] = batch.targets
+    return list(ids.tolist())
+
+
+def test_documents_in_rows_of_eight() -> None:
+    """Documents of 5, 4 and 11 tokens: rows [5 3], [1 7] and [4]."""
+    store = _store([range(10, 15), range(20, 24), range(30, 41)])
+    packed = Masked(row_tokens=8)
+    assert packed.rows(store) == 3
+    batch = _batch(packed, store, [0, 1])
+    assert batch.tokens.starts.tolist() == [0, 5, 8, 9, 16]
+    assert batch.tokens.positions.tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 0, 0, 1, 2, 3, 4, 5, 6]
+    assert (batch.tokens.longest, batch.tokens.row, batch.tokens.count) == (7, 8, 4)
+    assert _restored(batch) == [10, 11, 12, 13, 14, 20, 21, 22, 23, 30, 31, 32, 33, 34, 35, 36]
+    assert len(batch.masked) == 2
+    last = _batch(packed, store, [2])
+    assert last.tokens.starts.tolist() == [0, 4]
+    assert (last.tokens.row, _restored(last)) == (0, [37, 38, 39, 40])
+
+
+def test_a_batch_with_the_short_last_row() -> None:
+    store = _store([range(10, 15), range(20, 24), range(30, 41)])
+    batch = _batch(Masked(row_tokens=8), store, [1, 2])
+    assert batch.tokens.starts.tolist() == [0, 1, 8, 12]
+    assert batch.tokens.row == 0  # rows of two lengths
+    assert _restored(batch) == [23, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40]
+    alone = [_batch(Masked(row_tokens=8), store, [row]) for row in (1, 2)]
+    assert batch.masked.tolist() == [*alone[0].masked.tolist(), *(alone[1].masked + 8).tolist()]
+    assert batch.tokens.ids.tolist() == [*alone[0].tokens.ids.tolist(), *alone[1].tokens.ids.tolist()]
+
+
+DOCUMENTS = st.lists(st.integers(1, 30), min_size=1, max_size=20)
+
+
+@settings(max_examples=60, deadline=None)
+@given(lengths=DOCUMENTS, row_tokens=st.integers(8, 20), batch_size=st.integers(1, 4), epoch=st.integers(0, 3))
+def test_no_token_is_lost_and_borders_are_where_documents_end(
+    lengths: list[int], row_tokens: int, batch_size: int, epoch: int
+) -> None:
+    ends = np.cumsum(lengths)
+    total = int(ends[-1])
+    store = _store(np.split(np.arange(5, 5 + total), ends[:-1]))  # each token is its own place, plus 5
+    packed = Masked(row_tokens=row_tokens, batch_size=batch_size)
+    count = packed.rows(store)
+    assert count == -(-total // row_tokens)
+    rows_of = {}
+    plan = Plan(count, batch_size, seed=3, training=True)
+    plan.set_epoch(epoch)
+    for seen_epoch, rows in plan:
+        assert seen_epoch == epoch
+        batch = _batch(packed, store, rows, epoch=epoch)
+        tokens = batch.tokens
+        ids = _restored(batch)
+        lengths_of = np.diff(tokens.starts.numpy())
+        assert lengths_of.sum() == len(ids) == len(tokens.positions) == len(tokens.types)
+        assert (lengths_of > 0).all() and tokens.longest == lengths_of.max()
+        place = 0
+        for row in rows.tolist():
+            size = row_tokens if row < count - 1 else total - (count - 1) * row_tokens
+            rows_of[row] = ids[place : place + size]
+            borders = [start - place for start in tokens.starts.tolist() if place < start < place + size]
+            first = row * row_tokens
+            assert borders == [end - first for end in ends.tolist() if first < end < first + size]
+            assert {place, place + size} <= set(tokens.starts.tolist())
+            place += size
+        assert place == len(ids)
+        assert tokens.row == (row_tokens if len(ids) == row_tokens * len(rows) else 0)
+    assert [token for row in sorted(rows_of) for token in rows_of[row]] == list(range(5, 5 + total))
+
+
+def test_evaluation_masks_ignore_the_run() -> None:
+    store = _store([range(10, 410)])
+    one = _batch(Masked(row_tokens=100), store, [0, 1, 2], training=False)
+    other = Masked(row_tokens=100, mask_fraction=0.4, mask_share=0.1, random_share=0.9)
+    two = _batch(other, store, [0, 1, 2], training=False, seed=77, epoch=9)
+    assert one.masked.tolist() == two.masked.tolist()
+    assert one.tokens.ids.tolist() == two.tokens.ids.tolist()
+    assert len(one.masked) == 3 * round(100 * EVALUATION_FRACTION)
+    assert EVALUATION_FRACTION == 0.15
+    train = _batch(Masked(row_tokens=100), store, [0, 1, 2])
+    assert train.masked.tolist() != one.masked.tolist()
+
+
+def test_training_masks_move_with_seed_and_epoch_not_with_company() -> None:
+    store = _store([range(10, 410)])
+    packed = Masked(row_tokens=100)
+    whole = _batch(packed, store, [1, 3])
+    assert whole.masked[:15].tolist() == _batch(packed, store, [1]).masked.tolist()
+    assert whole.masked.tolist() != _batch(packed, store, [1, 3], epoch=1).masked.tolist()
+    assert whole.masked.tolist() != _batch(packed, store, [1, 3], seed=2).masked.tolist()
+
+
+def test_an_empty_document_makes_no_empty_sequence() -> None:
+    store = _store([[7, 8, 9], [], [10, 11, 12, 13, 14]])
+    assert _batch(Masked(row_tokens=8), store, [0]).tokens.starts.tolist() == [0, 3, 8]
+
+
+def test_labelled_rows() -> None:
+    store = _store([[2, 10, 3], [2, 3], [2, 30, 31, 3]], targets=np.array([1, 0, 2]))
+    batch = _batch(Labelled(), store, [0, 2])
+    assert batch.tokens.ids.tolist() == [2, 10, 3, 2, 30, 31, 3]
+    assert batch.tokens.starts.tolist() == [0, 3, 7]
+    assert batch.tokens.positions.tolist() == [0, 1, 2, 0, 1, 2, 3]
+    assert batch.tokens.types.tolist() == [0] * 7
+    assert (batch.labels.tolist(), batch.rows.tolist()) == ([1, 2], [100, 102])
+    assert (batch.tokens.longest, batch.tokens.row) == (4, 0)
+
+
+def test_labelled_pairs_and_values() -> None:
+    values = np.array([0.5, -1.0], dtype=np.float32)
+    store = _store([[2, 10, 3, 11, 12, 3], [2, 20, 21, 3, 22, 3]], begins=[3, 4], targets=values)
+    batch = _batch(Labelled(), store, [0, 1])
+    assert batch.tokens.types.tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 1, 1]
+    assert batch.labels.tolist() == [0.5, -1.0]
+    assert batch.labels.dtype.is_floating_point
+
+
+def test_a_plan_visits_each_row_once_and_shuffles_training_only() -> None:
+    plan = Plan(10, 4, seed=1, training=True)
+    assert len(plan) == 3
+    first = [rows.tolist() for _, rows in plan]
+    assert sorted(sum(first, [])) == list(range(10))
+    assert first == [rows.tolist() for _, rows in plan]
+    assert all(each == sorted(each) for each in first)  # disk order within a batch
+    plan.set_epoch(1)
+    assert first != [rows.tolist() for _, rows in plan]
+    held_out = Plan(10, 4, seed=1, training=False)
+    assert [rows.tolist() for _, rows in held_out] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+def test_a_source_of_batches_is_a_map_from_epoch_and_rows() -> None:
+    store = _store([range(10, 410)])
+    source = BatchSource(store, Masked(row_tokens=100), TOKENIZER, seed=1, training=True)
+    direct = _batch(Masked(row_tokens=100), store, [2], epoch=5)
+    assert source[5, np.array([2])].tokens.ids.tolist() == direct.tokens.ids.tolist()
+
+
+def test_what_is_refused() -> None:
+    with pytest.raises(Fault, match=r"mask_share=0\.9 and random_share=0\.2 add up to more than 1"):
+        Masked(mask_share=0.9, random_share=0.2)
+    with pytest.raises(Faults) as caught:
+        Labelled(max_tokens=3, truncation="middle")  # type: ignore[arg-type]
+    assert caught.value.faults == [
+        "Labelled.max_tokens: expected a whole number at least 4, found 3",
+        "Labelled.truncation: expected one of head, tail, head_tail, found 'middle'",
+    ]

@@ -1,0 +1,326 @@
+"""The module under Lightning's own Trainer: what it refuses, what it learns, what it reports."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
+from torch.utils.data import DataLoader
+
+from src.model.architecture import Pretrained, Scratch
+from src.model.encoder import Encoder
+from src.model.module import EncoderModule, NonFiniteLoss, mean_loss
+from src.model.objectives import Classification, MaskedLM, Regression
+from src.model.optim import AdamW
+from src.terms.batch import LabelledBatch, MaskedBatch
+from src.terms.fault import Fault
+
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore:{message}")
+    for message in (
+        ".*does not have many workers",
+        ".*smaller than the logging interval",
+        ".*in eval mode at the start of training",  # what is frozen
+        "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
+        "Metric `SpearmanCorrcoef` will save all targets:UserWarning",
+    )
+]
+TINY = Scratch(layers=2, width=16, heads=2, max_tokens=40)
+NAMES = ("bad", "good")
+
+
+def module_of(objective, *, encoder=TINY, lr=1e-2, **arguments):
+    return EncoderModule(encoder=encoder, objective=objective, optim=AdamW(lr=lr, warmup_fraction=0.0), **arguments)
+
+
+@pytest.fixture
+def built(facts):
+    """A module that knows its data and has its weights."""
+
+    def make(objective, names=(), total_steps=2, **arguments):
+        module = module_of(objective, **arguments)
+        module.adapt(facts(label_names=names, unigram_entropy=3.0), total_steps)
+        module.configure_model()
+        return module
+
+    return make
+
+
+@pytest.fixture
+def masked(laid):
+    def make(lengths, row=0):
+        tokens = laid(lengths, row=row)
+        places = torch.arange(1, len(tokens.ids), 4)
+        targets = tokens.ids[places]
+        tokens.ids[places] = 4
+        return MaskedBatch(tokens, places, targets)
+
+    return make
+
+
+@pytest.fixture
+def labelled(laid):
+    """Texts of the label "good" begin with another token than those of "bad"."""
+
+    def make(labels, begin=0):
+        tokens = laid([5 + 3 * place for place in range(len(labels))])
+        tokens.ids[tokens.starts[:-1].long()] = 10 + torch.tensor(labels)
+        return LabelledBatch(tokens, torch.tensor(labels), begin + torch.arange(len(labels)))
+
+    return make
+
+
+class Notes(Logger):
+    """Keeps what is logged."""
+
+    def __init__(self):
+        super().__init__()
+        self.logged = []
+
+    name = version = "notes"
+
+    def log_metrics(self, metrics, step=None):
+        self.logged.append((step, dict(metrics)))
+
+    def log_hyperparams(self, *args, **kwargs):
+        pass
+
+
+def trainer(tmp_path: Path, **arguments) -> Trainer:
+    fixed = {"accelerator": "cpu", "devices": 1, "num_sanity_val_steps": 0, "default_root_dir": tmp_path}
+    quiet = dict.fromkeys(("enable_progress_bar", "enable_model_summary", "enable_checkpointing", "logger"), False)
+    return Trainer(**(fixed | quiet | {"max_epochs": 1} | arguments))
+
+
+def loader(batches):
+    return DataLoader(batches, batch_size=None)
+
+
+def fit(running, module, batches, held_out=None):
+    running.fit(module, loader(batches), loader(held_out or batches[:1]))
+
+
+def test_labels_declared_must_be_those_found(facts):
+    module = module_of(Classification(num_labels=3))
+    with pytest.raises(Fault) as caught:
+        module.adapt(facts(label_names=NAMES), 10)
+    assert str(caught.value) == (
+        "the model expects 3 labels (model.objective.num_labels) but the data have 2: bad, good"
+    )
+
+
+def test_classification_needs_labels(facts):
+    with pytest.raises(Fault) as caught:
+        module_of(Classification()).adapt(facts(), 10)
+    assert str(caught.value) == (
+        "classification needs at least 2 labels but the data have 0; name the column that holds them (data.source), or "
+        "choose another model: model=masked_lm, model=regression"
+    )
+
+
+def test_masking_needs_a_mask_token(facts):
+    module = module_of(MaskedLM())
+    with pytest.raises(Fault) as caught:
+        module.adapt(facts(mask_id=None), 10)
+    assert str(caught.value) == (
+        "the tokenizer has no mask token, which masked language modelling needs (data.tokenizer)"
+    )
+
+
+@pytest.mark.parametrize("freeze", ["body", -1, True, 1.5])
+def test_what_cannot_be_frozen(freeze):
+    with pytest.raises(
+        Fault, match=r"^EncoderModule\.freeze: expected one of nothing, embeddings, encoder or a whole number"
+    ):
+        module_of(MaskedLM(), freeze=freeze)
+
+
+def test_weights_are_made_once_and_when_asked(facts):
+    module = module_of(MaskedLM())
+    assert not list(module.parameters())
+    module.adapt(facts(), 5)
+    module.configure_model()
+    encoder = module.encoder
+    module.configure_model()
+    assert module.encoder is encoder
+
+
+def test_pretrained_weights_are_trained_with_dropout(tiny, built, tmp_path):
+    """`from_pretrained` leaves networks in eval mode."""
+    Encoder(tiny("bert"), "masked_lm").save(tmp_path)
+    module = built(MaskedLM(), encoder=Pretrained(name_or_path=str(tmp_path)))
+    assert all(each.training for each in module.encoder.modules())
+
+
+@pytest.mark.parametrize("family", ["albert", "bert", "distilbert", "modernbert", "roberta"])
+@pytest.mark.parametrize("freeze", ["embeddings", 1, "encoder"])
+def test_frozen_parts_stay_as_they_are(family, freeze, tiny, facts, labelled, tmp_path):
+    Encoder(tiny(family, "sequence"), "sequence").save(tmp_path)
+    module = module_of(Classification(), encoder=Pretrained(name_or_path=str(tmp_path), dropout=0.5), freeze=freeze)
+    module.adapt(facts(label_names=("a", "b", "c"), max_tokens=20), 2)
+    module.configure_model()
+    assert not any(part.training for frozen in module._frozen for part in frozen.modules())
+    inside = {parameter for frozen in module._frozen for parameter in frozen.parameters()}
+    before = {name: each.detach().clone() for name, each in module.encoder.named_parameters()}
+    assert 0 < len(inside) < len(before)
+    running = trainer(tmp_path, max_epochs=2)
+    fit(running, module, [labelled([0, 1, 2, 1])], [labelled([0, 1])])  # validation puts modules in eval mode and back
+    moved = {name for name, each in module.encoder.named_parameters() if not torch.equal(before[name], each)}
+    assert moved == {name for name, each in module.encoder.named_parameters() if each not in inside}
+    module.eval()
+    module.train()
+    assert not any(part.training for frozen in module._frozen for part in frozen.modules())
+    assert module.encoder.network.classifier.training
+    grouped = {each for group in running.optimizers[0].param_groups for each in group["params"]}
+    assert not grouped & inside and not any(each.requires_grad for each in inside)
+
+
+def test_more_layers_frozen_than_there_are(built):
+    with pytest.raises(Fault, match=r"model\.freeze: 9 layers are to be frozen, but the encoder has 2"):
+        built(MaskedLM(), freeze=9)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_stops_before_the_update(value, built, masked, tmp_path):
+    module = built(MaskedLM())
+    before = {name: each.detach().clone() for name, each in module.encoder.named_parameters()}
+
+    class Spoil(Callback):
+        def on_train_batch_start(self, trainer, module, batch, batch_index):
+            if batch_index == 1:
+                before.update({name: each.detach().clone() for name, each in module.encoder.named_parameters()})
+                module.objective.forward = lambda encoder, batch: MaskedLM.forward(
+                    module.objective, encoder, batch
+                )._replace(loss=torch.tensor(value))
+
+    with pytest.raises(NonFiniteLoss) as caught:
+        fit(trainer(tmp_path, callbacks=[Spoil()]), module, [masked([9, 7]), masked([8, 8])])
+    assert str(caught.value).startswith(
+        f"the loss is {value} at optimizer step 1, epoch 0, batch 1: nothing was updated. A lower model.optim.lr, "
+    )
+    assert all(torch.equal(before[name], each) for name, each in module.encoder.named_parameters())
+
+
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+def test_golden_losses(family, built, masked, tmp_path):
+    """Seeded weights and batches: the losses of three steps, as they were when this was written."""
+    golden = {"bert": [4.1092, 3.8675, 3.6820], "modernbert": [4.1018, 3.9730, 3.7628]}[family]
+    losses = []
+
+    class Listen(Callback):
+        def on_train_batch_end(self, trainer, module, outputs, batch, batch_index):
+            losses.append(outputs["loss"].item())
+            assert outputs["count"] == len(batch.masked)
+
+    module = built(
+        MaskedLM(), total_steps=3, encoder=Scratch(family=family, layers=2, width=16, heads=2, max_tokens=40)
+    )
+    batch = masked([10, 6, 12, 4], row=16)
+    fit(trainer(tmp_path, callbacks=[Listen()]), module, [batch] * 3)
+    assert losses == pytest.approx(golden, abs=1e-3)
+    assert losses[0] == pytest.approx(math.log(60), abs=0.2) and losses[0] > losses[1] > losses[2]
+
+
+def test_masked_lm_from_fit_to_test(built, masked, tmp_path):
+    notes, module = Notes(), built(MaskedLM())
+    running = trainer(tmp_path, logger=notes)
+    held_out = [masked([9, 20]), masked([12]), masked([1])]  # the last has no masks
+    fit(running, module, [masked([9, 7]), masked([8, 8], row=8)], held_out)
+    running.test(module, loader(held_out), verbose=False)
+    measured = {name: value for step, values in notes.logged for name, value in values.items()}
+    quantities = {"loss", "perplexity", "masked_accuracy", "unigram_entropy"}
+    assert set(measured) == {f"{stage}/{name}" for stage in ("val", "test") for name in quantities}
+    assert {step for step, _ in notes.logged} == {2}  # optimizer steps
+    assert module.test_answers() is None
+    module.eval()
+    with torch.no_grad():
+        results = [module.objective(module.encoder, batch) for batch in held_out]
+    total = sum(each.loss.item() * each.count for each in results) / sum(each.count for each in results)
+    assert measured["test/loss"] == pytest.approx(total, rel=1e-5)
+    assert measured["test/perplexity"] == pytest.approx(math.exp(total), rel=1e-5)
+    right = sum((each.outputs.argmax(-1) == each.targets).sum().item() for each in results)
+    assert measured["test/masked_accuracy"] == pytest.approx(right / sum(each.count for each in results))
+
+
+def test_classification_learns_and_files_its_answers(built, labelled, tmp_path):
+    module = built(Classification(), NAMES, total_steps=40)
+    running = trainer(tmp_path, max_epochs=20)
+    fit(running, module, [labelled([0, 1, 1, 0]), labelled([1, 0])])
+    tests = [labelled([1, 0, 0], begin=4), labelled([1], begin=2)]
+    running.test(module, loader(tests), verbose=False)
+    rows, targets, answers = module.test_answers()
+    assert rows.tolist() == [2, 4, 5, 6] and targets.tolist() == [1, 1, 0, 0]
+    assert answers.argmax(-1).tolist() == targets.tolist()
+    assert torch.allclose(answers.sum(-1), torch.ones(4))
+    assert running.callback_metrics["test/accuracy"] == 1.0
+    predicted = running.predict(module, loader(tests))
+    assert torch.equal(torch.cat([each for each, _ in predicted]), torch.tensor([4, 5, 6, 2]))
+
+
+def test_regression_from_fit_to_test(built, laid, tmp_path):
+    module = built(Regression())
+    values = torch.tensor([0.5, 1.0, 2.0])
+    batch = LabelledBatch(laid([4, 9, 2], pairs=True), values, torch.arange(3))
+    running = trainer(tmp_path)
+    fit(running, module, [batch] * 2, [batch])
+    running.test(module, loader([batch]), verbose=False)
+    _, targets, answers = module.test_answers()
+    assert targets.tolist() == values.tolist()
+    error = (answers - values).square().mean().item()
+    assert running.callback_metrics["test/loss"].item() == pytest.approx(error, rel=1e-5)
+    assert {"test/pearson", "test/spearman", "test/mae"} <= set(running.callback_metrics)
+
+
+def test_a_held_out_loss_that_is_not_a_number_is_said(built, masked, tmp_path):
+    loss = mean_loss()
+    loss.update(torch.tensor(1.0), weight=3)
+    loss.update(torch.tensor(4.0), weight=1)
+    loss.update(torch.tensor(0.0), weight=0)
+    assert loss.compute() == 7 / 4
+    loss.update(torch.tensor(math.nan), weight=1)
+    assert loss.compute().isnan()
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+def test_gradients_are_clipped_under_a_fused_optimizer(precision, family, built, masked, tmp_path):
+    norms = []
+
+    class Measure(Callback):
+        def on_before_zero_grad(self, trainer, module, optimizer):
+            gradients = [each.grad for each in module.encoder.parameters() if each.grad is not None]
+            if gradients:
+                norms.append((module.gradient_norm.item(), torch.nn.utils.get_total_norm(gradients).item()))
+
+    encoder = Scratch(family=family, layers=2, width=16, heads=2, max_tokens=40)
+    module = built(MaskedLM(), total_steps=4, encoder=encoder)
+    batches = [masked([9, 7]), masked([8, 8], row=8), masked([20, 4, 9])]
+    running = trainer(tmp_path, precision=precision, gradient_clip_val=0.05, max_epochs=2, callbacks=[Measure()])
+    fit(running, module, batches, [masked([12, 3])])
+    assert running.optimizers[0].defaults["fused"] and running.global_step == 6
+    assert len(norms) == 4  # seen at the beginning of the next step; validation forgets them
+    for before, after in norms:
+        assert before > 0.05 and after == pytest.approx(0.05, rel=1e-3)
+    assert {each.dtype for each in module.encoder.parameters()} == {torch.float32}
+    assert running.callback_metrics["val/loss"].isfinite()
+
+
+def test_unclipped_gradients_are_measured_all_the_same(built, masked, tmp_path):
+    module = built(MaskedLM())
+    fit(trainer(tmp_path), module, [masked([9, 7])])
+    assert module.gradient_norm > 0
+
+
+def test_bf16_follows_fp32(built, masked, tmp_path):
+    losses = {}
+    batches = [masked([9, 7]), masked([16, 16], row=16)]
+    for precision in ("32-true", "bf16-mixed"):
+        torch.manual_seed(1)
+        module = built(MaskedLM())
+        running = trainer(tmp_path, precision=precision)
+        fit(running, module, batches, batches)
+        losses[precision] = running.callback_metrics["val/loss"].item()
+    assert losses["bf16-mixed"] == pytest.approx(losses["32-true"], abs=0.02)
