@@ -64,7 +64,7 @@ def _resolved(parent: DictConfig | ListConfig, key: Any, explained: set[str]) ->
 
 def _unresolved(parent: DictConfig | ListConfig, key: Any, error: OmegaConfBaseException) -> tuple[str, str]:
     """Why a value cannot be resolved, and the node that it refers into or stands in."""
-    text = OmegaConf.to_container(parent, resolve=False)[key]  # type: ignore[index, call-overload]
+    text = OmegaConf.to_container(parent, resolve=False)[key]  # type: ignore[index]
     here = str(parent._get_full_key(key))
     if not isinstance(error, InterpolationKeyError):
         return f"{text} cannot be resolved: {str(error).splitlines()[0]}", here

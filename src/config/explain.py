@@ -7,7 +7,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -105,7 +105,7 @@ def _unreadable(text: str) -> str:
 def _group(override: Override) -> tuple[list[str], list[str]]:
     """What is wrong with a choice, and the override that was probably meant; none where nobody can tell."""
     group, value = override.key_or_group, override.value()
-    given = value.list if override.is_choice_sweep() else value if isinstance(value, list) else [value]
+    given = value.list if isinstance(value, ChoiceSweep) else value if isinstance(value, list) else [value]
     options = choices(group)
     messages: list[str] = []
     near = None

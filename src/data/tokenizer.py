@@ -29,7 +29,9 @@ class TextTokenizer:
 
     def __init__(self, tokenizer: "PreTrainedTokenizerFast") -> None:
         self.huggingface = tokenizer
-        self.backend = tokenizer.backend_tokenizer
+        self.backend = getattr(tokenizer, "backend_tokenizer", None)
+        if self.backend is None:
+            raise Fault(f"the tokenizer {tokenizer.name_or_path} has no fast form, no tokenizer.json (data.tokenizer)")
         self.backend.no_truncation()
         self.backend.no_padding()
         self.vocab_size = len(tokenizer)

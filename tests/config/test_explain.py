@@ -44,6 +44,14 @@ def test_flags_and_their_values_are_no_overrides() -> None:
     ]
 
 
+def test_sweeps_are_looked_into() -> None:
+    assert _said("-m", "model.optim.lrr=1,2", "trainer=cpu,gpuu", "model.optim.lr=3,0.1") == [
+        "trainer=gpuu: there is no such choice; did you mean 'gpu'?",
+        "model.optim.lrr: there is no such key; did you mean 'lr'?",
+        "model.optim.lr: expected a number above 0 and at most 1, found 3",
+    ]
+
+
 def test_a_choice_that_is_null_is_none() -> None:
     """Hydra raises a ValueError of its own there."""
     valid = "classification, masked_lm, regression"
@@ -66,7 +74,7 @@ def test_a_failure_in_here_does_not_hide_the_refusal(monkeypatch: pytest.MonkeyP
 
 KEYS = st.sampled_from(
     ["model", "data", "model/encoder", "experiment", "+experiment", "model.optim.lr", "~data", "~model.optim", "tags",
-     "name", "callbacks.checkpoint", "++a.b", "hydra.job", "hydra/launcher", "", "/", "/etc", "..", "init_from", "data@x"]
+     "name", "callbacks.checkpoint", "++a.b", "hydra.job", "hydra/launcher", "", "/", "/etc", "..", "init_from", "a@x"]
 )  # fmt: skip
 VALUES = st.sampled_from(
     ["imdb", "null", "", "1,2", "[a,b]", "{a: 1}", "${a.b}", "${model.optim}", "${", "???", "range(1,3)", "glob(*)",

@@ -158,7 +158,7 @@ def test_a_plan_visits_each_row_once_and_shuffles_training_only() -> None:
     plan = Plan(10, 4, seed=1, training=True)
     assert len(plan) == 3
     first = [rows.tolist() for _, rows in plan]
-    assert sorted(sum(first, [])) == list(range(10))
+    assert sorted(row for rows in first for row in rows) == list(range(10))
     assert first == [rows.tolist() for _, rows in plan]
     assert all(each == sorted(each) for each in first)  # disk order within a batch
     plan.set_epoch(1)

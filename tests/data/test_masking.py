@@ -27,10 +27,11 @@ def test_golden_values_never_change_silently() -> None:
     """Computed once with Python's own whole numbers (below); a change here is a change of every run's masks."""
     assert order(1, 0, 8).tolist() == _order(1, 0, 8) == GOLDEN_ORDER
     ids = np.arange(10, 22).reshape(2, 6)
-    found = _masked(ids, [0, 7], fraction=0.5)
+    found = _masked(ids, [0, 7], fraction=0.5, mask_share=0.4, random_share=0.4)
     assert found.positions.tolist() == GOLDEN_POSITIONS
     assert found.targets.tolist() == [10 + place for place in GOLDEN_POSITIONS]
     assert found.ids.ravel()[found.positions].tolist() == GOLDEN_REPLACED
+    assert [_fate(1, 0, (0, 7)[at // 6], at % 6, at + 10) for at in GOLDEN_POSITIONS] == GOLDEN_REPLACED
     by_hand = [6 * place + column for place, row in enumerate((0, 7)) for column in sorted(_chosen(1, 0, row, 6, 3))]
     assert by_hand == GOLDEN_POSITIONS
 
@@ -58,9 +59,17 @@ def _chosen(seed: int, epoch: int, row: int, length: int, count: int) -> list[in
     return sorted(range(length), key=lambda place: _mix((key + (place + 1) * STEP) % WORD))[:count]
 
 
+def _fate(seed: int, epoch: int, row: int, place: int, stood: int) -> int:
+    """What becomes of a chosen token where 0.4 are masked and 0.4 drawn from the ids 5 to 999."""
+    word = _mix((_mix((_key(seed, epoch) + row * STEP) % WORD) + (place + 1) * STEP) % WORD)
+    fate = _mix((word + STEP) % WORD)
+    share = (fate >> 40) / 2**24
+    return MASK if share < 0.4 else 5 + (fate & 0xFFFFFF) % 995 if share < 0.8 else stood
+
+
 GOLDEN_ORDER = [5, 3, 0, 1, 4, 7, 6, 2]
 GOLDEN_POSITIONS = [0, 2, 4, 9, 10, 11]
-GOLDEN_REPLACED = [4, 4, 4, 4, 4, 4]
+GOLDEN_REPLACED = [4, 762, 4, 4, 4, 405]
 
 
 def test_order_is_a_permutation_of_its_own_for_each_seed_and_epoch() -> None:

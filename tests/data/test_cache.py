@@ -1,0 +1,81 @@
+"""A cached folder is whole or absent."""
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from src.data.cache import Cache
+
+
+def _write(folder: Path) -> None:
+    (folder / "a.txt").write_text("whole")
+
+
+def test_built_once_and_found_afterwards(tmp_path: Path) -> None:
+    calls: list[Path] = []
+
+    def build(folder: Path) -> None:
+        assert list(folder.iterdir()) == []
+        calls.append(folder)
+        _write(folder)
+
+    cache = Cache(tmp_path / "new" / "root")
+    first = cache.folder("tokens", "a" * 64, build)
+    assert cache.folder("tokens", "a" * 64, build) == first
+    assert (first / "a.txt").read_text() == "whole"
+    assert len(calls) == 1 and calls[0] != first
+    assert cache.folder("tokens", "b" * 64, build) != first
+    assert cache.folder("tokenizer", "a" * 64, build) != first
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_absent_where_building_fails(error: type[BaseException], tmp_path: Path) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "half.txt").write_text("half")
+        raise error("no")
+
+    cache = Cache(tmp_path)
+    with pytest.raises(error):
+        cache.folder("tokens", "key", fail)
+    assert [each.name for each in (tmp_path / "tokens").iterdir() if each.is_dir()] == []
+    assert (cache.folder("tokens", "key", _write) / "a.txt").is_file()
+
+
+def test_what_a_killed_process_left_is_no_hindrance(tmp_path: Path) -> None:
+    left = tmp_path / "tokens" / "key.unfinished"
+    left.mkdir(parents=True)
+    (left / "half.txt").write_text("half")
+    folder = Cache(tmp_path).folder("tokens", "key", _write)
+    assert [each.name for each in folder.iterdir()] == ["a.txt"]
+    assert not left.exists()
+
+
+def test_a_home_folder_may_be_written_with_a_tilde() -> None:
+    assert Cache("~/x").root == Path.home() / "x"
+
+
+def _build_slowly(root: str, barrier: "multiprocessing.synchronize.Barrier") -> None:
+    import time
+
+    def build(folder: Path) -> None:
+        time.sleep(0.3)
+        with (Path(root) / "calls.txt").open("a") as stream:
+            stream.write("built\n")
+        _write(folder)
+
+    barrier.wait(30)
+    assert (Cache(root).folder("tokens", "key", build) / "a.txt").read_text() == "whole"
+
+
+def test_two_processes_at_once_build_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(2)
+    workers = [context.Process(target=_build_slowly, args=(str(tmp_path), barrier)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    assert (tmp_path / "calls.txt").read_text() == "built\n"

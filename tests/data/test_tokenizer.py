@@ -1,0 +1,214 @@
+"""Text to ids: framing, cutting, learning a vocabulary, and equality with Hugging Face."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from transformers import AutoTokenizer
+
+from src.data.cache import Cache
+from src.data.tokenizer import PretrainedTokenizer, TextTokenizer, WordPiece, _shorten
+from src.terms.fault import Fault
+
+TEXTS = ["The cat sat on the mat.", "A DOG sat on the log!", "the naïve café", "cats and dogs and logs"] * 5
+PIECES = WordPiece(vocab_size=120, min_frequency=1)
+
+
+class _Words:
+    """A backend whose ids are the numbers written in the text, so that results can be written by hand."""
+
+    def no_truncation(self) -> None: ...
+
+    def no_padding(self) -> None: ...
+
+    def _ids(self, text: str) -> list[int]:
+        return [7 if word == "a" else int(word) for word in text.split()]
+
+    def encode(self, text: str, pair: str | None = None, add_special_tokens: bool = True) -> Any:
+        ids = self._ids(text)
+        if add_special_tokens:
+            ids = [1, *ids, 2] if pair is None else [1, *ids, 2, *self._ids(pair), 2]
+        return SimpleNamespace(ids=ids)
+
+    def encode_batch_fast(self, texts: list[str], add_special_tokens: bool) -> list[Any]:
+        return [self.encode(each, add_special_tokens=add_special_tokens) for each in texts]
+
+
+class _Tokenizer:
+    backend_tokenizer = _Words()
+    mask_token_id, pad_token_id, all_special_ids = 3, 0, [2, 0, 1, 3]
+    name_or_path = "words"
+
+    def __len__(self) -> int:
+        return 100
+
+
+@pytest.fixture
+def words() -> TextTokenizer:
+    return TextTokenizer(_Tokenizer())  # type: ignore[arg-type]
+
+
+def _text(begin: int, count: int) -> str:
+    return " ".join(map(str, range(begin, begin + count)))
+
+
+@pytest.mark.parametrize(
+    ("truncation", "kept"),
+    [
+        ("head", [10, 11, 12, 13, 14, 15, 16, 17]),
+        ("tail", [12, 13, 14, 15, 16, 17, 18, 19]),
+        ("head_tail", [10, 11, 14, 15, 16, 17, 18, 19]),
+    ],
+)
+def test_cutting_one_text(truncation: Any, kept: list[int], words: TextTokenizer) -> None:
+    rows, begins, cut = words.encode([_text(10, 10), _text(20, 8), ""], None, 10, truncation)
+    assert [row.tolist() for row in rows] == [[1, *kept, 2], [1, *range(20, 28), 2], [1, 2]]
+    assert (begins, cut) == ([0, 0, 0], 1)
+
+
+def test_nothing_is_cut_without_a_limit(words: TextTokenizer) -> None:
+    rows, _, cut = words.encode([_text(0, 100)], None, None, "head")
+    assert (len(rows[0]), cut) == (102, 0)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "kept"),
+    [((2, 3), (2, 3)), ((1, 9), (1, 6)), ((9, 1), (6, 1)), ((9, 9), (3, 4)), ((9, 8), (4, 3)), ((4, 4), (3, 4))],
+)
+def test_cutting_pairs_the_longer_one_first(
+    lengths: tuple[int, int], kept: tuple[int, int], words: TextTokenizer
+) -> None:
+    """Ten tokens, three of them special, leave seven."""
+    rows, begins, cut = words.encode([_text(10, lengths[0])], [_text(50, lengths[1])], 10, "head")
+    assert rows[0].tolist() == [1, *range(10, 10 + kept[0]), 2, *range(50, 50 + kept[1]), 2]
+    assert begins == [kept[0] + 2]
+    assert cut == (sum(lengths) > 7)
+
+
+def test_shortening() -> None:
+    ids = np.arange(10)
+    assert _shorten(ids, 10, "head_tail").tolist() == list(range(10))
+    assert _shorten(ids, 4, "head_tail").tolist() == [0, 7, 8, 9]
+    assert _shorten(ids, 1, "head_tail").tolist() == [9]
+    assert _shorten(ids, 3, "tail").tolist() == [7, 8, 9]
+    assert _shorten(ids, 0, "tail").tolist() == []
+
+
+def test_what_a_model_must_know(words: TextTokenizer) -> None:
+    assert (words.vocab_size, words.mask_id, words.pad_id, words.special_ids) == (100, 3, 0, (0, 1, 2, 3))
+
+
+def test_a_tokenizer_without_padding_is_refused() -> None:
+    class Padless(_Tokenizer):
+        pad_token_id = None  # type: ignore[assignment]
+
+    with pytest.raises(Fault, match=r"the tokenizer words has no padding token \(data\.tokenizer\)"):
+        TextTokenizer(Padless())  # type: ignore[arg-type]
+
+
+def test_a_tokenizer_without_a_fast_form_is_refused() -> None:
+    slow: Any = SimpleNamespace(name_or_path="old")
+    with pytest.raises(Fault, match=r"the tokenizer old has no fast form, no tokenizer\.json \(data\.tokenizer\)"):
+        TextTokenizer(slow)
+
+
+# -- learning a vocabulary ------------------------------------------------------------------------------------------
+
+
+def test_learnt_once_for_each_content(tmp_path: Path) -> None:
+    passes: list[int] = []
+
+    def texts() -> Iterator[str]:
+        passes.append(1)
+        yield from TEXTS
+
+    cache = Cache(tmp_path)
+    first = PIECES.load(texts, "corpus", cache)
+    learnt = len(passes)
+    assert learnt > 0
+    second = PIECES.load(texts, "corpus", cache)
+    assert len(passes) == learnt
+    assert second.fingerprint == first.fingerprint
+    PIECES.load(texts, "other", cache)
+    assert len(passes) == 2 * learnt
+    assert len([each for each in (tmp_path / "tokenizer").iterdir() if each.is_dir()]) == 2
+    cased = WordPiece(vocab_size=120, min_frequency=1, lowercase=False).load(texts, "corpus", cache)
+    assert cased.fingerprint != first.fingerprint
+
+
+def test_the_vocabulary_is_the_same_in_every_process(tmp_path: Path) -> None:
+    """Hash tables of the library below differ from process to process; what is learnt must not."""
+    script = (
+        "import sys; from pathlib import Path; from tests.data.test_tokenizer import PIECES, TEXTS; "
+        "PIECES._learn(lambda: TEXTS, Path(sys.argv[1]))"
+    )
+    PIECES._learn(lambda: TEXTS, tmp_path / "here")
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "there")], check=True, capture_output=True)
+    here, there = ((tmp_path / each / "tokenizer.json").read_text() for each in ("here", "there"))
+    assert here == there
+    vocabulary = json.loads(here)["model"]["vocab"]
+    assert list(vocabulary)[:5] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    assert list(vocabulary.values()) == list(range(len(vocabulary)))
+    assert len(vocabulary) <= 120
+
+
+def test_learnt_tokenizer_in_use(tmp_path: Path) -> None:
+    tokenizer = PIECES.load(lambda: TEXTS, "corpus", Cache(tmp_path / "cache"))
+    rows, _, _ = tokenizer.encode(["The CAT sat", "the cat sat", "café", "cafe", "☃"], None, None, "head")
+    assert rows[0].tolist() == rows[1].tolist()
+    assert rows[2].tolist() == rows[3].tolist()  # as BERT's uncased vocabulary: accents go with the case
+    assert rows[4].tolist() == [2, 1, 3]  # [CLS] [UNK] [SEP]
+    assert tokenizer.special_ids == (0, 1, 2, 3, 4)
+    assert (tokenizer.pad_id, tokenizer.mask_id) == (0, 4)
+    tokenizer.save(tmp_path / "saved")
+    opened = AutoTokenizer.from_pretrained(tmp_path / "saved", local_files_only=True)
+    for text in TEXTS[:4]:
+        assert opened(text)["input_ids"] == tokenizer.encode([text], None, None, "head")[0][0].tolist()
+    pair = opened("the cat", "sat on", return_token_type_ids=True)
+    rows, begins, _ = tokenizer.encode(["the cat"], ["sat on"], None, "head")
+    assert pair["input_ids"] == rows[0].tolist()
+    assert pair["token_type_ids"] == [int(place >= begins[0]) for place in range(len(rows[0]))]
+    assert opened.decode(opened("the cat sat")["input_ids"], skip_special_tokens=True) == "the cat sat"
+    assert tokenizer.some_tokens(10)["[PAD]"] == 0
+
+
+def test_case_can_be_kept(tmp_path: Path) -> None:
+    cased = WordPiece(vocab_size=120, min_frequency=1, lowercase=False)
+    tokenizer = cased.load(lambda: TEXTS, "corpus", Cache(tmp_path))
+    rows, _, _ = tokenizer.encode(["The", "the"], None, None, "head")
+    assert rows[0].tolist() != rows[1].tolist()
+
+
+# -- a real one ------------------------------------------------------------------------------------------------------
+
+LONG = "It was, in every way that I could name, a most unconvincing and rather overlong film. " * 6
+SINGLES = ["", "a", "Hello, wörld! 東京 🙂", LONG, "x" * 150]
+
+
+def test_equal_to_hugging_face(minilm: str, tmp_path: Path) -> None:
+    """Single texts, and pairs cut as `longest_first` does it."""
+    ours = PretrainedTokenizer(name_or_path=minilm).load(list, "", Cache(tmp_path))
+    theirs = AutoTokenizer.from_pretrained(minilm, local_files_only=True)
+    for limit in (8, 17, 64, 512):
+        rows, _, _ = ours.encode(SINGLES, None, limit, "head")
+        assert [row.tolist() for row in rows] == theirs(SINGLES, truncation=True, max_length=limit)["input_ids"]
+        for first in SINGLES:
+            rows, begins, _ = ours.encode([first] * len(SINGLES), SINGLES, limit, "head")
+            expected = theirs([first] * len(SINGLES), SINGLES, truncation="longest_first", max_length=limit)
+            assert [row.tolist() for row in rows] == expected["input_ids"]
+            types = [
+                [int(place >= begin) for place in range(len(row))] for row, begin in zip(rows, begins, strict=True)
+            ]
+            assert types == expected["token_type_ids"]
+    assert list((tmp_path).iterdir()) == []  # nothing to cache
+
+
+def test_a_name_that_leads_nowhere(tmp_path: Path) -> None:
+    with pytest.raises(Fault, match=r"could not be opened as a Hugging Face folder: .*name_or_path"):
+        PretrainedTokenizer(name_or_path=str(tmp_path)).load(list, "", Cache(tmp_path))
