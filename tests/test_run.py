@@ -29,7 +29,10 @@ SMALL = (
     "tracking.system_metrics=false",
 )  # fmt: skip
 TEXT = ("data.source.train=60", "data.source.validation=20", "data.source.test=20")
-REVIEWS = ("data.source.train=40", "data.source.validation=20", "data.source.test=30", "trainer.max_epochs=2")
+REVIEWS = (
+    "data.source.train=40", "data.source.validation=20", "data.source.test=30", "trainer.max_epochs=2",
+    "data.batching.batch_size=32", "callbacks.checkpoint.monitor=val/loss", "callbacks.checkpoint.mode=min",
+)  # fmt: skip
 
 def config(project: Path, *overrides: str) -> dict[str, Any]:
     GlobalHydra.instance().clear()

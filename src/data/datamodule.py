@@ -301,7 +301,7 @@ class TextDataModule(LightningDataModule):
         )
         return DataLoader(
             source,  # type: ignore[arg-type]
-            sampler=self._plan(split),  # type: ignore[arg-type]
+            sampler=self._plan(split),
             batch_size=None,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,

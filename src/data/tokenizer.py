@@ -17,7 +17,7 @@ from src.terms.fault import Fault
 from src.terms.loading import from_hub_or_folder
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerBase
 
 Truncation = Literal["head", "tail", "head_tail"]
 Texts = Callable[[], Iterable[str]]  # called anew for each pass over the corpus
@@ -27,9 +27,9 @@ HEAD_SHARE = 0.25  # of a text cut in the middle; Sun et al. (2019), section 5.3
 class TextTokenizer:
     """A tokenizer in use: ids with special tokens around them, cut as asked, and what a model must know of them."""
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerFast") -> None:
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
         self.huggingface = tokenizer
-        self.backend = getattr(tokenizer, "backend_tokenizer", None)
+        self.backend: Any = getattr(tokenizer, "backend_tokenizer", None)
         if self.backend is None:
             raise Fault(f"the tokenizer {tokenizer.name_or_path} has no fast form, no tokenizer.json (data.tokenizer)")
         self.backend.no_truncation()

@@ -25,7 +25,7 @@ class Tokens(NamedTuple):
     row: int = 0  # tokens of a packed row, where sequences lie in rows of one length; 0 where they do not
 
     @property
-    def count(self) -> int:
+    def count(self) -> int:  # type: ignore[override]
         """Sequences in the batch."""
         return len(self.starts) - 1
 

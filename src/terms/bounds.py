@@ -114,7 +114,7 @@ def checked(cls: C) -> C:
     signature = inspect.signature(build)
 
     @functools.wraps(build)
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+    def checking(self: Any, *args: Any, **kwargs: Any) -> None:
         bound = signature.bind(self, *args, **kwargs)
         hints = get_type_hints(build, include_extras=True)
         faults = [
@@ -126,5 +126,5 @@ def checked(cls: C) -> C:
             raise Faults(faults)
         build(self, *args, **kwargs)
 
-    cls.__init__ = __init__  # type: ignore[misc]
+    cls.__init__ = checking  # type: ignore[misc]
     return cls

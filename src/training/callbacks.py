@@ -29,12 +29,10 @@ class Checkpoint:
     def build(self, folder: Path) -> "list[Callback]":
         from lightning.pytorch.callbacks import ModelCheckpoint
 
-        quantity = self.monitor.rpartition("/")[2]
         return [
             ModelCheckpoint(
                 dirpath=folder,
-                filename="step={step}-" + quantity + "={" + self.monitor + ":.4f}",
-                auto_insert_metric_name=False,
+                filename="{step}",  # no metric: where a run is cut off before it has one, Lightning would write 0.0000
                 monitor=self.monitor,
                 mode=self.mode,
                 save_top_k=self.keep,
