@@ -53,8 +53,8 @@ def _imdb(data: Path) -> None:
         "IMDb, MiniLM-L6, 256 tokens, one epoch",
         "REAL_DATA=FOLDER python -m benchmarks.accuracy imdb",
         [
-            "Full training set (less a tenth to validate and what also stands in the test set), full official test set,",
-            "scored once on the best checkpoint.",
+            "Full training set (less a tenth to validate and what also stands in the test set), full official test",
+            "set, scored once on the best checkpoint.",
             "",
             "| test accuracy | macro F1 | AUROC | minutes in all |",
             "| --- | --- | --- | --- |",
@@ -95,7 +95,7 @@ def _wikitext(data: Path) -> None:
         "WikiText-2, masked language modelling from scratch, 4 layers of 256",
         "REAL_DATA=FOLDER python -m benchmarks.accuracy wikitext",
         [
-            "Losses in nats a token, masks at 0.15 with a seed of their own; WordPiece vocabulary learnt on the training text.",
+            "Losses in nats a token, masks at 0.15 with a seed of their own; vocabulary learnt on the training text.",
             "",
             "| test loss | perplexity | masked accuracy | unigram entropy of the corpus | minutes in all |",
             "| --- | --- | --- | --- | --- |",

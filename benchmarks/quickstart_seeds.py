@@ -15,7 +15,11 @@ def main() -> int:
     for seed in SEEDS:
         started_at = time.monotonic()
         done = subprocess.run(
-            [sys.executable, "-m", "src.quickstart", f"seed={seed}"], cwd=ROOT, capture_output=True, text=True, check=True
+            [sys.executable, "-m", "src.quickstart", f"seed={seed}"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         seconds = time.monotonic() - started_at
         pretrained, scratch = (
@@ -30,8 +34,8 @@ def main() -> int:
         "Quickstart: what pretraining buys",
         "python -m benchmarks.quickstart_seeds",
         [
-            "Test accuracy on 2,000 generated reviews; same labels, steps and test set; whole seconds of `make quickstart`",
-            "after installation, start-up included.",
+            "Test accuracy on 2,000 generated reviews; same labels, steps and test set; seconds of the whole program,",
+            "start-up included.",
             "",
             "| seed | pretrained | from scratch | difference | seconds in all |",
             "| --- | --- | --- | --- | --- |",

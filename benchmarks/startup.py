@@ -28,7 +28,13 @@ def main() -> int:
         "startup",
         "Start-up",
         "python -m benchmarks.startup",
-        [f"Processor seconds (user and system), median of {RUNS} runs.", "", "| command | seconds |", "| --- | --- |", *rows],
+        [
+            f"Processor seconds (user and system), median of {RUNS} runs.",
+            "",
+            "| command | seconds |",
+            "| --- | --- |",
+            *rows,
+        ],
     )
     return 0
 

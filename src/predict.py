@@ -1,12 +1,12 @@
 """Ask a run's model: `python -m src.predict run=ID text="A great film."` or `run=ID file=reviews.csv`.
 
-    run=ID           the run, by its id or the beginning of it
-    text=TEXT        one text; pair=TEXT where the model judges pairs
-    file=FILE        CSV, TSV, JSON lines, Parquet or plain text (one text a line)
-    column=text      the file's column of texts; pair_column= of second texts
-    output=FILE      where a file's answers go (CSV); default: FILE's name with .predictions.csv, beside it
-    batch_size=64    texts in one step
-    uri=             a store other than mlruns/mlflow.db
+run=ID           the run, by its id or the beginning of it
+text=TEXT        one text; pair=TEXT where the model judges pairs
+file=FILE        CSV, TSV, JSON lines, Parquet or plain text (one text a line)
+column=text      the file's column of texts; pair_column= of second texts
+output=FILE      where a file's answers go (CSV); default: FILE's name with .predictions.csv, beside it
+batch_size=64    texts in one step
+uri=             a store other than mlruns/mlflow.db
 """
 
 import csv
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULTS = {
-    "run": "", "text": "", "pair": "", "file": "", "column": "text", "pair_column": "", "output": "", "batch_size": "64",
-    "uri": "",
+    "run": "", "text": "", "pair": "", "file": "", "column": "text", "pair_column": "", "output": "",
+    "batch_size": "64", "uri": "",
 }  # fmt: skip
 
 
@@ -99,7 +99,7 @@ def _answer_file(predictor: "Predictor", asked: dict[str, str]) -> None:
     target = Path(asked["output"]) if asked["output"] else source.with_name(f"{source.name}.predictions.csv")
     part = target.with_name(f".{target.name}.part")
     count = 0
-    with part.open("w", newline="", encoding="utf-8") as sink, tqdm(desc="predict", unit=" texts") as bar:
+    with part.open("w", newline="", encoding="utf-8") as sink, tqdm(desc="predict", unit=" texts", disable=None) as bar:
         writer = csv.writer(sink)
         for number, (text, answer) in enumerate(_answers(predictor, asked)):
             if number == 0:

@@ -1,7 +1,7 @@
 """What pretraining buys, in a few minutes and without a download: `python -m src.quickstart [seed=1]`.
 
-Pretrains a tiny encoder on generated text, fine-tunes it on few labels, does the same from scratch with the same budget,
-and compares both on the same test set. All three are ordinary runs of `src.run`, kept in the tracking store.
+Pretrains a tiny encoder on generated text, fine-tunes it on few labels, does the same from scratch with the same
+budget, and compares both on the same test set. All three are ordinary runs of `src.run`, kept in the tracking store.
 """
 
 import sys
@@ -50,14 +50,14 @@ def _run(number: int, title: str, *overrides: str) -> "Outcome":
 
     from src.config.check import check
     from src.config.compose import plain, register
-    from src.config.signature import signature
+    from src.config.signature import task_signature
     from src.run import run
 
     print(f"\n{number} of 3: {title}  (python -m src.run {' '.join(overrides).replace('++', '')})", flush=True)
     register()
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         config = plain(compose("config", list(overrides)))
-    check(config, signature("src.run.run"))
+    check(config, task_signature())
     return run(**config)
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from src.config.check import check
-from src.config.signature import signature
+from src.config.signature import task_signature
 from src.terms.bounds import Whole
-from src.terms.fault import Fault
+from src.terms.fault import Fault, Faults
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -97,6 +97,10 @@ def run(
     ) as record:
         print(f"run {record.run_id}: {record.name}", flush=True)
         datamodule.prepare_data()
+        if "validation" not in datamodule.stores:
+            raise Fault(
+                "there are no rows to validate on; data.split.validation=0.1 takes a tenth of the training rows"
+            )
         for split, about in datamodule.describe().items():
             record.dataset(split=split, source=datamodule.source.name, **about)
         record.metrics({f"data/{key}": count for key, count in datamodule.about["counts"].items()})
@@ -176,7 +180,7 @@ def main(cfg: "DictConfig") -> Outcome | None:
     sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
         config = plain(cfg)
-        check(config, signature("src.run.run"))
+        check(config, task_signature())
         return run(**config)
     except Exception as error:
         if not sweeping:
@@ -217,21 +221,21 @@ def cli() -> None:
         print(f"palimpsest {__version__}")
         return
     import hydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
 
-    from src.config.compose import register
+    from src.config.compose import added, register
+    from src.config.explain import REFUSALS, explain, mistakes
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here instead of being printed and turned into exit code 1
     register()
-    # Optional inputs are absent from conf/config.yaml (see there), so Hydra wants them added; people need not know.
-    sys.argv[1:] = [f"++{each}" if each.startswith(("init_from=", "tags=")) else each for each in arguments]
+    task = task_signature()
+    if {"-m", "--multirun"} & set(arguments) and (found := mistakes(arguments, task)):
+        print(f"error: {Faults(found)}", file=sys.stderr)  # before the first trial, and before Hydra makes a folder
+        sys.exit(2)
+    sys.argv[1:] = added(arguments, task)
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(main)()
-    except (HydraException, OmegaConfBaseException) as error:
-        from src.config.explain import explain
-
-        print(f"error: {explain(arguments, error, signature('src.run.run'))}", file=sys.stderr)
+    except REFUSALS as error:
+        print(f"error: {explain(arguments, error, task)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

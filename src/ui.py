@@ -9,7 +9,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.terms.fault import Fault, suggestion
+from src.config.options import options
+from src.terms.fault import Fault
 from src.tracking.ending import Terminated
 from src.tracking.store import Store
 
@@ -22,29 +23,17 @@ def main(arguments: Sequence[str]) -> int:
         print(__doc__)
         return 0
     try:
-        options = _options(arguments)
+        chosen = options(arguments, _DEFAULTS)
         root = str(Path(__file__).resolve().parents[1])
-        store = Store(root=root, uri=options["uri"] or None, experiment=options["experiment"])
+        store = Store(root=root, uri=chosen["uri"] or None, experiment=chosen["experiment"])
         store.check()
-        _serve(store, _port(options["port"]))
+        _serve(store, _port(chosen["port"]))
     except Fault as fault:
         print(fault, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print()
     return 0
-
-
-def _options(arguments: Sequence[str]) -> dict[str, str]:
-    options = dict(_DEFAULTS)
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if not equals:
-            raise Fault(f"{argument!r} is not an option: expected key=value, such as port=5001")
-        if key not in options:
-            raise Fault(f"{key}={value}: there is no option '{key}'; {suggestion(key, options)}")
-        options[key] = value
-    return options
 
 
 def _port(text: str) -> int:

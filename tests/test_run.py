@@ -16,7 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from src.config.check import check
 from src.config.compose import plain
-from src.config.signature import signature
+from src.config.signature import task_signature
 from src.model.module import NonFiniteLoss
 from src.run import Outcome, run
 from src.terms.fault import Fault
@@ -33,6 +33,7 @@ REVIEWS = (
     "data.source.train=40", "data.source.validation=20", "data.source.test=30", "trainer.max_epochs=2",
     "data.batching.batch_size=32", "callbacks.checkpoint.monitor=val/loss", "callbacks.checkpoint.mode=min",
 )  # fmt: skip
+
 
 def config(project: Path, *overrides: str) -> dict[str, Any]:
     GlobalHydra.instance().clear()
@@ -83,11 +84,15 @@ def test_pretraining_run_holds_what_was_promised(store: Store, pretrained: Outco
     assert found.info.status == "FINISHED"
     assert found.info.run_name == "mlm_quickstart"
     assert found.data.tags["kind"] == "pretrain"
-    assert found.data.params["model.optim.lr"] == str(config(Path(store.root), "+experiment=mlm_quickstart")["model"]["optim"]["lr"])
+    assert found.data.params["model.optim.lr"] == str(
+        config(Path(store.root), "+experiment=mlm_quickstart")["model"]["optim"]["lr"]
+    )
     assert {"train/loss", "train/tokens_per_second", "train/step_seconds", "train/data_seconds", "train/lr",
             "train/compute_seconds", "train/gradient_norm", "val/loss", "val/perplexity", "val/masked_accuracy",
             "val/unigram_entropy", "test/loss", "system/peak_memory_gigabytes"} <= set(found.data.metrics)  # fmt: skip
-    assert found.data.metrics["val/perplexity"] == pytest.approx(torch.tensor(found.data.metrics["val/loss"]).exp().item(), rel=1e-4)
+    assert found.data.metrics["val/perplexity"] == pytest.approx(
+        torch.tensor(found.data.metrics["val/loss"]).exp().item(), rel=1e-4
+    )
     assert {each.dataset.name for each in found.inputs.dataset_inputs} == {
         "generated-train", "generated-validation", "generated-test",
     }  # fmt: skip
@@ -109,7 +114,9 @@ def test_finetuning_run_is_linked_both_ways_and_reported(store: Store, pretraine
     assert found.data.tags["init_from"] == pretrained.run_id
     assert finetuned.run_id in store.client().get_run(pretrained.run_id).data.tags["used_by"]
     assert found.data.params["model.encoder.name_or_path"] == f"run:{pretrained.run_id}"
-    assert {"test/accuracy", "test/precision_macro", "test/recall_macro", "test/f1_macro", "test/auroc"} <= set(found.data.metrics)
+    assert {"test/accuracy", "test/precision_macro", "test/recall_macro", "test/f1_macro", "test/auroc"} <= set(
+        found.data.metrics
+    )
     assert {"report/confusion_matrix.png", "report/confusion_matrix.json", "report/per_class.json",
             "report/predictions.json"} <= artifacts(store, finetuned.run_id)  # fmt: skip
     predictions = table(store, finetuned.run_id, "report/predictions.json")
@@ -126,12 +133,14 @@ def test_model_artifact_is_a_huggingface_folder_with_the_same_answers(store: Sto
     folder = store.model_folder(finetuned.run_id)
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     texts = [record.text for record in Generated(train=40, validation=20, test=30, seed=1).read("test")]
-    inputs = AutoTokenizer.from_pretrained(folder)(texts, padding=True, truncation=True, max_length=64, return_tensors="pt")
+    inputs = AutoTokenizer.from_pretrained(folder)(
+        texts, padding=True, truncation=True, max_length=64, return_tensors="pt"
+    )
     with torch.inference_mode():
         probabilities = model(**inputs).logits.softmax(-1)
     filed = table(store, finetuned.run_id, "report/predictions.json")
     columns = [filed[name] for name in filed if name.startswith("probability")]
-    assert torch.tensor(columns).T == pytest.approx(probabilities.numpy(), abs=1e-5)
+    torch.testing.assert_close(torch.tensor(columns).T, probabilities, atol=1e-5, rtol=0)
     assert model.config.id2label == {0: "negative", 1: "positive"}
 
 
@@ -140,8 +149,8 @@ def test_config_artifact_composes_to_the_same_run(store: Store, finetuned: Outco
     (tmp_path / "again.yaml").write_text(path.read_text())
     with initialize_config_dir(version_base="1.3", config_dir=str(tmp_path)):
         again = plain(compose("again"))
-    assert again == {key: value for key, value in yaml.safe_load(path.read_text().replace("${project_root:}", str(ROOT))).items()}
-    check(again, signature("src.run.run"))
+    assert again == yaml.safe_load(path.read_text().replace("${project_root:}", str(ROOT)))
+    check(again, task_signature())
     params = store.client().get_run(finetuned.run_id).data.params
     assert params["data.batching.max_tokens"] == str(again["data"]["batching"]["max_tokens"])
 
@@ -233,7 +242,9 @@ def command(project: Path) -> Iterator[Callable[..., subprocess.CompletedProcess
 
 def test_multirun_makes_a_run_of_each_trial(command: Callable[..., Any], store: Store) -> None:
     before = len(store.runs())
-    done = command("src.run", "-m", *REVIEWS, "model.optim.lr=1e-5,2e-5", "hydra.sweep.dir=" + str(Path(store.root) / "sweeps"))
+    done = command(
+        "src.run", "-m", *REVIEWS, "model.optim.lr=1e-5,2e-5", "hydra.sweep.dir=" + str(Path(store.root) / "sweeps")
+    )
     assert done.returncode == 0, done.stderr
     new = store.runs()[: len(store.runs()) - before]
     assert sorted(each.params["model.optim.lr"] for each in new) == ["1e-05", "2e-05"]
@@ -241,13 +252,21 @@ def test_multirun_makes_a_run_of_each_trial(command: Callable[..., Any], store: 
 
 
 def test_a_failing_trial_does_not_end_the_others(command: Callable[..., Any], store: Store) -> None:
-    done = command(
-        "src.run", "-m", *REVIEWS, "model.optim.lr=0,1e-5", "hydra.sweep.dir=" + str(Path(store.root) / "sweeps")
-    )
-    assert done.returncode == 2
-    assert "model.optim.lr: expected a number above 0 and at most 1, found 0" in done.stderr
+    sweeps = f"hydra.sweep.dir={store.root}/sweeps"
+    done = command("src.run", "-m", *REVIEWS, "data.label_names=[good,bad],[negative,positive]", sweeps)
+    assert done.returncode == 1
+    assert "trial 0 (" in done.stderr
     assert "Traceback" not in done.stderr
-    assert latest(store).data.params["model.optim.lr"] == "1e-05"
+    assert [each.status for each in store.runs(limit=2)] == ["FINISHED", "FAILED"]
+
+
+def test_a_mistake_in_a_multirun_is_told_before_the_first_trial(command: Callable[..., Any], store: Store) -> None:
+    before = len(store.runs())
+    done = command("src.run", "-m", *REVIEWS, "model.optim.lr=1e-5,0", f"hydra.sweep.dir={store.root}/never")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: model.optim.lr: expected a number above 0 and at most 1, found 0\n"
+    assert len(store.runs()) == before
+    assert not (Path(store.root) / "never").exists()
 
 
 def test_help_and_version(command: Callable[..., Any]) -> None:

@@ -16,7 +16,7 @@ from src.config.check import check
 from src.config.choices import CONF, choices, groups, having
 from src.config.compose import added, plain
 from src.config.signature import Signature
-from src.terms.fault import Fault, Faults, suggestion
+from src.terms.fault import Faults, suggestion
 
 REFUSALS = (HydraException, OmegaConfBaseException, ValueError)  # what Hydra raises where it cannot compose
 _WITH_VALUE = {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"}
@@ -31,14 +31,15 @@ def explain(arguments: Sequence[str], refusal: Exception, task: Signature) -> Fa
         task: the signature of the task function.
     """
     try:
-        found = _faults(arguments, task)
+        found = mistakes(arguments, task)
     except Exception:  # whatever happens in here must not take the place of what Hydra said
         found = []
-    return Faults(dict.fromkeys(map(str, found or [_message(refusal)])))
+    return Faults(found or [_message(refusal)])
 
 
-def _faults(arguments: Sequence[str], task: Signature) -> list[Fault | str]:
-    faults: list[Fault | str] = []
+def mistakes(arguments: Sequence[str], task: Signature) -> list[str]:
+    """What is wrong with a command line; in a multirun with any of its values."""
+    faults: list[str] = []
     sound: list[str] = []  # groups as typed, or as they were probably meant
     values: list[Override] = []
     unknown: list[str] = []  # groups whose choice nobody can guess
@@ -67,11 +68,13 @@ def _faults(arguments: Sequence[str], task: Signature) -> list[Fault | str]:
     if isinstance(base, Exception):
         return [*faults, _message(base)]
     later, config = _values(values, sound, base)
-    try:
-        check(plain(config), task)
-    except Faults as found:
-        later += found.faults
-    return [*faults, *(each for each in later if not any(_concerns(each, group) for group in unknown))]
+    for each in (config, *_variants(values, config)):
+        try:
+            check(plain(each), task)
+        except Faults as found:
+            later += found.faults
+    later = [each for each in later if not any(_concerns(each, group) for group in unknown)]
+    return list(dict.fromkeys([*map(str, faults), *later]))  # the values of a sweep may share a mistake
 
 
 def _overrides(arguments: Sequence[str]) -> list[str]:
@@ -154,6 +157,18 @@ def _texts(override: Override) -> list[str]:
     if not override.is_choice_sweep():
         return []
     return [f"{override.get_key_element()}={next(override.sweep_string_iterator())}"]
+
+
+def _variants(values: Sequence[Override], config: DictConfig) -> Iterator[DictConfig]:
+    """The config with each further value of each key that a multirun sweeps, one at a time."""
+    for override in values:
+        if not override.is_choice_sweep() or OmegaConf.select(config, override.key_or_group) is None:
+            continue
+        key = override.key_or_group
+        for text in list(override.sweep_string_iterator())[1:]:
+            variant = config.copy()
+            OmegaConf.update(variant, key, OverridesParser.create().parse_override(f"{key}={text}").value())
+            yield variant
 
 
 def _absent(key: str, present: Any) -> str | None:

@@ -202,3 +202,10 @@ def constant(target: str, name: str) -> Any:
         ):
             return ast.literal_eval(statement.value)
     return None
+
+
+def task_signature() -> Signature:
+    """The schema of a config's top level: the task function `src.run.run`."""
+    found = signature("src.run.run")
+    assert found is not None
+    return found

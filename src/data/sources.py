@@ -267,7 +267,7 @@ def _from_hub(name: str, config: str | None, revision: str | None) -> "DatasetDi
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
         said = " ".join(str(error).split())
         raise Fault(f"data.source.hub={name} (data.source.revision={revision}): {said}") from error
-    except Exception as error:  # noqa: BLE001 - each version of the client has its own types
+    except Exception as error:
         return _from_cache(name, config, revision, f"{type(error).__name__}: {error}")
     try:
         return _loaded(name, config, revision)
@@ -310,7 +310,7 @@ def _within(seconds: float, call: Callable[[], object]) -> None:
     def work() -> None:
         try:
             call()
-        except BaseException as error:  # noqa: BLE001 - raised again below, in the caller's thread
+        except BaseException as error:
             outcome.append(error)
 
     thread = threading.Thread(target=work, daemon=True)

@@ -77,7 +77,10 @@ def write(
     targets: list[int | float] = []
     identities: list[int] = []
     cut = 0
-    with (folder / "ids.bin").open("wb") as sink, tqdm(desc=f"tokenise {title}", unit=" texts", delay=1) as bar:
+    with (
+        (folder / "ids.bin").open("wb") as sink,
+        tqdm(desc=f"tokenise {title}", unit=" texts", delay=1, disable=None) as bar,
+    ):
         for chunk in _chunks(rows, CHUNK):
             pairs = [row.pair or "" for row in chunk] if chunk[0].pair is not None else None
             encoded, starts, shortened = tokenizer.encode([row.text for row in chunk], pairs, max_tokens, truncation)

@@ -206,7 +206,9 @@ class WordPiece:
         trainer = trainers.WordPieceTrainer(
             vocab_size=vocab_size, min_frequency=self.min_frequency, special_tokens=first, show_progress=False
         )
-        learner.train_from_iterator(tqdm(texts(), desc="learn vocabulary", unit=" texts", delay=1), trainer)
+        learner.train_from_iterator(
+            tqdm(texts(), desc="learn vocabulary", unit=" texts", delay=1, disable=None), trainer
+        )
         return learner.get_vocab(with_added_tokens=True)
 
 

@@ -41,9 +41,7 @@ class Report(NamedTuple):
     figures: dict[str, Figure]
 
 
-def report(
-    kind: str, answers: tuple[Tensor, Tensor, Tensor] | None, label_names: Sequence[str]
-) -> Report | None:
+def report(kind: str, answers: tuple[Tensor, Tensor, Tensor] | None, label_names: Sequence[str]) -> Report | None:
     """The report that goes with an objective's kind; None where no answers were filed."""
     if answers is None:
         return None

@@ -110,23 +110,30 @@ def _quiet(line_seconds: float | None) -> "Callback":
 
         def _line(self, stage: str, done: int, total: float, trainer: Trainer, *, force: bool = False) -> None:
             now = time.monotonic()
-            if line_seconds is None or not trainer.is_global_zero or (now - self._printed_at < line_seconds and not force):
+            if (
+                line_seconds is None
+                or not trainer.is_global_zero
+                or (now - self._printed_at < line_seconds and not force)
+            ):
                 return
             self._printed_at = now
             shown = {
                 name: f"{float(value):.4g}" for name, value in trainer.progress_bar_metrics.items() if name != "v_num"
             }
-            print(f"{stage} {done}/{total:g}  " + "  ".join(f"{name} {value}" for name, value in shown.items()), flush=True)
+            print(
+                f"{stage} {done}/{total:g}  " + "  ".join(f"{name} {value}" for name, value in shown.items()),
+                flush=True,
+            )
 
         def on_train_batch_end(
             self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
         ) -> None:
-            self._line(
-                f"epoch {trainer.current_epoch} batch", batch_idx + 1, self.total_train_batches, trainer
-            )
+            self._line(f"epoch {trainer.current_epoch} batch", batch_idx + 1, self.total_train_batches, trainer)
 
         def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-            self._line("validated at step", trainer.global_step, pl_module.total_steps, trainer, force=True)
+            self._line(
+                "validated at step", trainer.global_step, getattr(pl_module, "total_steps", -1), trainer, force=True
+            )
 
         def on_test_batch_end(
             self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,

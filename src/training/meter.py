@@ -50,7 +50,8 @@ class Meter(Callback):
         self._losses.append((outputs["loss"].detach() * trainer.accumulate_grad_batches, outputs["count"]))
         self._tokens += len(batch.tokens.ids)
         step = trainer.global_step
-        if step != self._logged_step and (step % trainer.log_every_n_steps == 0 or step == trainer.max_steps):
+        due = step % trainer.log_every_n_steps == 0 or step == getattr(pl_module, "total_steps", -1)  # type: ignore[attr-defined]
+        if due and step != self._logged_step:
             self._close(trainer, pl_module, step)
         self._ready_at = time.perf_counter()
 

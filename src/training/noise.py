@@ -7,7 +7,7 @@ import warnings
 
 
 def quiet() -> None:
-    """Silence known chatter; every other warning and error stays. Called before the libraries are imported elsewhere."""
+    """Silence known chatter; every other warning and error stays. Called before anything else imports the libraries."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # fresh heads are reported as missing weights
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "0" if sys.stderr.isatty() else "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
@@ -19,6 +19,8 @@ def quiet() -> None:
         ".*does not have many workers.*",  # batches are made in less time than a worker takes to hand them over
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*The number of training batches .* is smaller than the logging interval.*",
+        ".*in eval mode at the start of training.*",  # frozen parts are meant to be
+        ".*Metric `Spearman.*",  # it keeps all targets in memory: two numbers a row
         ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",  # torch's own pytree, called by Lightning
     ):
         warnings.filterwarnings("ignore", message=message)

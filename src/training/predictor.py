@@ -67,9 +67,13 @@ class Predictor:
     @torch.inference_mode()
     def _outputs(self, rows: list[np.ndarray], begins: list[int]) -> list[list[float]]:
         lengths = torch.tensor([len(row) for row in rows])
-        types = np.concatenate([(np.arange(len(row)) >= (begin or len(row))) for row, begin in zip(rows, begins, strict=True)])
+        types = np.concatenate(
+            [(np.arange(len(row)) >= (begin or len(row))) for row, begin in zip(rows, begins, strict=True)]
+        )
         tokens = lay_out(torch.from_numpy(np.concatenate(rows)), lengths, torch.from_numpy(types.astype(np.int64)))
-        tokens = tokens._replace(**{name: getattr(tokens, name).to(self.device) for name in ("ids", "positions", "types", "starts")})
+        tokens = tokens._replace(
+            **{name: getattr(tokens, name).to(self.device) for name in ("ids", "positions", "types", "starts")}
+        )
         logits = self.encoder.sequence_logits(self.encoder.encode(tokens), tokens).float()
         return (logits.softmax(-1) if self.names else logits).tolist()
 

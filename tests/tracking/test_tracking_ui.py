@@ -22,7 +22,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("5000", "'5000' is not an option: expected key=value, such as port=5001"),
+        ("5000", "'5000' is not an option: expected key=value, with one of port, uri, experiment"),
         ("prt=1", "prt=1: there is no option 'prt'; did you mean 'port'?"),
         ("port=high", "port=high: expected a whole number from 1 to 65535"),
         ("port=70000", "port=70000: expected a whole number from 1 to 65535"),

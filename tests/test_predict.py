@@ -1,0 +1,103 @@
+"""A run's model asked on the command line."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from src import predict
+from src.data.cache import Cache
+from src.data.tokenizer import WordPiece
+from src.model.architecture import Scratch
+from src.terms.facts import Facts
+from src.terms.fault import Fault
+from src.tracking.store import Store
+from src.training.export import save_model
+from src.training.predictor import Predictor
+
+TEXTS = ["a good film", "a bad film, a very bad and long film", "", "good good good"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as a run leaves it, with random weights."""
+    torch.manual_seed(0)
+    root = tmp_path_factory.mktemp("model")
+    tokenizer = WordPiece(vocab_size=100, min_frequency=1).load(lambda: TEXTS, "tiny", Cache(root / "cache"))
+    facts = Facts(
+        vocab_size=tokenizer.vocab_size, pad_id=tokenizer.pad_id, mask_id=tokenizer.mask_id,
+        special_ids=tokenizer.special_ids, max_tokens=16, label_names=("no", "yes"), batches_per_epoch=1, some_tokens={},
+    )  # fmt: skip
+    encoder = Scratch(layers=1, width=16, heads=2, max_tokens=16).build("sequence", facts, ("no", "yes"))
+    cleaning = {"breaks": True, "whitespace": True, "empty_text": "drop", "missing_label": "drop",
+                "duplicates": "keep", "overlap": "drop"}  # fmt: skip
+    reading = {"task": "classification", "label_names": ["no", "yes"], "cleaning": cleaning, "max_tokens": 16,
+               "truncation": "head"}  # fmt: skip
+    with save_model(encoder, tokenizer, reading) as folder:
+        shutil.copytree(folder, root / "model")
+    return root / "model"
+
+
+@pytest.fixture(autouse=True)
+def _found(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Store, "model_folder", lambda *_, **__: model)
+
+
+def test_answers_do_not_depend_on_their_neighbours(model: Path) -> None:
+    together = Predictor(model, batch_size=3).answers(TEXTS)
+    alone = [Predictor(model).answers([text])[0] for text in TEXTS]
+    for one, other in zip(together, alone, strict=True):
+        assert one.said == other.said
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-6)
+        assert sum(one.probabilities.values()) == pytest.approx(1)
+
+
+def test_texts_are_cleaned_as_in_training(model: Path) -> None:
+    predictor = Predictor(model)
+    assert predictor.answers(["a  good<br />film"]) == predictor.answers(["a good film"])
+
+
+def test_one_text(capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict.main(["run=0123456", "text=A good film, isn't it? (yes=no)"]) == 0
+    said, no, yes = capsys.readouterr().out.splitlines()
+    assert said in ("no", "yes")
+    assert (no.split()[0], yes.split()[0]) == ("no", "yes")
+
+
+def test_a_file(tmp_path: Path, model: Path) -> None:
+    path = tmp_path / "reviews.csv"
+    with path.open("w", newline="") as sink:
+        csv.writer(sink).writerows([["review"], *([text or "-"] for text in TEXTS)])
+    assert predict.main(["run=0123456", f"file={path}", "column=review", "batch_size=2"]) == 0
+    rows = list(csv.DictReader((tmp_path / "reviews.csv.predictions.csv").read_text().splitlines()))
+    assert [row["row"] for row in rows] == ["0", "1", "2", "3"]
+    expected = Predictor(model).answers([text or "-" for text in TEXTS])
+    assert [row["prediction"] for row in rows] == [answer.said for answer in expected]
+    assert [float(row["yes"]) for row in rows] == pytest.approx(
+        [each.probabilities["yes"] for each in expected], abs=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "run: must be given, as run=ID; `make ui` shows the ids"),
+        (["run=0123456"], 'expected either text="..." or file=FILE'),
+        (["run=0123456", "text=a", "file=b"], 'expected either text="..." or file=FILE'),
+        (["run=0123456", "txt=a"], "txt=a: there is no option 'txt'; did you mean 'text'?"),
+        (["a"], "'a' is not an option: expected key=value, with one of run, text"),
+        (["run=0123456", "text=a", "batch_size=0"], "batch_size=0: expected a whole number at least 1"),
+    ],
+)
+def test_mistakes(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict.main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_pretraining_run_judges_nothing(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "palimpsest.json").write_text(json.dumps({"task": "masked_lm"}))
+    with pytest.raises(Fault, match="judges nothing; fine-tune it first, with init_from=RUN"):
+        Predictor(tmp_path)

@@ -1,0 +1,109 @@
+"""What is logged on the way, held against hand-counted truths, by a Trainer on a tiny module."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import Logger
+from torch.utils.data import DataLoader
+
+from src.training.callbacks import ending
+from src.training.meter import Meter, peak_memory_gigabytes
+
+
+class Ids(NamedTuple):
+    ids: torch.Tensor
+
+
+class Batch(NamedTuple):
+    tokens: Ids
+    loss: float
+    count: int
+
+
+class Fixed(LightningModule):
+    """Reports losses that the batches bring along."""
+
+    def __init__(self, total_steps: int) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.total_steps = total_steps
+        self.validated_at: list[int] = []
+
+    def training_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
+        return {"loss": self.weight.sum() * 0 + batch.loss, "count": batch.count}
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        if not self.validated_at or self.validated_at[-1] != self.global_step:
+            self.validated_at.append(self.global_step)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.5)
+
+
+class Kept(Logger):
+    name = version = "kept"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[tuple[int | None, dict[str, float]]] = []
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        if "train/loss" in metrics:
+            self.rows.append((step, dict(metrics)))
+
+    def log_hyperparams(self, *_: Any, **__: Any) -> None: ...
+
+
+def fit(batches: list[Batch], *, every: int, accumulate: int = 1, max_steps: int = -1) -> tuple[Kept, Fixed]:
+    logger = Kept()
+    steps = max_steps if max_steps > 0 else -(-len(batches) // accumulate)
+    module = Fixed(steps)
+    trainer = Trainer(
+        max_epochs=1 if max_steps < 0 else -1, max_steps=max_steps, accelerator="cpu", logger=logger,
+        log_every_n_steps=every, accumulate_grad_batches=accumulate, callbacks=[Meter(), ending(steps)],
+        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, num_sanity_val_steps=0,
+    )  # fmt: skip
+    loader = DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
+    trainer.fit(module, loader, loader)
+    return logger, module
+
+
+def batch(loss: float, count: int, tokens: int) -> Batch:
+    return Batch(Ids(torch.zeros(tokens)), loss, count)
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*smaller than the logging interval")
+
+
+def test_a_window_is_the_mean_over_its_targets_not_over_its_batches() -> None:
+    logger, _ = fit([batch(1.0, 10, 5), batch(4.0, 30, 5), batch(2.0, 1, 5), batch(6.0, 3, 5)], every=2)
+    assert [step for step, _ in logger.rows] == [2, 4]
+    assert [row["train/loss"] for _, row in logger.rows] == [(10 + 120) / 40, (2 + 18) / 4]
+
+
+def test_accumulated_batches_weigh_the_same() -> None:
+    logger, _ = fit([batch(1.0, 10, 5), batch(4.0, 30, 5), batch(2.0, 1, 5), batch(6.0, 3, 5)], every=1, accumulate=2)
+    assert [(step, row["train/loss"]) for step, row in logger.rows] == [(1, 3.25), (2, 5.0)]
+
+
+def test_the_last_window_is_logged_however_short() -> None:
+    logger, _ = fit([batch(float(place), 1, 5) for place in range(5)], every=3)
+    assert [(step, row["train/loss"]) for step, row in logger.rows] == [(3, 1.0), (5, 3.5)]
+
+
+def test_times_and_rates_belong_together() -> None:
+    logger, _ = fit([batch(1.0, 1, 7), batch(1.0, 1, 9)], every=2)
+    [(_, row)] = logger.rows
+    assert row["train/data_seconds"] + row["train/compute_seconds"] == pytest.approx(row["train/step_seconds"])
+    assert row["train/tokens_per_second"] * row["train/step_seconds"] * 2 == pytest.approx(16)
+    assert row["train/lr"] == 0.5
+    assert row["train/epoch"] == 1.0
+    assert peak_memory_gigabytes() > 0.05
+
+
+def test_a_run_that_ends_within_an_epoch_is_validated_at_its_last_step() -> None:
+    _, module = fit([batch(1.0, 1, 5)] * 10, every=100, max_steps=13)
+    assert module.validated_at == [10, 13]

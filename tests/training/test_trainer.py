@@ -1,0 +1,43 @@
+"""How long a run is, in which arithmetic, and what its constructor refuses."""
+
+import pytest
+import torch
+
+from src.terms.fault import Fault
+from src.training.precision import fastest
+from src.training.trainer import Training
+
+
+@pytest.mark.parametrize(
+    ("options", "batches", "steps"),
+    [
+        ({"max_epochs": 3}, 10, 30),
+        ({"max_epochs": 3, "accumulate_grad_batches": 4}, 10, 9),  # 4 + 4 + 2: the last one of an epoch is stepped too
+        ({"max_epochs": 3, "max_steps": 7}, 10, 7),
+        ({"max_steps": 1000}, 10, 1000),
+        ({"max_epochs": 2, "limit_batches": 5}, 10, 10),
+        ({"max_epochs": 2, "limit_batches": 50}, 10, 20),
+    ],
+)
+def test_steps_of_the_whole_run(options: dict[str, int], batches: int, steps: int) -> None:
+    assert Training(**options).total_steps(batches) == steps
+
+
+def test_no_limit_at_all_is_refused() -> None:
+    with pytest.raises(Fault, match=r"max_epochs and max_steps are both null: say how long to train"):
+        Training()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_said() -> None:
+    training = Training(max_epochs=1, accelerator="gpu")
+    with pytest.raises(Fault, match="torch sees no GPU here"):
+        training.build(callbacks=[], logger=False, arithmetic="32-true", root=".")
+
+
+def test_arithmetic_is_chosen_by_trying_and_said_in_words() -> None:
+    assert Training(max_epochs=1, precision="bf16").arithmetic() == ("bf16-mixed", "bf16: as configured")
+    assert Training(max_epochs=1, precision="fp32").arithmetic() == ("32-true", "fp32: as configured")
+    chosen, reason = fastest()
+    assert chosen in ("fp32", "bf16")
+    assert reason
