@@ -120,9 +120,10 @@ def run(
         if best is not None:
             record.tag("checkpoint", os.path.relpath(best, ROOT))
             record.file(best, "checkpoints")
+            module.load_weights(best)
         values = {key: float(value) for key, value in loop.callback_metrics.items()}
         if "test" in datamodule.stores:
-            loop.test(module, datamodule=datamodule, ckpt_path=best, verbose=False)
+            loop.test(module, datamodule=datamodule, verbose=False)
             values |= {key: float(value) for key, value in loop.callback_metrics.items()}
         findings = report(module.objective.kind, module.test_answers(), datamodule.facts.label_names)
         if findings is not None:

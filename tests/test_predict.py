@@ -29,7 +29,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = WordPiece(vocab_size=100, min_frequency=1).load(lambda: TEXTS, "tiny", Cache(root / "cache"))
     facts = Facts(
         vocab_size=tokenizer.vocab_size, pad_id=tokenizer.pad_id, mask_id=tokenizer.mask_id,
-        special_ids=tokenizer.special_ids, max_tokens=16, label_names=("no", "yes"), batches_per_epoch=1, some_tokens={},
+        special_ids=tokenizer.special_ids, max_tokens=16, label_names=("no", "yes"), batches_per_epoch=1,
+        some_tokens={},
     )  # fmt: skip
     encoder = Scratch(layers=1, width=16, heads=2, max_tokens=16).build("sequence", facts, ("no", "yes"))
     cleaning = {"breaks": True, "whitespace": True, "empty_text": "drop", "missing_label": "drop",

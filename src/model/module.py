@@ -91,6 +91,10 @@ class EncoderModule(LightningModule):
         )
         self.train(self.training)
 
+    def load_weights(self, checkpoint: str) -> None:
+        """Take the weights of a checkpoint of this module: tensors alone, every name accounted for."""
+        self.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"])
+
     def train(self, mode: bool = True) -> "EncoderModule":
         super().train(mode)
         for module in self._frozen:

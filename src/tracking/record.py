@@ -291,10 +291,12 @@ class RunRecord:
             return
         started_at = time.monotonic()
         if started_at < self._away_until and kind != "status":
-            return self._keep(kind, content)
+            self._keep(kind, content)
+            return
         for left in reversed(range(tries)):
             try:
-                return write(self._client, self.run_id, kind, content)
+                write(self._client, self.run_id, kind, content)
+                return
             except WORLD as error:
                 if left:
                     time.sleep(0.5)
