@@ -1,7 +1,8 @@
-"""What pretraining buys, in a few minutes and without a download: `python -m src.quickstart [seed=1]`.
+"""What pretraining buys, in a few minutes and without a download: `python -m src.quickstart [seed=1] [KEY=VALUE ...]`.
 
 Pretrains a tiny encoder on generated text, fine-tunes it on few labels, does the same from scratch with the same
-budget, and compares both on the same test set. All three are ordinary runs of `src.run`, kept in the tracking store.
+budget, and compares both on the same test set. All three are ordinary runs of `src.run`, kept in the tracking store;
+dotted keys (`trainer.accelerator=cpu`) go to each of them.
 """
 
 import sys
@@ -25,16 +26,14 @@ def main(arguments: Sequence[str]) -> int:
         print(__doc__)
         return 0
     try:
-        seed = options(arguments, {"seed": "1"})["seed"]
-        if not seed.isdigit():
-            raise Fault(f"seed={seed}: expected a whole number")
+        shared = [each for each in arguments if "." in each.partition("=")[0]]
+        seed = options([each for each in arguments if each not in shared], {"seed": "1"})["seed"]
+        shared.append(f"seed={seed}")
         started_at = time.monotonic()
-        pretraining = _run(1, "pretrain a tiny encoder on generated text", f"seed={seed}", "+experiment=mlm_quickstart")
-        pretrained = _run(
-            2, "fine-tune it on few labels", f"seed={seed}", "+experiment=quickstart",
-            f"++init_from={pretraining.run_id}",
-        )  # fmt: skip
-        scratch = _run(3, "the same without pretraining", f"seed={seed}", "+experiment=quickstart_scratch")
+        pretraining = _run(1, "pretrain a tiny encoder on generated text", "+experiment=mlm_quickstart", *shared)
+        origin = f"init_from={pretraining.run_id}"
+        pretrained = _run(2, "fine-tune it on few labels", "+experiment=quickstart", origin, *shared)
+        scratch = _run(3, "the same without pretraining", "+experiment=quickstart_scratch", *shared)
     except Fault as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2
@@ -49,15 +48,20 @@ def _run(number: int, title: str, *overrides: str) -> "Outcome":
     from hydra import compose, initialize_config_dir
 
     from src.config.check import check
-    from src.config.compose import plain, register
+    from src.config.compose import added, plain, register
+    from src.config.explain import REFUSALS, explain
     from src.config.signature import task_signature
     from src.run import run
 
-    print(f"\n{number} of 3: {title}  (python -m src.run {' '.join(overrides).replace('++', '')})", flush=True)
+    print(f"\n{number} of 3: {title}  (python -m src.run {' '.join(overrides)})", flush=True)
     register()
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        config = plain(compose("config", list(overrides)))
-    check(config, task_signature())
+    task = task_signature()
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+            config = plain(compose("config", added(overrides, task)))
+    except REFUSALS as error:
+        raise explain(overrides, error, task) from error
+    check(config, task)
     return run(**config)
 
 

@@ -269,6 +269,26 @@ def test_a_mistake_in_a_multirun_is_told_before_the_first_trial(command: Callabl
     assert not (Path(store.root) / "never").exists()
 
 
+def test_the_quickstart_compares_its_two_finetunings(command: Callable[..., Any], project: Path, store: Store) -> None:
+    places = (f"tracking.root={project}", f"data.cache={project}/.cache", "data.source.train=48", "data.source.test=32")
+    done = command("src.quickstart", "seed=3", "trainer.limit_batches=2", "trainer.accelerator=cpu", *places)
+    assert done.returncode == 0, done.stderr
+    for part in ("1 of 3", "2 of 3", "3 of 3", "test/accuracy", "pretrained", "from scratch", "difference", "make ui"):
+        assert part in done.stdout
+    scratch, pretrained, pretraining = store.runs(limit=3)
+    assert [each.status for each in (scratch, pretrained, pretraining)] == ["FINISHED"] * 3
+    assert pretrained.tags["init_from"] == pretraining.id
+    assert {each.params["seed"] for each in (scratch, pretrained, pretraining)} == {"3"}
+
+
+def test_mistakes_of_the_quickstart(command: Callable[..., Any]) -> None:
+    assert command("src.quickstart", "sed=3").stderr == "error: sed=3: there is no option 'sed'; did you mean 'seed'?\n"
+    done = command("src.quickstart", "trainer.max_step=3")
+    assert (done.returncode, done.stderr) == (
+        2, "error: trainer.max_step: there is no such key; did you mean 'max_steps'?\n"
+    )  # fmt: skip
+
+
 def test_help_and_version(command: Callable[..., Any]) -> None:
     helped = command("src.run", "--help")
     assert helped.returncode == 0

@@ -21,11 +21,13 @@ from src.tracking import lineage, surroundings, vanished
 from src.tracking.console import Console
 from src.tracking.content import dataset_entry, table_json
 from src.tracking.ending import Ending, Signals, Terminated, interruption, judge, story
+from src.tracking.lookup import find
 from src.tracking.outbox import WORLD, Outbox, write
 from src.tracking.params import fit_params, fit_tags, key_for_store
+from src.tracking.place import Place
 from src.tracking.redaction import hidden, hidden_yaml
 from src.tracking.sender import Point, Sender
-from src.tracking.store import Store
+from src.tracking.session import session as open_session
 
 if TYPE_CHECKING:
     from src.tracking.logger import RunLogger
@@ -46,7 +48,7 @@ class RunRecord:
     def __init__(
         self,
         *,
-        store: Store,
+        store: Place,
         name: str,
         kind: str,
         params: Mapping[str, Any],
@@ -83,8 +85,8 @@ class RunRecord:
         if _rank() > 0:
             self.run_id = os.environ.get(_RUN_ID, "")
             return self
-        session = self._store.session()
-        source = self._store.find(self._init_from, key="init_from").id if self._init_from else None
+        session = open_session(self._store)
+        source = find(session, self._init_from, "init_from").id if self._init_from else None
         code = surroundings.code(Path(self._store.root))
         tags, long_tags = fit_tags(self._all_tags(code, source))
         self._parts.enter_context(self._signals)

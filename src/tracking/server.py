@@ -14,13 +14,13 @@ from pathlib import Path
 
 from src.terms.fault import Fault
 from src.tracking import database
-from src.tracking.store import Store
+from src.tracking.place import Place
 
 _PATIENCE_SECONDS = 60.0
 
 
 @contextmanager
-def serve(store: Store, port: int) -> Iterator[subprocess.Popen[bytes]]:
+def serve(store: Place, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """The UI on a SQLite store, starting up at `http://127.0.0.1:PORT`; ended with everything it started."""
     program = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     places = ["--backend-store-uri", store.address, "--default-artifact-root", str(store.artifacts)]
@@ -41,15 +41,19 @@ def serve(store: Store, port: int) -> Iterator[subprocess.Popen[bytes]]:
         _end(server)
 
 
-def runs_page(store: Store) -> str:
+def runs_page(store: Place) -> str:
     """The experiment's page below the UI's address; store and experiment are made where they are missing."""
     assert store.database is not None
     database.prepare(store.database, store.artifacts)
     known = database.experiment_id(store.database, store.experiment)
-    return store.session().link() if known is None else f"#/experiments/{known}/runs"
+    if known is not None:
+        return f"#/experiments/{known}/runs"
+    from src.tracking.session import session  # imports MLflow: seconds that a store with runs in it need not wait
+
+    return session(store).link()
 
 
-def await_health(server: subprocess.Popen[bytes], store: Store, port: int) -> None:
+def await_health(server: subprocess.Popen[bytes], store: Place, port: int) -> None:
     """Return once the UI answers; a Fault with its last words if it does not."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while server.poll() is None and time.monotonic() < deadline:
@@ -77,7 +81,7 @@ def free_port(wanted: int) -> int:
     raise Fault(f"port={wanted}: this port and the 99 after it are taken")
 
 
-def log_file(store: Store) -> Path:
+def log_file(store: Place) -> Path:
     return store.runs_folder / "ui.log"
 
 

@@ -10,8 +10,8 @@ from mlflow.exceptions import MlflowException
 
 from src.terms.fault import Fault
 from src.tracking import database, outbox, vanished
+from src.tracking.place import Place
 from src.tracking.redaction import hidden
-from src.tracking.store import Store
 
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -27,7 +27,7 @@ _SETTINGS = {
 class Session:
     """`store`, opened by this process."""
 
-    store: Store
+    store: Place
     client: MlflowClient
     experiment_id: str
 
@@ -37,7 +37,7 @@ class Session:
         return f"{runs}/{run_id}" if run_id else runs
 
 
-def session(store: Store) -> Session:
+def session(store: Place) -> Session:
     """The one session of this process with `store`."""
     opened = _open(store)
     set_tracking_uri(store.address)
@@ -45,7 +45,7 @@ def session(store: Store) -> Session:
 
 
 @functools.cache
-def _open(store: Store) -> Session:
+def _open(store: Place) -> Session:
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     if store.database is not None:
@@ -64,7 +64,7 @@ def _open(store: Store) -> Session:
     return opened
 
 
-def _answer(store: Store) -> None:
+def _answer(store: Place) -> None:
     """Ask the server for a sign of life: 5 seconds, not the minutes that MLflow would retry."""
     import requests
 
@@ -77,7 +77,7 @@ def _answer(store: Store) -> None:
         ) from error
 
 
-def _experiment_id(client: MlflowClient, store: Store) -> str:
+def _experiment_id(client: MlflowClient, store: Place) -> str:
     found = client.get_experiment_by_name(store.experiment)
     if found is None:
         try:
@@ -95,14 +95,14 @@ def _experiment_id(client: MlflowClient, store: Store) -> str:
     return found.experiment_id
 
 
-def _artifact_location(store: Store) -> str | None:
+def _artifact_location(store: Place) -> str | None:
     """Absolute: MLflow would put a relative one below the folder in which the process was started."""
     if store.address.startswith("http"):
         return None  # the server knows
     return str(store.artifacts / re.sub(r"[^\w.-]+", "_", store.experiment))
 
 
-def _reason(store: Store, error: MlflowException) -> str:
+def _reason(store: Place, error: MlflowException) -> str:
     if "out-of-date database schema" in error.message:
         return (
             f"{hidden(store.address)} was written by another version of MLflow; "
