@@ -119,7 +119,7 @@ SAID: dict[str, list[str]] = {
     ],
     "data=sst2": [
         "data.tokenizer.name_or_path: takes its value from model.encoder.name_or_path, and there is no such key; "
-        "model/encoder=pretrained or data/tokenizer=wordpiece|wordpiece_16k|wordpiece_2k helps"
+        "model/encoder=pretrained or data/tokenizer=wordpiece|wordpiece_2k|wordpiece_8k helps"
     ],
     "model.optim.lr=1,2": [
         "model.optim.lr=1,2: several values make several runs, which -m asks for (python -m src.run -m ...); "
