@@ -16,7 +16,6 @@ from src.model.optim import AdamW
 from src.terms.batch import Batch, LabelledBatch
 from src.terms.bounds import Whole, checked
 from src.terms.facts import Facts
-from src.terms.fault import Fault
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -59,20 +58,7 @@ class EncoderModule(LightningModule):
 
     def adapt(self, facts: Facts, total_steps: int) -> None:
         """Take what is known now that the data have been read; checks it against what the config declared."""
-        declared = getattr(self.objective, "num_labels", None)
-        found = len(facts.label_names)
-        if declared is not None and declared != found:
-            raise Fault(
-                f"the model expects {declared} labels (model.objective.num_labels) but the data have {found}: "
-                f"{', '.join(facts.label_names)}"
-            )
-        if isinstance(self.objective, Classification) and found < 2:
-            raise Fault(
-                f"classification needs at least 2 labels but the data have {found}; name the column that holds them "
-                "(data.source), or choose another model: model=masked_lm, model=regression"
-            )
-        if isinstance(self.objective, MaskedLM) and facts.mask_id is None:
-            raise Fault("the tokenizer has no mask token, which masked language modelling needs (data.tokenizer)")
+        self.objective.check(facts)
         self.facts = facts
         self.total_steps = total_steps
 
@@ -81,8 +67,8 @@ class EncoderModule(LightningModule):
         if hasattr(self, "encoder"):
             return
         names = self.facts.label_names
-        regression = isinstance(self.objective, Regression)
-        self.encoder = self.architecture.build(self.objective.head, self.facts, names, regression=regression)
+        valued = self.objective.kind == "regression"
+        self.encoder = self.architecture.build(self.objective.head, self.facts, names, regression=valued)
         if self.freeze_what not in ("nothing", 0):
             self._frozen = self.encoder.freeze(self.freeze_what)
         width = len(names) or self.encoder.config.vocab_size

@@ -3,7 +3,7 @@
 Shape legend: B sequences, T real tokens, K masked positions, V vocabulary, C classes.
 """
 
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from src.model.encoder import Encoder, Head
 from src.terms.batch import LabelledBatch, MaskedBatch
 from src.terms.bounds import Annotated, Bound, checked
 from src.terms.facts import Facts
+from src.terms.fault import Fault
 
 
 class Result(NamedTuple):
@@ -40,6 +41,11 @@ class MaskedLM(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+
+    def check(self, facts: Facts) -> None:
+        """Raise Fault where the data cannot be learnt from in this way."""
+        if facts.mask_id is None:
+            raise Fault("the tokenizer has no mask token, which masked language modelling needs (data.tokenizer)")
 
     def forward(self, encoder: Encoder, batch: MaskedBatch) -> Result:
         hidden = encoder.encode(batch.tokens)  # [T, D]
@@ -85,6 +91,20 @@ class Classification(nn.Module):
         self.num_labels = num_labels
         self.label_smoothing = label_smoothing
 
+    def check(self, facts: Facts) -> None:
+        """Raise Fault where the labels are not those that were declared."""
+        found = len(facts.label_names)
+        if self.num_labels is not None and self.num_labels != found:
+            raise Fault(
+                f"the model expects {self.num_labels} labels (model.objective.num_labels) but the data have {found}: "
+                f"{', '.join(facts.label_names)}"
+            )
+        if found < 2:
+            raise Fault(
+                f"classification needs at least 2 labels but the data have {found}; name the column that holds them "
+                "(data.source), or choose another model: model=masked_lm, model=regression"
+            )
+
     def forward(self, encoder: Encoder, batch: LabelledBatch) -> Result:
         hidden = encoder.encode(batch.tokens)  # [T, D]
         logits = encoder.sequence_logits(hidden, batch.tokens).float()  # [B, C]
@@ -118,6 +138,9 @@ class Regression(nn.Module):
     def __init__(self) -> None:
         super().__init__()
 
+    def check(self, facts: Facts) -> None:
+        """Values need nothing declared."""
+
     def forward(self, encoder: Encoder, batch: LabelledBatch) -> Result:
         hidden = encoder.encode(batch.tokens)
         values = encoder.sequence_logits(hidden, batch.tokens).float()[:, 0]  # [B]
@@ -131,6 +154,3 @@ class Regression(nn.Module):
 
     def answer(self, outputs: Tensor) -> Tensor:
         return outputs.float()
-
-
-Objective: Any = MaskedLM | Classification | Regression
