@@ -1,6 +1,7 @@
 """The whole path on a tiny scale: pretrain, fine-tune from it, look at what the runs hold, ask the model."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -287,6 +288,31 @@ def test_mistakes_of_the_quickstart(command: Callable[..., Any]) -> None:
     assert (done.returncode, done.stderr) == (
         2, "error: trainer.max_step: there is no such key; did you mean 'max_steps'?\n"
     )  # fmt: skip
+
+
+def test_predict_answers_with_a_run_of_the_store(
+    command: Callable[..., Any], project: Path, finetuned: Outcome
+) -> None:
+    uri = f"uri=sqlite:///{project}/mlruns/mlflow.db"
+    done = command("src.predict", f"run={finetuned.run_id[:8]}", "text=Dreadful battery, but a fine screen.", uri)
+    assert done.returncode == 0, done.stderr
+    said, *probabilities = done.stdout.splitlines()
+    assert said in ("negative", "positive")
+    assert sum(float(line.split()[1]) for line in probabilities) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.skipif("REAL_DATA" not in os.environ, reason="REAL_DATA names no folder with real data sets")
+def test_a_real_encoder_on_real_sentences(project: Path, store: Store, minilm: str) -> None:
+    source = (f"data.source.path={os.environ['REAL_DATA']}/sst2", "data.source.format=label_first")
+    settings = ("data.source.validation=dev", "trainer.limit_batches=2", "trainer.max_epochs=1", "model.freeze=4")
+    encoder = f"model.encoder.name_or_path={minilm}"
+    found = run(**config(project, "+experiment=sst2", *source, *settings, encoder))
+    inputs = store.client().get_run(found.run_id).inputs.dataset_inputs
+    rows = {each.dataset.name: json.loads(each.dataset.profile)["num_rows"] for each in inputs}
+    assert rows["sst2-test"] == 1821
+    assert rows["sst2-validation"] == 872
+    assert 6900 < rows["sst2-train"] <= 6920  # less what also stands in the held-out sets
+    assert 0 < found.metrics["test/loss"] < 1
 
 
 def test_help_and_version(command: Callable[..., Any]) -> None:
