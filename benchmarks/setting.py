@@ -23,7 +23,7 @@ def write(name: str, title: str, command: str, lines: list[str]) -> Path:
     """A result file, and its content on the terminal."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}.md"
-    text = "\n".join([f"# {title}", "", setting(), "", f"    {command}", "", *lines, ""])
+    text = "\n".join([f"# {title}", "", AT_START, "", f"    {command}", "", *lines, ""])
     path.write_text(text, encoding="utf-8")
     print(text)
     print(f"written to {path.relative_to(ROOT)}")
@@ -44,3 +44,6 @@ def _processor() -> str:
     named = {key.strip(): value.strip() for key, value in fields.items()}
     units = [flag for flag in ("amx_bf16", "avx512_bf16") if flag in named.get("flags", "").split()]
     return f"{named.get('model name', platform.machine())} ({', '.join(units) or 'no bf16 units'})"
+
+
+AT_START = setting()  # a benchmark may run for an hour, in which the tree moves on

@@ -272,7 +272,9 @@ def test_a_mistake_in_a_multirun_is_told_before_the_first_trial(command: Callabl
 
 def test_the_quickstart_compares_its_two_finetunings(command: Callable[..., Any], project: Path, store: Store) -> None:
     places = (f"tracking.root={project}", f"data.cache={project}/.cache", "data.source.train=48", "data.source.test=32")
-    done = command("src.quickstart", "seed=3", "trainer.limit_batches=2", "trainer.accelerator=cpu", *places)
+    done = command(
+        "src.quickstart", "seed=3", "trainer.limit_batches=2", "trainer.max_steps=4", "trainer.accelerator=cpu", *places
+    )
     assert done.returncode == 0, done.stderr
     for part in ("1 of 3", "2 of 3", "3 of 3", "test/accuracy", "pretrained", "from scratch", "difference", "make ui"):
         assert part in done.stdout
