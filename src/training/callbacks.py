@@ -128,7 +128,7 @@ def _quiet(line_seconds: float | None) -> "Callback":
         def on_train_batch_end(
             self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
         ) -> None:
-            self._line(f"epoch {trainer.current_epoch} batch", batch_idx + 1, self.total_train_batches, trainer)
+            self._line("step", trainer.global_step, getattr(pl_module, "total_steps", -1), trainer)
 
         def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
             self._line(
