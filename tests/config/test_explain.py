@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.config import explain as module
-from src.config.explain import _faults, explain
+from src.config.explain import explain, mistakes
 from src.config.signature import Signature, signature
 
 REFUSAL = HydraException("Hydra said so")
@@ -68,7 +68,7 @@ def test_what_only_hydra_refuses_stands_beside_the_rest() -> None:
 
 
 def test_a_failure_in_here_does_not_hide_the_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_faults", lambda *_: 1 / 0)
+    monkeypatch.setattr(module, "mistakes", lambda *_: 1 / 0)
     assert explain(["a=1"], REFUSAL, _task()).faults == ["Hydra said so"]
 
 
@@ -87,7 +87,7 @@ OVERRIDES = st.one_of(st.builds("{}={}".format, KEYS, VALUES), st.text(max_size=
 @given(st.lists(OVERRIDES, max_size=3))
 def test_any_command_line_gets_an_answer(arguments: list[str]) -> None:
     try:
-        found = _faults(arguments, _task())  # without the net below it
+        found = mistakes(arguments, _task())  # without the net below it
     finally:
         GlobalHydra.instance().clear()
     assert all(str(each).strip() for each in found)
