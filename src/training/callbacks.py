@@ -84,12 +84,24 @@ class Progress:
     line_seconds: NonNegative = 15.0
 
     def build(self, folder: Path) -> "list[Callback]":
-        from lightning.pytorch.callbacks import TQDMProgressBar
-
         style = ("bar" if sys.stderr.isatty() else "lines") if self.style == "auto" else self.style
         if style == "bar":
-            return [TQDMProgressBar(refresh_rate=1)]
+            return [_bar()]
         return [_quiet(self.line_seconds if style == "lines" else None)]
+
+
+def _bar() -> "Callback":
+    """Lightning's bar without the logger's version, which says nothing here."""
+    from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch.callbacks import TQDMProgressBar
+
+    class Bar(TQDMProgressBar):
+        def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+            shown = super().get_metrics(trainer, pl_module)
+            shown.pop("v_num", None)
+            return shown
+
+    return Bar()
 
 
 def _quiet(line_seconds: float | None) -> "Callback":
