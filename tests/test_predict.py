@@ -102,3 +102,10 @@ def test_a_pretraining_run_judges_nothing(model: Path, tmp_path: Path, capsys: p
     (tmp_path / "palimpsest.json").write_text(json.dumps({"task": "masked_lm"}))
     with pytest.raises(Fault, match="judges nothing; fine-tune it first, with init_from=RUN"):
         Predictor(tmp_path)
+
+
+def test_asking_a_store_that_is_not_there_makes_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    with pytest.raises(Fault, match=r"run='123456': there is no such run; no run has been kept yet in .*mlflow\.db"):
+        Store(root=str(tmp_path)).model_folder("123456", key="run")
+    assert list(tmp_path.iterdir()) == []

@@ -103,9 +103,15 @@ class Store:
 
     def find(self, run_id: str, *, key: str = "run_id") -> "RunInfo":
         """The run with this id, or with the only id that begins so (6 digits or more). `key` is named in a Fault."""
+        self._must_stand(run_id, key)
         from src.tracking.lookup import find
 
         return find(self.session(), run_id, key)
+
+    def _must_stand(self, run_id: str, key: str) -> None:
+        """A question about a run must not create the store that it is asked of."""
+        if self.database is not None and not self.database.exists():
+            raise Fault(f"{key}={run_id!r}: there is no such run; no run has been kept yet in {self.database}")
 
     def runs(self, where: str = "", *, limit: int = 1000) -> list["RunInfo"]:
         """The experiment's runs, newest first; `where` in MLflow's words: "tags.kind = 'pretrain'"."""
@@ -115,6 +121,7 @@ class Store:
 
     def model_folder(self, run_id: str, *, key: str = "init_from") -> Path:
         """The Hugging Face folder that a run has left, fetched first where a server keeps it."""
+        self._must_stand(run_id, key)
         from src.tracking.lookup import model_folder
 
         return model_folder(self.session(), run_id, key)
