@@ -1,5 +1,6 @@
 """From Hydra's config objects to plain Python values."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,13 @@ def added(arguments: Sequence[str], task: Signature) -> list[str]:
     know.
     """
     optional = tuple(f"{name}{mark}" for name, each in task.parameters.items() if not each.required for mark in "=.")
-    return [f"++{each}" if each.startswith(optional) else each for each in arguments]
+    return [f"++{_as_text(each)}" if each.startswith(optional) else each for each in arguments]
+
+
+def _as_text(override: str) -> str:
+    """A run id of digits alone, or with one e among them, is no number: Hydra takes it for text in quotes."""
+    key, _, value = override.partition("=")
+    return f"{key}='{value}'" if re.fullmatch(r"\d+(e\d+)?", value) else override
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

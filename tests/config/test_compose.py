@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from src.config.build import build
 from src.config.check import check
@@ -151,3 +152,12 @@ def test_build_replaces_the_name_of_a_run() -> None:
 def test_config_files_are_plain_yaml() -> None:
     for file in CONF.rglob("*.yaml"):
         assert isinstance(yaml.safe_load(file.read_text(encoding="utf-8")), dict), file
+
+
+@pytest.mark.parametrize("run_id", ["123456", "12e45678", "780cc25c"])
+def test_a_run_id_that_looks_like_a_number_stays_a_text(run_id: str) -> None:
+    from src.config.compose import added
+    from src.config.signature import task_signature
+
+    [override] = added([f"init_from={run_id}"], task_signature())
+    assert OverridesParser.create().parse_override(override).value() == run_id
