@@ -1,20 +1,28 @@
 """Attention over sequences laid end to end, without padding outside of it and without leaks between neighbours.
 
-Shape legend: B sequences, T tokens of all of them, L tokens of the longest, H heads, E width of a head.
+Shape legend: B sequences, T tokens of all of them, H heads, E width of a head; of one bucket (src/model/layout.py):
+n rows, L tokens of a row, Q queries of a row (L, or fewer where only some tokens' answers are wanted).
 
-transformers 5 drops packed position ids on their way to encoders, so that `position_ids` alone leaks attention across
-documents silently. This module registers an attention function of its own and hands it a `Layout` through the model's
-keyword arguments; models outside `supports` are run padded instead (`src/model/encoder.py`).
+On a CPU the whole of it, forward and backward, is one node of autograd per layer: plain products, which beat the fused
+kernel there, each bucket's rows made contiguous once, and gradients written where they belong.
 """
+
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
-from src.terms.batch import Tokens
+from src.model.dropout import kept
+from src.model.layout import Layout
+
+try:  # since torch 2.10, on CUDA alone
+    from torch.nn.attention.varlen import varlen_attn
+except ImportError:
+    varlen_attn = None  # type: ignore[assignment]
 
 NAME = "palimpsest"
-LOOP_FROM_TOKENS = 96  # mean length from which one product per sequence beats padding inside attention, on CPU
 
 # Families whose layers hand unknown keyword arguments down to the attention function; each one is proved in the tests.
 _FAMILIES = {"albert", "bert", "camembert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta"}
@@ -24,72 +32,170 @@ def supports(network: PreTrainedModel) -> bool:
     return network.config.model_type in _FAMILIES
 
 
-class Layout:
-    """How the sequences of one batch lie, worked out once and used by every layer.
+def attention(
+    qkv: Tensor,
+    layout: Layout,
+    *,
+    scale: float,
+    dropout: float = 0.0,
+    window: int | None = None,
+    rotation: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """Softmax attention of every sequence over itself (Vaswani et al., 2017, section 3.2.1).
 
-    Three ways, all exact: full rows (a packed row may hold several sequences), one product per sequence (`loops`, for
-    long ones), or padding inside the attention alone (short ones of different lengths).
+    Args:
+        qkv: [T, 3, H, E], queries, keys and values of every token.
+        dropout: share of the attention weights dropped.
+        window: a token sees those less than so many places away; None: the whole sequence.
+        rotation: cosine and sine [T, E / 2] of each token's place, by which queries and keys are turned (Su et al.,
+            2021, section 3.2.2).
+
+    Returns:
+        [T, H, E].
     """
-
-    def __init__(self, tokens: Tokens) -> None:
-        total, count, longest = len(tokens.ids), tokens.count, tokens.longest
-        lengths = tokens.starts.diff()
-        self.row = tokens.row or longest  # L, where there are rows
-        alone = count * self.row == total  # one sequence in each row, and each row full
-        ragged = not (alone or tokens.row)
-        self.loops = ragged and tokens.ids.device.type == "cpu" and total >= LOOP_FROM_TOKENS * count
-        self.lengths: list[int] = lengths.tolist() if self.loops else []
-        self.slots: Tensor | None = None  # [T]: the place of each token among rows with padding
-        self._borders: Tensor | None = (
-            None  # [R, 1, 1 or L, L]: true where a token may look; None where it may anywhere
-        )
-        self._biases: dict[tuple[int, int | None, torch.dtype], Tensor | None] = {}
-        if self.loops or alone:
-            return
-        sequence = torch.repeat_interleave(lengths.long(), output_size=total)  # [T]: which sequence a token is of
-        if tokens.row:
-            rows = sequence.view(-1, self.row)
-            self._borders = rows[:, None, :, None] == rows[:, None, None, :]
-        else:
-            place = torch.arange(longest, device=lengths.device)
-            self._borders = (place < lengths[:, None])[:, None, None, :]
-            self.slots = sequence * longest + tokens.positions
-            self._size = count * longest
-
-    def rows(self, flat: Tensor) -> Tensor:
-        """[1, H, T, E] to [R, H, L, E]: a view where rows are full, else tokens among padding."""
-        tokens = flat[0].transpose(0, 1)
-        if self.slots is not None:
-            tokens = tokens.new_zeros(self._size, *tokens.shape[1:]).index_copy_(0, self.slots, tokens)
-        return tokens.unflatten(0, (-1, self.row)).transpose(1, 2)
-
-    def flat(self, rows: Tensor) -> Tensor:
-        """[R, H, L, E] to [1, T, H, E], without the padding."""
-        tokens = rows.transpose(1, 2).flatten(0, 1)
-        return (tokens if self.slots is None else tokens.index_select(0, self.slots))[None]
-
-    def bias(self, length: int, window: int | None, like: Tensor) -> Tensor | None:
-        """What is added to scores of `length` tokens: 0 where one may look, else the lowest number; None where all may.
-
-        The lowest number and not -inf: padding far from every token has nothing to look at, and would be NaN.
-        """
-        key = (length, window, like.dtype)
-        if key not in self._biases:
-            allowed = self._borders
-            if window is not None and window < length:
-                close = near(length, window, like.device)
-                allowed = close if allowed is None else allowed & close
-            self._biases[key] = None
-            if allowed is not None:
-                lowest = torch.finfo(like.dtype).min
-                self._biases[key] = like.new_zeros(allowed.shape).masked_fill_(~allowed, lowest)
-        return self._biases[key]
+    if qkv.device.type != "cpu":
+        query, key, value = qkv.unbind(1)
+        if rotation is not None:
+            query, key = (turned(each, *(part[:, None] for part in rotation)) for each in (query, key))
+        return _fused(query, key, value, layout, scale, dropout, window)
+    cos, sin = rotation if rotation is not None else (None, None)
+    return _Attention.apply(qkv, cos, sin, layout, scale, dropout, window)
 
 
-def near(length: int, window: int, device: torch.device) -> Tensor:
-    """[1, 1, L, L] true where |i - j| < window: what transformers calls a bidirectional sliding window."""
-    place = torch.arange(length, device=device)
-    return ((place[:, None] - place[None, :]).abs() < window)[None, None]
+def part_attention(
+    query: Tensor,
+    kv: Tensor,
+    places: Tensor,
+    layout: Layout,
+    *,
+    scale: float,
+    dropout: float = 0.0,
+    window: int | None = None,
+    rotation: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """Attention of some tokens alone, as many in every row: query [K, H, E] over keys and values [T, 2, H, E].
+
+    What is read of the last layer; the other tokens' answers would be computed for nothing.
+
+    Args:
+        places: [K], of the tokens in their rows (`Layout.places`).
+        rotation: of the keys; the query comes turned already. The rest as `attention`.
+
+    Returns:
+        [K, H, E].
+    """
+    if rotation is not None:
+        key, value = kv.unbind(1)
+        kv = torch.stack((turned(key, *(part[:, None] for part in rotation)), value), 1)
+    each = len(query) // sum(bucket.count for bucket in layout.buckets)
+    outputs, first = [], 0
+    for number, bucket in enumerate(layout.buckets):
+        part = slice(first, first + each * bucket.count)
+        rows = bucket.rows(kv[bucket.begin : bucket.end]).permute(2, 0, 3, 1, 4)  # [2, n, H, L, E]
+        asked = query[part].unflatten(0, (-1, each)).transpose(1, 2) * scale  # [n, H, Q, E]
+        bias = layout.bias(number, window, query)
+        if bias is not None and bias.shape[2] > 1:
+            own = torch.arange(bucket.count, device=kv.device)[:, None] % len(bias)
+            bias = bias[own, 0, places[part].view(-1, each)][:, None]  # [n, 1, Q, L]
+        weights = _weights(asked, rows[0], bias)
+        if dropout:
+            weights = weights * kept(weights, dropout)
+        outputs.append((weights @ rows[1]).transpose(1, 2).flatten(0, 1))
+        first = part.stop
+    return torch.cat(outputs)
+
+
+def turned(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """States [..., E] rotated in pairs (i, i + E / 2), computed in fp32."""
+    one, two = states.float().chunk(2, -1)
+    return torch.cat((one * cos - two * sin, two * cos + one * sin), -1).to(states.dtype)
+
+
+def _weights(query: Tensor, key: Tensor, bias: Tensor | None) -> Tensor:
+    """[n, H, Q, E] and [n, H, L, E] to [n, H, Q, L]; the query is scaled already."""
+    scores = query @ key.transpose(-1, -2)
+    return (scores if bias is None else scores + bias).softmax(-1)
+
+
+class _Attention(torch.autograd.Function):
+    """The CPU's way; see `attention`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        qkv: Tensor,
+        cos: Tensor | None,
+        sin: Tensor | None,
+        layout: Layout,
+        scale: float,
+        dropout: float,
+        window: int | None,
+    ) -> Tensor:
+        out = torch.empty_like(qkv[:, 0])
+        saved: list[Tensor | None] = []
+        for place, bucket in enumerate(layout.buckets):
+            part = slice(bucket.begin, bucket.end)
+            # One copy puts queries, keys and values [n, H, L, E] where every later product reads them in order.
+            rows = bucket.rows(qkv[part]).permute(2, 0, 3, 1, 4).contiguous()
+            query, key, value = rows
+            angles = None
+            if cos is not None and sin is not None:
+                angles = torch.stack([bucket.rows(each[part])[:, None] for each in (cos, sin)])  # [2, n, 1, L, E / 2]
+                query, key = turned(query, *angles), turned(key, *angles)
+            bias = layout.bias(place, window, qkv)
+            if not ctx.needs_input_grad[0]:  # without a backward pass the fused kernel is the faster one
+                answer = nn.functional.scaled_dot_product_attention(query, key, value, bias, dropout, scale=scale)
+                out[part] = bucket.flat(answer.transpose(1, 2))
+                continue
+            query = query * scale
+            weights = _weights(query, key, bias)
+            keep = kept(weights, dropout) if dropout else None
+            answer = (weights if keep is None else weights * keep) @ value
+            out[part] = bucket.flat(answer.transpose(1, 2))
+            saved += [query, key, value, weights, keep, angles]
+        ctx.save_for_backward(*saved)
+        ctx.layout, ctx.scale = layout, scale
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad_out: Tensor) -> Any:
+        grad = grad_out.new_empty(grad_out.shape[0], 3, *grad_out.shape[1:])
+        saved: Sequence[Any] = ctx.saved_tensors
+        for place, bucket in enumerate(ctx.layout.buckets):
+            query, key, value, weights, keep, angles = saved[6 * place : 6 * place + 6]
+            part = slice(bucket.begin, bucket.end)
+            above = bucket.rows(grad_out[part]).transpose(1, 2).contiguous()  # [n, H, L, E]
+            dropped = weights if keep is None else weights * keep
+            grad_value = dropped.transpose(-1, -2) @ above
+            grad_weights = above @ value.transpose(-1, -2)
+            if keep is not None:
+                grad_weights *= keep
+            scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
+            grad_query = (scores @ key).mul_(ctx.scale)
+            grad_key = scores.transpose(-1, -2) @ query
+            if angles is not None:
+                cos, sin = angles
+                grad_query, grad_key = turned(grad_query, cos, -sin), turned(grad_key, cos, -sin)
+            for which, each in enumerate((grad_query, grad_key, grad_value)):
+                grad[part, which] = bucket.flat(each.transpose(1, 2))
+        return grad, None, None, None, None, None, None
+
+
+def _fused(
+    query: Tensor, key: Tensor, value: Tensor, layout: Layout, scale: float, dropout: float, window: int | None
+) -> Tensor:
+    """The GPU's way, on [T, H, E]: the variable-length kernel where it can, else torch's fused one in padded rows."""
+    tokens = layout.tokens
+    if varlen_attn is not None and query.is_cuda and query.dtype in (torch.bfloat16, torch.float16) and not dropout:
+        near = (window - 1, window - 1) if window is not None else (-1, -1)
+        borders = (tokens.starts, tokens.starts, tokens.longest, tokens.longest)
+        return cast(Tensor, varlen_attn(query, key, value, *borders, scale=scale, window_size=near))
+    bucket = layout.buckets[0]
+    query, key, value = (bucket.rows(each).transpose(1, 2) for each in (query, key, value))
+    bias = layout.bias(0, window, query)
+    product = nn.functional.scaled_dot_product_attention
+    answer = product(query, key, value, attn_mask=bias, scale=scale, dropout_p=dropout)
+    return bucket.flat(answer.transpose(1, 2))
 
 
 def attend(
@@ -105,28 +211,17 @@ def attend(
     sliding_window: int | None = None,
     **unused: object,
 ) -> tuple[Tensor, None]:
-    """The function registered with transformers. Returns [1, T, H, E]."""
+    """The function registered with transformers, for families that run through it. Returns [1, T, H, E].
+
+    transformers 5 drops packed position ids on their way to encoders, so that `position_ids` alone leaks attention
+    across documents silently; the layout comes through the model's keyword arguments instead.
+    """
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    product = _matmul if query.device.type == "cpu" else _fused
-    if layout.loops:
-        parts = zip(*(each.split(layout.lengths, dim=2) for each in (query, key, value)), strict=True)
-        outputs = [product(q, k, v, layout.bias(q.shape[2], sliding_window, q), scale, dropout) for q, k, v in parts]
-        return torch.cat(outputs, dim=2).transpose(1, 2), None
-    bias = layout.bias(layout.row, sliding_window, query)
-    return layout.flat(product(layout.rows(query), layout.rows(key), layout.rows(value), bias, scale, dropout)), None
-
-
-def _matmul(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float, dropout: float) -> Tensor:
-    """Plain products: on CPUs they beat the fused kernel, whose backward is slow there."""
-    scores = torch.matmul(query * scale, key.transpose(-1, -2))
-    if bias is not None:
-        scores = scores + bias
-    weights = nn.functional.dropout(scores.softmax(-1), dropout)
-    return torch.matmul(weights.to(value.dtype), value)
-
-
-def _fused(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float, dropout: float) -> Tensor:
-    return nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale, dropout_p=dropout)
+    query, key, value = (each[0].transpose(0, 1) for each in (query, key, value))
+    if query.device.type != "cpu":
+        return _fused(query, key, value, layout, scale, dropout, sliding_window)[None], None
+    qkv = torch.stack((query, key, value), 1)
+    return attention(qkv, layout, scale=scale, dropout=dropout, window=sliding_window)[None], None
 
 
 def _no_mask(*args: object, **kwargs: object) -> None:

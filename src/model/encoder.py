@@ -19,26 +19,39 @@ from transformers import (
     PreTrainedModel,
 )
 
-from src.model import attention
+from src.model import attention, lean
+from src.model.layout import Layout
+from src.model.vocabulary import vocabulary_loss
 from src.terms.batch import Tokens
 from src.terms.fault import Fault, suggestion
 
 Head = Literal["masked_lm", "sequence"]
 CLASSES: dict[Head, Any] = {"masked_lm": AutoModelForMaskedLM, "sequence": AutoModelForSequenceClassification}
 
-# How each family's masked-LM head turns hidden states [K, D] into logits [K, V].
+# How each family's masked-LM head prepares hidden states [K, D] for the product with its vocabulary.
 TOKEN_HEADS: dict[str, Callable[[Any, Tensor], Tensor]] = {
-    "albert": lambda m, h: m.predictions(h),
-    "bert": lambda m, h: m.cls(h),
-    "camembert": lambda m, h: m.lm_head(h),
-    "deberta-v2": lambda m, h: m.cls(h) if m.legacy else m.lm_predictions(h, m.deberta.embeddings.word_embeddings),
-    "distilbert": lambda m, h: m.vocab_projector(m.vocab_layer_norm(m.activation(m.vocab_transform(h)))),
-    "electra": lambda m, h: m.generator_lm_head(m.generator_predictions(h)),
-    "modernbert": lambda m, h: m.decoder(m.head(h)),
-    "mpnet": lambda m, h: m.lm_head(h),
-    "roberta": lambda m, h: m.lm_head(h),
-    "xlm-roberta": lambda m, h: m.lm_head(h),
+    "albert": lambda m, h: m.predictions.LayerNorm(m.predictions.activation(m.predictions.dense(h))),
+    "bert": lambda m, h: m.cls.predictions.transform(h),
+    "camembert": lambda m, h: _roberta_head(m.lm_head, h),
+    "deberta-v2": lambda m, h: (
+        m.cls.predictions.transform(h) if m.legacy else _deberta_head(m.lm_predictions.lm_head, h)
+    ),
+    "distilbert": lambda m, h: m.vocab_layer_norm(m.activation(m.vocab_transform(h))),
+    "electra": lambda m, h: m.generator_predictions(h),
+    "modernbert": lambda m, h: m.head(h),
+    "mpnet": lambda m, h: _roberta_head(m.lm_head, h),
+    "roberta": lambda m, h: _roberta_head(m.lm_head, h),
+    "xlm-roberta": lambda m, h: _roberta_head(m.lm_head, h),
 }
+
+
+def _roberta_head(head: Any, hidden: Tensor) -> Tensor:
+    return head.layer_norm(nn.functional.gelu(head.dense(hidden)))
+
+
+def _deberta_head(head: Any, hidden: Tensor) -> Tensor:
+    return head.LayerNorm(head.transform_act_fn(head.dense(hidden)))
+
 
 # How each family's classification head turns the first token's hidden state, as [B, 1, D], into logits [B, C].
 SEQUENCE_HEADS: dict[str, Callable[[Any, Tensor], Tensor]] = {
@@ -81,6 +94,8 @@ class Encoder(nn.Module):
         self.network = network
         self.head = head
         self.packs = attention.supports(network)
+        self.lean = network.config.model_type in lean.FAMILIES  # else its own forward, through transformers
+        self.checkpointing = False  # of gradients: keep only what stands between layers, compute the rest again
         if self.packs:
             network.config._attn_implementation = attention.NAME
             if head == "sequence" and network.config.model_type == "modernbert":
@@ -90,15 +105,27 @@ class Encoder(nn.Module):
     def config(self) -> PreTrainedConfig:
         return self.network.config
 
-    def encode(self, tokens: Tokens) -> Tensor:
-        """Hidden states of the real tokens, [T, D]."""
+    def encode(self, tokens: Tokens, at: lean.Wanted = None) -> Tensor:
+        """Hidden states of the real tokens, [T, D], or of some alone.
+
+        Args:
+            at: places [K] in the flat batch, or "first" for the first token of each sequence: [K, D] or [B, D].
+        """
+        if self.lean:
+            body, family, first = self.network.base_model, self.config.model_type, first_position(self.config)
+            return lean.hidden_states(body, family, tokens, first, at=at, checkpointing=self.checkpointing)
+        layout = Layout(tokens)
+        return layout.wanted(at, self._encode_whole(tokens, layout))[0]
+
+    def _encode_whole(self, tokens: Tokens, layout: Layout) -> Tensor:
+        """Through transformers' own forward: [T, D]."""
         arguments: dict[str, Any] = {}
         if self.config.model_type in _WITH_TYPES and self.config.type_vocab_size > 1:
             arguments["token_type_ids"] = tokens.types[None]
         if not self.packs:
             return self._encode_padded(tokens, arguments)
         positions = tokens.positions[None] + first_position(self.config)
-        arguments |= {"position_ids": positions, "layout": attention.Layout(tokens)}
+        arguments |= {"position_ids": positions, "layout": layout}
         return self.network.base_model(input_ids=tokens.ids[None], **arguments).last_hidden_state[0]
 
     def _encode_padded(self, tokens: Tokens, arguments: dict[str, Any]) -> Tensor:
@@ -115,12 +142,33 @@ class Encoder(nn.Module):
 
     def token_logits(self, hidden: Tensor) -> Tensor:
         """Scores over the vocabulary for chosen tokens: [K, D] to [K, V]."""
-        return TOKEN_HEADS[self.config.model_type](self.network, hidden)
+        weight, bias = self._vocabulary()
+        return nn.functional.linear(TOKEN_HEADS[self.config.model_type](self.network, hidden), weight, bias)
 
-    def sequence_logits(self, hidden: Tensor, tokens: Tokens) -> Tensor:
-        """Scores for each sequence, from its first token: [T, D] to [B, C]."""
-        first = hidden[tokens.starts[:-1].long()]
+    def token_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Sum of the cross-entropies of chosen tokens [K, D] with their targets [K]; holds no logits in fp32."""
+        weight, bias = self._vocabulary()
+        return vocabulary_loss(TOKEN_HEADS[self.config.model_type](self.network, hidden), weight, bias, targets)
+
+    def _vocabulary(self) -> tuple[Tensor, Tensor | None]:
+        """Weight [V, D] and bias [V] of the last product of a masked-LM head."""
+        network: Any = self.network
+        if self.config.model_type == "deberta-v2" and not network.legacy:  # its head names another module as its last
+            return network.deberta.embeddings.word_embeddings.weight, network.lm_predictions.lm_head.bias
+        last = network.get_output_embeddings()
+        return last.weight, last.bias
+
+    def sequence_logits(self, first: Tensor) -> Tensor:
+        """Scores for each sequence, from its first token: [B, D] to [B, C]."""
         return SEQUENCE_HEADS[self.config.model_type](self.network, first[:, None])
+
+    def checkpoint_gradients(self, on: bool) -> None:
+        """Keep only what stands between layers for the backward pass, and compute the rest again."""
+        self.checkpointing = on
+        if on and not self.lean:
+            of = self.network  # named anew in transformers 5.20
+            enable = getattr(of, "activation_checkpointing_enable", None) or of.gradient_checkpointing_enable
+            enable({"use_reentrant": False})
 
     def embeddings(self) -> list[nn.Module]:
         """What lies below the first layer."""

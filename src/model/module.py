@@ -12,7 +12,7 @@ from torchmetrics import MeanMetric, Metric
 from src.model.architecture import Pretrained, Scratch
 from src.model.encoder import Encoder
 from src.model.objectives import Classification, MaskedLM, Regression, Result
-from src.model.optim import AdamW
+from src.model.optim import AdamW, Muon
 from src.terms.batch import Batch, LabelledBatch
 from src.terms.bounds import Whole, checked
 from src.terms.facts import Facts
@@ -20,6 +20,9 @@ from src.terms.facts import Facts
 
 class NonFiniteLoss(ArithmeticError):
     """The loss is not a number or infinite; raised before the update, so that the weights are still good."""
+
+
+REMEDIES = "A lower model.optim.lr, a longer model.optim.warmup_fraction or trainer.gradient_clip_val=1.0 usually help"
 
 
 def mean_loss() -> MeanMetric:
@@ -34,6 +37,10 @@ class EncoderModule(LightningModule):
     Args:
         freeze: what stays as it is: `nothing`, the `embeddings`, the whole `encoder` (the head learns alone), or a
             number of layers from below, embeddings included. Frozen parts stay in eval mode and out of the optimizer.
+        lean: run the body by the arithmetic of src/model/lean.py where it knows the family: the same logits, faster;
+            false goes through transformers, as other families do.
+        gradient_checkpointing: keep only what stands between layers for the backward pass and compute the rest again:
+            much less memory for a third more time.
     """
 
     def __init__(
@@ -41,18 +48,24 @@ class EncoderModule(LightningModule):
         *,
         encoder: Scratch | Pretrained,
         objective: MaskedLM | Classification | Regression,
-        optim: AdamW,
+        optim: AdamW | Muon,
         freeze: Literal["nothing", "embeddings", "encoder"] | Whole = "nothing",
+        lean: bool = True,
+        gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.architecture = encoder
         self.objective = objective
         self.optim = optim
         self.freeze_what = freeze
+        self.lean = lean
+        self.gradient_checkpointing = gradient_checkpointing
         self.encoder: Encoder
         self.facts: Facts
         self.total_steps = 0
         self.gradient_norm: Tensor | None = None  # of the last optimizer step, before clipping
+        self._targets = 0  # of the optimizer step under way, on this rank
+        self._not_finite: Tensor | None = None  # on a GPU: whether an update was skipped since that was last asked
         self._frozen: list[nn.Module] = []
         self._answers: list[tuple[Tensor, Tensor, Tensor]] = []
 
@@ -69,6 +82,8 @@ class EncoderModule(LightningModule):
         names = self.facts.label_names
         valued = self.objective.kind == "regression"
         self.encoder = self.architecture.build(self.objective.head, self.facts, names, regression=valued)
+        self.encoder.lean = self.encoder.lean and self.lean
+        self.encoder.checkpoint_gradients(self.gradient_checkpointing)
         if self.freeze_what not in ("nothing", 0):
             self._frozen = self.encoder.freeze(self.freeze_what)
         width = len(names) or self.encoder.config.vocab_size
@@ -89,14 +104,37 @@ class EncoderModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
         result: Result = self.objective(self.encoder, batch)
-        loss = result.loss.detach()
-        if not torch.isfinite(loss):
+        mean = result.loss.detach()
+        if mean.device.type == "cpu" and not torch.isfinite(mean):  # elsewhere no step waits for the device
             raise NonFiniteLoss(
-                f"the loss is {float(loss)} at optimizer step {self.global_step}, epoch {self.current_epoch}, batch "
-                f"{batch_index}: nothing was updated. A lower model.optim.lr, a longer model.optim.warmup_fraction or "
-                "trainer.gradient_clip_val=1.0 usually help"
+                f"the loss is {float(mean)} {self._where()}, batch {batch_index}: nothing was updated. {REMEDIES}"
             )
-        return {"loss": result.loss, "count": result.count}
+        self._targets += result.count
+        loss = result.loss * result.count if self._is_divided else result.loss
+        return {"loss": loss, "mean_loss": mean, "count": result.count}
+
+    def _where(self) -> str:
+        return f"at optimizer step {self.global_step}, epoch {self.current_epoch}"
+
+    @property
+    def _is_divided(self) -> bool:
+        """Whether an optimizer step is made of several batches: of ranks, or one after the other."""
+        return self.trainer.world_size * self.trainer.accumulate_grad_batches > 1
+
+    def check_finite(self) -> None:
+        """Raise NonFiniteLoss where an update had to be skipped on the device since this was last asked."""
+        if self._not_finite is not None and bool(self._not_finite):
+            raise NonFiniteLoss(
+                f"the gradient was not finite in one of the last optimizer steps before {self.global_step}: that one "
+                f"was skipped. {REMEDIES}"
+            )
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_index: int) -> None:
+        if self._not_finite is not None and self.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self.check_finite()  # waits for the device, as the meter does at the same step
+
+    def on_validation_start(self) -> None:
+        self.check_finite()  # before a checkpoint may be kept
 
     def _evaluate(self, stage: str, batch: Batch) -> Result:
         result: Result = self.objective(self.encoder, batch)
@@ -163,11 +201,41 @@ class EncoderModule(LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Clip the norm here: Lightning refuses where the optimizer is fused, though without fp16 nothing is scaled."""
-        gradients = [each.grad for each in self.encoder.parameters() if each.grad is not None]
-        self.gradient_norm = torch.nn.utils.get_total_norm(gradients)
+        """Make the gradient that of the mean over all targets of the step, and clip its norm; Lightning calls this
+        before every optimizer step.
+
+        Batches of a step may hold different numbers of targets, on several ranks and one after the other. Their losses
+        are summed, so that what Lightning and DDP divide by is known, and divided once here by the count of all. The
+        factor travels to the optimizer, which multiplies where it reads the gradient anyway.
+        """
+        factor = self._gradient_factor()
+        trained = (each for group in optimizer.param_groups for each in group["params"])  # walks no module tree
+        gradients = [each.grad for each in trained if each.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        whole = norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # of shards: over all ranks
+        self.gradient_norm = whole * factor
         if gradient_clip_val is not None:
-            torch.nn.utils.clip_grads_with_norm_(self.encoder.parameters(), gradient_clip_val, self.gradient_norm)
+            factor = factor * (gradient_clip_val / (self.gradient_norm + 1e-6)).clamp(max=1.0)
+        finite = torch.isfinite(self.gradient_norm)
+        if whole.device.type == "cpu" and not finite:
+            raise NonFiniteLoss(f"the gradient is not finite {self._where()}: nothing was updated. {REMEDIES}")
+        if whole is norm:
+            optimizer.grad_scale, optimizer.found_inf = 1 / factor, (~finite).float()  # it divides by the one
+        else:
+            torch._foreach_mul_(gradients, factor.nan_to_num(0.0, 0.0, 0.0))
+        if whole.is_cuda:
+            self._not_finite = ~finite if self._not_finite is None else self._not_finite | ~finite
+
+    def _gradient_factor(self) -> Tensor:
+        """What the gradient must be multiplied by to be that of the mean over the step's targets."""
+        device, targets = self.device, self._targets
+        self._targets = 0
+        if not self._is_divided:
+            return torch.ones((), device=device)
+        total = torch.tensor(float(targets), device=device)
+        if self.trainer.world_size > 1:
+            torch.distributed.all_reduce(total)
+        return self.trainer.world_size * self.trainer.accumulate_grad_batches / total.clamp_min(1)
 
     def _depth(self, name: str) -> int:
         """Layers between a parameter of the encoder and the head."""

@@ -23,7 +23,7 @@ class Result(NamedTuple):
 
     loss: Tensor  # scalar
     count: int  # type: ignore[assignment]  # tuples have a method of that name
-    outputs: Tensor  # logits [K, V] or [B, C], or values [B]
+    outputs: Tensor  # logits [K, V] or [B, C], or values [B]; empty where a vocabulary is trained on: none are kept
     targets: Tensor  # [K] or [B]
 
 
@@ -48,9 +48,12 @@ class MaskedLM(nn.Module):
             raise Fault("the tokenizer has no mask token, which masked language modelling needs (data.tokenizer)")
 
     def forward(self, encoder: Encoder, batch: MaskedBatch) -> Result:
-        hidden = encoder.encode(batch.tokens)  # [T, D]
-        logits = encoder.token_logits(hidden[batch.masked]).float()  # [K, V]
+        hidden = encoder.encode(batch.tokens, at=batch.masked)  # [K, D]
         count = len(batch.targets)  # 0 where a corpus ends with a short row of special tokens alone
+        if self.training:
+            loss = encoder.token_loss(hidden, batch.targets) / max(1, count)
+            return Result(loss, count, hidden.new_empty(0), batch.targets)
+        logits = encoder.token_logits(hidden).float()  # [K, V]
         loss = nn.functional.cross_entropy(logits, batch.targets, reduction="sum") / max(1, count)
         return Result(loss, count, logits, batch.targets)
 
@@ -106,8 +109,7 @@ class Classification(nn.Module):
             )
 
     def forward(self, encoder: Encoder, batch: LabelledBatch) -> Result:
-        hidden = encoder.encode(batch.tokens)  # [T, D]
-        logits = encoder.sequence_logits(hidden, batch.tokens).float()  # [B, C]
+        logits = encoder.sequence_logits(encoder.encode(batch.tokens, at="first")).float()  # [B, C]
         smoothing = self.label_smoothing if self.training else 0.0  # held-out losses stay comparable between runs
         loss = nn.functional.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
         return Result(loss, len(batch.labels), logits, batch.labels)
@@ -142,8 +144,7 @@ class Regression(nn.Module):
         """Values need nothing declared."""
 
     def forward(self, encoder: Encoder, batch: LabelledBatch) -> Result:
-        hidden = encoder.encode(batch.tokens)
-        values = encoder.sequence_logits(hidden, batch.tokens).float()[:, 0]  # [B]
+        values = encoder.sequence_logits(encoder.encode(batch.tokens, at="first")).float()[:, 0]  # [B]
         return Result(nn.functional.mse_loss(values, batch.labels), len(batch.labels), values, batch.labels)
 
     def metrics(self, num_labels: int) -> dict[str, Metric]:

@@ -74,7 +74,7 @@ class Predictor:
         tokens = tokens._replace(
             **{name: getattr(tokens, name).to(self.device) for name in ("ids", "positions", "types", "starts")}
         )
-        logits = self.encoder.sequence_logits(self.encoder.encode(tokens), tokens).float()
+        logits = self.encoder.sequence_logits(self.encoder.encode(tokens, at="first")).float()
         return (logits.softmax(-1) if self.names else logits).tolist()
 
     def _answer(self, outputs: list[float]) -> Answer:

@@ -46,7 +46,7 @@ def test_a_fresh_encoder_has_the_measures_given(family, facts, laid):
     dropouts = {each.p for each in encoder.modules() if isinstance(each, torch.nn.Dropout)}
     assert dropouts == {0.25}
     tokens = laid([7, 48])
-    assert encoder.sequence_logits(encoder.encode(tokens), tokens).shape == (2, 2)
+    assert encoder.sequence_logits(encoder.encode(tokens, at="first")).shape == (2, 2)
 
 
 def test_a_fresh_encoder_is_the_seeds_alone(facts):
@@ -243,7 +243,7 @@ def test_a_head_of_another_number_of_labels_is_replaced(folder, facts, laid):
     place = folder("bert", "sequence", num_labels=3)
     encoder = build(place, facts(), "sequence", NAMES)
     tokens = laid([4, 6])
-    logits = encoder.sequence_logits(encoder.encode(tokens), tokens)
+    logits = encoder.sequence_logits(encoder.encode(tokens, at="first"))
     assert logits.shape == (2, 2) and logits.isfinite().all()
     kept = build(place, facts(), "sequence", ("a", "b", "c"))
     assert_close(

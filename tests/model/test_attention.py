@@ -1,36 +1,62 @@
 """Sequences laid end to end give what each gives alone; neighbours never show."""
 
+from itertools import combinations
+
 import pytest
 import torch
 from torch.testing import assert_close
 
-from src.model import attention
+from src.model import attention, layout, lean
 from src.model.encoder import Encoder
 
 # Lengths and row of a batch in each of the layouts: several sequences in a packed row, one in each (packed or alike),
-# one product per sequence, padding inside the attention.
+# buckets of like lengths (a product each, where lengths differ much), one bucket with padding inside the attention.
 LAYOUTS = {
     "packed": ([9, 3, 12, 4, 1, 7, 6, 6], 12),
     "full rows": ([12, 12, 12, 12], 12),
     "alike": ([11, 11, 11, 11, 11], 0),
-    "loop": ([20, 13, 1, 17], 0),
+    "buckets": ([20, 20, 13, 12, 1, 17], 0),
     "padding": ([20, 13, 1, 17], 0),
 }
 
 
 @pytest.fixture(params=LAYOUTS)
 def way(request, monkeypatch):
-    """Lengths and row, with the threshold between loop and padding where the short texts of a test need it."""
-    monkeypatch.setattr(attention, "LOOP_FROM_TOKENS", 1 if request.param == "loop" else 10_000)
+    """Lengths and row, with a price of a bucket that makes the short texts of a test lie as the name says."""
+    monkeypatch.setattr(layout, "_BUCKET_COST", 60 if request.param == "buckets" else 10_000)
     return request.param, *LAYOUTS[request.param]
 
 
 def test_each_layout_is_what_its_name_says(way, laid):
     name, lengths, row = way
-    layout = attention.Layout(laid(lengths, row=row))
-    assert layout.loops == (name == "loop")
-    assert (layout.slots is not None) == (name == "padding")
-    assert (layout.bias(layout.row, None, torch.zeros(1)) is not None) == (name in ("packed", "padding"))
+    of = layout.Layout(laid(lengths, row=row))
+    assert [(each.count, each.length) for each in of.buckets] == {
+        "packed": [(4, 12)],
+        "full rows": [(4, 12)],
+        "alike": [(5, 11)],
+        "buckets": [(2, 20), (2, 13), (1, 1), (1, 17)],
+        "padding": [(4, 20)],
+    }[name]
+    padded = {"buckets": [False, True, False, False], "padding": [True]}.get(name, [False])
+    assert [each.slots is not None for each in of.buckets] == padded
+    biased = [of.bias(place, None, torch.zeros(1)) is not None for place in range(len(of.buckets))]
+    assert biased == ([True] if name == "packed" else padded)
+
+
+def test_cuts_cost_least():
+    """Against every way to cut, for lengths in any order."""
+
+    def cost(lengths: list[int], ends: list[int]) -> int:
+        begins = [0, *ends[:-1]]
+        return sum(
+            layout._BUCKET_COST + (end - begin) * max(lengths[begin:end]) ** 2
+            for begin, end in zip(begins, ends, strict=True)
+        )
+
+    for lengths in ([200, 190, 90, 80, 30, 7], [30] * 6, [5, 300, 5, 300, 5], [128], [500, 499, 498, 60, 60]):
+        inner = range(1, len(lengths))
+        ways = [[*some, len(lengths)] for size in range(len(lengths)) for some in combinations(inner, size)]
+        assert cost(lengths, layout.cuts(lengths)) == min(cost(lengths, each) for each in ways)
 
 
 def test_flat_sequences_equal_the_plain_model_one_by_one(family, way, tiny, laid, twin):
@@ -42,6 +68,13 @@ def test_flat_sequences_equal_the_plain_model_one_by_one(family, way, tiny, laid
         assert_close(encoder.encode(tokens), torch.cat(alone), atol=1e-5, rtol=1e-5)
 
 
+def as_on_a_gpu(qkv, of, *, scale, dropout=0.0, window=None, rotation=None):
+    query, key, value = qkv.unbind(1)
+    if rotation is not None:
+        query, key = (attention.turned(each, *(part[:, None] for part in rotation)) for each in (query, key))
+    return attention._fused(query, key, value, of, scale, dropout, window)
+
+
 def test_the_fused_product_of_gpus_gives_the_same(way, tiny, laid, monkeypatch):
     _, lengths, row = way
     tokens = laid(lengths, row=row)
@@ -50,7 +83,9 @@ def test_the_fused_product_of_gpus_gives_the_same(way, tiny, laid, monkeypatch):
         with torch.no_grad():
             expected = encoder.encode(tokens)
             with monkeypatch.context() as patched:
-                patched.setattr(attention, "_matmul", attention._fused)
+                patched.setattr(layout, "cuts", lambda lengths: [len(lengths)])
+                patched.setattr(attention, "attention", as_on_a_gpu)
+                patched.setattr(lean, "attention", as_on_a_gpu)
                 assert_close(encoder.encode(tokens), expected, atol=1e-5, rtol=1e-5)
 
 
@@ -87,11 +122,11 @@ def test_gradients_equal_the_plain_models(family, way, tiny, laid, twin, padded)
         assert_close(gradient, theirs[name], atol=1e-5, rtol=1e-3, msg=lambda text, name=name: f"{name}: {text}")
 
 
-def test_long_texts_loop_by_themselves(tiny, laid, twin):
+def test_long_texts_lie_alone(tiny, laid, twin):
     """The real threshold, and a real ModernBERT window far shorter than the text."""
     network = tiny("modernbert", max_position_embeddings=512, local_attention=64)
     plain, encoder, tokens = twin(network).base_model, Encoder(network, "masked_lm"), laid([200, 90, 3])
-    assert attention.Layout(tokens).loops
+    assert [each.count for each in layout.Layout(tokens).buckets] == [1, 1, 1]
     with torch.no_grad():
         alone = [plain(input_ids=ids[None]).last_hidden_state[0] for ids in tokens.ids.split([200, 90, 3])]
         assert_close(encoder.encode(tokens), torch.cat(alone), atol=1e-5, rtol=1e-5)
@@ -100,7 +135,7 @@ def test_long_texts_loop_by_themselves(tiny, laid, twin):
 def test_a_window_reaches_as_far_as_transformers_says():
     """|i - j| < 2: each token sees itself and one neighbour on either side."""
     expected = [[1, 1, 0, 0], [1, 1, 1, 0], [0, 1, 1, 1], [0, 0, 1, 1]]
-    assert attention.near(4, 2, torch.device("cpu"))[0, 0].long().tolist() == expected
+    assert layout.near(4, 2, torch.device("cpu"))[0, 0].long().tolist() == expected
 
 
 @pytest.mark.parametrize("family", ["bert", "modernbert"])

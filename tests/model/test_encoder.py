@@ -27,7 +27,7 @@ def test_sequence_logits_are_those_of_the_whole_model(family, tiny, laid, twin, 
     network = tiny(family, "sequence", **changes)
     plain, encoder, tokens = twin(network), Encoder(network, "sequence"), laid(LENGTHS)
     with torch.no_grad():
-        logits = encoder.sequence_logits(encoder.encode(tokens), tokens)
+        logits = encoder.sequence_logits(encoder.encode(tokens, at="first"))
         assert logits.shape == (4, 3)
         assert_close(logits, plain(**padded(plain, tokens)).logits, atol=1e-5, rtol=1e-5)
 
@@ -38,7 +38,11 @@ def test_debertas_newer_head(head, tiny, laid, twin, padded):
     plain, encoder, tokens = twin(network), Encoder(network, head), laid([5, 5])
     with torch.no_grad():
         hidden = encoder.encode(tokens)
-        ours = encoder.token_logits(hidden) if head == "masked_lm" else encoder.sequence_logits(hidden, tokens)
+        ours = (
+            encoder.token_logits(hidden)
+            if head == "masked_lm"
+            else encoder.sequence_logits(encoder.encode(tokens, "first"))
+        )
         assert_close(ours, plain(**padded(plain, tokens)).logits.view(ours.shape), atol=1e-5, rtol=1e-5)
 
 
@@ -47,10 +51,10 @@ def test_the_second_text_of_a_pair_has_a_type_of_its_own(family, tiny, laid, twi
     network = tiny(family, "sequence")
     plain, encoder, tokens = twin(network), Encoder(network, "sequence"), laid(LENGTHS, pairs=True)
     with torch.no_grad():
-        logits = encoder.sequence_logits(encoder.encode(tokens), tokens)
+        logits = encoder.sequence_logits(encoder.encode(tokens, at="first"))
         assert_close(logits, plain(**padded(plain, tokens)).logits, atol=1e-5, rtol=1e-5)
         single = tokens._replace(types=torch.zeros_like(tokens.types))
-        assert not torch.allclose(logits, encoder.sequence_logits(encoder.encode(single), single), atol=1e-3)
+        assert not torch.allclose(logits, encoder.sequence_logits(encoder.encode(single, at="first")), atol=1e-3)
 
 
 @pytest.mark.parametrize("head", ["masked_lm", "sequence"])
@@ -67,8 +71,9 @@ def test_a_saved_folder_is_an_ordinary_one(family, head, tiny, laid, padded, tmp
     inputs = padded(plain, tokens)
 
     def logits(of: Encoder) -> torch.Tensor:
-        hidden = of.encode(tokens)
-        return of.token_logits(hidden) if head == "masked_lm" else of.sequence_logits(hidden, tokens)
+        if head == "masked_lm":
+            return of.token_logits(of.encode(tokens))
+        return of.sequence_logits(of.encode(tokens, at="first"))
 
     with torch.no_grad():
         theirs = plain(**inputs).logits
@@ -133,7 +138,11 @@ def test_freezing_the_encoder_leaves_the_head(family, head, tiny, laid):
     tokens = laid([5, 3])
     hidden = encoder.encode(tokens)
     assert not hidden.requires_grad
-    logits = encoder.token_logits(hidden) if head == "masked_lm" else encoder.sequence_logits(hidden, tokens)
+    logits = (
+        encoder.token_logits(hidden)
+        if head == "masked_lm"
+        else encoder.sequence_logits(encoder.encode(tokens, "first"))
+    )
     logits.square().mean().backward()
     assert {name for name, each in encoder.named_parameters() if each.grad is not None} == left
 

@@ -15,7 +15,7 @@ from src.model.encoder import Encoder
 from src.model.module import EncoderModule, NonFiniteLoss, mean_loss
 from src.model.objectives import Classification, MaskedLM, Regression
 from src.model.optim import AdamW
-from src.terms.batch import LabelledBatch, MaskedBatch
+from src.terms.batch import LabelledBatch, MaskedBatch, lay_out
 from src.terms.fault import Fault
 
 pytestmark = [
@@ -306,6 +306,51 @@ def test_gradients_are_clipped_under_a_fused_optimizer(precision, family, built,
         assert before > 0.05 and after == pytest.approx(0.05, rel=1e-3)
     assert {each.dtype for each in module.encoder.parameters()} == {torch.float32}
     assert running.callback_metrics["val/loss"].isfinite()
+
+
+def test_accumulated_batches_of_any_size_are_one_large_batch(built, masked, labelled, tmp_path):
+    """The gradient is that of the mean over all targets, not of the mean of means; the last step has fewer batches."""
+
+    class Gradients(Callback):
+        def __init__(self):
+            self.norms, self.seen = [], []
+
+        def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+            if len(self.seen) < trainer.global_step:
+                self.norms.append(float(module.gradient_norm))
+                self.seen.append({name: each.detach().clone() for name, each in module.encoder.named_parameters()})
+
+    parts = [masked([30]), masked([5, 8]), masked([12])]
+    joined = []
+    for some in (parts[:2], parts[2:]):
+        places, seen = [], 0
+        for part in some:
+            places.append(part.masked + seen)
+            seen += len(part.tokens.ids)
+        lengths = torch.cat([part.tokens.starts.diff() for part in some])
+        laid_out = lay_out(torch.cat([part.tokens.ids for part in some]), lengths.long())
+        joined.append(MaskedBatch(laid_out, torch.cat(places), torch.cat([part.targets for part in some])))
+    found = []
+    for batches, accumulated in ((parts, 2), (joined, 1)):
+        torch.manual_seed(7)
+        module, notes = built(MaskedLM(), lr=1e-3), Gradients()
+        running = trainer(tmp_path, accumulate_grad_batches=accumulated, gradient_clip_val=0.5, callbacks=[notes])
+        fit(running, module, batches)
+        found.append(notes)
+    assert len(found[0].norms) == len(found[1].norms) == 2
+    assert found[0].norms == pytest.approx(found[1].norms, rel=1e-5)
+    for name, expected in found[1].seen[-1].items():
+        torch.testing.assert_close(found[0].seen[-1][name], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_an_update_that_the_device_skipped_is_told_of(built):
+    module = built(MaskedLM())
+    module.check_finite()
+    module._not_finite = torch.tensor(False)
+    module.check_finite()
+    module._not_finite = torch.tensor(True)
+    with pytest.raises(NonFiniteLoss, match="that one was skipped"):
+        module.check_finite()
 
 
 def test_unclipped_gradients_are_measured_all_the_same(built, masked, tmp_path):

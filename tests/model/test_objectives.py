@@ -19,13 +19,16 @@ class Said(nn.Module):
         super().__init__()
         self.logits = logits
 
-    def encode(self, tokens):
-        return torch.zeros(len(tokens.ids), 1)
+    def encode(self, tokens, at):
+        return torch.zeros(tokens.count if at == "first" else len(at), 1)
 
     def token_logits(self, hidden):
         return self.logits[: len(hidden)]
 
-    def sequence_logits(self, hidden, tokens):
+    def token_loss(self, hidden, targets):
+        return nn.functional.cross_entropy(self.token_logits(hidden), targets, reduction="sum")
+
+    def sequence_logits(self, first):
         return self.logits
 
 
@@ -44,21 +47,21 @@ def masked(positions: list[int], targets: list[int]) -> MaskedBatch:
 
 
 def test_a_masked_lm_that_knows_nothing_loses_ln_v():
-    result = MaskedLM()(Said(torch.zeros(3, 50)), masked([1, 2, 7], [4, 9, 49]))
+    result = MaskedLM().eval()(Said(torch.zeros(3, 50)), masked([1, 2, 7], [4, 9, 49]))
     assert result.loss.item() == pytest.approx(math.log(50)) and result.count == 3
     assert result.outputs.shape == (3, 50) and result.targets.tolist() == [4, 9, 49]
 
 
 def test_masked_lm_looks_at_the_masked_positions_alone(tiny):
     encoder, batch = Encoder(tiny("bert"), "masked_lm"), masked([1, 6], [30, 31])
-    result = MaskedLM()(encoder, batch)
+    result = MaskedLM().eval()(encoder, batch)
     every = encoder.token_logits(encoder.encode(batch.tokens)).log_softmax(-1)
     assert result.loss.item() == pytest.approx(-(every[1, 30] + every[6, 31]).item() / 2, rel=1e-5)
 
 
 def test_a_batch_without_masks_loses_nothing():
     """A corpus may end with a row of special tokens alone."""
-    result = MaskedLM()(Said(torch.zeros(3, 50)), masked([], []))
+    result = MaskedLM().eval()(Said(torch.zeros(3, 50)), masked([], []))
     assert (result.loss.item(), result.count) == (0.0, 0)
 
 

@@ -36,6 +36,25 @@ def test_constant_after_the_warm_up():
     assert factors(5, warmup_fraction=0.6, schedule="constant") == pytest.approx([1 / 3, 2 / 3, 1, 1, 1, 1])
 
 
+def test_level_until_the_decay():
+    """10 steps, 2 of warm-up, the last 4 of decay: linear, then 1 - sqrt of its share that is over."""
+    arguments = {"warmup_fraction": 0.2, "schedule": "wsd", "decay_fraction": 0.4}
+    level = [0.5, 1.0, 1.0, 1.0, 1.0, 1.0]
+    linear = factors(10, decay_shape="linear", **arguments)
+    assert linear == pytest.approx([*level, 1.0, 0.75, 0.5, 0.25, 0.0])
+    sqrt = factors(10, decay_shape="sqrt", **arguments)
+    assert sqrt == pytest.approx([*level, 1.0, 0.5, 1 - math.sqrt(0.5), 1 - math.sqrt(0.75), 0.0])
+
+
+@pytest.mark.parametrize(("warmup", "decay"), [(0.0, 0.0), (0.5, 1.0), (1.0, 0.5), (0.9, 0.3)])
+def test_warm_up_and_decay_share_the_run(warmup, decay):
+    """Where they want more than there is, the decay is shortened; there is one step of it at least."""
+    every = factors(10, schedule="wsd", warmup_fraction=warmup, decay_fraction=decay)
+    assert all(0 < each <= 1 for each in every[:-1])
+    assert every[round(warmup * 10) - 1 if warmup else 0] == 1.0
+    assert every[-1] == 0.0
+
+
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
 @pytest.mark.parametrize("total", [1, 2, 3, 100])
 @pytest.mark.parametrize("warmup", [0.0, 0.06, 1.0])
@@ -131,7 +150,7 @@ def test_one_step_moves_every_parameter(family, tiny, laid):
     before = {name: each.detach().clone() for name, each in encoder.named_parameters()}
     optimizer, schedule = AdamW(lr=0.01).build(encoder, depth=lambda name: 0, total_steps=1000)
     tokens = laid([30, 25, 28, 40], pairs=True)
-    logits = encoder.sequence_logits(encoder.encode(tokens), tokens)
+    logits = encoder.sequence_logits(encoder.encode(tokens, at="first"))
     nn.functional.cross_entropy(logits, torch.tensor([0, 1, 2, 0])).backward()
     optimizer.step()
     schedule.step()
@@ -155,6 +174,7 @@ def test_frozen_parameters_decay_neither(tiny):
         ({"lr": 0}, "AdamW.lr: expected a number above 0 and at most 1, found 0"),
         ({"lr": 1e-3, "beta2": 1.0}, "AdamW.beta2: expected a number at least 0 and below 1, found 1.0"),
         ({"lr": 1e-3, "schedule": "cosin"}, "did you mean 'cosine'"),
+        ({"lr": 1e-3, "decay_shape": "cubic"}, "AdamW.decay_shape: expected one of linear, sqrt, found 'cubic'"),
     ],
 )
 def test_what_an_optimizer_refuses(arguments, message):
