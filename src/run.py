@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from src.config.check import check
-from src.config.signature import task_signature
+from src.terms import startup
 from src.terms.bounds import Whole
 from src.terms.fault import Fault, Faults
 
@@ -73,12 +72,18 @@ def run(
     from src.evaluation.report import report
     from src.tracking.naming import run_name
     from src.tracking.params import flatten
+    from src.tracking.record import RunRecord  # noqa: F401  # imports MLflow, while nothing is collected
     from src.training.callbacks import ending
+    from src.training.distributed import all_answers, load_weights, unshard
     from src.training.export import save_model
+    from src.training.ranks import told
+    from src.training.starting import starting
 
+    startup.imported()
     store = build(tracking)
     store.check()
-    origin = store.model_folder(init_from) if init_from is not None else None
+    place = told("origin")
+    origin = Path(place) if place else store.model_folder(init_from) if init_from is not None else None
     datamodule = build(data, origin=origin)
     module = build(model, origin=origin)
     training = build(trainer)
@@ -87,15 +92,19 @@ def run(
         part.check()
 
     seed_everything(seed, workers=True, verbose=False)
-    with store.record(
+    record = store.record(
         name=run_name(name, _overrides()),
         kind=module.objective.purpose,
         params=flatten(config),
         tags=tags,
         config_yaml=_yaml(config),
         init_from=init_from,
-    ) as record:
-        print(f"run {record.run_id}: {record.name}", flush=True)
+    )
+    ranks = training.ranks(give_up=lambda error: record.__exit__(type(error), error, error.__traceback__))
+    datamodule.divide(ranks.place.rank, ranks.place.size)
+    with record, ranks:
+        if ranks.place.rank == 0:
+            print(f"run {record.run_id}: {record.name}", flush=True)
         datamodule.prepare_data()
         if "validation" not in datamodule.stores:
             raise Fault(
@@ -107,25 +116,35 @@ def run(
         total_steps = training.total_steps(datamodule.facts.batches_per_epoch)
         module.adapt(datamodule.facts, total_steps)
 
-        arithmetic, reason = training.arithmetic()
+        arithmetic, reason = training.arithmetic(ranks.place)
         record.tag("precision", reason)
         checkpoints = store.runs_folder / "checkpoints" / record.run_id
         watching = [each for watcher in watchers for each in watcher.build(checkpoints)]
+        ranks.go(config, origin=str(origin) if origin else None, arithmetic=arithmetic)
         loop = training.build(
-            callbacks=[*watching, ending(total_steps)], logger=record.logger, arithmetic=arithmetic, root=str(ROOT)
+            callbacks=[*watching, *starting(record.metrics), ending(total_steps)],
+            logger=record.logger,
+            arithmetic=arithmetic,
+            root=str(ROOT),
+            ranks=ranks,
         )
         loop.fit(module, datamodule=datamodule)
 
         best = getattr(loop.checkpoint_callback, "best_model_path", "") or None
         if best is not None:
             record.tag("checkpoint", os.path.relpath(best, ROOT))
-            record.file(best, "checkpoints")
-            module.load_weights(best)
+            if ranks.place.rank == 0:
+                record.file(best, "checkpoints")
+            load_weights(module, best)
         values = {key: float(value) for key, value in loop.callback_metrics.items()}
         if "test" in datamodule.stores:
             loop.test(module, datamodule=datamodule, verbose=False)
             values |= {key: float(value) for key, value in loop.callback_metrics.items()}
-        findings = report(module.objective.kind, module.test_answers(), datamodule.facts.label_names)
+        answers = all_answers(module.test_answers())
+        unshard(module.encoder)
+        if ranks.place.rank > 0:  # the first rank has all that is left to do
+            return Outcome(record.run_id, record.link, values, time.monotonic() - started_at)
+        findings = report(module.objective.kind, answers, datamodule.facts.label_names)
         if findings is not None:
             measured = {f"test/{key}": value for key, value in findings.metrics.items()}
             record.metrics(measured, step=loop.global_step)
@@ -176,7 +195,9 @@ def main(cfg: "DictConfig") -> Outcome | None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    from src.config.check import check
     from src.config.compose import plain
+    from src.config.signature import task_signature
 
     sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
@@ -211,6 +232,10 @@ def complain(error: Exception) -> int:
 def cli() -> None:
     """The program. Help and version come before every import that takes time."""
     arguments = sys.argv[1:]
+    if arguments[:1] == ["--rank"]:  # one more process of a run, started by its first
+        from src.training.ranks import follow
+
+        follow(run)
     if {"--help", "-h"} & set(arguments):
         from src.config.help import text
 
@@ -221,21 +246,27 @@ def cli() -> None:
 
         print(f"palimpsest {__version__}")
         return
-    import hydra
-
-    from src.config.compose import added, register
-    from src.config.explain import REFUSALS, explain, mistakes
+    from src.config.compose import REFUSALS, added, register, started
+    from src.config.signature import task_signature
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here instead of being printed and turned into exit code 1
     register()
     task = task_signature()
-    if {"-m", "--multirun"} & set(arguments) and (found := mistakes(arguments, task)):
-        print(f"error: {Faults(found)}", file=sys.stderr)  # before the first trial, and before Hydra makes a folder
-        sys.exit(2)
+    if {"-m", "--multirun"} & set(arguments):
+        from src.config.explain import mistakes
+
+        if found := mistakes(arguments, task):
+            print(f"error: {Faults(found)}", file=sys.stderr)  # before the first trial, and before Hydra makes a folder
+            sys.exit(2)
     sys.argv[1:] = added(arguments, task)
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(main)()
+        if any(each.startswith("-") for each in arguments) or not started(sys.argv[1:], main):
+            import hydra
+
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(main)()
     except REFUSALS as error:
+        from src.config.explain import explain
+
         print(f"error: {explain(arguments, error, task)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
@@ -244,4 +275,5 @@ def cli() -> None:
 
 
 if __name__ == "__main__":
-    cli()
+    with startup.program():
+        cli()

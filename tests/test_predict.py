@@ -15,6 +15,7 @@ from src.model.architecture import Scratch
 from src.terms.facts import Facts
 from src.terms.fault import Fault
 from src.tracking.store import Store
+from src.training import predictor
 from src.training.export import save_model
 from src.training.predictor import Predictor
 
@@ -48,12 +49,31 @@ def _found(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_answers_do_not_depend_on_their_neighbours(model: Path) -> None:
-    together = Predictor(model, batch_size=3).answers(TEXTS)
-    alone = [Predictor(model).answers([text])[0] for text in TEXTS]
+    together = Predictor(model, batch_tokens=12, precision="fp32").answers(TEXTS)
+    alone = [Predictor(model, precision="fp32").answers([text])[0] for text in TEXTS]
     for one, other in zip(together, alone, strict=True):
         assert one.said == other.said
         assert one.probabilities == pytest.approx(other.probabilities, abs=1e-6)
         assert sum(one.probabilities.values()) == pytest.approx(1)
+
+
+def test_answers_come_in_order_whatever_the_batches(model: Path) -> None:
+    texts = [" ".join(["good", "bad", "film"][place % 3 :] * (1 + place % 4)) for place in range(30)]
+    done: list[int] = []
+    asked = Predictor(model, batch_tokens=32, precision="fp32")
+    answers = asked.answers(texts, done=done.append)
+    assert sum(done) == 30 and len(done) > 5
+    for text, answer in zip(texts, answers, strict=True):
+        assert answer.probabilities == pytest.approx(asked.answers([text])[0].probabilities, abs=1e-6)
+    assert asked.answers([]) == []
+
+
+def test_bf16_is_said_and_close(model: Path) -> None:
+    plain, other = Predictor(model, precision="fp32"), Predictor(model, precision="bf16")
+    assert (plain.arithmetic, other.arithmetic) == ("fp32: as asked", "bf16: as asked")
+    assert Predictor(model).arithmetic.split(":")[0] in ("fp32", "bf16")
+    for one, two in zip(plain.answers(TEXTS), other.answers(TEXTS), strict=True):
+        assert one.probabilities == pytest.approx(two.probabilities, abs=0.02)
 
 
 def test_texts_are_cleaned_as_in_training(model: Path) -> None:
@@ -68,14 +88,15 @@ def test_one_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert (no.split()[0], yes.split()[0]) == ("no", "yes")
 
 
-def test_a_file(tmp_path: Path, model: Path) -> None:
+def test_a_file(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictor, "WINDOW_TEXTS", 3)  # so that four texts take two
     path = tmp_path / "reviews.csv"
     with path.open("w", newline="") as sink:
         csv.writer(sink).writerows([["review"], *([text or "-"] for text in TEXTS)])
-    assert predict.main(["run=0123456", f"file={path}", "column=review", "batch_size=2"]) == 0
+    assert predict.main(["run=0123456", f"file={path}", "column=review", "batch_tokens=8", "precision=fp32"]) == 0
     rows = list(csv.DictReader((tmp_path / "reviews.csv.predictions.csv").read_text().splitlines()))
     assert [row["row"] for row in rows] == ["0", "1", "2", "3"]
-    expected = Predictor(model).answers([text or "-" for text in TEXTS])
+    expected = Predictor(model, precision="fp32").answers([text or "-" for text in TEXTS])
     assert [row["prediction"] for row in rows] == [answer.said for answer in expected]
     assert [float(row["yes"]) for row in rows] == pytest.approx(
         [each.probabilities["yes"] for each in expected], abs=1e-6
@@ -90,7 +111,8 @@ def test_a_file(tmp_path: Path, model: Path) -> None:
         (["run=0123456", "text=a", "file=b"], 'expected either text="..." or file=FILE'),
         (["run=0123456", "txt=a"], "txt=a: there is no option 'txt'; did you mean 'text'?"),
         (["a"], "'a' is not an option: expected key=value, with one of run, text"),
-        (["run=0123456", "text=a", "batch_size=0"], "batch_size=0: expected a whole number at least 1"),
+        (["run=0123456", "text=a", "batch_tokens=0"], "batch_tokens=0: expected a whole number at least 1"),
+        (["run=0123456", "text=a", "precision=int8"], "precision=int8: expected one of auto, fp32, bf16"),
     ],
 )
 def test_mistakes(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

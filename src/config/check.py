@@ -8,7 +8,7 @@ from typing import Any
 
 from src.config.choices import choices, groups
 from src.config.rules import rules
-from src.config.signature import Signature, signature
+from src.config.signature import Signature, has_rules, signature
 from src.terms.bounds import problem
 from src.terms.fault import Fault, Faults, suggestion
 
@@ -102,7 +102,7 @@ class _Light(MetaPathFinder):
 def _refusal(path: str, node: Mapping[str, Any]) -> list[Fault]:
     """What the constructor itself refuses: the rules between its arguments. Skipped where it needs a heavy library."""
     arguments = {key: value for key, value in node.items() if key != "_target_"}
-    if not node["_target_"].startswith("src.") or any(_holds_objects(each) for each in arguments.values()):
+    if not has_rules(node["_target_"]) or any(_holds_objects(each) for each in arguments.values()):
         return []
     module, _, name = node["_target_"].rpartition(".")
     guard = _Light()

@@ -1,18 +1,25 @@
-"""From Hydra's config objects to plain Python values."""
+"""From a command line to Hydra's config objects, and from these to plain Python values."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra import initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.utils import run_job
+from hydra.errors import HydraException
+from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, InterpolationToMissingValueError, OmegaConfBaseException
 
-from src.config.choices import having, without
+from src.config.choices import CONF, having, without
 from src.config.signature import Signature
 from src.terms.fault import Fault
 
 ROOT = Path(__file__).resolve().parents[2]
+REFUSALS = (HydraException, OmegaConfBaseException, ValueError)  # what Hydra raises where it cannot compose
 
 
 def register() -> None:
@@ -34,6 +41,34 @@ def _as_text(override: str) -> str:
     """A run id of digits alone, or with one e among them, is no number: Hydra takes it for text in quotes."""
     key, _, value = override.partition("=")
     return f"{key}='{value}'" if re.fullmatch(r"\d+(e\d+)?", value) else override
+
+
+def started(overrides: Sequence[str], task: Callable[[DictConfig], object]) -> bool:
+    """Do one run as `hydra.main` does it, but composed once; False, with nothing done, where the config asks for many.
+
+    `hydra.main` composes every config a first time only to learn from it whether it is a multirun, which costs as long
+    as all that happens here before `task`.
+    """
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF), job_name="run"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        config = hydra.compose_config("config", list(overrides), run_mode=RunMode.RUN, with_log_configuration=True)
+        if config.hydra.mode == RunMode.MULTIRUN:
+            return False
+        config.hydra.mode = RunMode.RUN
+        callbacks = Callbacks(config)
+        callbacks.on_run_start(config=config, config_name="config")
+        done = run_job(
+            task_function=task,
+            config=config,
+            job_dir_key="hydra.run.dir",
+            job_subdir_key=None,
+            hydra_context=HydraContext(config_loader=hydra.config_loader, callbacks=callbacks),
+        )
+        callbacks.on_run_end(config=config, config_name="config", job_return=done)
+    _ = done.return_value  # raises what the task raised
+    return True
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

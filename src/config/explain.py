@@ -14,11 +14,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src.config.check import check
 from src.config.choices import CONF, choices, groups, having
-from src.config.compose import added, plain
+from src.config.compose import REFUSALS, added, plain
 from src.config.signature import Signature
 from src.terms.fault import Faults, suggestion
 
-REFUSALS = (HydraException, OmegaConfBaseException, ValueError)  # what Hydra raises where it cannot compose
 _WITH_VALUE = {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"}
 
 

@@ -13,6 +13,7 @@ from src.terms.fault import Fault, suggestion
 
 LOWER_IS_BETTER = ("loss", "perplexity", "mae")
 SCRATCH = "src.model.architecture.Scratch"
+MUON = "src.model.optim.Muon"
 
 
 def rules(config: Mapping[str, Any]) -> list[Fault]:
@@ -24,6 +25,8 @@ def rules(config: Mapping[str, Any]) -> list[Fault]:
         *_lengths(config),
         *_freeze(config),
         *_monitors(config),
+        *_sharding(config),
+        *_compiling(config),
     ]
 
 
@@ -113,3 +116,23 @@ def _monitors(config: Mapping[str, Any]) -> Iterator[Fault]:
         if mode in ("min", "max") and mode != better:
             what = "less" if better == "min" else "more"
             yield Fault(f"{key}.mode={mode}, but of {key}.monitor={monitor} {what} is better; mode={better} fits")
+
+
+def _sharding(config: Mapping[str, Any]) -> Iterator[Fault]:
+    if at(config, "trainer.strategy") == "fsdp" and at(config, "model.optim._target_") == MUON:
+        yield Fault(
+            "model.optim is Muon, which needs whole matrices, but trainer.strategy=fsdp divides them; "
+            "trainer=ddp or model/optim=adamw fits"
+        )
+
+
+def _compiling(config: Mapping[str, Any]) -> Iterator[Fault]:
+    if at(config, "trainer.compile") is not True:
+        return
+    if (task := at(config, "data.task")) not in (None, "masked_lm"):
+        yield Fault(
+            f"trainer.compile=true, but data.task={task}: only batches of masked_lm keep their shape; "
+            "leave trainer.compile at null"
+        )
+    if at(config, "trainer.accelerator") == "cpu":
+        yield Fault("trainer.compile=true, but trainer.accelerator=cpu: steps are compiled on a GPU alone")

@@ -204,6 +204,20 @@ def constant(target: str, name: str) -> Any:
     return None
 
 
+@cache
+def has_rules(target: str) -> bool:
+    """Whether constructing a class or calling a function of `src` may refuse what its signature allows.
+
+    A dataclass without `__post_init__` cannot, so that nothing needs to be imported to ask it.
+    """
+    module, _, name = target.rpartition(".")
+    found = _definition(module, name) if target.startswith("src.") else None
+    if found is None or not isinstance(found[1], ast.ClassDef):
+        return found is not None
+    own = {each.name for each in found[1].body if isinstance(each, ast.FunctionDef)}
+    return bool(found[1].bases) or bool(own & {"__init__", "__new__", "__post_init__"})
+
+
 def task_signature() -> Signature:
     """The schema of a config's top level: the task function `src.run.run`."""
     found = signature("src.run.run")

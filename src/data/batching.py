@@ -4,15 +4,19 @@ Shape legend: B rows of a batch, L tokens of a packed row, T real tokens, K mask
 """
 
 import math
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 
 from src.data.masking import Masked as MaskedRows
-from src.data.masking import mask, order
-from src.terms.bounds import Bound, Count, Fraction, checked
+from src.data.masking import mask
+from src.data.packing import Packed, kinds, sequence_starts
+from src.data.plan import Plan
+from src.terms.bounds import Bound, Count, Fraction, Whole, checked
 from src.terms.fault import Fault
 
 if TYPE_CHECKING:
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from src.data.tokenizer import TextTokenizer
     from src.terms.batch import LabelledBatch, MaskedBatch
 
+AHEAD_TOKENS = 1 << 15  # of batches made in one go: what a call of NumPy costs is then shared by many tokens
 EVALUATION_SEED = 15_015  # its own: held-out masks never move with the run's seed
 EVALUATION_FRACTION = 0.15  # fixed, so that held-out losses compare between runs whatever they trained with
 
@@ -34,7 +39,8 @@ class Masked:
 
     Args:
         row_tokens: length of a packed row.
-        batch_size: rows of a batch; `eval_batch_size` of held-out ones.
+        batch_size: rows of a batch (of each rank, where there are several); `eval_batch_size` of held-out ones.
+        warmup_batches: the first so many batches are smaller, a quarter and then half of `batch_size`.
         mask_fraction: of a row's tokens, to be predicted.
         mask_share, random_share: of these, what is replaced by the mask token and by a random one; the rest stays.
     """
@@ -44,6 +50,7 @@ class Masked:
     row_tokens: Annotated[int, Bound(least=8)] = 128
     batch_size: Count = 32
     eval_batch_size: Count = 64
+    warmup_batches: Whole = 0
     mask_fraction: Annotated[float, Bound(above=0, below=1)] = 0.15
     mask_share: Fraction = 0.8
     random_share: Fraction = 0.1
@@ -67,6 +74,18 @@ class Masked:
     def rows(self, store: "TokenStore") -> int:
         return math.ceil(store.tokens / self.row_tokens)
 
+    def plan(self, store: "TokenStore", *, seed: int, training: bool, rank: int = 0, world: int = 1) -> Plan:
+        size = self.batch_size if training else self.eval_batch_size
+        return Plan(
+            self.rows(store),
+            size,
+            seed=seed,
+            training=training,
+            rank=rank,
+            world=world,
+            warmup_batches=self.warmup_batches,
+        )
+
     def batch(
         self,
         store: "TokenStore",
@@ -77,36 +96,53 @@ class Masked:
         tokenizer: "TextTokenizer",
         training: bool,
     ) -> "MaskedBatch":
-        import torch
+        return self.batches(store, [rows], epoch=epoch, seed=seed, tokenizer=tokenizer, training=training)[0]
 
-        from src.terms.batch import MaskedBatch, lay_out
-
-        begins = rows.astype(np.int64) * self.row_tokens
-        lengths = np.minimum(self.row_tokens, store.tokens - begins)
-        flat, positions, targets, sequences, seen = [], [], [], [], 0
-        for length in sorted(set(lengths.tolist()), reverse=True):  # full rows, then the short one that ends the corpus
-            which = lengths == length
-            ids = np.stack([store.ids[begin : begin + length] for begin in begins[which].tolist()]).astype(np.int64)
-            masked = self._mask(ids, rows[which], epoch, seed, tokenizer, training)
-            flat.append(masked.ids.ravel())
-            positions.append(masked.positions + seen)
-            targets.append(masked.targets)
-            sequences += _sequence_lengths(store.offsets, begins[which], length)
-            seen += ids.size
-        row = self.row_tokens if lengths.min() == self.row_tokens else 0
-        tokens = lay_out(torch.from_numpy(np.concatenate(flat)), torch.tensor(sequences), row=row)
-        return MaskedBatch(
-            tokens, torch.from_numpy(np.concatenate(positions)), torch.from_numpy(np.concatenate(targets))
-        )
+    def batches(
+        self,
+        store: "TokenStore",
+        many: Sequence[np.ndarray],
+        *,
+        epoch: int,
+        seed: int,
+        tokenizer: "TextTokenizer",
+        training: bool,
+    ) -> "list[MaskedBatch]":
+        """The batches of several sets of rows, each as it would be by itself; much cheaper where they are small."""
+        length = self.row_tokens
+        whole = store.tokens // length  # rows that are full; a short one ends the corpus
+        table = store.ids[: whole * length].reshape(whole, length)
+        full = np.concatenate(many)
+        last = full[full >= whole]
+        full = full[full < whole]
+        ids, masked, targets = self._mask(table[full], full, epoch, seed, tokenizer, training)
+        ids = ids.ravel()
+        starts = sequence_starts(store.offsets, full * length, length)
+        positions = np.arange(len(ids)) - starts[:-1].repeat(np.diff(starts))
+        ends = np.cumsum([len(rows) - np.count_nonzero(rows >= whole) for rows in many]) * length
+        spans = zip([0, *ends.tolist()], ends.tolist(), strict=False)
+        masks, borders = masked.searchsorted([0, *ends]).tolist(), starts.searchsorted([0, *ends]).tolist()
+        made = []
+        for number, (begin, end) in enumerate(spans):
+            chosen, pieces = slice(*masks[number : number + 2]), slice(borders[number], borders[number + 1] + 1)
+            part = Packed(
+                ids[begin:end], positions[begin:end], starts[pieces] - begin, masked[chosen] - begin, targets[chosen]
+            )
+            row = length
+            if len(last) and many[number].max() >= whole:
+                rest = self._mask(store.ids[None, table.size :], last, epoch, seed, tokenizer, training)
+                part = part.followed(rest, sequence_starts(store.offsets, last * length, rest.ids.size))
+                row = 0
+            made.append(part.batch(row))
+        return made
 
     def _mask(
         self, ids: np.ndarray, rows: np.ndarray, epoch: int, seed: int, tokenizer: "TextTokenizer", training: bool
     ) -> MaskedRows:
         assert tokenizer.mask_id is not None
-        special = np.zeros(tokenizer.vocab_size, dtype=bool)
-        special[list(tokenizer.special_ids)] = True
+        ordinary, special = kinds(tokenizer.vocab_size, tokenizer.special_ids)
         return mask(
-            ids,
+            ids.astype(np.int64),
             rows,
             seed=seed if training else EVALUATION_SEED,
             epoch=epoch if training else 0,
@@ -114,23 +150,9 @@ class Masked:
             mask_share=self.mask_share if training else 0.8,
             random_share=self.random_share if training else 0.1,
             mask_id=tokenizer.mask_id,
-            ordinary=np.flatnonzero(~special),
+            ordinary=ordinary,
             special=special,
         )
-
-
-def _sequence_lengths(offsets: np.ndarray, begins: np.ndarray, length: int) -> list[int]:
-    """Lengths of the pieces of documents in packed rows, in order; each row's add up to `length`.
-
-    Documents at offsets [0 5 9 20] and rows of 8 tokens: [5 3] [1 7] [4].
-    """
-    first = np.searchsorted(offsets, begins, side="right")
-    last = np.searchsorted(offsets, begins + length, side="left")
-    lengths: list[int] = []
-    for place, begin in enumerate(begins.tolist()):
-        borders = offsets[first[place] : last[place]] - begin
-        lengths += [each for each in np.diff(borders, prepend=0, append=length).tolist() if each]  # no empty ones
-    return lengths
 
 
 @checked
@@ -142,7 +164,13 @@ class Labelled:
         max_tokens: longest text kept whole, special tokens included.
         truncation: what a longer one keeps: its `head`, its `tail`, or `head_tail` (a quarter of the beginning and
             three quarters of the end; Sun et al., 2019, section 5.3.1, found verdicts there).
-        batch_size: texts of a batch; `eval_batch_size` of held-out ones.
+        batch_size: most texts of a batch (of each rank, where there are several).
+        batch_tokens: most tokens of a batch; texts are then dealt so that every batch of every epoch keeps to it. Null:
+            only `batch_size` counts, and texts meet by chance alone.
+        group_by_length: let texts of similar lengths meet. Less work where lengths differ much, but batches are no
+            longer drawn by chance.
+        eval_batch_size, eval_batch_tokens: the same of held-out texts, always grouped by length: no metric changes.
+        warmup_batches: the first so many batches are smaller, a quarter and then half of the full one.
     """
 
     kind: ClassVar[str] = "labelled"
@@ -150,14 +178,36 @@ class Labelled:
     max_tokens: Annotated[int, Bound(least=4)] = 256
     truncation: Literal["head", "tail", "head_tail"] = "head"
     batch_size: Count = 32
-    eval_batch_size: Count = 64
+    batch_tokens: Count | None = None
+    group_by_length: bool = False
+    eval_batch_size: Count = 256
+    eval_batch_tokens: Count = 8192
+    warmup_batches: Whole = 0
+
+    def __post_init__(self) -> None:
+        if self.batch_tokens is not None and self.batch_tokens < self.max_tokens:
+            raise Fault(
+                f"batch_tokens={self.batch_tokens} has no room for a text of max_tokens={self.max_tokens} "
+                "(data.batching.batch_tokens, data.batching.max_tokens)"
+            )
 
     @property
     def cut_tokens(self) -> int:
         return self.max_tokens
 
-    def rows(self, store: "TokenStore") -> int:
-        return len(store)
+    def plan(self, store: "TokenStore", *, seed: int, training: bool, rank: int = 0, world: int = 1) -> Plan:
+        return Plan(
+            len(store),
+            self.batch_size if training else self.eval_batch_size,
+            seed=seed,
+            training=training,
+            rank=rank,
+            world=world,
+            lengths=np.diff(store.offsets),
+            batch_tokens=self.batch_tokens if training else self.eval_batch_tokens,
+            group_by_length=self.group_by_length,
+            warmup_batches=self.warmup_batches,
+        )
 
     def batch(
         self,
@@ -173,6 +223,8 @@ class Labelled:
 
         from src.terms.batch import LabelledBatch, lay_out
 
+        # Longest first: what is computed over runs of like lengths then needs little padding.
+        rows = rows[np.argsort(store.offsets[rows] - store.offsets[rows + 1], kind="stable")]
         begins, ends = store.offsets[rows], store.offsets[rows + 1]
         lengths = ends - begins
         spans = zip(begins.tolist(), ends.tolist(), strict=True)
@@ -190,29 +242,6 @@ class Labelled:
 Batching = Masked | Labelled
 
 
-class Plan:
-    """Which rows make up each batch of an epoch; a sampler that yields (epoch, rows)."""
-
-    def __init__(self, rows: int, batch_size: int, *, seed: int, training: bool) -> None:
-        self.rows = rows
-        self.batch_size = batch_size
-        self.seed = seed
-        self.training = training
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return math.ceil(self.rows / self.batch_size)
-
-    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
-        places = order(self.seed, self.epoch, self.rows) if self.training else np.arange(self.rows)
-        for begin in range(0, self.rows, self.batch_size):
-            yield self.epoch, np.sort(places[begin : begin + self.batch_size])
-
-
 class BatchSource:
     """A map from (epoch, rows) to a batch: what a DataLoader calls, in this process or in a worker."""
 
@@ -225,8 +254,50 @@ class BatchSource:
         self.seed = seed
         self.training = training
 
+        self._ready: deque[tuple[object, MaskedBatch]] = deque()
+
     def __getitem__(self, key: tuple[int, np.ndarray]) -> "MaskedBatch | LabelledBatch":
+        if self._ready and self._ready[0][0] is key:
+            return self._ready.popleft()[1]
         epoch, rows = key
         return self.batching.batch(
             self.store, rows, epoch=epoch, seed=self.seed, tokenizer=self.tokenizer, training=self.training
         )
+
+    def expect(self, keys: Sequence[tuple[int, np.ndarray]]) -> None:
+        """Make batches of one epoch that will be asked for next, in this order, with these very keys."""
+        assert isinstance(self.batching, Masked)
+        made = self.batching.batches(
+            self.store,
+            [rows for _, rows in keys],
+            epoch=keys[0][0],
+            seed=self.seed,
+            tokenizer=self.tokenizer,
+            training=self.training,
+        )
+        self._ready = deque(zip(keys, made, strict=True))
+
+
+class Ahead:
+    """A plan that has small masked batches made several at a time. Only where batches are made by this process."""
+
+    def __init__(self, plan: Plan, source: BatchSource) -> None:
+        self.plan = plan
+        self.source = source
+        self.count = 1
+        if isinstance(source.batching, Masked):
+            self.count = max(1, AHEAD_TOKENS // (plan.batch_size * source.batching.row_tokens))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.plan.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+        keys = iter(self.plan)
+        while some := list(islice(keys, self.count)):
+            if len(some) > 1:
+                self.source.expect(some)
+            yield from some

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from src.terms.fault import Fault
+
 
 class Cache:
     """Folders below one root. A folder is whole or absent: it is built under another name and renamed last."""
@@ -13,10 +15,14 @@ class Cache:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root).expanduser()
 
-    def folder(self, kind: str, key: str, build: Callable[[Path], None]) -> Path:
+    def folder(self, kind: str, key: str, build: Callable[[Path], None], *, resumable: bool = False) -> Path:
         """The folder of this content, built by `build(empty folder)` where it is not there yet.
 
         Processes that want the same content at the same time wait for the first one.
+
+        Args:
+            resumable: `build` gets what an earlier call left that was killed, interrupted or failed in a way that may
+                pass (a full disk), and goes on from there. It is deleted where a person's mistake (`Fault`) ended it.
         """
         place = self.root / kind / key[:32]
         if place.is_dir():
@@ -25,12 +31,14 @@ class Cache:
         with FileLock(f"{place}.lock"):
             if not place.is_dir():
                 unfinished = place.with_name(f"{place.name}.unfinished")
-                shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
-                unfinished.mkdir()
+                if not resumable:
+                    shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+                unfinished.mkdir(exist_ok=True)
                 try:
                     build(unfinished)
                     unfinished.replace(place)
-                except BaseException:
-                    shutil.rmtree(unfinished, ignore_errors=True)
+                except BaseException as error:
+                    if not resumable or isinstance(error, Fault):
+                        shutil.rmtree(unfinished, ignore_errors=True)
                     raise
         return place

@@ -4,11 +4,11 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from collections.abc import Set as AbstractSet
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from src.data.digests import Digests, digest
 from src.data.formats import Record
 from src.terms.bounds import checked
 from src.terms.fault import Fault
@@ -23,7 +23,8 @@ class Cleaning:
     """Policies for doubtful rows.
 
     `breaks` turns `<br />` tags into line breaks; `whitespace` makes every run of white space one space.
-    `duplicates` are equal texts (and pairs) within a split: "drop" keeps the first and remembers 16 bytes of each.
+    `duplicates` are equal texts (and pairs) within a split: "drop" keeps the first and remembers 8 bytes of each (16
+    where rows have labels), which take three times as many in memory at most (`digests.py`).
     `overlap` are training texts that also stand in validation or test: kept, they would flatter the score.
     """
 
@@ -41,42 +42,37 @@ class Cleaning:
         split: str,
         labelled: bool,
         counts: Counter[str],
-        forbidden: AbstractSet[bytes] | None = None,
+        forbidden: Container[int] | None = None,
     ) -> Iterator[Record]:
-        """The rows that stay, tidied. `forbidden` holds the `digests` of the splits that this one must not overlap.
+        """The rows that stay, tidied. `forbidden` holds the digests of the rows that this split must not overlap.
 
         Each row is counted twice: as "<split>/read", and as "<split>/kept" or by why it went: "empty_text",
         "missing_label", "overlap", "duplicates" or, where the first of its kind has another label,
         "contradicting_duplicates".
         """
-        first_labels: dict[bytes, str | int | float | None] = {}
+        firsts = Digests()
         for found in records:
-            record = self._tidy(found)
+            record = self.tidy(found)
             reason = self._objection(record, labelled)
-            if reason is None and forbidden and self.overlap == "drop" and _digest(record) in forbidden:
+            if (
+                reason is None
+                and forbidden is not None
+                and self.overlap == "drop"
+                and digest(record.text, record.pair) in forbidden
+            ):
                 reason = "overlap"
             if reason is None and self.duplicates == "drop":
-                digest = _digest(record)
-                if digest not in first_labels:
-                    first_labels[digest] = record.label
-                elif labelled and first_labels[digest] != record.label:
-                    reason = "contradicting_duplicates"
-                else:
-                    reason = "duplicates"
+                reason = _repeats(record, firsts, labelled)
             counts[f"{split}/read"] += 1
             counts[f"{split}/{reason or 'kept'}"] += 1
             if reason is None:
                 yield record
 
-    def digests(self, records: Iterable[Record]) -> set[bytes]:
-        """16 bytes for each different tidied text and pair: what `clean` takes as `forbidden`."""
-        return {_digest(self._tidy(record)) for record in records}
-
     def fingerprint(self) -> str:
         """SHA-256, in hex, of the policies."""
         return hashlib.sha256(json.dumps({"rules": _RULES, **asdict(self)}, sort_keys=True).encode()).hexdigest()
 
-    def _tidy(self, record: Record) -> Record:
+    def tidy(self, record: Record) -> Record:
         if not self.breaks and not self.whitespace:
             return record
         pair = None if record.pair is None else self._tidied(record.pair)
@@ -101,9 +97,14 @@ class Cleaning:
         return None
 
 
-def _digest(record: Record) -> bytes:
-    text = record.text.encode(errors="surrogatepass")
-    digest = hashlib.blake2b(text, digest_size=16)
-    if record.pair is not None:
-        digest.update(b"\0pair\0%d\0" % len(text) + record.pair.encode(errors="surrogatepass"))
-    return digest.digest()
+def _repeats(record: Record, firsts: Digests, labelled: bool) -> str | None:
+    """Why a row that stood there before goes; one that did not is remembered, with its label where it has one."""
+    new = firsts.add(digest(record.text, record.pair))
+    if not labelled:
+        return None if new else "duplicates"
+    label = record.label if isinstance(record.label, str) else f"number {hash(record.label)}"  # 1, 1.0 and true: one
+    known = digest(record.text, record.pair, label)
+    if new:
+        firsts.add(known)
+        return None
+    return "duplicates" if known in firsts else "contradicting_duplicates"

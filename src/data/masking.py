@@ -6,25 +6,43 @@ after any interruption.
 Shape legend: R rows, L tokens of a row, K masked positions of all rows, V vocabulary.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_27, _30, _31, _40 = (np.uint64(bits) for bits in (27, 30, 31, 40))
+_24_BITS = np.uint64(2**24 - 1)
+_LAST = np.uint64(2**64 - 1)
 
 
 def _mix(words: np.ndarray) -> np.ndarray:
     """The finaliser of SplitMix64 (Steele et al., 2014): neighbouring inputs give unrelated outputs."""
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))
+    words = words ^ (words >> _30)
+    words *= _FIRST
+    words ^= words >> _27
+    words *= _SECOND
+    words ^= words >> _31
+    return words
 
 
+@functools.lru_cache(maxsize=16)
 def _key(*numbers: int) -> np.ndarray:
     key = np.zeros(1, dtype=np.uint64)
     for number in numbers:
         key = _mix(key + _GOLDEN + np.array([number % 2**64], dtype=np.uint64))
+    key.flags.writeable = False  # one array for all who ask
     return key
+
+
+@functools.lru_cache(maxsize=4)
+def _columns(length: int) -> np.ndarray:
+    """What is added to a row's key for each of its tokens [L]."""
+    steps = np.arange(1, length + 1, dtype=np.uint64) * _GOLDEN
+    steps.flags.writeable = False
+    return steps
 
 
 def order(seed: int, epoch: int, count: int) -> np.ndarray:
@@ -61,18 +79,18 @@ def mask(
         ordinary: ids a random token is drawn from.
         special: [V] true for special ids.
     """
-    count, length = ids.shape
+    length = ids.shape[1]
     per_row = max(1, round(fraction * length))
     keys = _mix(_key(seed, epoch) + rows.astype(np.uint64) * _GOLDEN)  # [R]
-    words = _mix(keys[:, None] + np.arange(1, length + 1, dtype=np.uint64) * _GOLDEN)  # [R, L]
-    words[special[ids]] = np.iinfo(np.uint64).max  # sorts last
-    chosen = np.sort(np.argpartition(words, per_row - 1, axis=1)[:, :per_row], axis=1)  # [R, per_row]
-    flat = (chosen + np.arange(count)[:, None] * length).ravel()
-    flat = flat[words.ravel()[flat] != np.iinfo(np.uint64).max]
-    targets = ids.ravel()[flat]
-    fate = _mix(words.ravel()[flat] + _GOLDEN)
-    share = (fate >> np.uint64(40)).astype(np.float64) / 2**24  # uniform in [0, 1)
-    drawn = ordinary[(fate & np.uint64(0xFFFFFF)).astype(np.int64) % len(ordinary)]
+    words = _mix(keys[:, None] + _columns(length))  # [R, L]
+    np.putmask(words, special.take(ids), _LAST)
+    limits = np.partition(words, per_row - 1, axis=1)[:, per_row - 1 : per_row]  # [R, 1], the largest word chosen
+    # No two words of a row are alike, but those of special tokens, which are above any limit that is lowered by one.
+    flat = np.flatnonzero(words <= np.minimum(limits, _LAST - np.uint64(1)))  # [K]
+    targets = ids.take(flat)
+    fate = _mix(words.take(flat) + _GOLDEN)
+    share = (fate >> _40).astype(np.float64) / 2**24  # uniform in [0, 1)
+    drawn = ordinary.take((fate & _24_BITS).astype(np.int64) % len(ordinary))
     replaced = np.where(share < mask_share, mask_id, np.where(share < mask_share + random_share, drawn, targets))
     out = ids.copy()
     out.ravel()[flat] = replaced

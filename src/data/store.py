@@ -4,21 +4,18 @@ Shape legend: N rows (texts or pairs), T tokens of all of them.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from tqdm import tqdm
 
-from src.data.tokenizer import TextTokenizer, Truncation
-
-CHUNK = 1000  # texts tokenised in one call: large enough for all cores, small enough to show progress
+from src.data.encoding import Encoded
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One text on its way into the store."""
 
@@ -30,7 +27,7 @@ class Row:
 
 @dataclass(frozen=True)
 class TokenStore:
-    """A tokenised split, opened for reading.
+    """A tokenised split, opened for reading: memory maps, of which only what is read takes memory.
 
     ids [T] (uint16 or uint32), offsets [N + 1], begins [N] (where the second text starts; 0 without one),
     targets [N] (int64 classes or float32 values), identities [N].
@@ -51,55 +48,92 @@ class TokenStore:
     def tokens(self) -> int:
         return int(self.offsets[-1])
 
+    def blocks(self, size: int = 1 << 20) -> Iterator[np.ndarray]:
+        """All ids, so many at a time, read and not mapped: what has been seen takes no memory any more."""
+        with (self.folder / "ids.bin").open("rb") as file:
+            while len(ids := np.fromfile(file, self.ids.dtype, size)):
+                yield ids
+
     @classmethod
     def open(cls, folder: Path) -> "TokenStore":
         about: dict[str, Any] = json.loads((folder / "store.json").read_text())
-        columns = {name: np.load(folder / f"{name}.npy") for name in ("offsets", "begins", "targets", "identities")}
-        tokens = int(columns["offsets"][-1])
-        ids = np.memmap(folder / "ids.bin", dtype=about["dtype"], mode="r", shape=(tokens,)) if tokens else np.zeros(0)
-        return cls(folder=folder, ids=ids, cut=about["cut"], **columns)
+        columns = {name: _mapped(folder / f"{name}.bin", dtype) for name, dtype in about["columns"].items()}
+        return cls(folder=folder, cut=about["cut"], **columns)
 
 
-def write(
-    folder: Path,
-    rows: Iterable[Row],
-    tokenizer: TextTokenizer,
-    *,
-    max_tokens: int | None,
-    truncation: Truncation,
-    title: str,
-) -> None:
-    """Tokenise rows into `folder`, in one pass and constant memory but for a few numbers per row."""
-    folder.mkdir(parents=True, exist_ok=True)
-    dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
-    lengths: list[int] = []
-    begins: list[int] = []
-    targets: list[int | float] = []
-    identities: list[int] = []
-    cut = 0
-    with (
-        (folder / "ids.bin").open("wb") as sink,
-        tqdm(desc=f"tokenise {title}", unit=" texts", delay=1, disable=None) as bar,
-    ):
-        for chunk in _chunks(rows, CHUNK):
-            pairs = [row.pair or "" for row in chunk] if chunk[0].pair is not None else None
-            encoded, starts, shortened = tokenizer.encode([row.text for row in chunk], pairs, max_tokens, truncation)
-            np.concatenate(encoded).astype(dtype).tofile(sink)
-            lengths += [len(each) for each in encoded]
-            begins += starts
-            targets += [row.target for row in chunk]
-            identities += [row.identity for row in chunk]
-            cut += shortened
-            bar.update(len(chunk))
-    np.save(folder / "offsets.npy", np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))
-    np.save(folder / "begins.npy", np.array(begins, dtype=np.int32))
-    valued = any(isinstance(each, float) for each in targets)
-    np.save(folder / "targets.npy", np.array(targets, dtype=np.float32 if valued else np.int64))
-    np.save(folder / "identities.npy", np.array(identities, dtype=np.int64))
-    (folder / "store.json").write_text(json.dumps({"dtype": np.dtype(dtype).name, "cut": cut}))
+def _mapped(file: Path, dtype: str) -> np.ndarray:
+    """The array in a file; a plain view of the map, because slices of `np.memmap` itself cost microseconds."""
+    if not file.stat().st_size:
+        return np.zeros(0, dtype=dtype)  # an empty file cannot be mapped
+    return np.memmap(file, dtype=dtype, mode="r").view(np.ndarray)
 
 
-def _chunks(rows: Iterable[Row], size: int) -> Iterator[Sequence[Row]]:
-    stream = iter(rows)
-    while chunk := list(islice(stream, size)):
-        yield chunk
+class StoreWriter:
+    """A store under way: rows are appended, and what is on disk is a store only once it is closed.
+
+    `state` says in plain values how far it has come. A writer that is given it goes on from there, whatever has been
+    written after it.
+    """
+
+    def __init__(self, folder: Path, vocab_size: int, *, valued: bool, state: dict[str, int] | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._columns = {
+            "ids": np.dtype(np.uint16 if vocab_size <= 2**16 else np.uint32),
+            "offsets": np.dtype(np.int64),
+            "begins": np.dtype(np.int32),
+            "targets": np.dtype(np.float32 if valued else np.int64),
+            "identities": np.dtype(np.int64),
+        }
+        state = state or dict.fromkeys(("rows", "tokens", "cut"), 0)
+        self.rows, self.tokens, self.cut = state["rows"], state["tokens"], state["cut"]
+        counts = dict.fromkeys(self._columns, self.rows) | {"ids": self.tokens, "offsets": self.rows + 1}
+        self._files = {}
+        for name, dtype in self._columns.items():
+            file = (folder / f"{name}.bin").open("r+b" if self.rows else "w+b")
+            if name == "offsets" and not self.rows:
+                file.write(np.zeros(1, dtype).tobytes())
+            file.truncate(counts[name] * dtype.itemsize)
+            file.seek(0, os.SEEK_END)
+            self._files[name] = file
+
+    def append(self, rows: Sequence[Row], encoded: Encoded) -> None:
+        """Rows, and the ids of each."""
+        values = {
+            "ids": encoded.ids,
+            "offsets": self.tokens + np.cumsum(encoded.lengths),
+            "begins": encoded.begins,
+            "targets": [row.target for row in rows],
+            "identities": [row.identity for row in rows],
+        }
+        for name, dtype in self._columns.items():
+            self._files[name].write(np.asarray(values[name]).astype(dtype, copy=False).tobytes())
+        self.rows += len(rows)
+        self.tokens += len(encoded.ids)
+        self.cut += encoded.cut
+
+    def state(self) -> dict[str, int]:
+        """How far the store has come; what it counts is on disk, even if the power fails now."""
+        for file in self._files.values():
+            file.flush()
+            os.fsync(file.fileno())
+        return {"rows": self.rows, "tokens": self.tokens, "cut": self.cut}
+
+    def close(self) -> None:
+        """Make a store of what was appended."""
+        self.state()
+        self.release()
+        columns = {name: dtype.name for name, dtype in self._columns.items()}
+        about = {"columns": columns, "rows": self.rows, "tokens": self.tokens, "cut": self.cut}
+        (self._folder / "store.json").write_text(json.dumps(about))
+
+    def release(self) -> None:
+        """Close the files and leave them as they are, to be gone on with."""
+        for file in self._files.values():
+            file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from tqdm import tqdm
 
 from src.data.cache import Cache
+from src.data.encoding import TextEncoder, Truncation
 from src.terms.bounds import Bound, Count, checked
 from src.terms.fault import Fault
 from src.terms.loading import from_hub_or_folder
@@ -19,9 +20,7 @@ from src.terms.loading import from_hub_or_folder
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Truncation = Literal["head", "tail", "head_tail"]
 Texts = Callable[[], Iterable[str]]  # called anew for each pass over the corpus
-HEAD_SHARE = 0.25  # of a text cut in the middle; Sun et al. (2019), section 5.3.1, keep 128 of 510 tokens in front
 
 
 class TextTokenizer:
@@ -40,8 +39,7 @@ class TextTokenizer:
         if tokenizer.pad_token_id is None:
             raise Fault(f"the tokenizer {tokenizer.name_or_path} has no padding token (data.tokenizer)")
         self.pad_id: int = tokenizer.pad_token_id
-        self._single = self._frame("a")
-        self._pair = self._frame("a", "a")
+        self.encoder = TextEncoder(self.backend)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -52,21 +50,6 @@ class TextTokenizer:
         vocabulary = sorted(self.backend.get_vocab().items(), key=lambda pair: pair[1])
         return dict(vocabulary[:: max(1, len(vocabulary) // count)])
 
-    def _frame(self, *texts: str) -> list[list[int]]:
-        """The special tokens before, between and after the texts, seen on a probe."""
-        bare = self.backend.encode(texts[0], add_special_tokens=False).ids
-        whole = self.backend.encode(*texts).ids
-        parts: list[list[int]] = [[]]
-        place = 0
-        while place < len(whole):
-            if len(parts) <= len(texts) and whole[place : place + len(bare)] == bare:
-                parts.append([])
-                place += len(bare)
-            else:
-                parts[-1].append(whole[place])
-                place += 1
-        return parts
-
     def encode(
         self, texts: Sequence[str], pairs: Sequence[str] | None, max_tokens: int | None, truncation: Truncation
     ) -> tuple[list[np.ndarray], list[int], int]:
@@ -75,53 +58,13 @@ class TextTokenizer:
         Returns:
             The ids of each row; the tokens up to where the second text begins (0 without pairs); how many were cut.
         """
-        firsts = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
-        if pairs is None:
-            before, after = (np.array(each, dtype=np.int64) for each in self._single)
-            room = None if max_tokens is None else max_tokens - len(before) - len(after)
-            rows, cut = [], 0
-            for each in firsts:
-                ids = np.array(each.ids, dtype=np.int64)
-                if room is not None and len(ids) > room:
-                    ids, cut = _shorten(ids, room, truncation), cut + 1
-                rows.append(np.concatenate((before, ids, after)))
-            return rows, [0] * len(rows), cut
-        seconds = self.backend.encode_batch_fast(list(pairs), add_special_tokens=False)
-        return self._join(firsts, seconds, max_tokens, truncation)
-
-    def _join(
-        self, firsts: Sequence[Any], seconds: Sequence[Any], max_tokens: int | None, truncation: Truncation
-    ) -> tuple[list[np.ndarray], list[int], int]:
-        before, between, after = (np.array(each, dtype=np.int64) for each in self._pair)
-        room = None if max_tokens is None else max_tokens - len(before) - len(between) - len(after)
-        rows, begins, cut = [], [], 0
-        for first, second in zip(firsts, seconds, strict=True):
-            left, right = np.array(first.ids, dtype=np.int64), np.array(second.ids, dtype=np.int64)
-            if room is not None and len(left) + len(right) > room:
-                # The longer one gives way first, until both have half: Hugging Face's `longest_first`, to the token.
-                short = min(len(left), len(right), room // 2)
-                keep_left = short if len(left) <= len(right) else room - short
-                left, right = _shorten(left, keep_left, truncation), _shorten(right, room - keep_left, truncation)
-                cut += 1
-            rows.append(np.concatenate((before, left, between, right, after)))
-            begins.append(len(before) + len(left) + len(between))
-        return rows, begins, cut
+        ids, lengths, begins, cut = self.encoder.encode(texts, pairs, max_tokens, truncation)
+        rows = np.split(ids.astype(np.int64), np.cumsum(lengths)[:-1]) if len(lengths) else []
+        return rows, begins.tolist(), cut
 
     def save(self, folder: Path) -> None:
         """The tokenizer as the files that `AutoTokenizer.from_pretrained` opens."""
         self.huggingface.save_pretrained(folder)
-
-
-def _shorten(ids: np.ndarray, room: int, truncation: Truncation) -> np.ndarray:
-    """`head` keeps the beginning, `tail` the end, `head_tail` a quarter of the beginning and the rest of the end."""
-    if len(ids) <= room:
-        return ids
-    if truncation == "head":
-        return ids[:room]
-    if truncation == "tail":
-        return ids[len(ids) - room :]
-    head = round(HEAD_SHARE * room)
-    return np.concatenate((ids[:head], ids[len(ids) - (room - head) :]))
 
 
 @checked

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
-from src.model.dropout import kept
+from src.model.dropout import dropped, kept, masked
+from src.model.dropout import scale as upscale
 from src.model.layout import Layout
 
 try:  # since torch 2.10, on CUDA alone
@@ -99,7 +100,7 @@ def part_attention(
             bias = bias[own, 0, places[part].view(-1, each)][:, None]  # [n, 1, Q, L]
         weights = _weights(asked, rows[0], bias)
         if dropout:
-            weights = weights * kept(weights, dropout)
+            weights = dropped(weights, dropout)
         outputs.append((weights @ rows[1]).transpose(1, 2).flatten(0, 1))
         first = part.stop
     return torch.cat(outputs)
@@ -117,6 +118,10 @@ def _weights(query: Tensor, key: Tensor, bias: Tensor | None) -> Tensor:
     return (scores if bias is None else scores + bias).softmax(-1)
 
 
+def _dropped(weights: Tensor, keep: Tensor | None) -> Tensor:
+    return weights if keep is None else masked(weights, keep)
+
+
 class _Attention(torch.autograd.Function):
     """The CPU's way; see `attention`."""
 
@@ -132,6 +137,7 @@ class _Attention(torch.autograd.Function):
         window: int | None,
     ) -> Tensor:
         out = torch.empty_like(qkv[:, 0])
+        out[layout.buckets[-1].end :] = 0
         saved: list[Tensor | None] = []
         for place, bucket in enumerate(layout.buckets):
             part = slice(bucket.begin, bucket.end)
@@ -150,26 +156,27 @@ class _Attention(torch.autograd.Function):
             query = query * scale
             weights = _weights(query, key, bias)
             keep = kept(weights, dropout) if dropout else None
-            answer = (weights if keep is None else weights * keep) @ value
-            out[part] = bucket.flat(answer.transpose(1, 2))
+            if keep is not None:
+                value = value * upscale(dropout)  # here and not on the weights, which are many more
+            out[part] = bucket.flat(_dropped(weights, keep).matmul(value).transpose(1, 2))
             saved += [query, key, value, weights, keep, angles]
         ctx.save_for_backward(*saved)
-        ctx.layout, ctx.scale = layout, scale
+        ctx.layout, ctx.scale, ctx.upscale = layout, scale, upscale(dropout)
         return out
 
     @staticmethod
     def backward(ctx: Any, grad_out: Tensor) -> Any:
         grad = grad_out.new_empty(grad_out.shape[0], 3, *grad_out.shape[1:])
+        grad[ctx.layout.buckets[-1].end :] = 0
         saved: Sequence[Any] = ctx.saved_tensors
         for place, bucket in enumerate(ctx.layout.buckets):
             query, key, value, weights, keep, angles = saved[6 * place : 6 * place + 6]
             part = slice(bucket.begin, bucket.end)
             above = bucket.rows(grad_out[part]).transpose(1, 2).contiguous()  # [n, H, L, E]
-            dropped = weights if keep is None else weights * keep
-            grad_value = dropped.transpose(-1, -2) @ above
-            grad_weights = above @ value.transpose(-1, -2)
+            grad_value = _dropped(weights, keep).transpose(-1, -2) @ above
+            grad_weights = _dropped(above @ value.transpose(-1, -2), keep)
             if keep is not None:
-                grad_weights *= keep
+                grad_value *= ctx.upscale
             scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
             grad_query = (scores @ key).mul_(ctx.scale)
             grad_key = scores.transpose(-1, -2) @ query

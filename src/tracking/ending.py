@@ -36,6 +36,8 @@ def judge(error: BaseException | None, stopped_by: int | None = None) -> Ending:
         return Ending("KILLED", "interrupted (Ctrl-C)")
     if isinstance(error, Terminated):
         stopped_by = error.signum
+    if isinstance(error, ChildProcessError):
+        stopped_by = None  # where one process has died, a launcher ends the others with a signal
     if stopped_by is not None:
         return Ending("KILLED", f"terminated ({signal.Signals(stopped_by).name})")
     if isinstance(error, SystemExit):

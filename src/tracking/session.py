@@ -9,6 +9,7 @@ from mlflow import MlflowClient, set_tracking_uri
 from mlflow.exceptions import MlflowException
 
 from src.terms.fault import Fault
+from src.terms.startup import importing
 from src.tracking import database, outbox, vanished
 from src.tracking.place import Place
 from src.tracking.redaction import hidden
@@ -54,7 +55,8 @@ def _open(store: Place) -> Session:
         _answer(store)
     try:
         set_tracking_uri(store.address)
-        client = MlflowClient(store.address)
+        with importing():
+            client = MlflowClient(store.address)
         opened = Session(store, client, _experiment_id(client, store))
         outbox.deliver(client, store.runs_folder / "outbox")  # first: it may hold the status of a run that is gone
         if store.database is not None:

@@ -2,9 +2,10 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -12,11 +13,15 @@ from transformers import AutoTokenizer
 
 from src.data.cleaning import Cleaning
 from src.data.formats import Record
+from src.data.plan import Plan
 from src.data.tokenizer import TextTokenizer
 from src.model.encoder import Encoder, opened
-from src.terms.batch import lay_out
+from src.terms.batch import Tokens, lay_out
 from src.terms.fault import Fault
 from src.training.export import READING
+from src.training.precision import fastest
+
+WINDOW_TEXTS = 4096  # answered in one call: plenty to find neighbours of like length, and a bound on memory
 
 
 class Answer(NamedTuple):
@@ -29,53 +34,79 @@ class Answer(NamedTuple):
 class Predictor:
     """Answers with the model of a run's folder.
 
+    Texts of like length go through together, without padding, in batches of at most `batch_tokens` (or of one text that
+    is longer). An answer does not depend on its neighbours but for rounding.
+
+    Args:
+        precision: of the products; `auto` takes bf16 where this machine is clearly faster at it. `arithmetic` then says
+            which, and why.
+
     Raises Fault where the folder holds no model that judges whole texts.
     """
 
-    def __init__(self, folder: Path, *, batch_size: int = 64) -> None:
+    def __init__(
+        self, folder: Path, *, batch_tokens: int = 8192, precision: Literal["auto", "fp32", "bf16"] = "auto"
+    ) -> None:
         reading = folder / READING
         if not reading.is_file():
             raise Fault(f"{folder} holds no {READING}: it was not written by a run of this program")
         self.reading = json.loads(reading.read_text(encoding="utf-8"))
         if self.reading["task"] == "masked_lm":
             raise Fault("this run pretrained an encoder and judges nothing; fine-tune it first, with init_from=RUN")
-        self.batch_size = batch_size
+        self.batch_tokens = batch_tokens
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.tokenizer = TextTokenizer(AutoTokenizer.from_pretrained(folder, local_files_only=True))
         self.encoder: Encoder = opened(folder, "sequence").eval().to(self.device)
         self.names: list[str] = self.reading["label_names"]
-        self.cleaning = Cleaning(**self.reading["cleaning"])
+        self.cleaning = replace(Cleaning(**self.reading["cleaning"]), empty_text="drop")
+        chosen, reason = fastest() if precision == "auto" else (precision, "as asked")
+        self.bf16 = chosen == "bf16"
+        self.arithmetic = f"{chosen}: {reason}"
 
-    def answers(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Answer]:
-        """One answer for each text, in their order; texts of like length go through together."""
+    def answers(
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None = None,
+        *,
+        done: Callable[[int], object] = lambda count: None,
+    ) -> list[Answer]:
+        """One answer for each text, in their order. `done` is told how many more there are after each batch."""
+        if not texts:
+            return []
         texts = [self._cleaned(text) for text in texts]
         pairs = [self._cleaned(pair) for pair in pairs] if pairs is not None else None
         rows, begins, _ = self.tokenizer.encode(texts, pairs, self.reading["max_tokens"], self.reading["truncation"])
-        order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
-        answers: dict[int, Answer] = {}
-        for begin in range(0, len(order), self.batch_size):
-            places = order[begin : begin + self.batch_size]
-            outputs = self._outputs([rows[place] for place in places], [begins[place] for place in places])
-            answers |= zip(places, map(self._answer, outputs), strict=True)
-        return [answers[place] for place in range(len(rows))]
+        lengths = np.array([len(row) for row in rows])
+        plan = Plan(len(rows), len(rows), seed=0, training=False, lengths=lengths, batch_tokens=self.batch_tokens)
+        order, outputs = [], []
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            for _, places in plan:
+                tokens = self._tokens([rows[place] for place in places], np.array(begins)[places])
+                order.append(places)
+                outputs.append(self._outputs(tokens))
+                done(len(places))
+            found = torch.cat(outputs)[torch.from_numpy(np.concatenate(order)).argsort()]
+        return [self._answer(each) for each in found.tolist()]
 
     def _cleaned(self, text: str) -> str:
         record = Record(text or " ", None, None, "the text given")
         kept = list(self.cleaning.clean([record], split="predict", labelled=False, counts=Counter()))
         return kept[0].text if kept else ""  # an empty text gets an answer too: every row of a file has one
 
-    @torch.inference_mode()
-    def _outputs(self, rows: list[np.ndarray], begins: list[int]) -> list[list[float]]:
-        lengths = torch.tensor([len(row) for row in rows])
-        types = np.concatenate(
-            [(np.arange(len(row)) >= (begin or len(row))) for row, begin in zip(rows, begins, strict=True)]
-        )
-        tokens = lay_out(torch.from_numpy(np.concatenate(rows)), lengths, torch.from_numpy(types.astype(np.int64)))
-        tokens = tokens._replace(
-            **{name: getattr(tokens, name).to(self.device) for name in ("ids", "positions", "types", "starts")}
-        )
+    def _tokens(self, rows: list[np.ndarray], begins: np.ndarray) -> Tokens:
+        lengths = np.array([len(row) for row in rows])
+        types = None
+        if begins.any():
+            second = np.concatenate([np.arange(length) >= begin for length, begin in zip(lengths, begins, strict=True)])
+            types = torch.from_numpy(second.astype(np.int64))
+        return lay_out(torch.from_numpy(np.concatenate(rows)), torch.from_numpy(lengths), types)
+
+    def _outputs(self, tokens: Tokens) -> torch.Tensor:
+        """Probabilities [B, C], or values [B, 1]."""
+        there = [field.to(self.device) if isinstance(field, torch.Tensor) else field for field in tokens]
+        tokens = Tokens._make(there)
         logits = self.encoder.sequence_logits(self.encoder.encode(tokens, at="first")).float()
-        return (logits.softmax(-1) if self.names else logits).tolist()
+        return (logits.softmax(-1) if self.names else logits).cpu()
 
     def _answer(self, outputs: list[float]) -> Answer:
         if not self.names:

@@ -1,12 +1,14 @@
 """The Lightning Trainer, from plain values."""
 
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from src.terms.bounds import Count, NonNegative, Positive, Whole, checked
 from src.terms.fault import Fault
+from src.training.ranks import Place, Ranks, find_place, told
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, Trainer
@@ -19,19 +21,30 @@ class Training:
     """Where and how long to train. Names are Lightning's own where it has one.
 
     Args:
+        devices: of this machine (of each, where there are several); `auto` takes all GPUs, or the CPU as one. A number
+            on a CPU means so many processes.
+        num_nodes: machines; several need a launcher (torchrun, srun).
+        strategy: how several devices work together: each with the whole model (`ddp`), or with a share of its weights,
+            gradients and optimizer state (`fsdp`); `auto` means `ddp`. One device needs none.
+        rank_timeout_seconds: how long devices wait for one that is silent before the run fails; one that dies is
+            noticed at once.
         precision: `auto` tries bf16 on this machine and takes it where it is clearly faster, else fp32. Weights and
             optimizer state are fp32 either way (mixed precision).
         max_steps: optimizer steps; whichever of it and `max_epochs` comes first ends the run.
         max_minutes: wall time after which training stops with the validation it has.
         val_check_steps: optimizer steps between validations; null: at the end of each epoch.
         gradient_clip_val: largest norm of the gradient; null leaves it as it is.
-        threads: of torch on a CPU; null: one for each core.
+        threads: of torch on a CPU, in each process; null: the cores, divided among the devices.
         limit_batches: of each split, for a dry run.
         deterministic: refuse operations whose result is not repeatable.
+        compile: steps by torch.compile, small encoders as CUDA graphs; null: masked language modelling on a GPU.
     """
 
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     devices: Count | Literal["auto"] = 1
+    num_nodes: Count = 1
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    rank_timeout_seconds: Positive = 600
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     max_epochs: Count | None = None
     max_steps: Count | None = None
@@ -44,6 +57,7 @@ class Training:
     limit_batches: Count | None = None
     threads: Count | None = None
     deterministic: bool = False
+    compile: bool | None = None
 
     def __post_init__(self) -> None:
         if self.max_epochs is None and self.max_steps is None:
@@ -61,24 +75,83 @@ class Training:
         whole = steps * self.max_epochs if self.max_epochs is not None else math.inf
         return int(min(whole, self.max_steps if self.max_steps is not None else math.inf))
 
-    def arithmetic(self) -> tuple[str, str]:
-        """Lightning's name for the precision, and the reason in words."""
+    def ranks(self, give_up: Callable[[BaseException], None]) -> Ranks:
+        """The processes of the run, not started yet; `give_up` is told where they cannot be ended in good order."""
+        place = self._place()
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return Ranks(place, threads=self.threads or max(1, cores // place.local_size), give_up=give_up)
+
+    def _place(self) -> Place:
+        import torch
+
+        on_gpu = self._on_gpu()
+        found = torch.cuda.device_count() if on_gpu else 1
+        devices = found if self.devices == "auto" else self.devices
+        if on_gpu and devices > found:
+            raise Fault(f"trainer.devices={devices}, but torch sees {found} here")
+        return find_place(devices, self.num_nodes)
+
+    def _on_gpu(self) -> bool:
+        """Whether the devices are CUDA's."""
+        import torch
+
+        available = torch.cuda.is_available()
+        if self.accelerator == "gpu" and not available:
+            raise Fault("trainer.accelerator=gpu, but torch sees no GPU here; trainer=cpu or trainer=auto would run")
+        return available and self.accelerator in ("auto", "gpu")
+
+    def arithmetic(self, place: Place | None = None) -> tuple[str, str]:
+        """Lightning's name for the precision, and the reason in words. The same on all ranks."""
         from src.training.precision import fastest
 
-        chosen, reason = (self.precision, "as configured") if self.precision != "auto" else fastest()
+        decided = told("arithmetic")
+        if decided is not None:
+            return decided, "as the first rank found"
+        chosen: str
+        if self.precision != "auto":
+            chosen, reason = self.precision, "as configured"
+        elif place is not None and place.launched and not self._on_gpu():
+            chosen, reason = "fp32", "each process would try for itself, and they might disagree"
+        else:
+            chosen, reason = fastest()
         return {"fp32": "32-true", "bf16": "bf16-mixed"}[chosen], f"{chosen}: {reason}"
 
+    def _compiling(self) -> "list[Callback]":
+        from src.training.compiling import Compiling
+
+        if self.compile is None and self.strategy == "fsdp":
+            return []  # weights are gathered between layers, where a graph would break
+        return [] if self.compile is False else [Compiling(self.compile)]
+
     def build(
-        self, *, callbacks: "Sequence[Callback]", logger: "Logger | Literal[False]", arithmetic: str, root: str
+        self,
+        *,
+        callbacks: "Sequence[Callback]",
+        logger: "Logger | Literal[False]",
+        arithmetic: str,
+        root: str,
+        ranks: Ranks | None = None,
     ) -> "Trainer":
         """A Trainer that owns no files: checkpoints and logs have their places elsewhere."""
         import torch
         from lightning.pytorch import Trainer
 
-        if self.accelerator == "gpu" and not torch.cuda.is_available():
-            raise Fault("trainer.accelerator=gpu, but torch sees no GPU here; trainer=cpu or trainer=auto would run")
+        on_gpu = self._on_gpu()
+        together: dict[str, Any] = {"devices": 1}
+        if ranks is not None and ranks.place.size > 1:
+            from src.training.distributed import Guard, strategy
+
+            kind = "ddp" if self.strategy == "auto" else self.strategy
+            callbacks = [Guard(ranks), *callbacks]
+            together = {
+                "strategy": strategy(kind, ranks, self.rank_timeout_seconds),
+                "devices": ranks.place.local_size,
+                "num_nodes": self.num_nodes,
+            }
         if self.threads is not None:
             torch.set_num_threads(self.threads)
+        elif together["devices"] > 1 and not on_gpu and ranks is not None:
+            torch.set_num_threads(ranks.threads)
         every = self.val_check_steps * self.accumulate_grad_batches if self.val_check_steps else None  # in batches
         limits: dict[str, Any] = {}
         if self.limit_batches is not None:
@@ -86,7 +159,7 @@ class Training:
             limits = {f"limit_{name}_batches": self.limit_batches for name in names}
         return Trainer(
             accelerator=self.accelerator,
-            devices=self.devices,
+            **together,
             precision=arithmetic,  # type: ignore[arg-type]
             max_epochs=self.max_epochs if self.max_epochs is not None else -1,
             max_steps=self.max_steps if self.max_steps is not None else -1,
@@ -98,7 +171,7 @@ class Training:
             log_every_n_steps=self.log_every_n_steps,
             num_sanity_val_steps=self.num_sanity_val_steps,
             deterministic=self.deterministic,
-            callbacks=list(callbacks),
+            callbacks=[*callbacks, *self._compiling()],
             logger=logger,
             default_root_dir=root,
             enable_model_summary=False,

@@ -29,7 +29,9 @@ SAID: dict[str, list[str]] = {
     # names that are not there
     "model.optim.lrr=1": ["model.optim.lrr: there is no such key; did you mean 'lr'?"],
     "+typo=1": [f"typo: there is no such key; valid: {LABELS}"],
-    "+model.typo=1": ["model.typo: there is no such key; valid: encoder, freeze, objective, optim"],
+    "+model.typo=1": [
+        "model.typo: there is no such key; valid: encoder, freeze, gradient_checkpointing, lean, objective, optim"
+    ],
     "typo=1": [
         "typo: there is no such key; valid: callbacks, data, experiment, model, name, seed, tracking, trainer"
     ],
@@ -44,7 +46,7 @@ SAID: dict[str, list[str]] = {
     ],
     "+model.optim._partial_=true": [
         "model.optim._partial_: there is no such key; valid: "
-        "beta1, beta2, eps, layer_decay, lr, schedule, warmup_fraction, weight_decay"
+        "beta1, beta2, decay_fraction, decay_shape, eps, layer_decay, lr, schedule, warmup_fraction, weight_decay"
     ],
     # choices that are not there
     "model=foo trainer=gpuu model/encoder=tinyy": [
@@ -64,6 +66,11 @@ SAID: dict[str, list[str]] = {
         "model=foo: there is no such choice; valid: classification, masked_lm, regression",
         "trainer.max_epochs: expected a whole number at least 1 or null, found 'two'",
     ],
+    "trainer=cpu trainer.compile=true": [
+        "trainer.compile=true, but data.task=classification: only batches of masked_lm keep their shape; "
+        "leave trainer.compile at null",
+        "trainer.compile=true, but trainer.accelerator=cpu: steps are compiled on a GPU alone",
+    ],
     # values
     "model.optim.lr=abc trainer.max_epochs=two": [
         "model.optim.lr: expected a number above 0 and at most 1, found 'abc'",
@@ -74,7 +81,7 @@ SAID: dict[str, list[str]] = {
         "model.optim.lr: expected a number above 0 and at most 1, found 0",
     ],
     "model.optim.schedule=linearr model.freeze=embedings": [
-        "model.optim.schedule: expected one of linear, cosine, constant, found 'linearr'; did you mean 'linear'?",
+        "model.optim.schedule: expected one of linear, cosine, constant, wsd, found 'linearr'; did you mean 'linear'?",
         "model.freeze: expected one of nothing, embeddings, encoder or a whole number at least 0, found 'embedings'; "
         "did you mean 'embeddings'?",
     ],
@@ -185,7 +192,7 @@ def test_mistake(line: str, program: dict[str, Any]) -> None:
 
 
 def test_mistakes_cost_and_leave_nothing(program: dict[str, Any]) -> None:
-    assert len(program["answers"]) == len(SAID) == 36
+    assert len(program["answers"]) == len(SAID) == 37
     assert not program["modules"] & {"torch", "lightning", "mlflow", "transformers", "pandas", "datasets", "matplotlib"}
     assert program["left"] == []
 

@@ -1,19 +1,24 @@
 """Everything that the config folder offers composes, is sound and can be built."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hydra._internal.hydra import Hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import DictConfig
 
 from src.config.build import build
 from src.config.check import check
 from src.config.choices import CONF, at, choices, content, groups, having, without
-from src.config.compose import added, plain, register
+from src.config.compose import added, plain, register, started
 from src.config.signature import Signature, signature
 from src.terms.fault import Fault
 
@@ -161,3 +166,40 @@ def test_a_run_id_that_looks_like_a_number_stays_a_text(run_id: str) -> None:
 
     [override] = added([f"init_from={run_id}"], task_signature())
     assert OverridesParser.create().parse_override(override).value() == run_id
+
+
+@pytest.fixture
+def registered() -> Iterator[None]:
+    register()
+    yield
+    GlobalHydra.instance().clear()
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_run_is_started_as_hydra_starts_it_but_composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    composed: list[object] = []
+    compose_config = Hydra.compose_config
+    monkeypatch.setattr(Hydra, "compose_config", lambda *a, **k: composed.append(a) or compose_config(*a, **k))
+    seen: list[Any] = []
+
+    def task(config: DictConfig) -> None:
+        assert "hydra" not in config
+        seen.append((config.model.optim.lr, HydraConfig.get().mode, list(HydraConfig.get().overrides.task)))
+
+    assert started(["model.optim.lr=0.5"], task)
+    assert seen == [(0.5, RunMode.RUN, ["model.optim.lr=0.5"])]
+    assert len(composed) == 1
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_config_that_asks_for_many_runs_is_left_to_hydra() -> None:
+    assert not started(["hydra.mode=MULTIRUN"], lambda _: pytest.fail("this is no single run"))
+
+
+@pytest.mark.usefixtures("registered")
+def test_what_a_task_raises_is_raised() -> None:
+    def task(_: DictConfig) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        started([], task)

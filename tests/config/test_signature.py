@@ -1,5 +1,6 @@
 """Signatures read from text are those of the classes themselves."""
 
+import dataclasses
 import importlib
 import inspect
 from typing import Annotated, Literal, get_type_hints
@@ -7,7 +8,7 @@ from typing import Annotated, Literal, get_type_hints
 import pytest
 
 from src.config.choices import choices, content
-from src.config.signature import constant, signature
+from src.config.signature import constant, has_rules, signature
 from src.terms.bounds import Bound, Count, Whole, accepts
 from src.terms.fault import Fault
 
@@ -29,7 +30,15 @@ ROOMS = "src., lightning., torch., torchmetrics., transformers. alone"
 
 
 def test_targets_are_found() -> None:
-    assert len(TARGETS) == 23
+    assert len(TARGETS) == 24
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_has_no_rules_of_its_own_need_not_be_built(target: str) -> None:
+    module, _, name = target.rpartition(".")
+    thing = getattr(importlib.import_module(module), name)
+    generated = dataclasses.is_dataclass(thing) and not hasattr(thing, "__post_init__") and thing.__bases__ == (object,)
+    assert has_rules(target) != (generated or thing.__init__ is object.__init__)
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.data.batching import EVALUATION_FRACTION, BatchSource, Labelled, Masked, Plan
+from src.data import batching as module
+from src.data.batching import EVALUATION_FRACTION, Ahead, BatchSource, Labelled, Masked
+from src.data.plan import Plan
 from src.data.store import TokenStore
 from src.terms.fault import Fault, Faults
 
@@ -134,14 +137,14 @@ def test_an_empty_document_makes_no_empty_sequence() -> None:
     assert _batch(Masked(row_tokens=8), store, [0]).tokens.starts.tolist() == [0, 3, 8]
 
 
-def test_labelled_rows() -> None:
+def test_labelled_rows_longest_first() -> None:
     store = _store([[2, 10, 3], [2, 3], [2, 30, 31, 3]], targets=np.array([1, 0, 2]))
     batch = _batch(Labelled(), store, [0, 2])
-    assert batch.tokens.ids.tolist() == [2, 10, 3, 2, 30, 31, 3]
-    assert batch.tokens.starts.tolist() == [0, 3, 7]
-    assert batch.tokens.positions.tolist() == [0, 1, 2, 0, 1, 2, 3]
+    assert batch.tokens.ids.tolist() == [2, 30, 31, 3, 2, 10, 3]
+    assert batch.tokens.starts.tolist() == [0, 4, 7]
+    assert batch.tokens.positions.tolist() == [0, 1, 2, 3, 0, 1, 2]
     assert batch.tokens.types.tolist() == [0] * 7
-    assert (batch.labels.tolist(), batch.rows.tolist()) == ([1, 2], [100, 102])
+    assert (batch.labels.tolist(), batch.rows.tolist()) == ([2, 1], [102, 100])
     assert (batch.tokens.longest, batch.tokens.row) == (4, 0)
 
 
@@ -154,19 +157,6 @@ def test_labelled_pairs_and_values() -> None:
     assert batch.labels.dtype.is_floating_point
 
 
-def test_a_plan_visits_each_row_once_and_shuffles_training_only() -> None:
-    plan = Plan(10, 4, seed=1, training=True)
-    assert len(plan) == 3
-    first = [rows.tolist() for _, rows in plan]
-    assert sorted(row for rows in first for row in rows) == list(range(10))
-    assert first == [rows.tolist() for _, rows in plan]
-    assert all(each == sorted(each) for each in first)  # disk order within a batch
-    plan.set_epoch(1)
-    assert first != [rows.tolist() for _, rows in plan]
-    held_out = Plan(10, 4, seed=1, training=False)
-    assert [rows.tolist() for _, rows in held_out] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
-
-
 def test_a_source_of_batches_is_a_map_from_epoch_and_rows() -> None:
     store = _store([range(10, 410)])
     source = BatchSource(store, Masked(row_tokens=100), TOKENIZER, seed=1, training=True)
@@ -177,9 +167,78 @@ def test_a_source_of_batches_is_a_map_from_epoch_and_rows() -> None:
 def test_what_is_refused() -> None:
     with pytest.raises(Fault, match=r"mask_share=0\.9 and random_share=0\.2 add up to more than 1"):
         Masked(mask_share=0.9, random_share=0.2)
+    with pytest.raises(Fault, match="batch_tokens=128 has no room for a text of max_tokens=256"):
+        Labelled(batch_tokens=128)
     with pytest.raises(Faults) as caught:
         Labelled(max_tokens=3, truncation="middle")  # type: ignore[arg-type]
     assert caught.value.faults == [
         "Labelled.max_tokens: expected a whole number at least 4, found 3",
         "Labelled.truncation: expected one of head, tail, head_tail, found 'middle'",
     ]
+
+
+def test_plans_know_lengths_and_limits() -> None:
+    store = _store([[1] * length for length in (3, 9, 4, 5, 2)])
+    plan = Labelled(max_tokens=16, eval_batch_size=3, eval_batch_tokens=12).plan(store, seed=1, training=False)
+    assert [rows.tolist() for _, rows in plan] == [[1], [3, 2, 0], [4]]
+    assert len(Labelled(batch_size=2).plan(store, seed=1, training=True)) == 3
+    assert len(Labelled(max_tokens=9, batch_tokens=12).plan(store, seed=1, training=True)) == 3  # 9 + 3, 5 + 2, 4
+    packed = Masked(row_tokens=8, batch_size=1, eval_batch_size=2)
+    shares = [packed.plan(store, seed=1, training=False, rank=rank, world=2) for rank in range(2)]
+    assert [[rows.tolist() for _, rows in share] for share in shares] == [[[0, 2]], [[1]]]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.tolist(), value.dtype
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value
+
+
+@settings(deadline=None)
+@given(
+    lengths=st.lists(st.integers(0, 40), min_size=1, max_size=30).filter(lambda each: sum(each) > 0),
+    size=st.integers(1, 5),
+    training=st.booleans(),
+)
+def test_batches_made_together_are_those_made_alone(lengths: list[int], size: int, training: bool) -> None:
+    store = _store([range(5, 5 + length) for length in lengths])
+    packed = Masked(row_tokens=8, batch_size=size, eval_batch_size=size, mask_fraction=0.4)
+    many = [rows for _, rows in packed.plan(store, seed=3, training=training)]
+    arguments: dict[str, Any] = {"epoch": 2, "seed": 3, "training": training, "tokenizer": TOKENIZER}
+    together = packed.batches(store, many, **arguments)
+    assert [_plain(each) for each in together] == [_plain(packed.batch(store, rows, **arguments)) for rows in many]
+
+
+def test_batches_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six batches, four of them made in one go; whoever asks for another one, or stops, gets what is right."""
+    monkeypatch.setattr(module, "AHEAD_TOKENS", 64)
+    store = _store([range(5, 97)])
+    packed = Masked(row_tokens=8, batch_size=2)
+    plan = packed.plan(store, seed=1, training=True)
+    source, alone = (BatchSource(store, packed, TOKENIZER, seed=1, training=True) for _ in range(2))
+    ahead = Ahead(plan, source)
+    assert (len(ahead), ahead.count) == (len(plan), 4) == (6, 4)
+    calls: list[int] = []
+    batches = Masked.batches
+    monkeypatch.setattr(
+        Masked,
+        "batches",
+        lambda self, store, many, **other: [calls.append(len(many)), batches(self, store, many, **other)][1],
+    )
+    for epoch in (0, 1):
+        ahead.set_epoch(epoch)
+        found = [_plain(source[key]) for key in ahead]
+        assert calls == [4, 2]
+        assert found == [_plain(alone[key]) for key in plan]
+        calls.clear()
+    keys = list(plan)
+    next(iter(ahead))
+    assert _plain(source[keys[3]]) == _plain(alone[keys[3]])
+
+
+def test_batches_of_labelled_texts_are_not_made_ahead() -> None:
+    store = _store([range(5, 9)] * 5)
+    labelled = Labelled(max_tokens=8, batch_size=2)
+    source = BatchSource(store, labelled, TOKENIZER, seed=1, training=True)
+    ahead = Ahead(labelled.plan(store, seed=1, training=True), source)
+    assert [_plain(source[key]) for key in ahead] == [_plain(source[key]) for key in ahead.plan]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from src.data.cache import Cache
+from src.terms.fault import Fault
 
 
 def _write(folder: Path) -> None:
@@ -50,6 +51,25 @@ def test_what_a_killed_process_left_is_no_hindrance(tmp_path: Path) -> None:
     folder = Cache(tmp_path).folder("tokens", "key", _write)
     assert [each.name for each in folder.iterdir()] == ["a.txt"]
     assert not left.exists()
+
+
+def test_what_a_killed_process_left_is_gone_on_with_where_asked(tmp_path: Path) -> None:
+    calls: list[list[str]] = []
+
+    def build(folder: Path, error: type[BaseException] | None) -> None:
+        calls.append(sorted(each.name for each in folder.iterdir()))
+        (folder / f"{len(calls)}.txt").write_text("a part")
+        if error is not None:
+            raise error("no")
+
+    cache = Cache(tmp_path)
+    for error in (KeyboardInterrupt, OSError, Fault, OSError):
+        with pytest.raises(error):
+            cache.folder("tokens", "key", lambda folder, error=error: build(folder, error), resumable=True)
+        assert not (tmp_path / "tokens" / "key").exists()
+    found = cache.folder("tokens", "key", lambda folder: build(folder, None), resumable=True)
+    assert calls == [[], ["1.txt"], ["1.txt", "2.txt"], [], ["4.txt"]]  # nothing is left of a mistake
+    assert sorted(each.name for each in found.iterdir()) == ["4.txt", "5.txt"]
 
 
 def test_a_home_folder_may_be_written_with_a_tilde() -> None:

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import torch
 
+from src.data import tokenising
 from src.data.batching import Labelled, Masked
 from src.data.cleaning import Cleaning
 from src.data.datamodule import TextDataModule
 from src.data.formats import Record
 from src.data.sources import Source
 from src.data.splitting import Split
+from src.data.store import StoreWriter
 from src.data.tokenizer import WordPiece
 from src.terms.fault import Fault, Faults
 
@@ -261,6 +263,38 @@ def test_the_second_time_nothing_is_read(folder: Path, monkeypatch: pytest.Monke
         assert _content(second, split) == _content(first, split)
     second.prepare_data()
     second.setup("fit")  # idempotent
+
+
+def test_stopped_while_tokenising_and_called_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores, digests and entropy are those of one go; what the first call did is not done again."""
+    monkeypatch.setattr(tokenising, "CHUNK_TEXTS", 3)
+    monkeypatch.setattr(tokenising, "JOURNAL_TOKENS", 1)
+    settings: dict[str, Any] = {
+        "task": "masked_lm",
+        "batching": Masked(row_tokens=16),
+        "source": Source(path=str(folder / "data")),
+    }
+    whole = _prepared(folder, **settings, cache=str(folder / "one go"))
+    append = StoreWriter.append
+    texts: list[int] = []
+
+    def full_disk(self: StoreWriter, rows: Any, encoded: Any) -> None:
+        if sum(texts) > 20:
+            raise OSError("no space left on device")
+        texts.append(len(rows))
+        append(self, rows, encoded)
+
+    monkeypatch.setattr(StoreWriter, "append", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        _prepared(folder, **settings)
+    done = sum(texts)
+    monkeypatch.setattr(StoreWriter, "append", lambda self, *each: [texts.append(len(each[0])), append(self, *each)][1])
+    again = _prepared(folder, **settings)
+    assert 20 < done < 50 == sum(texts)
+    assert (again.about, again.facts, again.describe()) == (whole.about, whole.facts, whole.describe())
+    for split, store in again.stores.items():
+        for file in store.folder.iterdir():
+            assert file.read_bytes() == (whole.stores[split].folder / file.name).read_bytes()
 
 
 def test_nothing_is_shown_and_nothing_is_written_elsewhere(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -5,10 +5,20 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from src.data.splitting import Split, _mix
+from src.data.splitting import SPLITS, Split, _hash, _mix, _sizes
 from src.terms.fault import Fault
 
 shares = st.floats(0.01, 0.45)
+
+
+def divided(
+    split: Split, count: int, classes: np.ndarray | None, validation: bool = True, test: bool = True
+) -> dict[str, np.ndarray]:
+    """Row numbers by split, those that have rows."""
+    places = split.divide(count, classes, validation=validation, test=test)
+    assert (len(places), places.dtype) == (count, np.uint8)
+    rows = {name: np.flatnonzero(places == code) for code, name in enumerate(SPLITS)}
+    return {name: each for name, each in rows.items() if len(each)}
 
 
 @settings(deadline=None)
@@ -18,12 +28,21 @@ def test_every_row_is_in_one_split(count: int, validation: float, test: float, s
     stratify = data.draw(st.booleans())
     assume(not stratify or max(np.bincount(classes)) >= 3)
     split = Split(validation=validation, test=test, seed=seed, stratify=stratify)
-    rows = split.divide(count, classes, validation=True, test=True)
-    assert list(rows) == ["train", "test", "validation"]
+    rows = divided(split, count, classes)
+    assert list(rows) == ["train", "validation", "test"]
     assert sorted(np.concatenate(list(rows.values())).tolist()) == list(range(count))
-    for each in rows.values():
-        assert each.dtype == np.int64
-        assert (np.diff(each) > 0).all()
+
+
+@settings(deadline=None)
+@given(count=st.integers(6, 300), validation=shares, test=shares, seed=st.integers(0, 2**70))
+def test_rows_stand_in_the_order_of_their_hashes(count: int, validation: float, test: float, seed: int) -> None:
+    """The first go to test, the next to validation."""
+    rows = divided(Split(validation=validation, test=test, seed=seed), count, None)
+    order = np.argsort(_hash(seed, np.arange(count, dtype=np.uint64)))
+    first, second = len(rows["test"]), len(rows["validation"])
+    assert (first, second) == tuple(_sizes(count, {"test": test, "validation": validation}).values())
+    assert rows["test"].tolist() == sorted(order[:first].tolist())
+    assert rows["validation"].tolist() == sorted(order[first : first + second].tolist())
 
 
 @settings(deadline=None)
@@ -32,9 +51,9 @@ def test_every_row_is_in_one_split(count: int, validation: float, test: float, s
 def test_every_class_has_its_share(sizes: list[int], validation: float, test: float) -> None:
     assume(max(sizes) >= 3)
     classes = np.repeat(np.arange(len(sizes)), sizes)
-    rows = Split(validation=validation, test=test).divide(len(classes), classes, validation=True, test=True)
+    rows = divided(Split(validation=validation, test=test), len(classes), classes)
     for index, size in enumerate(sizes):
-        found = {split: int((classes[each] == index).sum()) for split, each in rows.items()}
+        found = {split: int((classes[rows.get(split, [])] == index).sum()) for split in SPLITS}
         if size < 3:
             assert found == {"train": size, "validation": 0, "test": 0}
             continue
@@ -44,23 +63,20 @@ def test_every_class_has_its_share(sizes: list[int], validation: float, test: fl
 
 
 def test_a_class_of_two_rows_is_divided_where_one_split_is_taken() -> None:
-    rows = Split().divide(4, np.array([0, 1, 1, 0]), validation=True, test=False)
+    rows = divided(Split(), 4, np.array([0, 1, 1, 0]), test=False)
     assert {split: len(each) for split, each in rows.items()} == {"train": 2, "validation": 2}
 
 
 def test_only_what_is_asked_for_is_taken() -> None:
     split = Split(validation=0.2, test=0.3)
-    assert {k: len(v) for k, v in split.divide(10, None, validation=False, test=True).items()} == {
-        "train": 7,
-        "test": 3,
-    }
-    assert list(split.divide(10, None, validation=False, test=False)) == ["train"]
-    assert list(Split(validation=0).divide(10, None, validation=True, test=True)) == ["train"]
+    assert {k: len(v) for k, v in divided(split, 10, None, validation=False).items()} == {"train": 7, "test": 3}
+    assert list(divided(split, 10, None, validation=False, test=False)) == ["train"]
+    assert list(divided(Split(validation=0), 10, None)) == ["train"]
 
 
 def test_the_rows_never_move() -> None:
     split = Split(validation=0.2, test=0.2)
-    rows = split.divide(20, None, validation=True, test=True)
+    rows = divided(split, 20, None)
     assert rows["validation"].tolist() == [3, 4, 15, 17]
     assert rows["test"].tolist() == [2, 7, 9, 12]
     streamed = {each: [index for index in range(20) if split.belongs(index) == each] for each in ("validation", "test")}
@@ -75,12 +91,12 @@ def test_the_hash_is_splitmix64() -> None:
 
 
 def test_another_seed_divides_otherwise() -> None:
-    one, two = (Split(seed=seed).divide(1000, None, validation=True, test=False)["validation"] for seed in (1, 2))
+    one, two = (divided(Split(seed=seed), 1000, None, test=False)["validation"] for seed in (1, 2))
     assert len(np.intersect1d(one, two)) < 30  # 10 of 100 by chance
 
 
 def test_order_and_class_do_not_follow_the_row_number() -> None:
-    rows = Split(validation=0.5).divide(10_000, None, validation=True, test=False)["validation"]
+    rows = divided(Split(validation=0.5), 10_000, None, test=False)["validation"]
     assert abs(rows.mean() - 5000) < 100  # 3.5 standard deviations of the mean are 101
     assert abs((rows % 2).mean() - 0.5) < 0.02
 

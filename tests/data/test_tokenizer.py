@@ -13,7 +13,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from src.data.cache import Cache
-from src.data.tokenizer import PretrainedTokenizer, TextTokenizer, WordPiece, _shorten
+from src.data.encoding import _shortened
+from src.data.tokenizer import PretrainedTokenizer, TextTokenizer, WordPiece
 from src.terms.fault import Fault
 
 TEXTS = ["The cat sat on the mat.", "A DOG sat on the log!", "the naïve café", "cats and dogs and logs"] * 5
@@ -92,12 +93,15 @@ def test_cutting_pairs_the_longer_one_first(
 
 
 def test_shortening() -> None:
-    ids = np.arange(10)
-    assert _shorten(ids, 10, "head_tail").tolist() == list(range(10))
-    assert _shorten(ids, 4, "head_tail").tolist() == [0, 7, 8, 9]
-    assert _shorten(ids, 1, "head_tail").tolist() == [9]
-    assert _shorten(ids, 3, "tail").tolist() == [7, 8, 9]
-    assert _shorten(ids, 0, "tail").tolist() == []
+    def shortened(kept: list[int], truncation: Any) -> list[int]:
+        return _shortened(np.arange(13), np.array([10, 3]), np.array(kept), truncation)[0].tolist()
+
+    assert shortened([10, 3], "head_tail") == list(range(13))
+    assert shortened([4, 3], "head_tail") == [0, 7, 8, 9, 10, 11, 12]
+    assert shortened([1, 3], "head_tail") == [9, 10, 11, 12]
+    assert shortened([3, 2], "tail") == [7, 8, 9, 11, 12]
+    assert shortened([0, 3], "tail") == [10, 11, 12]
+    assert shortened([2, 1], "head") == [0, 1, 10]
 
 
 def test_what_a_model_must_know(words: TextTokenizer) -> None:

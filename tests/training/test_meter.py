@@ -1,6 +1,8 @@
 """What is logged on the way, held against hand-counted truths, by a Trainer on a tiny module."""
 
+import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -9,12 +11,15 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 from torch.utils.data import DataLoader
 
+from src.training import meter
 from src.training.callbacks import ending
+from src.training.flops import Cost
 from src.training.meter import Meter, peak_memory_gigabytes
 
 
 class Ids(NamedTuple):
     ids: torch.Tensor
+    starts: torch.Tensor = torch.tensor([0])
 
 
 class Batch(NamedTuple):
@@ -26,6 +31,8 @@ class Batch(NamedTuple):
 class Fixed(LightningModule):
     """Reports losses that the batches bring along."""
 
+    says_mean = False  # whether steps report the mean loss apart from the one that is minimised
+
     def __init__(self, total_steps: int) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(1))
@@ -33,7 +40,8 @@ class Fixed(LightningModule):
         self.validated_at: list[int] = []
 
     def training_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
-        return {"loss": self.weight.sum() * 0 + batch.loss, "count": batch.count}
+        loss = self.weight.sum() * 0 + batch.loss
+        return {"loss": loss, "count": batch.count, **({"mean_loss": loss.detach() / 2} if self.says_mean else {})}
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         if not self.validated_at or self.validated_at[-1] != self.global_step:
@@ -57,14 +65,16 @@ class Kept(Logger):
     def log_hyperparams(self, *_: Any, **__: Any) -> None: ...
 
 
-def fit(batches: list[Batch], *, every: int, accumulate: int = 1, max_steps: int = -1) -> tuple[Kept, Fixed]:
+def fit(
+    batches: list[Batch], *, every: int, accumulate: int = 1, max_steps: int = -1, sanity: int = 0
+) -> tuple[Kept, Fixed]:
     logger = Kept()
     steps = max_steps if max_steps > 0 else -(-len(batches) // accumulate)
     module = Fixed(steps)
     trainer = Trainer(
         max_epochs=1 if max_steps < 0 else -1, max_steps=max_steps, accelerator="cpu", logger=logger,
         log_every_n_steps=every, accumulate_grad_batches=accumulate, callbacks=[Meter(), ending(steps)],
-        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, num_sanity_val_steps=0,
+        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, num_sanity_val_steps=sanity,
     )  # fmt: skip
     loader = DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
     trainer.fit(module, loader, loader)
@@ -104,6 +114,65 @@ def test_times_and_rates_belong_together() -> None:
     assert peak_memory_gigabytes() > 0.05
 
 
+def test_validation_before_training_is_no_training_time() -> None:
+    begin = time.perf_counter()
+    logger, _ = fit([batch(1.0, 1, 5)] * 2, every=2, sanity=1)
+    assert 0 < logger.rows[0][1]["train/step_seconds"] * 2 < time.perf_counter() - begin
+
+
 def test_a_run_that_ends_within_an_epoch_is_validated_at_its_last_step() -> None:
     _, module = fit([batch(1.0, 1, 5)] * 10, every=100, max_steps=13)
     assert module.validated_at == [10, 13]
+
+
+def test_the_mean_loss_is_logged_where_the_minimised_one_is_scaled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Fixed, "says_mean", True)
+    logger, _ = fit([batch(1.0, 10, 5), batch(4.0, 30, 5)], every=2)
+    assert [row["train/loss"] for _, row in logger.rows] == [(10 + 120) / 40 / 2]
+
+
+def test_a_window_goes_on_after_a_checkpoint(tmp_path: Path) -> None:
+    """Epochs of three steps, windows of two: the second window is cut by the end of the first process."""
+    batches = [batch(1.0, 10, 5), batch(4.0, 30, 6), batch(2.0, 1, 7)]
+    rows, state = [], tmp_path / "last.ckpt"
+    for epochs in (1, 2):
+        logger = Kept()
+        trainer = Trainer(
+            max_epochs=epochs, accelerator="cpu", logger=logger, log_every_n_steps=2, callbacks=[Meter()],
+            enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, num_sanity_val_steps=0,
+        )  # fmt: skip
+        loader = DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
+        trainer.fit(Fixed(6), loader, loader, ckpt_path=str(state) if state.exists() else None, weights_only=True)
+        trainer.save_checkpoint(state)
+        rows += logger.rows
+    assert [step for step, _ in rows] == [2, 4, 6]
+    assert [row["train/loss"] for _, row in rows] == [(10 + 120) / 40, (2 + 10) / 11, (120 + 2) / 31]
+    assert [row["train/tokens"] for _, row in rows] == [11, 11 + 7 + 5, 36]
+    assert all(row["train/step_seconds"] > 0 for _, row in rows)
+
+
+def test_energy_is_logged_where_it_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A counter that says one joule more each time that it is asked."""
+    readings = iter(range(1000))
+    monkeypatch.setattr(meter, "counter", lambda device, first_of_machine: lambda: float(next(readings)))
+    logger, _ = fit([batch(1.0, 1, 4)] * 4, every=2)
+    assert all(row["train/joules_per_token"] == 1 / 8 for _, row in logger.rows)
+    assert 0 < logger.rows[0][1]["system/energy_joules"] < logger.rows[1][1]["system/energy_joules"]
+
+
+def test_nothing_is_invented_where_energy_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meter, "counter", lambda device, first_of_machine: None)
+    logger, _ = fit([batch(1.0, 1, 4)] * 2, every=2)
+    assert not {"train/joules_per_token", "system/energy_joules", "train/mfu"} & logger.rows[0][1].keys()
+
+
+def test_operations_are_those_of_the_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """4 multiplications a token, 2 a pair, 8 a target; texts of 3 and 2 tokens, one target, twice in a window."""
+    monkeypatch.setattr(meter, "cost", lambda encoder: Cost(4, 8, 2, (None,)))
+    monkeypatch.setattr(meter, "peak_flops", lambda device, dtype: 1e6)
+    monkeypatch.setattr(Fixed, "encoder", torch.nn.Identity(), raising=False)
+    logger, _ = fit([Batch(Ids(torch.zeros(5), torch.tensor([0, 3, 5])), 1.0, 1)] * 2, every=2)
+    [(_, row)] = logger.rows
+    flops = 2 * 6 * (5 * 4 + 2 * (9 + 4) + 8)
+    assert row["train/tflops_per_second"] * 1e12 * row["train/step_seconds"] * 2 == pytest.approx(flops)
+    assert row["train/mfu"] == pytest.approx(row["train/tflops_per_second"] * 1e12 / 1e6)

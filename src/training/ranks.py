@@ -1,0 +1,316 @@
+"""The processes of a run on several devices: the first starts the others, watches them, and ends with them.
+
+Under torchrun, SLURM, LSF or MPI all processes are there already, and this file starts none. Else the first process
+(rank 0) starts one more for each further device: `python -m src.run --rank R`, which takes the composed config from its
+standard input. No command line is run again, so a multirun, the quickstart and a test all work alike.
+"""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import IO, Any, NamedTuple, NoReturn
+
+from src.terms.fault import Fault
+
+GRACE_SECONDS = 10.0  # for the main thread to end by itself when a rank has died; then the process is ended
+_BLAME_SECONDS = 2.0  # a broken connection is noticed before the death that broke it
+_LEAVE_SECONDS = 60.0  # for the other ranks to end when the work is done
+_WORLD = "PALIMPSEST_RANKS"  # set in the ranks that a first one has started: how many there are
+_ROOT = Path(__file__).resolve().parents[2]
+_orders: dict[str, Any] = {}  # what the first rank told this one
+
+
+class LostRank(ChildProcessError):
+    """Another process of this run has died."""
+
+
+class Place(NamedTuple):
+    """Where this process stands: its rank of `size` on all machines, its local rank of `local_size` on this one."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+    launched: bool = False  # by something else than this program: torchrun, SLURM, LSF, MPI
+
+
+def find_place(devices: int, num_nodes: int) -> Place:
+    """This process among the ranks of a run on `devices` of each of `num_nodes` machines."""
+    if _WORLD in os.environ:
+        rank = int(os.environ["RANK"])
+        return Place(rank, int(os.environ[_WORLD]), rank, int(os.environ[_WORLD]))
+    from src.training.distributed import launched_by
+
+    size = devices * num_nodes
+    found = launched_by(size)
+    if found is None:
+        if num_nodes > 1:
+            raise Fault(
+                f"trainer.num_nodes={num_nodes}: on several machines a run is started by srun or torchrun, on each "
+                f"with: torchrun --nnodes={num_nodes} --nproc-per-node={devices} -m src.run ..."
+            )
+        return Place(0, size, 0, size)
+    name, environment = found
+    if environment.world_size() != size:
+        raise Fault(
+            f"{name} has started {environment.world_size()} processes, but trainer.devices={devices} times "
+            f"trainer.num_nodes={num_nodes} is {size}; trainer.devices is for each machine"
+        )
+    rank, local_rank = environment.global_rank(), environment.local_rank()
+    return Place(rank, size, local_rank, devices, launched=True)
+
+
+class Ranks:
+    """The other processes of a run while it is entered; nothing at all where there is one device.
+
+    Every way in which a rank can end ends all. Where another rank dies, `LostRank` is raised in the main thread of the
+    first; where that thread does not come back within `GRACE_SECONDS` (it waits for the dead one inside a library),
+    `give_up` is called from another thread and the process ends. Where the first rank ends, however it ends, the
+    others see their standard input close, and end too.
+
+    Args:
+        place: of this process.
+        threads: of each rank that is started here.
+        give_up: records that the run has failed; called just before the process is ended by force.
+        command: the program that is started for each other rank, with `--rank R` added: it must `follow`.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        threads: int,
+        give_up: Callable[[BaseException], None],
+        command: Sequence[str] = (sys.executable, "-m", "src.run"),
+    ) -> None:
+        self.place = place
+        self.port = int(os.environ.get("MASTER_PORT", 0))
+        self.threads = threads
+        self._give_up = give_up
+        self._command = command
+        self._others: dict[int, subprocess.Popen[bytes]] = {}
+        self._logs: dict[int, IO[bytes]] = {}
+        self._lost: LostRank | None = None
+        self._closing = threading.Event()
+        self._main = threading.get_ident()
+        self._before: Any = None  # the handler of SIGUSR1
+
+    def __enter__(self) -> "Ranks":
+        place = self.place
+        if place.size == 1 or place.rank > 0 or place.launched:
+            return self
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGUSR1, self._interrupt)
+        try:
+            for rank in range(1, place.size):
+                self._start(rank)
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
+        threading.Thread(target=self._watch, name="ranks", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.place.size == 1:
+            return
+        if error is not None:
+            self.fail(error)
+        else:
+            self._closing.set()
+            if not self.place.launched:  # else the next trial of a multirun meets in the same group
+                _leave_group(broken=False)
+            self._end(_LEAVE_SECONDS)
+        if self._before is not None:
+            signal.signal(signal.SIGUSR1, self._before)
+        if self._lost is not None and self._lost is not error:
+            raise self._lost from error
+
+    def go(self, config: Mapping[str, Any], **known: str | None) -> None:
+        """Let the other ranks begin: with the config, and with what the first has found out (`told` gives it them)."""
+        if not self._others:
+            return
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        line = json.dumps({"config": config, "port": self.port, **known}).encode() + b"\n"
+        for rank, process in self._others.items():
+            assert process.stdin is not None
+            try:
+                process.stdin.write(line)
+                process.stdin.flush()
+            except OSError as error:
+                raise self._death(rank) from error
+
+    def fail(self, error: BaseException) -> None:
+        """End all ranks because of an exception in this one. Only the first rank comes back from here."""
+        if self.place.rank > 0:
+            die(error)
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        if self._lost is None and isinstance(error, RuntimeError):  # what a broken connection is reported as
+            if not self.place.launched:
+                self._lost = self._find_death(_BLAME_SECONDS)
+            elif re.search("gloo|NCCL|closed by peer|reset by peer", str(error)):
+                self._lost = LostRank(f"another of {self.place.size} ranks is gone; the launcher may say why: {error}")
+        self._end(0)
+        _leave_group(broken=True)
+
+    def _start(self, rank: int) -> None:
+        names = {"RANK": rank, "LOCAL_RANK": rank, _WORLD: self.place.size}
+        environment = {"OMP_NUM_THREADS": str(self.threads), **os.environ}  # a person's own number stays
+        environment |= {name: str(value) for name, value in names.items()}
+        # Started from any folder, where relative paths in the config mean the same as in the first rank.
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+        log = self._logs[rank] = tempfile.TemporaryFile()  # noqa: SIM115  # read when the rank has died
+        self._others[rank] = subprocess.Popen(
+            [*self._command, "--rank", str(rank)],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C goes to the first rank, which ends the others
+        )
+
+    def _watch(self) -> None:
+        while not self._closing.wait(0.1):
+            self._lost = self._find_death(0)
+            if self._lost is None:
+                continue
+            if self._before is not None:
+                signal.pthread_kill(self._main, signal.SIGUSR1)
+            if self._closing.wait(GRACE_SECONDS):
+                return
+            self._kill()
+            print(f"error: {self._lost}; rank 0 did not answer for {GRACE_SECONDS:g} s", file=sys.stderr, flush=True)
+            try:
+                self._give_up(self._lost)
+            finally:  # whatever came of it: the main thread may never come back
+                os._exit(1)
+
+    def _interrupt(self, signum: int, frame: FrameType | None) -> None:
+        if self._lost is not None and not self._closing.is_set():
+            raise self._lost
+
+    def _find_death(self, patience: float) -> LostRank | None:
+        """The rank that died first, as far as can be told: one that was killed, else one that failed."""
+        until = time.monotonic() + patience
+        while True:
+            codes = {rank: process.poll() for rank, process in self._others.items()}
+            dead = [rank for rank, code in codes.items() if code not in (None, 0)]
+            if dead:
+                return self._death(min(dead, key=lambda rank: (codes[rank] or 0, rank)))  # signals are negative
+            if time.monotonic() >= until:
+                return None
+            time.sleep(0.05)
+
+    def _death(self, rank: int) -> LostRank:
+        process = self._others[rank]
+        code = process.wait(_BLAME_SECONDS)
+        lines = self._said(rank)
+        if code < 0:
+            reason = f"was killed by {signal.Signals(-code).name}"
+            if -code == signal.SIGKILL:
+                reason += " (the system does so where memory has run out)"
+        else:
+            reason = f"failed: {lines[-1]}" if lines else f"ended with exit code {code}"
+        if lines:
+            print("\n".join(f"rank {rank}: {line}" for line in lines[-30:]), file=sys.stderr)
+        return LostRank(f"rank {rank} of {self.place.size} (process {process.pid}) {reason}")
+
+    def _said(self, rank: int) -> list[str]:
+        log = self._logs[rank]
+        log.seek(0)
+        return [line for line in log.read().decode("utf-8", "replace").splitlines() if line.strip()]
+
+    def _end(self, patience: float) -> None:
+        """Wait so long for the other ranks, then end them."""
+        until = time.monotonic() + patience
+        for process in self._others.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, until - time.monotonic()))
+        self._kill()
+        for process in self._others.values():
+            process.wait()
+            if process.stdin is not None:
+                with contextlib.suppress(OSError):
+                    process.stdin.close()
+        for log in self._logs.values():
+            log.close()
+
+    def _kill(self) -> None:
+        """Of each rank its whole session: its loaders' workers too."""
+        for process in self._others.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def follow(task: Callable[..., object]) -> NoReturn:
+    """Be a rank that the first one has started: get ready, wait for the config, run it."""
+    orders = os.fdopen(os.dup(0), "rb")
+    from src.training.noise import quiet
+
+    quiet()
+    import transformers  # noqa: F401  # takes seconds, in which the first rank reads the data
+
+    line = orders.readline()
+    if not line:  # the first rank has failed before it began
+        os._exit(0)
+    _orders.update(json.loads(line))
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_orders["port"])}
+    threading.Thread(target=_end_with, args=(orders,), daemon=True).start()
+    try:
+        task(**_orders["config"])
+    except BaseException as error:
+        die(error)
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def told(name: str) -> str | None:
+    """What the first rank told this one; None in the first, and where all ranks were started by something else."""
+    return _orders.get(name)
+
+
+def die(error: BaseException) -> NoReturn:
+    """End this process at once: its last words, and no exit handler that would wait for other ranks."""
+    traceback.print_exception(error)
+    print(f"{type(error).__name__}: {' '.join(str(error).split())[:500]}", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def _end_with(orders: IO[bytes]) -> None:
+    orders.read()  # comes back when the first rank is gone
+    os._exit(1)
+
+
+def _leave_group(*, broken: bool) -> None:
+    """Take this process out of the group; what would wait for another rank later (a barrier) then does not."""
+    if "torch.distributed" not in sys.modules:
+        return
+    import torch.distributed as dist
+    from torch.distributed import distributed_c10d
+
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    abort = getattr(distributed_c10d, "_abort_process_group", None)
+    if broken and abort is not None and dist.get_backend() == "nccl":
+        abort()  # destroying would wait for kernels that wait for a rank that is gone
+    else:
+        dist.destroy_process_group()

@@ -1,0 +1,100 @@
+"""What becomes of each row, without holding a text."""
+
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from src.data.cleaning import Cleaning
+from src.data.corpus import Corpus, Survey
+from src.data.formats import Record
+from src.data.splitting import Split
+from src.terms.fault import Fault
+
+
+class Text(str):
+    """A text whose life can be watched."""
+
+
+class Made:
+    """A source of train rows made as they are read; every fifth repeats the one before."""
+
+    name = "made"
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.alive: weakref.WeakSet[Text] = weakref.WeakSet()
+        self.most = 0
+
+    def splits(self) -> tuple[str, ...]:
+        return ("train",)
+
+    def read(self, split: str) -> Iterator[Record]:
+        for number in range(self.count):
+            text = Text(f"text {number - (number % 5 == 4)}" if number % 7 else " ")
+            self.alive.add(text)
+            self.most = max(self.most, len(self.alive))
+            yield Record(text, None, ("yes", "no")[number % 2], f"made, row {number + 1}")
+
+
+def _corpus(source: Any, **changed: Any) -> Corpus:
+    settings = {"task": "masked_lm", "cleaning": Cleaning(), "split": Split(validation=0.2, test=0.1)} | changed
+    return Corpus(source=source, **settings)
+
+
+@pytest.mark.parametrize("task", ["masked_lm", "classification"])
+def test_rows_of_a_survey_that_was_saved(task: str, tmp_path: Path) -> None:
+    corpus = _corpus(Made(300), task=task, cleaning=Cleaning(duplicates="drop"), train_rows=100)
+    survey = corpus.survey()
+    survey.save(tmp_path)
+    opened = Survey.open(tmp_path)
+    assert opened.about == survey.about
+    assert isinstance(opened.places["train"], np.memmap)
+    rows = list(corpus.rows(opened))
+    counts = survey.about["counts"]
+    assert counts["train/read"] == 300 == sum(each for key, each in counts.items() if key != "train/read")
+    assert counts["train/empty_text"] == 43
+    numbers = [row.identity for _, row in rows]
+    assert numbers == sorted(set(numbers))
+    assert len({row.text for _, row in rows}) == len(rows)
+    for split in ("train", "validation", "test"):
+        mine = [row for name, row in rows if name == split]
+        assert len(mine) == survey.about["rows"][split]
+        assert [row for _, row in corpus.rows(opened, (split,))] == mine
+        if task == "classification":
+            assert all(("no", "yes")[int(row.target)] == ("yes", "no")[row.identity % 2] for row in mine)
+            expected = {name: sum(row.target == at for row in mine) for at, name in enumerate(("no", "yes"))}
+            assert survey.about["labels"][split] == expected
+    assert survey.about["rows"]["train"] == 100
+    assert list(corpus.texts(opened)) == [row.text for name, row in rows if name == "train"]
+
+
+def test_what_repeats_a_held_out_row_leaves_train() -> None:
+    corpus = _corpus(Made(300), cleaning=Cleaning(empty_text="drop"))
+    survey = corpus.survey()
+    rows = list(corpus.rows(survey))
+    held_out = {row.text for split, row in rows if split != "train"}
+    assert not held_out & {row.text for split, row in rows if split == "train"}
+    assert survey.about["counts"]["train/overlap"] > 0
+    assert survey.about["rows"]["train"] + len([1 for split, _ in rows if split != "train"]) == len(rows)
+
+
+@pytest.mark.parametrize("duplicates", ["keep", "drop"])
+def test_no_text_is_held(duplicates: Any) -> None:
+    source = Made(2000)
+    corpus = _corpus(source, cleaning=Cleaning(duplicates=duplicates))
+    survey = corpus.survey()
+    assert sum(1 for _ in corpus.rows(survey)) > 1000
+    assert source.most < 10
+
+
+def test_data_that_grow_while_they_are_read() -> None:
+    source = Made(50)
+    corpus = _corpus(source)
+    survey = corpus.survey()
+    source.count = 51
+    with pytest.raises(Fault, match=r"^made, row 51: the data grew while they were read; run again$"):
+        list(corpus.rows(survey))

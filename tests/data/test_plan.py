@@ -1,0 +1,164 @@
+"""Which rows meet, on which rank, in every epoch."""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from src.data.plan import POOL_BATCHES, Plan
+from src.terms.fault import Fault
+
+
+def _batches(plan: Plan, epoch: int = 0) -> list[list[int]]:
+    plan.set_epoch(epoch)
+    found = list(plan)
+    assert all(seen == epoch for seen, _ in found)
+    assert len(found) == len(plan)
+    return [rows.tolist() for _, rows in found]
+
+
+def _flat(batches: list[list[int]]) -> list[int]:
+    return sorted(row for batch in batches for row in batch)
+
+
+def test_a_plan_visits_each_row_once_and_shuffles_training_only() -> None:
+    plan = Plan(10, 4, seed=1, training=True)
+    first = _batches(plan)
+    assert [len(batch) for batch in first] == [4, 4, 2]
+    assert _flat(first) == list(range(10))
+    assert first == _batches(Plan(10, 4, seed=1, training=True))
+    assert all(each == sorted(each) for each in first)  # disk order within a batch
+    assert first != _batches(plan, epoch=1) != _batches(Plan(10, 4, seed=2, training=True), epoch=1)
+    assert _batches(Plan(10, 4, seed=1, training=False)) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+def test_held_out_rows_by_hand() -> None:
+    """Longest first, each batch as full as 10 tokens and 3 rows allow; the row of 12 stands alone."""
+    lengths = np.array([3, 12, 2, 6, 4, 2, 1, 1])
+    plan = Plan(8, 3, seed=1, training=False, lengths=lengths, batch_tokens=10)
+    assert _batches(plan) == _batches(plan, epoch=3) == [[1], [3, 4], [0, 2, 5], [6, 7]]
+
+
+def test_without_a_budget_training_rows_meet_by_chance_whatever_their_lengths() -> None:
+    lengths = np.arange(1, 21)
+    by_chance = _batches(Plan(20, 4, seed=1, training=True))
+    plan = Plan(20, 4, seed=1, training=True, lengths=lengths)
+    assert [sorted(batch) for batch in _batches(plan)] == by_chance
+    assert all(batch == sorted(batch, reverse=True) for batch in _batches(plan))  # longest first
+
+
+def test_a_budget_deals_lengths_evenly() -> None:
+    """Rows of 1 to 100 tokens, 5,050 in all: 1,000 tokens a batch take six batches and no luck."""
+    lengths = np.arange(1, 101)
+    plan = Plan(100, 100, seed=1, training=True, lengths=lengths, batch_tokens=1000)
+    assert len(plan) == 6
+    for epoch in range(3):
+        tokens = [sum(lengths[row] for row in batch) for batch in _batches(plan, epoch)]
+        assert min(tokens) > 750 and max(tokens) <= 1000
+    assert sorted(_batches(plan)) != sorted(_batches(plan, epoch=1))  # who meets whom changes
+
+
+def test_grouped_by_length() -> None:
+    lengths = np.random.default_rng(0).integers(5, 257, size=4000)
+    plan = Plan(4000, 32, seed=1, training=True, lengths=lengths, group_by_length=True)
+    spread = [np.ptp(lengths[batch]) for batch in _batches(plan)]
+    assert np.median(spread) < 16  # of 251 among rows that meet by chance
+    assert len(plan) <= 1.05 * 4000 / 32
+    begins = [lengths[batch[0]] for batch in _batches(plan)]
+    assert begins != sorted(begins) and begins != sorted(begins, reverse=True)  # batches come in random order
+    pairs = [{frozenset(pair) for batch in _batches(plan, epoch) for pair in pairwise(batch)} for epoch in (0, 1)]
+    assert len(pairs[0] & pairs[1]) < 0.5 * len(pairs[0])
+    assert len(plan) > POOL_BATCHES  # more than one pool was needed
+
+
+PLANS = st.fixed_dictionaries(
+    {
+        "lengths": st.lists(st.integers(1, 40), min_size=1, max_size=150),
+        "batch_size": st.integers(1, 12),
+        "batch_tokens": st.none() | st.integers(40, 300),
+        "group_by_length": st.booleans(),
+        "training": st.booleans(),
+        "world": st.integers(1, 4),
+        "knows_lengths": st.booleans(),
+        "seed": st.integers(0, 5),
+    }
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(drawn=PLANS)
+def test_ranks_divide_every_epoch_without_overlap_or_loss(drawn: dict[str, Any]) -> None:
+    lengths, world, training = np.array(drawn["lengths"]), drawn["world"], drawn["training"]
+    shared = {key: drawn[key] for key in ("group_by_length", "training", "seed")}
+    if drawn["knows_lengths"]:
+        shared["lengths"] = lengths
+    else:
+        drawn["batch_tokens"] = None
+    count, size, budget = len(lengths), drawn["batch_size"], drawn["batch_tokens"]
+    if count < world:
+        with pytest.raises(Fault, match=f"{count} rows cannot be divided among {world} ranks"):
+            Plan(count, size, world=world, **shared)
+        return
+    ranks = [Plan(count, size, rank=rank, world=world, batch_tokens=budget, **shared) for rank in range(world)]
+    assert len({len(plan) for plan in ranks}) == 1
+    seen = []
+    for epoch in (0, 2):
+        parts = [_batches(plan, epoch) for plan in ranks]
+        together = [[row for share in shares for row in share] for shares in zip(*parts, strict=True)]
+        assert _flat(together) == list(range(count))
+        assert all(share for part in parts for share in part)
+        for batch, *shares in zip(together, *parts, strict=True):
+            assert max(map(len, shares)) - min(map(len, shares)) <= 1
+            if drawn["knows_lengths"]:
+                tokens = [lengths[share].sum() for share in shares]
+                assert max(tokens) - min(tokens) <= lengths[batch].max()
+                assert all(np.diff(lengths[share]).max(initial=-1) <= 0 for share in shares)
+        if world == 1:
+            assert max(map(len, together)) <= size
+            assert budget is None or all(lengths[batch].sum() <= budget or len(batch) == 1 for batch in together)
+        alone = Plan(count, size * world, batch_tokens=budget and budget * world, **shared)
+        # One process with the whole batch makes the same batches, but for a remnant too small for all ranks.
+        if len(alone) == len(ranks[0]):
+            assert list(map(sorted, together)) == list(map(sorted, _batches(alone, epoch)))
+        seen.append(parts)
+    assert training or seen[0] == seen[1]
+
+
+def test_a_remnant_too_small_for_all_ranks_joins_the_batch_before() -> None:
+    plans = [Plan(9, 2, seed=1, training=True, rank=rank, world=4) for rank in range(4)]
+    assert [[len(rows) for _, rows in plan] for plan in plans] == [[3], [2], [2], [2]]
+
+
+def test_ranks_see_the_batches_of_one_process() -> None:
+    lengths = np.random.default_rng(0).integers(5, 257, size=1001)
+    for settings_ in ({}, {"batch_tokens": 2048}, {"batch_tokens": 2048, "group_by_length": True}):
+        alone = Plan(1001, 32, seed=1, training=True, lengths=lengths, **{
+            key: value * 2 if key == "batch_tokens" else value for key, value in settings_.items()
+        })  # fmt: skip
+        ranks = [
+            Plan(1001, 16, seed=1, training=True, lengths=lengths, rank=rank, world=2, **settings_) for rank in range(2)
+        ]
+        for whole, one, other in zip(*map(_batches, [alone, *ranks]), strict=True):
+            assert (whole[::2], whole[1::2]) == (one, other)
+
+
+def test_the_first_batches_grow() -> None:
+    plan = Plan(320, 32, seed=1, training=True, warmup_batches=14)
+    full = Plan(320, 32, seed=1, training=True)
+    assert len(plan) == len(full) == 10
+    assert [len(batch) for batch in _batches(plan)] == [8] * 7 + [16] * 3
+    assert [len(batch) for batch in _batches(plan, epoch=1)] == [16] * 4 + [32] * 6
+    assert all(set(few) <= set(all_) for few, all_ in zip(_batches(plan), _batches(full), strict=True))
+    assert _batches(plan, epoch=2) == _batches(full, epoch=2)
+    held_out = Plan(320, 32, seed=1, training=False, warmup_batches=14)
+    assert [len(batch) for batch in _batches(held_out)] == [32] * 10
+    ranks = [Plan(12, 1, seed=1, training=True, rank=rank, world=4, warmup_batches=9) for rank in range(4)]
+    assert [[len(rows) for _, rows in rank] for rank in ranks] == [[1] * 3] * 4  # never fewer rows than ranks
+
+
+def test_more_ranks_than_rows() -> None:
+    with pytest.raises(Fault, match="3 rows cannot be divided among 4 ranks.*trainer.devices"):
+        Plan(3, 8, seed=1, training=False, world=4)

@@ -1,0 +1,154 @@
+"""The hot path on a GPU, held against the same on the CPU or against its plain form."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Callback
+from torch import Tensor, nn
+
+from benchmarks.gpu_race import Race, Words
+from src.data.batching import BatchSource, Masked
+from src.data.on_device import DeviceSource, wanted
+from src.model.muon import MuonAdamW
+from src.training.callbacks import Progress
+from src.training.compiling import Compiled
+from src.training.energy import counter
+from src.training.flops import peak_flops
+from src.training.meter import Meter
+from src.training.trainer import Training
+
+RACE = Race("tests", layers=2, width=64, heads=2, row_tokens=64, batch_size=8, real_lengths=True, vocabulary=1000)
+pytestmark = pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`")
+BATCHING = Masked(row_tokens=RACE.row_tokens, batch_size=RACE.batch_size)
+
+
+def sources(device: torch.device) -> tuple[BatchSource, DeviceSource]:
+    store, words = RACE.store(), Words(RACE.vocabulary)
+    return (
+        BatchSource(store, BATCHING, words, seed=1, training=True),  # type: ignore[arg-type]
+        DeviceSource(store, BATCHING, words, seed=1, training=True, device=device),  # type: ignore[arg-type]
+    )
+
+
+def batches(device: torch.device, count: int) -> list[Any]:
+    _, source = sources(device)
+    return [source[0, np.arange(each * 8, each * 8 + 8)] for each in range(count)]
+
+
+def test_a_corpus_on_the_gpu_is_masked_as_on_the_host(gpu: torch.device) -> None:
+    host, device = sources(gpu)
+    assert wanted(BATCHING, None, RACE.store(), gpu)
+    rows = np.arange(BATCHING.rows(RACE.store()))
+    for part in (rows[:8], rows[-3:], rows[::-7].copy()):
+        expected, found = host[3, part], device[3, part]
+        for ours, theirs in zip((*found.tokens, *found[1:]), (*expected.tokens, *expected[1:]), strict=True):
+            assert torch.equal(ours.cpu(), theirs) if isinstance(theirs, Tensor) else ours == theirs
+
+
+def test_no_step_waits_for_the_device(gpu: torch.device) -> None:
+    """Batches, loss, gradients, clipping and both optimizers, with torch told to raise where the host would wait."""
+    _, source = sources(gpu)
+    module = RACE.module(10).to(gpu).train()
+    matrices = [each for each in module.encoder.layers()[0].parameters() if each.ndim == 2]
+    known = set(matrices)
+    rest = [each for each in module.encoder.parameters() if each not in known]
+    optimizer = MuonAdamW([{"params": matrices, "muon": True}, {"params": rest}], lr=1e-3)
+    for place in range(3):
+        torch.cuda.set_sync_debug_mode("error" if place else "default")  # the first step may set things up
+        try:
+            batch = source[0, np.arange(place * 8, place * 8 + 8)]
+            with torch.autocast("cuda", torch.bfloat16):
+                loss = module.objective(module.encoder, batch).loss
+            optimizer.zero_grad()
+            loss.backward()
+            norm = torch.nn.utils.get_total_norm([each.grad for each in optimizer_weights(optimizer)])
+            optimizer.grad_scale, optimizer.found_inf = norm.clamp(min=1.0), (~torch.isfinite(norm)).float()
+            optimizer.step()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    assert torch.isfinite(loss)
+
+
+def optimizer_weights(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [each for group in optimizer.param_groups for each in group["params"] if each.grad is not None]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_loss_is_the_cpus(gpu: torch.device, dtype: torch.dtype) -> None:
+    module = RACE.module(1).train()
+    host, device = sources(gpu)
+    rows = np.arange(8)
+    expected = module.objective(module.encoder, host[0, rows]).loss
+    module.to(gpu)
+    with torch.autocast("cuda", dtype, enabled=dtype is not torch.float32):
+        found = module.objective(module.encoder, device[0, rows]).loss
+    torch.testing.assert_close(found.cpu(), expected, rtol=0, atol=1e-3 if dtype is torch.float32 else 2e-2)
+
+
+@pytest.mark.parametrize("graphs", [False, True])
+def test_compiled_steps_are_the_plain_ones(gpu: torch.device, graphs: bool) -> None:
+    """Six steps in bf16: other sequences in each, and what a graph gives out must survive its next run."""
+    plain = RACE.module(10).to(gpu).train()
+    faster = copy.deepcopy(plain)
+    call = Compiled(faster.objective.forward, graphs=graphs, strict=True)
+    kept = []
+    for batch in batches(gpu, 6):
+        found = []
+        for step, module in ((plain.objective, plain), (call, faster)):
+            with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
+                loss = step(module.encoder, batch).loss
+            module.zero_grad()
+            loss.backward()
+            with torch.no_grad():
+                for weight in module.parameters():
+                    weight -= 0.05 * weight.grad if weight.grad is not None else 0.0
+            found.append(loss.detach())
+        kept.append(found)
+    assert call._chosen
+    for expected, found_ in kept:
+        torch.testing.assert_close(found_, expected, rtol=0, atol=2e-2)
+
+
+def test_muon_on_the_gpu_is_muon_on_the_cpu(gpu: torch.device) -> None:
+    torch.manual_seed(1)
+    here = [nn.Parameter(torch.randn(shape)) for shape in ((16, 24), (24, 16), (16, 24))]
+    there = [nn.Parameter(each.detach().to(gpu)) for each in here]
+    optimizers = [MuonAdamW([{"params": each, "muon": True}], lr=0.1, dtype=torch.float32) for each in (here, there)]
+    for _ in range(3):
+        for weight, twin in zip(here, there, strict=True):
+            weight.grad = torch.randn_like(weight)
+            twin.grad = weight.grad.to(gpu)
+        for optimizer in optimizers:
+            optimizer.step()
+    for weight, twin in zip(here, there, strict=True):
+        torch.testing.assert_close(twin.cpu(), weight, rtol=0, atol=5e-3)
+
+
+def test_a_training_with_everything(gpu: torch.device, tmp_path: Path) -> None:
+    """Lightning, the meter, the compiler and a corpus on the device; the loss falls below that of the first steps."""
+    losses: list[float] = []
+
+    class Watching(Callback):
+        def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            losses.append(float(outputs["mean_loss"]))
+
+    training = Training(accelerator="gpu", precision="bf16", max_steps=40)
+    watching = [Meter(), Watching(), *Progress(style="off").build(tmp_path)]
+    trainer = training.build(callbacks=watching, logger=False, arithmetic="bf16-mixed", root=str(tmp_path))
+    trainer.fit(RACE.module(40), torch.utils.data.DataLoader(batches(gpu, 5), batch_size=None))
+    assert len(losses) == 40
+    assert sum(losses[-5:]) < sum(losses[:5])
+
+
+def test_peak_and_energy_are_read(gpu: torch.device) -> None:
+    assert 1e12 < peak_flops(gpu, torch.bfloat16) < 1e16
+    count = counter(gpu)
+    if count is None:
+        pytest.skip("this GPU or its library counts no energy")
+    before = count()
+    peak_flops(gpu, torch.bfloat16)
+    assert count() >= before > 0

@@ -1,0 +1,358 @@
+"""Several ranks: where a process stands, how ranks begin and end, and that two train as one does.
+
+Ranks here are processes of one CPU that talk through gloo.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.distributed.device_mesh import init_device_mesh
+
+from src.config.rules import rules
+from src.run import Outcome, run
+from src.terms.fault import Fault
+from src.tracking.ending import judge
+from src.tracking.store import Store
+from src.training import distributed, ranks
+from src.training.distributed import Guard, Replicated, Sharded, all_answers, shard, unshard
+from src.training.ranks import LostRank, Place, Ranks, find_place
+from src.training.trainer import Training
+
+LAUNCHERS = ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS", "SLURM_JOB_NAME", "RANK", "WORLD_SIZE", "PALIMPSEST_RANKS")
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in LAUNCHERS:
+        monkeypatch.delenv(name, raising=False)
+
+
+# -- where a process stands -------------------------------------------------------------------------------------------
+
+
+def under_torchrun(monkeypatch: pytest.MonkeyPatch, **variables: int) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "job")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, str(value))
+
+
+def test_one_device_is_one_process() -> None:
+    assert find_place(1, 1) == Place(rank=0, size=1)
+
+
+def test_the_first_of_several_starts_the_others() -> None:
+    assert find_place(3, 1) == Place(rank=0, size=3, local_rank=0, local_size=3)
+
+
+def test_a_process_that_was_started_by_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PALIMPSEST_RANKS", "3")
+    monkeypatch.setenv("RANK", "2")
+    assert find_place(3, 1) == Place(rank=2, size=3, local_rank=2, local_size=3)
+
+
+def test_under_torchrun_on_two_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    under_torchrun(monkeypatch, RANK=3, WORLD_SIZE=4, LOCAL_RANK=1)
+    assert find_place(2, 2) == Place(rank=3, size=4, local_rank=1, local_size=2, launched=True)
+
+
+def test_under_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"NTASKS": 4, "PROCID": 3, "LOCALID": 1, "NODEID": 1, "JOB_NAME": "train"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    with pytest.raises(Fault, match="SLURM: You set `--ntasks=4`.*--ntasks-per-node"):
+        find_place(2, 2)
+    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "2")
+    assert find_place(2, 2) == Place(rank=3, size=4, local_rank=1, local_size=2, launched=True)
+    assert find_place(1, 1) == Place()  # a task of a job whose tasks are runs of their own
+
+
+@pytest.mark.parametrize("devices", [1, 3])
+def test_a_launcher_and_a_config_that_disagree(monkeypatch: pytest.MonkeyPatch, devices: int) -> None:
+    under_torchrun(monkeypatch, RANK=0, WORLD_SIZE=2, LOCAL_RANK=0)
+    with pytest.raises(Fault, match=rf"torchrun has started 2 processes, but trainer.devices={devices}"):
+        find_place(devices, 1)
+
+
+def test_several_machines_need_a_launcher() -> None:
+    with pytest.raises(Fault, match=r"trainer.num_nodes=2: .*torchrun --nnodes=2 --nproc-per-node=4"):
+        find_place(4, 2)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_processes_of_a_cpu() -> None:
+    training = Training(max_epochs=1, devices=2, accelerator="cpu", threads=3)
+    assert training.ranks(_nothing).place == Place(size=2, local_size=2)
+    assert training.ranks(_nothing).threads == 3
+    shared = Training(max_epochs=1, devices=2, accelerator="cpu").ranks(_nothing).threads
+    assert shared == max(1, len(os.sched_getaffinity(0)) // 2)
+    assert Training(max_epochs=1, devices="auto").ranks(_nothing).place == Place()
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("auto", Replicated), ("ddp", Replicated), ("fsdp", Sharded)])
+def test_what_lightning_is_given(kind: Any, expected: type) -> None:
+    training = Training(max_epochs=1, devices=2, accelerator="cpu", strategy=kind, threads=1)
+    trainer = training.build(
+        callbacks=[], logger=False, arithmetic="32-true", root=".", ranks=training.ranks(_nothing)
+    )  # fmt: skip
+    assert isinstance(trainer.strategy, expected)
+    assert (trainer.world_size, trainer.global_rank, trainer.strategy.launcher) == (2, 0, None)
+    assert any(isinstance(each, Guard) for each in trainer.callbacks)
+
+
+def test_ranks_do_not_choose_their_arithmetic_each_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(max_epochs=1, accelerator="cpu")
+    assert training.arithmetic(Place(1, 2, launched=True))[0] == "32-true"
+    monkeypatch.setitem(ranks._orders, "arithmetic", "bf16-mixed")
+    assert training.arithmetic(Place(1, 2)) == ("bf16-mixed", "as the first rank found")
+
+
+def test_muon_wants_whole_matrices(composed: Callable[..., dict[str, Any]]) -> None:
+    [fault] = rules(composed("trainer=fsdp", "model/optim=muon"))
+    assert "trainer=ddp or model/optim=adamw fits" in str(fault)
+
+
+def _nothing(error: BaseException) -> None:
+    pass
+
+
+# -- how ranks begin and end ------------------------------------------------------------------------------------------
+
+
+def several(script: str, *, size: int = 2) -> Ranks:
+    """Ranks whose others run a few lines instead of the program."""
+    command = (sys.executable, "-c", textwrap.dedent(script))
+    return Ranks(Place(size=size, local_size=size), threads=1, give_up=_nothing, command=command)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_the_others_are_told_what_the_first_knows(tmp_path: Path) -> None:
+    script = f"""
+        import os, sys
+        line = sys.stdin.readline()
+        open({str(tmp_path)!r} + "/" + sys.argv[-1], "w").write(os.environ["RANK"] + " " + line)
+    """
+    with several(script, size=3) as others:
+        others.go({"seed": 1}, origin=None)
+    said = [(tmp_path / str(rank)).read_text() for rank in (1, 2)]
+    assert said == [f'{rank} {{"config": {{"seed": 1}}, "port": {others.port}, "origin": null}}\n' for rank in (1, 2)]
+
+
+def test_a_rank_that_fails_ends_the_first_with_its_words(capsys: pytest.CaptureFixture[str]) -> None:
+    group = several("raise ValueError('odd weather')")
+    with pytest.raises(LostRank, match=r"^rank 1 of 2 \(process \d+\) failed: ValueError: odd weather$"), group:
+        time.sleep(30)  # interrupted
+    assert "rank 1: Traceback" in capsys.readouterr().err
+
+
+def test_of_several_the_one_that_was_killed_is_named() -> None:
+    script = """
+        import os, signal, sys
+        os.kill(os.getpid(), signal.SIGKILL) if sys.argv[-1] == "2" else sys.exit(1)
+    """
+    group = several(script, size=3)
+    with pytest.raises(LostRank, match=r"^rank 2 of 3 .* was killed by SIGKILL"), group:
+        wait_for(lambda: all(each.poll() is not None for each in group._others.values()))
+        raise RuntimeError("Connection closed by peer")
+
+
+def test_an_error_of_the_first_rank_stays_its_own_and_ends_the_others() -> None:
+    group = several("import time; time.sleep(60)")
+    with pytest.raises(RuntimeError, match="^own$"), group:
+        raise RuntimeError("own")
+    assert [each.poll() for each in group._others.values()] == [-signal.SIGKILL]
+
+
+def test_a_dead_rank_is_a_failure_though_a_launcher_then_sends_signals() -> None:
+    group = Ranks(Place(rank=0, size=2, launched=True), threads=1, give_up=_nothing)
+    with pytest.raises(LostRank, match="another of 2 ranks is gone") as lost, group:
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:537] Connection closed by peer")
+    assert judge(lost.value, signal.SIGTERM).status == "FAILED"
+
+
+def test_signals_are_as_before() -> None:
+    before = signal.getsignal(signal.SIGUSR1)
+    with several("pass"):
+        assert signal.getsignal(signal.SIGUSR1) != before
+    assert signal.getsignal(signal.SIGUSR1) == before
+
+
+def test_a_first_rank_that_does_not_answer_is_ended_by_force() -> None:
+    script = """
+        import signal, sys, time
+        from src.training import ranks
+        ranks.GRACE_SECONDS = 0.2
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})  # as if it waited inside a library
+        group = ranks.Ranks(
+            ranks.Place(size=2, local_size=2), threads=1, give_up=lambda error: print("FAILED", error, flush=True),
+            command=(sys.executable, "-c", "raise SystemExit(3)"),
+        )
+        with group:
+            time.sleep(30)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=25
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stdout.startswith("FAILED rank 1 of 2")
+    assert "ended with exit code 3; rank 0 did not answer for 0.2 s" in done.stderr
+
+
+# -- collectives, in a group of one -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def group() -> Iterator[None]:
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+def test_answers_of_all_ranks_stand_by_row(group: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def part(*rows: int) -> tuple[Tensor, Tensor, Tensor]:
+        return torch.tensor(rows), torch.tensor(rows) * 10, torch.tensor(rows)[:, None] / 2
+
+    monkeypatch.setattr(distributed, "gathered", lambda value: [part(4, 1), part(0), None])
+    rows, targets, answers = all_answers(part(4, 1)) or ()
+    assert (rows.tolist(), targets.tolist(), answers.tolist()) == ([0, 1, 4], [0, 10, 40], [[0.0], [0.5], [2.0]])
+    monkeypatch.undo()
+    assert all_answers(None) is None
+    assert [each.tolist() for each in all_answers(part(2, 1)) or ()] == [[1, 2], [10, 20], [[0.5], [1.0]]]
+
+
+def test_a_sharded_encoder_becomes_whole_again(group: None) -> None:
+    from transformers import BertConfig, BertForMaskedLM
+
+    from src.model.encoder import Encoder
+
+    config = BertConfig(
+        vocab_size=60, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
+    )  # fmt: skip
+    encoder = Encoder(BertForMaskedLM(config), "masked_lm")
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    shard(encoder, init_device_mesh("cpu", (1,)))
+    assert all(hasattr(each, "full_tensor") for each in encoder.parameters())
+    unshard(encoder)
+    after = encoder.state_dict()
+    assert list(after) == list(before)
+    assert all(type(after[name]) is Tensor and torch.equal(after[name], before[name]) for name in before)
+    network: Any = encoder.network
+    assert network.cls.predictions.decoder.weight is network.bert.embeddings.word_embeddings.weight
+
+
+# -- two ranks train as one does --------------------------------------------------------------------------------------
+
+SMALL = (
+    "trainer.accelerator=cpu", "trainer.precision=fp32", "trainer.threads=1", "trainer.log_every_n_steps=1",
+    "trainer.max_epochs=2", "callbacks.progress.style=off", "tracking.system_metrics=false",
+    "callbacks.checkpoint.mode=min", "callbacks.checkpoint.monitor=val/loss",
+)  # fmt: skip
+LABELLED = (
+    "+experiment=quickstart_scratch", "data.source.train=43", "data.source.validation=15", "data.source.test=21",
+    "data.batching.eval_batch_size=4",
+)  # fmt: skip
+MASKED = (
+    "+experiment=mlm_quickstart", "data.source.train=50", "data.source.validation=11", "data.source.test=7",
+    "data.batching.row_tokens=32", "data.batching.eval_batch_size=3", "trainer.max_steps=null",
+    "trainer.val_check_steps=null",
+)  # fmt: skip
+PAIRS: dict[str, tuple[tuple[str, ...], int, int]] = {  # batch sizes of one process and of two; last batches are odd
+    "ddp": (LABELLED, 8, 4),
+    "fsdp": ((*MASKED, "trainer.accumulate_grad_batches=2"), 6, 3),
+}
+TIMED = re.compile("second|flops|mfu|joule|energy|system/")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, blank_database: Path) -> Path:
+    root = tmp_path_factory.mktemp("project")
+    (root / "mlruns").mkdir()
+    shutil.copy(blank_database, root / "mlruns" / "mlflow.db")
+    return root
+
+
+@pytest.fixture
+def trained(project: Path, composed: Callable[..., dict[str, Any]]) -> Callable[..., Outcome]:
+    def train(*overrides: str) -> Outcome:
+        return run(**composed(*SMALL, *overrides, f"tracking.root={project}", f"data.cache={project}/.cache"))
+
+    return train
+
+
+NO_GPUS = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are no two GPUs")
+
+
+@pytest.mark.parametrize("accelerator", ["cpu", pytest.param("gpu", marks=[pytest.mark.gpu, NO_GPUS])])
+@pytest.mark.parametrize("kind", list(PAIRS))
+def test_two_ranks_train_as_one_process_does(
+    project: Path, trained: Callable[..., Outcome], kind: str, accelerator: str
+) -> None:
+    store, (settings, whole, half) = Store(root=str(project)), PAIRS[kind]
+    if accelerator == "gpu":
+        settings = (*settings, "trainer.accelerator=gpu", "trainer.threads=null")
+    alone = trained(*settings, f"data.batching.batch_size={whole}")
+    before = len(store.runs())
+    together = trained(*settings, f"data.batching.batch_size={half}", f"trainer={kind}", "trainer.devices=2")
+    assert len(store.runs()) == before + 1  # one run of both ranks
+    assert not dist.is_initialized()
+
+    client = store.client()
+    histories = [
+        {
+            key: [(each.step, each.value) for each in client.get_metric_history(outcome.run_id, key)]
+            for key in client.get_run(outcome.run_id).data.metrics
+            if not TIMED.search(key)
+        }
+        for outcome in (alone, together)
+    ]
+    assert set(histories[0]) == set(histories[1])
+    assert {"train/loss", "train/gradient_norm", "val/loss", "test/loss"} <= set(histories[0])
+    for key, points in histories[0].items():
+        assert [step for step, _ in histories[1][key]] == [step for step, _ in points]
+        assert [value for _, value in histories[1][key]] == pytest.approx([value for _, value in points], rel=2e-4), key
+
+    first, second = (load_file(store.model_folder(each.run_id) / "model.safetensors") for each in (alone, together))
+    assert set(first) == set(second)
+    for name, weights in first.items():
+        assert (second[name] - weights).abs().max() <= 1e-4, name
+
+
+def test_a_rank_that_is_killed_ends_the_run_as_failed(
+    project: Path, trained: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    obey = Guard.on_train_batch_end
+
+    def kill(self: Guard, trainer: Any, *rest: Any) -> None:
+        started[:] = self._ranks._others.values()
+        if trainer.global_step == 3:
+            started[0].kill()
+        obey(self, trainer, *rest)
+
+    monkeypatch.setattr(Guard, "on_train_batch_end", kill)
+    with pytest.raises(LostRank, match="rank 1 of 2 .* was killed by SIGKILL"):
+        trained(*LABELLED, "data.batching.batch_size=4", "trainer=ddp", "trainer.devices=2", "trainer.max_epochs=500")
+    [newest, *_] = Store(root=str(project)).runs(limit=1)
+    assert newest.status == "FAILED"
+    assert newest.tags["failure.reason"].startswith("LostRank: rank 1 of 2")
+    assert [each.poll() for each in started] == [-signal.SIGKILL]
+    assert list((project / "mlruns" / "checkpoints" / newest.id).glob("*.ckpt"))  # the last state, for another try
+    assert not dist.is_initialized()
