@@ -4,9 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 REAL_DATA ?=
+ONLY ?=
+# The peers' own packages: where transformers finds accelerate it imports it, which this program must not pay for.
+PEERS := .cache/peers
 PORT ?= 5000
 
-.PHONY: help setup quickstart test check lint format types ui bench clean
+.PHONY: help setup quickstart test check gpu-check lint format types ui bench bench-gpu clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -28,6 +31,15 @@ test: setup ## run the tests, on all cores, without network or GPU
 
 check: setup lint types test ## lint, format, types and tests: what CI runs
 
+# On a machine with a GPU the environment may be another's: torch, lightning, transformers and pytest are enough.
+GPU_PYTHON = $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
+
+gpu-check: ## run the tests that need a GPU; without .venv by PYTHON, which needs torch, lightning, transformers, pytest
+	$(GPU_PYTHON) -m pytest -o addopts= -o filterwarnings=default --confcutdir=tests/gpu -p no:cacheprovider -m gpu tests/gpu
+
+bench-gpu: ## compare with the Trainer of Hugging Face on a GPU (ONLY=base128,small128)
+	$(GPU_PYTHON) -m benchmarks.gpu $(if $(ONLY),only=$(ONLY))
+
 lint: setup ## ruff: rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -38,6 +50,12 @@ format: setup ## format the code and mend what ruff can
 
 types: setup ## mypy
 	$(BIN)/mypy
+
+bench: setup $(PEERS) ## compare with the Trainer of Hugging Face (REAL_DATA=FOLDER); half an hour
+	$(if $(REAL_DATA),REAL_DATA=$(REAL_DATA)) $(BIN)/python -m benchmarks.speed $(if $(ONLY),only=$(ONLY))
+
+$(PEERS): $(BIN)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(PEERS) accelerate==1.15.0
 
 ui: setup ## serve the MLflow UI on mlruns/ (PORT=5000)
 	$(BIN)/python -m src.ui port=$(PORT)

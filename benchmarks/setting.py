@@ -5,24 +5,49 @@ import platform
 import subprocess
 from datetime import date
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
+
+
+class Row(NamedTuple):
+    """One line of a comparison.
+
+    `ratio` is how many times better ours is (0 where there is nobody to compare with: then `gate` is about `ours`);
+    `gate` is in words what was to be reached, and `reached` whether it was (None: no gate). `note` says what else a
+    reader must know.
+    """
+
+    name: str
+    ours: float
+    theirs: float | None
+    unit: str
+    ratio: float
+    gate: str
+    note: str
+    reached: bool | None = None
+
+    @property
+    def verdict(self) -> str:
+        return {True: "yes", False: "**no**", None: ""}[self.reached]
 
 
 def setting() -> str:
     """One line for the top of a result file."""
     commit = _output("git", "rev-parse", "--short", "HEAD") or "no commit"
     dirty = " with changes" if _output("git", "status", "--porcelain", "--untracked-files=no") else ""
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "lightning", "transformers", "mlflow"))
+    named = (name for name in ("torch", "lightning", "transformers", "mlflow") if find_spec(name))
+    versions = ", ".join(f"{name} {version(name)}" for name in named)
     return f"{date.today().isoformat()}, commit {commit}{dirty}, {os.cpu_count()} cores of {_processor()}, {versions}"
 
 
-def write(name: str, title: str, command: str, lines: list[str]) -> Path:
+def write(name: str, title: str, command: str, lines: list[str], folder: Path = RESULTS) -> Path:
     """A result file, and its content on the terminal."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"{name}.md"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.md"
     text = "\n".join([f"# {title}", "", AT_START, "", f"    {command}", "", *lines, ""])
     path.write_text(text, encoding="utf-8")
     print(text)
