@@ -11,7 +11,6 @@ uri=             a store other than mlruns/mlflow.db
 """
 
 import csv
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -78,13 +77,11 @@ def _source(asked: dict[str, str]):  # type: ignore[no-untyped-def]  # imported 
 
 
 def _predictor(asked: dict[str, str]) -> "Predictor":
-    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
-        # A product in bf16 is compiled for its shape and kept, 1,024 of them by default: a gigabyte where every batch
-        # has another length.
-        os.environ.setdefault(name, "32")
     from src.tracking.store import Store
+    from src.training.memory import bound_kernels
     from src.training.noise import quiet_transformers
 
+    bound_kernels()
     quiet_transformers()
     store = Store(root=str(ROOT), uri=asked["uri"] or None)
     store.check()

@@ -63,7 +63,10 @@ def run(
         model, data = _started_from(init_from, model, data)
     config = {key: value for key, value in locals().items() if value is not None}
     started_at = time.monotonic()
+    from src.training.memory import bound_kernels, kept_between_steps
     from src.training.noise import quiet
+
+    bound_kernels()
 
     quiet()  # before the libraries that it speaks to are imported
     from lightning import seed_everything
@@ -128,7 +131,9 @@ def run(
             root=str(ROOT),
             ranks=ranks,
         )
-        loop.fit(module, datamodule=datamodule)
+        steady = datamodule.batching.fixed_shapes and loop.strategy.root_device.type == "cpu"
+        with kept_between_steps(steady):
+            loop.fit(module, datamodule=datamodule)
 
         best = getattr(loop.checkpoint_callback, "best_model_path", "") or None
         if best is not None:

@@ -217,7 +217,7 @@ class TextDataModule(LightningDataModule):
     # -- batches --------------------------------------------------------------------------------------------------
 
     def divide(self, rank: int, world: int) -> None:
-        """Give this process its share of every batch, `rank` of `world`; before `prepare_data`, which counts batches."""
+        """Give this process its share of every batch, `rank` of `world`; before `prepare_data` counts batches."""
         self.rank, self.world = rank, world
 
     def setup(self, stage: str) -> None:

@@ -86,7 +86,7 @@ def part_attention(
         [K, H, E].
     """
     if rotation is not None:
-        key, value = kv.unbind(1)
+        key, value = kv[: len(rotation[0])].unbind(1)  # less what a batch was filled up with
         kv = torch.stack((turned(key, *(part[:, None] for part in rotation)), value), 1)
     each = len(query) // sum(bucket.count for bucket in layout.buckets)
     outputs, first = [], 0
@@ -137,7 +137,7 @@ class _Attention(torch.autograd.Function):
         window: int | None,
     ) -> Tensor:
         out = torch.empty_like(qkv[:, 0])
-        out[layout.buckets[-1].end :] = 0
+        out[layout.buckets[-1].end :] = 0  # what a batch was filled up with
         saved: list[Tensor | None] = []
         for place, bucket in enumerate(layout.buckets):
             part = slice(bucket.begin, bucket.end)

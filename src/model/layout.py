@@ -13,6 +13,8 @@ from src.terms.batch import Tokens
 
 # What starting one more product costs on a CPU, in scores of one head: about a text of 75 tokens.
 _BUCKET_COST = 75 * 75
+# A CPU's rows of different lengths are made a multiple of this: oneDNN compiles and keeps a kernel for every new shape.
+GRAIN = 16
 
 
 class Bucket(NamedTuple):
@@ -57,7 +59,7 @@ class Layout:
             ends = cuts(plain) if plain else [tokens.count]
             self.buckets, first, begin = [], 0, 0
             for last in ends:
-                longest = max(plain[first:last]) if plain else tokens.longest
+                longest = rounded(max(plain[first:last]), GRAIN) if plain else tokens.longest
                 end = begin + sum(plain[first:last]) if plain else total
                 self.buckets.append(_ragged(begin, end, lengths[first:last].long(), longest, tokens))
                 first, begin = last, end
@@ -117,6 +119,11 @@ class Layout:
                 lowest = torch.finfo(like.dtype).min
                 self._biases[key] = like.new_zeros(allowed.shape).masked_fill_(~allowed, lowest)
         return self._biases[key]
+
+
+def rounded(count: int, grain: int) -> int:
+    """The next multiple."""
+    return -(-count // grain) * grain
 
 
 def _ragged(begin: int, end: int, lengths: Tensor, longest: int, tokens: Tokens) -> Bucket:

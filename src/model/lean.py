@@ -17,9 +17,10 @@ from torch.utils.checkpoint import checkpoint
 
 from src.model.attention import attention, part_attention, turned
 from src.model.dropout import dropout
-from src.model.layout import Layout
+from src.model.layout import Layout, rounded
 from src.terms.batch import Tokens
 
+GRAIN = 64  # tokens of a ragged batch on a CPU are made a multiple of this, for the reason given in src/model/layout.py
 Wanted = Tensor | Literal["first"] | None  # places [K] in the flat batch; each sequence's first token; all
 Layer = Callable[[Tensor, Wanted], Tensor]  # states [T, D] to [K or B or T, D]
 
@@ -38,13 +39,18 @@ def hidden_states(
     device = tokens.ids.device.type
     kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
     with torch.autocast(device, enabled=False):
-        states, layers = _BODIES[family](body, tokens, Layout(tokens), first_position, kind)
+        layout = Layout(tokens)
+        states, layers = _BODIES[family](body, tokens, layout, first_position, kind)
+        if device == "cpu" and not layout.in_rows:
+            states = nn.functional.pad(states, (0, 0, 0, rounded(len(states), GRAIN) - len(states)))
         for place, layer in enumerate(layers):
             wanted = at if place == len(layers) - 1 else None
             if checkpointing and torch.is_grad_enabled():
                 states = checkpoint(layer, states, wanted, use_reentrant=False)
             else:
                 states = layer(states, wanted)
+        if at is None:
+            states = states[: len(tokens.ids)]
         return norm(states, body.final_norm, kind) if hasattr(body, "final_norm") else states
 
 

@@ -1,0 +1,49 @@
+"""Memory kept between steps: asked of the allocator, and given back after; few compiled kernels."""
+
+import os
+
+import pytest
+
+from src.training.memory import bound_kernels, kept_between_steps
+
+
+class Allocator:
+    def __init__(self):
+        self.said = []
+
+    def mallopt(self, name, value):
+        self.said.append((name, value))
+        return 1
+
+    def malloc_trim(self, pad):
+        self.said.append("trimmed")
+
+
+def test_blocks_are_kept_inside_and_given_back_after(monkeypatch):
+    allocator = Allocator()
+    monkeypatch.setattr("ctypes.CDLL", lambda name: allocator)
+    with pytest.raises(KeyError), kept_between_steps(True) as keeps:
+        assert keeps and allocator.said == [(-4, 0), (-1, 2**30)]  # no block of its own mapping, none handed back
+        raise KeyError
+    assert allocator.said[2:] == [(-1, 131_072), (-4, 65_536), "trimmed"]
+
+
+def test_nothing_is_asked_where_it_is_not_wanted(monkeypatch):
+    allocator = Allocator()
+    monkeypatch.setattr("ctypes.CDLL", lambda name: allocator)
+    with kept_between_steps(False) as keeps:
+        assert not keeps
+    assert not allocator.said
+
+
+def test_a_system_without_that_allocator_trains_all_the_same(monkeypatch):
+    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
+    with kept_between_steps(True) as keeps:
+        assert not keeps
+
+
+def test_kernels_are_few_unless_told_otherwise(monkeypatch):
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
+    monkeypatch.setenv("LRU_CACHE_CAPACITY", "7")
+    bound_kernels()
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "128" and os.environ["LRU_CACHE_CAPACITY"] == "7"
