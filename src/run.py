@@ -63,7 +63,7 @@ def run(
         model, data = _started_from(init_from, model, data)
     config = {key: value for key, value in locals().items() if value is not None}
     started_at = time.monotonic()
-    from src.training.memory import bound_kernels, kept_between_steps
+    from src.training.memory import bound_kernels
     from src.training.noise import quiet
 
     bound_kernels()
@@ -76,7 +76,7 @@ def run(
     from src.tracking.naming import run_name
     from src.tracking.params import flatten
     from src.tracking.record import RunRecord  # noqa: F401  # imports MLflow, while nothing is collected
-    from src.training.callbacks import ending
+    from src.training.callbacks import ending, steady
     from src.training.distributed import all_answers, load_weights, unshard
     from src.training.export import save_model
     from src.training.ranks import told
@@ -125,15 +125,13 @@ def run(
         watching = [each for watcher in watchers for each in watcher.build(checkpoints)]
         ranks.go(config, origin=str(origin) if origin else None, arithmetic=arithmetic)
         loop = training.build(
-            callbacks=[*watching, *starting(record.metrics), ending(total_steps)],
+            callbacks=[*watching, *starting(record.metrics), ending(total_steps), steady()],
             logger=record.logger,
             arithmetic=arithmetic,
             root=str(ROOT),
             ranks=ranks,
         )
-        steady = datamodule.batching.fixed_shapes and loop.strategy.root_device.type == "cpu"
-        with kept_between_steps(steady):
-            loop.fit(module, datamodule=datamodule)
+        loop.fit(module, datamodule=datamodule)
 
         best = getattr(loop.checkpoint_callback, "best_model_path", "") or None
         if best is not None:

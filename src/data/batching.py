@@ -46,7 +46,6 @@ class Masked:
     """
 
     kind: ClassVar[str] = "masked_lm"
-    fixed_shapes: ClassVar[bool] = True  # of batches: full rows, but for the one that ends the corpus
 
     row_tokens: Annotated[int, Bound(least=8)] = 128
     batch_size: Count = 32
@@ -175,7 +174,6 @@ class Labelled:
     """
 
     kind: ClassVar[str] = "labelled"
-    fixed_shapes: ClassVar[bool] = False
 
     max_tokens: Annotated[int, Bound(least=4)] = 256
     truncation: Literal["head", "tail", "head_tail"] = "head"

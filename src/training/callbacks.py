@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -168,3 +169,29 @@ def ending(total_steps: int) -> "Callback":
                 trainer.should_stop = True
 
     return Ending()
+
+
+def steady() -> "Callback":
+    """Keeps freed memory between training steps on a CPU, where the shapes of batches are few.
+
+    They are where the lean body makes them so (src/model/lean.py), and with packed rows.
+    """
+    from lightning.pytorch import Callback, LightningModule, Trainer
+
+    from src.training.memory import kept_between_steps
+
+    class Steady(Callback):
+        def __init__(self) -> None:
+            self._kept = ExitStack()
+
+        def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            few = pl_module.encoder.lean or pl_module.objective.purpose == "pretrain"  # type: ignore[union-attr]
+            self._kept.enter_context(kept_between_steps(few and pl_module.device.type == "cpu"))
+
+        def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            self._kept.close()
+
+        def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+            self._kept.close()
+
+    return Steady()

@@ -1,9 +1,11 @@
 """Memory kept between steps: asked of the allocator, and given back after; few compiled kernels."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 
+from src.training.callbacks import steady
 from src.training.memory import bound_kernels, kept_between_steps
 
 
@@ -47,3 +49,28 @@ def test_kernels_are_few_unless_told_otherwise(monkeypatch):
     monkeypatch.setenv("LRU_CACHE_CAPACITY", "7")
     bound_kernels()
     assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "128" and os.environ["LRU_CACHE_CAPACITY"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("lean", "purpose", "device", "kept"),
+    [
+        (True, "finetune", "cpu", True),
+        (False, "pretrain", "cpu", True),
+        (False, "finetune", "cpu", False),  # shapes vary
+        (True, "pretrain", "cuda", False),  # torch keeps that memory itself
+    ],
+)
+@pytest.mark.parametrize("end", ["on_train_end", "on_exception"])
+def test_training_keeps_memory_where_shapes_are_few(lean, purpose, device, kept, end, monkeypatch):
+    allocator = Allocator()
+    monkeypatch.setattr("ctypes.CDLL", lambda name: allocator)
+    module = SimpleNamespace(
+        encoder=SimpleNamespace(lean=lean),
+        objective=SimpleNamespace(purpose=purpose),
+        device=SimpleNamespace(type=device),
+    )
+    callback = steady()
+    callback.on_train_start(None, module)
+    assert bool(allocator.said) == kept
+    getattr(callback, end)(None, module, *([ValueError()] if end == "on_exception" else []))
+    assert ("trimmed" in allocator.said) == kept
