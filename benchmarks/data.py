@@ -101,9 +101,10 @@ def loader() -> Row:
     from torch.utils.data import DataLoader
     from transformers import DataCollatorForLanguageModeling
 
-    from src.data.batching import Ahead, BatchSource, Masked
+    from src.data.batching import Masked
     from src.data.datamodule import _as_it_is
     from src.data.encoding import TextEncoder
+    from src.data.feeding import Ahead, BatchSource
     from src.data.tokenizer import TextTokenizer
 
     tokenizer = _tokenizer()

@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader
 
 from benchmarks.gpu_peer import tuned_trainer
 from benchmarks.gpu_race import LR, RACES, Race, Stopwatch, Timed, Words
-from src.data.batching import BatchSource, Masked
+from src.data.batching import Masked
+from src.data.feeding import BatchSource
 from src.data.on_device import DeviceSource
 from src.training.callbacks import Progress
 from src.training.compiling import Compiled

@@ -29,7 +29,7 @@ LABEL = "1"
 Asked = Callable[[Sequence[str]], list[float]]  # texts to the probability of LABEL
 
 
-def rows(texts: int = 1000) -> list[Row]:
+def rows(texts: int = 300) -> list[Row]:
     """Reviews a second of processor time, ours and the pipeline's: as it comes (fp32, with the gate), and in bf16."""
     reviews = _reviews(texts + 64)
     threads = torch.get_num_threads()

@@ -129,7 +129,7 @@ def run(task: Task, key: str, *, turns: int = 3, quick: bool = False) -> Outcome
     how: dict[str, Any] = {"steps": task.steps, "warmup": task.warmup, "mixed": task.mixed, "logs": logs}
     one = race(task.specs, turns=1 if quick else turns, threads=1, **how)
     pair = {name: spec for name, spec in task.specs.items() if name != "P3"}
-    two = {} if quick else race(pair, turns=2, threads=2, **how)
+    two = {} if quick else race(pair, turns=1, threads=2, **how)
     return Outcome(task, one, two, agreed)
 
 

@@ -13,8 +13,8 @@ from statistics import median
 
 from benchmarks.setting import ROOT, Row, write
 
-RUNS = 7
-FIRST_STEPS = 5
+RUNS = 5
+FIRST_STEPS = 3
 BARE = ("-c", "import hydra, omegaconf")  # what any Hydra program pays
 COMMANDS: dict[str, tuple[Sequence[str], float | None]] = {  # arguments, and the most seconds they may take
     "--help": (["--help"], 0.1),

@@ -4,27 +4,22 @@ Shape legend: B rows of a batch, L tokens of a packed row, T real tokens, K mask
 """
 
 import math
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-import numpy as np
-
-from src.data.masking import Masked as MaskedRows
-from src.data.masking import mask
-from src.data.packing import Packed, kinds, sequence_starts
-from src.data.plan import Plan
 from src.terms.bounds import Bound, Count, Fraction, Whole, checked
 from src.terms.fault import Fault
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from src.data.masking import Masked as MaskedRows
+    from src.data.plan import Plan
     from src.data.store import TokenStore
     from src.data.tokenizer import TextTokenizer
     from src.terms.batch import LabelledBatch, MaskedBatch
 
-AHEAD_TOKENS = 1 << 15  # of batches made in one go: what a call of NumPy costs is then shared by many tokens
 EVALUATION_SEED = 15_015  # its own: held-out masks never move with the run's seed
 EVALUATION_FRACTION = 0.15  # fixed, so that held-out losses compare between runs whatever they trained with
 
@@ -74,7 +69,9 @@ class Masked:
     def rows(self, store: "TokenStore") -> int:
         return math.ceil(store.tokens / self.row_tokens)
 
-    def plan(self, store: "TokenStore", *, seed: int, training: bool, rank: int = 0, world: int = 1) -> Plan:
+    def plan(self, store: "TokenStore", *, seed: int, training: bool, rank: int = 0, world: int = 1) -> "Plan":
+        from src.data.plan import Plan
+
         size = self.batch_size if training else self.eval_batch_size
         return Plan(
             self.rows(store),
@@ -89,7 +86,7 @@ class Masked:
     def batch(
         self,
         store: "TokenStore",
-        rows: np.ndarray,
+        rows: "np.ndarray",
         *,
         epoch: int,
         seed: int,
@@ -101,7 +98,7 @@ class Masked:
     def batches(
         self,
         store: "TokenStore",
-        many: Sequence[np.ndarray],
+        many: "Sequence[np.ndarray]",
         *,
         epoch: int,
         seed: int,
@@ -109,6 +106,10 @@ class Masked:
         training: bool,
     ) -> "list[MaskedBatch]":
         """The batches of several sets of rows, each as it would be by itself; much cheaper where they are small."""
+        import numpy as np
+
+        from src.data.packing import Packed, sequence_starts
+
         length = self.row_tokens
         whole = store.tokens // length  # rows that are full; a short one ends the corpus
         table = store.ids[: whole * length].reshape(whole, length)
@@ -137,8 +138,13 @@ class Masked:
         return made
 
     def _mask(
-        self, ids: np.ndarray, rows: np.ndarray, epoch: int, seed: int, tokenizer: "TextTokenizer", training: bool
-    ) -> MaskedRows:
+        self, ids: "np.ndarray", rows: "np.ndarray", epoch: int, seed: int, tokenizer: "TextTokenizer", training: bool
+    ) -> "MaskedRows":
+        import numpy as np
+
+        from src.data.masking import mask
+        from src.data.packing import kinds
+
         assert tokenizer.mask_id is not None
         ordinary, special = kinds(tokenizer.vocab_size, tokenizer.special_ids)
         return mask(
@@ -195,7 +201,11 @@ class Labelled:
     def cut_tokens(self) -> int:
         return self.max_tokens
 
-    def plan(self, store: "TokenStore", *, seed: int, training: bool, rank: int = 0, world: int = 1) -> Plan:
+    def plan(self, store: "TokenStore", *, seed: int, training: bool, rank: int = 0, world: int = 1) -> "Plan":
+        import numpy as np
+
+        from src.data.plan import Plan
+
         return Plan(
             len(store),
             self.batch_size if training else self.eval_batch_size,
@@ -212,13 +222,14 @@ class Labelled:
     def batch(
         self,
         store: "TokenStore",
-        rows: np.ndarray,
+        rows: "np.ndarray",
         *,
         epoch: int,
         seed: int,
         tokenizer: "TextTokenizer",
         training: bool,
     ) -> "LabelledBatch":
+        import numpy as np
         import torch
 
         from src.terms.batch import LabelledBatch, lay_out
@@ -240,64 +251,3 @@ class Labelled:
 
 
 Batching = Masked | Labelled
-
-
-class BatchSource:
-    """A map from (epoch, rows) to a batch: what a DataLoader calls, in this process or in a worker."""
-
-    def __init__(
-        self, store: "TokenStore", batching: Batching, tokenizer: "TextTokenizer", *, seed: int, training: bool
-    ) -> None:
-        self.store = store
-        self.batching = batching
-        self.tokenizer = tokenizer
-        self.seed = seed
-        self.training = training
-
-        self._ready: deque[tuple[object, MaskedBatch]] = deque()
-
-    def __getitem__(self, key: tuple[int, np.ndarray]) -> "MaskedBatch | LabelledBatch":
-        if self._ready and self._ready[0][0] is key:
-            return self._ready.popleft()[1]
-        epoch, rows = key
-        return self.batching.batch(
-            self.store, rows, epoch=epoch, seed=self.seed, tokenizer=self.tokenizer, training=self.training
-        )
-
-    def expect(self, keys: Sequence[tuple[int, np.ndarray]]) -> None:
-        """Make batches of one epoch that will be asked for next, in this order, with these very keys."""
-        assert isinstance(self.batching, Masked)
-        made = self.batching.batches(
-            self.store,
-            [rows for _, rows in keys],
-            epoch=keys[0][0],
-            seed=self.seed,
-            tokenizer=self.tokenizer,
-            training=self.training,
-        )
-        self._ready = deque(zip(keys, made, strict=True))
-
-
-class Ahead:
-    """A plan that has small masked batches made several at a time. Only where batches are made by this process."""
-
-    def __init__(self, plan: Plan, source: BatchSource) -> None:
-        self.plan = plan
-        self.source = source
-        self.count = 1
-        if isinstance(source.batching, Masked):
-            self.count = max(1, AHEAD_TOKENS // (plan.batch_size * source.batching.row_tokens))
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
-        self.plan.set_epoch(epoch)
-
-    def __len__(self) -> int:
-        return len(self.plan)
-
-    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
-        keys = iter(self.plan)
-        while some := list(islice(keys, self.count)):
-            if len(some) > 1:
-                self.source.expect(some)
-            yield from some

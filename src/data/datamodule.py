@@ -11,10 +11,11 @@ import numpy as np
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from src.data.batching import Ahead, Batching, BatchSource, Labelled, Masked
+from src.data.batching import Batching, Labelled, Masked
 from src.data.cache import Cache
 from src.data.cleaning import Cleaning
 from src.data.corpus import Corpus, Survey, Task
+from src.data.feeding import Ahead, BatchSource
 from src.data.generated import Generated
 from src.data.on_device import DeviceSource, wanted
 from src.data.plan import Plan

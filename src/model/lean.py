@@ -20,7 +20,7 @@ from src.model.dropout import dropout
 from src.model.layout import Layout, rounded
 from src.terms.batch import Tokens
 
-GRAIN = 64  # tokens of a ragged batch on a CPU are made a multiple of this, for the reason given in src/model/layout.py
+GRAIN = 32  # tokens of a ragged batch on a CPU are made a multiple of this, for the reason given in src/model/layout.py
 Wanted = Tensor | Literal["first"] | None  # places [K] in the flat batch; each sequence's first token; all
 Layer = Callable[[Tensor, Wanted], Tensor]  # states [T, D] to [K or B or T, D]
 

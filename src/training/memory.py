@@ -16,7 +16,7 @@ _KEPT = 2**30  # bytes free at the top of the heap from which they are given bac
 _DEFAULTS = {_TRIM_THRESHOLD: 128 * 1024, _MMAP_MAX: 65_536}
 
 
-_KERNELS = 128  # twice what one encoder's shapes need while they stay the same
+_KERNELS = 256  # some for each of the shapes that batches of like lengths have
 
 
 def bound_kernels() -> None:

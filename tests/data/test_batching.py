@@ -11,8 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.data import batching as module
-from src.data.batching import EVALUATION_FRACTION, Ahead, BatchSource, Labelled, Masked
+from src.data import feeding as module
+from src.data.batching import EVALUATION_FRACTION, Labelled, Masked
+from src.data.feeding import Ahead, BatchSource
 from src.data.plan import Plan
 from src.data.store import TokenStore
 from src.terms.fault import Fault, Faults

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.data import masking, on_device
-from src.data.batching import BatchSource, Labelled, Masked
+from src.data.batching import Labelled, Masked
+from src.data.feeding import BatchSource
 from src.data.on_device import DeviceSource, wanted
 from src.data.store import TokenStore
 

@@ -11,7 +11,8 @@ from lightning.pytorch import Callback
 from torch import Tensor, nn
 
 from benchmarks.gpu_race import Race, Words
-from src.data.batching import BatchSource, Masked
+from src.data.batching import Masked
+from src.data.feeding import BatchSource
 from src.data.on_device import DeviceSource, wanted
 from src.model.muon import MuonAdamW
 from src.training.callbacks import Progress
