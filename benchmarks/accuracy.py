@@ -31,7 +31,7 @@ def _minilm() -> str:
     return f"model.encoder.name_or_path={Path(package.origin).parent / 'model'}"
 
 
-def _run(*overrides: str) -> tuple[dict[str, float], float]:
+def run(*overrides: str) -> tuple[dict[str, float], float]:
     """The metrics of a run's last line, and its seconds as a whole process."""
     started_at = time.monotonic()
     command = [sys.executable, "-m", "src.run", *overrides]
@@ -47,7 +47,7 @@ def _run(*overrides: str) -> tuple[dict[str, float], float]:
 
 
 def _imdb(data: Path) -> None:
-    metrics, seconds = _run("+experiment=imdb", f"data.source.path={data / 'imdb'}", _minilm())
+    metrics, seconds = run("+experiment=imdb", f"data.source.path={data / 'imdb'}", _minilm())
     write(
         "imdb",
         "IMDb, MiniLM-L6, 256 tokens, one epoch",
@@ -68,7 +68,7 @@ def _sst2(data: Path) -> None:
     source = (f"data.source.path={data / 'sst2'}", "data.source.format=label_first", "data.source.validation=dev")
     rows, accuracies = [], []
     for seed in (1, 2, 3):
-        metrics, seconds = _run("+experiment=sst2", *source, _minilm(), f"seed={seed}")
+        metrics, seconds = run("+experiment=sst2", *source, _minilm(), f"seed={seed}")
         accuracies.append(metrics["test/accuracy"])
         rows.append(f"| {seed} | {metrics['test/accuracy']:.4f} | {metrics['test/f1_macro']:.4f} | {seconds:.0f} |")
     write(
@@ -89,7 +89,7 @@ def _sst2(data: Path) -> None:
 
 def _wikitext(data: Path) -> None:
     path = data / "wikitext2"
-    metrics, seconds = _run("+experiment=mlm_wikitext", f"data.source.path={path}", "data.source.validation=valid")
+    metrics, seconds = run("+experiment=mlm_wikitext", f"data.source.path={path}", "data.source.validation=valid")
     write(
         "wikitext",
         "WikiText-2, masked language modelling from scratch, 4 layers of 256",

@@ -33,7 +33,7 @@ TURNS = 5  # of each, in turns; the median ratio counts
 ROW_TOKENS, ROWS = 128, 16  # of a batch
 BATCHES = 60  # of theirs in one turn; ours takes all there are
 TOKENISE_GATE, LOADER_GATE = 1.3, 20.0
-SIZES = (10, 100, 400)  # MB of text
+SIZES = (10, 50, 200)  # MB of text
 LETTERS = 1000  # of a generated document
 
 

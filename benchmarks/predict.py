@@ -1,4 +1,4 @@
-"""Answers to real reviews: `REAL_DATA=FOLDER python -m benchmarks.predict [TEXTS]`; 1,000 texts unless said otherwise.
+"""Answers to real reviews: `REAL_DATA=FOLDER python -m benchmarks.predict [TEXTS]`; 300 texts unless said otherwise.
 
 `Predictor`, as `python -m src.predict` uses it, against `transformers.pipeline` at its best batch size, with the same
 model, texts and cut, in turns, on one thread.

@@ -14,7 +14,7 @@ from statistics import median
 from benchmarks.setting import ROOT, Row, write
 
 RUNS = 5
-FIRST_STEPS = 3
+FIRST_STEPS = 2
 BARE = ("-c", "import hydra, omegaconf")  # what any Hydra program pays
 COMMANDS: dict[str, tuple[Sequence[str], float | None]] = {  # arguments, and the most seconds they may take
     "--help": (["--help"], 0.1),
