@@ -61,10 +61,8 @@ def norm(states: Tensor, module: nn.Module, kind: torch.dtype) -> Tensor:
     assert isinstance(module, nn.LayerNorm)
     # A CPU takes fp32 weights with states of any type; elsewhere both must have the same.
     own = states.dtype if states.device.type != "cpu" else module.weight.dtype
-    shift = None if module.bias is None else module.bias.to(own)
-    return nn.functional.layer_norm(states, list(module.normalized_shape), module.weight.to(own), shift, module.eps).to(
-        kind
-    )
+    scale, shift = module.weight.to(own), None if module.bias is None else module.bias.to(own)
+    return nn.functional.layer_norm(states, list(module.normalized_shape), scale, shift, module.eps).to(kind)
 
 
 def project(states: Tensor, *modules: nn.Linear) -> Tensor:
