@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
         store.check()
         _serve(store, _port(chosen["port"]))
     except Fault as fault:
-        print(fault, file=sys.stderr)
+        print(f"error: {fault}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print()

@@ -32,7 +32,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 )
 def test_faults_end_with_2(argument: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert ui.main([argument]) == 2
-    assert capsys.readouterr().err.startswith(message)
+    assert capsys.readouterr().err.startswith(f"error: {message}")
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
