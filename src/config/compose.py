@@ -7,19 +7,30 @@ from typing import Any
 
 from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import run_job
 from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, InterpolationToMissingValueError, OmegaConfBaseException
 
-from src.config.choices import CONF, having, without
+from src.config.choices import CONF, groups, having, without
 from src.config.signature import Signature
 from src.terms.fault import Fault
 
 ROOT = Path(__file__).resolve().parents[2]
 REFUSALS = (HydraException, OmegaConfBaseException, ValueError)  # what Hydra raises where it cannot compose
+
+
+class Unfit(ValueError):
+    """A value that does not fit into the config; `config` is what the choices of groups have made."""
+
+    def __init__(self, refusal: Exception, config: DictConfig) -> None:
+        super().__init__(str(refusal))
+        self.config = config
 
 
 def register() -> None:
@@ -53,7 +64,10 @@ def started(overrides: Sequence[str], task: Callable[[DictConfig], object]) -> b
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF), job_name="run"):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
-        config = hydra.compose_config("config", list(overrides), run_mode=RunMode.RUN, with_log_configuration=True)
+        chosen, values = _divided(overrides)
+        config = hydra.compose_config("config", chosen, run_mode=RunMode.RUN, with_log_configuration=True)
+        lay_on(config, values)
+        config.hydra.overrides.task = [each for each in overrides if not each.lstrip("+~").startswith("hydra.")]
         if config.hydra.mode == RunMode.MULTIRUN:
             return False
         config.hydra.mode = RunMode.RUN
@@ -69,6 +83,33 @@ def started(overrides: Sequence[str], task: Callable[[DictConfig], object]) -> b
         callbacks.on_run_end(config=config, config_name="config", job_return=done)
     _ = done.return_value  # raises what the task raised
     return True
+
+
+def _divided(overrides: Sequence[str]) -> tuple[list[str], list[Override]]:
+    """What Hydra must know to compose, and the values that can be laid on afterwards. Unreadable ones are Hydra's."""
+    chosen: list[str] = []
+    values: list[Override] = []
+    for text in overrides:
+        try:
+            parsed = OverridesParser.create().parse_override(text)
+        except HydraException:
+            return list(overrides), []
+        simple = not parsed.is_sweep_override() and parsed.package is None and parsed.key_or_group not in groups()
+        if simple and not parsed.is_hydra_override():
+            values.append(parsed)
+        else:
+            chosen.append(text)
+    return chosen, values
+
+
+def lay_on(config: DictConfig, values: Sequence[Override]) -> None:
+    """Change values of a composed config as Hydra does; raises Unfit at the first that it refuses."""
+    before = config.copy()  # a value that is refused may have left a trace
+    try:
+        for each in values:
+            ConfigLoaderImpl._apply_overrides_to_config([each], config)
+    except REFUSALS as error:
+        raise Unfit(error, before) from error.__cause__
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

@@ -9,12 +9,12 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from src.config.check import check
 from src.config.choices import CONF, choices, groups, having
-from src.config.compose import REFUSALS, added, plain
+from src.config.compose import REFUSALS, Unfit, added, lay_on, plain
 from src.config.signature import Signature
 from src.terms.fault import Faults, suggestion
 
@@ -30,14 +30,17 @@ def explain(arguments: Sequence[str], refusal: Exception, task: Signature) -> Fa
         task: the signature of the task function.
     """
     try:
-        found = mistakes(arguments, task)
+        found = mistakes(arguments, task, refusal.config if isinstance(refusal, Unfit) else None)
     except Exception:  # whatever happens in here must not take the place of what Hydra said
         found = []
     return Faults(found or [_message(refusal)])
 
 
-def mistakes(arguments: Sequence[str], task: Signature) -> list[str]:
-    """What is wrong with a command line; in a multirun with any of its values."""
+def mistakes(arguments: Sequence[str], task: Signature, composed: DictConfig | None = None) -> list[str]:
+    """What is wrong with a command line; in a multirun with any of its values.
+
+    `composed` is what its groups make, where that is known already.
+    """
     faults: list[str] = []
     sound: list[str] = []  # groups as typed, or as they were probably meant
     values: list[Override] = []
@@ -63,10 +66,12 @@ def mistakes(arguments: Sequence[str], task: Signature) -> list[str]:
             values.append(override)
     if "experiment" in unknown:  # everything else depends on it
         return faults
-    base = _compose(sound)
+    base = _compose(sound) if composed is None else composed
     if isinstance(base, Exception):
         return [*faults, _message(base)]
-    later, config = _values(values, sound, base)
+    later, config = _values(values, base)
+    with open_dict(config):
+        config.pop("hydra", None)
     for each in (config, *_variants(values, config)):
         try:
             check(plain(each), task)
@@ -91,7 +96,7 @@ def _compose(overrides: Sequence[str]) -> DictConfig | Exception:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-            return compose("config", list(overrides))
+            return compose("config", list(overrides), return_hydra_config=True)
     except REFUSALS as error:
         return error
 
@@ -125,28 +130,27 @@ def _group(override: Override) -> tuple[list[str], list[str]]:
     return messages, [] if near is None else [f"{'+' * (group == 'experiment')}{group}={near}"]
 
 
-def _values(values: Sequence[Override], sound: Sequence[str], base: DictConfig) -> tuple[list[str], DictConfig]:
+def _values(values: Sequence[Override], base: DictConfig) -> tuple[list[str], DictConfig]:
     """What is wrong with overrides of absent keys and those that Hydra refuses; the config that the others make."""
     present = OmegaConf.to_container(base, resolve=False)
+    assert isinstance(present, dict)
+    present.pop("hydra", None)  # which nobody means who types a wrong key
+    absent: list[str] = []
     messages: list[str] = []
-    left: list[str] = []
+    config = base
     for override in values:
         own = not override.is_add() and not override.is_force_add() and not override.key_or_group.startswith("hydra")
         if own and (message := _absent(override.key_or_group, present)):
-            messages.append(message)
-        else:
-            left += _texts(override)
-    config = _compose([*sound, *left]) if left else base
-    if not isinstance(config, Exception):
-        return messages, config
-    config, good = base, list(sound)
-    for text in left:
-        result = _compose([*good, text])
-        if isinstance(result, Exception):
-            messages.append(_message(result))
-        else:
-            config, good = result, [*good, text]
-    return messages, config
+            absent.append(message)
+            continue
+        for text in _texts(override):
+            changed = config.copy()
+            try:
+                lay_on(changed, [OverridesParser.create().parse_override(text)])
+                config = changed
+            except REFUSALS as error:
+                messages.append(_message(error))
+    return absent + messages, config
 
 
 def _texts(override: Override) -> list[str]:
