@@ -136,12 +136,12 @@ def run(task: Task, key: str, *, turns: int = 3, quick: bool = False) -> Outcome
 TASKS: dict[str, Callable[[], Task]] = {
     "mlm_small": lambda: mlm(Size(4, 256, 4), 16, {"P1": 6, "P2": 4}, steps=4),
     "mlm_medium": lambda: mlm(Size(6, 384, 12), 16, {"P1": 5, "P2": 3}, steps=3),
-    "mlm_base": lambda: mlm(Size(12, 768, 12), 4, {"P1": 4, "P2": 1.5}, steps=1),
+    "mlm_base": lambda: mlm(Size(12, 768, 12), 8, {"P1": 4, "P2": 1.5}, steps=1),
     "sst2": lambda: texts(
         "sst2", max_tokens=128, batch_size=32, batches=24, p1_bf16=False, dropout=0.1, gates={"P1": 7, "P2": 1.5}
     ),
     "imdb": lambda: texts(
-        "imdb", max_tokens=512, batch_size=8, batches=12, p1_bf16=True, dropout=0.0, gates={"P1": 2.5, "P2": 1.3}
+        "imdb", max_tokens=512, batch_size=8, batches=9, p1_bf16=True, dropout=0.0, gates={"P1": 2.5, "P2": 1.3}
     ),
 }
 HEADER = [
