@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from src.config.options import options
+from src.config.options import options, retold
 from src.terms import startup
 from src.terms.fault import Fault
+from src.tracking.redaction import spoken
 
 if TYPE_CHECKING:
     from src.training.predictor import Answer, Predictor
@@ -27,6 +28,10 @@ ROOT = Path(__file__).resolve().parents[1]
 DEFAULTS = {
     "run": "", "text": "", "pair": "", "file": "", "column": "text", "pair_column": "", "output": "",
     "batch_tokens": "8192", "precision": "auto", "uri": "",
+}  # fmt: skip
+_OPTIONS = {
+    "data.source.path": "file", "data.source.text": "column", "data.source.pair": "pair_column", "tracking.uri": "uri",
+    " (data.source.header=false where the first line holds no names)": "",
 }  # fmt: skip
 PRECISIONS = ("auto", "fp32", "bf16")
 
@@ -50,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
         else:
             _answer_file(predictor, asked)
     except Fault as fault:
-        print(f"error: {fault}", file=sys.stderr)
+        print(f"error: {spoken(fault)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -67,7 +72,21 @@ def _check(asked: dict[str, str]) -> None:
     if asked["precision"] not in PRECISIONS:
         raise Fault(f"precision={asked['precision']}: expected one of {', '.join(PRECISIONS)}")
     if asked["file"]:
-        _source(asked).check()
+        target = _target(asked)
+        if not target.parent.is_dir():
+            raise Fault(f"output={target}: there is no folder {target.parent}")
+        if target.resolve() == Path(asked["file"]).resolve():
+            raise Fault(f"output={target} is the file that is read; the answers need another name")
+        try:
+            _source(asked).check()
+        except Fault as fault:
+            raise retold(fault, _OPTIONS) from None
+
+
+def _target(asked: dict[str, str]) -> Path:
+    """Where a file's answers go."""
+    source = Path(asked["file"])
+    return Path(asked["output"]) if asked["output"] else source.with_name(f"{source.name}.predictions.csv")
 
 
 def _source(asked: dict[str, str]):  # type: ignore[no-untyped-def]  # imported late, with what it needs
@@ -84,7 +103,10 @@ def _predictor(asked: dict[str, str]) -> "Predictor":
     bound_kernels()
     quiet_transformers()
     store = Store(root=str(ROOT), uri=asked["uri"] or None)
-    store.check()
+    try:
+        store.check()
+    except Fault as fault:
+        raise retold(fault, _OPTIONS) from None
     folder = store.model_folder(asked["run"], key="run")
 
     from src.training.predictor import Predictor
@@ -103,8 +125,7 @@ def _answer_one(predictor: "Predictor", question: Question) -> None:
 def _answer_file(predictor: "Predictor", asked: dict[str, str]) -> None:
     from tqdm import tqdm
 
-    source = Path(asked["file"])
-    target = Path(asked["output"]) if asked["output"] else source.with_name(f"{source.name}.predictions.csv")
+    target = _target(asked)
     part = target.with_name(f".{target.name}.part")
     count = 0
     with part.open("w", newline="", encoding="utf-8") as sink, tqdm(desc="predict", unit=" texts", disable=None) as bar:

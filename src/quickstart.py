@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 
 from src.config.options import options
 from src.terms.fault import Fault
+from src.training.parting import complain, part
 
 if TYPE_CHECKING:
     from src.run import Outcome
 
+_EXAMPLE = "trainer.accelerator=cpu"
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
 
@@ -27,18 +29,29 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     try:
         shared = [each for each in arguments if "." in each.partition("=")[0]]
-        seed = options([each for each in arguments if each not in shared], {"seed": "1"})["seed"]
+        own = [each for each in arguments if each not in shared]
+        groups = [
+            each for each in own if each.lstrip("+").partition("=")[0] in ("experiment", "data", "model", "trainer")
+        ]
+        if groups:
+            raise Fault(
+                f"{groups[0]}: the quickstart's three runs have their own; dotted keys go to each, as in {_EXAMPLE}"
+            )
+        seed = options(own, {"seed": "1"})["seed"]
         shared.append(f"seed={seed}")
         started_at = time.monotonic()
         pretraining = _run(1, "pretrain a tiny encoder on generated text", "+experiment=mlm_quickstart", *shared)
         origin = f"init_from={pretraining.run_id}"
         pretrained = _run(2, "fine-tune it on few labels", "+experiment=quickstart", origin, *shared)
         scratch = _run(3, "the same without pretraining", "+experiment=quickstart_scratch", *shared)
-    except Fault as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
+    except Exception as error:
+        return complain(error)
+    except KeyboardInterrupt as error:
+        part(error, "KILLED")
         return 130
+    except SystemExit as error:
+        part(error, "KILLED")
+        raise
     _compare({"pretrained": pretrained, "from scratch": scratch})
     print(f"\n{time.monotonic() - started_at:.0f} seconds in all. Compare the three runs in the MLflow UI:  make ui")
     return 0

@@ -6,16 +6,21 @@ The whole program stands in `run()`: objects, then fit, then test, inside one tr
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from src.terms import startup
 from src.terms.bounds import Whole
 from src.terms.fault import Fault, Faults
+from src.tracking.redaction import hidden_arguments, spoken
 
 if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
     from omegaconf import DictConfig
+
+    from src.config.signature import Signature
+    from src.model.module import EncoderModule
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
@@ -23,7 +28,8 @@ _failures: list[int] = []  # exit codes of a multirun's trials that failed
 
 
 class Outcome(NamedTuple):
-    """A finished run: its id, its page below the UI's address, the last value of every metric, and how long it took."""
+    """A finished run: its id, its page below the UI's address ("" where no store has it yet), the last value of every
+    metric, and how long it took."""
 
     run_id: str
     link: str
@@ -35,7 +41,8 @@ class Outcome(NamedTuple):
         shown = {key: value for key, value in sorted(self.metrics.items()) if key.startswith(stage)}
         shown.pop("test/support", None)
         metrics = "  ".join(f"{key} {value:.4g}" for key, value in shown.items())
-        return f"run {self.run_id} FINISHED  {metrics}  {self.seconds:.0f} s  see: make ui ({self.link})"
+        look = f"see: make ui ({self.link})" if self.link else f"to the store: python -m src.sync {self.run_id}"
+        return f"run {self.run_id} FINISHED  {metrics}  {self.seconds:.0f} s  {look}"
 
 
 def run(
@@ -49,6 +56,8 @@ def run(
     seed: Whole,
     init_from: str | None = None,
     tags: Mapping[str, str] | None = None,
+    resume: str | None = None,
+    fork: bool = False,
 ) -> Outcome:
     """Train, evaluate and record.
 
@@ -58,10 +67,12 @@ def run(
         seed: of weights, dropout, order and masks.
         init_from: id of an earlier run whose encoder and tokenizer are taken.
         tags: put on the run as they are.
+        resume: id of an earlier run with this very config, which goes on where it stopped.
+        fork: begin a new run from that one's last checkpoint instead, with what of the config is another.
     """
     if init_from is not None:
         model, data = _started_from(init_from, model, data)
-    config = {key: value for key, value in locals().items() if value is not None}
+    config = {key: value for key, value in locals().items() if value is not None and key not in ("resume", "fork")}
     started_at = time.monotonic()
     from src.training.memory import bound_kernels
     from src.training.noise import quiet
@@ -72,13 +83,21 @@ def run(
     from lightning import seed_everything
 
     from src.config.build import build
+    from src.config.resuming import judging
     from src.evaluation.report import report
+    from src.terms.world import Standing
+    from src.tracking.again import command
     from src.tracking.naming import run_name
     from src.tracking.params import flatten
-    from src.tracking.record import RunRecord  # noqa: F401  # imports MLflow, while nothing is collected
+    from src.tracking.record import RunRecord
+    from src.training.beginning import begin
     from src.training.callbacks import ending, steady
+    from src.training.checkpoints import Ties
     from src.training.distributed import all_answers, load_weights, unshard
     from src.training.export import save_model
+    from src.training.fitting import fit
+    from src.training.obeying import obeying
+    from src.training.parting import Left, remember
     from src.training.ranks import told
     from src.training.starting import starting
 
@@ -91,23 +110,36 @@ def run(
     module = build(model, origin=origin)
     training = build(trainer)
     watchers = [build(each) for each in callbacks.values() if each is not None]
-    for part in (datamodule.source, module.architecture):
+    for part in (datamodule.source, module.architecture, datamodule.tokenizer_choice):
         part.check()
 
     seed_everything(seed, workers=True, verbose=False)
+    record: RunRecord
+    ranks = training.ranks(give_up=lambda error: record.__exit__(type(error), error, error.__traceback__))
+    begun = begin(store, resume=resume, fork=fork, first=ranks.place.rank == 0, judge=judging(config, fork=fork))
+    typed = _overrides() or [f"{key}={value}" for key, value in begun.changed.items() if key != "name"]
     record = store.record(
-        name=run_name(name, _overrides()),
+        name=run_name(name, hidden_arguments(typed)),
         kind=module.objective.purpose,
         params=flatten(config),
         tags=tags,
         config_yaml=_yaml(config),
         init_from=init_from,
+        forked_from=begun.forked_from,
+        resume=begun.resumed,
     )
-    ranks = training.ranks(give_up=lambda error: record.__exit__(type(error), error, error.__traceback__))
     datamodule.divide(ranks.place.rank, ranks.place.size)
-    with record, ranks:
+    if begun.earlier is not None:  # before the run is touched
+        datamodule.prepare_data()
+        begun.check_data({split: about["digest"] for split, about in datamodule.describe().items()})
+    standing = Standing(config)
+    with begun, record, ranks, standing:
+        checkpoints = store.runs_folder / "checkpoints" / record.run_id
+        way_back = command(record.run_id, root=store.root, uri=store.uri, offline=store.offline)
+        remember(record.run_id, Left(checkpoints, way_back))
         if ranks.place.rank == 0:
-            print(f"run {record.run_id}: {record.name}", flush=True)
+            print(f"run {record.run_id}: {spoken(record.name)}", flush=True)
+            begun.note(record.tag)
         datamodule.prepare_data()
         if "validation" not in datamodule.stores:
             raise Fault(
@@ -119,25 +151,47 @@ def run(
         total_steps = training.total_steps(datamodule.facts.batches_per_epoch)
         module.adapt(datamodule.facts, total_steps)
 
-        arithmetic, reason = training.arithmetic(ranks.place)
+        arithmetic, reason = begun.arithmetic or training.arithmetic(ranks.place)
         record.tag("precision", reason)
-        checkpoints = store.runs_folder / "checkpoints" / record.run_id
-        watching = [each for watcher in watchers for each in watcher.build(checkpoints)]
-        ranks.go(config, origin=str(origin) if origin else None, arithmetic=arithmetic)
-        loop = training.build(
-            callbacks=[*watching, *starting(record.metrics), ending(total_steps), steady()],
-            logger=record.logger,
+        ties = Ties(about={"run_id": record.run_id}, persist=record.persist, mirror=record.mirror, tag=record.tag)
+        start = told("checkpoint") or begun.place(checkpoints)
+        ranks.go(
+            config,
+            origin=str(origin) if origin else None,
             arithmetic=arithmetic,
-            root=str(ROOT),
-            ranks=ranks,
+            checkpoint=str(start) if start else None,
+            foreign="yes" if begun.foreign else None,
         )
-        loop.fit(module, datamodule=datamodule)
+
+        def trainer_of_its_own() -> "Trainer":
+            watching = [each for watcher in watchers for each in watcher.build(checkpoints, ties)]
+            own = [*starting(record.metrics), ending(total_steps), steady(), obeying(record.signals)]
+            return training.build(
+                callbacks=[*watching, *own], logger=record.logger, arithmetic=arithmetic, root=str(ROOT), ranks=ranks
+            )
+
+        def fresh_module() -> "EncoderModule":
+            seed_everything(seed, workers=True, verbose=False)
+            again: EncoderModule = build(model, origin=origin)
+            again.adapt(datamodule.facts, total_steps)
+            return again
+
+        module, loop = fit(
+            module,
+            datamodule,
+            loop=trainer_of_its_own,
+            fresh=fresh_module,
+            start=Path(start) if start else None,
+            foreign=bool(told("foreign") or begun.foreign),
+            folder=checkpoints,
+            most_skips=training.max_skips if training.on_non_finite == "skip" else None,
+            record=record,
+        )
+        standing.words = f"training itself was complete (optimizer step {loop.global_step})"
 
         best = getattr(loop.checkpoint_callback, "best_model_path", "") or None
         if best is not None:
             record.tag("checkpoint", os.path.relpath(best, ROOT))
-            if ranks.place.rank == 0:
-                record.file(best, "checkpoints")
             load_weights(module, best)
         values = {key: float(value) for key, value in loop.callback_metrics.items()}
         if "test" in datamodule.stores:
@@ -149,7 +203,7 @@ def run(
             return Outcome(record.run_id, record.link, values, time.monotonic() - started_at)
         findings = report(module.objective.kind, answers, datamodule.facts.label_names)
         if findings is not None:
-            measured = {f"test/{key}": value for key, value in findings.metrics.items()}
+            measured = {f"test/{key}": value for key, value in findings.metrics.items() if f"test/{key}" not in values}
             record.metrics(measured, step=loop.global_step)
             values |= measured
             for title, table in findings.tables.items():
@@ -201,6 +255,7 @@ def main(cfg: "DictConfig") -> Outcome | None:
     from src.config.check import check
     from src.config.compose import plain
     from src.config.signature import task_signature
+    from src.training.parting import complain, part
 
     sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
@@ -210,26 +265,32 @@ def main(cfg: "DictConfig") -> Outcome | None:
     except Exception as error:
         if not sweeping:
             sys.exit(complain(error))  # an exception would pass through Hydra, which adds a line of its own
-        print(f"trial {HydraConfig.get().job.num} ({' '.join(_overrides())}):", file=sys.stderr)
+        print(f"trial {HydraConfig.get().job.num} ({' '.join(hidden_arguments(_overrides()))}):", file=sys.stderr)
         _failures.append(complain(error))
         return None
+    except (KeyboardInterrupt, SystemExit) as error:
+        part(error, "KILLED")
+        raise
 
 
-def complain(error: Exception) -> int:
-    """Say what went wrong, as shortly as it allows; returns the exit code: 2 for a person's mistake, else 1."""
-    import traceback
+def go_on(arguments: Sequence[str], task: "Signature") -> int:
+    """Go on with an earlier run, or fork it, as `resume=ID` asks: by its own config, not conf/. The exit code."""
+    from src.config.build import build
+    from src.config.resuming import read
+    from src.training.parting import complain, part
 
-    from src.tracking.ending import recorded
-
-    run_id = recorded(error)  # the run that it ended, where one had begun
-    if not isinstance(error, Fault | ArithmeticError | OSError | MemoryError):
-        traceback.print_exception(error)
-    print(f"error: {error}", file=sys.stderr)
-    if run_id is not None:
-        last = sorted((ROOT / "mlruns" / "checkpoints" / run_id).glob("*.ckpt"), key=lambda each: each.stat().st_mtime)
-        kept = f"; last checkpoint: {os.path.relpath(last[-1], ROOT)}" if last else ""
-        print(f"run {run_id} FAILED{kept}", file=sys.stderr)
-    return 2 if isinstance(error, Fault) and run_id is None else 1
+    try:
+        asked = read(arguments, task)
+        store = build(asked.tracking)
+        store.check()
+        found = store.find(asked.run_id, key="resume")
+        run(**asked.config(store.config(found.id, key="resume"), task), resume=found.id, fork=asked.fork)
+    except Exception as error:
+        return complain(error)
+    except (KeyboardInterrupt, SystemExit) as error:
+        part(error, "KILLED")
+        raise
+    return 0
 
 
 def cli() -> None:
@@ -249,17 +310,22 @@ def cli() -> None:
 
         print(f"palimpsest {__version__}")
         return
-    from src.config.compose import REFUSALS, added, register, started
+    from src.config.compose import REFUSALS, added, register, resuming, started
     from src.config.signature import task_signature
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here instead of being printed and turned into exit code 1
     register()
     task = task_signature()
-    if {"-m", "--multirun"} & set(arguments):
+    if resuming(arguments):
+        sys.exit(go_on(arguments, task))
+    if any(each.startswith("-") for each in arguments):
         from src.config.explain import mistakes
+        from src.config.flags import wrong_flags
 
-        if found := mistakes(arguments, task):
-            print(f"error: {Faults(found)}", file=sys.stderr)  # before the first trial, and before Hydra makes a folder
+        several = {"-m", "--multirun"} & set(arguments)
+        if found := wrong_flags(arguments, task) or (mistakes(arguments, task) if several else []):
+            # before the first trial, and before Hydra makes a folder
+            print(f"error: {spoken(Faults(found))}", file=sys.stderr)
             sys.exit(2)
     sys.argv[1:] = added(arguments, task)
     try:
@@ -270,7 +336,10 @@ def cli() -> None:
     except REFUSALS as error:
         from src.config.explain import explain
 
-        print(f"error: {explain(arguments, error, task)}", file=sys.stderr)
+        print(f"error: {spoken(explain(arguments, error, task))}", file=sys.stderr)
+        sys.exit(2)
+    except Fault as fault:
+        print(f"error: {spoken(fault)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -278,5 +347,5 @@ def cli() -> None:
 
 
 if __name__ == "__main__":
-    with startup.program():
+    with startup.program(), startup.interruptible():
         cli()

@@ -9,11 +9,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.config.options import options
+from src.config.options import options, retold
 from src.terms.fault import Fault
 from src.tracking.ending import Terminated
+from src.tracking.redaction import hidden, spoken
 from src.tracking.store import Store
 
+ROOT = Path(__file__).resolve().parents[1]
+_OPTIONS = {"tracking.uri": "uri", "tracking.experiment": "experiment"}
 _DEFAULTS = {"port": "5000", "uri": "", "experiment": "palimpsest"}
 
 
@@ -24,12 +27,11 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     try:
         chosen = options(arguments, _DEFAULTS)
-        root = str(Path(__file__).resolve().parents[1])
-        store = Store(root=root, uri=chosen["uri"] or None, experiment=chosen["experiment"])
+        store = Store(root=str(ROOT), uri=chosen["uri"] or None, experiment=chosen["experiment"])
         store.check()
         _serve(store, _port(chosen["port"]))
     except Fault as fault:
-        print(f"error: {fault}", file=sys.stderr)
+        print(f"error: {spoken(retold(fault, _OPTIONS))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print()
@@ -48,7 +50,7 @@ def _serve(store: Store, wanted: int) -> None:
     if store.database is None:
         if not store.address.startswith("http"):
             raise Fault(f"uri={store.uri} is served by the one who keeps it; this command serves SQLite files only")
-        print(f"{store.address.rstrip('/')}/{store.session().link()}")
+        print(f"{hidden(store.address).rstrip('/')}/{store.session().link()}")
         return
     signal.signal(signal.SIGTERM, _terminate)
     started_at = time.monotonic()

@@ -1,6 +1,7 @@
 """What tests share: one thread, a config composed as the program composes it, a tiny corpus, a ready-made store."""
 
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from src.tracking import database
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 torch.set_num_threads(1)  # two threads on a loaded two-core machine take several times as long as one
+# A shell that starts the tests in the background has Ctrl-C ignored in all that it starts, and tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 register()
 
 

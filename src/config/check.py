@@ -7,11 +7,14 @@ from importlib.abc import MetaPathFinder
 from typing import Any
 
 from src.config.choices import choices, groups
+from src.config.nearest import required
 from src.config.rules import rules
 from src.config.signature import Signature, has_rules, signature
+from src.config.targets import refuse
 from src.terms.bounds import problem
 from src.terms.fault import Fault, Faults, suggestion
 
+BUILT = ("data", "model", "trainer", "tracking")  # each an object
 _HEAVY = {"torch", "lightning", "transformers", "datasets", "mlflow", "torchmetrics", "pandas", "matplotlib"}
 
 
@@ -23,6 +26,9 @@ def check(config: Mapping[str, Any], task: Signature) -> None:
         task: the signature of the task function, schema of the top level.
     """
     faults = [*_names("", config, task), *_unresolved("", config)]
+    for name, value in config.items():
+        if name in BUILT and isinstance(value, Mapping) and "_target_" not in value:
+            faults.append(Fault(f"{name}: there is no _target_, the class that these keys are for"))
     for path, node in _nodes("", config):
         faults += _node_faults(path, node)
     faults += rules(config)
@@ -58,11 +64,12 @@ def _node_faults(path: str, node: Mapping[str, Any]) -> list[Fault]:
     if not isinstance(target, str):
         return [Fault(f"{path}._target_: expected the dotted name of a class, found {target!r}")]
     try:
+        refuse(target)
         schema = signature(target)
     except Fault as fault:
         return [Fault(f"{path}._target_: {fault}")]
     if schema is None:
-        return []
+        schema = Signature({}, open=True)
     return list(_names(path, node, schema)) or _refusal(path, node)
 
 
@@ -72,23 +79,32 @@ def _names(path: str, node: Mapping[str, Any], schema: Signature) -> Iterator[Fa
     given = {str(key): value for key, value in node.items() if key != "_target_"}
     for name, value in given.items():
         group = f"{at}{name}".replace(".", "/")
-        if name not in schema.parameters:
-            if not schema.open:
-                yield Fault(f"{at}{name}: there is no such key; {suggestion(name, schema.parameters)}")
+        if not at and name == "experiment":
+            yield Fault(
+                "experiment: the file of an experiment begins with '# @package _global_'; without this line its keys "
+                "land below 'experiment', where nothing reads them"
+            )
+        elif name not in schema.parameters:
+            if not schema.open or name.startswith("_"):  # Hydra's own words would change what a target means
+                known = [*schema.parameters, *([] if at else ["+experiment"])]
+                yield Fault(f"{at}{name}: there is no such key; {suggestion(name, known)}")
         elif value == "???":
             yield Fault(f"{at}{name}: must be given, as {at}{name}=VALUE")
         elif isinstance(value, Fault):
             continue
         elif group in groups() and not isinstance(value, Mapping):
-            hint = f"{group}={value}" if value in choices(group) else f"{group}={'|'.join(choices(group))}"
-            yield Fault(f"{at}{name}={value}: a choice is written with slashes, as {hint}")
+            named = str(value) if value in choices(group) else "|".join(choices(group))
+            if "/" in group:
+                yield Fault(f"{at}{name}={value}: a choice is written with slashes, as {group}={named}")
+            else:
+                yield Fault(f"{name}={value}: a file chooses in its defaults, as '- override /{group}: {named}'")
         elif not isinstance(value, Mapping) or "_target_" not in value:
             found = problem(schema.parameters[name].annotation, value)
             if found:
                 yield Fault(f"{at}{name}: {found}")
     for name, parameter in schema.parameters.items():
         if parameter.required and name not in given:
-            yield Fault(f"{at}{name}: must be given, as {at}{name}=VALUE")
+            yield Fault(f"{at}{name}: must be given, as {required(f'{at}{name}')}")
 
 
 class _Light(MetaPathFinder):
@@ -117,7 +133,7 @@ def _refusal(path: str, node: Mapping[str, Any]) -> list[Fault]:
         build(**arguments)
     except Fault as fault:
         each = fault.faults if isinstance(fault, Faults) else [fault]
-        return [Fault(f"{path}: {found}") for found in each]
+        return [Fault(str(found) if str(found).startswith(path) else f"{path}: {found}") for found in each]
     return []
 
 

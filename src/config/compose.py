@@ -16,13 +16,18 @@ from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, InterpolationToMissingValueError, OmegaConfBaseException
+from yaml import YAMLError
 
 from src.config.choices import CONF, groups, having, without
+from src.config.nearest import meant
 from src.config.signature import Signature
+from src.config.targets import refuse_hydra
 from src.terms.fault import Fault
 
 ROOT = Path(__file__).resolve().parents[2]
-REFUSALS = (HydraException, OmegaConfBaseException, ValueError)  # what Hydra raises where it cannot compose
+REFUSALS = (  # what Hydra raises where it cannot compose; it recurses for ever where a choice is built on itself
+    HydraException, OmegaConfBaseException, ValueError, YAMLError, RecursionError,
+)  # fmt: skip
 
 
 class Unfit(ValueError):
@@ -48,6 +53,11 @@ def added(arguments: Sequence[str], task: Signature) -> list[str]:
     return [f"++{_as_text(each)}" if each.startswith(optional) else each for each in arguments]
 
 
+def resuming(arguments: Sequence[str]) -> bool:
+    """Whether a command line goes on with an earlier run (`resume=ID`, `fork=true`), which composes nothing."""
+    return any(each.lstrip("+").startswith(("resume=", "fork=")) for each in arguments)
+
+
 def _as_text(override: str) -> str:
     """A run id of digits alone, or with one e among them, is no number: Hydra takes it for text in quotes."""
     key, _, value = override.partition("=")
@@ -68,6 +78,7 @@ def started(overrides: Sequence[str], task: Callable[[DictConfig], object]) -> b
         config = hydra.compose_config("config", chosen, run_mode=RunMode.RUN, with_log_configuration=True)
         lay_on(config, values)
         config.hydra.overrides.task = [each for each in overrides if not each.lstrip("+~").startswith("hydra.")]
+        refuse_hydra(OmegaConf.to_container(config.hydra), config.hydra.overrides.hydra)  # type: ignore[arg-type]
         if config.hydra.mode == RunMode.MULTIRUN:
             return False
         config.hydra.mode = RunMode.RUN
@@ -150,9 +161,13 @@ def _unresolved(parent: DictConfig | ListConfig, key: Any, error: OmegaConfBaseE
     text = OmegaConf.to_container(parent, resolve=False)[key]  # type: ignore[index]
     here = str(parent._get_full_key(key))
     if not isinstance(error, InterpolationKeyError):
-        return f"{text} cannot be resolved: {str(error).splitlines()[0]}", here
+        reason = re.sub(r'^\w+ raised while resolving interpolation: "?(.*?)"?$', r"\1", str(error).splitlines()[0])
+        return f"{text} cannot be resolved: {reason}", here
     wanted = str(text)[str(text).find("${") + 2 : str(text).find("}")]
     node = wanted.rpartition(".")[0] or wanted
-    ways = [having(wanted), without(here)] if having(wanted) else []
+    ways = [each for each in (having(wanted), without(here)) if each] if having(wanted) else []
     hint = "; " + " or ".join(ways) + " helps" if ways else ""
+    near = "" if ways else meant(wanted, OmegaConf.to_container(parent._get_root(), resolve=False))
+    if near and near != here:
+        hint = f"; did you mean '{near}'?"
     return f"takes its value from {wanted}, and there is no such key{hint}", node

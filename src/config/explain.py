@@ -1,22 +1,25 @@
 """Why Hydra refused a command line, in a person's words, and everything else that is wrong with it."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Override
-from hydra.errors import HydraException
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError
 
+from src.config import sweeps
 from src.config.check import check
-from src.config.choices import CONF, choices, groups, having
+from src.config.choices import CONF, choices, groups
 from src.config.compose import REFUSALS, Unfit, added, lay_on, plain
+from src.config.nearest import absent
 from src.config.signature import Signature
-from src.terms.fault import Faults, suggestion
+from src.config.targets import refuse_hydra
+from src.terms.fault import Fault, Faults, suggestion
 
 _WITH_VALUE = {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"}
 
@@ -46,24 +49,36 @@ def mistakes(arguments: Sequence[str], task: Signature, composed: DictConfig | N
     values: list[Override] = []
     unknown: list[str] = []  # groups whose choice nobody can guess
     several = bool({"-m", "--multirun"} & set(arguments))
-    for text in added(_overrides(arguments), task):
+    written = _overrides(arguments)
+    for typed, text in zip(written, added(written, task), strict=True):
+        if typed.startswith("="):
+            faults.append(f"'{typed}' has no key: expected KEY=VALUE, without spaces around the equals sign")
+            continue
         try:
             override = OverridesParser.create().parse_override(text)
         except HydraException:
-            faults.append(_unreadable(text))
+            faults.append(unreadable(typed))
             continue
         if override.is_sweep_override() and not several:
             faults.append(
                 f"{text}: several values make several runs, which -m asks for (python -m src.run -m ...); "
                 f"one list is written {override.get_key_element()}=[{text.partition('=')[2]}]"
             )
+        elif override.is_sweep_override() and (message := sweeps.refusal(override)):
+            faults.append(message)
+        elif override.key_or_group.startswith("hydra/"):
+            sound.append(text)
         elif override.key_or_group in groups() and not override.is_delete() and not isinstance(override.value(), dict):
-            message, meant = _group(override)
-            faults += message
+            wrong, meant = _group(override)
+            faults += wrong
             sound += meant
             unknown += [] if meant else [override.key_or_group.replace("/", ".")]
         else:
             values.append(override)
+    experiments = [each for each in sound if each.startswith("+experiment=")]
+    if len(experiments) > 1:
+        faults.append(f"{' and '.join(experiments)}: a run takes one experiment; with -m several make several runs")
+        return faults
     if "experiment" in unknown:  # everything else depends on it
         return faults
     base = _compose(sound) if composed is None else composed
@@ -71,8 +86,12 @@ def mistakes(arguments: Sequence[str], task: Signature, composed: DictConfig | N
         return [*faults, _message(base)]
     later, config = _values(values, base)
     with open_dict(config):
-        config.pop("hydra", None)
-    for each in (config, *_variants(values, config)):
+        own = config.pop("hydra", DictConfig({}))
+    try:
+        refuse_hydra(OmegaConf.to_container(own), [str(each.input_line) for each in values])  # type: ignore[arg-type]
+    except Fault as fault:
+        later.append(str(fault))
+    for each in (config, *sweeps.variants(values, config)):
         try:
             check(plain(each), task)
         except Faults as found:
@@ -101,9 +120,9 @@ def _compose(overrides: Sequence[str]) -> DictConfig | Exception:
         return error
 
 
-def _unreadable(text: str) -> str:
+def unreadable(text: str) -> str:
     if "=" not in text:
-        return f"'{text}' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5"
+        return f"'{text}' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 (spaces want quotes)"
     return (
         f"'{text}' cannot be read: a value with special characters wants quotes, as in '{text.split('=')[0]}=\"a, b\"'"
     )
@@ -111,12 +130,11 @@ def _unreadable(text: str) -> str:
 
 def _group(override: Override) -> tuple[list[str], list[str]]:
     """What is wrong with a choice, and the override that was probably meant; none where nobody can tell."""
-    group, value = override.key_or_group, override.value()
-    given = value.list if isinstance(value, ChoiceSweep) else value if isinstance(value, list) else [value]
+    group = override.key_or_group
     options = choices(group)
     messages: list[str] = []
     near = None
-    for choice in ("null" if each is None else str(each) for each in given):
+    for choice in sweeps.of_group(override, options):
         hint = "" if choice in options else suggestion(choice, options)
         guess = re.fullmatch(r"did you mean '(.*)'\?", hint)
         near = near or (choice if not hint else guess.group(1) if guess else None)
@@ -135,13 +153,17 @@ def _values(values: Sequence[Override], base: DictConfig) -> tuple[list[str], Di
     present = OmegaConf.to_container(base, resolve=False)
     assert isinstance(present, dict)
     present.pop("hydra", None)  # which nobody means who types a wrong key
-    absent: list[str] = []
+    missing: list[str] = []
     messages: list[str] = []
     config = base
     for override in values:
         own = not override.is_add() and not override.is_force_add() and not override.key_or_group.startswith("hydra")
-        if own and (message := _absent(override.key_or_group, present)):
-            absent.append(message)
+        if own and (message := absent(override.key_or_group, present)):
+            missing.append(message)
+            continue
+        if override.is_add() and not absent(override.key_or_group, present) and not isinstance(override.value(), dict):
+            plain_text = str(override.input_line).lstrip("+")
+            messages.append(f"+{plain_text}: the key is there already and is changed without +, as {plain_text}")
             continue
         for text in _texts(override):
             changed = config.copy()
@@ -150,67 +172,38 @@ def _values(values: Sequence[Override], base: DictConfig) -> tuple[list[str], Di
                 config = changed
             except REFUSALS as error:
                 messages.append(_message(error))
-    return absent + messages, config
+    return missing + messages, config
 
 
 def _texts(override: Override) -> list[str]:
-    """The override as typed; where it sweeps, with its first value (ranges and globs have none before Hydra runs)."""
+    """The override as typed; where it gives several values, with the first (of a glob none is known yet)."""
     if not override.is_sweep_override():
         return [str(override.input_line)]
-    if not override.is_choice_sweep():
-        return []
-    return [f"{override.get_key_element()}={next(override.sweep_string_iterator())}"]
+    return [f"{override.get_key_element()}={each}" for each in sweeps.values(override)[:1]]
 
 
-def _variants(values: Sequence[Override], config: DictConfig) -> Iterator[DictConfig]:
-    """The config with each further value of each key that a multirun sweeps, one at a time."""
-    for override in values:
-        if not override.is_choice_sweep() or OmegaConf.select(config, override.key_or_group) is None:
-            continue
-        key = override.key_or_group
-        for text in list(override.sweep_string_iterator())[1:]:
-            variant = config.copy()
-            OmegaConf.update(variant, key, OverridesParser.create().parse_override(f"{key}={text}").value())
-            yield variant
-
-
-def _absent(key: str, present: Any) -> str | None:
-    """The message about a key that is not there, with the nearest one that is."""
-    node: Any = present
-    seen: list[str] = []
-    for part in key.split("."):
-        if not isinstance(node, Mapping) or part not in node:
-            break
-        node = node[part]
-        seen.append(part)
-    else:
-        return None
-    wrong = ".".join([*seen, part])
-    names = {str(each) for each in node if not str(each).startswith("_")} if isinstance(node, Mapping) else set()
-    names |= set() if seen else {each for each in groups() if "/" not in each and each not in ("tracking", "search")}
-    hint = suggestion(part, names)
-    if not hint.startswith("did"):
-        plain_key = key.replace("/", ".")
-        elsewhere = [each for each in _keys("", present) if each == plain_key or each.endswith(f".{plain_key}")]
-        if elsewhere:
-            hint = f"did you mean '{elsewhere[0]}'?"
-        elif found := having(wrong):
-            hint = f"{found} has it"
-        elif seen and not names:
-            hint = f"{'.'.join(seen)} is a value"
-    return f"{wrong}: there is no such key; {hint}"
-
-
-def _keys(path: str, node: Any) -> Iterator[str]:
-    """Every dotted key of a config, in its order."""
-    for key, each in node.items() if isinstance(node, Mapping) else ():
-        yield f"{path}.{key}".lstrip(".")
-        yield from _keys(f"{path}.{key}".lstrip("."), each)
+def _shown(path: str) -> str:
+    """A config file as a person finds it: below the project."""
+    return path.replace(f"{CONF.parent}/", "")
 
 
 def _message(error: Exception) -> str:
     """A library's message without its decorations."""
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    if isinstance(cause, MissingConfigException) and cause.options is not None:
+        group, _, choice = str(cause.missing_cfg_file).rpartition("/")
+        return f"{group}={choice}: there is no such choice; {suggestion(choice, cause.options)}"
+    if isinstance(cause, MarkedYAMLError) and cause.problem_mark is not None:
+        mark = cause.problem_mark
+        return f"{_shown(mark.name)}, line {mark.line + 1}: not valid YAML ({cause.problem})"
+    if isinstance(cause, UnicodeDecodeError):
+        found = next((each for each in sorted(CONF.rglob("*.yaml")) if cause.object == each.read_bytes()), CONF)
+        return f"{_shown(str(found))}: not UTF-8 (byte {cause.object[cause.start]:#04x} at position {cause.start})"
+    if isinstance(cause, RecursionError):
+        return f"{_shown(str(CONF))}: a choice is built on itself, through the defaults of its file"
+    if twice := re.fullmatch(r"Multiple values for (.*)\. To override a value use 'override (.*)'", str(cause)):
+        return f"{twice[1]} is chosen twice; an experiment's defaults write '- override /{twice[2]}'"
     text = re.sub(r"\n\s*(full_key|object_type|reference_type)=?:?.*", "", str(cause)).strip() or type(cause).__name__
+    text = text.partition("\n\nConfig search path")[0]
     key = getattr(cause, "full_key", None)
     return f"{key}: {text}" if key and not text.startswith(str(key)) else text

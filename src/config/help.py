@@ -33,6 +33,7 @@ Other
     --version        print the version
     --hydra-help     what else Hydra can do (completion: -sc install=bash; see docs/completion.md)
     init_from=RUN    start from the encoder and tokenizer of an earlier run
+    resume=RUN       go on with a run that has failed or was killed; with fork=true begin a new one from where it stands
     make ui          compare runs in the MLflow UI
 """
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from src.config.choices import at, choices, content, typed
 from src.config.signature import constant
+from src.data.labels import LabelSpace
 from src.terms.fault import Fault, suggestion
 
 LOWER_IS_BETTER = ("loss", "perplexity", "mae")
@@ -19,6 +20,7 @@ MUON = "src.model.optim.Muon"
 def rules(config: Mapping[str, Any]) -> list[Fault]:
     """Everything in a composed config that does not go together."""
     return [
+        *_name(config),
         *_task(config),
         *_batching(config),
         *_labels(config),
@@ -33,6 +35,12 @@ def rules(config: Mapping[str, Any]) -> list[Fault]:
 def _constant(config: Mapping[str, Any], node: str, name: str) -> Any:
     target = at(config, f"{node}._target_")
     return constant(target, name) if isinstance(target, str) else None
+
+
+def _name(config: Mapping[str, Any]) -> Iterator[Fault]:
+    name = at(config, "name")
+    if isinstance(name, str) and not name.strip():
+        yield Fault("name is empty: expected the beginning of the run's name")
 
 
 def _task(config: Mapping[str, Any]) -> Iterator[Fault]:
@@ -61,6 +69,13 @@ def _batching(config: Mapping[str, Any]) -> Iterator[Fault]:
 def _labels(config: Mapping[str, Any]) -> Iterator[Fault]:
     names, count = at(config, "data.label_names"), at(config, "data.num_labels")
     expected = at(config, "model.objective.num_labels")
+    if isinstance(names, list) and all(isinstance(each, str) for each in names):
+        values = at(config, "data.label_values")
+        try:
+            LabelSpace.declared(names, values if isinstance(values, list) else None)
+        except Fault as fault:
+            yield fault
+            return
     if isinstance(names, list) and isinstance(count, int) and len(names) != count:
         yield Fault(
             f"data.num_labels={count}, but data.label_names has {len(names)}: {', '.join(map(str, names))} "

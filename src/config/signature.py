@@ -6,6 +6,8 @@ seconds (torch, lightning), so it is parsed instead: names, defaults and annotat
 
 import ast
 import importlib.util
+import os
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +18,9 @@ from typing import Any
 from src.terms import bounds
 from src.terms.fault import Fault, suggestion
 
-ROOMS = ("src.", "lightning.", "torch.", "torchmetrics.", "transformers.")  # a config builds from these alone
+ROOMS = ("src.", "lightning.", "torch.", "torchmetrics.", "transformers.")  # a config builds from these alone,
+# and from what a person adds. Read once, on import: Hydra lets config files set variables of the environment later.
+ADDED = tuple(f"{each}." for each in re.findall(r"[\w.]*\w", os.environ.get("PALIMPSEST_ALLOWED_TARGETS", "")))
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class _Vocabulary(dict[str, Any]):
         self.module = module
 
     def __missing__(self, name: str) -> Any:
-        found = _definition(self.module, name) if self.module.startswith("src.") else None
+        found = definition(self.module, name) if self.module.startswith("src.") else None
         if found is not None and isinstance(found[1], ast.Assign):  # Task = Literal["masked_lm", ...]
             return _evaluated(found[1].value, found[0])
         return _Anything
@@ -109,7 +113,7 @@ def _tree(file: Path) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"))
 
 
-def _definition(module: str, name: str, depth: int = 0) -> tuple[str, ast.stmt] | None:
+def definition(module: str, name: str, depth: int = 0) -> tuple[str, ast.stmt] | None:
     """Where `name` is defined, following re-exports; None where only importing could tell."""
     file = _module_file(module)
     if file is None or depth > 8:
@@ -128,7 +132,7 @@ def _definition(module: str, name: str, depth: int = 0) -> tuple[str, ast.stmt] 
             for _ in range(statement.level - 1):
                 package = package.rpartition(".")[0]
             origin = f"{package}.{statement.module or ''}".rstrip(".") if statement.level else statement.module or ""
-            return _definition(origin, alias.name, depth + 1)
+            return definition(origin, alias.name, depth + 1)
     return None
 
 
@@ -160,7 +164,7 @@ def _from_class(module: str, node: ast.ClassDef) -> Signature | None:
             open=False,
         )
     for base in node.bases:
-        found = _definition(module, ast.unparse(base)) if isinstance(base, ast.Name) else None
+        found = definition(module, ast.unparse(base)) if isinstance(base, ast.Name) else None
         if found and isinstance(found[1], ast.ClassDef):
             return _from_class(found[0], found[1])
     return None
@@ -170,9 +174,9 @@ def _from_class(module: str, node: ast.ClassDef) -> Signature | None:
 def signature(target: str) -> Signature | None:
     """The signature of a dotted target; None where the text does not tell. Raises Fault where there is no target."""
     module, _, name = target.rpartition(".")
-    if not target.startswith(ROOMS):
+    if not (target.startswith(ROOMS) or f"{target}.".startswith(ADDED)):
         raise Fault(f"'{target}' is not built: a config builds from {', '.join(ROOMS)} alone")
-    found = _definition(module, name)
+    found = definition(module, name)
     if found is None:
         file = _module_file(module)
         if file is None:
@@ -193,7 +197,7 @@ def signature(target: str) -> Signature | None:
 def constant(target: str, name: str) -> Any:
     """A constant in the body of a class of `src`, given by the dotted name of that class; None where there is none."""
     module, _, owner = target.rpartition(".")
-    found = _definition(module, owner) if module.startswith("src.") else None
+    found = definition(module, owner) if module.startswith("src.") else None
     for statement in found[1].body if found and isinstance(found[1], ast.ClassDef) else []:
         if (
             isinstance(statement, ast.AnnAssign)
@@ -211,7 +215,7 @@ def has_rules(target: str) -> bool:
     A dataclass without `__post_init__` cannot, so that nothing needs to be imported to ask it.
     """
     module, _, name = target.rpartition(".")
-    found = _definition(module, name) if target.startswith("src.") else None
+    found = definition(module, name) if target.startswith("src.") else None
     if found is None or not isinstance(found[1], ast.ClassDef):
         return found is not None
     own = {each.name for each in found[1].body if isinstance(each, ast.FunctionDef)}

@@ -102,6 +102,9 @@ class Corpus:
         parts: dict[str, _Part] = {}
         for split in reversed([each for each in SPLITS if each in found]):  # held-out ones first: train yields to them
             parts[split] = self._read(split, counts, held_out, repeats=bool(made))
+        for split in parts:
+            if not parts[split].places.any():
+                raise Fault(_nothing_left(split, counts))
         space = self._label_space(parts["train"])
         targets = {split: self._targets(part, space) for split, part in parts.items()}
         places = {split: part.places for split, part in parts.items()}
@@ -245,6 +248,21 @@ class Corpus:
             yield row.text
             if row.pair is not None:
                 yield row.pair
+
+
+_REASONS = {
+    "empty_text": "empty (data.source.text)",
+    "missing_label": "without a label (data.source.label)",
+    "overlap": "also in validation or test (data.cleaning.overlap)",
+    "duplicates": "there before (data.cleaning.duplicates)",
+    "contradicting_duplicates": "there before with another label (data.cleaning.duplicates)",
+}
+
+
+def _nothing_left(split: str, counts: Counter[str]) -> str:
+    """The message for a split of which cleaning leaves no row."""
+    reasons = [f"{counts[f'{split}/{each}']} {words}" for each, words in _REASONS.items() if counts[f"{split}/{each}"]]
+    return f"no rows are left for {split}: {counts[f'{split}/read']} were read, {', '.join(reasons)}"
 
 
 def _label_counts(

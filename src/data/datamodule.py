@@ -9,13 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader
 
 from src.data.batching import Batching, Labelled, Masked
 from src.data.cache import Cache
 from src.data.cleaning import Cleaning
 from src.data.corpus import Corpus, Survey, Task
-from src.data.feeding import Ahead, BatchSource
+from src.data.feeding import Ahead, BatchSource, Loader
 from src.data.generated import Generated
 from src.data.on_device import DeviceSource, wanted
 from src.data.plan import Plan
@@ -230,7 +229,7 @@ class TextDataModule(LightningDataModule):
             self.stores[split], seed=self.seed, training=training, rank=self.rank, world=self.world
         )
 
-    def _loader(self, split: str) -> DataLoader[Any]:
+    def _loader(self, split: str) -> Loader:
         store, training = self.stores[split], split == "train"
         device = None if self.trainer is None else self.trainer.strategy.root_device
         source: BatchSource | DeviceSource
@@ -242,28 +241,17 @@ class TextDataModule(LightningDataModule):
             source = BatchSource(store, self.batching, self.tokenizer, seed=self.seed, training=training)
         workers = self.num_workers if isinstance(source, BatchSource) else 0
         plan = self._plan(split)
-        return DataLoader(
-            source,  # type: ignore[arg-type]
-            sampler=Ahead(plan, source) if isinstance(source, BatchSource) and not workers else plan,
-            batch_size=None,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            collate_fn=_as_it_is,
-        )
+        sampler = Ahead(plan, source) if isinstance(source, BatchSource) and not workers else plan
+        return Loader(source, plan, sampler=sampler, workers=workers)
 
-    def train_dataloader(self) -> DataLoader[Any]:
+    def train_dataloader(self) -> Loader:
         return self._loader("train")
 
-    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+    def val_dataloader(self) -> Loader | list[Any]:
         return self._loader("validation") if "validation" in self.stores else []
 
-    def test_dataloader(self) -> DataLoader[Any] | list[Any]:
+    def test_dataloader(self) -> Loader | list[Any]:
         return self._loader("test") if "test" in self.stores else []
-
-
-def _as_it_is(batch: Any) -> Any:
-    """A batch comes as tensors: looking for arrays in it, as a DataLoader would, costs as much as reading its rows."""
-    return batch
 
 
 def _sha256(content: Any) -> str:

@@ -1,15 +1,19 @@
 """On the way from the store to the model: batches made where, and when, they are asked for."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 import numpy as np
+import torch
+from torch.utils.data import DataLoader
 
 from src.data.batching import Batching, Masked
 from src.data.plan import Plan
 from src.data.store import TokenStore
 from src.data.tokenizer import TextTokenizer
+from src.data.workers import steadfast
 from src.terms.batch import LabelledBatch, MaskedBatch
 
 AHEAD_TOKENS = 1 << 15  # of batches made in one go: what a call of NumPy costs is then shared by many tokens
@@ -74,3 +78,38 @@ class Ahead:
             if len(some) > 1:
                 self.source.expect(some)
             yield from some
+
+
+class Loader(DataLoader[Any]):
+    """Batches by a plan, each made whole by its source; goes on where a checkpoint says (Lightning asks for this).
+
+    A loader would draw a number from torch's own generator whenever it begins. It has another one here, so that dropout
+    does not depend on how often batches were begun.
+
+    Args:
+        sampler: the plan, or what stands around it.
+    """
+
+    def __init__(self, source: Any, plan: Plan, *, sampler: Any, workers: int) -> None:
+        super().__init__(
+            source,
+            sampler=sampler,
+            batch_size=None,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            collate_fn=_as_it_is,
+            worker_init_fn=steadfast if workers else None,
+            generator=torch.Generator(),
+        )
+        self._plan = plan
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._plan.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._plan.load_state_dict(state)
+
+
+def _as_it_is(batch: Any) -> Any:
+    """A batch comes as tensors: looking for arrays in it, as a DataLoader would, costs as much as reading its rows."""
+    return batch

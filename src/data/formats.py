@@ -18,6 +18,15 @@ from typing import IO, Any, Literal, NamedTuple
 
 from src.terms.fault import Fault, suggestion
 
+_OTHERS = {  # by their first bytes: what is taken for text now and then
+    b"\x1f\x8b": "gzip data, whose name must end in .gz",
+    b"PK\x03\x04": "a zip file (.xlsx and .docx are too); unpack it, or save the table as CSV",
+    b"PAR1": "Parquet: data.source.format=parquet",
+    b"%PDF": "a PDF file; expected plain text",
+    b"SQLite": "an SQLite database; expected plain text",
+    b"\xff\xfe": "UTF-16: data.source.encoding=utf-16",
+    b"\xfe\xff": "UTF-16: data.source.encoding=utf-16",
+}
 FIELD_LIMIT = 1 << 24  # characters in one CSV cell: 16 million, ten times the longest novel; beyond it a quote is open
 
 
@@ -61,10 +70,8 @@ def lines(file: File, encoding: str, newline: str | None = None) -> Iterator[str
         with _opened(file.path) as raw, io.TextIOWrapper(raw, _bom_aware(encoding), newline=newline) as stream:
             for count, line in enumerate(stream, start=1):
                 if "\0" in line:
-                    raise Fault(
-                        f"{file.name}, line {count}: a NUL character; this is not text in {encoding} "
-                        "(data.source.encoding=utf-16 reads UTF-16)"
-                    )
+                    other = _other(file) or f"not text in {encoding} (data.source.encoding=utf-16 reads UTF-16)"
+                    raise Fault(f"{file.name}, line {count}: a NUL character; this is {other}")
                 yield line
     except UnicodeDecodeError as error:
         raise Fault(_undecodable(file, encoding)) from error
@@ -85,8 +92,17 @@ def _bom_aware(encoding: str) -> str:
     return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
 
 
+def _other(file: File) -> str | None:
+    """What a file is by its first bytes, where that is no text in an encoding of single bytes."""
+    with _opened(file.path) as raw:
+        head = raw.read(8)
+    return next((words for mark, words in _OTHERS.items() if head.startswith(mark)), None)
+
+
 def _undecodable(file: File, encoding: str) -> str:
     """The message for a file that does not decode. Reads again: the stream that failed only knew its own buffer."""
+    if other := _other(file):
+        return f"{file.name}: this is {other}"
     decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(_bom_aware(encoding))(), translate=True)
     offset, line = 0, 1
     with _opened(file.path) as raw:
@@ -115,7 +131,7 @@ def table(
         _, names = next(rows, (0, []))
         if not names:
             return
-        if fault := lacking(file.name, columns, names):
+        if fault := lacking(file.name, columns, names, headed=True):
             raise fault
     found = {key: names.index(str(each)) if header else int(each) for key, each in columns.wanted().items()}
     text, pair, label = found["text"], found.get("pair"), found.get("label")
@@ -164,13 +180,28 @@ def _misquoted(file: File, start: int, end: int, error: csv.Error) -> str:
     return f"{file.name}, line {start}: bad quoting in the row that ends on line {end}: {error}; {remedy}"
 
 
-def lacking(name: str, columns: Columns, names: Sequence[str]) -> Fault | None:
-    """The fault of a table whose header `names` lacks a column that is asked for, or has it twice."""
+_PARTED = {
+    "\t": "tabs: data.source.format=tsv",
+    ";": "semicolons, which are not read; save it with commas or tabs",
+    ",": "commas: data.source.format=csv",
+}
+
+
+def lacking(name: str, columns: Columns, names: Sequence[str], *, headed: bool = False) -> Fault | None:
+    """The fault of a table whose header `names` lacks a column that is asked for, or has it twice.
+
+    `headed` says that the names are the first line of a CSV or TSV file, which may have none, or other separators.
+    """
     for key, column in columns.wanted().items():
         if column not in names:
             hint = suggestion(column, names)
-            listed = f" Columns: {', '.join(names)}" if hint.startswith("did") else ""
-            return Fault(f"data.source.{key}={column}: {name} has no such column; {hint}{listed}")
+            if headed and len(names) == 1 and (parted := next((each for each in _PARTED if each in names[0]), None)):
+                hint = f"its columns are parted by {_PARTED[parted]}"
+            elif hint.startswith("did"):
+                hint = f"{hint} Columns: {', '.join(names)}"
+            elif headed:
+                hint = f"{hint} (data.source.header=false where the first line holds no names)"
+            return Fault(f"data.source.{key}={column}: {name} has no such column; {hint}")
         if names.count(str(column)) > 1:
             return Fault(f"data.source.{key}={column}: {name} has {names.count(str(column))} columns of that name")
     return None
@@ -195,6 +226,9 @@ def json_keys(file: File, *, encoding: str) -> list[str]:
     return next((list(row) for _, row in _objects(file, encoding)), [])
 
 
+_KINDS: dict[type, str] = {list: "a list", str: "a text", int: "a number", float: "a number", bool: "true or false"}
+
+
 def _objects(file: File, encoding: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, line in enumerate(lines(file, encoding), start=1):
         if not line.strip():
@@ -206,7 +240,8 @@ def _objects(file: File, encoding: str) -> Iterator[tuple[str, dict[str, Any]]]:
             reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
             raise Fault(f"{where}: not valid JSON ({reason}); expected one JSON object a line") from error
         if not isinstance(row, dict):
-            raise Fault(f"{where}: a JSON {type(row).__name__}; expected one JSON object a line")
+            kind = _KINDS.get(type(row), "null")
+            raise Fault(f"{where}: {kind} and no object; expected one JSON object a line")
         yield where, row
 
 
@@ -233,8 +268,16 @@ def parquet_names(file: File) -> list[str]:
     import pyarrow
     from pyarrow.parquet import read_schema
 
+    size = file.path.stat().st_size
+    with file.path.open("rb") as stream:
+        head = stream.read(4)
+        stream.seek(max(0, size - 4))
+        whole = head == stream.read(4) == b"PAR1"
     if file.path.suffix == ".gz":
         raise Fault(f"{file.name}: Parquet is compressed inside; unpack the file (gunzip {file.name})")
+    if not whole:
+        what = "cut off" if head == b"PAR1" else "not a Parquet file"
+        raise Fault(f"{file.name}: {what}; its {size:,} bytes should begin and end with PAR1")
     try:
         return list(read_schema(file.path).names)
     except pyarrow.ArrowException as error:

@@ -32,13 +32,13 @@ class LabelSpace:
     def declared(cls, names: Sequence[str], values: Sequence[str | int] | None = None) -> Self:
         """The classes that a config names; `values` where the file writes other than names or 0 to n - 1."""
         if len(names) < 2:
-            raise Fault(f"declared labels: {len(names)} name(s) ({', '.join(names)}); a classifier needs at least 2")
+            raise Fault(f"data.label_names has {len(names)} ({', '.join(names)}); a classifier needs at least 2")
         if values is not None and len(values) != len(names):
-            raise Fault(f"declared labels: {len(names)} names but {len(values)} values; one value for each name")
-        for what, each in (("name", names), ("value", values or ())):
+            raise Fault(f"data.label_values has {len(values)} for {len(names)} label names; expected one for each")
+        for key, each in (("label_names", names), ("label_values", values or ())):
             spellings = [_spelling(one) for one in each]
             for one in sorted({one for one in spellings if spellings.count(one) > 1}):
-                raise Fault(f"declared labels: the {what} '{one}' stands there {spellings.count(one)} times")
+                raise Fault(f"data.{key}: '{one}' stands there {spellings.count(one)} times")
         return cls(tuple(names), None if values is None else tuple(map(str, values)))
 
     @classmethod
@@ -52,8 +52,13 @@ class LabelSpace:
             seen.add(_spelling(label))
             if len(seen) > MANY:
                 raise Fault(f"more than {MANY} classes in the first {rows} rows of train; {_OTHERWISE}")
-        if len(seen) < 2:
-            raise Fault(f"train has {len(seen)} class(es) ({', '.join(seen)}) in {rows} rows; at least 2 are needed")
+        if not seen:
+            raise Fault("train has no rows with a label (data.source.label)")
+        if len(seen) == 1:
+            raise Fault(
+                f"all {rows} rows of train have the label '{seen.pop()}'; a classifier needs at least 2 classes "
+                "(data.source.label names their column)"
+            )
         numbers = all(_NUMBER.fullmatch(each) for each in seen)
         if len(seen) > 10 and len(seen) > rows / 2:
             raise Fault(f"{len(seen)} classes in {rows} rows of train; {_OTHERWISE}")

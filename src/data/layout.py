@@ -125,7 +125,9 @@ def _by_name(folder: Path, format: str, names: Mapping[str, str]) -> Layout:
     _refuse_doubles(parts)
     kinds = sorted({_format(each) or "" if format == "auto" else format for found in parts.values() for each in found})
     if len(kinds) > 1:
-        raise Fault(f"data.source.path={folder}: files of several formats; data.source.format=NAME, one of {kinds}")
+        raise Fault(
+            f"data.source.path={folder}: files of several formats; data.source.format=NAME, one of {', '.join(kinds)}"
+        )
     files = {
         split: tuple(File(each, str(each.relative_to(folder))) for each in found) for split, found in parts.items()
     }

@@ -4,9 +4,12 @@ Shape legend: R rows of a split, N batches of an epoch, W ranks. A global batch 
 """
 
 import bisect
+import hashlib
+import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -71,6 +74,7 @@ class Plan:
         self.lengths = lengths
         self.warmup_batches = warmup_batches if training else 0
         self.epoch = 0
+        self._begin = (0, 0)  # an epoch, and the first of its batches that is wanted
         most_rows = batch_size * world
         most_tokens = math.inf if batch_tokens is None else batch_tokens * world
         self._by_length: np.ndarray | None = None  # [R] row numbers, longest first, where lengths decide who meets
@@ -91,6 +95,37 @@ class Plan:
         """Called by Lightning before each epoch."""
         self.epoch = epoch
 
+    def begin(self, epoch: int, batch: int) -> None:
+        """Leave out the batches of an epoch before this one, counted from 0: none of them is made."""
+        self._begin = (epoch, batch)
+        self.epoch = epoch  # a loader's workers are given their first batches before Lightning says the epoch
+
+    def fingerprint(self) -> str:
+        """Of what decides which rows meet in which batch, whatever the number of ranks that share it."""
+        known = [self.rows, self.seed, self.training, self.warmup_batches, self._hands, self._cuts]
+        digest = hashlib.sha256(json.dumps(known).encode())
+        if self.lengths is not None:
+            digest.update(np.ascontiguousarray(self.lengths, dtype=np.int64).tobytes())
+        return digest.hexdigest()[:16]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place where the plan begins. How many batches have been used since is known to who used them."""
+        epoch, batch = self._begin
+        return {"plan": self.fingerprint(), "epoch": epoch, "batch": batch, "batches": len(self)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Begin where another plan of the same batches was left.
+
+        Raises Fault where its batches were others: a number of them would say nothing about this one's.
+        """
+        if state["plan"] != self.fingerprint():
+            raise Fault(
+                f"the batches are not those of the checkpoint: an epoch had {state['batches']} of them, and now has "
+                f"{len(self)}; other rows, another data.batching, data.seed, or another product of trainer.devices "
+                "and data.batching.batch_size. Training cannot go on in their midst"
+            )
+        self.begin(state["epoch"], state["batch"])
+
     def __len__(self) -> int:
         return self._hands * (len(self._cuts) - 1)
 
@@ -100,7 +135,8 @@ class Plan:
         turns = np.arange(len(self))
         if self.training and self._by_length is not None:
             turns = order(~self.seed, self.epoch, len(self))  # not the permutation that dealt the rows
-        for number, turn in enumerate(turns.tolist()):
+        first = self._begin[1] if self.epoch == self._begin[0] else 0
+        for number, turn in enumerate(turns[first:].tolist(), first):
             hand, piece = divmod(turn, len(spans))
             begin, end = spans[piece]
             rows = places[hand :: self._hands][begin:end]

@@ -66,7 +66,8 @@ class Source:
         try:
             "a".encode(self.encoding)
         except (LookupError, UnicodeError):
-            hint = suggestion(self.encoding, {name.replace("_", "-") for name in aliases.values()})
+            known = {each.replace("_", "-") for each in aliases.values() if not each.endswith(("_codec", "rot_13"))}
+            hint = suggestion(self.encoding, known)
             common = "common ones: utf-8, utf-16, latin-1, cp1252"
             ending = hint if hint.startswith("did") else common
             faults.append(Fault(f"data.source.encoding={self.encoding}: no such text encoding; {ending}"))
@@ -117,7 +118,10 @@ class Source:
         ]
         for files in layout.files.values():
             header = self._header(files[0], layout.format)
-            if header and (fault := formats.lacking(files[0].name, self._columns(), header)):
+            headed = layout.format in ("csv", "tsv") and self.header
+            if not header and (headed or layout.format == "jsonl"):
+                faults.append(Fault(f"{files[0].name}: no rows in it"))
+            elif header and (fault := formats.lacking(files[0].name, self._columns(), header, headed=headed)):
                 faults.append(fault)
         if faults:
             raise Faults(faults)
@@ -172,6 +176,10 @@ class Source:
 
     def _layout(self) -> Layout:
         path = Path(str(self.path)).expanduser()
+        if not str(self.path).strip():
+            raise Fault("data.source.path is empty: expected a file or a folder")
+        if "://" in str(self.path):
+            raise Fault(f"data.source.path={self.path}: an address; download it first and give the file")
         if not path.exists():
             raise missing(path)
         return lay_out(path, self.format, self._names(), self.label is not None)
@@ -296,7 +304,10 @@ def _loaded(name: str, config: str | None, revision: str | None) -> "DatasetDict
     """All splits; a revision that is asked for is the one that comes, also out of the cache, which does not look."""
     import datasets
 
-    builder = datasets.load_dataset_builder(name, config, revision=revision)
+    try:
+        builder = datasets.load_dataset_builder(name, config, revision=revision)
+    except RuntimeError as error:  # it is a script
+        raise ValueError(f"{error}; the code that a data set brings is not run") from error
     if datasets.config.HF_HUB_OFFLINE and revision not in (None, builder.hash):
         raise ValueError(f"it has revision {builder.hash}, not {revision}")
     builder.download_and_prepare()

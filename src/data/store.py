@@ -13,6 +13,15 @@ from typing import Any, Self
 import numpy as np
 
 from src.data.encoding import Encoded
+from src.terms.fault import Fault
+
+_DTYPES = {
+    "ids": ("uint16", "uint32"),
+    "offsets": ("int64",),
+    "begins": ("int32",),
+    "targets": ("int64", "float32"),
+    "identities": ("int64",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +66,10 @@ class TokenStore:
     @classmethod
     def open(cls, folder: Path) -> "TokenStore":
         about: dict[str, Any] = json.loads((folder / "store.json").read_text())
-        columns = {name: _mapped(folder / f"{name}.bin", dtype) for name, dtype in about["columns"].items()}
+        given = about["columns"]
+        if given.keys() != _DTYPES.keys() or not all(given[name] in _DTYPES[name] for name in given):
+            raise Fault(f"{folder}/store.json is broken: its columns are {given}; delete the folder")
+        columns = {name: _mapped(folder / f"{name}.bin", dtype) for name, dtype in given.items()}
         return cls(folder=folder, cut=about["cut"], **columns)
 
 

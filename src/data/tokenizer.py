@@ -15,6 +15,7 @@ from src.data.cache import Cache
 from src.data.encoding import TextEncoder, Truncation
 from src.terms.bounds import Bound, Count, checked
 from src.terms.fault import Fault
+from src.terms.folder import check_name, check_tokenizer
 from src.terms.loading import from_hub_or_folder
 
 if TYPE_CHECKING:
@@ -75,11 +76,17 @@ class PretrainedTokenizer:
     name_or_path: str
     revision: str | None = None
 
+    def check(self) -> None:
+        """Raise Fault where a folder is meant and it is not there, or holds no tokenizer."""
+        folder = check_name(self.name_or_path, "data.tokenizer.name_or_path")
+        if folder is not None:
+            check_tokenizer(folder, "data.tokenizer.name_or_path")
+
     def load(self, texts: Texts, corpus: str, cache: Cache) -> TextTokenizer:
         from transformers import AutoTokenizer
 
         tokenizer = from_hub_or_folder(
-            AutoTokenizer.from_pretrained, self.name_or_path, key="model.encoder.name_or_path", revision=self.revision
+            AutoTokenizer.from_pretrained, self.name_or_path, key="data.tokenizer.name_or_path", revision=self.revision
         )
         return TextTokenizer(tokenizer)
 
@@ -96,6 +103,9 @@ class WordPiece:
     lowercase: bool = True
     min_frequency: Count = 2
 
+    def check(self) -> None:
+        """Nothing outside the config is needed."""
+
     def load(self, texts: Texts, corpus: str, cache: Cache) -> TextTokenizer:
         """Learn the vocabulary, or take it from the cache.
 
@@ -106,7 +116,7 @@ class WordPiece:
         folder = cache.folder("tokenizer", key, lambda place: self._learn(texts, place))
         from transformers import AutoTokenizer
 
-        return TextTokenizer(AutoTokenizer.from_pretrained(folder, local_files_only=True))
+        return TextTokenizer(from_hub_or_folder(AutoTokenizer.from_pretrained, str(folder), key="data.cache"))
 
     def _learn(self, texts: Texts, folder: Path) -> None:
         from tokenizers import Tokenizer, decoders, models, processors

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from src.terms.bounds import Count, Fraction, checked
 from src.terms.facts import Facts
 from src.terms.fault import Fault, Faults
+from src.terms.folder import check_folder, check_name
 
 if TYPE_CHECKING:
     from src.model.encoder import Encoder, Head
@@ -89,13 +90,12 @@ class Pretrained:
     dropout: Fraction | None = None
 
     def check(self) -> None:
-        """Raise Fault where a folder is meant and there is none, or it holds no encoder."""
-        folder = Path(self.name_or_path).expanduser()
-        looks_local = self.name_or_path.startswith((".", "/", "~")) or self.name_or_path.count("/") > 1
-        if looks_local and not folder.is_dir():
-            raise Fault(f"model.encoder.name_or_path: there is no folder {self.name_or_path}")
-        if folder.is_dir() and not (folder / "config.json").is_file():
-            raise Fault(f"model.encoder.name_or_path: {folder} holds no config.json, so it is no Hugging Face folder")
+        """Raise Fault where a folder is meant and there is none, or it holds no whole encoder."""
+        folder = check_name(self.name_or_path, KEY)
+        if folder is not None:
+            from src.model.encoder import TOKEN_HEADS
+
+            check_folder(folder, TOKEN_HEADS, KEY)
 
     def build(self, head: "Head", facts: Facts, label_names: tuple[str, ...], *, regression: bool = False) -> "Encoder":
         """The encoder with its weights, and a head that is fresh where the folder has none that fits."""
@@ -107,6 +107,7 @@ class Pretrained:
         self._check_tokenizer(facts)
         config = from_hub_or_folder(AutoConfig.from_pretrained, self.name_or_path, key=KEY, revision=self.revision)
         check_family(config)
+        config._attn_implementation = None  # a folder may name one on the hub, whose code would be fetched and run
         if facts.vocab_size > config.vocab_size:
             raise Fault(
                 f"the tokenizer has {facts.vocab_size} tokens but the encoder {self.name_or_path} knows "

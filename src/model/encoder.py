@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from transformers import (
+    AutoConfig,
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     PreTrainedConfig,
@@ -24,6 +25,7 @@ from src.model.layout import Layout
 from src.model.vocabulary import vocabulary_loss
 from src.terms.batch import Tokens
 from src.terms.fault import Fault, suggestion
+from src.terms.loading import from_hub_or_folder
 
 Head = Literal["masked_lm", "sequence"]
 CLASSES: dict[Head, Any] = {"masked_lm": AutoModelForMaskedLM, "sequence": AutoModelForSequenceClassification}
@@ -221,4 +223,6 @@ class Encoder(nn.Module):
 
 def opened(folder: Path, head: Head) -> Encoder:
     """The encoder of a folder that a run has left, with its trained head."""
-    return Encoder(CLASSES[head].from_pretrained(folder, local_files_only=True), head)
+    config = from_hub_or_folder(AutoConfig.from_pretrained, str(folder), key="run")
+    config._attn_implementation = None  # a folder may name one on the hub, whose code would be fetched and run
+    return Encoder(from_hub_or_folder(CLASSES[head].from_pretrained, str(folder), key="run", config=config), head)

@@ -16,11 +16,7 @@ from src.model.optim import AdamW, Muon
 from src.terms.batch import Batch, LabelledBatch
 from src.terms.bounds import Whole, checked
 from src.terms.facts import Facts
-
-
-class NonFiniteLoss(ArithmeticError):
-    """The loss is not a number or infinite; raised before the update, so that the weights are still good."""
-
+from src.terms.world import NonFiniteLoss
 
 REMEDIES = "A lower model.optim.lr, a longer model.optim.warmup_fraction or trainer.gradient_clip_val=1.0 usually help"
 
@@ -64,8 +60,13 @@ class EncoderModule(LightningModule):
         self.facts: Facts
         self.total_steps = 0
         self.gradient_norm: Tensor | None = None  # of the last optimizer step, before clipping
+        self.wish = 0  # of the first rank, which checkpoints are written by (src/training/keeper.py)
+        self.agreed: Tensor | None = None  # that wish at the last optimizer step, on all ranks
         self._targets = 0  # of the optimizer step under way, on this rank
         self._not_finite: Tensor | None = None  # on a GPU: whether an update was skipped since that was last asked
+        self.skips: list[list[tuple[int, int]]] = []  # batches that are left out, as (epoch, place), by occasion
+        self.watched_until = -1  # on a GPU: the step up to which each is looked at, for the one that is not finite
+        self._batches: list[int] = []  # of the optimizer step under way
         self._frozen: list[nn.Module] = []
         self._answers: list[tuple[Tensor, Tensor, Tensor]] = []
 
@@ -102,12 +103,25 @@ class EncoderModule(LightningModule):
             module.eval()
         return self
 
-    def training_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["skips"] = [[list(place) for place in places] for places in self.skips]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        known = [[(epoch, place) for epoch, place in places] for places in checkpoint.get("skips", [])]
+        self.skips = known + [each for each in self.skips if each not in known]  # the newer ones brought us back here
+
+    def training_step(self, batch: Batch, batch_index: int) -> dict[str, Any] | None:
+        """None leaves a batch out: it has no gradient, and an optimizer step of it alone changes nothing."""
+        if any((self.current_epoch, batch_index) in places for places in self.skips):
+            return None
+        self._batches.append(batch_index)
         result: Result = self.objective(self.encoder, batch)
         mean = result.loss.detach()
         if mean.device.type == "cpu" and not torch.isfinite(mean):  # elsewhere no step waits for the device
             raise NonFiniteLoss(
-                f"the loss is {float(mean)} {self._where()}, batch {batch_index}: nothing was updated. {REMEDIES}"
+                f"the loss is {float(mean)} {self._where()}, batch {batch_index}: nothing was updated. {REMEDIES}",
+                self.global_step,
+                [(self.current_epoch, batch_index)],
             )
         self._targets += result.count
         loss = result.loss * result.count if self._is_divided else result.loss
@@ -126,7 +140,8 @@ class EncoderModule(LightningModule):
         if self._not_finite is not None and bool(self._not_finite):
             raise NonFiniteLoss(
                 f"the gradient was not finite in one of the last optimizer steps before {self.global_step}: that one "
-                f"was skipped. {REMEDIES}"
+                f"was skipped. {REMEDIES}",
+                self.global_step,
             )
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_index: int) -> None:
@@ -217,8 +232,14 @@ class EncoderModule(LightningModule):
         if gradient_clip_val is not None:
             factor = factor * (gradient_clip_val / (self.gradient_norm + 1e-6)).clamp(max=1.0)
         finite = torch.isfinite(self.gradient_norm)
-        if whole.device.type == "cpu" and not finite:
-            raise NonFiniteLoss(f"the gradient is not finite {self._where()}: nothing was updated. {REMEDIES}")
+        batches, self._batches = self._batches, []
+        if (whole.device.type == "cpu" or self.global_step <= self.watched_until) and not finite:
+            place = f"batch {batches[0]}" if len(batches) == 1 else f"batches {batches[0]} to {batches[-1]}"
+            raise NonFiniteLoss(
+                f"the gradient is not finite {self._where()}, {place}: nothing was updated. {REMEDIES}",
+                self.global_step,
+                [(self.current_epoch, each) for each in batches],
+            )
         if whole is norm:
             optimizer.grad_scale, optimizer.found_inf = 1 / factor, (~finite).float()  # it divides by the one
         else:
@@ -232,9 +253,12 @@ class EncoderModule(LightningModule):
         self._targets = 0
         if not self._is_divided:
             return torch.ones((), device=device)
-        total = torch.tensor(float(targets), device=device)
         if self.trainer.world_size > 1:
-            torch.distributed.all_reduce(total)
+            sums = torch.tensor([float(targets), float(self.wish)], device=device)
+            torch.distributed.all_reduce(sums)
+            total, self.agreed = sums.unbind()
+        else:
+            total = torch.tensor(float(targets), device=device)
         return self.trainer.world_size * self.trainer.accumulate_grad_batches / total.clamp_min(1)
 
     def _depth(self, name: str) -> int:

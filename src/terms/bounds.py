@@ -53,7 +53,7 @@ def expectation(annotation: Any) -> str:
     if origin is Annotated:
         return f"{expectation(arguments[0])} {arguments[1]}"
     if origin is Literal:
-        return "one of " + ", ".join(map(str, arguments))
+        return "one of " * (len(arguments) > 1) + ", ".join(map(str, arguments))
     if origin in (Union, types.UnionType):
         some = [expectation(each) for each in arguments if each is not type(None)]
         return " or ".join(some) + (" or null" if type(None) in arguments else "")
@@ -93,7 +93,25 @@ def problem(annotation: Any, value: Any) -> str | None:
     if accepts(annotation, value):
         return None
     hint = suggestion(value, _choices(annotation)) if isinstance(value, str) else ""
-    return f"expected {expectation(annotation)}, found {value!r}" + (f"; {hint}" if hint.startswith("did") else "")
+    if not hint.startswith("did"):
+        hint = next((f"did you mean {each}?" for each in _rewritten(value) if accepts(annotation, each)), "")
+    return f"expected {expectation(annotation)}, found {value!r}" + (f"; {hint}" if hint else "")
+
+
+def _rewritten(value: Any) -> list[Any]:
+    """What a value would be without its quotes, or without its point and zeros."""
+    if isinstance(value, float):
+        return [int(value)] if value.is_integer() else []
+    if not isinstance(value, str):
+        return []
+    try:
+        return [int(value)]
+    except ValueError:
+        pass
+    try:
+        return [float(value)]
+    except ValueError:
+        return []
 
 
 def _choices(annotation: Any) -> list[Any]:

@@ -24,7 +24,8 @@ class Faults(Fault):
 def suggestion(name: object, names: Iterable[object]) -> str:
     """The end of a message about an unknown name: the nearest valid one, or all of them where none is near."""
     valid = sorted(str(each) for each in names)
-    near = get_close_matches(str(name), valid, n=1, cutoff=0.6)
+    folded = {each.casefold(): each for each in valid}
+    near = get_close_matches(str(name).casefold(), folded, n=1, cutoff=0.6)
     if near:
-        return f"did you mean '{near[0]}'?"
+        return f"did you mean '{folded[near[0]]}'?"
     return f"valid: {', '.join(valid)}" if valid else "there is none to choose from"

@@ -17,11 +17,12 @@ class Console:
 
     The streams' `write` is shadowed, the streams stay: log handlers made earlier are heard too, and a terminal is still
     one. Of a line that was rewritten with carriage returns only its last state is kept. What programs started by this
-    one print, and native code, is not heard.
+    one print, and native code, is not heard. With `append` the file's earlier content stays.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, append: bool = False) -> None:
         self.path = path
+        self._mode = "a" if append else "w"
         self._owner = os.getpid()
         self._lock = threading.RLock()  # a signal handler may print while its own thread is printing
         self._streams: list[Any] = []
@@ -31,7 +32,7 @@ class Console:
 
     def __enter__(self) -> "Console":
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self.path, "w", encoding="utf-8", errors="replace", buffering=1)
+        self._file = open(self.path, self._mode, encoding="utf-8", errors="replace", buffering=1)
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "__dict__") and stream not in self._streams:
                 self._listen(stream)

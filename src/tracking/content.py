@@ -1,7 +1,9 @@
-"""What the UI understands: tables and data sets in MLflow's own shapes."""
+"""What the UI understands: notes, tables and data sets in MLflow's own shapes."""
 
+import html
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,6 +32,17 @@ def dataset_entry(
         "schema": json.dumps({"mlflow_colspec": columns}),
         "profile": json.dumps({"num_rows": rows, "digest": digest, **profile}, default=str),
     }
+
+
+def note_text(text: str) -> str:
+    """`text` as a line of Markdown that shows it as it is: a run's name is no mark-up, and no HTML."""
+    return re.sub(r"([\\`*\[\]!|#~])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
+
+
+def note_code(text: str) -> str:
+    """`text` as a block of code, fenced by more backticks than it holds in a row."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}\n{text}\n{fence}"
 
 
 def _source(source: str) -> tuple[str, dict[str, str]]:

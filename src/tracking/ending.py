@@ -1,20 +1,26 @@
 """How a run ends: which status an exception means, and how a signal becomes an exception."""
 
+import contextlib
 import os
 import signal
 import threading
+import time
 import traceback
 from types import FrameType
 from typing import Literal, NamedTuple
 
+from src.terms.world import message
+
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
-# Lightning ends at the next batch; where none comes (a long set-up, a hung worker) the signal is sent again.
-_GRACE_SECONDS = 20.0
+GRACE_SECONDS = 20.0  # for an optimizer step to end after a signal; schedulers follow with SIGKILL after 30
+_ECHO_SECONDS = 1.0  # a launcher or a terminal may hand on what this process was sent too: that is no second signal
+# Ctrl-C; the end of a job; the end of a session; what SLURM and LSF are asked to send before a job's time is up.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Terminated(SystemExit):
-    """The process was told to end (SIGTERM, SIGHUP). Its code is the shell's: 128 and the signal's number."""
+    """The process was told to end, and not by Ctrl-C. Its code is the shell's: 128 and the signal's number."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(128 + signum)
@@ -32,19 +38,20 @@ def judge(error: BaseException | None, stopped_by: int | None = None) -> Ending:
     """The status that an exception means; `stopped_by` is a signal that arrived before, whatever broke of it."""
     if error is None or (isinstance(error, SystemExit) and error.code in (None, 0) and stopped_by is None):
         return Ending("FINISHED")
-    if interruption(error) is not None:
-        return Ending("KILLED", "interrupted (Ctrl-C)")
     if isinstance(error, Terminated):
         stopped_by = error.signum
+    elif interruption(error) is not None:
+        stopped_by = signal.SIGINT
     if isinstance(error, ChildProcessError):
         stopped_by = None  # where one process has died, a launcher ends the others with a signal
+    if stopped_by == signal.SIGINT:
+        return Ending("KILLED", "interrupted (Ctrl-C)")
     if stopped_by is not None:
         return Ending("KILLED", f"terminated ({signal.Signals(stopped_by).name})")
     if isinstance(error, SystemExit):
         return Ending("FAILED", f"the program ended itself with exit code {error.code}")
-    message = " ".join(str(error).split())
-    reason = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    return Ending("FAILED", reason if len(reason) <= 500 else f"{reason[:499]}…")
+    words = message(error)
+    return Ending("FAILED", words if len(words) <= 500 else f"{words[:499]}…")
 
 
 def interruption(error: BaseException | None) -> KeyboardInterrupt | None:
@@ -67,43 +74,81 @@ def recorded(error: BaseException) -> str | None:
 
 
 class Signals:
-    """SIGTERM and SIGHUP raise `Terminated` in the main thread while this is entered.
+    """Turns signals that mean the end into exceptions in the main thread while this is entered.
 
-    While Lightning fits, its own handler calls this one and it ends the loop at the next batch, after a checkpoint;
-    raising here at once would lose the batch. Then the signal is only noted in `received`, and sent again after
-    `_GRACE_SECONDS`; a second signal always raises.
+    Ctrl-C becomes KeyboardInterrupt, the others `Terminated`, at once; but while `patient` (a training that can stop
+    between two optimizer steps, see src/training/obeying.py) a first signal is only noted in `received`, and sent again
+    where that has not come about within `GRACE_SECONDS`. A second one ends the work now, without a last checkpoint;
+    where it comes while the run is being closed, it cuts that short, and a third ends the process.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self.patient = False
         self.closing = False  # a run that is being ended is not ended again
+        self._count = 0
+        self._last_at = 0.0
         self._owner = os.getpid()
         self._before: dict[int, object] = {}
         self._again: threading.Timer | None = None
 
     def __enter__(self) -> "Signals":
         if threading.current_thread() is threading.main_thread():
-            for signum in (signal.SIGTERM, signal.SIGHUP):
+            for signum in _SIGNALS:
                 if signal.getsignal(signum) is not signal.SIG_IGN:  # nohup means it
-                    self._before[signum] = signal.signal(signum, self._handle)
+                    self._before[signum] = signal.signal(signum, self.handle)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._again is not None:
-            self._again.cancel()
+        self._stop_waiting()
         for signum, handler in self._before.items():
             signal.signal(signum, handler)  # type: ignore[arg-type]
 
-    def _handle(self, signum: int, _: FrameType | None) -> None:
+    def close(self) -> None:
+        """From now on a run is being ended: a signal is noted, and ends the program afterwards."""
+        self.closing, self.patient = True, False
+        self._stop_waiting()
+
+    def take_back(self) -> None:
+        """Put the handler of SIGTERM in its place again, where Lightning has put its own before it."""
+        if signal.SIGTERM in self._before and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self.handle)
+
+    def leaving(self, error: BaseException | None) -> KeyboardInterrupt | Terminated | None:
+        """What must leave the run in the place of `error` (None: its end); None where `error` says it already."""
+        if isinstance(error, ChildProcessError):
+            return None
+        if interruption(error) is not None and self.received in (None, signal.SIGINT):
+            return None if isinstance(error, KeyboardInterrupt) else KeyboardInterrupt()
+        if self.received is None or isinstance(error, Terminated):
+            return None
+        return KeyboardInterrupt() if self.received == signal.SIGINT else Terminated(self.received)
+
+    def handle(self, signum: int, _: FrameType | None = None) -> None:
         if os.getpid() != self._owner:
             os._exit(128 + signum)  # a forked helper of the run has nothing to record
-        first, self.received = self.received is None, signum
-        if self.closing:
+        now = time.monotonic()
+        if self._count and now - self._last_at < _ECHO_SECONDS:
             return
-        shared = signal.getsignal(signum) != self._handle
-        if shared and first:
-            self._again = threading.Timer(_GRACE_SECONDS, os.kill, (self._owner, signum))
-            self._again.daemon = True
-            self._again.start()
+        self._count, self._last_at = self._count + 1, now
+        self.received = signum
+        if self.closing and self._count > 2:
+            os._exit(128 + signum)
+        if self._count == 1 and (self.closing or self.patient):
+            if self.patient:
+                self._wait(signum)
             return
-        raise Terminated(signum)
+        raise KeyboardInterrupt if signum == signal.SIGINT else Terminated(signum)
+
+    def _wait(self, signum: int) -> None:
+        self._again = threading.Timer(GRACE_SECONDS, os.kill, (self._owner, signum))
+        self._again.daemon = True
+        self._again.start()
+        name = "Ctrl-C" if signum == signal.SIGINT else signal.Signals(signum).name
+        with contextlib.suppress(OSError):  # print() might be in the middle of a line: a handler must not call it
+            os.write(2, f"\n{name}: ends after this optimizer step, with a checkpoint (again: now)\n".encode())
+
+    def _stop_waiting(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None

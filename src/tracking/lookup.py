@@ -8,16 +8,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from urllib.parse import unquote, urlparse
 
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from src.terms.fault import Fault
+from src.tracking.delivery import local_path
+from src.tracking.outbox import inside, keep
 from src.tracking.redaction import hidden
 from src.tracking.session import Session
 
-_HOW_TO_LIST = "`python -m src.ui` lists all runs"
+_HOW_TO_LIST = "`python -m src.runs` lists all runs"
+_STEPPED = ("train/", "val/", "test/")  # metrics whose steps are optimizer steps
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,12 @@ class RunInfo:
     tags: dict[str, str]
     params: dict[str, str]
     metrics: dict[str, float]
+    steps: dict[str, int]  # by metric, the last step at which the store has it
+
+    @property
+    def last_step(self) -> int | None:
+        """The optimizer step of the newest point; None where there is no point yet."""
+        return max((step for key, step in self.steps.items() if key.startswith(_STEPPED)), default=None)
 
     def __str__(self) -> str:
         return f"{self.id} ({self.name}, {self.status})"
@@ -74,8 +82,51 @@ def model_folder(session: Session, run_id: str, key: str) -> Path:
         raise Fault(
             f"{key}={run_id!r}: run {run.id} ({run.name}) has no encoder; its status is {ended}; it holds {held}"
         )
-    place = _local(run.artifact_uri)
+    place = local_path(run.artifact_uri)
     return place / "model" if place else _fetched(session, run, key)
+
+
+def config(session: Session, run_id: str, key: str) -> str:
+    """The text of the run's artifact `config.yaml`."""
+    run = find(session, run_id, key)
+    if "config.yaml" not in _artifacts(session, run):
+        raise Fault(f"{key}={run_id!r}: run {run} holds no config.yaml, so what it was asked to do is not known")
+    place = local_path(run.artifact_uri)
+    if place is not None:
+        return (place / "config.yaml").read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            got = session.client.download_artifacts(run.id, "config.yaml", folder)
+            return Path(got).read_text(encoding="utf-8")
+        except (MlflowException, OSError) as error:
+            raise Fault(f"{key}={run.id}: its config cannot be fetched from {_place(session)}: {error}") from error
+
+
+def fetch(session: Session, run_id: str, artifact: str, folder: Path) -> bool:
+    """Have the files of an artifact folder (not those of folders in it) in `folder`, each whole or absent.
+
+    False where the run holds none. A file that `folder` has already stays as it is.
+    """
+    run = find(session, run_id, "run_id")
+    listed = session.client.list_artifacts(run.id, artifact)
+    names = [each.path.rpartition("/")[2] for each in listed if not each.is_dir]
+    folder.mkdir(parents=True, exist_ok=True)
+    place = local_path(run.artifact_uri)
+    for name in names:
+        if name in ("", ".", "..") or inside(name).parts != (name,):
+            raise Fault(f"run {run.id} of {_place(session)} names a file {name!r}: a plain name was expected")
+        if (folder / name).exists():
+            continue
+        if place is not None:
+            keep(place / artifact / name, folder / name)
+            continue
+        with tempfile.TemporaryDirectory(dir=folder) as draft:
+            try:
+                got = session.client.download_artifacts(run.id, f"{artifact}/{name}", draft)
+                os.replace(got, folder / name)
+            except (MlflowException, OSError) as error:
+                raise Fault(f"{artifact}/{name} of run {run.id} cannot be fetched: {error}") from error
+    return bool(names)
 
 
 def _artifacts(session: Session, run: RunInfo, folder: str | None = None) -> list[str]:
@@ -98,13 +149,6 @@ def _fetched(session: Session, run: RunInfo, key: str) -> Path:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return target
-
-
-def _local(uri: str) -> Path | None:
-    parsed = urlparse(uri)
-    if parsed.scheme == "file":
-        return Path(unquote(parsed.path))
-    return Path(uri) if parsed.scheme == "" else None
 
 
 def _search(session: Session, where: str, limit: int, view: int = ViewType.ACTIVE_ONLY) -> Sequence[Run]:
@@ -138,6 +182,8 @@ def _place(session: Session) -> str:
 
 def _info(run: Run) -> RunInfo:
     info = run.info
+    if not re.fullmatch(r"[0-9a-f]{32}", info.run_id):  # folders are named after it
+        raise Fault(f"the store names a run {info.run_id!r}: expected 32 hexadecimal digits")
     return RunInfo(
         id=info.run_id,
         name=info.run_name,
@@ -145,8 +191,16 @@ def _info(run: Run) -> RunInfo:
         experiment_id=info.experiment_id,
         artifact_uri=info.artifact_uri,
         started_at=info.start_time,
-        elapsed_seconds=None if info.end_time is None else (info.end_time - info.start_time) / 1000,
+        elapsed_seconds=_elapsed(run),
         tags=dict(run.data.tags),
         params=dict(run.data.params),
         metrics=dict(run.data.metrics),
+        steps={each.key: each.step for each in run.data._metric_objs},
     )
+
+
+def _elapsed(run: Run) -> float | None:
+    """None while it runs. A run that goes on keeps the time of its earlier end: MLflow cannot take it away."""
+    info = run.info
+    running = info.end_time is None or info.status == "RUNNING"
+    return None if running else (info.end_time - info.start_time) / 1000

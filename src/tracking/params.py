@@ -1,5 +1,6 @@
 """A config as MLflow parameters, under the dotted keys that a person would type. Nothing is ever cut short."""
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -42,7 +43,8 @@ def fit_params(params: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str
 
 def fit_tags(tags: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     """The same for tags."""
-    return _fit(tags, MOST_TAG_CHARACTERS, "tags")
+    shown = {key: hidden_value(key, value) for key, value in tags.items()}
+    return _fit(shown, MOST_TAG_CHARACTERS, "tags")
 
 
 def _fit(texts: Mapping[str, str], most: int, folder: str) -> tuple[dict[str, str], dict[str, str]]:
@@ -58,6 +60,7 @@ def _fit(texts: Mapping[str, str], most: int, folder: str) -> tuple[dict[str, st
     return short, files
 
 
+@functools.lru_cache(maxsize=10_000)  # asked for each metric of each step
 def key_for_store(key: str) -> str:
     """`key` in the characters that MLflow takes in names of parameters and metrics."""
     return re.sub(r"[^\w\-. :/]", "_", key, flags=re.ASCII)

@@ -1,106 +1,109 @@
-"""Metrics on their way to the store: the training loop appends to a list, a thread of its own does the writing."""
+"""What a run writes, on its way to the disk: the training loop appends to a list, a thread writes the journal.
+
+What a SIGKILL costs is what was put in the last half second; what a power failure costs, the last five seconds. Nothing
+of either that was put before `persist()`.
+"""
 
 import math
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
-_MANY = 500  # points that are not kept waiting for the clock
-_MOST = 50_000  # points held in memory (about 10 MB) while a store is out of reach
-_LAST_SECONDS = 5.0  # of trying again when a run ends
+from src.tracking.outbox import Outbox
 
-
-class Point(NamedTuple):
-    """One measured value; `when` in milliseconds since 1970."""
-
-    key: str
-    value: float
-    step: int
-    when: int
+_WRITE_SECONDS, _SYNC_SECONDS = 0.5, 5.0
+_MOST = 200_000  # entries held in memory (about 200 MB) while the disk is full
 
 
 class Sender:
-    """Writes points in the order they came, at most `flush_seconds` after they came; never raises, never blocks.
+    """Puts entries into an outbox in the order they came; never raises, never waits.
 
-    Points that `write` refuses are tried again, ever more slowly; what cannot be written is handed to `give_up`.
-    `non_finite` names the first step at which a key was not a finite number: MLflow shows infinities as 1.8e308.
+    `floors` are the last steps, by key, that the store has: of a key at or before its floor nothing is written again,
+    so a run that goes on from a checkpoint repeats nothing. `non_finite` names the first step at which a key was not a
+    finite number: MLflow shows infinities as 1.8e308.
     """
 
-    def __init__(
-        self, write: Callable[[list[Point]], None], give_up: Callable[[list[Point]], None], flush_seconds: float
-    ) -> None:
-        self._write = write
-        self._give_up = give_up
-        self._flush_seconds = flush_seconds
-        self._points: list[Point] = []
-        self._changed = threading.Condition()
-        self._closing = False
-        self._failures = 0
-        self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
+    def __init__(self, outbox: Outbox, *, floors: Mapping[str, int] | None = None) -> None:
+        self._outbox = outbox
+        self._floors = dict(floors or {})
+        self._last: dict[str, int] = {}
+        self._waiting: list[dict[str, Any]] = []
+        self._writing = threading.RLock()  # a signal handler may put while its own thread persists
+        self._ended = threading.Event()
+        self._synced_at = time.monotonic()
+        self._unsynced = False
+        self._failed = False
         self.non_finite: dict[str, str] = {}
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
-    def put(self, values: dict[str, float], step: int) -> None:
+    def put(self, values: Mapping[str, float], step: int) -> None:
         """Take values measured at `step`. Costs microseconds."""
-        when = int(time.time() * 1000)
-        points = [Point(key, float(value), step, when) for key, value in values.items()]
-        with self._changed:
-            quiet = not self._points
-            self._points += points
-            if quiet or len(self._points) >= _MANY:
-                self._changed.notify()
+        plain = {key: value if type(value) is float else float(value) for key, value in values.items()}
+        if self._floors:
+            plain = {key: value for key, value in plain.items() if step > self._floors.get(key, -1)}
+        if plain:
+            self._last.update(dict.fromkeys(plain, step))
+            self._waiting.append({"kind": "points", "step": step, "when": int(time.time() * 1000), "values": plain})
+
+    def write(self, kind: str, content: Mapping[str, Any]) -> None:
+        """Take any other write."""
+        self._waiting.append({"kind": kind, **content})
+
+    def repeated(self) -> None:
+        """From here on steps come again: of each key, those that it has had are not written twice."""
+        for key, step in self._last.items():
+            self._floors[key] = max(step, self._floors.get(key, -1))
+
+    def persist(self) -> None:
+        """Return when everything put so far is on the disk, as far as the disk takes it."""
+        self._journal(sync=True)
 
     def close(self) -> None:
-        """Write what is left; returns when all of it is in the store or given up."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
+        """The journal is complete: its last line says so."""
+        self._ended.set()
         self._thread.join()
+        self._journal(sync=False)
+        try:
+            self._outbox.close()
+        except OSError as error:
+            self._complain(error)
 
     def _run(self) -> None:
-        while True:
-            points, closing = self._wait()
-            rest = self._send(points)
-            if closing:
-                deadline = time.monotonic() + _LAST_SECONDS
-                while rest and time.monotonic() < deadline:
-                    time.sleep(0.5)
-                    rest = self._send(rest)
-                if rest:
-                    self._give_up(rest)
-                return
-            if len(rest) > _MOST:
-                self._give_up(rest)
-                rest = []
-            with self._changed:
-                self._points = rest + self._points
+        while not self._ended.wait(_WRITE_SECONDS):
+            self._journal(sync=time.monotonic() - self._synced_at > _SYNC_SECONDS)
 
-    def _wait(self) -> tuple[list[Point], bool]:
-        with self._changed:
-            self._changed.wait_for(lambda: self._closing or self._points)
-            if self._failures:
-                pause = min(60.0, max(0.5, self._flush_seconds) * 2**self._failures)
-                self._changed.wait_for(lambda: self._closing, timeout=pause)
-            else:
-                self._changed.wait_for(lambda: self._closing or len(self._points) >= _MANY, timeout=self._flush_seconds)
-            points, self._points = self._points, []
-            return points, self._closing
+    def _journal(self, *, sync: bool) -> None:
+        with self._writing:
+            count = len(self._waiting)
+            entries = self._waiting[:count]
+            try:
+                if entries:
+                    self._outbox.append([self._checked(entry) for entry in entries])
+                    del self._waiting[:count]
+                    self._unsynced = True
+                if sync and self._unsynced:
+                    self._outbox.sync()
+                    self._unsynced = False
+                    self._synced_at = time.monotonic()
+                self._failed = False
+            except (OSError, ValueError) as error:
+                self._complain(error)
+                if len(self._waiting) > _MOST:
+                    print(f"tracking: {len(self._waiting) // 2} writes lost: the disk takes none", file=sys.stderr)
+                    del self._waiting[: len(self._waiting) // 2]
 
-    def _send(self, points: list[Point]) -> list[Point]:
-        """Write points; returns those that were not written."""
-        for point in points:
-            if not math.isfinite(point.value):
-                self.non_finite.setdefault(point.key, f"{point.value} at step {point.step}")
-        try:
-            if points:
-                self._write(points)
-        except Exception as error:  # whatever it is, training goes on
-            if not self._failures:
-                reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-                print(f"tracking: metrics cannot be written now and are tried again ({reason})", file=sys.stderr)
-            self._failures += 1
-            return points
-        self._failures = 0
-        return []
+    def _checked(self, entry: dict[str, Any]) -> dict[str, Any]:
+        if entry["kind"] == "points":
+            for key, value in entry["values"].items():
+                if not math.isfinite(value):
+                    self.non_finite.setdefault(key, f"{value} at step {entry['step']}")
+        return entry
+
+    def _complain(self, error: BaseException) -> None:
+        if not self._failed:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            print(f"tracking: the journal in {self._outbox.folder} cannot be written now ({reason})", file=sys.stderr)
+        self._failed = True

@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 
 from src.terms.fault import Fault
 from src.terms.startup import importing
-from src.tracking import database, outbox, vanished
+from src.tracking import database, vanished
 from src.tracking.place import Place
 from src.tracking.redaction import hidden
 
@@ -22,6 +22,11 @@ _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # MLflow's own 7 hold a run up for minutes when a server is gone
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
+
+_WAYS_ON = (
+    "leave tracking.uri at null to keep runs in mlruns/mlflow.db, or type tracking=offline and send the run to the "
+    "store later (python -m src.sync)"
+)
 
 
 @dataclass(frozen=True)
@@ -47,23 +52,40 @@ def session(store: Place) -> Session:
 
 @functools.cache
 def _open(store: Place) -> Session:
+    opened = connect(store)
+    from src.tracking.delivery import deliver_all
+
+    for line in deliver_all(opened):  # first: it may hold the status of a run that is gone
+        print(f"tracking: {line}")
+    try:
+        vanished.close_vanished(opened.client, opened.experiment_id, store.runs_folder)
+    except MlflowException as error:
+        raise Fault(_reason(store, error)) from error
+    return opened
+
+
+def connect(store: Place) -> Session:
+    """A new session that does nothing yet. Raises Fault where the store cannot be reached, or refuses."""
+    if store.offline:
+        raise Fault(
+            "tracking=offline asks no store, so earlier runs cannot be looked up: use the store that has them "
+            "(tracking=local, or tracking.uri=...), or send runs kept offline to it first: python -m src.sync"
+        )
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     if store.database is not None:
         database.prepare(store.database, store.artifacts)
     elif store.address.startswith("http"):
         _answer(store)
+    else:
+        _admit(store)
     try:
         set_tracking_uri(store.address)
         with importing():
             client = MlflowClient(store.address)
-        opened = Session(store, client, _experiment_id(client, store))
-        outbox.deliver(client, store.runs_folder / "outbox")  # first: it may hold the status of a run that is gone
-        if store.database is not None:
-            vanished.close_vanished(client, opened.experiment_id)
+        return Session(store, client, _experiment_id(client, store))
     except MlflowException as error:
         raise Fault(_reason(store, error)) from error
-    return opened
 
 
 def _answer(store: Place) -> None:
@@ -75,8 +97,33 @@ def _answer(store: Place) -> None:
     except requests.RequestException as error:
         raise Fault(
             f"tracking.uri={hidden(store.address)}: no server answers there ({type(error).__name__}); "
-            "start it, or leave tracking.uri at null to keep runs in mlruns/mlflow.db"
+            f"start it, {_WAYS_ON}"
         ) from error
+
+
+def _admit(store: Place) -> None:
+    """Ask a database server to let us in: MLflow itself would retry for two minutes, also with a wrong password."""
+    import sqlalchemy
+
+    address = hidden(store.address)
+    try:
+        engine = sqlalchemy.create_engine(store.address)
+        timed = engine.dialect.driver in ("psycopg2", "psycopg", "pymysql", "mysqldb")
+        engine = sqlalchemy.create_engine(store.address, connect_args={"connect_timeout": 5} if timed else {})
+        with engine.connect():
+            pass
+        engine.dispose()
+    except ModuleNotFoundError as error:
+        raise Fault(f"tracking.uri={address} needs the package {error.name}: pip install {error.name}") from error
+    except ValueError as error:  # of its port; the error quotes what may be part of a password
+        raise Fault(
+            f"tracking.uri={address} is no well-formed address: expected "
+            "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, "
+            "special characters of the password written as %40 for @, %3A for : and %2F for /"
+        ) from error
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        cause = hidden(" ".join(str(getattr(error, "orig", None) or error).split()))
+        raise Fault(f"tracking.uri={address} does not let us in ({cause}); mend it, {_WAYS_ON}") from error
 
 
 def _experiment_id(client: MlflowClient, store: Place) -> str:
@@ -101,7 +148,8 @@ def _artifact_location(store: Place) -> str | None:
     """Absolute: MLflow would put a relative one below the folder in which the process was started."""
     if store.address.startswith("http"):
         return None  # the server knows
-    return str(store.artifacts / re.sub(r"[^\w.-]+", "_", store.experiment))
+    name = re.sub(r"[^\w.-]+", "_", store.experiment)
+    return str(store.artifacts / (re.sub(r"^\.+", "_", name)))  # `..` would be the folder above
 
 
 def _reason(store: Place, error: MlflowException) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from src.terms.bounds import NonNegative, checked
 from src.terms.fault import Fault, suggestion
+from src.terms.startup import importing
 from src.tracking.redaction import hidden
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ _SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
 class Store:
     """A place for runs: one SQLite file in `mlruns/`, or a server.
 
-    `uri` None means the SQLite file; `root` is the project's folder, absolute. Metrics reach the store at most
-    `flush_seconds` after they were logged.
+    `uri` None means the SQLite file; `root` is the project's folder, absolute. Metrics are passed on to the store every
+    `flush_seconds`. `offline` keeps runs in `mlruns/outbox` and asks no store; `python -m src.sync` sends them to one.
     """
 
     root: str
@@ -35,6 +36,7 @@ class Store:
     experiment: str = "palimpsest"
     system_metrics: bool = True
     flush_seconds: NonNegative = 2.0
+    offline: bool = False
 
     @property
     def runs_folder(self) -> Path:
@@ -67,6 +69,8 @@ class Store:
         if not self.experiment.strip():
             raise Fault("tracking.experiment is empty: expected the name under which the UI lists the runs")
         self._check_address()
+        if self.offline and self.uri is not None:
+            raise Fault(f"tracking.uri={hidden(self.uri)}: a run kept offline has no store (tracking.offline=true)")
         place = self.database.parent if self.database else self.runs_folder
         standing = next(folder for folder in (place, *place.parents) if folder.exists())
         if not standing.is_dir() or not os.access(standing, os.W_OK | os.X_OK):
@@ -82,7 +86,7 @@ class Store:
         if match[1] not in _SCHEMES:
             hint = suggestion(match[1], _SCHEMES)
             raise Fault(f"tracking.uri={hidden(self.uri)} begins with an unknown '{match[1]}': {hint}; {expected}")
-        if match[1] == "sqlite" and not self.uri.removeprefix("sqlite:///").strip("/"):
+        if match[1] == "sqlite" and not re.match("sqlite:///+[^/]", self.uri):
             raise Fault(f"tracking.uri={self.uri} names no file: expected sqlite:///FILE")
 
     def open(self) -> None:
@@ -94,7 +98,8 @@ class Store:
         self.session()
 
     def session(self) -> "Session":
-        from src.tracking.session import session
+        with importing():
+            from src.tracking.session import session
 
         return session(self)
 
@@ -110,7 +115,7 @@ class Store:
 
     def _must_stand(self, run_id: str, key: str) -> None:
         """A question about a run must not create the store that it is asked of."""
-        if self.database is not None and not self.database.exists():
+        if not self.offline and self.database is not None and not self.database.exists():
             raise Fault(f"{key}={run_id!r}: there is no such run; no run has been kept yet in {self.database}")
 
     def runs(self, where: str = "", *, limit: int = 1000) -> list["RunInfo"]:
@@ -126,6 +131,19 @@ class Store:
 
         return model_folder(self.session(), run_id, key)
 
+    def config(self, run_id: str, *, key: str = "resume") -> str:
+        """The text of the `config.yaml` that a run was begun with."""
+        self._must_stand(run_id, key)
+        from src.tracking.lookup import config
+
+        return config(self.session(), run_id, key)
+
+    def fetch(self, run_id: str, artifact: str, folder: Path) -> bool:
+        """Have the files of a run's artifact folder in `folder`, each whole or absent; False where it holds none."""
+        from src.tracking.lookup import fetch
+
+        return fetch(self.session(), run_id, artifact, folder)
+
     def record(
         self,
         *,
@@ -136,8 +154,14 @@ class Store:
         config_yaml: str = "",
         parent: str | None = None,
         init_from: str | None = None,
+        forked_from: str | None = None,
+        resume: "RunInfo | None" = None,
     ) -> "RunRecord":
-        """A run about to be tracked: it exists from `with` on. `parent` and `init_from` are ids of earlier runs."""
+        """A run about to be tracked: it exists from `with` on. `parent`, `init_from` and `forked_from` are ids of runs.
+
+        With `resume` that earlier run itself goes on: its name, parameters and config stay as they are, its metrics go
+        on after the last steps that the store has of them.
+        """
         from src.tracking.record import RunRecord
 
         return RunRecord(
@@ -149,4 +173,6 @@ class Store:
             config_yaml=config_yaml,
             parent=parent,
             init_from=init_from,
+            forked_from=forked_from,
+            resume=resume,
         )

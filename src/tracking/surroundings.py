@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from src.tracking.redaction import hidden_arguments
+from src.tracking.redaction import hidden, hidden_arguments, hidden_source
 
 _MOST_PATCH_BYTES = 5_000_000
 
@@ -33,7 +33,7 @@ def code(root: Path) -> Code | None:
         commit=commit.strip(),
         branch=(_git(root, "rev-parse", "--abbrev-ref", "HEAD") or "").strip(),
         dirty=bool(changes),
-        patch=_patch(root, changes) if changes else "",
+        patch=_shown(_patch(root, changes)) if changes else "",
     )
 
 
@@ -43,6 +43,12 @@ def _patch(root: Path, changes: list[str]) -> str:
     if len(diff) <= _MOST_PATCH_BYTES:
         return untracked + diff
     return f"{untracked}# cut after {_MOST_PATCH_BYTES} of {len(diff)} characters\n{diff[:_MOST_PATCH_BYTES]}"
+
+
+def _shown(patch: str) -> str:
+    """The patch without secrets; where it had some it no longer applies, and says so."""
+    shown = hidden_source(patch)
+    return shown if shown == patch else f"# secrets are starred out, so this patch does not apply as it is\n{shown}"
 
 
 def _git(root: Path, *words: str) -> str | None:
@@ -83,7 +89,7 @@ def environment() -> str:
         *_torch(),
         "",
     ]
-    return "\n".join(lines + _installed()) + "\n"
+    return hidden("\n".join(lines + _installed()) + "\n")
 
 
 def _installed() -> list[str]:

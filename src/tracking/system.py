@@ -15,11 +15,13 @@ _PERIOD_SECONDS = 5.0
 class Sampler:
     """Samples to `system/*` while it is entered, and once at its end: a short run has one sample too.
 
-    Steps are the seconds since the run began. A gigabyte is 1e9 bytes; memory is that of this process.
+    Steps are the seconds since the run began; of a run that goes on `first_step` is the step after its last. A
+    gigabyte is 1e9 bytes; memory is that of this process.
     """
 
-    def __init__(self, sender: Sender) -> None:
+    def __init__(self, sender: Sender, first_step: int = 0) -> None:
         self._sender = sender
+        self._first_step = first_step
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="system metrics", daemon=True)
         self._process = psutil.Process()
@@ -49,7 +51,7 @@ class Sampler:
         }
         for place, gpu in enumerate(self._gpus):
             values |= _gpu_values(place, gpu)
-        self._sender.put(values, int(time.monotonic() - self._started_at))
+        self._sender.put(values, self._first_step + int(time.monotonic() - self._started_at))
 
 
 def _gpus() -> list[Any]:

@@ -1,4 +1,4 @@
-"""What watches a training: the best checkpoint, early stopping, the end of the run, the progress shown."""
+"""What watches a training: checkpoints, early stopping, the end of the run, the progress shown."""
 
 import sys
 import time
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from src.terms.bounds import Count, NonNegative, checked
+from src.terms.bounds import Count, NonNegative, Positive, checked
+from src.training.checkpoints import Ties
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
@@ -16,31 +17,38 @@ if TYPE_CHECKING:
 @checked
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Keeps the checkpoint that is best by a metric of validation, and writes the last state where a run is cut off.
+    """Keeps checkpoints, each whole and enough to go on from exactly: the best by a metric, and the last.
+
+    One is written after a validation that is among the best, and where `every_steps` or `every_minutes` say so; at the
+    end of training and where a run is told to end it is written in any case, as one of the last. A state that is both
+    best and last is one file. Training waits while it is written: 1.3 GB (110 million parameters with AdamW's moments)
+    took 1 to 4 s of a processor and, synced, 2 to 13 s in all on a busy shared disk, here every ten minutes at most.
 
     Args:
         monitor: as it is logged, `val/loss` for example.
-        keep: how many of the best.
+        keep: how many of the best; null: none for their metric.
+        keep_last: how many of the last; null: none, and a run that is cut off goes on from its best.
+        every_steps: optimizer steps between two of the last; null: as time passes alone.
+        every_minutes: wall time between two of the last; null: by steps alone.
     """
 
     monitor: str = "val/loss"
     mode: Literal["min", "max"] = "min"
-    keep: Count = 1
+    keep: Count | None = 1
+    keep_last: Count | None = 1
+    every_steps: Count | None = None
+    every_minutes: Positive | None = 10
 
-    def build(self, folder: Path) -> "list[Callback]":
-        from lightning.pytorch.callbacks import ModelCheckpoint
+    def build(self, folder: Path, ties: Ties | None = None) -> "list[Callback]":
+        """A `Keeper`, also where nothing is to be kept: it is what begins from a checkpoint.
 
-        return [
-            ModelCheckpoint(
-                dirpath=folder,
-                filename="{step}",  # no metric: where a run is cut off before it has one, Lightning would write 0.0000
-                monitor=self.monitor,
-                mode=self.mode,
-                save_top_k=self.keep,
-                save_on_train_epoch_end=False,
-                save_on_exception=True,
-            )
-        ]
+        Args:
+            folder: of the run's checkpoints.
+            ties: to the run's record.
+        """
+        from src.training.keeper import Keeper
+
+        return [Keeper(folder, **vars(self), ties=ties or Ties())]
 
 
 @checked
@@ -57,8 +65,13 @@ class EarlyStopping:
     patience: Count = 3
     min_delta: NonNegative = 0.0
 
-    def build(self, folder: Path) -> "list[Callback]":
-        from lightning.pytorch.callbacks import EarlyStopping as Stopping
+    def build(self, folder: Path, ties: Ties | None = None) -> "list[Callback]":
+        from lightning.pytorch.callbacks import EarlyStopping as Theirs
+
+        class Stopping(Theirs):
+            def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+                """All but the patience, which is the config's: a fork may have another."""
+                super().load_state_dict({**state_dict, "patience": self.patience})
 
         return [
             Stopping(
@@ -67,6 +80,7 @@ class EarlyStopping:
                 patience=self.patience,
                 min_delta=self.min_delta,
                 check_finite=True,
+                check_on_train_epoch_end=False,  # but after each validation, before a checkpoint is written there
             )
         ]
 
@@ -84,7 +98,7 @@ class Progress:
     style: Literal["auto", "bar", "lines", "off"] = "auto"
     line_seconds: NonNegative = 15.0
 
-    def build(self, folder: Path) -> "list[Callback]":
+    def build(self, folder: Path, ties: Ties | None = None) -> "list[Callback]":
         style = ("bar" if sys.stderr.isatty() else "lines") if self.style == "auto" else self.style
         if style == "bar":
             return [_bar()]
@@ -169,6 +183,32 @@ def ending(total_steps: int) -> "Callback":
                 trainer.should_stop = True
 
     return Ending()
+
+
+def validating(every_steps: int) -> "Callback":
+    """Has validations come every so many optimizer steps; Lightning counts batches.
+
+    The two differ where the last step of an epoch adds up fewer batches than the others, and a validation in the
+    middle of a step would be no place for a checkpoint.
+    """
+    from lightning.pytorch import Callback, LightningModule, Trainer
+
+    class Validating(Callback):
+        def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            self._decide(trainer)
+
+        def on_train_batch_end(
+            self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        ) -> None:
+            self._decide(trainer)
+
+        @staticmethod
+        def _decide(trainer: Trainer) -> None:
+            border = not trainer.fit_loop.epoch_loop._should_accumulate()
+            now = border and trainer.global_step % every_steps == 0
+            trainer.val_check_batch = 1 if now else sys.maxsize  # of batches: after this one, or after none
+
+    return Validating()
 
 
 def steady() -> "Callback":

@@ -4,7 +4,7 @@ Shape legend: B sequences, T tokens, K masked positions.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any
 
@@ -64,6 +64,14 @@ class Compiled:
         # What a graph gives out is overwritten by its next run, and the loss is looked at later.
         return result._replace(loss=result.loss.clone()) if self._graphs else result
 
+    def state_dict(self) -> dict[str, Any]:
+        """Which shapes were met, and are compiled: a training that goes on compiles the same from its first step."""
+        return {"met": dict(self._met), "chosen": sorted(self._chosen), "sequences": self._sequences}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._met, self._chosen = Counter(state["met"]), set(state["chosen"])
+        self._sequences = state["sequences"]
+
     def _comes_again(self, batch: Any) -> bool:
         tokens = batch.tokens
         if not tokens.row or not hasattr(batch, "masked"):
@@ -98,6 +106,14 @@ class Compiling(Callback):
     def __init__(self, choice: bool | None = None, *, backend: str = "inductor") -> None:
         self._choice = choice
         self._backend = backend
+        self._compiled: Compiled | None = None
+        self._loaded: Mapping[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._compiled.state_dict() if self._compiled is not None else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._loaded = state_dict
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         objective: Any = pl_module.objective
@@ -111,6 +127,9 @@ class Compiling(Callback):
         encoder: Any = pl_module.encoder
         graphs = encoder.config.hidden_size <= GRAPHS_UP_TO_WIDTH and trainer.accumulate_grad_batches == 1
         compiled = Compiled(objective.forward, graphs=graphs, strict=self._choice is True, backend=self._backend)
+        if self._loaded is not None:
+            compiled.load_state_dict(self._loaded)
+        self._compiled = compiled
         vars(objective)["forward"] = compiled  # of this object, before its class's
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -233,18 +233,15 @@ def all_answers(own: Answers | None) -> Answers | None:
 class Guard(Callback):
     """What must hold on each rank while Lightning is at work.
 
-    Dropout differs between ranks. SIGTERM is the first rank's business: it ends the run between two batches, with the
-    others still in step. An exception anywhere ends all ranks before anything can wait for them; the first then writes
-    its last checkpoint alone, which it can where it has the whole model.
+    Dropout differs between ranks. A signal to end is the first rank's business: it leaves between two optimizer steps
+    (src/training/obeying.py), with the others still in step. An exception anywhere ends all ranks before anything can
+    wait for them; the first then writes its last checkpoint alone, which it can where it has the whole model.
     """
 
     def __init__(self, ranks: Ranks) -> None:
         self._ranks = ranks
-        self._told: int | None = None
-        self._handler: Any = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._handler = signal.getsignal(signal.SIGTERM)  # before Lightning puts its own
         if isinstance(trainer.strategy, Sharded):
             for each in trainer.checkpoint_callbacks:
                 if hasattr(each, "save_on_exception"):
@@ -253,36 +250,16 @@ class Guard(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._ranks.place.rank > 0:  # the first keeps the noise of a run on one device
             torch.manual_seed(torch.initial_seed() + self._ranks.place.rank)
-        # Lightning's handler would broadcast from within a signal handler, which meets whatever the others are waiting
-        # for; and its loop asks all ranks before each batch whether one came, which stops the queue of a GPU.
-        with contextlib.suppress(ValueError):  # not the main thread
-            signal.signal(signal.SIGTERM, self._note if self._ranks.place.rank == 0 else signal.SIG_IGN)
+            with contextlib.suppress(ValueError):  # not the main thread
+                for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+                    signal.signal(signum, signal.SIG_IGN)
+        # Lightning asks all ranks before each batch whether a signal came, which stops the queue of a GPU.
         loop: Any = trainer.fit_loop.epoch_loop
         if hasattr(loop, "_broadcast_sigterm_tensor"):
             loop._broadcast_sigterm_tensor = _nothing
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        self._obey()
-
-    def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:  # fmt: skip
-        self._obey()
-
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._ranks.fail(exception)
-
-    def _note(self, signum: int, frame: Any) -> None:
-        self._told = signum
-        if callable(self._handler):
-            self._handler(signum, frame)
-
-    def _obey(self) -> None:
-        if self._told is not None:
-            raise SystemExit(128 + self._told)
 
 
 def _nothing() -> None:

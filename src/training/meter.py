@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from src.terms.bounds import checked
+from src.training.checkpoints import Ties
 from src.training.energy import Counter, counter
 from src.training.flops import Cost, cost, peak_flops
 
@@ -37,7 +38,8 @@ class Meter(Callback):
 
     `train/loss` is the mean over all targets of the window on all ranks, not the last batch's. Tokens are real ones;
     there is no padding to count. Losses stay on their device until a window closes, so that no step waits for it.
-    Validation is no training time. A window that was under way when a checkpoint was written goes on after it.
+    Validation and the writing of checkpoints are no training time. A window that was under way when a checkpoint was
+    written goes on after it.
 
     Written: train/loss, train/lr, train/gradient_norm, train/epoch, train/tokens (since the beginning),
     train/tokens_per_second, train/step_seconds and its parts data_seconds and compute_seconds, and
@@ -46,6 +48,8 @@ class Meter(Callback):
     device did in one large matrix product when training began. Where energy can be read (`src/training/energy.py`),
     train/joules_per_token and system/energy_joules, which counts from the beginning and validations too.
     """
+
+    of_rank = True  # what it has counted is this rank's, and goes into a checkpoint for each of them
 
     def __init__(self) -> None:
         self._window = Window()
@@ -61,7 +65,7 @@ class Meter(Callback):
         self._cost: Cost | None = None
         self._peak_flops = 0.0
 
-    def build(self, folder: Path) -> list[Callback]:
+    def build(self, folder: Path, ties: Ties | None = None) -> list[Callback]:
         """Itself: like the other nodes of `callbacks`, it is asked when the run's folder is known."""
         return [self]
 
@@ -69,9 +73,7 @@ class Meter(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         self._look()
-        if self._running:  # in the midst of training
-            self._stop()
-            self._go()
+        self._stop()  # until the next batch: to write a checkpoint is no training
         return {
             "window": asdict(self._window),
             "logged_step": self._logged_step,
@@ -129,18 +131,21 @@ class Meter(Callback):
     # -- steps ------------------------------------------------------------------------------------------------------
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if not self._running:
+            self._go()
         self._window.data_seconds += time.perf_counter() - self._ready_at
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        mean = outputs.get("mean_loss")
-        if mean is None:
-            mean = outputs["loss"].detach() * trainer.accumulate_grad_batches
-        self._losses.append((mean, outputs["count"]))
-        self._window.tokens += len(batch.tokens.ids)
-        if self._cost is not None:
-            self._starts.append(batch.tokens.starts)
+        if outputs:  # else the batch was left out
+            mean = outputs.get("mean_loss")
+            if mean is None:
+                mean = outputs["loss"].detach() * trainer.accumulate_grad_batches
+            self._losses.append((mean, outputs["count"]))
+            self._window.tokens += len(batch.tokens.ids)
+            if self._cost is not None:
+                self._starts.append(batch.tokens.starts)
         step = trainer.global_step
         due = step % trainer.log_every_n_steps == 0 or step == getattr(pl_module, "total_steps", -1)  # type: ignore[attr-defined]
         if due and step != self._logged_step:
@@ -154,8 +159,11 @@ class Meter(Callback):
         losses, counts = zip(*self._losses, strict=True)
         means = torch.stack(losses).cpu().double()
         targets = torch.stack([torch.as_tensor(each) for each in counts]).cpu().double()
-        self._window.loss += float((means * targets).sum())
-        self._window.targets += float(targets.sum())
+        for mean, count in zip(
+            means.tolist(), targets.tolist(), strict=True
+        ):  # one after the other: the sum is then the
+            self._window.loss += mean * count  # same to the last bit, however often a checkpoint has looked at it
+            self._window.targets += count
         if self._cost is not None:
             lengths = torch.cat([starts.diff() for starts in self._starts]).cpu()
             self._window.flops += self._cost.step_flops(lengths, int(targets.sum()))
@@ -174,7 +182,6 @@ class Meter(Callback):
         loss, targets, tokens, flops, joules, energy = sums.tolist()
         self._total_tokens += tokens
         values = {
-            "train/loss": loss / targets if targets else float("nan"),
             "train/lr": float(trainer.optimizers[0].param_groups[0]["lr"]),
             "train/epoch": trainer.current_epoch + self._share_of_epoch(trainer),
             "train/tokens": self._total_tokens,
@@ -184,18 +191,22 @@ class Meter(Callback):
             "train/compute_seconds": (window.seconds - window.data_seconds) / steps,
             "system/peak_memory_gigabytes": peak_memory_gigabytes(),
         }
+        if targets:  # else all batches of these steps were left out
+            values["train/loss"] = loss / targets
         if flops:
             values["train/tflops_per_second"] = flops / window.seconds / 1e12
             values["train/mfu"] = flops / window.seconds / self._peak_flops
         if energy:
-            values["train/joules_per_token"] = joules / tokens
+            if tokens:
+                values["train/joules_per_token"] = joules / tokens
             values["system/energy_joules"] = energy
         norm = getattr(module, "gradient_norm", None)
         if norm is not None:
             values["train/gradient_norm"] = float(norm)
         if trainer.logger is not None:
             trainer.logger.log_metrics(values, step=step)
-        module.log("train/loss", values["train/loss"], prog_bar=True, logger=False, batch_size=1)
+        if targets:
+            module.log("train/loss", values["train/loss"], prog_bar=True, logger=False, batch_size=1)
         module.log("tokens/s", values["train/tokens_per_second"], prog_bar=True, logger=False, batch_size=1)
         self._window, self._logged_step = Window(), step
         self._go()

@@ -28,6 +28,7 @@ def quiet() -> None:
         ".*It is recommended to use `self.log.*sync_dist=True.*",  # epoch values are reduced over ranks before
         ".*FSDP2-wrapped module .* returned a view tensor.*",  # nothing is done to hidden states in place
         ".*in eval mode at the start of training.*",  # frozen parts are meant to be
+        ".*`training_step` returned `None`.*",  # a batch that is left out (trainer.on_non_finite)
         ".*Metric `Spearman.*",  # it keeps all targets in memory: two numbers a row
         ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",  # torch's own pytree, called by Lightning
     ):

@@ -18,6 +18,7 @@ from src.data.tokenizer import TextTokenizer
 from src.model.encoder import Encoder, opened
 from src.terms.batch import Tokens, lay_out
 from src.terms.fault import Fault
+from src.terms.loading import from_hub_or_folder
 from src.training.export import READING
 from src.training.precision import fastest
 
@@ -55,7 +56,7 @@ class Predictor:
             raise Fault("this run pretrained an encoder and judges nothing; fine-tune it first, with init_from=RUN")
         self.batch_tokens = batch_tokens
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.tokenizer = TextTokenizer(AutoTokenizer.from_pretrained(folder, local_files_only=True))
+        self.tokenizer = TextTokenizer(from_hub_or_folder(AutoTokenizer.from_pretrained, str(folder), key="run"))
         self.encoder: Encoder = opened(folder, "sequence").eval().to(self.device)
         self.names: list[str] = self.reading["label_names"]
         self.cleaning = replace(Cleaning(**self.reading["cleaning"]), empty_text="drop")

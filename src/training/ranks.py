@@ -23,6 +23,7 @@ from types import FrameType, TracebackType
 from typing import IO, Any, NamedTuple, NoReturn
 
 from src.terms.fault import Fault
+from src.tracking.redaction import spoken
 
 GRACE_SECONDS = 10.0  # for the main thread to end by itself when a rank has died; then the process is ended
 _BLAME_SECONDS = 2.0  # a broken connection is noticed before the death that broke it
@@ -205,6 +206,8 @@ class Ranks:
     def _interrupt(self, signum: int, frame: FrameType | None) -> None:
         if self._lost is not None and not self._closing.is_set():
             raise self._lost
+        if self._lost is None and callable(self._before):  # it was sent from outside
+            self._before(signum, frame)
 
     def _find_death(self, patience: float) -> LostRank | None:
         """The rank that died first, as far as can be told: one that was killed, else one that failed."""
@@ -235,7 +238,7 @@ class Ranks:
     def _said(self, rank: int) -> list[str]:
         log = self._logs[rank]
         log.seek(0)
-        return [line for line in log.read().decode("utf-8", "replace").splitlines() if line.strip()]
+        return [spoken(line) for line in log.read().decode("utf-8", "replace").splitlines() if line.strip()]
 
     def _end(self, patience: float) -> None:
         """Wait so long for the other ranks, then end them."""
@@ -288,8 +291,8 @@ def told(name: str) -> str | None:
 
 def die(error: BaseException) -> NoReturn:
     """End this process at once: its last words, and no exit handler that would wait for other ranks."""
-    traceback.print_exception(error)
-    print(f"{type(error).__name__}: {' '.join(str(error).split())[:500]}", file=sys.stderr)
+    print(spoken("".join(traceback.format_exception(error))), file=sys.stderr)
+    print(f"{type(error).__name__}: {spoken(' '.join(str(error).split()))[:500]}", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1)

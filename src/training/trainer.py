@@ -34,6 +34,9 @@ class Training:
         max_minutes: wall time after which training stops with the validation it has.
         val_check_steps: optimizer steps between validations; null: at the end of each epoch.
         gradient_clip_val: largest norm of the gradient; null leaves it as it is.
+        on_non_finite: what a loss or gradient that is not finite means: the run fails (`stop`), or it goes back to its
+            last checkpoint and on without the batch (`skip`; on one device).
+        max_skips: how often that is done in one run.
         threads: of torch on a CPU, in each process; null: the cores, divided among the devices.
         limit_batches: of each split, for a dry run.
         deterministic: refuse operations whose result is not repeatable.
@@ -51,6 +54,8 @@ class Training:
     max_minutes: Positive | None = None
     val_check_steps: Count | None = None
     gradient_clip_val: NonNegative | None = 1.0
+    on_non_finite: Literal["stop", "skip"] = "stop"
+    max_skips: Count = 3
     accumulate_grad_batches: Count = 1
     log_every_n_steps: Count = 10
     num_sanity_val_steps: Whole = 0
@@ -78,6 +83,11 @@ class Training:
     def ranks(self, give_up: Callable[[BaseException], None]) -> Ranks:
         """The processes of the run, not started yet; `give_up` is told where they cannot be ended in good order."""
         place = self._place()
+        if place.size > 1 and self.on_non_finite == "skip":
+            raise Fault(
+                f"trainer.on_non_finite=skip goes with one device, found {place.size}: a batch is left out by all or "
+                "by none; trainer.on_non_finite=stop"
+            )
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return Ranks(place, threads=self.threads or max(1, cores // place.local_size), give_up=give_up)
 
@@ -123,6 +133,11 @@ class Training:
             return []  # weights are gathered between layers, where a graph would break
         return [] if self.compile is False else [Compiling(self.compile)]
 
+    def _validating(self) -> "list[Callback]":
+        from src.training.callbacks import validating
+
+        return [] if self.val_check_steps is None else [validating(self.val_check_steps)]
+
     def build(
         self,
         *,
@@ -135,6 +150,7 @@ class Training:
         """A Trainer that owns no files: checkpoints and logs have their places elsewhere."""
         import torch
         from lightning.pytorch import Trainer
+        from lightning.pytorch.callbacks import Checkpoint
 
         on_gpu = self._on_gpu()
         together: dict[str, Any] = {"devices": 1}
@@ -171,11 +187,11 @@ class Training:
             log_every_n_steps=self.log_every_n_steps,
             num_sanity_val_steps=self.num_sanity_val_steps,
             deterministic=self.deterministic,
-            callbacks=[*callbacks, *self._compiling()],
+            callbacks=[*callbacks, *self._validating(), *self._compiling()],
             logger=logger,
             default_root_dir=root,
             enable_model_summary=False,
-            enable_checkpointing=any("Checkpoint" in type(each).__name__ for each in callbacks),
+            enable_checkpointing=any(isinstance(each, Checkpoint) for each in callbacks),
             use_distributed_sampler=False,  # the batch plan divides rows among ranks itself
             **limits,
         )

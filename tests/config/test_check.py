@@ -15,7 +15,7 @@ from src.config.signature import Signature, signature
 from src.terms.fault import Fault, Faults
 
 PROJECT = CONF.parent
-LABELS = "callbacks, data, init_from, model, name, seed, tags, tracking, trainer"
+LABELS = "+experiment, callbacks, data, fork, init_from, model, name, resume, seed, tags, tracking, trainer"
 ROOMS = "src., lightning., torch., torchmetrics., transformers."
 EXPERIMENTS = (
     "files, imdb, imdb_from_pretraining, mlm_files, mlm_imdb, mlm_imdb_pretrained, mlm_quickstart, mlm_wikitext, "
@@ -115,7 +115,9 @@ SAID: dict[str, list[str]] = {
         "model.optim.lr: expected a number above 0 and at most 1, found 7",
     ],
     # what cannot be read or resolved
-    "model.optim.lr": ["'model.optim.lr' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5"],
+    "model.optim.lr": [
+        "'model.optim.lr' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 (spaces want quotes)"
+    ],
     "a=[1 model.optim.lrr=2": [
         "'a=[1' cannot be read: a value with special characters wants quotes, as in 'a=\"a, b\"'",
         "model.optim.lrr: there is no such key; did you mean 'lr'?",

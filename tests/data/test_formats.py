@@ -237,7 +237,7 @@ def test_rows_of_another_width(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ('{"text": }', "not valid JSON (Expecting value at column 10); expected one JSON object a line"),
-        ("[1, 2]", "a JSON list; expected one JSON object a line"),
+        ("[1, 2]", "a list and no object; expected one JSON object a line"),
         ('{"txt": "x"}', "no 'text' (data.source.text=text); did you mean 'txt'?"),
         ('{"text": 5}', "'text' is 5 (int); expected a text (data.source.text)"),
         ('{"text": "x", "label": [1]}', "the label is [1] (list); expected one text or number (data.source.label)"),
@@ -271,7 +271,7 @@ def test_files_without_rows(tmp_path: Path, name: str, content: str) -> None:
 
 def test_parquet_that_is_none(tmp_path: Path) -> None:
     put(tmp_path / "a.parquet", "no parquet at all")
-    assert fault(tmp_path / "a.parquet").startswith("a.parquet: not a Parquet file (")
+    assert fault(tmp_path / "a.parquet").startswith("a.parquet: not a Parquet file; ")
     put(tmp_path / "b.parquet.gz", "x")
     message = "b.parquet.gz: Parquet is compressed inside; unpack the file (gunzip b.parquet.gz)"
     assert fault(tmp_path / "b.parquet.gz") == message

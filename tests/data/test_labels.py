@@ -60,14 +60,14 @@ def test_a_missing_label() -> None:
 @pytest.mark.parametrize(
     ("names", "values", "expected"),
     [
-        (["a"], None, "1 name(s) (a); a classifier needs at least 2"),
-        (["a", "b", "a"], None, "the name 'a' stands there 2 times"),
-        (["a", "b"], [1], "2 names but 1 values; one value for each name"),
-        (["a", "b"], [1, "1.0"], "the value '1' stands there 2 times"),
+        (["a"], None, "data.label_names has 1 (a); a classifier needs at least 2"),
+        (["a", "b", "a"], None, "data.label_names: 'a' stands there 2 times"),
+        (["a", "b"], [1], "data.label_values has 1 for 2 label names; expected one for each"),
+        (["a", "b"], [1, "1.0"], "data.label_values: '1' stands there 2 times"),
     ],
 )
 def test_declarations_that_do_not_hold(names: list[str], values: list[str | int] | None, expected: str) -> None:
-    assert message(LabelSpace.declared, names, values) == f"declared labels: {expected}"
+    assert message(LabelSpace.declared, names, values) == expected
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,12 @@ def test_an_index_is_no_name_where_classes_were_found() -> None:
 @pytest.mark.parametrize(
     ("labels", "expected"),
     [
-        ([], "train has 0 class(es) () in 0 rows; at least 2 are needed"),
-        (["a", "a"], "train has 1 class(es) (a) in 2 rows; at least 2 are needed"),
+        ([], "train has no rows with a label (data.source.label)"),
+        (
+            ["a", "a"],
+            "all 2 rows of train have the label 'a'; a classifier needs at least 2 classes "
+            "(data.source.label names their column)",
+        ),
         (["a", None], "label 2 of train is missing; classes are found among rows that have one"),
         (range(2000), f"more than 1000 classes in the first 1001 rows of train; {REMEDY}"),
         (list("abcdefghijkl"), f"12 classes in 12 rows of train; {REMEDY}"),

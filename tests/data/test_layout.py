@@ -72,7 +72,7 @@ def test_splits_of_a_folder(
         (
             ["train.csv", "train.jsonl"],
             {},
-            "data.source.path={0}: files of several formats; data.source.format=NAME, one of ['csv', 'jsonl']",
+            "data.source.path={0}: files of several formats; data.source.format=NAME, one of csv, jsonl",
         ),
         (
             ["train.csv", "train.csv.gz"],

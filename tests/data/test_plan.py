@@ -162,3 +162,28 @@ def test_the_first_batches_grow() -> None:
 def test_more_ranks_than_rows() -> None:
     with pytest.raises(Fault, match="3 rows cannot be divided among 4 ranks.*trainer.devices"):
         Plan(3, 8, seed=1, training=False, world=4)
+
+
+LENGTHS = np.random.default_rng(5).integers(3, 90, size=120)
+
+
+@pytest.mark.parametrize("options", [{}, {"lengths": LENGTHS, "batch_tokens": 300, "group_by_length": True}])
+def test_begins_in_the_midst_of_an_epoch(options: dict[str, Any]) -> None:
+    make = lambda **more: Plan(len(LENGTHS), 7, seed=3, training=True, warmup_batches=9, **options, **more)
+    whole, later = make(), make()
+    later.load_state_dict({**whole.state_dict(), "epoch": 1, "batch": 4})
+    for epoch in (1, 2):
+        whole.set_epoch(epoch)
+        later.set_epoch(epoch)
+        expected = [rows.tolist() for _, rows in whole][4 if epoch == 1 else 0 :]
+        assert [rows.tolist() for _, rows in later] == expected
+    later.begin(2, len(later))
+    assert list(later) == []
+
+
+def test_batches_of_another_plan_are_no_place_to_go_on() -> None:
+    plan = Plan(40, 8, seed=3, training=True)
+    assert Plan(40, 4, seed=3, training=True, rank=1, world=2).fingerprint() == plan.fingerprint()
+    for other in (Plan(41, 8, seed=3, training=True), Plan(40, 8, seed=4, training=True)):
+        with pytest.raises(Fault, match="an epoch had 5 of them, and now has"):
+            other.load_state_dict(plan.state_dict())

@@ -202,8 +202,8 @@ def test_a_hub_that_cannot_be_reached(no_hub, facts):
     assert time.monotonic() - started_at < 10
     first, second = str(caught.value).splitlines()
     assert first == (
-        "'organisation/no-such-encoder' is no folder here, and the hub could not provide it: We couldn't connect to "
-        "'https://hub.invalid' to load the files, and couldn't find them in the cached files."
+        "'organisation/no-such-encoder' is no folder here, and the hub could not provide it: it does not "
+        "answer, and the local cache does not have it"
     )
     assert second == (
         "Two ways out: connect to the hub (or set HF_HOME to a cache that has it), or name a local folder that holds "

@@ -94,7 +94,7 @@ def test_a_signal_to_end_is_killed(store: Store, signum: signal.Signals) -> None
 def test_what_breaks_after_a_signal_is_the_signal(store: Store) -> None:
     """A worker dies of the signal that went to the whole group, and its parent sees a RuntimeError."""
     with pytest.raises(Terminated), record(store) as run:
-        run._signals.received = signal.SIGTERM
+        run.signals.received = signal.SIGTERM
         raise RuntimeError("DataLoader worker is killed by signal: Terminated")
     assert ended(store, run.run_id) == ("KILLED", "terminated (SIGTERM)")
 
@@ -119,22 +119,6 @@ def test_an_exception_outweighs_a_planned_ending(store: Store) -> None:
     assert ended(store, run.run_id) == ("FAILED", "ValueError: broken")
 
 
-def test_status_is_written_though_metrics_cannot_be(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = store.client()
-
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError("disk full")
-
-    with monkeypatch.context() as broken, record(store) as run:
-        broken.setattr(type(client), "log_batch", refuse)
-        run.metrics({"train/loss": 1.0}, step=4)
-    assert store.find(run.run_id).status == "FINISHED"
-    kept = [
-        json.loads(line) for line in (store.runs_folder / "outbox" / f"{run.run_id}.jsonl").read_text().splitlines()
-    ]
-    assert kept[0]["kind"] == "metrics" and kept[0]["points"][0][:3] == ["train/loss", 1.0, 4]
-
-
 SCRIPT = """
 import os, signal, sys, time
 from src.tracking.store import Store
@@ -153,22 +137,21 @@ with run:
 }
 
 
-def test_endings_of_whole_processes(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_endings_of_whole_processes(store: Store) -> None:
     started = {
         how: subprocess.Popen(
             [sys.executable, "-c", SCRIPT + body, store.root], cwd=PROJECT, text=True, stdout=subprocess.PIPE
         )
         for how, body in ENDINGS.items()
     }
-    ids = {how: process.communicate(timeout=120)[0].strip() for how, process in started.items()}
+    ids = {how: process.communicate(timeout=120)[0].splitlines()[-1] for how, process in started.items()}
     codes = {how: process.returncode for how, process in started.items()}
     assert codes == {"terminated": 143, "killed": -9, "left open": 0}
-    # Opening the store here is what notices the process that could not say anything.
+    # Whoever opens the store next, here or in the other two, notices the process that could not say anything.
     assert ended(store, ids["terminated"]) == ("KILLED", "terminated (SIGTERM)")
     assert ended(store, ids["left open"]) == ("FAILED", "the process ended while the run was open")
     status, reason = ended(store, ids["killed"])
-    assert status == "FAILED" and reason is not None and reason.startswith("the process vanished")
-    assert f"run {ids['killed']} (x) is now FAILED" in capsys.readouterr().out
+    assert status == "KILLED" and reason is not None and reason.startswith("the process vanished")
     assert artifacts(store, ids["killed"])["console.log"].read_text() == f"{ids['killed']}\n"
 
 

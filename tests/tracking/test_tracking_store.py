@@ -137,7 +137,7 @@ def test_faults_of_a_run_id(store: Store) -> None:
             store.find(wrong, key="init_from")
         assert str(fault.value) == (
             f"init_from={wrong!r} is not a run id: expected its 32 hexadecimal digits, or the first 6 or more of them; "
-            f"the latest are {listed}; `python -m src.ui` lists all runs"
+            f"the latest are {listed}; `python -m src.runs` lists all runs"
         )
     typo = run.run_id[:-1] + ("0" if run.run_id[-1] != "0" else "1")
     with pytest.raises(Fault) as fault:

@@ -27,7 +27,7 @@ PROJECT = Path(__file__).resolve().parents[2]
         ("port=high", "port=high: expected a whole number from 1 to 65535"),
         ("port=70000", "port=70000: expected a whole number from 1 to 65535"),
         ("uri=postgresql://host/db", "uri=postgresql://host/db is served by the one who keeps it"),
-        ("uri=mlruns", "tracking.uri=mlruns is not the address of a store"),
+        ("uri=mlruns", "uri=mlruns is not the address of a store"),
     ],
 )
 def test_faults_end_with_2(argument: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from src.tracking.console import Console
+from src.tracking.journal import Position, read
 from src.tracking.naming import MOST_CHARACTERS, run_name
+from src.tracking.outbox import Outbox
 from src.tracking.params import fit_params, flatten
 from src.tracking.redaction import hidden, hidden_arguments, hidden_yaml, is_secret
 from src.tracking.sender import Sender
@@ -77,8 +79,8 @@ def test_secrets_on_a_command_line_and_in_yaml() -> None:
         "max_tokens=5",
         "--verbose",
     ]
-    assert hidden_yaml("hub:\n  token: abc\n  other: null\n- api_key: x\n") == (
-        "hub:\n  token: ***\n  other: null\n- api_key: ***\n"
+    assert hidden_yaml("hub:\n  token: abc\n  other: null\nl:\n- api_key: x\n") == (
+        "hub:\n  token: '***'\n  other: null\nl:\n- api_key: '***'\n"
     )
     assert hidden("sqlite:////a/b.db http://host:80/x") == "sqlite:////a/b.db http://host:80/x"
 
@@ -126,7 +128,7 @@ def test_console_hides_passwords_and_hears_older_handlers(monkeypatch: pytest.Mo
     assert (tmp_path / "console.log").read_text() == "postgresql://me:***@host/db\n"
 
 
-def test_gpus_are_sampled_where_there_is_a_library(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_sampled_where_there_is_a_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Nvml(types.ModuleType):
         NVMLError = RuntimeError
 
@@ -147,9 +149,11 @@ def test_gpus_are_sampled_where_there_is_a_library(monkeypatch: pytest.MonkeyPat
     fake = Nvml("pynvml")
     fake.__spec__ = machinery.ModuleSpec("pynvml", None)
     monkeypatch.setitem(sys.modules, "pynvml", fake)
-    taken: dict[str, float] = {}
-    sender = Sender(lambda points: taken.update({p.key: p.value for p in points}), lambda _: None, 60.0)
-    with Sampler(sender):
+    box = Outbox(tmp_path, "a" * 32, {})
+    sender = Sender(box)
+    with Sampler(sender, 7):
         pass
     sender.close()
+    [taken, step] = next((each["values"], each["step"]) for each, _ in read(box.folder, Position()) if each)
+    assert step == 7
     assert taken["system/gpu_0_percent"] == 40 and taken["system/gpu_0_memory_gigabytes"] == 3

@@ -5,20 +5,22 @@ from pathlib import Path
 from lightning.pytorch import callbacks as theirs
 
 from src.training.callbacks import Checkpoint, EarlyStopping, Progress
+from src.training.keeper import Keeper
 
 
 def test_a_checkpoint_is_kept_by_its_metric(tmp_path: Path) -> None:
     [made] = Checkpoint(monitor="val/accuracy", mode="max", keep=2).build(tmp_path)
-    assert isinstance(made, theirs.ModelCheckpoint)
-    assert (made.monitor, made.mode, made.save_top_k) == ("val/accuracy", "max", 2)
-    assert made.dirpath == str(tmp_path)
-    assert made.format_checkpoint_name({"step": 7}).endswith("step=7.ckpt")  # no metric: it may not be there yet
+    assert isinstance(made, Keeper) and isinstance(made, theirs.Checkpoint)
+    assert made._kept.ranked("a", 0.5) == {"a": 0.5}
+    assert made.best_model_path == made.last_model_path == ""
 
 
 def test_early_stopping(tmp_path: Path) -> None:
     [made] = EarlyStopping(monitor="val/loss", patience=2, min_delta=0.1).build(tmp_path)
     assert isinstance(made, theirs.EarlyStopping)
     assert (made.monitor, made.mode, made.patience) == ("val/loss", "min", 2)
+    made.load_state_dict({**made.state_dict(), "patience": 9, "wait_count": 1})
+    assert (made.patience, made.wait_count) == (2, 1)  # patience is the config's, also in a fork
 
 
 def test_progress_is_a_bar_or_lines_or_nothing(tmp_path: Path) -> None:

@@ -184,6 +184,20 @@ def test_training_is_the_same_with_and_without(monkeypatch: pytest.MonkeyPatch) 
     assert "forward" not in vars(compiled.objective)
 
 
+def test_what_is_compiled_goes_into_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "obstacle", lambda *_, **__: None)
+    first = Compiling(backend="aot_eager")
+    trained(first)
+    state = first.state_dict()
+    assert len(state["chosen"]) == 1 and state["sequences"] == 64
+    assert list(state["met"].values()) == [3] and list(state["met"]) == state["chosen"]
+    second = Compiling(backend="aot_eager")
+    second.load_state_dict(state)
+    trained(second)
+    assert second.state_dict()["met"] == {shape: 2 * count for shape, count in state["met"].items()}  # it counted on
+    assert second.state_dict()["chosen"] == state["chosen"]
+
+
 def test_where_steps_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiling, "find_spec", lambda name: name)
     assert obstacle("cuda", "masked_lm", sharded=False) is None

@@ -1,0 +1,26 @@
+"""How a person goes on with a run: the command, to be printed wherever one has ended early."""
+
+import shlex
+from pathlib import Path
+
+from src.tracking.redaction import hidden
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def command(run_id: str, *, root: str, uri: str | None, offline: bool = False) -> str:
+    """`python -m src.run resume=...`, with what is needed to find the store again where it is not the default.
+
+    Args:
+        root: the store's `tracking.root`.
+        uri: its `tracking.uri`; a password in it is starred out, and must be typed again.
+        offline: the run is in no store yet; what sends it to one comes first, and says under which id.
+    """
+    if offline:
+        return "python -m src.sync, and then python -m src.run resume=ID with the id that it has been given"
+    words = [f"resume={run_id[:8]}"]
+    if Path(root) != _ROOT:
+        words.append(f"tracking.root={root}")
+    if uri is not None:
+        words.append(f"tracking.uri={hidden(uri)}")
+    return shlex.join(["python", "-m", "src.run", *words])

@@ -1,0 +1,437 @@
+"""Mistakes on the command line of `src.run`: flags, keys, values, groups, quotes, sweeps, stores."""
+
+from tests.faults.entry import Entry
+
+ENTRIES = [
+    Entry(
+        "--experiment=imdb",
+        says="--experiment: there is no such flag; did you mean '+experiment=imdb'?",
+    ),
+    Entry(
+        "--seed 3",
+        says="--seed: there is no such flag; did you mean 'seed=VALUE'?",
+    ),
+    Entry(
+        "--lr=1e-4",
+        says="--lr: there is no such flag; did you mean 'model.optim.lr=1e-4'?",
+    ),
+    Entry(
+        "--multi-run",
+        says="--multi-run: there is no such flag; did you mean '--multirun'?",
+    ),
+    Entry(
+        "--resume abc",
+        says="--resume: there is no such flag; did you mean 'resume=VALUE'?",
+    ),
+    Entry(
+        "--cfg",
+        says="--cfg: expected one of job, hydra, all behind it",
+    ),
+    Entry(
+        "--cfg=foo",
+        says="--cfg: expected one of job, hydra, all, found 'foo'",
+    ),
+    Entry(
+        "--config-name=foo",
+        says="Cannot find primary config 'foo'. Check that it's in your config search path.",
+    ),
+    Entry(
+        "--config-dir=/nope",
+        says="Additional config directory '/nope' not found",
+    ),
+    Entry(
+        "model.optim.lr 1e-4",
+        says=(
+            "'model.optim.lr' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 (spaces want quotes)\n"
+            "'1e-4' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 (spaces want quotes)"
+        ),
+    ),
+    Entry(
+        "model.optim.lr = 1e-4",
+        says=(
+            "'model.optim.lr' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 (spaces want quotes)\n"
+            "'=' has no key: expected KEY=VALUE, without spaces around the equals sign\n"
+            "'1e-4' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 (spaces want quotes)"
+        ),
+    ),
+    Entry(
+        "=3",
+        says="'=3' has no key: expected KEY=VALUE, without spaces around the equals sign",
+    ),
+    Entry(
+        "model.optim.lr=",
+        says="model.optim.lr: expected a number above 0 and at most 1, found ''",
+    ),
+    Entry(
+        "name=",
+        says="name is empty: expected the beginning of the run's name",
+    ),
+    Entry(
+        "trainer=",
+        says="trainer=: there is no such choice; valid: auto, cpu, ddp, fsdp, gpu",
+    ),
+    Entry(
+        "seed=1.5",
+        says=("seed: expected a whole number at least 0, found 1.5\ndata.seed: expected a whole number, found 1.5"),
+    ),
+    Entry(
+        "trainer.max_steps=1e3",
+        says="trainer.max_steps: expected a whole number at least 1 or null, found 1000.0; did you mean 1000?",
+    ),
+    Entry(
+        "trainer.max_epochs=\"'3'\"",
+        says="trainer.max_epochs: expected a whole number at least 1 or null, found '3'; did you mean 3?",
+    ),
+    Entry(
+        "data.batching.batch_size=32.0",
+        says="data.batching.batch_size: expected a whole number at least 1, found 32.0; did you mean 32?",
+    ),
+    Entry(
+        "model.optim.lr=1e-4x",
+        says="model.optim.lr: expected a number above 0 and at most 1, found '1e-4x'",
+    ),
+    Entry(
+        "model.optim.lr=nan",
+        says="model.optim.lr: expected a number above 0 and at most 1, found nan",
+    ),
+    Entry(
+        "model.optim.lr=1,5e-4",
+        says=(
+            "model.optim.lr=1,5e-4: several values make several runs, which -m asks for (python -m src.run -m "
+            "...); one list is written model.optim.lr=[1,5e-4]"
+        ),
+    ),
+    Entry(
+        "model.optim.warmup_fraction=500",
+        says="model.optim.warmup_fraction: expected a number at least 0 and at most 1, found 500",
+    ),
+    Entry(
+        "model.encoder.family=roberta",
+        says="model.encoder.family: expected one of bert, modernbert, found 'roberta'; did you mean 'bert'?",
+    ),
+    Entry(
+        "trainer.deterministic=yes",
+        says="trainer.deterministic: expected true or false, found 'yes'",
+    ),
+    Entry(
+        "trainer.precision=fp16",
+        says="trainer.precision: expected one of auto, fp32, bf16, found 'fp16'; did you mean 'bf16'?",
+    ),
+    Entry(
+        "trainer.accelerator=cuda",
+        says="trainer.accelerator: expected one of auto, cpu, gpu, mps, found 'cuda'",
+    ),
+    Entry(
+        "trainer.accelerator=gpu",
+        says="trainer.accelerator=gpu, but torch sees no GPU here; trainer=cpu or trainer=auto would run",
+    ),
+    Entry(
+        "trainer.devices=-1",
+        says="trainer.devices: expected a whole number at least 1 or auto, found -1",
+    ),
+    Entry(
+        "trainer.accelerator=gpu trainer.threads=4",
+        says="trainer: threads belong to trainer.accelerator=cpu (trainer.threads)",
+    ),
+    Entry(
+        "data.label_names=negative,positive",
+        says=(
+            "data.label_names=negative,positive: several values make several runs, which -m asks for (python -m "
+            "src.run -m ...); one list is written data.label_names=[negative,positive]"
+        ),
+    ),
+    Entry(
+        "data.label_names=negative",
+        says="data.label_names: expected a list or null, found 'negative'",
+    ),
+    Entry(
+        "data.label_names=[negative]",
+        says="data.label_names has 1 (negative); a classifier needs at least 2",
+    ),
+    Entry(
+        "data.label_names=[good,good]",
+        says="data.label_names: 'good' stands there 2 times",
+    ),
+    Entry(
+        "data.label_values=[1]",
+        says="data.label_values has 1 for 2 label names; expected one for each",
+    ),
+    Entry(
+        "data.label_values=[0,0]",
+        says="data.label_values: '0' stands there 2 times",
+    ),
+    Entry(
+        "data.num_labels=1",
+        says=(
+            "data.num_labels: expected a whole number at least 2 or null, found 1\n"
+            "model.objective.num_labels: expected a whole number at least 2 or null, found 1\n"
+            "data.num_labels=1, but data.label_names has 2: negative, positive (data.num_labels=2, or other "
+            "names)"
+        ),
+    ),
+    Entry(
+        "data.split.validation=20",
+        says="data.split.validation: expected a number at least 0 and at most 1, found 20",
+    ),
+    Entry(
+        "data.split.validation=0.6 data.split.test=0.5",
+        says=(
+            "data.split.validation=0.6 and data.split.test=0.5 leave nothing for train; together they must be below 1"
+        ),
+    ),
+    Entry(
+        "data.on_device=true",
+        says="data.on_device=true goes with data.task=masked_lm, found data.task=classification",
+    ),
+    Entry(
+        "data.batching.batch_tokens=16",
+        says=(
+            "data.batching: batch_tokens=16 has no room for a text of max_tokens=64 (data.batching.batch_tokens, "
+            "data.batching.max_tokens)"
+        ),
+    ),
+    Entry(
+        "callbacks=early_stopping callbacks.early_stopping.patience=-1",
+        says="callbacks.early_stopping.patience: expected a whole number at least 1, found -1",
+    ),
+    Entry(
+        "model=bert",
+        says="model=bert: there is no such choice; valid: classification, masked_lm, regression",
+    ),
+    Entry(
+        "data=imbd",
+        says=(
+            "data=imbd: there is no such choice; did you mean 'imdb'?\n"
+            "data.tokenizer.name_or_path: takes its value from model.encoder.name_or_path, and there is no such "
+            "key; model/encoder=pretrained or data/tokenizer=wordpiece|wordpiece_2k|wordpiece_8k helps"
+        ),
+    ),
+    Entry(
+        "tracking=https://server:5000",
+        says="tracking=https://server:5000: there is no such choice; valid: local, offline",
+    ),
+    Entry(
+        "model/optim=adam",
+        says="model/optim=adam: there is no such choice; did you mean 'adamw'?",
+    ),
+    Entry(
+        "data/batching=masked",
+        says=(
+            "data.batching.max_tokens: there is no such key; did you mean 'row_tokens'?\n"
+            "data.task=classification does not go with data.batching=Masked; data/batching=labelled fits"
+        ),
+    ),
+    Entry(
+        "optim=muon",
+        says="optim: there is no such key; did you mean 'model/optim'?",
+    ),
+    Entry(
+        "epochs=3",
+        says="epochs: there is no such key; did you mean 'trainer.max_epochs'?",
+    ),
+    Entry(
+        "model.optim=muon",
+        says="model.optim=muon: a choice is written with slashes, as model/optim=muon",
+    ),
+    Entry(
+        "trainer.epochs=3",
+        says="trainer.epochs: there is no such key; did you mean 'max_epochs'?",
+    ),
+    Entry(
+        "trainer.batch_size=32",
+        says="trainer.batch_size: there is no such key; did you mean 'data.batching.batch_size'?",
+    ),
+    Entry(
+        "data.path=a.csv",
+        says="data.path: there is no such key; did you mean 'data.source.path'? (data/source=files|hub has it)",
+    ),
+    Entry(
+        "+trainer=cpu",
+        says="+trainer=cpu: this group has a default that is replaced, as trainer=cpu",
+    ),
+    Entry(
+        "model=null",
+        says="model=null: there is no such choice; valid: classification, masked_lm, regression",
+    ),
+    Entry(
+        "~model",
+        says="model: must be given, as model=classification|masked_lm|regression",
+    ),
+    Entry(
+        "~model.encoder",
+        says=("model.encoder: must be given, as model/encoder=base|mini|modern_mini|modern_tiny|pretrained|small|tiny"),
+    ),
+    Entry(
+        "~model.optim.lr",
+        says="model.optim.lr: must be given, as model.optim.lr=VALUE",
+    ),
+    Entry(
+        "model/encoder/layers=3",
+        says="model/encoder/layers: there is no such key; did you mean 'model.encoder.layers'?",
+    ),
+    Entry(
+        "+experiment=imdb,sst2",
+        says=(
+            "+experiment=imdb,sst2: several values make several runs, which -m asks for (python -m src.run -m "
+            "...); one list is written +experiment=[imdb,sst2]"
+        ),
+    ),
+    Entry(
+        "+experiment=imdb +experiment=sst2",
+        says="+experiment=imdb and +experiment=sst2: a run takes one experiment; with -m several make several runs",
+    ),
+    Entry(
+        "+experiments=imdb",
+        says="experiments: there is no such key; did you mean '+experiment'?",
+    ),
+    Entry(
+        "+experiment=conf/experiment/imdb.yaml",
+        says=(
+            "experiment=conf/experiment/imdb.yaml: there is no such choice; valid: files, imdb, "
+            "imdb_from_pretraining, mlm_files, mlm_imdb, mlm_imdb_pretrained, mlm_quickstart, mlm_wikitext, "
+            "quickstart, quickstart_scratch, sst2, stsb"
+        ),
+    ),
+    Entry(
+        "+experiment=IMDB",
+        says="experiment=IMDB: there is no such choice; did you mean 'imdb'?",
+    ),
+    Entry(
+        "+seed=2",
+        says="+seed=2: the key is there already and is changed without +, as seed=2",
+    ),
+    Entry(
+        "++model.optim.lrr=2e-4",
+        says="model.optim.lrr: there is no such key; did you mean 'lr'?",
+    ),
+    Entry(
+        "name=my run",
+        says="'run' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 (spaces want quotes)",
+    ),
+    Entry(
+        "name={a",
+        says="'name={a' cannot be read: a value with special characters wants quotes, as in 'name=\"a, b\"'",
+    ),
+    Entry(
+        "name=\\'a",
+        says="'name='a' cannot be read: a value with special characters wants quotes, as in 'name=\"a, b\"'",
+    ),
+    Entry(
+        "name=a=b",
+        says="'name=a=b' cannot be read: a value with special characters wants quotes, as in 'name=\"a, b\"'",
+    ),
+    Entry(
+        "tags={a:1",
+        says="'tags={a:1' cannot be read: a value with special characters wants quotes, as in 'tags=\"a, b\"'",
+    ),
+    Entry(
+        "name=${oc.env:NO_SUCH_VARIABLE}",
+        says=("name: ${oc.env:NO_SUCH_VARIABLE} cannot be resolved: Environment variable 'NO_SUCH_VARIABLE' not found"),
+    ),
+    Entry(
+        "name=${nope:1}",
+        says="name: ${nope:1} cannot be resolved: Unsupported interpolation type nope",
+    ),
+    Entry(
+        "name=${model.optim.lrr}",
+        says="name: takes its value from model.optim.lrr, and there is no such key; did you mean 'model.optim.lr'?",
+    ),
+    Entry(
+        "model.optim.lr=${model.optim.lr}",
+        says="model.optim.lr: ${model.optim.lr} cannot be resolved: Recursive interpolation detected",
+    ),
+    Entry(
+        "seed=${name}",
+        says=("seed: expected a whole number at least 0, found 'run'\ndata.seed: expected a whole number, found 'run'"),
+    ),
+    Entry(
+        "-m model.optim.lr=1e-5,2",
+        says="model.optim.lr: expected a number above 0 and at most 1, found 2",
+    ),
+    Entry(
+        "-m model.optim.lr=range(0,3)",
+        says=(
+            "model.optim.lr: expected a number above 0 and at most 1, found 0\n"
+            "model.optim.lr: expected a number above 0 and at most 1, found 2"
+        ),
+    ),
+    Entry(
+        "-m model.optim.lr=interval(0,1)",
+        says=(
+            "model.optim.lr=interval(0,1): an interval has no end of values; list some, as KEY=a,b, or take "
+            "range(START,STOP,STEP)"
+        ),
+    ),
+    Entry(
+        "-m seed=range(1,3,0)",
+        says="seed=range(1,3,0): the step of a range must not be 0",
+    ),
+    Entry(
+        "-m seed=range(1,-1)",
+        says="seed=range(1,-1): no value lies in it, so that there would be no run",
+    ),
+    Entry(
+        "-m model=glob(x*)",
+        says="model=glob(x*): there is no such choice; valid: classification, masked_lm, regression",
+    ),
+    Entry(
+        "-m hydra/sweeper=optuna",
+        says="hydra/sweeper=optuna: there is no such choice; valid: basic",
+    ),
+    Entry(
+        "hydra.run.dirr=x",
+        says="hydra.run.dirr: Key 'dirr' not in 'RunDir'",
+    ),
+    Entry(
+        "hydra.mode=MULTI",
+        says="hydra.mode: Invalid value 'MULTI', expected one of [RUN, MULTIRUN]",
+    ),
+    Entry(
+        "trainer=fsdp model/optim=muon",
+        says=(
+            "model.optim is Muon, which needs whole matrices, but trainer.strategy=fsdp divides them; "
+            "trainer=ddp or model/optim=adamw fits"
+        ),
+    ),
+    Entry(
+        "tracking.uri=mlruns",
+        says=(
+            "tracking.uri=mlruns is not the address of a store: expected null (a SQLite file in mlruns/), "
+            "sqlite:///FILE, postgresql://... or http(s)://..."
+        ),
+    ),
+    Entry(
+        "tracking.uri=htp://localhost:5000",
+        says=(
+            "tracking.uri=htp://localhost:5000 begins with an unknown 'htp': did you mean 'http'?; expected null "
+            "(a SQLite file in mlruns/), sqlite:///FILE, postgresql://... or http(s)://..."
+        ),
+    ),
+    Entry(
+        "tracking.uri=file:///tmp/runs",
+        says=(
+            "tracking.uri=file:///tmp/runs is not the address of a store: expected null (a SQLite file in "
+            "mlruns/), sqlite:///FILE, postgresql://... or http(s)://..."
+        ),
+    ),
+    Entry(
+        "tracking.uri=sqlite:///",
+        says="tracking.uri=sqlite:/// names no file: expected sqlite:///FILE",
+    ),
+    Entry(
+        "tracking.uri=sqlite://runs.db",
+        says="tracking.uri=sqlite://runs.db names no file: expected sqlite:///FILE",
+    ),
+    Entry(
+        "tracking.root=here",
+        says="tracking.root=here: expected the project's absolute folder",
+    ),
+    Entry(
+        "tracking.experiment=\"''\"",
+        says="tracking.experiment is empty: expected the name under which the UI lists the runs",
+    ),
+    Entry(
+        "tracking.flush_seconds=-1",
+        says="tracking.flush_seconds: expected a number at least 0, found -1",
+    ),
+]

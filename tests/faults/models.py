@@ -1,0 +1,110 @@
+"""Model folders: a sound one, and the ways in which people's own are broken."""
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from src.data.cache import Cache
+from src.data.tokenizer import WordPiece
+from src.model.architecture import Scratch
+from src.terms.facts import Facts
+
+TEXTS = ["a good film", "a bad film, a very bad and long film"]
+Break = Callable[[Path], object]
+
+
+def sound(root: Path) -> Path:
+    """A tiny BERT with its tokenizer: 1 layer of 16, 32 positions."""
+    torch.manual_seed(0)
+    tokenizer = WordPiece(vocab_size=100, min_frequency=1).load(lambda: TEXTS, "tiny", Cache(root / "cache"))
+    facts = Facts(
+        vocab_size=tokenizer.vocab_size, pad_id=tokenizer.pad_id, mask_id=tokenizer.mask_id,
+        special_ids=tokenizer.special_ids, max_tokens=16, label_names=("no", "yes"), batches_per_epoch=1,
+        some_tokens={},
+    )  # fmt: skip
+    encoder = Scratch(layers=1, width=16, heads=2, max_tokens=32).build("sequence", facts, ("no", "yes"))
+    encoder.save(root / "model")
+    tokenizer.save(root / "model")
+    return root / "model"
+
+
+def _without(*names: str) -> Break:
+    return lambda folder: [(folder / name).unlink() for name in names]
+
+
+def _file(name: str, content: bytes) -> Break:
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def _config(**changes: Any) -> Break:
+    def change(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text()) | changes
+        (folder / "config.json").write_text(json.dumps({key: each for key, each in config.items() if each is not None}))
+
+    return change
+
+
+def _safetensors(size: int, *, cut_to: int) -> bytes:
+    header = json.dumps({"weight": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
+    return (struct.pack("<Q", len(header)) + header + bytes(size))[:cut_to]
+
+
+def _sharded(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    parts = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": parts}))
+
+
+def _pickled(content: bytes) -> Break:
+    def change(folder: Path) -> None:
+        (folder / "model.safetensors").unlink()
+        (folder / "pytorch_model.bin").write_bytes(content)
+
+    return change
+
+
+def _shuffled(folder: Path) -> None:
+    """The same tokens with other ids, in a second folder: HERE/t."""
+    other = folder.with_name("t")
+    other.mkdir()
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    count = len(vocabulary) - 5
+    tokenizer["model"]["vocab"] = {
+        token: place if place < 5 else 5 + (place + 2) % count for token, place in vocabulary.items()
+    }
+    (other / "tokenizer.json").write_text(json.dumps(tokenizer))
+    (other / "tokenizer_config.json").write_bytes((folder / "tokenizer_config.json").read_bytes())
+
+
+BROKEN: dict[str, Break] = {
+    "sound": lambda folder: None,
+    "no config": _without("config.json"),
+    "broken config": _file("config.json", b'{"model_type": "bert",'),
+    "empty config": _file("config.json", b""),
+    "a list for a config": _file("config.json", b"[]"),
+    "unknown family": _config(model_type="berrt"),
+    "no family": _config(model_type=None),
+    "a decoder": _config(model_type="gpt2"),
+    "its own code": _config(model_type="mine", auto_map={"AutoConfig": "mine.Config"}),
+    "no weights": _without("model.safetensors"),
+    "cut weights": _file("model.safetensors", _safetensors(1000, cut_to=500)),
+    "cut header": _file("model.safetensors", _safetensors(1000, cut_to=20)),
+    "empty weights": _file("model.safetensors", b""),
+    "a page of HTML": _file("model.safetensors", b"<html>404 not found</html>"),
+    "a pointer": _file("model.safetensors", b"version https://git-lfs.github.com/spec/v1\noid sha256:a\nsize 9\n"),
+    "a part is missing": _sharded,
+    "another width": _config(hidden_size=32),
+    "more layers": _config(num_hidden_layers=3),
+    "fewer tokens": _config(vocab_size=20),
+    "a foreign pickle": _pickled(b"cos\nsystem\n(S'true'\ntR."),
+    "a truncated pickle": _pickled(b"PK\x03\x04"),
+    "no tokenizer": _without("tokenizer.json", "tokenizer_config.json"),
+    "broken tokenizer": _file("tokenizer.json", b"{"),
+    "no vocabulary": _file("tokenizer.json", b'{"model": {}}'),
+    "other ids": _shuffled,
+}
