@@ -51,7 +51,7 @@ def write(name: str, title: str, command: str, lines: list[str], folder: Path = 
     text = "\n".join([f"# {title}", "", AT_START, "", f"    {command}", "", *lines, ""])
     path.write_text(text, encoding="utf-8")
     print(text)
-    print(f"written to {path.relative_to(ROOT)}")
+    print(f"written to {os.path.relpath(path)}")
     return path
 
 
