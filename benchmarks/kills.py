@@ -101,8 +101,8 @@ class Run:
     def has_config(self) -> bool:
         """Whether it came so far that it can be resumed: its config has reached the disk."""
         held = self._artifacts() / "config.yaml"
-        waiting = self.root / "mlruns" / "outbox" / str(self.id()) / "journal.jsonl"
-        return held.exists() or (waiting.exists() and "config.yaml" in waiting.read_text(errors="replace"))
+        waiting = (self.root / "mlruns" / "outbox" / str(self.id())).glob("*.jsonl")
+        return held.exists() or any("config.yaml" in each.read_text(errors="replace") for each in waiting)
 
     def status(self) -> str:
         return str(self._rows("select status from runs where run_uuid = ?", self.id())[0][0])

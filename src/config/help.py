@@ -35,6 +35,11 @@ Other
     init_from=RUN    start from the encoder and tokenizer of an earlier run
     resume=RUN       go on with a run that has failed or was killed; with fork=true begin a new one from where it stands
     make ui          compare runs in the MLflow UI
+
+Other commands, each with --help
+    python -m src.runs       list runs, show one and how to go on with it, repair what died without a word
+    python -m src.predict    ask a run's model
+    python -m src.sync       send what was recorded offline, or could not reach its store
 """
 
 
