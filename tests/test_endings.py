@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import re
 import os
 import shutil
 import signal
@@ -269,7 +270,8 @@ def test_a_worker_that_is_killed_is_told_of_and_ends_the_run(
         trained("data.num_workers=1")
     status, reason = ended(store)
     assert status == "FAILED" and reason.startswith("a data worker (process ")
-    assert "was killed (Killed); the system does so where memory has run out: data.num_workers=0" in reason
+    # Which of the two torch says hangs on whether it hears of the death by a signal or finds the worker gone.
+    assert re.search(r"was killed \(Killed\)|ended unexpectedly", reason) and "data.num_workers=0" in reason
 
 
 def command(*overrides: str) -> "subprocess.Popen[str]":
