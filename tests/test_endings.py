@@ -2,8 +2,8 @@
 
 import json
 import multiprocessing
-import re
 import os
+import re
 import shutil
 import signal
 import subprocess
