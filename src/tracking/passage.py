@@ -114,7 +114,7 @@ class Passage:
 
     def _finish(self) -> None:
         told = False
-        last = time.monotonic()
+        last, reached = time.monotonic(), outbox.delivered(self._folder)
         while time.monotonic() - last < self._patience:
             deadline = time.monotonic() + 5.0
             try:
@@ -127,8 +127,8 @@ class Passage:
                 continue
             if done.whole or not self._folder.exists():
                 return
-            if done.entries:
-                last = time.monotonic()
+            if (now := outbox.delivered(self._folder)) != reached:  # by us, or by another process that is at it
+                last, reached = time.monotonic(), now
             else:
                 time.sleep(0.1)
 
