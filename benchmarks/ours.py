@@ -49,7 +49,7 @@ class Turns:
     def __init__(self, *, every: int | None) -> None:
         self._every = every
 
-    def build(self, folder: Path) -> list[Any]:
+    def build(self, folder: Path, ties: object = None) -> list[Any]:
         from lightning.pytorch import Callback, LightningModule, Trainer
 
         [clock], every = _clock, self._every
