@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from src.config.origin import started_from
 from src.terms import startup
 from src.terms.bounds import Whole
 from src.terms.fault import Fault, Faults
@@ -71,7 +72,7 @@ def run(
         fork: begin a new run from that one's last checkpoint instead, with what of the config is another.
     """
     if init_from is not None:
-        model, data = _started_from(init_from, model, data)
+        model, data = started_from(init_from, model, data)
     config = {key: value for key, value in locals().items() if value is not None and key not in ("resume", "fork")}
     started_at = time.monotonic()
     from src.training.memory import bound_kernels
@@ -215,22 +216,6 @@ def run(
     outcome = Outcome(record.run_id, record.link, values, time.monotonic() - started_at)
     print(outcome, flush=True)
     return outcome
-
-
-def _started_from(
-    run_id: str, model: Mapping[str, Any], data: Mapping[str, Any]
-) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """Model and data with the encoder and tokenizer of an earlier run, written `run:ID`."""
-    if "name_or_path" not in model["encoder"] or "name_or_path" not in data["tokenizer"]:
-        raise Fault(
-            f"init_from={run_id} brings an encoder and its tokenizer, but the config makes fresh ones; "
-            "add model/encoder=pretrained data/tokenizer=pretrained"
-        )
-    place = {"name_or_path": f"run:{run_id}"}
-    return (
-        {**model, "encoder": {**model["encoder"], **place}},
-        {**data, "tokenizer": {**data["tokenizer"], **place}},
-    )
 
 
 def _overrides() -> list[str]:

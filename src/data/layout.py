@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from src.data.formats import File
+from src.data.decoding import File
 from src.terms.fault import Fault, suggestion
 
 SUFFIXES = {

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from src.data import formats
-from src.data.formats import Columns, File, Record
+from src.data.decoding import File
+from src.data.formats import Columns, Record
 from src.data.layout import Layout, lay_out, missing
 from src.terms.bounds import checked
 from src.terms.fault import Fault, Faults, suggestion

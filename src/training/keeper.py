@@ -21,7 +21,7 @@ from src.terms.fault import Fault
 from src.training.checkpoints import ABOUT, Ties, listed, name, remove_partial, write
 from src.training.distributed import gathered
 from src.training.kept import Kept
-from src.training.position import own_state, refresh_rates, set_random_state, validation_due, whole_state
+from src.training.position import go_on_drawing, own_state, refresh_rates, validation_due, whole_state
 
 _LEAVE, _WRITE, _GO_ON = 2, 1, 0  # what the first rank wants of a border; `EncoderModule.agreed` makes it known to all
 
@@ -143,27 +143,13 @@ class Keeper(Checkpoint):
                 "checkpoint was written (trainer.limit_batches)"
             )
         self._agree(trainer)
-        self._set_random(trainer, pl_module, self._loaded["ranks"])
+        if words := go_on_drawing(trainer, self._loaded["ranks"], self._saved[0]):
+            self._ties.tag("random_state", words)
         self._counted = False
         if self.forking:
             refresh_rates(trainer, self._fresh)
         if self._loaded["due"]:
             self._interval, trainer.val_check_batch = trainer.val_check_batch, 1
-
-    def _set_random(self, trainer: Trainer, module: LightningModule, states: list[dict[str, Any] | None]) -> None:
-        rank = trainer.global_rank
-        state = states[rank] if rank < len(states) else None
-        if state is not None:
-            set_random_state(state["random"], module.device)
-        else:
-            torch.manual_seed(torch.initial_seed() + self._saved[0])  # else it would draw again what it drew before
-        known = sum(each is not None for each in states[: trainer.world_size])
-        if known < trainer.world_size:
-            self._ties.tag(
-                "random_state",
-                f"at optimizer step {self._saved[0]} the noise of dropout was begun anew on "
-                f"{trainer.world_size - known} of {trainer.world_size} devices",
-            )
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._agree(trainer)

@@ -104,6 +104,30 @@ def set_random_state(state: dict[str, Any], device: torch.device) -> None:
         torch.cuda.set_rng_state(state["cuda"], device)
 
 
+def go_on_drawing(trainer: Trainer, states: list[dict[str, Any] | None], step: int) -> str | None:
+    """Put this rank's generators where they were at an optimizer step, or begin anew where that is not known.
+
+    Args:
+        states: of each rank that there was, as `own_state` gives them; None where it was not known.
+
+    Returns:
+        What a person should know: how many devices begin anew. None where all go on.
+    """
+    rank, module = trainer.global_rank, trainer.lightning_module
+    state = states[rank] if rank < len(states) else None
+    if state is not None:
+        set_random_state(state["random"], module.device)
+    else:
+        torch.manual_seed(torch.initial_seed() + step)  # else it would draw again what it drew before
+    known = sum(each is not None for each in states[: trainer.world_size])
+    if known == trainer.world_size:
+        return None
+    return (
+        f"at optimizer step {step} the noise of dropout was begun anew on {trainer.world_size - known} of "
+        f"{trainer.world_size} devices"
+    )
+
+
 def validation_due(trainer: Trainer, validated: int | None) -> bool:
     """Whether a validation comes before the next batch.
 
