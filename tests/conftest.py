@@ -17,8 +17,10 @@ from src.tracking import database
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 torch.set_num_threads(1)  # two threads on a loaded two-core machine take several times as long as one
-# A shell that starts the tests in the background has Ctrl-C ignored in all that it starts, and tests send it.
+# A shell that starts the tests in the background has Ctrl-C ignored in all that it starts, and nohup the end of the
+# session; tests send both.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 register()
 
 
