@@ -43,21 +43,9 @@ def warm() -> None:
     """Import what a run imports, in one thread: forking with more would be asking for trouble."""
     import threading
 
-    import src.run  # noqa: F401
-    from src.config.compose import register
-    from src.evaluation import report  # noqa: F401
-    from src.tracking import record  # noqa: F401
-    from src.training import beginning, callbacks, distributed, export, keeper, noise  # noqa: F401
+    from src.search.warm import prepare
 
-    noise.quiet()
-    import lightning.pytorch
-    import transformers  # noqa: F401
-
-    from src.data import datamodule  # noqa: F401
-    from src.model import module  # noqa: F401
-
-    assert lightning.pytorch
-    register()
+    prepare()
     if threading.active_count() != 1:
         raise RuntimeError(f"forking from {threading.active_count()} threads: {threading.enumerate()}")
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
-_failures: list[int] = []  # exit codes of a multirun's trials that failed
 
 
 class Outcome(NamedTuple):
@@ -86,6 +85,7 @@ def run(
     from src.config.build import build
     from src.config.resuming import judging
     from src.evaluation.report import report
+    from src.search.watching import watching
     from src.terms.world import Standing
     from src.tracking.again import command
     from src.tracking.naming import run_name
@@ -118,13 +118,15 @@ def run(
     record: RunRecord
     ranks = training.ranks(give_up=lambda error: record.__exit__(type(error), error, error.__traceback__))
     begun = begin(store, resume=resume, fork=fork, first=ranks.place.rank == 0, judge=judging(config, fork=fork))
-    typed = _overrides() or [f"{key}={value}" for key, value in begun.changed.items() if key != "name"]
+    watch = watching()
+    typed = watch.shown or _overrides() or [f"{key}={value}" for key, value in begun.changed.items() if key != "name"]
     record = store.record(
         name=run_name(name, hidden_arguments(typed)),
         kind=module.objective.purpose,
         params=flatten(config),
-        tags=tags,
+        tags={**(tags or {}), **watch.tags},
         config_yaml=_yaml(config),
+        parent=watch.parent,
         init_from=init_from,
         forked_from=begun.forked_from,
         resume=begun.resumed,
@@ -138,6 +140,7 @@ def run(
         checkpoints = store.runs_folder / "checkpoints" / record.run_id
         way_back = command(record.run_id, root=store.root, uri=store.uri, offline=store.offline)
         remember(record.run_id, Left(checkpoints, way_back))
+        watch.begin(record)
         if ranks.place.rank == 0:
             print(f"run {record.run_id}: {spoken(record.name)}", flush=True)
             begun.note(record.tag)
@@ -165,10 +168,10 @@ def run(
         )
 
         def trainer_of_its_own() -> "Trainer":
-            watching = [each for watcher in watchers for each in watcher.build(checkpoints, ties)]
+            asked = [each for watcher in (*watchers, watch) for each in watcher.build(checkpoints, ties)]
             own = [*starting(record.metrics), ending(total_steps), steady(), obeying(record.signals)]
             return training.build(
-                callbacks=[*watching, *own], logger=record.logger, arithmetic=arithmetic, root=str(ROOT), ranks=ranks
+                callbacks=[*asked, *own], logger=record.logger, arithmetic=arithmetic, root=str(ROOT), ranks=ranks
             )
 
         def fresh_module() -> "EncoderModule":
@@ -188,6 +191,9 @@ def run(
             most_skips=training.max_skips if training.on_non_finite == "skip" else None,
             record=record,
         )
+        if watch.pruned is not None:  # a trial that was given up is not tested, and leaves no model
+            watch.give_up()
+            return Outcome(record.run_id, record.link, record.latest, time.monotonic() - started_at)
         standing.words = f"training itself was complete (optimizer step {loop.global_step})"
 
         best = getattr(loop.checkpoint_callback, "best_model_path", "") or None
@@ -211,6 +217,7 @@ def run(
                 record.table(table, f"report/{title}.json")
             for title, figure in findings.figures.items():
                 record.figure(figure, f"report/{title}.png")
+        watch.end(best, values)
         with save_model(module.encoder, datamodule.tokenizer, datamodule.reading()) as folder:
             record.folder(folder, "model")
     outcome = Outcome(record.run_id, record.link, values, time.monotonic() - started_at)
@@ -232,27 +239,22 @@ def _yaml(config: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True).replace(str(ROOT), "${project_root:}")
 
 
-def main(cfg: "DictConfig") -> Outcome | None:
-    """The task function: check the composed config, then run it. In a multirun a failure does not end the others."""
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
+def main(cfg: "DictConfig") -> Outcome | int:
+    """The task function: check the composed config, then run it; or conduct a trial, for which it is an exit code."""
     from src.config.check import check
     from src.config.compose import plain
     from src.config.signature import task_signature
+    from src.search.trial import conduct, current
     from src.training.parting import complain, part
 
-    sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
         config = plain(cfg)
+        if current() is not None:  # one job of Hydra's launchers
+            return conduct(run, config)
         check(config, task_signature())
         return run(**config)
     except Exception as error:
-        if not sweeping:
-            sys.exit(complain(error))  # an exception would pass through Hydra, which adds a line of its own
-        print(f"trial {HydraConfig.get().job.num} ({' '.join(hidden_arguments(_overrides()))}):", file=sys.stderr)
-        _failures.append(complain(error))
-        return None
+        sys.exit(complain(error))  # an exception would pass through Hydra, which adds a line of its own
     except (KeyboardInterrupt, SystemExit) as error:
         part(error, "KILLED")
         raise
@@ -297,24 +299,30 @@ def cli() -> None:
         return
     from src.config.compose import REFUSALS, added, register, resuming, started
     from src.config.signature import task_signature
+    from src.config.sweeps import several
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here instead of being printed and turned into exit code 1
     register()
     task = task_signature()
     if resuming(arguments):
         sys.exit(go_on(arguments, task))
-    if any(each.startswith("-") for each in arguments):
+    flags = {each for each in arguments if each.startswith("-")}
+    many = several(arguments)
+    if flags or many:
         from src.config.explain import mistakes
         from src.config.flags import wrong_flags
 
-        several = {"-m", "--multirun"} & set(arguments)
-        if found := wrong_flags(arguments, task) or (mistakes(arguments, task) if several else []):
+        if found := wrong_flags(arguments, task) or (mistakes(arguments, task) if many else []):
             # before the first trial, and before Hydra makes a folder
             print(f"error: {spoken(Faults(found))}", file=sys.stderr)
             sys.exit(2)
-    sys.argv[1:] = added(arguments, task)
     try:
-        if any(each.startswith("-") for each in arguments) or not started(sys.argv[1:], main):
+        if many and flags <= {"-m", "--multirun"}:
+            from src.config.multirun import swept
+
+            sys.exit(swept([each for each in arguments if each not in flags], task, main))
+        sys.argv[1:] = added(arguments, task)
+        if flags or not started(sys.argv[1:], main):
             import hydra
 
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(main)()
@@ -328,7 +336,11 @@ def cli() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
-    sys.exit(max(_failures, default=0))
+    except Exception as error:  # of a search; a run by itself has said its own
+        from src.training.parting import complain
+
+        sys.exit(complain(error))
+    sys.exit(0)
 
 
 if __name__ == "__main__":

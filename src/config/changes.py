@@ -93,6 +93,11 @@ def takeable(key: str) -> bool:
     return _below(key, (*FREE, *LAST_BITS, *FORK)) and not _below(key, NEVER)
 
 
+def unimportant(key: str) -> bool:
+    """Whether a key cannot change a result beyond its last bits."""
+    return _below(key, (*FREE, *LAST_BITS))
+
+
 def starred(value: Any) -> bool:
     """Whether a value was a secret when the config was written, or held one."""
     return isinstance(value, str) and STARS in value

@@ -14,7 +14,8 @@ from src.config.targets import refuse
 from src.terms.bounds import problem
 from src.terms.fault import Fault, Faults, suggestion
 
-BUILT = ("data", "model", "trainer", "tracking")  # each an object
+BUILT = ("data", "model", "trainer", "tracking", "search")  # each an object
+OPTIONAL = ("search/pruner",)  # groups that may be null
 _HEAVY = {"torch", "lightning", "transformers", "datasets", "mlflow", "torchmetrics", "pandas", "matplotlib"}
 
 
@@ -90,7 +91,7 @@ def _names(path: str, node: Mapping[str, Any], schema: Signature) -> Iterator[Fa
                 yield Fault(f"{at}{name}: there is no such key; {suggestion(name, known)}")
         elif value == "???":
             yield Fault(f"{at}{name}: must be given, as {at}{name}=VALUE")
-        elif isinstance(value, Fault):
+        elif isinstance(value, Fault) or (group in OPTIONAL and value is None):
             continue
         elif group in groups() and not isinstance(value, Mapping):
             named = str(value) if value in choices(group) else "|".join(choices(group))

@@ -10,8 +10,9 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 
 @cache
 def groups() -> frozenset[str]:
-    """Every group, `model/encoder` for example."""
-    return frozenset(each.relative_to(CONF).as_posix() for each in CONF.rglob("*") if each.is_dir())
+    """Every group, `model/encoder` for example. Hydra's own (conf/hydra) are no matter of a run."""
+    found = (each.relative_to(CONF) for each in CONF.rglob("*") if each.is_dir())
+    return frozenset(each.as_posix() for each in found if each.parts[0] != "hydra")
 
 
 def choices(group: str) -> list[str]:

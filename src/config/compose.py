@@ -21,6 +21,7 @@ from yaml import YAMLError
 from src.config.choices import CONF, groups, having, without
 from src.config.nearest import meant
 from src.config.signature import Signature
+from src.config.sweeps import alone, of_search, several
 from src.config.targets import refuse_hydra
 from src.terms.fault import Fault
 
@@ -68,14 +69,24 @@ def started(overrides: Sequence[str], task: Callable[[DictConfig], object]) -> b
     """Do one run as `hydra.main` does it, but composed once; False, with nothing done, where the config asks for many.
 
     `hydra.main` composes every config a first time only to learn from it whether it is a multirun, which costs as long
-    as all that happens here before `task`.
+    as all that happens here before `task`. Nor is a search composed, which one run has not.
     """
+    if several(overrides):
+        return False
+    if mistaken := of_search(overrides):
+        raise ValueError(alone(mistaken[0]))
     GlobalHydra.instance().clear()
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF), job_name="run"):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         chosen, values = _divided(overrides)
-        config = hydra.compose_config("config", chosen, run_mode=RunMode.RUN, with_log_configuration=True)
+        how: dict[str, Any] = {"run_mode": RunMode.RUN, "with_log_configuration": True}
+        try:
+            config = hydra.compose_config("config", [*chosen, "~search"], **how)
+        except HydraException as error:
+            if "'search" not in str(error):
+                raise
+            config = hydra.compose_config("config", chosen, **how)  # an experiment has defaults below `search`
         lay_on(config, values)
         config.hydra.overrides.task = [each for each in overrides if not each.lstrip("+~").startswith("hydra.")]
         refuse_hydra(OmegaConf.to_container(config.hydra), config.hydra.overrides.hydra)  # type: ignore[arg-type]
@@ -124,16 +135,27 @@ def lay_on(config: DictConfig, values: Sequence[Override]) -> None:
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """The config as plain values, interpolations resolved.
+    """The config of a run as plain values, interpolations resolved.
 
-    What must still be given stays `???`. Where a value cannot be resolved there stands a `Fault` in its place, for
-    `check` to report with all the others; an empty one where what it refers to is reported itself.
+    The node `search` is no part of it: a run need not have what only a search refers to. What must still be given
+    stays `???`. Where a value cannot be resolved there stands a `Fault` in its place, for `check` to report with all
+    the others; an empty one where what it refers to is reported itself.
     """
+    explained: set[str] = set()
+    return {str(key): _whole(config, key, explained) for key in config if key != "search"}
+
+
+def resolved(config: DictConfig, key: str) -> Any:
+    """The value of one key of the top level, as `plain` gives those of all others."""
+    return _whole(config, key, set())
+
+
+def _whole(config: DictConfig, key: Any, explained: set[str]) -> Any:
     try:
-        return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+        value = config[key]
+        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
     except OmegaConfBaseException:
-        explained: set[str] = set()
-        return {str(key): _resolved(config, key, explained) for key in config}
+        return _resolved(config, key, explained)
 
 
 def _resolved(parent: DictConfig | ListConfig, key: Any, explained: set[str]) -> Any:

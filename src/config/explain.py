@@ -1,7 +1,8 @@
 """Why Hydra refused a command line, in a person's words, and everything else that is wrong with it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -14,13 +15,15 @@ from yaml import MarkedYAMLError
 
 from src.config import sweeps
 from src.config.check import check
-from src.config.choices import CONF, choices, groups
+from src.config.choices import CONF
 from src.config.compose import REFUSALS, Unfit, added, lay_on, plain
 from src.config.nearest import absent
 from src.config.signature import Signature
+from src.config.sorting import Sorted
 from src.config.targets import refuse_hydra
 from src.terms.fault import Fault, Faults, suggestion
 
+_LOOKING = ("--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")  # flags with which no run is made
 _WITH_VALUE = {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"}
 
 
@@ -40,64 +43,100 @@ def explain(arguments: Sequence[str], refusal: Exception, task: Signature) -> Fa
 
 
 def mistakes(arguments: Sequence[str], task: Signature, composed: DictConfig | None = None) -> list[str]:
-    """What is wrong with a command line; in a multirun with any of its values.
+    """What is wrong with a command line; in a multirun with any of its values, and with the search that it is.
 
     `composed` is what its groups make, where that is known already.
     """
-    faults: list[str] = []
-    sound: list[str] = []  # groups as typed, or as they were probably meant
-    values: list[Override] = []
-    unknown: list[str] = []  # groups whose choice nobody can guess
-    several = bool({"-m", "--multirun"} & set(arguments))
-    written = _overrides(arguments)
-    for typed, text in zip(written, added(written, task), strict=True):
-        if typed.startswith("="):
-            faults.append(f"'{typed}' has no key: expected KEY=VALUE, without spaces around the equals sign")
+    many = sweeps.several(arguments)
+    found = Sorted()
+    for typed in _overrides(arguments):
+        if many and sweeps.names_sweep(typed):
             continue
-        try:
-            override = OverridesParser.create().parse_override(text)
-        except HydraException:
-            faults.append(unreadable(typed))
-            continue
-        if override.is_sweep_override() and not several:
-            faults.append(
-                f"{text}: several values make several runs, which -m asks for (python -m src.run -m ...); "
-                f"one list is written {override.get_key_element()}=[{text.partition('=')[2]}]"
-            )
-        elif override.is_sweep_override() and (message := sweeps.refusal(override)):
-            faults.append(message)
-        elif override.key_or_group.startswith("hydra/"):
-            sound.append(text)
-        elif override.key_or_group in groups() and not override.is_delete() and not isinstance(override.value(), dict):
-            wrong, meant = _group(override)
-            faults += wrong
-            sound += meant
-            unknown += [] if meant else [override.key_or_group.replace("/", ".")]
+        if not many and sweeps.of_search([typed]):
+            found.faults.append(sweeps.alone(typed))
+        elif typed.startswith("="):
+            found.faults.append(f"'{typed}' has no key: expected KEY=VALUE, without spaces around the equals sign")
         else:
-            values.append(override)
-    experiments = [each for each in sound if each.startswith("+experiment=")]
+            found.read(typed, added([typed], task)[0], many=many)
+    experiments = [each for each in found.sound if each.startswith("+experiment=")]
     if len(experiments) > 1:
-        faults.append(f"{' and '.join(experiments)}: a run takes one experiment; with -m several make several runs")
-        return faults
-    if "experiment" in unknown:  # everything else depends on it
-        return faults
-    base = _compose(sound) if composed is None else composed
+        found.faults.append(
+            f"{' and '.join(experiments)}: a run takes one experiment; with -m several make several runs"
+        )
+        return found.faults
+    if "experiment" in found.unknown:  # everything else depends on it
+        return found.faults
+    base = _compose(found.sound) if composed is None else composed
+    if isinstance(base, DictConfig) and many and (more := _of_file(base, found.readable)):
+        for override in more:
+            found.sort(override)
+        base = _compose(found.sound)
     if isinstance(base, Exception):
-        return [*faults, _message(base)]
-    later, config = _values(values, base)
+        return [*found.faults, _message(base)]
+    later, config = _values(found.values, base, many=many)
     with open_dict(config):
         own = config.pop("hydra", DictConfig({}))
     try:
-        refuse_hydra(OmegaConf.to_container(own), [str(each.input_line) for each in values])  # type: ignore[arg-type]
+        refuse_hydra(OmegaConf.to_container(own), [str(each.input_line) for each in found.values])  # type: ignore[arg-type]
     except Fault as fault:
         later.append(str(fault))
-    for each in (config, *sweeps.variants(values, config)):
+    trials = [plain(config)]
+    if many:
+        others, more_faults = _others(config, found)
+        trials += others
+        later += more_faults
+    for each in trials:
         try:
-            check(plain(each), task)
-        except Faults as found:
-            later += found.faults
-    later = [each for each in later if not any(_concerns(each, group) for group in unknown)]
-    return list(dict.fromkeys([*map(str, faults), *later]))  # the values of a sweep may share a mistake
+            check(each, task)
+        except Faults as faults:
+            later += faults.faults
+    if many:
+        later = _of_search(arguments, config, found, trials, later)
+    later = [each for each in later if not any(_concerns(each, group) for group in found.unknown)]
+    return list(dict.fromkeys([*map(str, found.faults), *later]))  # the values of a sweep may share a mistake
+
+
+def _others(config: DictConfig, found: Sorted) -> tuple[list[dict[str, Any]], list[str]]:
+    """The config with each other value of each key that has several, and what Hydra refuses of these."""
+    trials = [plain(each) for each in sweeps.variants(found.values, config)]
+    faults: list[str] = []
+    for chosen in sweeps.other_choices(found.readable, found.sound):
+        base = _compose(chosen)
+        if isinstance(base, Exception):
+            faults.append(_message(base))
+            continue
+        refused, other = _values(found.values, base, many=True)
+        faults += refused
+        with open_dict(other):
+            other.pop("hydra", None)
+        trials.append(plain(other))
+    return trials, faults
+
+
+def _of_search(
+    arguments: Sequence[str],
+    config: DictConfig,
+    found: Sorted,
+    trials: Sequence[Mapping[str, Any]],
+    messages: Sequence[str],
+) -> list[str]:
+    """The messages about a sweep's trials, and those about its search."""
+    from src.config.searching import search_mistakes, whole_numbers
+
+    faults: list[str] = []
+    sweep = None
+    try:
+        sweep = sweeps.sweep_of(arguments)
+    except Faults as wrong:
+        faults += wrong.faults
+    earlier = sweep not in (None, "new")  # which has a space and a search of its own
+    looking = any(each.partition("=")[0] in _LOOKING for each in arguments)
+    drawn = [sweeps.understood(str(each.input_line)) for each in found.values if each.is_interval_sweep()]
+    faults += whole_numbers(messages, drawn)
+    if found.readable or not earlier:
+        settled = looking or earlier or bool(found.faults) or bool(faults)
+        faults += search_mistakes(config, found.readable, trials, may_be_empty=settled)
+    return faults
 
 
 def _overrides(arguments: Sequence[str]) -> list[str]:
@@ -120,39 +159,31 @@ def _compose(overrides: Sequence[str]) -> DictConfig | Exception:
         return error
 
 
-def unreadable(text: str) -> str:
-    if "=" not in text:
-        return f"'{text}' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 (spaces want quotes)"
-    return (
-        f"'{text}' cannot be read: a value with special characters wants quotes, as in '{text.split('=')[0]}=\"a, b\"'"
-    )
+def _of_file(base: DictConfig, typed: Sequence[str]) -> list[Override]:
+    """What the file of a search varies, but for keys that were typed and what cannot be read."""
+    from src.config.searching import listed
+
+    keys = {sweeps.understood(each).key for each in typed}
+    found = []
+    for key, text in listed(base).items():
+        try:
+            override = OverridesParser.create().parse_override(f"{key}={text}")
+        except HydraException:
+            continue
+        several = override.is_sweep_override() and not sweeps.refusal(override)
+        if several and override.get_key_element().lstrip("+~") not in keys:
+            found.append(override)
+    return found
 
 
-def _group(override: Override) -> tuple[list[str], list[str]]:
-    """What is wrong with a choice, and the override that was probably meant; none where nobody can tell."""
-    group = override.key_or_group
-    options = choices(group)
-    messages: list[str] = []
-    near = None
-    for choice in sweeps.of_group(override, options):
-        hint = "" if choice in options else suggestion(choice, options)
-        guess = re.fullmatch(r"did you mean '(.*)'\?", hint)
-        near = near or (choice if not hint else guess.group(1) if guess else None)
-        if hint:
-            messages.append(f"{group}={choice}: there is no such choice; {hint}")
-    shown = override.input_line.lstrip("+").partition("=")[2] if override.input_line else near
-    if not messages and group == "experiment" and not override.is_add():
-        messages.append(f"experiment={shown}: an experiment is added on top, as +experiment={shown}")
-    if not messages and group != "experiment" and override.is_add():
-        messages.append(f"+{group}={shown}: this group has a default that is replaced, as {group}={shown}")
-    return messages, [] if near is None else [f"{'+' * (group == 'experiment')}{group}={near}"]
-
-
-def _values(values: Sequence[Override], base: DictConfig) -> tuple[list[str], DictConfig]:
+def _values(values: Sequence[Override], base: DictConfig, *, many: bool) -> tuple[list[str], DictConfig]:
     """What is wrong with overrides of absent keys and those that Hydra refuses; the config that the others make."""
     present = OmegaConf.to_container(base, resolve=False)
     assert isinstance(present, dict)
-    present.pop("hydra", None)  # which nobody means who types a wrong key
+    for each in ("hydra", *([] if many else ["search"])):
+        present.pop(each, None)  # which nobody means who types a wrong key
+    if many:
+        present["search"].pop("space", None)  # whose keys may be the wrong ones
     missing: list[str] = []
     messages: list[str] = []
     config = base
@@ -176,7 +207,9 @@ def _values(values: Sequence[Override], base: DictConfig) -> tuple[list[str], Di
 
 
 def _texts(override: Override) -> list[str]:
-    """The override as typed; where it gives several values, with the first (of a glob none is known yet)."""
+    """The override as typed; where it lists several values, with the first."""
+    if override.is_interval_sweep():
+        return []
     if not override.is_sweep_override():
         return [str(override.input_line)]
     return [f"{override.get_key_element()}={each}" for each in sweeps.values(override)[:1]]

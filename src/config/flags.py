@@ -10,6 +10,7 @@ from src.config.choices import groups
 from src.config.nearest import offered
 from src.config.resuming import OWN
 from src.config.signature import Signature
+from src.config.sweeps import alone, of_search, several
 from src.terms.fault import suggestion
 
 
@@ -30,6 +31,8 @@ def wrong_flags(arguments: Sequence[str], task: Signature) -> list[str]:
             faults.append(f"{flag}: there is no such flag; {_meant(flag, value, task, list(known))}")
         elif message := _value_fault(known[flag], value if equals else next(iter(arguments[place + 1 :]), "")):
             faults.append(f"{flag}: {message}")
+    if not several(arguments) and not {"--cfg", "-c"} & {each.partition("=")[0] for each in arguments}:
+        faults += map(alone, of_search(arguments))
     return faults
 
 
@@ -50,7 +53,7 @@ def _meant(flag: str, value: str, task: Signature, flags: Sequence[str]) -> str:
     value = value or "VALUE"
     if name == "experiment":
         return f"did you mean '+experiment={value}'?"
-    if name in (*task.parameters, *OWN) or name.replace(".", "/") in groups():
+    if name in (*task.parameters, *OWN, "sweep") or name.replace(".", "/") in groups():
         return f"did you mean '{name}={value}'?"
     if found := offered(name):
         return f"did you mean '{found}={value}'?"

@@ -14,6 +14,9 @@ GROUPS = {
     "trainer": "device, precision, how long",
     "callbacks": "checkpoints, early stopping, progress",
     "tracking": "where runs are kept",
+    "search": "with -m: what varies, by which metric, for how long",
+    "search/sampler": "how the points of a search are chosen",
+    "search/pruner": "when a trial is given up before its end",
 }
 
 HEAD = """\
@@ -21,10 +24,11 @@ Palimpsest pretrains and fine-tunes text encoders, and keeps a record of every r
 
     python -m src.run [-m] [+experiment=NAME] [GROUP=CHOICE ...] [KEY=VALUE ...]
 
-Three examples
+Four examples
     python -m src.run +experiment=imdb
     python -m src.run +experiment=files data.source.path=reviews.csv data.source.text=review data.source.label=stars
     python -m src.run -m +experiment=imdb model.optim.lr=1e-5,2e-5,5e-5      one run for each rate
+    python -m src.run -m +experiment=imdb search=learning_rate      the best rate, found by 20 trials
 """
 
 FOOT = """\
@@ -34,6 +38,7 @@ Other
     --hydra-help     what else Hydra can do (completion: -sc install=bash; see docs/completion.md)
     init_from=RUN    start from the encoder and tokenizer of an earlier run
     resume=RUN       go on with a run that has failed or was killed; with fork=true begin a new one from where it stands
+    sweep=SWEEP      with -m: go on with a sweep, as the same command does; sweep=new begins another one
     make ui          compare runs in the MLflow UI
 
 Other commands, each with --help

@@ -52,6 +52,8 @@ def meant(key: str, present: Any) -> str:
 def offered(name: str) -> str:
     """A dotted key of that name which some choice of some group would bring; nothing where none does."""
     for group in sorted(groups() - {"experiment"}):
+        if group.partition("/")[0] == "search":  # of several runs, and no key of one
+            continue
         if any(name in content(group, each) for each in choices(group)):
             return f"{group.replace('/', '.')}.{name}"
     return ""

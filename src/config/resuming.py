@@ -17,9 +17,9 @@ from src.config.changes import ABSENT, judge, leaves, starred, takeable
 from src.config.check import check
 from src.config.choices import choices, content, groups
 from src.config.compose import Unfit, lay_on
-from src.config.explain import unreadable
 from src.config.nearest import absent
 from src.config.signature import Signature
+from src.config.sweeps import unreadable
 from src.terms.fault import Fault, Faults, suggestion
 from src.tracking.params import typed
 

@@ -13,6 +13,7 @@ from src.data.labels import LabelSpace
 from src.terms.fault import Fault, suggestion
 
 LOWER_IS_BETTER = ("loss", "perplexity", "mae")
+HIGHER_IS_BETTER = ("accuracy", "f1_macro", "masked_accuracy", "pearson", "spearman")
 SCRATCH = "src.model.architecture.Scratch"
 MUON = "src.model.optim.Muon"
 
@@ -30,6 +31,20 @@ def rules(config: Mapping[str, Any]) -> list[Fault]:
         *_sharding(config),
         *_compiling(config),
     ]
+
+
+def quantities(config: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """What validation measures, by the objective of a config; None where that is not known."""
+    found: tuple[str, ...] | None = _constant(config, "model.objective", "quantities")
+    return found
+
+
+def better(metric: str) -> str | None:
+    """`min` or `max`: the direction in which a metric, as it is logged, becomes better; None where nobody can tell."""
+    stage, _, name = metric.partition("/")
+    if name in LOWER_IS_BETTER or metric in ("train/step_seconds", "system/peak_memory_gigabytes"):
+        return "min"
+    return "max" if stage == "val" or metric == "train/tokens_per_second" or name in HIGHER_IS_BETTER else None
 
 
 def _constant(config: Mapping[str, Any], node: str, name: str) -> Any:
@@ -111,26 +126,24 @@ def _is_scratch(config: Mapping[str, Any]) -> bool:
 
 def _monitors(config: Mapping[str, Any]) -> Iterator[Fault]:
     """Callbacks watch what validation measures, in the direction in which it becomes better."""
-    quantities = _constant(config, "model.objective", "quantities")
+    measured = quantities(config)
     callbacks = at(config, "callbacks")
     for name, node in callbacks.items() if isinstance(callbacks, Mapping) else ():
         key = f"callbacks.{name}"
         if node is not None and not isinstance(node, Fault) and at(node, "_target_") is None:
             yield Fault(f"{key}: expected a node with a _target_, or null, found {node!r}")
         monitor, mode = at(node, "monitor"), at(node, "mode")
-        if quantities is None or not isinstance(monitor, str):
+        if measured is None or not isinstance(monitor, str):
             continue
-        known = [f"val/{each}" for each in quantities]
+        known = [f"val/{each}" for each in measured]
         if monitor not in known:
-            hint = re.sub(
-                rf"\b({'|'.join(quantities)})\b", r"val/\1", suggestion(monitor.rpartition("/")[2], quantities)
-            )
+            hint = re.sub(rf"\b({'|'.join(measured)})\b", r"val/\1", suggestion(monitor.rpartition("/")[2], measured))
             yield Fault(f"{key}.monitor={monitor}: this model does not measure it in validation; {hint}")
             continue
-        better = "min" if monitor.removeprefix("val/") in LOWER_IS_BETTER else "max"
-        if mode in ("min", "max") and mode != better:
-            what = "less" if better == "min" else "more"
-            yield Fault(f"{key}.mode={mode}, but of {key}.monitor={monitor} {what} is better; mode={better} fits")
+        right = better(monitor)
+        if mode in ("min", "max") and mode != right:
+            what = "less" if right == "min" else "more"
+            yield Fault(f"{key}.mode={mode}, but of {key}.monitor={monitor} {what} is better; mode={right} fits")
 
 
 def _sharding(config: Mapping[str, Any]) -> Iterator[Fault]:

@@ -18,9 +18,22 @@ def command(run_id: str, *, root: str, uri: str | None, offline: bool = False) -
     """
     if offline:
         return "python -m src.sync, and then python -m src.run resume=ID with the id that it has been given"
-    words = [f"resume={run_id[:8]}"]
+    return shlex.join(["python", "-m", "src.run", f"resume={run_id[:8]}", *_where(root, uri)])
+
+
+def sweep_command(sweep: str, *, root: str, uri: str | None, storage: str | None) -> str:
+    """How a person goes on with a sweep: `python -m src.run -m sweep=...`; `storage` is its `search.storage`."""
+    words = ["python", "-m", "src.run", "-m", f"sweep={sweep[:8]}", *_where(root, uri)]
+    if storage is not None:
+        words.append(f"search.storage={hidden(storage)}")
+    return shlex.join(words)
+
+
+def _where(root: str, uri: str | None) -> list[str]:
+    """What finds a store again that is not the default."""
+    words = []
     if Path(root) != _ROOT:
         words.append(f"tracking.root={root}")
     if uri is not None:
         words.append(f"tracking.uri={hidden(uri)}")
-    return shlex.join(["python", "-m", "src.run", *words])
+    return words

@@ -32,6 +32,7 @@ class RunInfo:
     experiment_id: str
     artifact_uri: str
     started_at: int  # milliseconds since 1970
+    ended_at: int | None
     elapsed_seconds: float | None  # None while it runs
     tags: dict[str, str]
     params: dict[str, str]
@@ -191,6 +192,7 @@ def _info(run: Run) -> RunInfo:
         experiment_id=info.experiment_id,
         artifact_uri=info.artifact_uri,
         started_at=info.start_time,
+        ended_at=info.end_time,
         elapsed_seconds=_elapsed(run),
         tags=dict(run.data.tags),
         params=dict(run.data.params),

@@ -80,7 +80,7 @@ class RunRecord:
         self._tables: list[dict[str, str]] = []
 
     def __enter__(self) -> "RunRecord":
-        if _rank() > 0:
+        if surroundings.rank() > 0:
             self.run_id = os.environ.get(_RUN_ID, "")
             return self
         earlier = {} if self._resume is not None else {tag: each for tag, each in self._sources.items() if each}
@@ -146,6 +146,12 @@ class RunRecord:
         from src.tracking.logger import RunLogger
 
         return RunLogger(sender=self._sender, experiment=self._store.experiment, run_id=self.run_id)
+
+    @property
+    def latest(self) -> dict[str, float]:
+        """The newest value of each metric, also of those from before the run went on; none in the other ranks."""
+        earlier = self._resume.metrics if self._resume is not None else {}
+        return {**earlier, **self._sender.latest} if self._sender is not None else {}
 
     def outcome(self, status: Literal["FAILED", "KILLED"], *, reason: str) -> None:
         """An ending that raises nothing, such as a pruned trial's. An exception raised later still decides."""
@@ -341,9 +347,3 @@ class RunRecord:
     def _abandoned(self) -> None:
         self._outcome = Ending("FAILED", "the process ended while the run was open")
         self.__exit__(None, None, None)
-
-
-def _rank() -> int:
-    """This process's place in a distributed run, as Lightning finds it before anything is set up."""
-    names = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
-    return next((int(os.environ[name]) for name in names if name in os.environ), 0)

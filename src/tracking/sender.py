@@ -36,12 +36,14 @@ class Sender:
         self._unsynced = False
         self._failed = False
         self.non_finite: dict[str, str] = {}
+        self.latest: dict[str, float] = {}  # by key, the newest value
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
     def put(self, values: Mapping[str, float], step: int) -> None:
         """Take values measured at `step`. Costs microseconds."""
         plain = {key: value if type(value) is float else float(value) for key, value in values.items()}
+        self.latest.update(plain)
         if self._floors:
             plain = {key: value for key, value in plain.items() if step > self._floors.get(key, -1)}
         if plain:

@@ -106,6 +106,17 @@ class Store:
     def client(self) -> "MlflowClient":
         return self.session().client
 
+    def close_vanished(self) -> None:
+        """KILLED for every run whose process is gone; also done whenever the store is opened."""
+        from src.tracking.vanished import close_vanished
+
+        session = self.session()
+        close_vanished(session.client, session.experiment_id, self.runs_folder)
+
+    def tag(self, run_id: str, key: str, value: str) -> None:
+        """Write a tag of a run that another process records, or that has ended."""
+        self.client().set_tag(run_id, key, value)
+
     def find(self, run_id: str, *, key: str = "run_id") -> "RunInfo":
         """The run with this id, or with the only id that begins so (6 digits or more). `key` is named in a Fault."""
         self._must_stand(run_id, key)

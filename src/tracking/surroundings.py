@@ -124,3 +124,9 @@ def _torch() -> list[str]:
         names = [torch.cuda.get_device_name(each) for each in range(torch.cuda.device_count())]
         lines.append(f"gpus: {', '.join(names)} (CUDA {torch.version.cuda})")
     return lines
+
+
+def rank() -> int:
+    """This process's place in a distributed run, as Lightning finds it before anything is set up."""
+    names = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+    return next((int(os.environ[name]) for name in names if name in os.environ), 0)

@@ -358,8 +358,9 @@ ENTRIES = [
     Entry(
         "-m model.optim.lr=interval(0,1)",
         says=(
-            "model.optim.lr=interval(0,1): an interval has no end of values; list some, as KEY=a,b, or take "
-            "range(START,STOP,STEP)"
+            "model.optim.lr: expected a number above 0 and at most 1, found 0.0\n"
+            "model.optim.lr=interval(0,1): a grid takes every listed value, and an interval lists none; "
+            "search/sampler=tpe search.max_trials=20 draws from it"
         ),
     ),
     Entry(
@@ -376,7 +377,7 @@ ENTRIES = [
     ),
     Entry(
         "-m hydra/sweeper=optuna",
-        says="hydra/sweeper=optuna: there is no such choice; valid: basic",
+        says="hydra/sweeper=optuna: there is no such choice; valid: basic, search",
     ),
     Entry(
         "hydra.run.dirr=x",

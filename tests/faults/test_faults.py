@@ -7,7 +7,7 @@ import torch
 
 from src.terms import loading
 from src.training.checkpoints import ABOUT, find, write
-from tests.faults import command_lines, config_files, data_files, model_folders, other_programs
+from tests.faults import command_lines, config_files, data_files, model_folders, other_programs, searches
 from tests.faults.checkpoints import CHECKPOINTS
 from tests.faults.entry import Entry
 from tests.faults.models import sound
@@ -19,6 +19,7 @@ ENTRIES: list[Entry] = [
     *data_files.ENTRIES,
     *model_folders.ENTRIES,
     *other_programs.ENTRIES,
+    *searches.ENTRIES,
 ]
 
 

@@ -73,7 +73,6 @@ def walk(entry: Entry, here: Path, patch: pytest.MonkeyPatch, capsys: pytest.Cap
     try:
         if entry.program == "run":
             patch.setattr(sys, "argv", ["run", *arguments])
-            program._failures.clear()
             code = program.cli() or 0
         else:
             code = program.main(arguments)

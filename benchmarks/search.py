@@ -1,0 +1,209 @@
+"""A search's own costs, and what it survives: `python -m benchmarks.search [only=...] [seeds=5]`.
+
+only=overhead,kills,memory,processes,pruning   these, in this order
+"""
+
+import math
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks import sweeping
+from benchmarks.setting import Row, write
+from src.config.options import options
+from src.search.rows import Row as TrialRow
+from src.terms.fault import Fault, suggestion
+
+TRAINING_SECONDS = 2.0
+TRIALS, FRESH, KILLS = 20, 6, 10
+RATES = ",".join(f"{1e-5 * 1.3**place:.3g}" for place in range(TRIALS))
+GRID_SIDE = 4
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The exit code: 0; 1 where a gate is missed; 2 for a person's mistake."""
+    try:
+        asked = options(arguments, {"only": ",".join(PARTS), "seeds": "5"})
+        for name in asked["only"].split(","):
+            if name not in PARTS:
+                raise Fault(f"only={name}: there is no such benchmark; {suggestion(name, PARTS)}")
+    except Fault as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
+    rows: list[Row] = []
+    for name in asked["only"].split(","):
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix=f"search-{name}-") as folder:
+            rows += PARTS[name](Path(folder), int(asked["seeds"]))
+        print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
+    lines = ["| what | ours | theirs | unit | asked | reached |", "| --- " * 6 + "|"]
+    for row in rows:
+        theirs = "" if row.theirs is None else f"{row.theirs:.3g}"
+        lines.append(f"| {row.name} | {row.ours:.3g} | {theirs} | {row.unit} | {row.gate} | {row.verdict} |")
+    lines += ["", *(f"- {row.name}: {row.note}" for row in rows)]
+    write(
+        "search",
+        "A search: what it costs, and what it survives",
+        f"python -m benchmarks.search {' '.join(arguments)}".strip(),
+        lines,
+    )
+    return 0 if all(row.reached is not False for row in rows) else 1
+
+
+def overhead(folder: Path, _: int) -> list[Row]:
+    """Trials of two seconds of training each, one after the other, beside as many commands of their own."""
+    timed = (f"trainer.max_minutes={TRAINING_SECONDS / 60}", "trainer.max_epochs=1000", "callbacks.progress.style=off")
+    sweeping.run(folder / "first", "trainer.max_steps=1", sweep=False)  # files and caches of the system
+    sweep = sweeping.run(folder / "sweep", *timed, f"model.optim.lr={RATES}")
+    fresh = [
+        sweeping.run(folder / "fresh", *timed, f"model.optim.lr={rate}", sweep=False) - TRAINING_SECONDS
+        for rate in RATES.split(",")[:FRESH]
+    ]
+    ours, theirs = sweep / TRIALS - TRAINING_SECONDS, statistics.median(fresh)
+    note = (
+        f"{sweep:.1f} s for {TRIALS} trials that each train for {TRAINING_SECONDS:g} s by the clock, from the command "
+        f"to its end; theirs: a fresh process for each trial, median of {FRESH}"
+    )
+    name, gate = f"beyond training, each of {TRIALS} trials", "1.5 s, and half of theirs"
+    return [Row(name, ours, theirs, "s", theirs / ours, gate, note, ours <= 1.5 and ours < theirs / 2)]
+
+
+def kills(folder: Path, _: int) -> list[Row]:
+    """`kill -9` of a sweep at ten random moments, the same command again each time."""
+    words = (
+        "trainer.max_epochs=1000", "trainer.max_steps=150", "trainer.val_check_steps=50",
+        "callbacks.checkpoint.every_steps=10", "search/sampler=random", "search.max_trials=12",
+        "model.optim.lr=tag(log, interval(1e-5, 1e-2))",
+    )  # fmt: skip
+    longest = min(sweeping.run(folder / "calm", *words), 16.0)
+    root = folder / "killed"
+    killed = 0
+    for seconds in sweeping.moments(KILLS, longest, seed=7):
+        killed += sweeping.kill_after(sweeping.start(root, *words), seconds)
+    sweeping.finish(sweeping.start(root, *words), root)
+    same = _told(sweeping.trials(folder / "calm")) == _told(sweeping.trials(root))
+    statuses = [status for _, status, _ in sweeping.runs(root)]
+    once = _finished(root) == list(range(12))
+    running = statuses.count("RUNNING")
+    note = (
+        f"trials, values and best {'the same' if same else 'NOT the same'} as undisturbed; {len(_finished(root))} "
+        f"trials FINISHED, each {'once' if once else 'NOT once'}; {running} runs RUNNING of {len(statuses)}"
+    )
+    good = killed == KILLS and same and once and not running and sweeping.sweeps(root) == 1
+    gate = "10; trials and best as undisturbed, each once, none RUNNING"
+    return [Row("kill -9 of a sweep of 12 trials", killed, None, "kills survived", 0, gate, note, good)]
+
+
+def memory(folder: Path, _: int) -> list[Row]:
+    """Resident memory of what lives as long as a sweep, after three trials and after thirty."""
+    rates = ",".join(f"{1e-5 * 1.2**place:.3g}" for place in range(32))
+    process = sweeping.start(folder, "trainer.max_steps=2", f"model.optim.lr={rates}")
+    after: dict[int, int] = {}
+    while process.poll() is None and 30 not in after:
+        time.sleep(0.2)
+        done = sum(each.state == "finished" for each in sweeping.trials(folder))
+        for mark in (3, 30):
+            if done >= mark and mark not in after:
+                after[mark] = sweeping.resident(process.pid)
+    sweeping.finish(process, folder)
+    growth = 100 * (after[30] / after[3] - 1)
+    note = (
+        f"{after[3] / 1e6:.0f} MB after 3 trials, {after[30] / 1e6:.0f} MB after 30: the sweep's and the warm process"
+    )
+    return [Row("resident memory, 30 trials against 3", growth, None, "% more", 0, "under 5 %", note, growth < 5)]
+
+
+def processes(folder: Path, _: int) -> list[Row]:
+    """Four processes on one sweep of forty trials."""
+    rate = "model.optim.lr=tag(log, interval(1e-5, 1e-2))"
+    words = ("trainer.max_steps=2", "search/sampler=tpe", "search.max_trials=40", rate)
+    began = time.monotonic()
+    for each in [sweeping.start(folder, *words) for _ in range(4)]:
+        sweeping.finish(each, folder)
+    seconds = time.monotonic() - began
+    numbers = [row.number for row in sweeping.trials(folder) if row.state == "finished"]
+    once = numbers == list(range(40)) and _finished(folder) == numbers
+    locked = (folder / "said.log").read_text().count("database is locked")
+    note = (
+        f"{len(_finished(folder))} runs FINISHED, each trial {'once' if once else 'NOT once'}; {locked} times locked; "
+        f"{seconds:.0f} s"
+    )
+    good = once and not locked and sweeping.sweeps(folder) == 1
+    return [Row("4 processes, one sweep", len(numbers), None, "trials of 40", 0, "each once, never locked", note, good)]
+
+
+def pruning(folder: Path, seeds: int) -> list[Row]:
+    """TPE with median pruning against a grid of as many trials on the quickstart: steps to the grid's best."""
+    steady = sweeping.STEADY
+    sweeping.run(folder, sweep=False, task=("+experiment=mlm_quickstart", *steady))
+    origin = sweeping.runs(folder)[-1][0]
+    rates = ",".join(f"{10 ** (-6 + 3 * (place + 0.5) / GRID_SIDE):.3g}" for place in range(GRID_SIDE))
+    dropouts = ",".join(f"{0.3 * place / (GRID_SIDE - 1):.2g}" for place in range(GRID_SIDE))
+    grid = (f"model.optim.lr={rates}", f"model.encoder.dropout={dropouts}")
+    learnt = (
+        "search/sampler=tpe", "search/pruner=median", f"search.max_trials={GRID_SIDE**2}",
+        "model.optim.lr=tag(log, interval(1e-6, 1e-3))", "model.encoder.dropout=interval(0, 0.3)",
+    )  # fmt: skip
+    shares: list[float] = []
+    notes: list[str] = []
+    for seed in range(1, seeds + 1):
+        task = ("+experiment=quickstart", f"init_from={origin}", *steady, f"seed={seed}", "search.jobs=2")
+        sweeping.run(folder, *grid, task=task)
+        listed = sweeping.trials(folder)
+        sweeping.run(folder, *learnt, f"search.sampler.seed={seed}", task=task)
+        drawn = sweeping.trials(folder)
+        aim, whole = max(map(_value, listed)), sum(map(_steps, listed))
+        spent, reached = 0, math.inf
+        for each in sorted(drawn, key=lambda row: row.ended_at or 0.0):
+            spent += _steps(each)
+            if _value(each) >= aim:
+                reached = spent
+                break
+        shares.append(reached / whole)
+        pruned = sum(each.state == "pruned" for each in drawn)
+        best = max(map(_value, drawn))
+        notes.append(
+            f"seed {seed}: grid {aim:.4f} in {whole} steps; TPE {best:.4f} in {sum(map(_steps, drawn))}, "
+            f"{pruned} pruned, the grid's best after {reached}"
+        )
+        print(notes[-1], flush=True)
+    middle = statistics.median(shares)
+    return [
+        Row(
+            f"TPE with median pruning, {GRID_SIDE**2} trials, against a grid of as many", middle, None,
+            "of the grid's steps", 0, f"at most half (median of {seeds} seeds)", "; ".join(notes), middle <= 0.5,
+        )
+    ]  # fmt: skip
+
+
+def _value(row: TrialRow) -> float:
+    return row.values[0] if row.state == "finished" and row.values else -math.inf
+
+
+def _steps(row: TrialRow) -> int:
+    return int(row.about.get("steps", 0))
+
+
+def _finished(root: Path) -> list[int]:
+    """The trial of every FINISHED run, in order: a trial with two such runs stands there twice."""
+    return sorted(
+        int(tags["search.trial"])
+        for _, status, tags in sweeping.runs(root)
+        if status == "FINISHED" and "search.trial" in tags
+    )
+
+
+def _told(found: list[TrialRow]) -> list[tuple[object, ...]]:
+    return [(row.number, row.state, row.params, row.values) for row in found]
+
+
+PARTS: dict[str, Callable[[Path, int], list[Row]]] = {
+    "overhead": overhead, "kills": kills, "memory": memory, "processes": processes, "pruning": pruning,
+}  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

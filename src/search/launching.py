@@ -1,0 +1,103 @@
+"""Trials by a launcher of Hydra's: jobs of SLURM (submitit), or one after the other in this very process (basic).
+
+Each job tells the study itself how it has ended, so it need not be told here; what is left are jobs that died.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from src.search.parent import most_trials
+from src.search.rows import Row
+from src.search.trial import VARIABLE
+from src.search.working import Work, gone, show, spent, trial_of, unfinished
+from src.tracking.vanished import this_process
+
+if TYPE_CHECKING:
+    from src.search.live import Live
+    from src.search.parent import Parent
+
+_LOOK_SECONDS = 2.0
+
+
+def launched(work: Work, live: "Live", parent: "Callable[[], Parent | None]") -> tuple[int, str | None]:
+    """Run trials in batches until nothing is left to do; the number that failed, and why no more begin.
+
+    A batch is `search.jobs` trials; else all that there are where they do not depend on each other's values, and one
+    where they do.
+    """
+    failures = 0
+    while True:
+        rows = work.study.rows()
+        if spent(work, rows, parent()) or not unfinished(work, rows):
+            return failures, None
+        batch = list(_taken(work))
+        if not batch:
+            return failures, None
+        with _watched(work, live, parent):
+            words = _launch(work, batch)
+            failures += sum(_ended(work, row.number, words) == "failed" for row in batch)
+        show(work, work.study.rows(), live, parent())
+        most = work.search.max_failures
+        if failures > most:
+            return failures, f"{failures} trials have failed, more than search.max_failures={most}"
+
+
+def _taken(work: Work) -> Iterator[Row]:
+    most = work.search.jobs or (1 if work.search.sampler.learns else 10**6)
+    for _ in range(most):
+        if most_trials(work.search, work.space) is None and not work.search.jobs:
+            most = 1  # a budget of time alone: there is no end of trials to take
+        row = work.study.take(this_process(), max_trials=most_trials(work.search, work.space))
+        if row is None:
+            return
+        yield row
+        if most == 1:
+            return
+
+
+def _launch(work: Work, batch: list[Row]) -> str | None:
+    """What the launcher itself complained of."""
+    jobs = []
+    for row in batch:
+        work.study.put(row.number, takes=int(row.about.get("takes", 0)) + 1)
+        jobs.append((work.space.overrides(row.params), {VARIABLE: trial_of(work, row).encode()}))
+    try:
+        work.trials.launch(jobs, batch[0].number, work.folder)
+    except Exception as error:  # of one job; the others go on
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return None
+
+
+def _ended(work: Work, number: int, words: str | None) -> str:
+    """The state in which a trial has ended, where need be waited for, or told for a job that is gone."""
+    while True:
+        row = work.study.row(number)
+        if row.state != "running":
+            return row.state
+        mine = row.about.get("worker") in ("", None, this_process())
+        if mine or gone(work, row):
+            work.study.tell(number, "failed", reason=f"its job has ended without a word; {words or work.folder}")
+            work.store.close_vanished()
+            return "failed"
+        time.sleep(_LOOK_SECONDS)
+
+
+@contextmanager
+def _watched(work: Work, live: "Live", parent: "Callable[[], Parent | None]") -> Iterator[None]:
+    """The table and the sweep's run are kept up to date by a thread, while the launcher has the main one."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(_LOOK_SECONDS):
+            show(work, work.study.rows(), live, parent())
+
+    thread = threading.Thread(target=watch, name="watching", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

@@ -1,0 +1,301 @@
+"""A sweep, from its beginning or where it stopped to its end: `python -m src.run -m ...` (docs/search.md).
+
+Its state is in Optuna's storage (src/search/study.py). Its record is a run of kind `search` whose id is its own; trials
+are runs nested in that one. Several processes may work on one sweep: the first owns its run, the others help.
+"""
+
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from src.search import words
+from src.search.identity import Asked, find
+from src.search.parent import Parent, most_trials, record_of
+from src.search.rows import Row
+from src.search.working import Trials, Work, Working, show, unfinished
+from src.terms.fault import Fault
+from src.terms.startup import importing
+from src.tracking.ending import judge
+from src.tracking.redaction import spoken
+from src.tracking.vanished import is_gone, pulse, this_process
+
+if TYPE_CHECKING:
+    from src.search.plan import Search
+    from src.search.slots import Slot
+    from src.search.space import Space
+    from src.search.study import Storage, Study
+    from src.search.workers import Workers
+    from src.tracking.ending import Signals
+    from src.tracking.lookup import RunInfo
+    from src.tracking.record import RunRecord
+    from src.tracking.store import Store
+
+_LOOK_SECONDS = 5.0  # between two looks whether the process that owns the sweep's run is still there
+
+
+_STATES = ("finished", "pruned", "failed", "running", "waiting")
+
+
+class Sweep:
+    """One call of a sweep.
+
+    Args:
+        asked: what was typed, and what it means.
+        search: as built.
+        node: as composed.
+        base: the config of a trial in which nothing of the space is set.
+        store: where its runs are kept.
+    """
+
+    def __init__(
+        self,
+        asked: Asked,
+        *,
+        search: "Search",
+        node: Mapping[str, Any],
+        space: "Space",
+        base: Mapping[str, Any],
+        trials: Trials,
+        store: "Store",
+    ) -> None:
+        self._asked = asked
+        self._search = search
+        self._node = node
+        self._space = space
+        self._base = base
+        self._trials = trials
+        self._store = store
+        self._record: RunRecord | None = None
+        self._parent: Parent | None = None
+        self._signals: Signals | None = None
+        self._looked_at = 0.0
+
+    def run(self) -> int:
+        """The exit code: 0, or 1 where a trial has failed. A signal leaves as its exception."""
+        from src.search.study import Storage
+        from src.search.workers import Workers
+
+        if self._store.offline:
+            raise Fault(
+                "tracking=offline keeps single runs; a search needs a store (tracking=local, or tracking.uri=...)"
+            )
+        storage = Storage(self._search.storage, self._store.runs_folder)
+        found = find(storage, self._asked)
+        if found is not None and self._is_over(storage, found):
+            return 0
+        free = self._slots() if self._local() else []
+        with ExitStack() as stack:
+            # What a trial needs is imported beside what this process needs.
+            workers = stack.enter_context(Workers(warm=self._search.warm)) if free else None
+            with importing():
+                import src.tracking.record  # noqa: F401
+            study = self._open(storage, stack)
+            work = Work(
+                asked=self._asked,
+                search=self._search,
+                space=self._space,
+                trials=self._trials,
+                store=self._store,
+                storage=storage,
+                study=study,
+                folder=self._store.runs_folder / "sweeps" / study.name,
+            )
+            work.folder.mkdir(parents=True, exist_ok=True)
+            code = self._work(work, workers, free, stack)
+        leaving = self._signals.leaving(None) if self._signals is not None else None
+        if leaving is not None:  # where this process owns the sweep's run, that has raised it
+            raise leaving
+        return code
+
+    def _local(self) -> bool:
+        """Whether trials run in processes of this one, and not by a launcher of Hydra's."""
+        return self._search.launcher == "local" or (self._search.launcher is None and self._trials.launcher is None)
+
+    def _slots(self) -> "list[Slot]":
+        from src.search.slots import slots
+
+        trainer = self._base["trainer"]
+        return slots(self._search.jobs, trainer.get("devices", 1), trainer.get("accelerator", "auto"))
+
+    def _work(self, work: Work, workers: "Workers | None", free: "list[Slot]", stack: ExitStack) -> int:
+        from src.search.live import Live
+
+        keys, search = self._space.keys, self._search
+        failures, reason = 0, None
+        try:
+            with Live(search.monitors, search.modes, keys, name=self._name(work.study)) as live:
+                show(work, work.study.rows(), live, None)
+                if workers is not None:
+                    working = Working(
+                        work,
+                        workers=workers,
+                        slots=free,
+                        live=live,
+                        signals=self._received,
+                        parent=lambda: self._owner(work, stack),
+                    )
+                    working.run()
+                    failures, reason = working.failures, working.reason
+                else:
+                    from src.search.launching import launched
+
+                    self._received().patient = False  # this thread waits inside the launcher
+                    failures, reason = launched(work, live, lambda: self._owner(work, stack))
+        finally:
+            self._end(work, reason)
+        return 1 if failures else 0
+
+    def _received(self) -> "Signals":
+        assert self._signals is not None
+        return self._signals
+
+    def _open(self, storage: "Storage", stack: ExitStack) -> "Study":
+        """The sweep's study, made where it is new; the sweep's run, where no living process owns it."""
+        with storage.lock():
+            name = find(storage, self._asked)  # now that nobody else can begin the same one
+            if name is None:
+                self._enter(stack, None)
+                assert self._record is not None
+                name = self._record.run_id
+                from src.tracking.surroundings import command
+
+                about = self._asked.about | {"command": command(), "began_at": time.time(), "owner": this_process()}
+                storage.create(name, self._search.modes, about)
+            study = storage.open(name, space=self._space, sampler=self._search.sampler, pruner=self._search.pruner)
+            study.prepare(retry_failed=self._search.retry_failed)
+            if self._record is None:
+                self._own_or_help(study, stack)
+            else:
+                self._parent = self._made(study)
+        return study
+
+    def _own_or_help(self, study: "Study", stack: ExitStack) -> None:
+        """Own the run of an earlier process, or help the living one that does. The storage is locked."""
+        info = self._store.find(study.name, key="sweep")
+        owner = str(study.about.get("owner", ""))
+        if (
+            info.status == "RUNNING"
+            and owner
+            and not is_gone(owner)
+            and pulse(info.id, info.tags, self._store.runs_folder).alive
+        ):
+            if self._signals is None:
+                from src.tracking.ending import Signals
+
+                self._signals = stack.enter_context(Signals())
+                self._signals.patient = True
+                print(
+                    f"sweep {study.name[:8]}: process {owner.split()[3]} of {owner.split()[0]} has it; this one helps",
+                    flush=True,
+                )
+            return
+        self._enter(stack, info)
+        study.note("owner", this_process())
+        self._parent = self._made(study)
+
+    def _enter(self, stack: ExitStack, info: "RunInfo | None") -> None:
+        self._record = record_of(
+            self._store,
+            self._asked,
+            name=str(self._base.get("name", "run")),
+            search=self._node,
+            tags=self._base.get("tags"),
+            resume=info,
+        )
+        stack.enter_context(self._record)
+        self._signals = self._record.signals
+        self._signals.patient = True
+        word = "goes on" if info is not None else "begins"
+        print(f"sweep {self._record.run_id} {word}: {spoken(self._record.name)}", flush=True)
+
+    def _made(self, study: "Study") -> Parent:
+        assert self._record is not None
+        return Parent(
+            self._record,
+            store=self._store,
+            study=study,
+            search=self._search,
+            space=self._space,
+            way_on=self._way_on(study.name),
+        )
+
+    def _owner(self, work: Work, stack: ExitStack) -> Parent | None:
+        """The sweep's run where this process owns it; taken over where the process that had it is gone."""
+        now = time.monotonic()
+        if self._parent is None and now - self._looked_at > _LOOK_SECONDS:
+            self._looked_at = now
+            owner = str(work.study.about.get("owner", ""))
+            if not owner or is_gone(owner):
+                with work.storage.lock():
+                    self._store.close_vanished()
+                    self._own_or_help(work.study, stack)
+        return self._parent
+
+    def _end(self, work: Work, reason: str | None) -> None:
+        """The last words of this process: on the terminal, and in the sweep's run where it is its owner."""
+        rows = work.study.rows()
+        received = self._signals.received if self._signals is not None else None
+        left = unfinished(work, rows) or any(row.state == "running" for row in rows)
+        error = sys.exc_info()[1]
+        over = error is None and received is None and reason is None
+        state = "FINISHED" if over else "FAILED" if received is None else "KILLED"
+        if self._parent is not None and self._record is not None:
+            if received is not None:
+                reason = judge(self._received().leaving(None)).reason
+                self._record.outcome("KILLED", reason=str(reason))
+            elif error is None and reason is not None:
+                self._record.outcome("FAILED", reason=reason)
+            self._parent.refresh(rows, state=state, reason=reason, last=True)
+            work.study.note("owner", "")
+        print(self.summary(work.study, rows, state), flush=True)
+        if left and not over:
+            print(f"go on: {self._way_on(work.study.name)}", file=sys.stderr, flush=True)
+
+    def summary(self, study: "Study", rows: list[Row], state: str) -> str:
+        """One line: how many trials of each kind, the best, how to look."""
+        counts = {each: sum(row.state == each for row in rows) for each in _STATES}
+        told = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no trial"
+        look = f"see: make ui ({self._store.session().link(study.name)})"
+        return "; ".join(filter(None, (f"sweep {study.name} {state}  {told}", self._best(study), look)))
+
+    def _best(self, study: "Study") -> str:
+        found = study.best()
+        if not found:
+            return ""
+        if len(found) > 1:
+            return f"on the front: trials {', '.join(str(row.number) for row in found)}"
+        row = found[0]
+        named = zip(self._search.monitors, row.values or (), strict=False)
+        values = "  ".join(f"{key} {words.number(value)}" for key, value in named)
+        run = str(row.about.get("run_id", ""))[:8]
+        return f"best: trial {row.number}, {values} ({words.setting(row.params)}), run {run}"
+
+    def _is_over(self, storage: "Storage", name: str) -> bool:
+        """Whether nothing is left to do; then it is said."""
+        study = storage.open(name, space=self._space, sampler=self._search.sampler, pruner=self._search.pruner)
+        rows = study.rows()
+        failed = [row.number for row in rows if row.state == "failed" and not row.replaced]
+        most = most_trials(self._search, self._space)
+        counting = [row for row in rows if not row.replaced]
+        left = any(row.state in ("waiting", "running") for row in rows) or most is None or len(counting) < most
+        if left or (failed and self._search.retry_failed):
+            return False
+        print(self.summary(study, rows, "is over:"))
+        again = f"search.retry_failed=true runs the {len(failed)} that failed again, " if failed else ""
+        more = (
+            ""
+            if self._space.size is not None and not self._search.sampler.draws
+            else "a higher search.max_trials goes on, "
+        )
+        print(f"the same command has been run to its end: {again}{more}sweep=new begins another")
+        return True
+
+    def _name(self, study: "Study") -> str:
+        return f"sweep {study.name[:8]}"
+
+    def _way_on(self, sweep: str) -> str:
+        from src.tracking.again import sweep_command
+
+        return sweep_command(sweep, root=self._store.root, uri=self._store.uri, storage=self._search.storage)

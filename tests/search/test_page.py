@@ -1,0 +1,177 @@
+"""A sweep's page, note and table: complete, valid, and nothing from outside becomes mark-up."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from src.search.figures import figures
+from src.search.page import columns, note, page
+from src.search.rows import Row
+from src.search.standing import Limit, Standing
+from tests.search.sweeps import KEYS, LOGS, trials
+
+_EVIL = "<script>alert(1)</script>\"'&|`*"
+
+
+def _standing(rows: list[Row], **other: Any) -> Standing:
+    given: dict[str, Any] = {
+        "sweep": "1a2b" * 8, "name": "imdb lr", "state": "RUNNING", "rows": rows, "keys": KEYS, "modes": ["min"],
+        "monitors": ["val/loss"], "at": 1_700_000_000.0,
+        "command": "python -m src.run -m 'model.optim.lr=interval(1e-6,1e-3)'",
+        "go_on": "python -m src.run -m sweep=1a2b1a2b", "limits": (Limit("trials", 3, 20), Limit("hours", 0.5, 2)),
+    }  # fmt: skip
+    return Standing(**given | other)
+
+
+def _page(standing: Standing) -> str:
+    drawn = figures(
+        standing.rows, keys=standing.keys, logs=LOGS, monitors=standing.monitors, modes=standing.modes, importance={}
+    )
+    return page(standing, drawn)
+
+
+class _Reader(HTMLParser):
+    """Checks that each element is closed, and collects what is there."""
+
+    VOID = frozenset({"meta", "br"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.found)
+
+    def values(self, attribute: str) -> list[str]:
+        return [str(attributes[attribute]) for _, attributes in self.found if attribute in attributes]
+
+
+@pytest.mark.parametrize("count", [0, 1, 20])
+def test_a_page_is_valid_and_whole(count: int) -> None:
+    read = _Reader(_page(_standing(trials(count))))
+    assert read.count("tr") == (count + 1 if count else 0)
+    assert read.count("figure") == read.count("svg") == {0: 0, 1: 1, 20: 4}[count]
+    ids = read.values("id")
+    assert len(ids) == len(set(ids))
+    assert read.count("script") == 1 and read.count("link") == read.count("img") == read.count("iframe") == 0
+    assert "".join(read.texts).count("sweep=1a2b1a2b") == 1
+    assert "3 of 20 trials" in read.texts and "0.5 of 2 h" in read.texts
+
+
+def test_a_page_needs_no_network() -> None:
+    text = _page(_standing(trials(20)))
+    addresses = {found for found in re.findall(r"https?://[^\s\"'<)]*", text) if "www.w3.org" not in found}
+    assert addresses == set()
+    assert "@import" not in text and "src=" not in text
+
+
+def test_the_best_trial_stands_first() -> None:
+    rows = trials(20)
+    best = min((row for row in rows if row.state == "finished" and row.values), key=lambda row: row.values or ())
+    text = _page(_standing(rows, links={best.number: "https://example.org/#/runs/1"}))
+    head = text[: text.index("figures")]
+    assert f"val/loss of trial {best.number}" in text
+    assert f"{(best.values or (0,))[0]:.4g}" in text and f"{best.params[KEYS[0]]:.6g}" in text
+    assert "<h2>Best trial</h2>" in head or "<h2>Best trial</h2>" in text
+    assert text.count('href="https://example.org/#/runs/1"') == 2  # in its card and in the table
+    assert text.count(" top") == 1
+
+
+def test_several_metrics_show_the_front() -> None:
+    rows = [Row(n, "finished", {}, values) for n, values in enumerate([(0.5, 0.9), (0.4, 0.8), (0.6, 0.7)])]
+    standing = _standing(rows, monitors=["loss", "acc"], modes=["min", "max"])
+    text = _page(standing)
+    assert "2 trials" in text and "loss 0.4, acc 0.8" in text and "loss 0.6, acc 0.7" not in text
+    assert "**2 trials on the Pareto front**: 1, 0" in note(standing)
+
+
+def test_nothing_from_outside_is_mark_up() -> None:
+    rows = [
+        replace(row, params={"data.text": _EVIL + str(row.number)}, about={"run_id": _EVIL, "reason": _EVIL})
+        for row in trials(6)
+    ]
+    links = {row.number: f'javascript:alert("{row.number}")' for row in rows}
+    standing = _standing(
+        rows, keys=["data.text"], monitors=[_EVIL], name=_EVIL, command=_EVIL, go_on=_EVIL, reason=_EVIL, sweep=_EVIL,
+        links=links, link='https://x/"onclick="',
+    )  # fmt: skip
+    text = _page(standing)
+    assert _Reader(text).count("script") == 1
+    assert "javascript:" not in text
+    assert "onclick" not in [name for _, attributes in _Reader(text).found for name in attributes]
+    told = note(standing)
+    assert "javascript:" not in told
+    assert "<script" not in re.sub(r"(?s)```.*?```", "", told)
+
+
+def test_a_sweep_that_is_over_says_nothing_of_going_on() -> None:
+    over = _standing(trials(20), state="FINISHED", go_on=None)
+    assert "go on" not in _page(over) and "go on" not in note(over)
+
+
+def test_hundreds_of_trials_stay_small() -> None:
+    text = _page(_standing(trials(500)))
+    assert _Reader(text).count("tr") == 501
+    assert len(text.encode()) < 2_000_000
+
+
+def test_a_note() -> None:
+    rows = trials(20)
+    told = note(_standing(rows, links={row.number: f"#/experiments/1/runs/{row.number:032x}" for row in rows}))
+    lines = told.splitlines()
+    assert lines[0] == "**search**: imdb lr"
+    table = [line for line in lines if line.startswith("|")]
+    assert table[0] == "| trial | val/loss | lr | weight_decay | model/optim/schedule | run |"
+    assert len(table) == 2 + 5
+    assert {line.count("|") for line in table} == {7}
+    assert "(#/experiments/1/runs/" in table[2]
+    assert "RUNNING · 11 finished, 4 pruned, 4 failed, 1 running · 3 of 20 trials; 0.5 of 2 h" in lines
+
+
+def test_a_note_is_never_longer_than_a_tag() -> None:
+    keys = [f"{'k' * 60}{number}" for number in range(40)]
+    rows = [replace(row, params=dict.fromkeys(keys, "v" * 200)) for row in trials(20)]
+    for shown in (keys, keys[:8]):
+        told = note(
+            _standing(rows, keys=shown, command="c" * 9000, reason="r" * 9000, go_on="g" * 9000, name="n" * 250)
+        )
+        assert len(told) < 8000
+
+
+def test_a_note_without_any_trial() -> None:
+    told = note(_standing([], command="", limits=()))
+    assert told.startswith("**search**: imdb lr\n\nRUNNING · no trial yet\n\n")
+
+
+def test_columns_are_of_one_length() -> None:
+    rows = trials(20)
+    found = columns(rows[::-1], keys=KEYS, monitors=["val/loss"])
+    assert list(found) == ["trial", "state", "val/loss", "last", *KEYS, "validations", "seconds", "run_id", "reason"]
+    assert {len(values) for values in found.values()} == {20}
+    assert found["trial"] == list(range(20))
+    assert found["val/loss"][1] is None and found["last"][1] == rows[1].reports[2]  # pruned
+    assert found["reason"][3] == "out of <memory> & more" and found["reason"][0] is None
+    assert found["seconds"][0] == 8.0
+    assert columns([], keys=KEYS, monitors=["val/loss"])["trial"] == []

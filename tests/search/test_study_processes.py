@@ -1,0 +1,139 @@
+"""Several processes on one study, and processes that end in the midst of it."""
+
+import multiprocessing
+import os
+import signal
+from collections import Counter
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from src.search.rows import Row
+from src.search.samplers import TPE, Grid, Random
+from src.search.space import Space, read
+from src.search.study import Storage, Study
+
+FRESH = multiprocessing.get_context("forkserver")  # nothing of an open storage is inherited; imports are paid once
+FRESH.set_forkserver_preload(
+    ["src.search.database", "src.search.reading", "src.search.judging", "optuna.samplers._tpe.sampler"]
+)
+FAST = TPE(startup_trials=3)
+
+
+def _space(sampler: Any) -> Space:
+    if isinstance(sampler, Grid):
+        return read(["a.b=range(0,8)", "c.d=range(0,5)"], {})[0]
+    return read(["a.b=interval(0,1)", "c.d=0,1,2"], {})[0]
+
+
+def _open(folder: Path, sampler: Any) -> Study:
+    storage = Storage(None, folder)
+    storage.create("sweep", ["min"], {})
+    return storage.open("sweep", space=_space(sampler), sampler=sampler)
+
+
+def _value(row: Row) -> float:
+    return abs(float(row.params["a.b"]) - 0.4) + 0.1 * float(row.params["c.d"])
+
+
+def _work(folder: Path, sampler: Any, most: int, ready: Any, results: Any) -> None:
+    """Take trials and end them until there are none."""
+    ready.wait()
+    study = _open(folder, sampler)
+    study.prepare(retry_failed=False)
+    mine = []
+    while (row := study.take(str(os.getpid()), max_trials=most)) is not None:
+        study.report(row.number, 1, _value(row))
+        if study.tell(row.number, "finished", [_value(row)], by=os.getpid()):
+            mine.append(row.number)
+    results.put(mine)
+
+
+@pytest.mark.parametrize("sampler", [Grid(), FAST], ids=["grid", "tpe"])
+def test_four_processes_take_and_end_each_of_forty_trials_once(tmp_path: Path, sampler: Any) -> None:
+    ready, results = FRESH.Barrier(4), FRESH.Queue()
+    workers = [FRESH.Process(target=_work, args=(tmp_path, sampler, 40, ready, results)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    ended = [number for _ in workers for number in results.get(timeout=120)]
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    assert Counter(ended) == Counter(range(40))
+    rows = _open(tmp_path, sampler).rows()
+    assert [row.number for row in rows] == list(range(40))
+    assert sorted(row.about["point"] for row in rows) == list(range(40))
+    assert all(row.state == "finished" and row.reports == {1: _value(row)} for row in rows)
+    if isinstance(sampler, Grid):
+        assert len({tuple(row.params.values()) for row in rows}) == 40
+
+
+def _hold(folder: Path, sampler: Any, said: Connection) -> None:
+    """Take a trial, say which, and go no further."""
+    row = _open(folder, sampler).take("gone", max_trials=None)
+    assert row is not None
+    said.send(row.number)
+    signal.pause()
+
+
+@pytest.mark.parametrize("sampler", [Random(), FAST], ids=["random", "tpe"])
+def test_a_kill_between_take_and_tell_changes_no_trial(tmp_path: Path, sampler: Any) -> None:
+    killed = _open(tmp_path / "killed", sampler)
+    _finish(killed, 4)
+    here, there = FRESH.Pipe()
+    holder = FRESH.Process(target=_hold, args=(tmp_path / "killed", sampler, there))
+    holder.start()
+    assert here.poll(60) and here.recv() == 4
+    holder.kill()
+    holder.join()
+    assert killed.release_gone(lambda row: row.about["owner"] == "gone") == [4]
+    _finish(killed, 8)
+    assert _told(killed) == _undisturbed(tmp_path, sampler)
+
+
+@pytest.mark.parametrize("written", [0, 1])
+@pytest.mark.parametrize("together", [True, False])
+def test_a_kill_in_the_midst_of_asking_changes_no_trial(tmp_path: Path, together: bool, written: int) -> None:
+    sampler = TPE(startup_trials=3, multivariate=together)
+    killed = _open(tmp_path / "killed", sampler)
+    _finish(killed, 5)
+    _interrupt_asking(killed, written)
+    row = killed.row(5)
+    assert (row.state, len(row.params)) == ("running", written)
+    assert killed.release_gone(lambda row: row.about["owner"] == "gone") == [5]
+    assert len(killed.row(5).params) == 2
+    _finish(killed, 8)
+    assert _told(killed) == _undisturbed(tmp_path, sampler)
+
+
+def _interrupt_asking(study: Study, written: int) -> None:
+    """Take a trial, whose process ends when so many of its parameters are written down."""
+    storage = study._storage.cached
+    write, left = storage.set_trial_param, iter(range(written))
+
+    def until_killed(*arguments: Any) -> None:
+        if next(left, None) is None:
+            raise InterruptedError
+        write(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storage, "set_trial_param", until_killed)
+        with pytest.raises(InterruptedError):
+            study.take("gone", max_trials=None)
+
+
+def _finish(study: Study, most: int) -> None:
+    while (row := study.take("me", max_trials=most)) is not None:
+        assert study.tell(row.number, "finished", [_value(row)])
+
+
+def _told(study: Study) -> list[tuple[int, dict[str, Any], tuple[float, ...] | None]]:
+    return [(row.number, row.params, row.values) for row in study.rows()]
+
+
+def _undisturbed(folder: Path, sampler: Any) -> list[tuple[int, dict[str, Any], tuple[float, ...] | None]]:
+    study = _open(folder / "undisturbed", sampler)
+    _finish(study, 8)
+    return _told(study)
