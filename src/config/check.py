@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from importlib.abc import MetaPathFinder
 from typing import Any
@@ -109,10 +110,16 @@ def _names(path: str, node: Mapping[str, Any], schema: Signature) -> Iterator[Fa
 
 
 class _Light(MetaPathFinder):
-    """Refuses heavy imports while it is installed, so that a class that needs none can be built in milliseconds."""
+    """Refuses heavy imports while it is installed, so that a class that needs none can be built in milliseconds.
+
+    Those of its own thread alone: another one may be importing what it needs.
+    """
+
+    def __init__(self) -> None:
+        self._thread = threading.get_ident()
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
-        if name.partition(".")[0] in _HEAVY:
+        if name.partition(".")[0] in _HEAVY and threading.get_ident() == self._thread:
             raise ImportError(f"{name} is not imported while a config is checked")
 
 

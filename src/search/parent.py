@@ -1,6 +1,7 @@
 """The sweep's own run in the store: what was asked, how each trial stands, and what has come of them so far."""
 
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -111,6 +112,7 @@ class Parent:
         self._logged: set[int] = set()
         self._best: set[str] | None = None
         self._complained = False
+        self._drawing: threading.Thread | None = None
 
     @property
     def seconds(self) -> float:
@@ -125,9 +127,23 @@ class Parent:
             self._noted_at = now
         self._log(rows)
         shown = (state, [(row.number, row.state, len(row.reports)) for row in rows])
-        if shown == self._shown or (now < self._due and not last):
+        if last and self._drawing is not None:
+            self._drawing.join()
+        told = any(row.reports or row.ended_at for row in rows)
+        if shown == self._shown or not (last or (told and now >= self._due and not self._is_drawing())):
             return
         self._shown = shown
+        if last:
+            self._drawn(rows, state, reason)
+        else:  # beside the loop, in which the next trial must not wait for a picture
+            self._drawing = threading.Thread(target=self._drawn, args=(rows, state, reason), name="report", daemon=True)
+            self._drawing.start()
+
+    def _is_drawing(self) -> bool:
+        return self._drawing is not None and self._drawing.is_alive()
+
+    def _drawn(self, rows: Sequence[Row], state: str, reason: str | None) -> None:
+        began = time.monotonic()
         try:
             self._draw(rows, state, reason)
         except Exception as error:  # whatever drawing stumbles over, or a store that does not answer: trials go on
@@ -135,8 +151,8 @@ class Parent:
                 words = " ".join(str(error).split())[:300]
                 print(f"search: the report cannot be written now ({type(error).__name__}: {words})", file=sys.stderr)
             self._complained = True
-        spent = time.monotonic() - now
-        self._due = time.monotonic() + max(self._search.report_seconds, spent / _MOST_SHARE)
+        ended = time.monotonic()
+        self._due = ended + max(self._search.report_seconds, (ended - began) / _MOST_SHARE)
 
     def _log(self, rows: Sequence[Row]) -> None:
         """Each finished trial's value and the best so far, in the order in which they ended: the UI draws them."""

@@ -81,14 +81,14 @@ class Sweep:
             raise Fault(
                 "tracking=offline keeps single runs; a search needs a store (tracking=local, or tracking.uri=...)"
             )
-        storage = Storage(self._search.storage, self._store.runs_folder)
-        found = find(storage, self._asked)
-        if found is not None and self._is_over(storage, found):
-            return 0
         free = self._slots() if self._local() else []
         with ExitStack() as stack:
             # What a trial needs is imported beside what this process needs.
             workers = stack.enter_context(Workers(warm=self._search.warm)) if free else None
+            storage = Storage(self._search.storage, self._store.runs_folder)
+            found = find(storage, self._asked)
+            if found is not None and self._is_over(storage, found):
+                return 0
             with importing():
                 import src.tracking.record  # noqa: F401
             study = self._open(storage, stack)

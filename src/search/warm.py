@@ -41,6 +41,7 @@ _IMPORTED = (  # late, in every copy, they would take four seconds
     "src.training.flops", "src.training.keeper", "src.training.meter", "src.training.obeying",
     "src.training.parting", "src.training.precision", "src.training.starting", "src.training.trainer",
     "lightning.pytorch", "matplotlib.backends.backend_agg", "PIL.Image", "transformers",
+    "transformers.models.bert.modeling_bert", "transformers.models.modernbert.modeling_modernbert",
 )  # fmt: skip
 Order = Mapping[str, Any]
 
@@ -55,9 +56,25 @@ def prepare() -> None:
     quiet()  # before the libraries that it speaks to are imported
     for name in _IMPORTED:
         importlib.import_module(name)
+    _made_ahead()
     from src.config.compose import register
 
     register()
+
+
+def _made_ahead() -> None:
+    """What libraries make when they are first used, and every copy would make again: tables, fonts."""
+    import io
+
+    from matplotlib.figure import Figure
+
+    with contextlib.suppress(ImportError):  # it is transformers' own, and may be renamed
+        from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+        get_checkpoint_conversion_mapping("bert")  # a thousand regular expressions, at the first model that is saved
+    figure = Figure(figsize=(1, 1))
+    figure.subplots().set_title("0")
+    figure.savefig(io.BytesIO(), format="png", bbox_inches="tight")
 
 
 def perform(order: Order) -> int:
