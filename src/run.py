@@ -138,7 +138,7 @@ def run(
     standing = Standing(config)
     with begun, record, ranks, standing:
         checkpoints = store.runs_folder / "checkpoints" / record.run_id
-        way_back = command(record.run_id, root=store.root, uri=store.uri, offline=store.offline)
+        way_back = command(record.run_id, root=store.root, uri=store.uri, offline=store.offline, sweep=watch.parent)
         remember(record.run_id, Left(checkpoints, way_back))
         watch.begin(record)
         if ranks.place.rank == 0:
@@ -264,6 +264,7 @@ def go_on(arguments: Sequence[str], task: "Signature") -> int:
     """Go on with an earlier run, or fork it, as `resume=ID` asks: by its own config, not conf/. The exit code."""
     from src.config.build import build
     from src.config.resuming import read
+    from src.tracking.again import command
     from src.training.parting import complain, part
 
     try:
@@ -271,6 +272,9 @@ def go_on(arguments: Sequence[str], task: "Signature") -> int:
         store = build(asked.tracking)
         store.check()
         found = store.find(asked.run_id, key="resume")
+        if found.tags.get("kind") == "search":
+            way = command(found.id, root=store.root, uri=store.uri, sweep=found.id)
+            raise Fault(f"resume={asked.run_id}: run {found.id} is a sweep of several; go on with it: {way}")
         run(**asked.config(store.config(found.id, key="resume"), task), resume=found.id, fork=asked.fork)
     except Exception as error:
         return complain(error)

@@ -155,7 +155,8 @@ def _show(store: Store, run_id: str, as_json: bool) -> None:
     kept = [os.path.relpath(each, store.root) for each in sorted(folder.glob("*.ckpt"))]
     resume = None
     if run.status in ("FAILED", "KILLED"):
-        resume = command(run.id, root=store.root, uri=store.uri)
+        sweep = run.id if run.kind == "search" else None
+        resume = command(run.id, root=store.root, uri=store.uri, sweep=sweep)
     if as_json:
         shown: dict[str, Any] = asdict(run) | {"checkpoints": kept, "resume": resume, "tags": found.tags}
         print(json.dumps(shown | {"params": found.params, "metrics": found.metrics}, indent=2))

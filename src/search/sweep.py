@@ -241,6 +241,8 @@ class Sweep:
         error = sys.exc_info()[1]
         over = error is None and received is None and reason is None
         state = "FINISHED" if over else "FAILED" if received is None else "KILLED"
+        if self._parent is None:  # another process has the sweep, whatever has become of this one
+            state = "RUNNING" if left else "FINISHED"
         if self._parent is not None and self._record is not None:
             if received is not None:
                 reason = judge(self._received().leaving(None)).reason

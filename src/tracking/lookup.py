@@ -77,6 +77,8 @@ def model_folder(session: Session, run_id: str, key: str) -> Path:
     run = find(session, run_id, key)
     names = {Path(each).name for each in _artifacts(session, run, "model")}
     if "config.json" not in names:
+        if best := run.tags.get("search.best_run_id"):
+            raise Fault(f"{key}={run_id!r}: run {run.id} ({run.name}) is a sweep; its best trial is run {best}")
         reason = run.tags.get("failure.reason")
         ended = f"{run.status}: {reason}" if reason else run.status
         held = ", ".join(sorted(_artifacts(session, run))) or "nothing"
