@@ -1,18 +1,20 @@
 """A search's own costs, and what it survives: `python -m benchmarks.search [only=...] [seeds=5]`.
 
-only=overhead,kills,memory,processes,pruning   these, in this order
+only=overhead,kills,memory,processes,pruning   these, in this order; the others stay as they were measured last
 """
 
+import json
 import math
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks import sweeping
-from benchmarks.setting import Row, write
+from benchmarks.setting import AT_START, RESULTS, Row, write
 from src.config.options import options
 from src.search.rows import Row as TrialRow
 from src.terms.fault import Fault, suggestion
@@ -33,24 +35,33 @@ def main(arguments: Sequence[str]) -> int:
     except Fault as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2
-    rows: list[Row] = []
+    kept = RESULTS / "search.json"  # of all parts, each with the setting in which it was measured last
+    parts: dict[str, dict[str, Any]] = json.loads(kept.read_text()) if kept.exists() else {}
+    missed = False
     for name in asked["only"].split(","):
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix=f"search-{name}-") as folder:
-            rows += PARTS[name](Path(folder), int(asked["seeds"]))
+            rows = PARTS[name](Path(folder), int(asked["seeds"]))
+        missed |= any(row.reached is False for row in rows)
         print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
-    lines = ["| what | ours | theirs | unit | asked | reached |", "| --- " * 6 + "|"]
-    for row in rows:
-        theirs = "" if row.theirs is None else f"{row.theirs:.3g}"
-        lines.append(f"| {row.name} | {row.ours:.3g} | {theirs} | {row.unit} | {row.gate} | {row.verdict} |")
-    lines += ["", *(f"- {row.name}: {row.note}" for row in rows)]
-    write(
-        "search",
-        "A search: what it costs, and what it survives",
-        f"python -m benchmarks.search {' '.join(arguments)}".strip(),
-        lines,
-    )
-    return 0 if all(row.reached is not False for row in rows) else 1
+        parts[name] = {"setting": AT_START, "rows": [row._asdict() for row in rows]}
+    kept.write_text(json.dumps(parts, indent=1) + "\n", encoding="utf-8")
+    write("search", "A search: what it costs, and what it survives", "python -m benchmarks.search", lines(parts))
+    return 1 if missed else 0
+
+
+def lines(parts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The tables of all parts, those measured together in one."""
+    found: list[str] = []
+    for setting in dict.fromkeys(parts[name]["setting"] for name in PARTS if name in parts):
+        names = [name for name in PARTS if name in parts and parts[name]["setting"] == setting]
+        rows = [Row(**row) for name in names for row in parts[name]["rows"]]
+        found += [f"Measured {setting}:", "", "| what | ours | theirs | unit | asked | reached |", "| --- " * 6 + "|"]
+        for row in rows:
+            theirs = "" if row.theirs is None else f"{row.theirs:.3g}"
+            found.append(f"| {row.name} | {row.ours:.3g} | {theirs} | {row.unit} | {row.gate} | {row.verdict} |")
+        found += ["", *(f"- {row.name}: {row.note}" for row in rows), ""]
+    return found
 
 
 def overhead(folder: Path, _: int) -> list[Row]:
