@@ -83,7 +83,7 @@ def run(
     from lightning import seed_everything
 
     from src.config.build import build
-    from src.config.resuming import judging
+    from src.config.resuming import judging, written
     from src.evaluation.report import report
     from src.search.watching import watching
     from src.terms.world import Standing
@@ -125,7 +125,7 @@ def run(
         kind=module.objective.purpose,
         params=flatten(config),
         tags={**(tags or {}), **watch.tags},
-        config_yaml=_yaml(config),
+        config_yaml=written(config),
         parent=watch.parent,
         init_from=init_from,
         forked_from=begun.forked_from,
@@ -230,13 +230,6 @@ def _overrides() -> list[str]:
     from hydra.core.hydra_config import HydraConfig
 
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-
-
-def _yaml(config: Mapping[str, Any]) -> str:
-    """The composed config; the project's folder stays a reference, so that it re-composes after a move."""
-    import yaml
-
-    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True).replace(str(ROOT), "${project_root:}")
 
 
 def main(cfg: "DictConfig") -> Outcome | int:

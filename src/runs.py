@@ -22,9 +22,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from src.config.options import retold
+from src.config.options import Flags, answered
 from src.terms.fault import Fault, suggestion
 from src.tracking.redaction import spoken
 from src.tracking.store import Store
@@ -38,31 +38,22 @@ _FLAGS = ("--status", "--kind", "--tag", "--limit", "--ids", "--json", "--repair
 _OPTIONS = {"tracking.uri": "--uri", "tracking.experiment": "--experiment", "tracking.root": "--root"}
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise Fault(f"{message} (python -m src.runs --help)")
-
-
 def main(arguments: Sequence[str]) -> int:
     """The exit code."""
-    if {"-h", "--help"} & set(arguments):
-        print(__doc__)
-        return 0
     try:
-        asked = _read(arguments)
-        store = Store(root=asked.root, uri=asked.uri, experiment=asked.experiment)
-        store.check()
-        code = _answer(store, asked)
-        sys.stdout.flush()
-        return code
-    except Fault as fault:
-        print(f"error: {spoken(retold(fault, _OPTIONS))}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+        return answered(arguments, _answered, about=__doc__, called=_OPTIONS)
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _answered(arguments: Sequence[str]) -> int:
+    asked = _read(arguments)
+    store = Store(root=asked.root, uri=asked.uri, experiment=asked.experiment)
+    store.check()
+    code = _answer(store, asked)
+    sys.stdout.flush()
+    return code
 
 
 def _answer(store: Store, asked: argparse.Namespace) -> int:
@@ -81,7 +72,7 @@ def _answer(store: Store, asked: argparse.Namespace) -> int:
 
 
 def _read(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(prog="python -m src.runs", add_help=False, allow_abbrev=False)
+    parser = Flags("python -m src.runs")
     parser.add_argument("run", nargs="?")
     parser.add_argument("--status")
     parser.add_argument("--kind")

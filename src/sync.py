@@ -16,9 +16,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from src.config.options import retold
+from src.config.options import Flags, answered
 from src.terms.fault import Fault, suggestion
 from src.tracking import outbox
 from src.tracking.redaction import STARS, spoken
@@ -28,34 +27,24 @@ _FLAGS = ("--to", "--root", "--help")
 _OPTIONS = {"tracking.uri": "--to", "tracking.root": "--root"}
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise Fault(f"{message} (python -m src.sync --help)")
-
-
 def main(arguments: Sequence[str]) -> int:
     """The exit code."""
-    if {"-h", "--help"} & set(arguments):
-        print(__doc__)
+    return answered(arguments, _answer, about=__doc__, called=_OPTIONS)
+
+
+def _answer(arguments: Sequence[str]) -> int:
+    asked = _read(arguments)
+    here = Store(root=asked.root, uri=asked.to)
+    here.check()
+    waiting = _chosen(here, asked.runs)
+    if not waiting:
+        print(f"nothing waits in {here.runs_folder / 'outbox'}")
         return 0
-    try:
-        asked = _read(arguments)
-        here = Store(root=asked.root, uri=asked.to)
-        here.check()
-        waiting = _chosen(here, asked.runs)
-        if not waiting:
-            print(f"nothing waits in {here.runs_folder / 'outbox'}")
-            return 0
-        return _send(here, waiting)
-    except Fault as fault:
-        print(f"error: {spoken(retold(fault, _OPTIONS))}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    return _send(here, waiting)
 
 
 def _read(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(prog="python -m src.sync", add_help=False, allow_abbrev=False)
+    parser = Flags("python -m src.sync")
     parser.add_argument("runs", nargs="*")
     parser.add_argument("--to")
     parser.add_argument("--root", default=str(Path(__file__).resolve().parents[1]))

@@ -1,8 +1,48 @@
-"""The command line of the small commands: `key=value`, as typed. (Hydra's grammar would trip over a text's commas.)"""
+"""The command line of the small commands: `key=value`, as typed (Hydra's grammar would trip over a text's commas), and
+`--flags` of those that list and send."""
 
-from collections.abc import Mapping, Sequence
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
 
 from src.terms.fault import Fault, suggestion
+from src.tracking.redaction import spoken
+
+
+class Flags(argparse.ArgumentParser):
+    """Takes flags as typed, without abbreviations; what is wrong with them is a Fault."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__(prog=program, add_help=False, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        raise Fault(f"{message} ({self.prog} --help)")
+
+
+def answered(
+    arguments: Sequence[str],
+    answer: Callable[[Sequence[str]], int],
+    *,
+    about: str | None,
+    called: Mapping[str, str],
+) -> int:
+    """The exit code of a small command: its answer's, 2 for a person's mistake, 130 for Ctrl-C.
+
+    Args:
+        about: printed for --help.
+        called: what the keys are called here that a Fault of the parts below may name.
+    """
+    if {"-h", "--help"} & set(arguments):
+        print(about)
+        return 0
+    try:
+        return answer(arguments)
+    except Fault as fault:
+        print(f"error: {spoken(retold(fault, called))}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 def options(arguments: Sequence[str], defaults: Mapping[str, str]) -> dict[str, str]:

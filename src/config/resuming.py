@@ -103,6 +103,13 @@ def read(arguments: Sequence[str], task: Signature) -> Asked:
     return Asked(run_id, fork.lower() == "true", node, overrides)
 
 
+def written(config: Mapping[str, Any]) -> str:
+    """A composed config as a run holds it; this project's folder stays a reference, so it composes after a move."""
+    import yaml
+
+    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True).replace(str(ROOT), "${project_root:}")
+
+
 def stored(text: str) -> dict[str, Any]:
     """The config that a run holds, as plain values; nothing in it is resolved but the folder of this project."""
     import yaml
