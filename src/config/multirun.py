@@ -1,6 +1,7 @@
 """From Hydra's `-m` to a search: the space and what is fixed, the config of each trial, Hydra's own launchers."""
 
 import copy
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from src.config.changes import compare, unimportant
 from src.config.check import check
 from src.config.choices import CONF, groups
 from src.config.compose import added, lay_on, plain
-from src.config.resuming import stored
+from src.config.resuming import stored, written
 from src.config.signature import Signature, task_signature
 from src.config.sweeps import searched, sweep_of, without_sweep
 from src.search.identity import Asked, command, storage_folder
 from src.search.space import read
+from src.tracking.ending import Terminated
 
 ROOT = Path(__file__).resolve().parents[2]
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
@@ -79,7 +81,7 @@ def multirun(
         typed=list(typed),
         space=space.plain(),
         search=node,
-        config=yaml_of(base),
+        config=written(base),
         differences=differences,
         sweep=sweep,
     )
@@ -145,7 +147,9 @@ class Trials:
             config.hydra.sweep.dir = str(folder)
             config.hydra.sweep.subdir = "."
         launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=self._context, task_function=self._task, config=config
+            hydra_context=self._context,
+            task_function=self._task if self.launcher is not None else stopping(self._task),
+            config=config,
         )
         jobs = [
             [
@@ -158,14 +162,19 @@ class Trials:
         launcher.launch(jobs, initial_job_idx=first)
 
 
-def yaml_of(config: Mapping[str, Any]) -> str:
-    """A composed config as text; the project's folder stays a reference, so that it re-composes after a move."""
-    import yaml
+def stopping(task: TaskFunction) -> TaskFunction:
+    """A task whose exit code of a signal is that signal again: Ctrl-C in a trial in this process is for all of them."""
 
-    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True).replace(str(ROOT), "${project_root:}")
+    def stopped(config: DictConfig) -> Any:
+        code = task(config)
+        if isinstance(code, int) and code > 128:
+            raise KeyboardInterrupt if code == 128 + signal.SIGINT else Terminated(code - 128)
+        return code
+
+    return stopped
 
 
 def differences(before: str, after: str) -> dict[str, str]:
-    """What of importance is not the same in two configs as `yaml_of` writes them."""
+    """What of importance is not the same in two configs as `written` writes them."""
     changes = compare(stored(before), stored(after))
     return {each.key: str(each) for each in changes if not unimportant(each.key)}

@@ -24,6 +24,7 @@ from src.terms.fault import Fault
 from src.tracking.redaction import hidden
 
 BUSY_SECONDS = 60
+FAILURES = (SQLAlchemyError, optuna.exceptions.StorageInternalError)  # of a storage that is open already
 sqlalchemy.orm.configure_mappers()
 
 

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from src.search.lost import gone, take_back
+from src.search.outage import Outage, in_words
 from src.search.parent import most_trials
 from src.search.rows import Row
 from src.search.trial import VARIABLE
-from src.search.working import Work, gone, show, spent, trial_of, unfinished
+from src.search.working import Work, show, spent, trial_of, unfinished, worked
 from src.tracking.vanished import this_process
 
 if TYPE_CHECKING:
@@ -28,21 +30,30 @@ def launched(work: Work, live: "Live", parent: "Callable[[], Parent | None]") ->
     A batch is `search.jobs` trials; else all that there are where they do not depend on each other's values, and one
     where they do.
     """
-    failures = 0
+    failures, outage = 0, Outage(live.line)
     while True:
-        rows = work.study.rows()
-        if spent(work, rows, parent()) or not unfinished(work, rows):
-            return failures, None
-        batch = list(_taken(work))
-        if not batch:
-            return failures, None
-        with _watched(work, live, parent):
-            words = _launch(work, batch)
-            failures += sum(_ended(work, row.number, words) == "failed" for row in batch)
-        show(work, work.study.rows(), live, parent())
+        outage.insist(lambda: take_back(work, lambda each: gone(work, each)))
+        rows = outage.insist(lambda: _shown(work, live, parent))
         most = work.search.max_failures
         if failures > most:
             return failures, f"{failures} trials have failed, more than search.max_failures={most}"
+        batch: list[Row] = []
+        if not spent(work.search, rows, worked(work, parent())) and unfinished(work.search, work.space, rows):
+            batch = list(_taken(work))
+        if batch:
+            with _watched(work, live, parent):
+                words = _launch(work, batch)
+                failures += sum(_ended(work, row.number, words, outage) == "failed" for row in batch)
+        elif any(row.state == "running" for row in rows):  # by another process, or by jobs that an earlier call left
+            time.sleep(_LOOK_SECONDS)
+        else:
+            return failures, None
+
+
+def _shown(work: Work, live: "Live", parent: "Callable[[], Parent | None]") -> list[Row]:
+    rows = work.study.rows()
+    show(work, rows, live, parent())
+    return rows
 
 
 def _taken(work: Work) -> Iterator[Row]:
@@ -67,32 +78,51 @@ def _launch(work: Work, batch: list[Row]) -> str | None:
     try:
         work.trials.launch(jobs, batch[0].number, work.folder)
     except Exception as error:  # of one job; the others go on
-        return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        return in_words(error)
+    except BaseException:
+        if work.trials.launcher is None:  # jobs of a scheduler go on, trials in this very process do not
+            for row in batch:
+                if _is_ours(work.study.row(row.number)):
+                    work.study.release(row.number)
+        raise
     return None
 
 
-def _ended(work: Work, number: int, words: str | None) -> str:
+def _ended(work: Work, number: int, words: str | None, outage: Outage) -> str:
     """The state in which a trial has ended, where need be waited for, or told for a job that is gone."""
-    while True:
+
+    def look() -> str:
         row = work.study.row(number)
-        if row.state != "running":
-            return row.state
-        mine = row.about.get("worker") in ("", None, this_process())
-        if mine or gone(work, row):
-            work.study.tell(number, "failed", reason=f"its job has ended without a word; {words or work.folder}")
-            work.store.close_vanished()
-            return "failed"
+        begun = row.about.get("worker") not in (None, this_process())
+        if not _is_ours(row) or (begun and not gone(work, row)):
+            return "" if _is_ours(row) else row.state
+        work.store.close_vanished()
+        work.study.tell(number, "failed", reason=f"its job has ended without a word; {words or work.folder}")
+        return "failed"
+
+    while not (state := outage.insist(look)):
         time.sleep(_LOOK_SECONDS)
+    return state
+
+
+def _is_ours(row: Row) -> bool:
+    """Whether a trial runs, and this process answers for it."""
+    return row.state == "running" and row.about.get("owner") == this_process()
 
 
 @contextmanager
 def _watched(work: Work, live: "Live", parent: "Callable[[], Parent | None]") -> Iterator[None]:
     """The table and the sweep's run are kept up to date by a thread, while the launcher has the main one."""
-    ended = threading.Event()
+    ended, outage = threading.Event(), Outage(live.line)
 
     def watch() -> None:
         while not ended.wait(_LOOK_SECONDS):
-            show(work, work.study.rows(), live, parent())
+            try:
+                _shown(work, live, parent)
+            except Exception as error:
+                outage.met(error)
+            else:
+                outage.over()
 
     thread = threading.Thread(target=watch, name="watching", daemon=True)
     thread.start()

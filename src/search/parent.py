@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from src.search.outage import in_words
 from src.search.rows import Row
 from src.tracking.naming import run_name
 
@@ -148,8 +149,7 @@ class Parent:
             self._draw(rows, state, reason)
         except Exception as error:  # whatever drawing stumbles over, or a store that does not answer: trials go on
             if not self._complained:
-                words = " ".join(str(error).split())[:300]
-                print(f"search: the report cannot be written now ({type(error).__name__}: {words})", file=sys.stderr)
+                print(f"search: the report cannot be written now ({in_words(error)})", file=sys.stderr)
             self._complained = True
         ended = time.monotonic()
         self._due = ended + max(self._search.report_seconds, (ended - began) / _MOST_SHARE)

@@ -7,7 +7,8 @@ and a live table asks often. The tables are Optuna's schema, whose version is co
 import functools
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -37,6 +38,7 @@ _STATES: dict[TrialState, State] = {
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
 }
+_FEW = 500  # trials that a statement names one by one
 _IN_UTC = hasattr(TrialModel, "_datetime_start_utc")  # since Optuna 5; before, instants were written in local time
 
 
@@ -49,14 +51,21 @@ class Census(NamedTuple):
     left: int | None  # the lowest number that was begun, interrupted, and waits to go on
 
 
-def rows_of(storage: RDBStorage, study: int, number: int | None = None) -> list[Row]:
-    """All trials of a study by number, or the one of a number."""
-    these = (_TRIALS.study_id == study,) if number is None else (_TRIALS.study_id == study, _TRIALS.number == number)
+def rows_of(
+    storage: RDBStorage, study: int, number: int | None = None, *, known: Mapping[int, Row] | None = None
+) -> list[Row]:
+    """All trials of a study by number, or the one of a number.
+
+    Args:
+        known: trials that had ended when they were read: they are taken as they are.
+    """
+    known = known or {}
+    these = [_TRIALS.study_id == study, *([] if number is None else [_TRIALS.number == number])]
 
     def by_trial(columns: Sequence[Any], order: Any) -> dict[int, list[Any]]:
         found = defaultdict(list)
         owner = columns[0].table.c.trial_id
-        question = select(owner, *columns).join(TrialModel, _TRIALS.trial_id == owner).where(*these).order_by(order)
+        question = select(owner, *columns).join(TrialModel, _TRIALS.trial_id == owner).where(*those).order_by(order)
         for trial, *rest in connection.execute(question):
             found[trial].append(rest)
         return found
@@ -65,14 +74,18 @@ def rows_of(storage: RDBStorage, study: int, number: int | None = None) -> list[
     with storage.engine.connect() as connection:
         trials = connection.execute(
             select(_TRIALS.trial_id, _TRIALS.number, _TRIALS.state, *times).where(*these).order_by(_TRIALS.number)
-        ).all()
+        ).all()  # first: what stands with a trial that had ended by now is whole
+        new = [trial for trial, each, *_ in trials if each not in known]
+        those = [*these, *([_TRIALS.trial_id.in_(new)] if len(new) <= _FEW else [])]
         params = by_trial((_PARAMS.param_name, _PARAMS.param_value, _PARAMS.distribution_json), _PARAMS.param_id)
         values = by_trial((_VALUES.value,), _VALUES.objective)
         reports = by_trial((_REPORTS.step, *_REPORTED), _REPORTS.step)
         about = by_trial((_ABOUT.key, _ABOUT.value_json), _ABOUT.key)
         replaced = {failed: repetition for repetition, failed in _repetitions(connection, study)}
     return [
-        Row(
+        _repeated(known[each], replaced.get(each))
+        if each in known
+        else Row(
             number=each,
             state=_STATES[state],
             params={key: _distribution(text).to_external_repr(value) for key, value, text in params[trial]},
@@ -84,6 +97,11 @@ def rows_of(storage: RDBStorage, study: int, number: int | None = None) -> list[
         )
         for trial, each, state, started, ended in trials
     ]
+
+
+def _repeated(row: Row, repetition: int | None) -> Row:
+    """A trial that has ended; since then it may have been begun again under another number."""
+    return row if repetition is None else replace(row, about=row.about | {"replaced_by": repetition})
 
 
 def census(storage: RDBStorage, study: int) -> Census:

@@ -96,6 +96,7 @@ class Study:
         self._judge = Judge(storage.cached, name, pruner)
         self._keys: dict[int, int] = {}  # a trial's key in the storage by its number
         self._reported: set[int] = set()
+        self._ended: dict[int, Row] = {}  # trials that have ended never change; reading a thousand takes 0.2 s
 
     @property
     def about(self) -> dict[str, Any]:
@@ -152,7 +153,9 @@ class Study:
         """All trials by number."""
         from src.search.reading import rows_of
 
-        return rows_of(self._rdb, self._id)
+        rows = rows_of(self._rdb, self._id, known=self._ended)
+        self._ended = {row.number: row for row in rows if row.state in _ENDS}
+        return rows
 
     def row(self, number: int) -> Row:
         from src.search.reading import rows_of
@@ -188,6 +191,13 @@ class Study:
             forget_reports_after(self._rdb, self._key(number), validation)
             self._reported.add(number)
         return True
+
+    def enter(self, number: int, *, owner: str, worker: str) -> bool:
+        """Begin to work at a trial that `owner` took, as the process `worker`; False where it is another's by now."""
+        with self._storage.lock():
+            row = self.row(number)
+            ours = row.state == "running" and row.about.get("owner") == owner
+            return ours and self.put(number, worker=worker)
 
     def prunes(self, number: int) -> bool:
         """Whether the pruner ends a running trial after its newest report."""
@@ -229,13 +239,17 @@ class Study:
                 self._key(number), TrialState[_ENDS[state]], None if values is None else [*map(float, values)]
             )
 
-    def release(self, number: int) -> bool:
-        """Let an interrupted trial wait for whoever takes it next; False where it was not running."""
+    def release(self, number: int, *, worker: str | None = None) -> bool:
+        """Let an interrupted trial wait for whoever takes it next; False where it was not running.
+
+        Args:
+            worker: the process that lets go of it: nothing changes where another one works at it by now.
+        """
         from optuna.trial import TrialState
 
         with self._storage.lock():
             row = self.row(number)
-            if row.state != "running":
+            if row.state != "running" or (worker is not None and row.about.get("worker", worker) != worker):
                 return False
             if "complete" not in row.about:
                 self._complete(number)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from src.search import words
 from src.search.identity import Asked, find
-from src.search.parent import Parent, most_trials, record_of
+from src.search.outage import Outage, in_words
+from src.search.parent import Parent, record_of
 from src.search.rows import Row
-from src.search.working import Trials, Work, Working, show, unfinished
+from src.search.working import Trials, Work, Working, show, spent, unfinished
 from src.terms.fault import Fault
 from src.terms.startup import importing
 from src.tracking.ending import judge
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from src.tracking.store import Store
 
 _LOOK_SECONDS = 5.0  # between two looks whether the process that owns the sweep's run is still there
-
-
 _STATES = ("finished", "pruned", "failed", "running", "waiting")
 
 
@@ -71,6 +70,7 @@ class Sweep:
         self._parent: Parent | None = None
         self._signals: Signals | None = None
         self._looked_at = 0.0
+        self._complained = False
 
     def run(self) -> int:
         """The exit code: 0, or 1 where a trial has failed. A signal leaves as its exception."""
@@ -164,11 +164,11 @@ class Sweep:
                 about = self._asked.about | {"command": command(), "began_at": time.time(), "owner": this_process()}
                 storage.create(name, self._search.modes, about)
             study = storage.open(name, space=self._space, sampler=self._search.sampler, pruner=self._search.pruner)
-            study.prepare(retry_failed=self._search.retry_failed)
             if self._record is None:
                 self._own_or_help(study, stack)
             else:
                 self._parent = self._made(study)
+        study.prepare(retry_failed=self._search.retry_failed)
         return study
 
     def _own_or_help(self, study: "Study", stack: ExitStack) -> None:
@@ -177,7 +177,7 @@ class Sweep:
         owner = str(study.about.get("owner", ""))
         if (
             info.status == "RUNNING"
-            and owner
+            and owner not in ("", this_process())  # of this one where taking over was cut short
             and not is_gone(owner)
             and pulse(info.id, info.tags, self._store.runs_folder).alive
         ):
@@ -191,12 +191,13 @@ class Sweep:
                     flush=True,
                 )
             return
-        self._enter(stack, info)
+        if self._record is None:
+            self._enter(stack, info)
         study.note("owner", this_process())
         self._parent = self._made(study)
 
     def _enter(self, stack: ExitStack, info: "RunInfo | None") -> None:
-        self._record = record_of(
+        record = record_of(
             self._store,
             self._asked,
             name=str(self._base.get("name", "run")),
@@ -204,11 +205,11 @@ class Sweep:
             tags=self._base.get("tags"),
             resume=info,
         )
-        stack.enter_context(self._record)
-        self._signals = self._record.signals
+        self._record = stack.enter_context(record)
+        self._signals = record.signals
         self._signals.patient = True
         word = "goes on" if info is not None else "begins"
-        print(f"sweep {self._record.run_id} {word}: {spoken(self._record.name)}", flush=True)
+        print(f"sweep {record.run_id} {word}: {spoken(record.name)}", flush=True)
 
     def _made(self, study: "Study") -> Parent:
         assert self._record is not None
@@ -222,33 +223,54 @@ class Sweep:
         )
 
     def _owner(self, work: Work, stack: ExitStack) -> Parent | None:
-        """The sweep's run where this process owns it; taken over where the process that had it is gone."""
+        """The sweep's run where this process owns it; taken over where the process that had it is gone.
+
+        A process that is about to end takes nothing over. One that cannot helps on, and tries again.
+        """
         now = time.monotonic()
-        if self._parent is None and now - self._looked_at > _LOOK_SECONDS:
-            self._looked_at = now
-            owner = str(work.study.about.get("owner", ""))
-            if not owner or is_gone(owner):
+        if self._parent is not None or self._received().received is not None or now - self._looked_at <= _LOOK_SECONDS:
+            return self._parent
+        self._looked_at = now
+        owner = str(work.study.about.get("owner", ""))
+        if not owner or owner == this_process() or is_gone(owner):
+            try:
                 with work.storage.lock():
                     self._store.close_vanished()
                     self._own_or_help(work.study, stack)
+            except Exception as error:
+                if not self._complained:
+                    print(f"search: the sweep's run cannot be taken over now ({in_words(error)})", file=sys.stderr)
+                self._complained = True
         return self._parent
 
     def _end(self, work: Work, reason: str | None) -> None:
-        """The last words of this process: on the terminal, and in the sweep's run where it is its owner."""
-        rows = work.study.rows()
-        received = self._signals.received if self._signals is not None else None
-        left = unfinished(work, rows) or any(row.state == "running" for row in rows)
+        """The last words of this process; whatever it ends by, a storage that does not answer is not the reason."""
         error = sys.exc_info()[1]
-        over = error is None and received is None and reason is None
-        state = "FINISHED" if over else "FAILED" if received is None else "KILLED"
-        if self._parent is None:  # another process has the sweep, whatever has become of this one
-            state = "RUNNING" if left else "FINISHED"
+        if error is None and self._received().received is None:
+            Outage(lambda line: print(line, file=sys.stderr)).insist(lambda: self._say_last(work, reason, None))
+            return
+        try:
+            self._say_last(work, reason, error)
+        except Exception as another:
+            print(f"search: the sweep's last words are lost ({in_words(another)})", file=sys.stderr)
+
+    def _say_last(self, work: Work, reason: str | None, error: BaseException | None) -> None:
+        """On the terminal, and in the sweep's run where this process is its owner."""
+        received = self._received().received
         if self._parent is not None and self._record is not None:
             if received is not None:
                 reason = judge(self._received().leaving(None)).reason
                 self._record.outcome("KILLED", reason=str(reason))
             elif error is None and reason is not None:
                 self._record.outcome("FAILED", reason=reason)
+        rows = work.study.rows()
+        left = unfinished(self._search, self._space, rows) or any(row.state == "running" for row in rows)
+        over = error is None and received is None and reason is None
+        state: str = "FINISHED" if over else judge(error).status if error is not None else "FAILED"
+        state = "KILLED" if received is not None else state
+        if self._parent is None:  # another process has the sweep, whatever has become of this one
+            state = "RUNNING" if left else "FINISHED"
+        else:
             self._parent.refresh(rows, state=state, reason=reason, last=True)
             work.study.note("owner", "")
         print(self.summary(work.study, rows, state), flush=True)
@@ -279,18 +301,14 @@ class Sweep:
         study = storage.open(name, space=self._space, sampler=self._search.sampler, pruner=self._search.pruner)
         rows = study.rows()
         failed = [row.number for row in rows if row.state == "failed" and not row.replaced]
-        most = most_trials(self._search, self._space)
-        counting = [row for row in rows if not row.replaced]
-        left = any(row.state in ("waiting", "running") for row in rows) or most is None or len(counting) < most
-        if left or (failed and self._search.retry_failed):
+        used_up = spent(self._search, rows, float(study.about.get("seconds", 0)))
+        left = unfinished(self._search, self._space, rows) and not used_up
+        if left or any(row.state == "running" for row in rows) or (failed and self._search.retry_failed):
             return False
         print(self.summary(study, rows, "is over:"))
         again = f"search.retry_failed=true runs the {len(failed)} that failed again, " if failed else ""
-        more = (
-            ""
-            if self._space.size is not None and not self._search.sampler.draws
-            else "a higher search.max_trials goes on, "
-        )
+        limit = "search.max_hours or search.max_tokens" if used_up else "search.max_trials"
+        more = f"a higher {limit} goes on, " if used_up or self._search.sampler.draws else ""
         print(f"the same command has been run to its end: {again}{more}sweep=new begins another")
         return True
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.terms.fault import Fault
+from src.tracking.redaction import hidden
 
 if TYPE_CHECKING:
     from src.run import Outcome
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "PALIMPSEST_TRIAL"  # in the environment of a trial's process, and of the other ranks of its run
 AGAIN = 75  # exit code (EX_TEMPFAIL): memory ran out, and the trial waits to be tried with smaller batches
+UNTOLD = 74  # exit code (EX_IOERR): the trial has come to its end, of which its run knows and the study does not
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Trial:
         resume: id of the run with which the trial goes on.
         halvings: how often the batch is to be halved, and the accumulation doubled.
         may_halve: whether it is to be tried again with one more halving where memory runs out.
+        owner: the process that has taken it, as the study knows it; empty: nobody asks.
     """
 
     address: str
@@ -52,6 +55,7 @@ class Trial:
     resume: str | None = None
     halvings: int = 0
     may_halve: bool = False
+    owner: str = ""
 
     def encode(self) -> str:
         """For the environment: letters, digits, `-` and `_` alone, which pass through an override of Hydra's too."""
@@ -78,13 +82,13 @@ def conduct(run: "Callable[..., Outcome]", config: Mapping[str, Any]) -> int:
 
     Returns:
         The exit code: 0 finished or pruned, 1 failed, 2 a person's mistake before there was a run, 75 out of memory and
-        to be tried again with smaller batches, 128 and the signal's number where it was interrupted.
+        to be tried again with smaller batches, 74 where the study could not be told of a good end, 128 and the signal's
+        number where it was interrupted.
     """
     from src.config.build import build
     from src.search.study import Storage
     from src.search.watching import Watch, present
     from src.tracking.surroundings import rank
-    from src.tracking.vanished import this_process
     from src.training.parting import complain
 
     trial = current()
@@ -99,7 +103,9 @@ def conduct(run: "Callable[..., Outcome]", config: Mapping[str, Any]) -> int:
     except Exception as error:  # whoever has started this process sees that it ended without a word to the study
         return complain(error)
     watch = Watch(trial, study, pruner=pruner.name if pruner is not None else None)
-    watch.note(worker=this_process())
+    if not watch.enter():
+        print(f"trial {trial.number} is another process's by now: nothing is done here", file=sys.stderr)
+        return 1
     with present(watch):
         try:
             config, watch.halved = _smaller(config, trial)
@@ -108,8 +114,8 @@ def conduct(run: "Callable[..., Outcome]", config: Mapping[str, Any]) -> int:
             return _broken(error, config, trial, watch)
     if watch.pruned is not None:
         print(f"trial {trial.number} {watch.pruned}", flush=True)
-        return 0 if watch.tell("pruned", reason=watch.pruned) else 1
-    return 0 if watch.tell("finished", watch.values) else 1
+        return 0 if watch.tell("pruned", reason=watch.pruned) else UNTOLD
+    return 0 if watch.tell("finished", watch.values) else UNTOLD
 
 
 def _attempt(run: "Callable[..., Outcome]", config: Mapping[str, Any], trial: Trial, watch: "Watch") -> None:
@@ -193,5 +199,5 @@ def _broken(error: BaseException, config: Mapping[str, Any], trial: Trial, watch
         watch.release(out_of_memory=trial.halvings + 1, run_id="")
         return AGAIN
     reason = str(error) if isinstance(error, Fault) else ending.reason or ""
-    watch.tell("failed", reason=reason, memory=memory)
+    watch.tell("failed", reason=hidden(reason), memory=memory)
     return code

@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from src.search.outage import in_words
 from src.search.rows import Row
 from src.search.trial import Trial, current
 from src.terms.fault import Fault
+from src.tracking.vanished import this_process
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
@@ -164,6 +166,18 @@ class Watch(Unwatched):
 
     # -- for the trial ----------------------------------------------------------------------------------------------
 
+    def enter(self) -> bool:
+        """Say that this process works at the trial; False where it is another's, who took its owner for gone."""
+        trial, worker = self.trial, this_process()
+        if self.study is None or not trial.owner:
+            self.note(worker=worker)
+            return True
+        try:
+            return self.study.enter(trial.number, owner=trial.owner, worker=worker)
+        except Exception as error:
+            self._complain(error)
+            return True
+
     def note(self, **about: Any) -> None:
         """Write something down about the trial, where the study takes it now."""
         if self.study is None:
@@ -203,7 +217,7 @@ class Watch(Unwatched):
         assert study is not None
         if about:
             self.insist(lambda: study.put(number, **about), "where it stands")
-        self.insist(lambda: study.release(number), "it waits to go on")
+        self.insist(lambda: study.release(number, worker=this_process()), "it waits to go on")
 
     def insist(self, act: Callable[[], object], what: str) -> bool:
         """Try for `PATIENCE_SECONDS`; say and return False where it could not be done."""
@@ -214,10 +228,9 @@ class Watch(Unwatched):
                 return True
             except Exception as error:
                 if time.monotonic() >= until:
-                    words = " ".join(str(error).split())[:300]
                     print(
                         f"search: the study could not be told of trial {self.trial.number} that {what} "
-                        f"({type(error).__name__}: {words}); the sweep finds it out when it goes on",
+                        f"({in_words(error)}); the sweep finds it out when it goes on",
                         file=sys.stderr,
                     )
                     return False
@@ -233,8 +246,7 @@ class Watch(Unwatched):
     def _complain(self, error: Exception) -> None:
         """The first failure; training goes on, so that there is no end of them to tell of."""
         if not self._complained:
-            words = " ".join(str(error).split())[:300]
-            print(f"search: the study does not answer now ({type(error).__name__}: {words})", file=sys.stderr)
+            print(f"search: the study does not answer now ({in_words(error)})", file=sys.stderr)
         self._complained = True
 
 

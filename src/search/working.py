@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from src.search.lost import cause, gone, take_back
+from src.search.outage import Outage, in_words
 from src.search.parent import limits, most_trials, tokens
 from src.search.rows import Row
-from src.search.trial import AGAIN, Trial
+from src.search.trial import AGAIN, UNTOLD, Trial
 from src.terms.fault import Fault
-from src.tracking.vanished import is_gone, this_process
+from src.tracking.redaction import hidden
+from src.tracking.vanished import this_process
 
 if TYPE_CHECKING:
     from src.search.identity import Asked
@@ -84,93 +87,123 @@ class Working:
         self._signals = signals
         self._parent = parent
         self._me = this_process()
-        self._looked_at = 0.0
+        self._outage = Outage(live.line)
+        self._ended: list[Ended] = []  # that are not judged yet
+        self._looked_at = float("-inf")
+        self._stopped = False
+        self._vanished = False  # whether a trial has left a run that says RUNNING
         self.failures = 0
         self.reason: str | None = None  # why no more trials begin, where that is no good end
 
     def run(self) -> None:
         """Work until nothing is left to do, the budget is used up, too much has failed or a signal has come."""
         try:
-            self._look()  # what a process that is gone has left comes first
             while self._turn():
-                pass
+                self._ended += self._workers.wait(_TABLE_SECONDS)
         except BaseException:
             self._drop()
             raise
 
     def _turn(self) -> bool:
+        """Whether to go on. Trials run also while nobody can be told of them."""
         stopping = self._signals().received
-        if stopping is None and self.reason is None:
-            self._begin()
-        elif stopping is not None:
+        if stopping is not None:
             self._stop(stopping)
-        rows = self._look()
-        others = [row for row in rows if row.state == "running" and row.number not in self._workers.running]
-        if not self._workers.running and (stopping is not None or self.reason is not None or not others):
-            return stopping is None and self.reason is None and self._may_begin(rows)
-        for ended in self._workers.wait(_TABLE_SECONDS):
-            self._judge(ended)
-        return True
+        begins = stopping is None and self.reason is None
+        try:
+            more = self._attend(begins)
+        except Exception as error:
+            self._outage.met(error)
+            return stopping is None or bool(self._workers.running)
+        self._outage.over()
+        return more
 
-    def _look(self) -> list[Row]:
-        """Show how everything stands; now and then take back what a process that is gone has left."""
-        now = time.monotonic()
-        if now - self._looked_at > _LOOK_SECONDS:
-            self._looked_at = now
-            self._work.study.release_gone(lambda row: gone(self._work, row))
+    def _attend(self, begins: bool) -> bool:
+        """Judge what has ended, begin what can be begun, show how it stands; whether there is more to do."""
+        while self._ended:
+            self._judge(self._ended[0])
+            self._free.append(self._slots.pop(self._ended.pop(0).number))
+        if self._vanished:
+            self._work.store.close_vanished()
+            self._vanished = False
+        self._look()
+        if begins and self.reason is None:
+            self._begin()
         rows = self._work.study.rows()
         show(self._work, rows, self._live, self._parent())
-        return rows
+        if self._workers.running or not begins or self.reason is not None:
+            return bool(self._workers.running)
+        return any(row.state == "running" for row in rows) or self._may_begin(rows)
+
+    def _look(self) -> None:
+        """Now and then take back what a process that is gone has left, and what could not be begun."""
+        now = time.monotonic()
+        if now - self._looked_at > _LOOK_SECONDS:
+            take_back(self._work, lambda row: self._is_adrift(row) or gone(self._work, row))
+            self._looked_at = now
+
+    def _is_adrift(self, row: Row) -> bool:
+        """Whether a trial was taken here and has no process, since the storage did not answer in the midst of it."""
+        return row.about.get("owner") == self._me and row.number not in self._slots
 
     def _may_begin(self, rows: list[Row]) -> bool:
-        return not spent(self._work, rows, self._parent()) and unfinished(self._work, rows)
+        work = self._work
+        return not spent(work.search, rows, worked(work, self._parent())) and unfinished(work.search, work.space, rows)
 
     def _begin(self) -> None:
         work = self._work
-        while self._free and not spent(work, work.study.rows(), self._parent()):
+        while self._free and not spent(work.search, work.study.rows(), worked(work, self._parent())):
             row = work.study.take(self._me, max_trials=most_trials(work.search, work.space))
             if row is None:
                 return
+            if row.number in self._slots:  # it has released itself, and its process is about to end
+                work.study.release(row.number)
+                return
             try:
-                order = self._order(row, self._free[0])
+                config = self._config(row, self._free[0])
             except Fault as fault:
-                work.study.tell(row.number, "failed", reason=str(fault))
+                work.study.tell(row.number, "failed", reason=hidden(str(fault)))
                 self._count_failure()
                 continue
-            self._workers.start(row.number, order)
+            order = self._order(row, config, self._free[0])
             self._slots[row.number] = self._free.pop(0)
+            self._workers.start(row.number, order)
 
-    def _order(self, row: Row, slot: "Slot") -> dict[str, Any]:
-        work = self._work
-        overrides = work.space.overrides(row.params)
-        config = work.trials.config(overrides)
+    def _config(self, row: Row, slot: "Slot") -> dict[str, Any]:
+        config = self._work.trials.config(self._work.space.overrides(row.params))
         if slot.threads is not None and config["trainer"].get("threads") is None:
             config["trainer"]["threads"] = slot.threads
+        return config
+
+    def _order(self, row: Row, config: Mapping[str, Any], slot: "Slot") -> dict[str, Any]:
+        work = self._work
         work.study.put(row.number, takes=int(row.about.get("takes", 0)) + 1)
         return {
             "trial": trial_of(work, row).encode(),
             "config": config,
-            "arguments": work.trials.arguments(overrides),
+            "arguments": work.trials.arguments(work.space.overrides(row.params)),
             "environment": slot.environment,
             "log": str(work.folder / f"{row.number}.log"),
         }
 
     def _judge(self, ended: "Ended") -> None:
-        """What has become of a trial whose process has ended."""
+        """What has become of a trial whose process has ended. Another process may have taken it since."""
         study = self._work.study
-        self._free.append(self._slots.pop(ended.number))
-        row = study.row(ended.number)
         stopping = self._signals().received is not None
-        if row.state == "failed":
-            self._count_failure()
-        elif row.state == "running" and stopping:
-            study.release(ended.number)
-        elif row.state == "running":
-            study.tell(ended.number, "failed", reason=cause(ended.code, self._work.folder / f"{ended.number}.log"))
-            self._count_failure()
-            self._work.store.close_vanished()
-        elif row.state == "waiting" and not stopping and ended.code != AGAIN:
-            study.tell(ended.number, "failed", reason=f"interrupted from outside ({cause(ended.code, None)})")
+        with self._work.storage.lock():
+            row = study.row(ended.number)
+            mine = row.state == "running" and row.about.get("owner") == self._me
+            failed = row.state == "failed"
+            if mine and (stopping or ended.code == UNTOLD):
+                study.release(ended.number)
+            elif mine:
+                log = self._work.folder / f"{ended.number}.log"
+                failed = study.tell(ended.number, "failed", reason=cause(ended.code, log))
+            elif row.state == "waiting" and not stopping and ended.code != AGAIN:
+                reason = f"interrupted from outside ({cause(ended.code, None)})"
+                failed = study.tell(ended.number, "failed", reason=reason)
+        self._vanished = self._vanished or mine
+        if failed:
             self._count_failure()
 
     def _count_failure(self) -> None:
@@ -182,31 +215,33 @@ class Working:
 
     def _stop(self, signum: int) -> None:
         """Tell every trial once."""
-        if self.reason is None:
-            self.reason = f"stopped by {signal.Signals(signum).name}"
+        self.reason = self.reason or f"stopped by {signal.Signals(signum).name}"
+        if not self._stopped:
+            self._stopped = True
             self._workers.send(signal.SIGINT if signum == signal.SIGINT else signal.SIGTERM)
 
     def _drop(self) -> None:
         """End everything now, and leave what can go on later in good order."""
-        mine = list(self._workers.running)
         self._workers.send(signal.SIGTERM)  # a second one, for those that were told before: ends without a checkpoint
         until = time.monotonic() + _LAST_SECONDS
         while self._workers.running and time.monotonic() < until:
             self._workers.wait(0.2)
         self._workers.kill()
-        for number in mine:
-            if self._work.study.row(number).state == "running":
-                self._work.study.release(number)
-        self._work.store.close_vanished()
+        try:
+            for row in self._work.study.rows():
+                if row.state == "running" and row.about.get("owner") == self._me:
+                    self._work.study.release(row.number)
+            self._work.store.close_vanished()
+        except Exception as error:  # what ends the sweep is another error
+            self._live.line(f"search: {in_words(error)}; what says that it runs is put right by the next call")
 
 
 def show(work: Work, rows: list[Row], live: "Live", parent: "Parent | None") -> None:
     """How everything stands: on the terminal, and in the sweep's run where this process owns it."""
     if parent is not None:
         parent.refresh(rows, state="RUNNING")
-    seconds = parent.seconds if parent is not None else float(work.study.about.get("seconds", 0))
     drawn = [row for row in rows if row.params or not work.space.keys]  # the others are being asked for
-    live.update(drawn, progress(work.folder, rows), limits(work.search, work.space, rows, seconds))
+    live.update(drawn, progress(work.folder, rows), limits(work.search, work.space, rows, worked(work, parent)))
 
 
 def trial_of(work: Work, row: Row) -> Trial:
@@ -225,6 +260,7 @@ def trial_of(work: Work, row: Row) -> Trial:
         resume=row.about.get("run_id") or _lost_run(work, row),
         halvings=halvings,
         may_halve=work.search.on_out_of_memory == "halve" and halvings < _MOST_HALVINGS,
+        owner=str(row.about.get("owner", "")),
     )
 
 
@@ -240,50 +276,23 @@ def _lost_run(work: Work, row: Row) -> str | None:
     return found[0].id if found else None
 
 
-def spent(work: Work, rows: list[Row], parent: "Parent | None") -> bool:
+def worked(work: Work, parent: "Parent | None") -> float:
+    """Seconds for which the sweep was worked at, in all."""
+    return parent.seconds if parent is not None else float(work.study.about.get("seconds", 0))
+
+
+def spent(search: "Search", rows: Sequence[Row], seconds: float) -> bool:
     """Whether hours or tokens are used up; a budget of trials is kept by the study."""
-    search = work.search
-    seconds = parent.seconds if parent is not None else float(work.study.about.get("seconds", 0))
     return (search.max_hours is not None and seconds >= search.max_hours * 3600) or (
         search.max_tokens is not None and tokens(rows) >= search.max_tokens
     )
 
 
-def unfinished(work: Work, rows: list[Row]) -> bool:
-    """Whether there are trials left to begin."""
-    counting = [row for row in rows if not row.replaced]
-    most = most_trials(work.search, work.space)
-    return any(row.state == "waiting" for row in counting) or most is None or len(counting) < most
-
-
-def gone(work: Work, row: Row) -> bool:
-    """Whether nobody works at a running trial any more."""
-    processes = [str(row.about.get(name) or "") for name in ("owner", "worker")]
-    known = [each for each in processes if each]
-    if all(is_gone(each) for each in known):
-        return True
-    if any(not _elsewhere(each) and not is_gone(each) for each in known):
-        return False
-    run_id = row.about.get("run_id")  # on another machine; its run is KILLED when it has given no sign of life for long
-    if not run_id:
-        return row.started_at is not None and time.time() - row.started_at > 900
-    run = work.store.find(str(run_id))
-    return run.status != "RUNNING" and run.ended_at is not None and time.time() - run.ended_at / 1000 > 120
-
-
-def _elsewhere(process: str) -> bool:
-    return process.split()[:1] != this_process().split()[:1]
-
-
-def cause(code: int, log: Path | None) -> str:
-    """Why a process has ended that has not said so itself."""
-    if code == -signal.SIGKILL:
-        words = "killed by SIGKILL (the system does so where memory has run out)"
-    elif code < 0:
-        words = f"killed by {signal.Signals(-code).name}"
-    else:
-        words = f"its process ended with exit code {code}"
-    return words if log is None else f"{words}; what it said: {log}"
+def unfinished(search: "Search", space: "Space", rows: Sequence[Row]) -> bool:
+    """Whether `Study.take` would give a trial: one that was interrupted, or a new one where budget is left."""
+    most = most_trials(search, space)
+    begun = sum(not row.replaced and (row.state != "waiting" or row.started_at is not None) for row in rows)
+    return most is None or begun < most or any(row.state == "waiting" and row.started_at is not None for row in rows)
 
 
 def progress(folder: Path, rows: list[Row]) -> dict[int, tuple[int, int]]:

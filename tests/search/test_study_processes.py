@@ -124,6 +124,30 @@ def _interrupt_asking(study: Study, written: int) -> None:
             study.take("gone", max_trials=None)
 
 
+def test_what_has_ended_is_read_once_and_still_told_whole(tmp_path: Path) -> None:
+    study, other = (_open(tmp_path, Random()) for _ in range(2))
+    _finish(other, 2)
+    failed = study.take("me", max_trials=None)
+    assert failed is not None and study.tell(failed.number, "failed", reason="no")
+    assert study.rows() == other.rows()
+    other.prepare(retry_failed=True)
+    _finish(other, 3)
+    fresh = _open(tmp_path, Random()).rows()
+    assert study.rows() == fresh == study.rows()
+    assert [row.state for row in fresh] == ["finished", "finished", "failed", "finished"] and fresh[2].replaced
+
+
+def test_only_the_process_for_which_a_trial_was_taken_works_at_it_and_lets_go_of_it(tmp_path: Path) -> None:
+    study = _open(tmp_path, Random())
+    row = study.take("me", max_trials=None)
+    assert row is not None
+    assert not study.enter(row.number, owner="another", worker="w1")
+    assert study.enter(row.number, owner="me", worker="w1") and study.row(row.number).about["worker"] == "w1"
+    assert not study.release(row.number, worker="w2") and study.row(row.number).state == "running"
+    assert study.release(row.number, worker="w1")
+    assert not study.enter(row.number, owner="me", worker="w1")
+
+
 def _finish(study: Study, most: int) -> None:
     while (row := study.take("me", max_trials=most)) is not None:
         assert study.tell(row.number, "finished", [_value(row)])

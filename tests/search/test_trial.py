@@ -25,7 +25,7 @@ from src.search.rows import Row
 from src.search.samplers import Grid
 from src.search.space import read
 from src.search.study import Storage, Study
-from src.search.trial import AGAIN, VARIABLE, Trial, conduct, current
+from src.search.trial import AGAIN, UNTOLD, VARIABLE, Trial, conduct, current
 from src.terms.fault import Fault
 from src.tracking.ending import Terminated
 from src.tracking.store import Store
@@ -199,13 +199,22 @@ def test_an_end_that_could_not_be_told_is_told_without_running_again(
     begun = begin(monitors=["test/loss"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("src.search.watching.Watch.tell", lambda *_, **__: False)
-        assert conduct(run, config) == 1
+        assert conduct(run, config) == UNTOLD
     assert study.release(begun.number)
     again = begin(monitors=["test/loss"])
     assert conduct(never, config) == 0
     row = ended(study, again)
     assert (row.state, row.about["steps"]) == ("finished", 8) and row.about["tokens"] > 0
     assert row.values is not None and row.reports == {}
+
+
+def test_a_trial_that_is_anothers_by_now_is_left_alone(
+    begin: Callable[..., Trial], study: Study, config: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = begin(owner="somebody")  # who was taken for gone: the study says that nobody has it
+    assert conduct(never, config) == 1
+    assert ended(study, begun).state == "running" and "worker" not in ended(study, begun).about
+    assert "trial 0 is another process's by now" in capsys.readouterr().err
 
 
 def test_a_run_that_cannot_go_on_is_left_and_the_trial_begins_again(

@@ -1,144 +1,22 @@
-"""The loop of a sweep, with trials whose ends are written down beforehand instead of processes."""
+"""Which trials the loop of a sweep begins, and what it makes of their ends."""
 
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-from src.search.identity import Asked
+from src.search.lost import cause, gone
 from src.search.plan import Search
 from src.search.rows import Row
-from src.search.samplers import Grid
-from src.search.slots import Slot
+from src.search.samplers import Random
 from src.search.space import read
-from src.search.study import Storage, Study
-from src.search.trial import AGAIN, Trial
-from src.search.working import Work, Working, cause, gone, progress
-from src.terms.fault import Fault
-
-
-class Ended(NamedTuple):
-    number: int
-    code: int
-
-
-class Live:
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def update(self, rows: list[Row], steps: Mapping[int, tuple[int, int]], limits: object = ()) -> None:
-        pass
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
-
-
-class Signals:
-    received: int | None = None
-
-
-class Store:
-    """Of the store only what the loop asks it for."""
-
-    closed = 0
-
-    def close_vanished(self) -> None:
-        self.closed += 1
-
-    def runs(self, where: str) -> list[Any]:
-        return []
-
-
-class Trials:
-    launcher = None
-
-    def base(self) -> dict[str, Any]:
-        return {"trainer": {"threads": None}}
-
-    def config(self, overrides: list[str]) -> dict[str, Any]:
-        if overrides == ["seed=13"]:
-            raise Fault("seed=13: unlucky")
-        return {"seed": overrides[0], "trainer": {"threads": None}}
-
-    def arguments(self, overrides: list[str]) -> list[str]:
-        return overrides
-
-    def launch(self, batch: Any, first: int, folder: Path) -> None:
-        raise AssertionError
-
-
-class Workers:
-    """Ends each trial at the next `wait`, as `act` says; a trial for which it returns None goes on."""
-
-    def __init__(self, study: Study, act: Callable[[Study, int], int | None]) -> None:
-        self.running: dict[int, int] = {}
-        self.orders: list[tuple[int, Mapping[str, Any]]] = []
-        self.sent: list[int] = []
-        self.most = 0
-        self._study, self._act = study, act
-
-    def start(self, number: int, order: Mapping[str, Any]) -> None:
-        self.running[number] = 1
-        self.orders.append((number, order))
-        self.most = max(self.most, len(self.running))
-
-    def wait(self, seconds: float) -> list[Ended]:
-        ended = [Ended(number, code) for number in self.running if (code := self._act(self._study, number)) is not None]
-        for each in ended:
-            del self.running[each.number]
-        return ended
-
-    def send(self, signum: int, number: int | None = None) -> None:
-        self.sent.append(signum)
-
-    def kill(self) -> None:
-        self.running.clear()
-
-
-@pytest.fixture
-def made(tmp_path: Path) -> Callable[..., tuple[Working, Workers, Study, Live]]:
-    """A sweep over seeds, and what ends its trials."""
-
-    def make(
-        seeds: str,
-        act: Callable[[Study, int], int | None],
-        *,
-        jobs: int = 1,
-        signals: Signals | None = None,
-        **node: Any,
-    ) -> tuple[Working, Workers, Study, Live]:
-        space, _ = read([f"seed={seeds}"], {})
-        search = Search(sampler=Grid(), monitor="val/loss", mode="min", space={}, **node)
-        asked = Asked([], space.plain(), {"sampler": {}, "pruner": None}, "", lambda *_: {})
-        storage = Storage(None, tmp_path)
-        storage.create("a" * 32, ["min"], asked.about)
-        study = storage.open("a" * 32, space=space, sampler=search.sampler)
-        study.prepare(retry_failed=search.retry_failed)
-        work = Work(asked, search, space, Trials(), Store(), storage, study, tmp_path)  # type: ignore[arg-type]
-        workers, live = Workers(study, act), Live()
-        slots = [Slot(environment={"SLOT": str(each)}, threads=2) for each in range(jobs)]
-        working = Working(
-            work,
-            workers=workers,  # type: ignore[arg-type]
-            slots=slots,
-            live=live,  # type: ignore[arg-type]
-            signals=lambda: signals or Signals(),  # type: ignore[arg-type,return-value]
-            parent=lambda: None,
-        )
-        return working, workers, study, live
-
-    return make
-
-
-def finished(study: Study, number: int) -> int:
-    study.tell(number, "finished", [float(number)])
-    return 0
-
-
-def states(study: Study) -> str:
-    return " ".join(row.state for row in study.rows())
+from src.search.study import Study
+from src.search.trial import AGAIN, UNTOLD, Trial
+from src.search.working import progress, unfinished
+from tests.search.loop import Signals, finished, gone_here, states
 
 
 def test_every_trial_once_and_no_more_at_a_time_than_slots(made: Callable[..., Any]) -> None:
@@ -199,6 +77,76 @@ def test_out_of_memory_is_tried_again_with_smaller_batches(made: Callable[..., A
     assert states(study) == "finished" and working.failures == 0
 
 
+def test_a_trial_that_has_released_itself_is_not_begun_again_before_its_process_has_ended(
+    made: Callable[..., Any],
+) -> None:
+    looks = iter(range(100))
+
+    def short(study: Study, number: int) -> int | None:
+        if study.row(number).about.get("out_of_memory"):
+            return AGAIN if next(looks) == 2 else None if len(workers.orders) == 1 else finished(study, number)
+        study.put(number, out_of_memory=1)
+        study.release(number)
+        return None
+
+    working, workers, study, _ = made("choice(1)", short, jobs=2, on_out_of_memory="halve")
+    working.run()
+    assert states(study) == "finished" and working.failures == 0 and len(workers.orders) == 2
+
+
+@pytest.mark.parametrize("code", [AGAIN, 143])
+def test_a_trial_that_another_process_has_taken_meanwhile_is_not_judged(made: Callable[..., Any], code: int) -> None:
+    looks: list[int] = []
+
+    def taken(study: Study, number: int) -> int | None:
+        if not looks:
+            study.release(number)
+            study.take("elsewhere boot namespace 1 1.00", max_trials=None)
+        looks.append(number)
+        return code
+
+    working, _, study, _ = made("choice(1)", taken)
+    working._attend(True)
+    working._ended += working._workers.wait(0)
+    working._attend(True)
+    assert states(study) == "running" and study.row(0).about["owner"].startswith("elsewhere") and working.failures == 0
+
+
+def test_an_end_that_the_study_was_not_told_of_is_told_by_the_next_process(made: Callable[..., Any]) -> None:
+    def untold(study: Study, number: int) -> int:
+        return UNTOLD if len(workers.orders) == 1 else finished(study, number)
+
+    working, workers, study, _ = made("choice(1)", untold)
+    working.run()
+    assert states(study) == "finished" and working.failures == 0
+
+
+def test_trials_hear_of_a_signal_also_after_too_many_failures(made: Callable[..., Any]) -> None:
+    signals = Signals()
+
+    def act(study: Study, number: int) -> int | None:
+        if number == 0:
+            study.tell(0, "failed", reason="no")
+            return 1
+        if working.reason is not None:
+            signals.received = signal.SIGINT
+        return 130 if workers.sent else None
+
+    working, workers, study, _ = made("1,2", act, jobs=2, signals=signals, max_failures=0)
+    working.run()
+    assert workers.sent == [signal.SIGINT] and states(study) == "failed waiting"
+
+
+def test_a_budget_that_is_used_up_leaves_what_waits_to_be_begun_again(made: Callable[..., Any]) -> None:
+    rows = [Row(0, "failed", {}, about={"replaced_by": 3}), *(Row(each, "finished", {}) for each in (1, 2))]
+    rows.append(Row(3, "waiting", {}))
+    space, _ = read(["seed=interval(0,1)"], {})
+    search = Search(sampler=Random(), monitor="val/loss", mode="min", space={}, max_trials=2)
+    assert not unfinished(search, space, rows)
+    assert unfinished(search, space, [*rows[:3], Row(3, "waiting", {}, started_at=1.0)])  # it was interrupted
+    assert unfinished(replace(search, max_trials=3), space, rows)
+
+
 def test_a_config_that_is_refused_fails_its_trial_alone(made: Callable[..., Any]) -> None:
     working, workers, study, _ = made("13,14", finished)
     working.run()
@@ -236,7 +184,7 @@ def test_a_second_signal_leaves_nothing_running(made: Callable[..., Any], monkey
 
 def test_what_a_process_that_is_gone_had_is_taken_up(made: Callable[..., Any]) -> None:
     working, workers, study, _ = made("1,2", finished)
-    study.take(_gone_here(), max_trials=None)
+    study.take(gone_here(), max_trials=None)
     study.put(0, run_id="b" * 32)
     working.run()
     assert states(study) == "finished finished"
@@ -247,7 +195,7 @@ def test_a_trial_is_gone_when_all_its_processes_are(made: Callable[..., Any]) ->
     from src.tracking.vanished import this_process
 
     working, _, study, _ = made("choice(1)", finished)
-    study.take(_gone_here(), max_trials=None)
+    study.take(gone_here(), max_trials=None)
     assert gone(working._work, study.row(0))
     study.put(0, worker=this_process())
     assert not gone(working._work, study.row(0))
@@ -263,11 +211,3 @@ def test_progress_is_read_where_it_is_written(tmp_path: Path) -> None:
 def test_causes() -> None:
     assert cause(-15, None) == "killed by SIGTERM"
     assert cause(3, Path("x.log")) == "its process ended with exit code 3; what it said: x.log"
-
-
-def _gone_here() -> str:
-    """A process of this machine that has ended."""
-    from src.tracking.vanished import this_process
-
-    words = this_process().split()
-    return " ".join([*words[:3], "1", "0.00"])
