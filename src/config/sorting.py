@@ -40,8 +40,12 @@ class Sorted:
             return
         if override.is_sweep_override() and not many:
             self.faults.append(
-                f"{text}: several values make several runs, which -m asks for (python -m src.run -m ...); "
-                f"one list is written {override.get_key_element()}=[{text.partition('=')[2]}]"
+                f"{text}: several values make several runs, which -m asks for (python -m src.run -m ...)"
+                + (
+                    ""
+                    if "(" in text
+                    else f"; one list is written {override.get_key_element()}=[{text.partition('=')[2]}]"
+                )
             )
             return
         refused = sweeps.refusal(override)

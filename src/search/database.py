@@ -36,7 +36,8 @@ def opened(address: str, *, must_exist: bool = False) -> tuple[RDBStorage, Lock,
         lock = lock_of(url)
         if url.get_backend_name() == "sqlite":
             if must_exist and not os.path.exists(str(url.database)):
-                raise Fault(f"sweep=...: no sweep has been kept yet in {url.database}")
+                where = "tracking.root and search.storage say where"
+                raise Fault(f"sweep=ID: no sweep has been kept yet in {url.database} ({where})")
             _make_file(Path(str(url.database)), lock)
         known = _is_known(url, lock)
         return _storage(url, whole=True, known=known), lock, _text(url)

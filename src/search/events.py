@@ -24,7 +24,7 @@ class Events:
         before, self._known = self._known, {row.number: row for row in rows}
         lines = []
         if before is None:
-            ended = [row for row in rows if row.state in ("finished", "pruned", "failed")]
+            ended = [row for row in rows if row.state in ("finished", "pruned", "failed") and not row.replaced]
             before = {row.number: row for row in rows if row.state != "running"}
             if ended:
                 lines.append(f"{several(len(ended), 'trial')} there already: {census(ended)}{self._best(ended)}")
@@ -52,6 +52,8 @@ class Events:
                 value = row.reports[validation]
                 told = f"{self._monitors[0]} {number(value)}{self._against(value, finished)}"
                 lines.append(f"{name} validation {validation}: {told}")
+        if old is not None and old.state == row.state == "running" and _short_of_memory(row, old):
+            lines.append(f"{name} {self._released(row, old)}")
         if row.state == "waiting" and old is not None and old.state == "running":
             lines.append(f"{name} {self._released(row, old)}")
         if row.state in ("finished", "pruned", "failed"):
@@ -73,13 +75,13 @@ class Events:
             return f"{told}{span}"
         among = [*finished, row]
         if row.number in {each.number for each in leading(among, self._modes)}:
-            place = "the best" if len(self._modes) == 1 else "on the Pareto front"
+            place = "the best" if len(self._modes) == 1 else "on the Pareto front,"
             return f"{told}, {place} of {len(among)} so far{span}"
         return f"{told}{span}{self._best(finished, brackets=True)}"
 
     def _released(self, row: Row, old: Row) -> str:
         """A running trial waits again."""
-        if int(row.about.get("out_of_memory") or 0) > int(old.about.get("out_of_memory") or 0):
+        if _short_of_memory(row, old):
             return "ran out of memory: it is run again in smaller micro-batches"
         after = f" after {several(len(row.reports), 'validation')}" if row.reports else ""
         return f"was interrupted{after}: it waits to go on"
@@ -101,3 +103,8 @@ class Events:
         else:
             told = f"best so far: trial {best[0].number}, {values_of(best[0], [''])[1:]}"
         return f" ({told})" if brackets else f"; {told}"
+
+
+def _short_of_memory(row: Row, old: Row) -> bool:
+    """Whether a trial has run out of memory since it was looked at last."""
+    return int(row.about.get("out_of_memory") or 0) > int(old.about.get("out_of_memory") or 0)

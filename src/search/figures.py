@@ -186,7 +186,8 @@ def _intermediate(rows: Sequence[Row], monitor: str, mode: str, best: Sequence[R
     for row in rows:
         if row.number in first:
             axes.plot(*zip(*lines[row.number], strict=True), color=BEST, linewidth=2.4)
-            _mark(axes, "best", [lines[row.number][-1]])
+            value = row.values[0] if row.values else lines[row.number][-1][1]
+            _mark(axes, "best", [min(lines[row.number], key=lambda point: abs(point[1] - value))])  # that which counts
     every = [point for row in rows for point in lines[row.number]]
     last = max(validation for validation, _ in every)
     axes.set_xlim(1 - 0.03 * last, last + 0.03 * last)

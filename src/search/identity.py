@@ -106,7 +106,7 @@ def by_id(known: Sequence[tuple[str, Mapping[str, Any]]], sweep: str) -> tuple[s
         return found[0]
     if found:
         raise Fault(f"sweep={sweep} begins several ids: {', '.join(name for name, _ in found)}; give more digits")
-    latest = ", ".join(f"{name[:8]} ({' '.join(about.get('typed', []))})" for name, about in known[:3])
+    latest = ", ".join(f"{name[:8]} ({_cut(' '.join(about.get('typed', [])))})" for name, about in known[:3])
     raise Fault(f"sweep={sweep}: there is no such sweep; " + (f"the latest are {latest}" if latest else "none is kept"))
 
 
@@ -136,3 +136,7 @@ def _changes(about: Mapping[str, Any], asked: Asked) -> list[str]:
 def _is_free(argument: str) -> bool:
     key = argument.lstrip("+~").partition("=")[0].replace("/", ".")
     return any(key == each or key.startswith(f"{each}.") for each in _FREE)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:79]}…"

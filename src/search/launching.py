@@ -14,6 +14,7 @@ from src.search.outage import Outage, in_words
 from src.search.parent import most_trials
 from src.search.rows import Row
 from src.search.trial import VARIABLE
+from src.search.words import several
 from src.search.working import Work, show, spent, trial_of, unfinished, worked
 from src.tracking.vanished import this_process
 
@@ -27,8 +28,8 @@ _LOOK_SECONDS = 2.0
 def launched(work: Work, live: "Live", parent: "Callable[[], Parent | None]") -> tuple[int, str | None]:
     """Run trials in batches until nothing is left to do; the number that failed, and why no more begin.
 
-    A batch is `search.jobs` trials; else all that there are where they do not depend on each other's values, and one
-    where they do.
+    A batch is `search.jobs` trials; else one where trials run in this very process, depend on each other's values, or
+    use up a budget of time or tokens; else all that there are. What ends a sweep is looked at between batches.
     """
     failures, outage = 0, Outage(live.line)
     while True:
@@ -36,7 +37,7 @@ def launched(work: Work, live: "Live", parent: "Callable[[], Parent | None]") ->
         rows = outage.insist(lambda: _shown(work, live, parent))
         most = work.search.max_failures
         if failures > most:
-            return failures, f"{failures} trials have failed, more than search.max_failures={most}"
+            return failures, f"{several(failures, 'failed trial')}, more than search.max_failures={most}"
         batch: list[Row] = []
         if not spent(work.search, rows, worked(work, parent())) and unfinished(work.search, work.space, rows):
             batch = list(_taken(work))
@@ -57,16 +58,16 @@ def _shown(work: Work, live: "Live", parent: "Callable[[], Parent | None]") -> l
 
 
 def _taken(work: Work) -> Iterator[Row]:
-    most = work.search.jobs or (1 if work.search.sampler.learns else 10**6)
-    for _ in range(most):
-        if most_trials(work.search, work.space) is None and not work.search.jobs:
-            most = 1  # a budget of time alone: there is no end of trials to take
-        row = work.study.take(this_process(), max_trials=most_trials(work.search, work.space))
+    search = work.search
+    limited = search.max_hours is not None or search.max_tokens is not None
+    alone = work.trials.launcher is None or search.sampler.learns or limited
+    taken = 0
+    while taken < (search.jobs or 1) or not (search.jobs or alone):
+        row = work.study.take(this_process(), max_trials=most_trials(search, work.space))
         if row is None:
             return
+        taken += 1
         yield row
-        if most == 1:
-            return
 
 
 def _launch(work: Work, batch: list[Row]) -> str | None:

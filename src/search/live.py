@@ -89,18 +89,18 @@ class Live:
         states = {row.number: row.state for row in rows}
         if self._screen is None:
             for line in lines:
-                _say(spoken(line))
+                say(spoken(line))
             return
         for line in lines:
             if " FAILED: " in line:
-                _say(spoken(line))
+                say(spoken(line))
         if states != self._states or not 0 <= now - self._drawn_at < _BETWEEN_SECONDS:
             self._states, self._drawn_at = states, now
             self._draw()
 
     def line(self, text: str) -> None:
         """Print a line; above the table where there is one."""
-        _say(text)
+        say(text)
         if self._screen is not None:
             self._draw()
 
@@ -139,7 +139,7 @@ class Live:
         except Exception as error:  # no picture of a sweep is worth the sweep
             screen, self._screen = self._screen, None
             screen.__exit__()
-            _say(f"the table cannot be drawn ({type(error).__name__}: {error}): plain lines from here on")
+            say(f"the table cannot be drawn ({type(error).__name__}: {error}): plain lines from here on")
 
 
 def _draws(stream: Any) -> bool:
@@ -150,10 +150,15 @@ def _draws(stream: Any) -> bool:
         return False
 
 
-def _say(line: str) -> None:
+def say(line: str, *, aside: bool = False) -> None:
+    """Print a line, `aside` to stderr; nobody may be reading any more (`| head`, a closed terminal)."""
+    stream = sys.stderr if aside else sys.stdout
     try:
-        print(line, flush=True)
-    except (OSError, ValueError):  # nobody reads any more: `| head`, a closed terminal
+        print(line, file=stream, flush=True)
+    except BrokenPipeError:  # what else is printed later, by whomever, goes nowhere and ends nothing
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except (OSError, ValueError):
         return
 
 

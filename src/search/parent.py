@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from src.search.outage import in_words
 from src.search.rows import Row
+from src.search.words import short
 from src.tracking.naming import run_name
 
 if TYPE_CHECKING:
@@ -41,17 +42,13 @@ def record_of(
     fixed = [each for each in asked.typed if each.lstrip("+").partition("=")[0] not in asked.space]
     shown = [each for each in fixed if not each.startswith(("search", "+experiment"))]
     return store.record(
-        name=run_name(f"{name} {' '.join(_short(key) for key in asked.space)} ({kind})", shown),
+        name=run_name(f"{name} {' '.join(short(list(asked.space)).values())} ({kind})", shown),
         kind="search",
         params={**space, "search": {key: value for key, value in search.items() if key != "space"}},
         tags=tags,
         config_yaml=asked.config,
         resume=resume,
     )
-
-
-def _short(key: str) -> str:
-    return key.rpartition(".")[2].rpartition("/")[2].lstrip("+")
 
 
 def limits(search: "Search", space: "Space", rows: Sequence[Row], seconds: float) -> "tuple[Limit, ...]":

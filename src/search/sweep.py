@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from src.search import words
 from src.search.identity import Asked, find
+from src.search.live import Live, say
 from src.search.outage import Outage, in_words
 from src.search.parent import Parent, record_of
 from src.search.rows import Row
-from src.search.working import Trials, Work, Working, show, spent, unfinished
+from src.search.standing import census
+from src.search.working import Trials, Work, Working, show, spent, unfinished, worked
 from src.terms.fault import Fault
 from src.terms.startup import importing
 from src.tracking.ending import judge
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
     from src.tracking.record import RunRecord
     from src.tracking.store import Store
 
+_GRACE_SECONDS = 90.0  # after a first signal, for trials to end after their step and write a checkpoint
 _LOOK_SECONDS = 5.0  # between two looks whether the process that owns the sweep's run is still there
-_STATES = ("finished", "pruned", "failed", "running", "waiting")
 
 
 class Sweep:
@@ -87,8 +89,9 @@ class Sweep:
             workers = stack.enter_context(Workers(warm=self._search.warm)) if free else None
             storage = Storage(self._search.storage, self._store.runs_folder)
             found = find(storage, self._asked)
-            if found is not None and self._is_over(storage, found):
-                return 0
+            if found is not None and (over := self._over(storage, found)) is not None:
+                return over
+            self._foretell()
             with importing():
                 import src.tracking.record  # noqa: F401
             study = self._open(storage, stack)
@@ -120,12 +123,10 @@ class Sweep:
         return slots(self._search.jobs, trainer.get("devices", 1), trainer.get("accelerator", "auto"))
 
     def _work(self, work: Work, workers: "Workers | None", free: "list[Slot]", stack: ExitStack) -> int:
-        from src.search.live import Live
-
         keys, search = self._space.keys, self._search
         failures, reason = 0, None
         try:
-            with Live(search.monitors, search.modes, keys, name=self._name(work.study)) as live:
+            with Live(search.monitors, search.modes, keys, name=f"sweep {work.study.name[:8]}") as live:
                 show(work, work.study.rows(), live, None)
                 if workers is not None:
                     working = Working(
@@ -137,6 +138,7 @@ class Sweep:
                         parent=lambda: self._owner(work, stack),
                     )
                     working.run()
+                    show(work, work.study.rows(), live, None)
                     failures, reason = working.failures, working.reason
                 else:
                     from src.search.launching import launched
@@ -185,11 +187,8 @@ class Sweep:
                 from src.tracking.ending import Signals
 
                 self._signals = stack.enter_context(Signals())
-                self._signals.patient = True
-                print(
-                    f"sweep {study.name[:8]}: process {owner.split()[3]} of {owner.split()[0]} has it; this one helps",
-                    flush=True,
-                )
+                self._signals.patient, self._signals.grace_seconds = True, _GRACE_SECONDS
+                say(f"sweep {study.name[:8]}: process {owner.split()[3]} of {owner.split()[0]} has it; this one helps")
             return
         if self._record is None:
             self._enter(stack, info)
@@ -207,9 +206,9 @@ class Sweep:
         )
         self._record = stack.enter_context(record)
         self._signals = record.signals
-        self._signals.patient = True
+        self._signals.patient, self._signals.grace_seconds = True, _GRACE_SECONDS
         word = "goes on" if info is not None else "begins"
-        print(f"sweep {record.run_id} {word}: {spoken(record.name)}", flush=True)
+        say(f"sweep {record.run_id} {word}: {spoken(record.name)}")
 
     def _made(self, study: "Study") -> Parent:
         assert self._record is not None
@@ -239,7 +238,7 @@ class Sweep:
                     self._own_or_help(work.study, stack)
             except Exception as error:
                 if not self._complained:
-                    print(f"search: the sweep's run cannot be taken over now ({in_words(error)})", file=sys.stderr)
+                    say(f"search: the sweep's run cannot be taken over now ({in_words(error)})", aside=True)
                 self._complained = True
         return self._parent
 
@@ -247,23 +246,25 @@ class Sweep:
         """The last words of this process; whatever it ends by, a storage that does not answer is not the reason."""
         error = sys.exc_info()[1]
         if error is None and self._received().received is None:
-            Outage(lambda line: print(line, file=sys.stderr)).insist(lambda: self._say_last(work, reason, None))
+            Outage(lambda line: say(line, aside=True)).insist(lambda: self._say_last(work, reason, None))
             return
         try:
             self._say_last(work, reason, error)
         except Exception as another:
-            print(f"search: the sweep's last words are lost ({in_words(another)})", file=sys.stderr)
+            say(f"search: the sweep's last words are lost ({in_words(another)})", aside=True)
 
     def _say_last(self, work: Work, reason: str | None, error: BaseException | None) -> None:
         """On the terminal, and in the sweep's run where this process is its owner."""
         received = self._received().received
+        rows = work.study.rows()
+        if error is None and reason is None and rows and all(row.state == "failed" for row in rows):
+            reason = "every trial has failed"
         if self._parent is not None and self._record is not None:
             if received is not None:
                 reason = judge(self._received().leaving(None)).reason
                 self._record.outcome("KILLED", reason=str(reason))
             elif error is None and reason is not None:
                 self._record.outcome("FAILED", reason=reason)
-        rows = work.study.rows()
         left = unfinished(self._search, self._space, rows) or any(row.state == "running" for row in rows)
         over = error is None and received is None and reason is None
         state: str = "FINISHED" if over else judge(error).status if error is not None else "FAILED"
@@ -273,14 +274,27 @@ class Sweep:
         else:
             self._parent.refresh(rows, state=state, reason=reason, last=True)
             work.study.note("owner", "")
-        print(self.summary(work.study, rows, state), flush=True)
-        if left and not over:
-            print(f"go on: {self._way_on(work.study.name)}", file=sys.stderr, flush=True)
+        say(self.summary(work.study, rows, state))
+        used_up = self._used_up(rows, worked(work, self._parent))
+        if left and over and used_up:
+            say(f"{used_up}; more of it goes on: {self._way_on(work.study.name)}")
+        elif left and not over:
+            say(f"go on: {self._way_on(work.study.name)}", aside=True)
+        if failed := sum(row.state == "failed" and not row.replaced for row in rows):
+            again = f"{self._way_on(work.study.name)} search.retry_failed=true"
+            say(f"{words.several(failed, 'failed trial')}; once more: {again}", aside=True)
+
+    def _used_up(self, rows: list[Row], seconds: float) -> str:
+        """Which budget of time or tokens ends the sweep; nothing where none does."""
+        if not spent(self._search, rows, seconds):
+            return ""
+        if self._search.max_hours is not None and seconds >= self._search.max_hours * 3600:
+            return f"search.max_hours={self._search.max_hours:g} is used up"
+        return f"search.max_tokens={self._search.max_tokens} is used up"
 
     def summary(self, study: "Study", rows: list[Row], state: str) -> str:
         """One line: how many trials of each kind, the best, how to look."""
-        counts = {each: sum(row.state == each for row in rows) for each in _STATES}
-        told = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no trial"
+        told = census(rows)
         look = f"see: make ui ({self._store.session().link(study.name)})"
         return "; ".join(filter(None, (f"sweep {study.name} {state}  {told}", self._best(study), look)))
 
@@ -296,24 +310,37 @@ class Sweep:
         run = str(row.about.get("run_id", ""))[:8]
         return f"best: trial {row.number}, {values} ({words.setting(row.params)}), run {run}"
 
-    def _is_over(self, storage: "Storage", name: str) -> bool:
-        """Whether nothing is left to do; then it is said."""
+    def _foretell(self) -> None:
+        """What can be said before the libraries are there, which takes seconds."""
+        from src.search.parent import most_trials
+
+        most = most_trials(self._search, self._space)
+        count = words.several(most, "trial") if most is not None else "trials"
+        kept = self._base.get("callbacks", {}).get("checkpoint") or {}
+        say(f"{count} of {', '.join(self._space.keys)} ({self._search.sampler.name}); starting", aside=True)
+        first = self._search.monitors[0]
+        if kept.get("keep") and kept.get("monitor") not in (None, first):
+            say(
+                f"note: trials compare by {first} at the validation whose checkpoint is best by {kept['monitor']} "
+                f"(callbacks.checkpoint.monitor), and are pruned by {first} as it comes",
+                aside=True,
+            )
+
+    def _over(self, storage: "Storage", name: str) -> int | None:
+        """The exit code where nothing is left to do, which is then said; else None."""
         study = storage.open(name, space=self._space, sampler=self._search.sampler, pruner=self._search.pruner)
         rows = study.rows()
         failed = [row.number for row in rows if row.state == "failed" and not row.replaced]
         used_up = spent(self._search, rows, float(study.about.get("seconds", 0)))
         left = unfinished(self._search, self._space, rows) and not used_up
         if left or any(row.state == "running" for row in rows) or (failed and self._search.retry_failed):
-            return False
-        print(self.summary(study, rows, "is over:"))
+            return None
+        say(self.summary(study, rows, "is over:"))
         again = f"search.retry_failed=true runs the {len(failed)} that failed again, " if failed else ""
         limit = "search.max_hours or search.max_tokens" if used_up else "search.max_trials"
         more = f"a higher {limit} goes on, " if used_up or self._search.sampler.draws else ""
-        print(f"the same command has been run to its end: {again}{more}sweep=new begins another")
-        return True
-
-    def _name(self, study: "Study") -> str:
-        return f"sweep {study.name[:8]}"
+        say(f"the same command has been run to its end: {again}{more}sweep=new begins another")
+        return 1 if failed else 0
 
     def _way_on(self, sweep: str) -> str:
         from src.tracking.again import sweep_command

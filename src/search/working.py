@@ -11,6 +11,7 @@ from src.search.outage import Outage, in_words
 from src.search.parent import limits, most_trials, tokens
 from src.search.rows import Row
 from src.search.trial import AGAIN, UNTOLD, Trial
+from src.search.words import several
 from src.terms.fault import Fault
 from src.tracking.redaction import hidden
 from src.tracking.vanished import this_process
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from src.tracking.store import Store
 
 _MOST_HALVINGS = 4
+_MOST_TAKES = 3  # of a trial that something else than this sweep keeps ending
 _LOOK_SECONDS = 5.0  # between two looks at what other processes do
 _TABLE_SECONDS = 0.5
 _LAST_SECONDS = 5.0  # for trials to end after a second Ctrl-C
@@ -91,7 +93,7 @@ class Working:
         self._ended: list[Ended] = []  # that are not judged yet
         self._looked_at = float("-inf")
         self._stopped = False
-        self._vanished = False  # whether a trial has left a run that says RUNNING
+        self._vanished: dict[str, str] = {}  # runs that trials have left as RUNNING, and why these have failed
         self.failures = 0
         self.reason: str | None = None  # why no more trials begin, where that is no good end
 
@@ -125,7 +127,10 @@ class Working:
             self._free.append(self._slots.pop(self._ended.pop(0).number))
         if self._vanished:
             self._work.store.close_vanished()
-            self._vanished = False
+            for run_id, reason in self._vanished.items():
+                if run_id and reason:
+                    self._work.store.fail(run_id, reason)
+            self._vanished = {}
         self._look()
         if begins and self.reason is None:
             self._begin()
@@ -196,13 +201,16 @@ class Working:
             failed = row.state == "failed"
             if mine and (stopping or ended.code == UNTOLD):
                 study.release(ended.number)
+                self._vanished.setdefault("", "")
             elif mine:
-                log = self._work.folder / f"{ended.number}.log"
-                failed = study.tell(ended.number, "failed", reason=cause(ended.code, log))
-            elif row.state == "waiting" and not stopping and ended.code != AGAIN:
-                reason = f"interrupted from outside ({cause(ended.code, None)})"
+                reason = cause(ended.code, self._work.folder / f"{ended.number}.log")
                 failed = study.tell(ended.number, "failed", reason=reason)
-        self._vanished = self._vanished or mine
+                self._vanished[str(row.about.get("run_id", ""))] = reason
+            elif row.state == "waiting" and not stopping and ended.code != AGAIN:
+                often = int(row.about.get("takes", 0)) - int(row.about.get("out_of_memory", 0))
+                if often >= _MOST_TAKES:  # else it goes on from its checkpoint
+                    reason = f"interrupted from outside, {often} times"
+                    failed = study.tell(ended.number, "failed", reason=reason)
         if failed:
             self._count_failure()
 
@@ -210,7 +218,7 @@ class Working:
         self.failures += 1
         most = self._work.search.max_failures
         if self.failures > most and self.reason is None:
-            self.reason = f"{self.failures} trials have failed, more than search.max_failures={most}"
+            self.reason = f"{several(self.failures, 'failed trial')}, more than search.max_failures={most}"
             self._live.line(f"{self.reason}: no new ones begin")
 
     def _stop(self, signum: int) -> None:

@@ -78,13 +78,14 @@ class Signals:
 
     Ctrl-C becomes KeyboardInterrupt, the others `Terminated`, at once; but while `patient` (a training that can stop
     between two optimizer steps, see src/training/obeying.py) a first signal is only noted in `received`, and sent again
-    where that has not come about within `GRACE_SECONDS`. A second one ends the work now, without a last checkpoint;
+    where that has not come about within `grace_seconds`. A second one ends the work now, without a last checkpoint;
     where it comes while the run is being closed, it cuts that short, and a third ends the process.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
         self.patient = False
+        self.grace_seconds = GRACE_SECONDS  # before a first signal that is only noted is sent again
         self.closing = False  # a run that is being ended is not ended again
         self._count = 0
         self._last_at = 0.0
@@ -141,7 +142,7 @@ class Signals:
         raise KeyboardInterrupt if signum == signal.SIGINT else Terminated(signum)
 
     def _wait(self, signum: int) -> None:
-        self._again = threading.Timer(GRACE_SECONDS, os.kill, (self._owner, signum))
+        self._again = threading.Timer(self.grace_seconds, os.kill, (self._owner, signum))
         self._again.daemon = True
         self._again.start()
         name = "Ctrl-C" if signum == signal.SIGINT else signal.Signals(signum).name

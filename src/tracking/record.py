@@ -217,7 +217,8 @@ class RunRecord:
         if not artifact.endswith(".json"):
             raise ValueError(f"a table is kept as .json, not as {artifact}")
         self.text(table_json(columns), artifact)
-        self._tables.append({"path": artifact, "type": "table"})
+        if (entry := {"path": artifact, "type": "table"}) not in self._tables:
+            self._tables.append(entry)
         self._write("tags", {"tags": {"mlflow.loggedArtifacts": json.dumps(self._tables)}})
 
     def figure(self, figure: Any, artifact: str) -> None:

@@ -113,6 +113,11 @@ class Store:
         session = self.session()
         close_vanished(session.client, session.experiment_id, self.runs_folder)
 
+    def fail(self, run_id: str, reason: str) -> None:
+        """FAILED for a run whose process has ended without a word, where whoever had started it knows why."""
+        self.client().set_tag(run_id, "failure.reason", hidden(reason))
+        self.client().set_terminated(run_id, "FAILED")
+
     def tag(self, run_id: str, key: str, value: str) -> None:
         """Write a tag of a run that another process records, or that has ended."""
         self.client().set_tag(run_id, key, value)

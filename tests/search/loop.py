@@ -38,6 +38,9 @@ class Store:
     def close_vanished(self) -> None:
         self.closed += 1
 
+    def fail(self, run_id: str, reason: str) -> None:
+        self.failed = (run_id, reason)
+
     def runs(self, where: str) -> list[Any]:
         return []
 

@@ -113,7 +113,7 @@ def test_the_best_of_each_moment(capsys: pytest.CaptureFixture[str]) -> None:
 def test_several_metrics(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [replace(FIRST, number=n, values=values, ended_at=n) for n, values in enumerate([(0.5, 0.9), (0.6, 0.8)])]
     lines = [line for line in _lines(capsys, [], rows, live=_live("val/loss", "val/acc")) if "finished" in line]
-    assert lines[0] == "trial 0 finished: val/loss 0.5, val/acc 0.9, on the Pareto front of 1 so far; 0.0 s"
+    assert lines[0] == "trial 0 finished: val/loss 0.5, val/acc 0.9, on the Pareto front, of 1 so far; 0.0 s"
     assert lines[1] == "trial 1 finished: val/loss 0.6, val/acc 0.8; 1 s (1 trial on the Pareto front)"
 
 

@@ -109,5 +109,5 @@ def test_a_sweep_whose_hours_are_used_up_is_over(
     sweep, _ = made(max_hours=hours)
     storage = Storage(None, tmp_path)
     storage.create(SWEEP, ["min"], {"seconds": 3600.0})
-    assert sweep._is_over(storage, SWEEP) is over
+    assert sweep._over(storage, SWEEP) == (0 if over else None)
     assert ("a higher search.max_hours or search.max_tokens goes on" in capsys.readouterr().out) is over

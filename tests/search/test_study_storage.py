@@ -40,7 +40,7 @@ def test_an_address_is_the_same_from_every_folder(tmp_path: Path, monkeypatch: p
 
 
 def test_a_database_that_must_exist_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(Fault, match=r"sweep=\.\.\.: no sweep has been kept yet in .*search\.db"):
+    with pytest.raises(Fault, match=r"sweep=ID: no sweep has been kept yet in .*search\.db"):
         Storage(None, tmp_path, must_exist=True)
     assert list(tmp_path.iterdir()) == []
 

@@ -193,7 +193,7 @@ def test_trials_on_two_devices(make: Callable[[], Project]) -> None:
 def test_what_ends_a_sweep_before_its_first_trial(make: Callable[[], Project]) -> None:
     project = make()
     for words, message in (
-        (("sweep=123456",), "error: sweep=...: no sweep has been kept yet in "),
+        (("sweep=123456",), "error: sweep=ID: no sweep has been kept yet in "),
         (("tracking=offline", "seed=1,2"), "error: tracking=offline keeps single runs; a search needs a store"),
     ):
         assert project.sweep(*words, code=2).startswith(message)

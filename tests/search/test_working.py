@@ -38,28 +38,33 @@ def test_too_many_failures_end_the_sweep_and_leave_the_rest_waiting(made: Callab
     working, _, study, live = made("1,2,3,4,5", fails, max_failures=1)
     working.run()
     assert states(study) == "failed failed waiting waiting waiting" and working.failures == 2
-    assert working.reason == "2 trials have failed, more than search.max_failures=1"
+    assert working.reason == "2 failed trials, more than search.max_failures=1"
     assert live.lines == [f"{working.reason}: no new ones begin"]
 
 
 def test_a_process_that_ends_without_a_word(made: Callable[..., Any]) -> None:
-    working, _, study, _ = made("1,2", lambda study, number: -9 if number == 0 else finished(study, number))
+    def killed(study: Study, number: int) -> int:
+        study.put(0, run_id="c" * 32)
+        return -9 if number == 0 else finished(study, number)
+
+    working, _, study, _ = made("1,2", killed)
     working.run()
+    assert working._work.store.failed == ("c" * 32, study.row(0).about["reason"])
     assert states(study) == "failed finished"
     assert (
         study.row(0).about["reason"].startswith("killed by SIGKILL (the system does so where memory has run out); what")
     )
 
 
-def test_a_trial_that_was_ended_from_outside_is_not_begun_again_at_once(made: Callable[..., Any]) -> None:
+def test_a_trial_that_is_ended_from_outside_goes_on_but_not_for_ever(made: Callable[..., Any]) -> None:
     def released(study: Study, number: int) -> int:
         study.release(number)
         return 143
 
     working, workers, study, _ = made("choice(1)", released)
     working.run()
-    assert states(study) == "failed" and len(workers.orders) == 1
-    assert "interrupted from outside" in study.row(0).about["reason"]
+    assert states(study) == "failed" and len(workers.orders) == 3
+    assert study.row(0).about["reason"] == "interrupted from outside, 3 times"
 
 
 def test_out_of_memory_is_tried_again_with_smaller_batches(made: Callable[..., Any]) -> None:
