@@ -99,7 +99,7 @@ def test_a_grid_from_its_first_trial_to_its_report(make: Callable[[], Project]) 
     page = (Path(parent.artifact_uri) / "report" / "sweep.html").read_text()
     assert "FINISHED" in page and best.id[:8] in page
 
-    again = project.sweep(*words)
+    again = project.sweep(*words, code=1)
     assert "is over" in again and "search.retry_failed=true runs the 2 that failed again" in again
     refused = project.sweep("trainer.max_steps=5", f"sweep={parent.id[:8]}", code=2)
     assert f"error: sweep={parent.id[:8]} goes on as it began" in refused and "trainer.max_steps (4 -> 5)" in refused

@@ -75,7 +75,7 @@ def test_a_training_is_left_between_two_steps_and_a_second_signal_means_now(
 
 
 def test_a_step_that_does_not_end_is_left_after_a_while(signals: Signals, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ending, "GRACE_SECONDS", 0.01)
+    signals.grace_seconds = 0.01
     monkeypatch.setattr(ending, "_ECHO_SECONDS", 0.0)
     signals.patient = True
     with pytest.raises(KeyboardInterrupt):
