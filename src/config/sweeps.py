@@ -2,6 +2,7 @@
 
 import random
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import islice
@@ -58,6 +59,8 @@ def unreadable(text: str) -> str:
     if "=" not in text:
         return f"'{text}' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 (spaces want quotes)"
     key, _, value = text.partition("=")
+    if value.endswith(",") or "()" in value:
+        return f"'{text}' cannot be read: a value is missing in the list"
     if "interval(" in value:
         return f"'{text}' cannot be read: expected two numbers, as in {key}=interval(0,1) or tag(log, interval(1e-6,1))"
     return f"'{text}' cannot be read: a value with special characters wants quotes, as in '{key}=\"a, b\"'"
@@ -194,10 +197,16 @@ def _plain(override: Override) -> Typed:
     value: Any = override.value()
     tags = frozenset(map(str, value.tags)) if isinstance(value, Sweep) else frozenset()
     if isinstance(value, IntervalSweep):
+        written = re.search(r"interval\(([^()]*)\)", line)
+        bounds = [float(each.partition("=")[2] or each) for each in written[1].split(",")] if written else []
+        if isinstance(value.start, int) and any(each != int(each) for each in bounds):
+            raise Fault(f"{line}: expected whole numbers as the bounds of whole numbers")
         return found._replace(kind="interval", low=value.start, high=value.end, tags=tags)
     texts = _listed(override, line)
     if not texts:
         raise Fault(f"{line}: no value lies in it, so that there would be no run")
+    if twice := [each for each, count in Counter(texts).items() if count > 1]:
+        raise Fault(f"{line}: {', '.join(twice[:3])} is listed twice, and would be run twice")
     if len(texts) > MOST_LISTED:
         raise Fault(f"{line}: expected at most {MOST_LISTED} values of one key; interval(START,STOP) lists none")
     if not isinstance(value, RangeSweep):

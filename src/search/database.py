@@ -130,9 +130,15 @@ def _explained(address: str) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error, optuna.exceptions.OptunaError, ImportError, OSError, RuntimeError) as error:
+        hint = "expected sqlite:///FILE, postgresql://USER@HOST/DATABASE, mysql://..., or null for mlruns/search.db"
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            hint = f"it needs a package that is not installed: pip install {error.name}"
+        elif "not a database" in str(error) or "malformed" in str(error):
+            hint = (
+                "the file is damaged: put a copy in its place, or move it away (the runs stand in MLflow all the same)"
+            )
         raise Fault(
-            f"search.storage: {hidden(address)} cannot be opened: {hidden(_first_line(error))}; expected "
-            "sqlite:///FILE, postgresql://USER@HOST/DATABASE, mysql://..., or null for mlruns/search.db"
+            f"search.storage: {hidden(address)} cannot be opened: {hidden(_first_line(error))}; {hint}"
         ) from error
 
 

@@ -119,6 +119,8 @@ def columns(rows: Sequence[Row], *, keys: Sequence[str], monitors: Sequence[str]
         found[key] = [row.params.get(key) for row in rows]
     found["validations"] = [len(row.reports) for row in rows]
     found["seconds"] = [elapsed_seconds(row) for row in rows]
+    if any(row.about.get("halvings") for row in rows):
+        found["halvings"] = [row.about.get("halvings", 0) for row in rows]  # of the batch, for want of memory
     found["run_id"] = [row.about.get("run_id") or None for row in rows]
     found["reason"] = [row.about.get("reason") or None for row in rows]
     return found

@@ -124,3 +124,16 @@ def test_no_point_beyond_the_grid() -> None:
     for index in (-1, 6):
         with pytest.raises(IndexError, match="6 points"):
             space.point(index)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed=int(interval(0.5,3.5))", "expected whole numbers as the bounds of whole numbers"),
+        ("seed=1,2,1", "1 is listed twice, and would be run twice"),
+        ("seed=1,", "a value is missing in the list"),
+    ],
+)
+def test_values_that_nobody_can_have_meant(text: str, message: str) -> None:
+    with pytest.raises(Faults, match=message):
+        read([text], {})
