@@ -138,8 +138,8 @@ def run(
     standing = Standing(config)
     with begun, record, ranks, standing:
         checkpoints = store.runs_folder / "checkpoints" / record.run_id
-        way_back = command(record.run_id, root=store.root, uri=store.uri, offline=store.offline, sweep=watch.parent)
-        remember(record.run_id, Left(checkpoints, way_back))
+        way_back = command(record.run_id, root=store.root, uri=store.uri, offline=store.offline)
+        remember(record.run_id, Left(checkpoints, watch.way_on or way_back))
         watch.begin(record)
         if ranks.place.rank == 0:
             print(f"run {record.run_id}: {spoken(record.name)}", flush=True)

@@ -17,7 +17,7 @@ from src.search.outage import Outage, in_words
 from src.search.parent import Parent, record_of
 from src.search.rows import Row
 from src.search.standing import census
-from src.search.working import Trials, Work, Working, show, spent, unfinished, worked
+from src.search.working import Trials, Work, Working, show, spent, unfinished, way_on, worked
 from src.terms.fault import Fault
 from src.terms.startup import importing
 from src.tracking.ending import judge
@@ -343,6 +343,4 @@ class Sweep:
         return 1 if failed else 0
 
     def _way_on(self, sweep: str) -> str:
-        from src.tracking.again import sweep_command
-
-        return sweep_command(sweep, root=self._store.root, uri=self._store.uri, storage=self._search.storage)
+        return way_on(self._store, sweep, self._search.storage)

@@ -39,6 +39,7 @@ class Trial:
         shown: overrides, as they are to stand in the run's name.
         resume: id of the run with which the trial goes on.
         halvings: how often the batch is to be halved, and the accumulation doubled.
+        way_on: the command that goes on with the sweep.
         may_halve: whether it is to be tried again with one more halving where memory runs out.
         owner: the process that has taken it, as the study knows it; empty: nobody asks.
     """
@@ -55,6 +56,7 @@ class Trial:
     resume: str | None = None
     halvings: int = 0
     may_halve: bool = False
+    way_on: str | None = None
     owner: str = ""
 
     def encode(self) -> str:

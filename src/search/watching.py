@@ -37,6 +37,7 @@ class Unwatched:
 
     shown: Sequence[str] | None = None  # what stands in the run's name instead of what was typed
     parent: str | None = None
+    way_on: str | None = None  # the command to be typed where the run ends early
     tags: Mapping[str, str] = {}
     pruned: str | None = None  # why the trial was given up, in words
 
@@ -71,6 +72,7 @@ class Watch(Unwatched):
         self.study = study
         self.shown = trial.shown
         self.parent = trial.parent
+        self.way_on = trial.way_on
         self.tags = {"search.trial": str(trial.number), "search.sweep": trial.parent}
         self.halved: str | None = None  # what was halved for want of memory
         self.run_id = ""

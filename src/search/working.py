@@ -269,7 +269,15 @@ def trial_of(work: Work, row: Row) -> Trial:
         halvings=halvings,
         may_halve=work.search.on_out_of_memory == "halve" and halvings < _MOST_HALVINGS,
         owner=str(row.about.get("owner", "")),
+        way_on=way_on(work.store, work.study.name, work.search.storage),
     )
+
+
+def way_on(store: "Store", sweep: str, storage: str | None) -> str:
+    """The command that goes on with a sweep."""
+    from src.tracking.again import sweep_command
+
+    return sweep_command(sweep, root=store.root, uri=store.uri, storage=storage)
 
 
 def _shown(key: str, value: object) -> str:

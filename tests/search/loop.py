@@ -33,7 +33,7 @@ class Signals:
 class Store:
     """Of the store only what the loop asks it for."""
 
-    closed = 0
+    closed, root, uri = 0, "/project", None
 
     def close_vanished(self) -> None:
         self.closed += 1
