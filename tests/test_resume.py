@@ -10,11 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from filelock import FileLock
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 
-from src.config.choices import CONF
-from src.config.compose import plain
 from src.config.signature import task_signature
 from src.model.module import EncoderModule
 from src.run import go_on, run
@@ -22,6 +18,7 @@ from src.tracking.lookup import RunInfo
 from src.tracking.outbox import keep
 from src.tracking.store import Store
 from src.training.parting import complain
+from tests.labelled import config_of, project_of
 
 MEASURED = ("second", "mfu", "memory", "system/")
 STEPS = 8  # optimizer steps of a whole run
@@ -40,31 +37,12 @@ Go = Callable[..., Said]
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, blank_database: Path) -> Path:
-    """A store, and 32 labelled rows to learn from."""
-    root = tmp_path_factory.mktemp("project")
-    (root / "mlruns").mkdir()
-    shutil.copy(blank_database, root / "mlruns" / "mlflow.db")
-    (root / "rows").mkdir()
-    for split, count in (("train", 32), ("validation", 8), ("test", 8)):
-        rows = [f"{'good' if each % 2 else 'bad'} {split} {each},{each % 2}\n" for each in range(count)]
-        (root / "rows" / f"{split}.csv").write_text("text,label\n" + "".join(rows))
-    return root
+    return project_of(tmp_path_factory.mktemp("project"), blank_database)
 
 
 @pytest.fixture(scope="module")
 def config(project: Path) -> dict[str, Any]:
-    """Of a run of `STEPS` steps: two epochs, a validation and a checkpoint every 3 steps, dropout."""
-    GlobalHydra.instance().clear()
-    overrides = (
-        "data=files", f"data.source.path={project}/rows", "data/tokenizer=wordpiece", "model/encoder=tiny",
-        "model.encoder.dropout=0.1", "model.encoder.layers=1", "data.batching.batch_size=8", "trainer.max_epochs=2",
-        "trainer.val_check_steps=3", "trainer.accelerator=cpu", "trainer.precision=fp32", "trainer.threads=1",
-        "trainer.log_every_n_steps=1", "callbacks.progress.style=off", "callbacks.checkpoint.every_steps=2",
-        "model.optim.lr=1e-3", f"tracking.root={project}", f"data.cache={project}/.cache",
-        "tracking.system_metrics=false",
-    )  # fmt: skip
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        return plain(compose("config", list(overrides)))
+    return config_of(project)
 
 
 @pytest.fixture(scope="module")

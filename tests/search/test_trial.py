@@ -3,20 +3,15 @@
 import itertools
 import json
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from src import run as program
-from src.config.choices import CONF
-from src.config.compose import plain
 from src.model.module import EncoderModule
 from src.run import Outcome, run
 from src.search import trial as trials
@@ -29,6 +24,7 @@ from src.search.trial import AGAIN, UNTOLD, VARIABLE, Trial, conduct, current
 from src.terms.fault import Fault
 from src.tracking.ending import Terminated
 from src.tracking.store import Store
+from tests.labelled import config_of, project_of
 
 PARENT = "abcdef0123456789" * 2
 MEDIAN = {"_target_": "src.search.pruners.Median", "startup_trials": 1}
@@ -37,31 +33,12 @@ _names = itertools.count()
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, blank_database: Path) -> Path:
-    """A store, and 32 labelled rows to learn from."""
-    root = tmp_path_factory.mktemp("project")
-    (root / "mlruns").mkdir()
-    shutil.copy(blank_database, root / "mlruns" / "mlflow.db")
-    (root / "rows").mkdir()
-    for split, count in (("train", 32), ("validation", 8), ("test", 8)):
-        rows = [f"{'good' if each % 2 else 'bad'} {split} {each},{each % 2}\n" for each in range(count)]
-        (root / "rows" / f"{split}.csv").write_text("text,label\n" + "".join(rows))
-    return root
+    return project_of(tmp_path_factory.mktemp("project"), blank_database)
 
 
 @pytest.fixture(scope="module")
 def config(project: Path) -> dict[str, Any]:
-    """Of a run of 8 steps: two epochs, validations at 3, 6 and 8, a checkpoint every 2 steps."""
-    GlobalHydra.instance().clear()
-    overrides = (
-        "data=files", f"data.source.path={project}/rows", "data/tokenizer=wordpiece", "model/encoder=tiny",
-        "model.encoder.dropout=0.1", "model.encoder.layers=1", "data.batching.batch_size=8", "trainer.max_epochs=2",
-        "trainer.val_check_steps=3", "trainer.accelerator=cpu", "trainer.precision=fp32", "trainer.threads=1",
-        "trainer.log_every_n_steps=1", "callbacks.progress.style=off", "callbacks.checkpoint.every_steps=2",
-        "model.optim.lr=1e-3", f"tracking.root={project}", f"data.cache={project}/.cache",
-        "tracking.system_metrics=false",
-    )  # fmt: skip
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        return plain(compose("config", list(overrides)))
+    return config_of(project)
 
 
 @pytest.fixture(scope="module")
