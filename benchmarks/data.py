@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from benchmarks.curves import Curve, Growth
 from benchmarks.material import minilm, real
 from benchmarks.setting import ROOT, Row, write
 
@@ -173,8 +174,8 @@ def _check_batches(ours: Any, theirs: Any, blocks: Any) -> None:
         raise AssertionError(f"our batches hold {seen:,} tokens of {blocks.size:,}")
 
 
-def growth() -> list[str]:
-    """A Markdown table: memory and time against the size of a corpus, read, divided and tokenised from a file."""
+def growth() -> Growth:
+    """Memory and time against the size of a corpus, read, divided and tokenised from a file."""
     points = []
     for size in SIZES:
         command = [sys.executable, "-m", "benchmarks.data", f"size={size}"]
@@ -195,12 +196,21 @@ def growth() -> list[str]:
     bytes_each = (last["beyond"] - first["beyond"]) * 1e6 / (last["documents"] - first["documents"])
     documents = 5e9 / LETTERS
     memory = last["beyond"] + bytes_each * (documents - last["documents"]) / 1e6
-    return [
+    text = [
         *lines,
         "",
         f"The last step adds {bytes_each:.0f} bytes a document. At that rate 5 GB ({documents:,.0f} documents) take "
         f"{memory:,.0f} MB beyond, and {5000 / SIZES[-1] * last['seconds'] / 60:.0f} minutes of a core.",
     ]
+    at, seconds = list(map(float, SIZES)), [each["seconds"] for each in points]
+    beyond = {"the process": [each["beyond"] for each in points], "a worker": [each["worker"] for each in points]}
+    return Growth(
+        text,
+        [
+            Curve("tokenising: time against the corpus", "MB of text", "processor seconds", at, {"ours": seconds}),
+            Curve("tokenising: memory against the corpus", "MB of text", "MB beyond", at, beyond, log=False),
+        ],
+    )
 
 
 def _grown(size: int) -> dict[str, float]:
@@ -321,5 +331,5 @@ if __name__ == "__main__":
     if sys.argv[1:] and sys.argv[1].startswith("size="):
         print(json.dumps(_grown(int(sys.argv[1].removeprefix("size=")))))
     else:
-        lines = [*map(_line, rows()), "", *growth()]
+        lines = [*map(_line, rows()), "", *growth().text]
         write("data", "From text to batches", "REAL_DATA=FOLDER python -m benchmarks.data", lines)

@@ -8,6 +8,7 @@ temporary copies and what the allocator keeps all count.
 from typing import Any, NamedTuple
 
 from benchmarks import material, races
+from benchmarks.curves import Curve, Growth
 from benchmarks.material import PLACE, Size
 from benchmarks.race import Contestant, Turn
 from benchmarks.setting import Row
@@ -55,21 +56,44 @@ class Point(NamedTuple):
     theirs: tuple[float, float]
 
 
-def growth(*, quick: bool = False) -> list[str]:
-    """Markdown tables: time and memory against sequence length at 2,048 tokens a step, and against model size."""
+def growth(*, quick: bool = False) -> Growth:
+    """Time and memory against sequence length at 2,048 tokens a step, and against model size."""
     lengths = (64, 256) if quick else (64, 128, 512)
     sizes = (Size(2, 128, 2),) if quick else (Size(2, 128, 2), Size(4, 256, 4), Size(6, 384, 12))
     mini = Size(4, 256, 4)
     wanted = [*((mini, length) for length in lengths), *((size, 128) for size in sizes)]
     points = {each: _point(*each) for each in dict.fromkeys(wanted)}
-    return [
+    by_length = {str(length): points[mini, length] for length in lengths}
+    by_size = {str(size): points[size, 128] for size in sizes}
+    text = [
         "Processor milliseconds of one thread per 1,000 tokens, and MiB beyond weights and optimizer state, of an MLM",
         "step of 2,048 tokens; BERT's form, vocabulary 30,522.",
         "",
-        *_table("tokens of a row (4 x 256)", {str(length): points[mini, length] for length in lengths}),
+        *_table("tokens of a row (4 x 256)", by_length),
         "",
-        *_table("size (rows of 128 tokens)", {str(size): points[size, 128] for size in sizes}),
+        *_table("size (rows of 128 tokens)", by_size),
     ]
+    weights = [float(12 * size.layers * size.width**2) for size in sizes]  # of the body's matrices
+    return Growth(
+        text,
+        [
+            *_curves("the length of a row, 4 x 256", "tokens of a row", list(map(float, lengths)), by_length),
+            *_curves("the model's size, rows of 128", "layers x width, by the body's weights", weights, by_size),
+        ],
+    )
+
+
+def _curves(against: str, across: str, at: list[float], points: dict[str, Point]) -> list[Curve]:
+    kinds = (("time", "ms for 1,000 tokens"), ("memory", "MiB beyond the state"))
+    return [
+        Curve(
+            f"{kind} against {against}", across, unit, at,
+            {"ours": [each.ours[which] for each in points.values()],
+             "P2": [each.theirs[which] for each in points.values()]},
+            list(points), log=kind == "time",
+        )
+        for which, (kind, unit) in enumerate(kinds)
+    ]  # fmt: skip
 
 
 def _point(size: Size, length: int) -> Point:

@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from benchmarks.curves import Curve, Growth
 from benchmarks.setting import Row, write
 
 if TYPE_CHECKING:
@@ -76,15 +77,19 @@ def step_milliseconds() -> tuple[float, float, float]:
     return median(ours), median(bare), beside
 
 
-def growth() -> list[str]:
-    """A Markdown table: milliseconds of processor time against the number of runs in the store."""
+def growth() -> Growth:
+    """Milliseconds of processor time against the number of runs in the store."""
+    spans: dict[str, list[float]] = {name: [] for name in STAGES[1:]}
     lines = [f"| {' | '.join(STAGES)} |", "|" + " --- |" * len(STAGES)]
     with tempfile.TemporaryDirectory() as root:
         _grown(Path(root) / "warm", 1)  # what is done once in a process: imports, mappings
         for size in SIZES:
             spent = _grown(Path(root) / str(size), size)
             lines.append("| " + " | ".join([f"{size:,}", *(f"{each:.0f}" for each in spent)]) + " |")
-    return lines
+            for name, each in zip(STAGES[1:], spent, strict=True):
+                spans[name].append(each)
+    at = list(map(float, SIZES))
+    return Growth(lines, [Curve("a run against the runs in its store", "runs in the store", "ms", at, spans)])
 
 
 def rows() -> list[Row]:
@@ -282,7 +287,7 @@ def main() -> int:
             "",
             "Milliseconds of processor time against the number of runs in the SQLite store:",
             "",
-            *growth(),
+            *growth().text,
         ],
     )
     return 0

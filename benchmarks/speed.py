@@ -14,12 +14,13 @@ from importlib import import_module
 from typing import Any
 
 from benchmarks import races
+from benchmarks.curves import Growth, draw
 from benchmarks.material import PLACE, Unavailable
 from benchmarks.setting import AT_START, RESULTS, Row, write
 from src.config.options import options
 from src.terms.fault import Fault, suggestion
 
-# name: module, function that returns rows, whether it takes `quick`
+# name: module, function that returns rows (or `Growth`), whether it takes `quick`
 SIMPLE: dict[str, tuple[str, str, bool]] = {
     "budget": ("budget", "rows", True),
     "data": ("data", "rows", False),
@@ -29,12 +30,13 @@ SIMPLE: dict[str, tuple[str, str, bool]] = {
     "memory": ("memory", "rows", True),
     "bounded": ("memory", "bounded", False),
 }
-CURVES: dict[str, tuple[str, str, bool]] = {
+GROWTH: dict[str, tuple[str, str, bool]] = {
     "growth": ("memory", "growth", True),
     "data_growth": ("data", "growth", False),
     "store_growth": ("overhead", "growth", False),
 }
-NAMES = (*races.TASKS, *SIMPLE, *CURVES)
+NAMES = (*races.TASKS, *SIMPLE, *GROWTH)
+PICTURE = "growth.png"  # beside speed.md
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -59,6 +61,8 @@ def main(arguments: Sequence[str]) -> int:
     typed = " ".join(["REAL_DATA=FOLDER python -m benchmarks.speed", *arguments])
     folder = RESULTS if chosen == list(NAMES) and not quick else PLACE  # a part is no result to keep
     write("speed", "Speed, side by side", typed, report.lines(minutes, quick), folder)
+    if curves := [curve for growth in report.growth.values() for curve in growth.curves]:
+        draw(curves, folder / PICTURE, "How cost grows", AT_START)
     content = {"setting": AT_START, "minutes": minutes, **report.figures}
     (folder / "speed.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return 1 if report.absent else 0
@@ -70,7 +74,7 @@ class Report:
     def __init__(self) -> None:
         self.races: list[races.Outcome] = []
         self.rows: list[Row] = []
-        self.curves: dict[str, list[str]] = {}
+        self.growth: dict[str, Growth] = {}
         self.absent: list[str] = []
         self.figures: dict[str, Any] = {}
 
@@ -89,8 +93,10 @@ class Report:
                 self.figures[name] = [row._asdict() for row in rows]
                 print("\n".join(map(line, rows)), flush=True)
             else:
-                self.curves[name] = _call(CURVES[name], quick)
-                print("\n".join(self.curves[name]), flush=True)
+                growth: Growth = _call(GROWTH[name], quick)
+                self.growth[name] = growth
+                self.figures[name] = [curve._asdict() for curve in growth.curves]
+                print("\n".join(growth.text), flush=True)
         except Unavailable as reason:
             self.absent.append(f"- {name}: not run, {reason}")
         except Exception as error:
@@ -108,8 +114,10 @@ class Report:
             lines += [*map(races.line, self.races), "", *map(races.notes, self.races), ""]
         if self.rows:
             lines += [*HEADER, *map(line, self.rows), ""]
-        for name, curve in self.curves.items():
-            lines += [f"## {name.replace('_', ' ')}", "", *curve, ""]
+        if self.growth:
+            lines += ["## how cost grows", "", f"![How cost grows]({PICTURE})", ""]
+        for name, growth in self.growth.items():
+            lines += [f"### {name.replace('_', ' ')}", "", *growth.text, ""]
         return [*lines, *self.absent]
 
 
