@@ -52,7 +52,7 @@ def measure(spec: Mapping[str, Any]) -> Agreement:
     for half in (False, True):
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
             own = module.objective(module.encoder, batch).loss
-            other = theirs(**(_rows if spec["task"] == "masked_lm" else _texts)(batch)).loss
+            other = theirs(**(_rows(batch, theirs.config) if spec["task"] == "masked_lm" else _texts(batch))).loss
         apart.append(abs(float(own) - float(other)))
     return Agreement(*apart)
 
@@ -66,7 +66,7 @@ def _share_head(ours: Any, theirs: Any) -> None:
     assert not missing and not unexpected, (missing, unexpected)
 
 
-def _rows(batch: Any) -> dict[str, Any]:
+def _rows(batch: Any, config: Any) -> dict[str, Any]:
     """A batch of packed rows for transformers: a mask [R, 1, L, L] keeps the documents of a row apart."""
     import torch
 
@@ -75,10 +75,15 @@ def _rows(batch: Any) -> dict[str, Any]:
     document = torch.repeat_interleave(torch.arange(tokens.count), tokens.starts.diff().long()).view(shape)
     labels = torch.full_like(tokens.ids, -100)
     labels[batch.masked] = batch.targets
+    mask: Any = document[:, None, :, None] == document[:, None, None, :]
+    if hasattr(config, "sliding_window"):  # ModernBERT takes the masks of both its kinds of layers
+        place = torch.arange(tokens.row)
+        near = (place[:, None] - place).abs() <= config.sliding_window
+        mask = {"full_attention": mask, "sliding_attention": mask & near}
     return {
         "input_ids": tokens.ids.view(shape),
         "position_ids": tokens.positions.view(shape),
-        "attention_mask": (document[:, None, :, None] == document[:, None, None, :]),
+        "attention_mask": mask,
         "labels": labels.view(shape),
     }
 

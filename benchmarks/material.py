@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from benchmarks.setting import ROOT
 
@@ -25,11 +25,12 @@ class Unavailable(RuntimeError):
 
 
 class Size(NamedTuple):
-    """A BERT of the vocabulary of bert-base-uncased (30,522)."""
+    """An encoder of the vocabulary of bert-base-uncased (30,522), in BERT's form or in ModernBERT's."""
 
     layers: int
     width: int
     heads: int
+    form: Literal["BERT", "ModernBERT"] = "BERT"
 
     def __str__(self) -> str:
         return f"{self.layers} x {self.width}"
@@ -53,25 +54,35 @@ def real(name: str) -> Path:
 
 def encoder(size: Size, positions: int = 512) -> Path:
     """A Hugging Face folder with random weights and MiniLM's tokenizer, made once."""
-    folder = PLACE / f"bert-{size.layers}x{size.width}-{positions}"
+    folder = PLACE / f"{size.form.lower()}-{size.layers}x{size.width}-{positions}"
     if (folder / "model.safetensors").is_file():
         return folder
     import torch
-    from transformers import BertConfig, BertForMaskedLM
+    from transformers import AutoModelForMaskedLM, BertConfig, ModernBertConfig
 
     torch.manual_seed(0)
-    config = BertConfig(
-        hidden_size=size.width,
-        num_hidden_layers=size.layers,
-        num_attention_heads=size.heads,
-        intermediate_size=4 * size.width,
-        max_position_embeddings=positions,
-    )
+    shape: dict[str, Any] = {
+        "hidden_size": size.width,
+        "num_hidden_layers": size.layers,
+        "num_attention_heads": size.heads,
+        "max_position_embeddings": positions,
+    }
+    if size.form == "BERT":
+        config = BertConfig(intermediate_size=4 * size.width, **shape)
+    else:  # gated units, two thirds of the usual with a factor of 3 / 2; ids of the tokenizer that lies beside
+        special = {
+            "pad_token_id": 0,
+            "cls_token_id": 101,
+            "sep_token_id": 102,
+            "bos_token_id": 101,
+            "eos_token_id": 102,
+        }
+        config = ModernBertConfig(vocab_size=30_522, intermediate_size=2 * size.width, **special, **shape)
     folder.mkdir(parents=True, exist_ok=True)
     for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
         if (minilm() / file).is_file():
             shutil.copy(minilm() / file, folder / file)
-    BertForMaskedLM(config).save_pretrained(folder)
+    AutoModelForMaskedLM.from_config(config).save_pretrained(folder)
     return folder
 
 

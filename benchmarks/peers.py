@@ -21,8 +21,8 @@ def train(spec: Mapping[str, Any], clock: Clock, threads: int) -> None:
 
     Args:
         spec: `task`, `folder` (weights, config and tokenizer), `batch_size`, `optim`, and what the contestant chooses:
-            `dropout`, `attention`, `bf16`, and for texts `padded` (to `max_tokens`) or as they stand in the store,
-            which lies in batches of like length.
+            `dropout`, `attention`, `bf16`, `sparse` (logits of masked tokens alone), and for texts `padded` (to
+            `max_tokens`) or as they stand in the store, which lies in batches of like length.
     """
     import numpy as np
     import torch
@@ -86,6 +86,8 @@ def model(spec: Mapping[str, Any]) -> Any:
     for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
         if hasattr(config, name):
             setattr(config, name, spec["dropout"])
+    if spec.get("sparse"):  # ModernBERT alone has the choice, and it is off by default
+        config.sparse_prediction = True
     kind = AutoModelForMaskedLM if spec["task"] == "masked_lm" else AutoModelForSequenceClassification
     chosen = {"config": config, "attn_implementation": spec["attention"], "local_files_only": True}
     return kind.from_pretrained(spec["folder"], **chosen).float()
