@@ -4,6 +4,7 @@ Real text comes from REAL_DATA (IMDb reviews, the tokenizer of bert-base-uncased
 corpus is measured on generated files, in a process for each size.
 """
 
+import gc
 import gzip
 import json
 import os
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -34,8 +35,7 @@ TURNS = 5  # of each, in turns; the median ratio counts
 ROW_TOKENS, ROWS = 128, 16  # of a batch
 BATCHES = 60  # of theirs in one turn; ours takes all there are
 TOKENISE_GATE, LOADER_GATE = 1.3, 20.0
-SIZES = (10, 50, 200)  # MB of text
-LETTERS = 1000  # of a generated document
+SIZES = {1000: (10, 50, 200), 40: (2, 8, 32)}  # MB of text, by the letters of a generated document
 
 
 def rows() -> list[Row]:
@@ -176,103 +176,142 @@ def _check_batches(ours: Any, theirs: Any, blocks: Any) -> None:
 
 def growth() -> Growth:
     """Memory and time against the size of a corpus, read, divided and tokenised from a file."""
-    points = []
-    for size in SIZES:
-        command = [sys.executable, "-m", "benchmarks.data", f"size={size}"]
-        said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-        points.append(json.loads(said.splitlines()[-1]))
     lines = [
-        "Text in documents of 1,000 letters: read, cleaned, a tenth held out, what repeats it dropped, tokenised; two",
-        "processes and more from 64 MB on. Peak resident memory beyond what a corpus of 100 texts has left behind.",
+        "Text of documents read, cleaned, a tenth held out, what repeats it dropped (the survey), then tokenised; two",
+        "processes and more from 64 MB on, where there are two cores. Memory is what a process holds for itself, pages",
+        "of mapped files, which the system takes back at will, left out: the most that was sampled in either, beyond",
+        "what it held after a corpus of 100 texts. The words here are few; to remember many takes 50 MB at most.",
         "",
-        "| MB of text | documents | tokens | processor seconds | MB/s of a core | peak MB beyond | MB of a worker |",
-        "|" + " ---: |" * 7,
+        "| letters of a document | MB of text | documents | tokens | processor seconds | MB/s of a core | "
+        "MB, survey | MB, tokenising | MB of a worker |",
+        "|" + " ---: |" * 9,
     ]
-    for size, each in zip(SIZES, points, strict=True):
-        cells = (f"{size:,}", f"{each['documents']:,}", f"{each['tokens']:,}", f"{each['seconds']:.0f}",
-                 f"{size / each['seconds']:.1f}", f"{each['beyond']:.0f}", f"{each['worker']:.0f}")  # fmt: skip
-        lines.append(f"| {' | '.join(cells)} |")
-    first, last = points[-2], points[-1]
-    bytes_each = (last["beyond"] - first["beyond"]) * 1e6 / (last["documents"] - first["documents"])
-    documents = 5e9 / LETTERS
-    memory = last["beyond"] + bytes_each * (documents - last["documents"]) / 1e6
-    text = [
-        *lines,
-        "",
-        f"The last step adds {bytes_each:.0f} bytes a document. At that rate 5 GB ({documents:,.0f} documents) take "
-        f"{memory:,.0f} MB beyond, and {5000 / SIZES[-1] * last['seconds'] / 60:.0f} minutes of a core.",
-    ]
-    at, seconds = list(map(float, SIZES)), [each["seconds"] for each in points]
-    beyond = {"the process": [each["beyond"] for each in points], "a worker": [each["worker"] for each in points]}
-    return Growth(
-        text,
-        [
-            Curve("tokenising: time against the corpus", "MB of text", "processor seconds", at, {"ours": seconds}),
-            Curve("tokenising: memory against the corpus", "MB of text", "MB beyond", at, beyond, log=False),
-        ],
+    words, curves = [], []
+    for letters, sizes in SIZES.items():
+        points = [_measured(size, letters) for size in sizes]
+        for size, each in zip(sizes, points, strict=True):
+            cells = (f"{letters:,}", f"{size:,}", f"{each['documents']:,}", f"{each['tokens']:,}",
+                     f"{each['seconds']:.0f}", f"{size / each['seconds']:.1f}", f"{each['survey']:.0f}",
+                     f"{each['tokenise']:.0f}", f"{each['worker']:.0f}")  # fmt: skip
+            lines.append(f"| {' | '.join(cells)} |")
+        words.append(_outlook(letters, sizes, points))
+        at, kind = list(map(float, sizes)), f"documents of {letters:,} letters"
+        seconds = {"ours": [each["seconds"] for each in points]}
+        names = {"survey": "survey", "tokenising": "tokenise", "a worker": "worker"}
+        held = {name: [each[key] for each in points] for name, key in names.items()}
+        curves += [
+            Curve(f"tokenising, {kind}: time", "MB of text", "processor seconds", at, seconds),
+            Curve(f"tokenising, {kind}: memory", "MB of text", "MB beyond", at, held, log=False),
+        ]
+    return Growth([*lines, "", *words], curves)
+
+
+def _measured(size: int, letters: int) -> dict[str, float]:
+    """In a process of its own, which has seen no other corpus."""
+    command = [sys.executable, "-m", "benchmarks.data", f"size={size}", f"letters={letters}"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    found: dict[str, float] = json.loads(said.splitlines()[-1])
+    return found
+
+
+def _outlook(letters: int, sizes: Sequence[int], points: Sequence[Mapping[str, float]]) -> str:
+    """What the last two sizes say of 5 GB: of each of both parts by itself, since the one that takes more memory now
+    may hide what grows."""
+    before, last = points[-2], points[-1]
+    documents, more = 5e9 / letters, last["documents"] - before["documents"]
+    rates = {part: max(0.0, (last[part] - before[part]) * 1e6 / more) for part in ("survey", "tokenise")}
+    memory = max(last[part] + each * (documents - last["documents"]) / 1e6 for part, each in rates.items())
+    minutes = 5000 / sizes[-1] * last["seconds"] / 60
+    return (
+        f"Documents of {letters:,} letters: from {sizes[-2]} to {sizes[-1]} MB each adds {rates['survey']:.1f} bytes "
+        f"to the survey and {rates['tokenise']:.1f} to tokenising. At that rate 5 GB ({documents:,.0f} documents) take "
+        f"{memory:,.0f} MB (and 50 MB of remembered words), and {minutes:.0f} minutes of a core."
     )
 
 
-def _grown(size: int) -> dict[str, float]:
+def _grown(size: int, letters: int) -> dict[str, float]:
     """In a process of its own: what a corpus of so many MB costs."""
-    import numpy as np
-
     from src.data.batching import Masked
     from src.data.cleaning import Cleaning
     from src.data.datamodule import TextDataModule
-    from src.data.generated import Generated
     from src.data.sources import Source
     from src.data.splitting import Split
     from src.data.tokenizer import PretrainedTokenizer
 
     tokenizer = PretrainedTokenizer(name_or_path=str(minilm()))
     with tempfile.TemporaryDirectory() as root:
-        file = Path(root) / "text.txt"
-        words = " ".join(record.text for record in Generated(train=2000, labelled=False).read("train"))
-        pick = np.random.default_rng(0)
-        documents = size * 1_000_000 // LETTERS
-        with file.open("w") as sink:
-            for number in range(documents):
-                begin = int(pick.integers(len(words) - LETTERS))
-                sink.write(f"{number:x} {words[begin : begin + LETTERS - 10]}\n")
+        file, small = Path(root) / "text.txt", Path(root) / "small.txt"
+        documents = _write_documents(file, size * 1_000_000 // letters, letters)
+        _write_documents(small, 100, 100)
         settings = {"task": "masked_lm", "cleaning": Cleaning(), "split": Split(), "tokenizer": tokenizer}
-        small = Path(root) / "small.txt"
-        small.write_text("\n".join(f"{number} {words[number : number + 100]}" for number in range(100)))
         TextDataModule(**settings, source=Source(path=str(small)), batching=Masked(), cache=root).prepare_data()
-        before, began = _peak(), time.process_time()
+        gc.collect()
+        before, began = _held(os.getpid()), time.process_time()
         data = TextDataModule(**settings, source=Source(path=str(file)), batching=Masked(), cache=root)
-        watch = _Watch()
+        watch, survey = _Watch(), data._survey
+
+        def surveyed(place: Path, corpus: Any) -> None:
+            survey(place, corpus)
+            watch.part = "tokenise"
+
+        data._survey = surveyed  # type: ignore[method-assign]
         data.prepare_data()
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         return {
             "documents": documents,
             "tokens": sum(store.tokens for store in data.stores.values()),
             "seconds": time.process_time() - began + children.ru_utime + children.ru_stime,
-            "beyond": _peak() - before,
-            "worker": watch.most / 1e6,
+            "survey": (watch.most["survey"] - before) / 1e6,
+            "tokenise": (watch.most["tokenise"] - before) / 1e6,
+            "worker": watch.most["worker"] / 1e6,
         }
 
 
+def _write_documents(file: Path, count: int, letters: int) -> int:
+    """So many lines, no two alike, of words of a small language."""
+    import numpy as np
+
+    from src.data.generated import Generated
+
+    words = " ".join(record.text for record in Generated(train=2000, labelled=False).read("train"))
+    pick = np.random.default_rng(0)
+    with file.open("w") as sink:
+        for first in range(0, count, 10_000):
+            begins = pick.integers(len(words) - letters, size=min(10_000, count - first)).tolist()
+            for number, begin in enumerate(begins, first):
+                head = f"{number:,} ".replace(",", " ")  # a thousand words at most: more would be remembered
+                sink.write(f"{head}{words[begin : begin + letters - 1 - len(head)]}\n")
+    return count
+
+
 class _Watch(threading.Thread):
-    """The most memory that a child process was seen to take, in bytes; what the system remembers of children that are
-    gone counts the moment before they were anything but a copy of their parent."""
+    """The most memory in bytes that this process was seen to hold in each part of its work, and any child process."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.most = 0
+        self.part = "survey"
+        self.most = {"survey": 0, "tokenise": 0, "worker": 0}
         self.start()
 
     def run(self) -> None:
         process = psutil.Process()
         while True:
-            with suppress(psutil.NoSuchProcess):
-                self.most = max([self.most, *(each.memory_info().rss for each in process.children())])
-            time.sleep(0.2)
+            self._see(self.part, process.pid)
+            with suppress(psutil.NoSuchProcess, OSError):
+                for each in process.children():
+                    self._see("worker", each.pid)
+            time.sleep(0.02)
+
+    def _see(self, part: str, process: int) -> None:
+        self.most[part] = max(self.most[part], _held(process))
 
 
-def _peak() -> float:
-    """MB, of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+def _held(process: int) -> int:
+    """Bytes of memory that are the process's own; 0 where it has just ended."""
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024
+    return 0
 
 
 def _interleaved(*works: Callable[[], object]) -> list[tuple[float, ...]]:
@@ -328,8 +367,9 @@ def _line(row: Row) -> str:
 
 if __name__ == "__main__":
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    if sys.argv[1:] and sys.argv[1].startswith("size="):
-        print(json.dumps(_grown(int(sys.argv[1].removeprefix("size=")))))
+    given = dict(each.split("=") for each in sys.argv[1:])
+    if "size" in given:
+        print(json.dumps(_grown(int(given["size"]), int(given.get("letters", 1000)))))
     else:
         lines = [*map(_line, rows()), "", *growth().text]
         write("data", "From text to batches", "REAL_DATA=FOLDER python -m benchmarks.data", lines)

@@ -1,5 +1,8 @@
 """How tokenised rows become batches. A batch is a pure function of (seed, epoch, which rows).
 
+A rank that has no row in a global batch is given a row without targets: it then works as the others do, and waits for
+them where they wait for it, while nothing that it computes counts.
+
 Shape legend: B rows of a batch, L tokens of a packed row, T real tokens, K masked positions.
 """
 
@@ -111,6 +114,8 @@ class Masked:
         from src.data.packing import Packed, sequence_starts
 
         length = self.row_tokens
+        idle = [not len(rows) for rows in many]
+        many = [np.zeros(1, dtype=np.int64) if each else rows for each, rows in zip(idle, many, strict=True)]
         whole = store.tokens // length  # rows that are full; a short one ends the corpus
         table = store.ids[: whole * length].reshape(whole, length)
         full = np.concatenate(many)
@@ -134,6 +139,8 @@ class Masked:
                 rest = self._mask(store.ids[None, table.size :], last, epoch, seed, tokenizer, training)
                 part = part.followed(rest, sequence_starts(store.offsets, last * length, rest.ids.size))
                 row = 0
+            if idle[number]:
+                part = part._replace(masked=part.masked[:0], targets=part.targets[:0])
             made.append(part.batch(row))
         return made
 
@@ -234,6 +241,8 @@ class Labelled:
 
         from src.terms.batch import LabelledBatch, lay_out
 
+        count = len(rows)
+        rows = rows if count else np.zeros(1, dtype=np.int64)
         # Longest first: what is computed over runs of like lengths then needs little padding.
         rows = rows[np.argsort(store.offsets[rows] - store.offsets[rows + 1], kind="stable")]
         begins, ends = store.offsets[rows], store.offsets[rows + 1]
@@ -246,6 +255,7 @@ class Labelled:
             places = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
             types = torch.from_numpy((places >= np.repeat(second, lengths)).astype(np.int64))
         tokens = lay_out(torch.from_numpy(ids), torch.from_numpy(lengths), types)
+        rows = rows[:count]
         targets = torch.from_numpy(store.targets[rows])
         return LabelledBatch(tokens, targets, torch.from_numpy(store.identities[rows]))
 

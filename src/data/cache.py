@@ -6,11 +6,13 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from src.data.durable import sync, sync_all
 from src.terms.fault import Fault
 
 
 class Cache:
-    """Folders below one root. A folder is whole or absent: it is built under another name and renamed last."""
+    """Folders below one root. A folder is whole or absent: it is built under another name, and renamed when all of it
+    is on the disk."""
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root).expanduser()
@@ -36,7 +38,9 @@ class Cache:
                 unfinished.mkdir(exist_ok=True)
                 try:
                     build(unfinished)
+                    sync_all(unfinished)
                     unfinished.replace(place)
+                    sync(place.parent)
                 except BaseException as error:
                     if not resumable or isinstance(error, Fault):
                         shutil.rmtree(unfinished, ignore_errors=True)

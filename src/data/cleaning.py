@@ -8,12 +8,14 @@ from collections.abc import Container, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from src.data.cutting import pieces
 from src.data.digests import Digests, digest
 from src.data.formats import Record
 from src.terms.bounds import checked
 from src.terms.fault import Fault
 
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+_LONG = 1 << 20  # letters, whose words are held apart at once
 _RULES = 1  # part of the fingerprint: count up when the same rows are cleaned into others
 
 
@@ -81,7 +83,11 @@ class Cleaning:
     def _tidied(self, text: str) -> str:
         if self.breaks:
             text = _BREAK.sub("\n", text)
-        return " ".join(text.split()) if self.whitespace else text
+        if not self.whitespace:
+            return text
+        if len(text) <= _LONG:
+            return " ".join(text.split())
+        return " ".join(filter(None, (" ".join(each.split()) for each in pieces(text, size=_LONG))))
 
     def _objection(self, record: Record, labelled: bool) -> str | None:
         """Why the row cannot be used, or None; a `Fault` where the policy is "error"."""

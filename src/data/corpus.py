@@ -2,11 +2,12 @@
 
 The source is read twice or more: once to decide what becomes of each row (`Corpus.survey`), then for each use of the
 texts (`Corpus.rows`). So no text is held in memory, only numbers: while rows are surveyed a byte for each row of the
-source, 4 for its label or 8 for its value, 8 for each row that may repeat a held-out one, some 20 while train is
+source, 4 for its label or 8 for its value, 8 for each row that may repeat a held-out one, some 3 while train is
 divided, and what `digests.py` says for duplicates. Of a survey that is done, nothing: it lies in a memory map.
 """
 
 import json
+import sys
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,7 +32,8 @@ from src.terms.fault import Fault
 Task = Literal["masked_lm", "classification", "regression"]
 LEFT_OUT = 0  # in `Survey.places`; a row that is used has 1 + its split's place in SPLITS
 TRAIN = 1 + SPLITS.index("train")
-_BLOCK = 1 << 20
+LARGE_TEXT = 1 << 24  # letters; a longer one is told of: it decides how much memory is needed
+_BLOCK = 1 << 16  # rows: what is held of them at once is no matter
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,15 @@ class Corpus:
         letters = 0
         for number, record in self._cleaned(split, counts, held_out if training and heeded else None):
             places.extend(bytes(number - len(places)) + b"\1")
-            letters += len(record.text) + len(record.pair or "")
+            length = len(record.text) + len(record.pair or "")
+            letters += length
+            if length > LARGE_TEXT:
+                print(
+                    f"note: {record.where}: one text of {length:,} letters, which memory must hold several times over "
+                    "(docs/data.md)",
+                    file=sys.stderr,
+                    flush=True,
+                )
             if heeded and not training:
                 held_out.add(digest(record.text, record.pair))
             elif heeded and repeats:

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from src.data.cutting import PIECE, cut_points, of_pieces, pieces
 from src.data.words import Words
 
 Truncation = Literal["head", "tail", "head_tail"]
@@ -31,12 +32,18 @@ class TextEncoder:
     def __init__(self, backend: Any) -> None:
         self.backend = backend
         self._words = Words(backend) if Words.fit(backend) else None
+        self._points = cut_points(backend)
         self._single = self._frame("a")
         self._pair = self._frame("a", "a")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """To another process go the rules, not the words that are remembered."""
         return TextEncoder, (self.backend,)
+
+    @property
+    def frame_ids(self) -> set[int]:
+        """The special tokens around texts."""
+        return set(chain.from_iterable(self._single + self._pair))
 
     def _frame(self, *texts: str) -> list[list[int]]:
         """The special tokens before, between and after the texts, seen on a probe."""
@@ -84,6 +91,12 @@ class TextEncoder:
         """Ids of all texts without special tokens, and how many each has."""
         if self._words is not None and texts:
             return self._words.encode(texts)
+        points = self._points
+        if points is not None and any(len(text) > PIECE for text in texts):
+            return of_pieces(self._plain, texts, lambda text: pieces(text, points))
+        return self._plain(texts)
+
+    def _plain(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         rows = [each.ids for each in self.backend.encode_batch_fast(list(texts), add_special_tokens=False)]
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         return np.fromiter(chain.from_iterable(rows), np.uint32, int(lengths.sum())), lengths
@@ -109,17 +122,26 @@ def _laid_out(frame: list[list[int]], parts: list[tuple[np.ndarray, np.ndarray]]
     totals = sum((lengths for _, lengths in parts), start=np.full(len(parts[0][1]), sum(map(len, frame))))
     starts = np.cumsum(totals) - totals
     ids = np.empty(int(totals.sum()), dtype=np.uint32)
+    free = np.ones(len(ids), dtype=bool)
     at, begins = starts.copy(), np.zeros(len(starts), dtype=np.int32)
     for number, special in enumerate(frame):
-        ids[at[:, None] + np.arange(len(special))] = special
+        where = at[:, None] + np.arange(len(special))
+        ids[where] = special
+        free[where] = False
         at += len(special)
         if number == len(parts):
             break
         if number == 1:
             begins[:] = at - starts
-        part, lengths = parts[number]
-        ids[_places(at, lengths)] = part
-        at += lengths
+        at += parts[number][1]
+    if len(parts) == 1:
+        ids[free] = parts[0][0]
+    else:
+        counts = np.stack([lengths for _, lengths in parts], axis=1)  # [N, 2]
+        second = np.tile([False, True], len(starts)).repeat(counts.ravel())
+        both = np.empty(len(second), dtype=np.uint32)
+        both[~second], both[second] = parts[0][0], parts[1][0]
+        ids[free] = both
     return Encoded(ids, totals, begins, cut)
 
 

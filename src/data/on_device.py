@@ -162,7 +162,8 @@ class DeviceSource:
 
     def __getitem__(self, key: tuple[int, np.ndarray]) -> MaskedBatch:
         epoch, rows = key
-        rows = rows.astype(np.int64)
+        idle = not len(rows)  # as in `src/data/batching.py`
+        rows = np.zeros(1, dtype=np.int64) if idle else rows.astype(np.int64)
         word = _signed(int(_key(self._seed, epoch if self._training else 0)[0]))
         begins = rows * self.row_tokens
         short = begins + self.row_tokens > self._tokens  # the row that ends the corpus, if it is among them
@@ -180,7 +181,7 @@ class DeviceSource:
         ids, positions, targets = (torch.cat(each) for each in zip(*parts, strict=True))
         row = 0 if short.any() else self.row_tokens
         tokens = self._laid_out(ids, np.concatenate([*starts, [seen]]), row)
-        return MaskedBatch(tokens, positions, targets)
+        return MaskedBatch(tokens, positions[:0], targets[:0]) if idle else MaskedBatch(tokens, positions, targets)
 
     def _laid_out(self, ids: Tensor, starts: np.ndarray, row: int) -> Tokens:
         """As `src.terms.batch.lay_out`, with the starts of sequences on the host."""

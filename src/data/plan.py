@@ -29,9 +29,10 @@ class Plan:
     by less than one row. A hand is a batch; or, grouped by length, a pool that is cut into batches at places that those
     sums decide. Held-out rows are one pool in fixed order: their metrics do not depend on who meets whom.
 
-    A global batch is sorted by length, longest first, and rank r takes its places r, r + W, r + 2W, ...: equal counts
-    but for one row, and nearly equal work. Where fewer than W rows would be left for a last batch, they join the one
-    before; this alone may pass a limit, by W - 1 rows.
+    Which rows a global batch has depends on its limits alone, never on how many ranks share it. It is sorted by length,
+    longest first, and dealt to the ranks in turn, on from where the batch before it ended: equal counts but for one
+    row, nearly equal work, and of an epoch of held-out rows each rank has one at least. Where a batch has fewer than W
+    rows, the others get none: an empty array, of which the batching makes a batch without targets.
 
     Args:
         rows: R.
@@ -84,11 +85,11 @@ class Plan:
             self._by_length = np.argsort(-lengths, kind="stable")
             longest = lengths[self._by_length]
             if training:
-                batches = _fewest_hands(longest, most_rows, most_tokens, world)
+                batches = _fewest_hands(longest, most_rows, most_tokens)
                 self._hands = math.ceil(batches / POOL_BATCHES) if group_by_length else batches
                 longest = longest[:: self._hands]
         runs = math.ceil(rows / self._hands)
-        least = world + (rows % self._hands > 0)  # the last run is too short to reach every hand
+        least = 1 + (rows % self._hands > 0)  # the last run is too short to reach every hand
         self._cuts = _cuts(runs, longest, most_rows, most_tokens, least)
 
     def set_epoch(self, epoch: int) -> None:
@@ -140,7 +141,7 @@ class Plan:
             hand, piece = divmod(turn, len(spans))
             begin, end = spans[piece]
             rows = places[hand :: self._hands][begin:end]
-            yield self.epoch, self._share(rows[:: self._stride(len(rows), number)])
+            yield self.epoch, self._share(rows[:: self._stride(len(rows), number)], begin)
 
     def _places(self) -> np.ndarray:
         """[R] rows in the order in which hands take them, one each in turn."""
@@ -155,24 +156,24 @@ class Plan:
         """Every how manyth row of a global batch is taken: 4, 2, and 1 when the warm-up is over."""
         done = self.epoch * len(self) + number
         stride = 4 if 2 * done < self.warmup_batches else 2 if done < self.warmup_batches else 1
-        return min(stride, 2 ** int(math.log2(rows / self.world)))  # a row for every rank
+        return min(stride, 2 ** int(math.log2(rows)))  # of two or three rows, every other one
 
-    def _share(self, rows: np.ndarray) -> np.ndarray:
-        """This rank's rows of a global batch, longest first."""
+    def _share(self, rows: np.ndarray, dealt: int) -> np.ndarray:
+        """This rank's rows of a global batch, longest first, where so many rows were dealt before."""
         rows = np.sort(rows)  # among equal lengths, and among packed rows, in the order of the disk
         if self.lengths is not None:
             rows = rows[np.argsort(-self.lengths[rows], kind="stable")]
-        return rows[self.rank :: self.world]
+        return rows[(self.rank - dealt) % self.world :: self.world]
 
 
-def _fewest_hands(lengths: np.ndarray, most_rows: int, most_tokens: float, world: int) -> int:
+def _fewest_hands(lengths: np.ndarray, most_rows: int, most_tokens: float) -> int:
     """Among how few hands lengths [R] (longest first) can be dealt so that no hand passes a limit.
 
     Dealt to n hands, lengths [9 7 6 4 3] cost a hand at most 9 + 7 + 6 + 4 + 3 for n = 1, 9 + 6 + 3 for n = 2.
     """
     rows = len(lengths)
     fits = lambda hands: math.ceil(rows / hands) <= most_rows and lengths[::hands].sum() <= most_tokens
-    return min(1 + bisect.bisect_left(range(1, rows + 1), True, key=fits), rows // world)
+    return min(1 + bisect.bisect_left(range(1, rows + 1), True, key=fits), rows)
 
 
 def _cuts(count: int, lengths: np.ndarray | None, most_rows: int, most_tokens: float, least: int) -> list[int]:

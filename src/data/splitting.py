@@ -4,6 +4,7 @@ Which row goes where is a pure function of (seed, row number), by a hash instead
 machine, in every process and in every version of NumPy. The seed is not the run's, so that the yardstick never moves.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 _64_BITS = (1 << 64) - 1
-_BLOCK = 1 << 20
+_BLOCK = 1 << 16  # rows: what is held of them at once is no matter
 
 
 @checked
@@ -41,7 +42,7 @@ class Split:
             )
 
     def divide(self, count: int, classes: "np.ndarray | None", *, validation: bool, test: bool) -> "np.ndarray":
-        """The split of each row 0 to count - 1, as its place in `SPLITS` (uint8). Takes some 20 bytes a row meanwhile.
+        """The split of each row 0 to count - 1, as its place in `SPLITS` (uint8).
 
         `validation` and `test` say whether to take that split at all. `classes` [count] holds a class index per row;
         None, or `stratify: false`, divides all rows as one class. A split that would get no row is a `Fault`.
@@ -56,14 +57,13 @@ class Split:
         groups: list[Any] = [slice(None)]
         if self.stratify and classes is not None:
             groups = [classes == each for each in np.unique(classes)]
-        hashes = _hashes(self.seed, count) if shares else places
         codes = np.array([*map(SPLITS.index, shares), 0], dtype=np.uint8)
         for group in groups if shares and count else []:
-            found = hashes[group]
-            ends = np.cumsum(list(_sizes(len(found), shares).values()))
+            size = count if isinstance(group, slice) else int(group.sum())
             # No two hashes are alike: the first k rows in their order are those below the hash of row k.
-            limits = np.partition(found, ends)[ends]
-            places[group] = codes[(found[:, None] >= limits).sum(axis=1, dtype=np.uint8)]
+            limits = _ranked(self.seed, count, group, np.cumsum(list(_sizes(size, shares).values())))
+            for rows, found in _hashes(self.seed, count, group):
+                places[rows] = codes[(found[:, None] >= limits).sum(axis=1, dtype=np.uint8)]
         for split in ("train", *shares):
             if not (places == SPLITS.index(split)).any():
                 raise Fault(
@@ -80,15 +80,34 @@ class Split:
         return "validation" if point < self.test + self.validation else "train"
 
 
-def _hashes(seed: int, count: int) -> "np.ndarray":
-    """Of the row numbers below `count`, a block at a time: whole arrays would be held several times over."""
+def _hashes(seed: int, count: int, group: Any) -> "Iterator[tuple[np.ndarray, np.ndarray]]":
+    """The rows below `count` that belong to a group (a mask, or all), and their hashes, a block at a time: no array of
+    hashes is ever held for all of them."""
     import numpy as np
 
-    hashes = np.empty(count, dtype=np.uint64)
     for begin in range(0, count, _BLOCK):
-        numbers = np.arange(begin, min(begin + _BLOCK, count), dtype=np.uint64)
-        hashes[begin : begin + _BLOCK] = _hash(seed, numbers)
-    return hashes
+        rows = np.arange(begin, min(begin + _BLOCK, count), dtype=np.uint64)
+        if not isinstance(group, slice):
+            rows = rows[group[begin : begin + _BLOCK]]
+        yield rows.astype(np.int64), _hash(seed, rows)
+
+
+def _ranked(seed: int, count: int, group: Any, ranks: "np.ndarray") -> "np.ndarray":
+    """The hashes at these places in the order of all of the group: sought first by their 16 highest bits."""
+    import numpy as np
+
+    if count <= _BLOCK:
+        [(_, found)] = _hashes(seed, count, group)
+        return np.partition(found, ranks)[ranks]
+    counts = np.zeros(1 << 16, dtype=np.int64)
+    for _, found in _hashes(seed, count, group):
+        counts += np.bincount((found >> 48).astype(np.int64), minlength=len(counts))
+    ends = np.cumsum(counts)
+    bins = np.searchsorted(ends, ranks, side="right")
+    near = np.concatenate([found[np.isin(found >> 48, bins)] for _, found in _hashes(seed, count, group)])
+    wanted = np.unique(bins)
+    before = np.cumsum(counts[wanted]) - counts[wanted]  # of each wanted bin, in `near`
+    return np.sort(near)[before[np.searchsorted(wanted, bins)] + ranks - (ends - counts)[bins]]
 
 
 def _sizes(count: int, shares: dict[str, float]) -> dict[str, int]:

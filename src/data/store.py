@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from src.data.durable import sync
 from src.data.encoding import Encoded
 from src.terms.fault import Fault
 
@@ -108,6 +109,12 @@ class StoreWriter:
             file.truncate(counts[name] * dtype.itemsize)
             file.seek(0, os.SEEK_END)
             self._files[name] = file
+        sync(folder)  # the files' names: what `state` says is to be found after a power failure, too
+
+    @staticmethod
+    def checked(state: Any) -> dict[str, int]:
+        """A state that was read from a file. Raises KeyError, TypeError or ValueError where it is none."""
+        return {name: int(state[name]) for name in ("rows", "tokens", "cut")}
 
     def append(self, rows: Sequence[Row], encoded: Encoded) -> None:
         """Rows, and the ids of each."""

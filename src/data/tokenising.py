@@ -2,11 +2,13 @@
 
 import json
 import os
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from itertools import islice
 from multiprocessing import get_context, parent_process
@@ -15,8 +17,10 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
+from src.data.durable import sync
 from src.data.encoding import Encoded, TextEncoder, Truncation
 from src.data.store import Row, StoreWriter
+from src.terms.world import LostProcess
 
 CHUNK_TEXTS = 1000  # tokenised in one call: enough for all threads of the library
 CHUNK_LETTERS = 1 << 20  # or fewer, where they are long: what bounds memory
@@ -31,6 +35,10 @@ class Chunk(NamedTuple):
 
     split: str
     rows: list[Row]
+
+    @property
+    def letters(self) -> int:
+        return sum(len(row.text) + len(row.pair or "") for row in self.rows)
 
 
 class Size(NamedTuple):
@@ -99,19 +107,28 @@ def _cores() -> int:
 
 
 def _journal(folder: Path) -> tuple[int, dict[str, dict[str, int]]]:
-    """How many chunks are written, and how far each split's store has come."""
+    """How many chunks are written, and how far each split's store has come; nothing where the journal is broken."""
     try:
         entry = json.loads((folder / JOURNAL).read_text())
+        done, states = (
+            int(entry["chunks"]),
+            {split: StoreWriter.checked(state) for split, state in entry["stores"].items()},
+        )
     except FileNotFoundError:
         return 0, {}
-    return entry["chunks"], entry["stores"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        print(f"note: {folder / JOURNAL} is broken; tokenising starts over", file=sys.stderr, flush=True)
+        return 0, {}
+    return done, states
 
 
 def _note(folder: Path, done: int, writers: dict[str, StoreWriter]) -> None:
     entry = {"chunks": done, "stores": {split: writer.state() for split, writer in writers.items()}}
     draft = folder / f"{JOURNAL}.draft"
     draft.write_text(json.dumps(entry))
-    draft.replace(folder / JOURNAL)  # whole or not at all
+    sync(draft)
+    draft.replace(folder / JOURNAL)  # whole or not at all, even if the power fails now
+    sync(folder)
 
 
 def _chunks(rows: Iterable[tuple[str, Row]]) -> Iterator[Chunk]:
@@ -146,14 +163,24 @@ def _encoded(chunks: Iterable[Chunk], settings: Settings, processes: int) -> Ite
         return
     # Not forked: a copy of a process whose threads hold locks may wait for them for ever.
     pool = ProcessPoolExecutor(processes, get_context("spawn"), _start, (settings,))
+    started = getattr(pool, "_processes", {})  # the pool forgets them when it breaks
     waiting: deque[tuple[Chunk, Future[Encoded]]] = deque()
     try:
+        letters = 0  # of the chunks that wait: the longest texts are chunks by themselves
         for chunk in chunks:
             waiting.append((chunk, pool.submit(_work, *_texts(chunk))))
-            if len(waiting) > 2 * processes:  # enough that none is idle, few enough to be held in memory
+            letters += chunk.letters
+            # Enough that none is idle, few enough to be held in memory.
+            while len(waiting) > 2 * processes or (len(waiting) > 1 and letters > 4 * processes * CHUNK_LETTERS):
+                letters -= waiting[0][0].letters
                 yield _result(waiting)
         while waiting:
             yield _result(waiting)
+    except BrokenProcessPool as error:
+        pool.shutdown()  # until then some have no exit code
+        signals = [-each.exitcode for each in started.values() if (each.exitcode or 0) < 0]
+        remedy = "the same command goes on where this one stopped; on fewer cores (taskset) it needs less memory"
+        raise LostProcess("tokenising", signals, remedy) from error
     finally:
         pool.shutdown(cancel_futures=True)
 

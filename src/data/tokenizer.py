@@ -34,13 +34,14 @@ class TextTokenizer:
             raise Fault(f"the tokenizer {tokenizer.name_or_path} has no fast form, no tokenizer.json (data.tokenizer)")
         self.backend.no_truncation()
         self.backend.no_padding()
-        self.vocab_size = len(tokenizer)
         self.mask_id: int | None = tokenizer.mask_token_id
         self.special_ids: tuple[int, ...] = tuple(sorted(tokenizer.all_special_ids))
         if tokenizer.pad_token_id is None:
             raise Fault(f"the tokenizer {tokenizer.name_or_path} has no padding token (data.tokenizer)")
         self.pad_id: int = tokenizer.pad_token_id
         self.encoder = TextEncoder(self.backend)
+        # Not the number of tokens: there may be ids that no token has, and an added token far beyond the others.
+        self.vocab_size = 1 + max(*self.backend.get_vocab().values(), *self.special_ids, *self.encoder.frame_ids)
 
     @cached_property
     def fingerprint(self) -> str:

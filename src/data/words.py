@@ -5,13 +5,16 @@ Most words of a text have been seen before. Looking them up costs less than cutt
 
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
+from src.data.cutting import PIECE, WHITE_SPACE, of_pieces, pieces
+
 LIMIT = 1 << 18  # words remembered, some 50 MB; then all are forgotten, and the frequent ones are soon back
+LETTERS = 1 << 23  # of all of them: a script without spaces has long ones
 TEXTS = 128  # looked up in one go: few enough that their words stay in the processor's cache
 
 _MARKS = re.escape(string.punctuation)
@@ -31,6 +34,7 @@ class Words:
     def __init__(self, backend: Any) -> None:
         self.backend = backend
         self.special = [each.content for each in backend.get_added_tokens_decoder().values()]
+        self._spaced = [each for each in self.special if WHITE_SPACE.search(each)]
         self._forget()
 
     @staticmethod
@@ -44,15 +48,24 @@ class Words:
 
     def _forget(self) -> None:
         self._index: dict[str, int] = {}
+        self._letters = 0
         self._pool = np.zeros(0, dtype=np.uint32)  # the ids of all words that are known
         self._starts = np.zeros(1, dtype=np.int64)  # where those of each begin
 
     def encode(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Ids of all texts (uint32), without special tokens around them, and how many each has (int64)."""
+        if max(map(len, texts)) > PIECE:
+            return of_pieces(self._remembered, texts, self._pieces)
+        return self._remembered(texts)
+
+    def _remembered(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         parts = [self._encode(texts[begin : begin + TEXTS]) for begin in range(0, len(texts), TEXTS)]
-        if len(self._index) > LIMIT:
+        if len(self._index) > LIMIT or self._letters > LETTERS:
             self._forget()
         return np.concatenate([ids for ids, _ in parts]), np.concatenate([lengths for _, lengths in parts])
+
+    def _pieces(self, text: str) -> Iterable[str]:
+        return [text] if any(each in text for each in self._spaced) else pieces(text)
 
     def _encode(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         cut = [[text] if any(each in text for each in self.special) else _words(text) for text in texts]
@@ -70,6 +83,7 @@ class Words:
 
     def _learn(self, words: list[str]) -> None:
         found = [each.ids for each in self.backend.encode_batch_fast(words, add_special_tokens=False)]
+        self._letters += sum(map(len, words))
         self._index.update(zip(words, range(len(self._index), len(self._index) + len(words)), strict=True))
         self._pool = np.concatenate((self._pool, np.fromiter(chain.from_iterable(found), np.uint32)))
         ends = self._starts[-1] + np.cumsum(np.fromiter(map(len, found), np.int64, len(found)))

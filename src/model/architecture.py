@@ -6,9 +6,9 @@ Plain values only; transformers is imported when the encoder is built, inside th
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from src.terms.bounds import Count, Fraction, checked
+from src.terms.bounds import Bound, Count, checked
 from src.terms.facts import Facts
 from src.terms.fault import Fault, Faults
 from src.terms.folder import check_folder, check_name
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from src.model.encoder import Encoder, Head
 
 KEY = "model.encoder.name_or_path"
+Dropout = Annotated[float, Bound(least=0, below=1)]
 _DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout", "embedding_dropout",
              "mlp_dropout", "classifier_dropout", "classifier_dropout_prob", "seq_classif_dropout")  # fmt: skip
 
@@ -40,7 +41,7 @@ class Scratch:
     heads: Count
     intermediate: Count | None = None
     max_tokens: Count = 512
-    dropout: Fraction = 0.0
+    dropout: Dropout = 0.0
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -87,26 +88,26 @@ class Pretrained:
 
     name_or_path: str
     revision: str | None = None
-    dropout: Fraction | None = None
+    dropout: Dropout | None = None
 
     def check(self) -> None:
         """Raise Fault where a folder is meant and there is none, or it holds no whole encoder."""
         folder = check_name(self.name_or_path, KEY)
         if folder is not None:
-            from src.model.encoder import TOKEN_HEADS
+            from src.model.encoder import TOKEN_HEADS, check_settings
 
-            check_folder(folder, TOKEN_HEADS, KEY)
+            check_settings(check_folder(folder, TOKEN_HEADS, KEY), f"{folder / 'config.json'}: ", f" ({KEY})")
 
     def build(self, head: "Head", facts: Facts, label_names: tuple[str, ...], *, regression: bool = False) -> "Encoder":
         """The encoder with its weights, and a head that is fresh where the folder has none that fits."""
         from transformers import AutoConfig
 
-        from src.model.encoder import CLASSES, Encoder, check_family, first_position
+        from src.model.encoder import CLASSES, Encoder, check_config, first_position
         from src.terms.loading import from_hub_or_folder
 
         self._check_tokenizer(facts)
         config = from_hub_or_folder(AutoConfig.from_pretrained, self.name_or_path, key=KEY, revision=self.revision)
-        check_family(config)
+        check_config(config)
         config._attn_implementation = None  # a folder may name one on the hub, whose code would be fetched and run
         if facts.vocab_size > config.vocab_size:
             raise Fault(

@@ -7,21 +7,32 @@ On a CPU the whole of it, forward and backward, is one node of autograd per laye
 kernel there, each bucket's rows made contiguous once, and gradients written where they belong.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from inspect import signature
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
 from src.model.dropout import dropped, kept, masked
 from src.model.dropout import scale as upscale
 from src.model.layout import Layout
 
-try:  # since torch 2.10, on CUDA alone
-    from torch.nn.attention.varlen import varlen_attn
-except ImportError:
-    varlen_attn = None  # type: ignore[assignment]
+
+def _kernel() -> Callable[..., Any] | None:
+    """torch's kernel for variable length, on CUDA alone; that of torch 2.10 takes no scale and no window."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    return varlen_attn if "window_size" in signature(varlen_attn).parameters else None
+
+
+varlen_attn = _kernel()
+# Not cuDNN's, though torch prefers it on a Hopper: it builds a plan for every shape, and ragged batches have new ones.
+_KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 NAME = "palimpsest"
 
@@ -193,7 +204,8 @@ def _fused(
 ) -> Tensor:
     """The GPU's way, on [T, H, E]: the variable-length kernel where it can, else torch's fused one in padded rows."""
     tokens = layout.tokens
-    if varlen_attn is not None and query.is_cuda and query.dtype in (torch.bfloat16, torch.float16) and not dropout:
+    half, width = query.dtype in (torch.bfloat16, torch.float16), query.shape[-1]
+    if varlen_attn is not None and query.is_cuda and half and not dropout and width % 8 == 0 and width <= 256:
         near = (window - 1, window - 1) if window is not None else (-1, -1)
         borders = (tokens.starts, tokens.starts, tokens.longest, tokens.longest)
         return cast(Tensor, varlen_attn(query, key, value, *borders, scale=scale, window_size=near))
@@ -201,7 +213,8 @@ def _fused(
     query, key, value = (bucket.rows(each).transpose(1, 2) for each in (query, key, value))
     bias = layout.bias(0, window, query)
     product = nn.functional.scaled_dot_product_attention
-    answer = product(query, key, value, attn_mask=bias, scale=scale, dropout_p=dropout)
+    with sdpa_kernel(_KERNELS):
+        answer = product(query, key, value, attn_mask=bias, scale=scale, dropout_p=dropout)
     return bucket.flat(answer.transpose(1, 2))
 
 

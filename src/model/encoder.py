@@ -6,7 +6,7 @@ The whole `...ForMaskedLM` or `...ForSequenceClassification` model is held, so t
 Hugging Face folder; but its body runs on flat tokens, and its head only where an answer is wanted.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,8 +21,8 @@ from transformers import (
 )
 
 from src.model import attention, lean
-from src.model.layout import Layout
-from src.model.vocabulary import vocabulary_loss
+from src.model.layout import Layout, means
+from src.model.vocabulary import vocabulary_answers, vocabulary_loss
 from src.terms.batch import Tokens
 from src.terms.fault import Fault, suggestion
 from src.terms.loading import from_hub_or_folder
@@ -55,7 +55,7 @@ def _deberta_head(head: Any, hidden: Tensor) -> Tensor:
     return head.LayerNorm(head.transform_act_fn(head.dense(hidden)))
 
 
-# How each family's classification head turns the first token's hidden state, as [B, 1, D], into logits [B, C].
+# How each family's classification head turns what stands for a sequence, as [B, 1, D], into logits [B, C].
 SEQUENCE_HEADS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "albert": lambda m, h: m.classifier(m.dropout(m.albert.pooler_activation(m.albert.pooler(h[:, 0])))),
     "bert": lambda m, h: m.classifier(m.dropout(m.bert.pooler(h))),
@@ -68,23 +68,63 @@ SEQUENCE_HEADS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "roberta": lambda m, h: m.classifier(h),
     "xlm-roberta": lambda m, h: m.classifier(h),
 }
-_OFFSET_POSITIONS = {"camembert", "mpnet", "roberta", "xlm-roberta"}  # position 0 is the padding's index plus one
+_OFFSET_POSITIONS = {"camembert", "roberta", "xlm-roberta"}  # the first one is the padding's index plus one
 _BELOW_LAYERS = ("embeddings", "embeddings_project", "encoder.embedding_hidden_mapping_in")  # ELECTRA's, ALBERT's own
 _WITH_TYPES = {"albert", "bert", "electra", "deberta-v2"}
 
 
-def check_family(config: PreTrainedConfig) -> None:
-    """Raise Fault where the encoders of a family are not known here."""
+def check_config(config: PreTrainedConfig) -> None:
+    """Raise Fault where an encoder of this kind is not known here."""
     family = config.model_type
     if family not in TOKEN_HEADS:
         raise Fault(
             f"model.encoder: encoders of the family '{family}' are not supported; {suggestion(family, TOKEN_HEADS)}"
         )
+    check_settings(config.to_dict(), "model.encoder: ")
+
+
+def check_settings(settings: Mapping[str, Any], where: str, key: str = "") -> None:
+    """Raise Fault where a config.json, which leaves out what is as usual, asks for what is not done here.
+
+    Args:
+        where, key: what the message begins and ends with.
+    """
+    if settings.get("is_decoder"):
+        raise Fault(
+            f"{where}is_decoder=true, so its tokens see only those before them; expected an encoder, whose tokens see "
+            f"all{key}"
+        )
+    family = settings["model_type"]
+    if family in _OFFSET_POSITIONS and settings.get("pad_token_id", 0) is None:
+        raise Fault(
+            f"{where}pad_token_id is null, but the positions of the family '{family}' are counted from it; expected "
+            f"the id of the tokenizer's padding{key}"
+        )
 
 
 def first_position(config: PreTrainedConfig) -> int:
     """The index of a sequence's first position."""
+    if config.model_type == "mpnet":
+        return 2  # whatever its padding is
     return config.pad_token_id + 1 if config.model_type in _OFFSET_POSITIONS else 0
+
+
+def positions(tokens: Tokens, config: PreTrainedConfig) -> Tensor:
+    """Index [T] of each token among the learnt positions.
+
+    RoBERTa and those after it count tokens that are not padding. One that a text names itself stands at the padding's
+    own position and is passed over: in [a <pad> b], with padding 1, they are [2 1 3].
+    """
+    plain = tokens.positions + first_position(config)
+    if config.model_type not in _OFFSET_POSITIONS:
+        return plain
+    named = tokens.ids == config.pad_token_id
+    if named.device.type == "cpu" and not named.any():  # elsewhere to ask would be to wait
+        return plain
+    count = named.cumsum(0)
+    begin = torch.arange(len(named), device=named.device) - tokens.positions  # [T]: where its sequence begins
+    passed = count - (count - named.long())[begin]  # of its own sequence, up to here
+    return torch.where(named, config.pad_token_id, plain - passed)
 
 
 class Encoder(nn.Module):
@@ -92,7 +132,7 @@ class Encoder(nn.Module):
 
     def __init__(self, network: PreTrainedModel, head: Head) -> None:
         super().__init__()
-        check_family(network.config)
+        check_config(network.config)
         self.network = network
         self.head = head
         self.packs = attention.supports(network)
@@ -100,12 +140,22 @@ class Encoder(nn.Module):
         self.checkpointing = False  # of gradients: keep only what stands between layers, compute the rest again
         if self.packs:
             network.config._attn_implementation = attention.NAME
-            if head == "sequence" and network.config.model_type == "modernbert":
-                network.config.classifier_pooling = "cls"  # a mean needs padding again; cls is the paper's choice
+        for module in network.modules():
+            if hasattr(module, "chunk_size_feed_forward"):
+                vars(module)["chunk_size_feed_forward"] = 0  # it only saves memory, and divides only padded rows
 
     @property
     def config(self) -> PreTrainedConfig:
         return self.network.config
+
+    @property
+    def takes_means(self) -> bool:
+        """Whether a sequence is the mean of its tokens to the head, as some ModernBERTs have it, not the first one."""
+        return self.head == "sequence" and getattr(self.config, "classifier_pooling", "cls") == "mean"
+
+    def encode_sequences(self, tokens: Tokens) -> Tensor:
+        """What stands for each sequence in `sequence_logits`: [B, D]."""
+        return means(self.encode(tokens), tokens) if self.takes_means else self.encode(tokens, at="first")
 
     def encode(self, tokens: Tokens, at: lean.Wanted = None) -> Tensor:
         """Hidden states of the real tokens, [T, D], or of some alone.
@@ -114,8 +164,8 @@ class Encoder(nn.Module):
             at: places [K] in the flat batch, or "first" for the first token of each sequence: [K, D] or [B, D].
         """
         if self.lean:
-            body, family, first = self.network.base_model, self.config.model_type, first_position(self.config)
-            return lean.hidden_states(body, family, tokens, first, at=at, checkpointing=self.checkpointing)
+            body, family, places = self.network.base_model, self.config.model_type, positions(tokens, self.config)
+            return lean.hidden_states(body, family, tokens, places, at=at, checkpointing=self.checkpointing)
         layout = Layout(tokens)
         return layout.wanted(at, self._encode_whole(tokens, layout))[0]
 
@@ -126,8 +176,7 @@ class Encoder(nn.Module):
             arguments["token_type_ids"] = tokens.types[None]
         if not self.packs:
             return self._encode_padded(tokens, arguments)
-        positions = tokens.positions[None] + first_position(self.config)
-        arguments |= {"position_ids": positions, "layout": layout}
+        arguments |= {"position_ids": positions(tokens, self.config)[None], "layout": layout}
         return self.network.base_model(input_ids=tokens.ids[None], **arguments).last_hidden_state[0]
 
     def _encode_padded(self, tokens: Tokens, arguments: dict[str, Any]) -> Tensor:
@@ -139,7 +188,7 @@ class Encoder(nn.Module):
             return flat.new_full(filled.shape, fill).masked_scatter(filled, flat)
 
         wide = {name: spread(flat[0], 0) for name, flat in arguments.items()}
-        ids = spread(tokens.ids, self.config.pad_token_id)
+        ids = spread(tokens.ids, self.config.pad_token_id or 0)  # none: no token is looked at there, whatever it is
         return self.network.base_model(input_ids=ids, attention_mask=filled.long(), **wide).last_hidden_state[filled]
 
     def token_logits(self, hidden: Tensor) -> Tensor:
@@ -152,6 +201,11 @@ class Encoder(nn.Module):
         weight, bias = self._vocabulary()
         return vocabulary_loss(TOKEN_HEADS[self.config.model_type](self.network, hidden), weight, bias, targets)
 
+    def token_answers(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The sum of `token_loss`, exact in fp32 but without a gradient, and the likeliest token of each [K]."""
+        weight, bias = self._vocabulary()
+        return vocabulary_answers(TOKEN_HEADS[self.config.model_type](self.network, hidden), weight, bias, targets)
+
     def _vocabulary(self) -> tuple[Tensor, Tensor | None]:
         """Weight [V, D] and bias [V] of the last product of a masked-LM head."""
         network: Any = self.network
@@ -160,9 +214,9 @@ class Encoder(nn.Module):
         last = network.get_output_embeddings()
         return last.weight, last.bias
 
-    def sequence_logits(self, first: Tensor) -> Tensor:
-        """Scores for each sequence, from its first token: [B, D] to [B, C]."""
-        return SEQUENCE_HEADS[self.config.model_type](self.network, first[:, None])
+    def sequence_logits(self, sequences: Tensor) -> Tensor:
+        """Scores for each sequence, from what stands for it (`encode_sequences`): [B, D] to [B, C]."""
+        return SEQUENCE_HEADS[self.config.model_type](self.network, sequences[:, None])
 
     def checkpoint_gradients(self, on: bool) -> None:
         """Keep only what stands between layers for the backward pass, and compute the rest again."""

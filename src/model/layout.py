@@ -121,6 +121,15 @@ class Layout:
         return self._biases[key]
 
 
+def means(states: Tensor, tokens: Tokens) -> Tensor:
+    """Mean over the tokens of each sequence, added up in fp32: [T, D] to [B, D], in the type of the states."""
+    lengths = tokens.starts.diff().long()
+    sequence = torch.repeat_interleave(lengths, output_size=len(states))  # [T]: which one a token is of
+    sums = states.new_zeros(tokens.count, states.shape[1], dtype=torch.float32)
+    sums = sums.index_add(0, sequence, states.float())
+    return (sums / lengths.clamp_min(1)[:, None]).to(states.dtype)
+
+
 def rounded(count: int, grain: int) -> int:
     """The next multiple."""
     return -(-count // grain) * grain

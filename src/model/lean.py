@@ -26,13 +26,13 @@ Layer = Callable[[Tensor, Wanted], Tensor]  # states [T, D] to [K or B or T, D]
 
 
 def hidden_states(
-    body: Any, family: str, tokens: Tokens, first_position: int, *, at: Wanted, checkpointing: bool
+    body: Any, family: str, tokens: Tokens, positions: Tensor, *, at: Wanted, checkpointing: bool
 ) -> Tensor:
     """Last hidden states of a body: of all tokens [T, D], or of those wanted alone.
 
     Args:
         body: the `base_model` of a network of one of `FAMILIES`.
-        first_position: index of a sequence's first learnt position.
+        positions: [T], of each token among the learnt ones.
         checkpointing: keep only the states between layers for the backward pass, and compute the rest again (Chen et
             al., 2016).
     """
@@ -40,7 +40,7 @@ def hidden_states(
     kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
     with torch.autocast(device, enabled=False):
         layout = Layout(tokens)
-        states, layers = _BODIES[family](body, tokens, layout, first_position, kind)
+        states, layers = _BODIES[family](body, tokens, layout, positions, kind)
         if device == "cpu" and not layout.in_rows:
             states = nn.functional.pad(states, (0, 0, 0, rounded(len(states), GRAIN) - len(states)))
         for place, layer in enumerate(layers):
@@ -79,6 +79,11 @@ def _part(states: Tensor, module: nn.Linear, rows: slice) -> Tensor:
     return linear(states, module.weight[rows].to(kind), None if module.bias is None else module.bias[rows].to(kind))
 
 
+def _looked_up(ids: Tensor, module: nn.Embedding) -> Tensor:
+    """[T] to [T, width]; the padding's row is not learnt, should a text name that token."""
+    return embedding(ids, module.weight, module.padding_idx)
+
+
 def _joined(parts: Sequence[Tensor], kind: torch.dtype) -> Tensor:
     return parts[0].to(kind) if len(parts) == 1 else torch.cat([each.to(kind) for each in parts])
 
@@ -87,14 +92,16 @@ def _joined(parts: Sequence[Tensor], kind: torch.dtype) -> Tensor:
 
 
 def _bert(
-    body: Any, tokens: Tokens, layout: Layout, first_position: int, kind: torch.dtype
+    body: Any, tokens: Tokens, layout: Layout, positions: Tensor, kind: torch.dtype
 ) -> tuple[Tensor, list[Layer]]:
     parts = body.embeddings
-    states = embedding(tokens.ids, parts.word_embeddings.weight)
-    states = states + embedding(tokens.positions + first_position, parts.position_embeddings.weight)
+    states = _looked_up(tokens.ids, parts.word_embeddings)
+    states = states + _looked_up(positions, parts.position_embeddings)
     types = parts.token_type_embeddings.weight
     if len(types) == 1 or (tokens.ids.device.type == "cpu" and not tokens.types.any()):
         states = states + types[0]
+    elif len(types) == 2:  # a choice, whose gradient is two sums; a table's is gathered token by token in a GPU's row
+        states = states + torch.where(tokens.types[:, None] == 0, types[0], types[1])
     else:
         states = states + embedding(tokens.types, types)
     states = dropout(norm(states, parts.LayerNorm, kind), parts.dropout)
@@ -131,11 +138,11 @@ def _bert_layer(layer: Any, layout: Layout, kind: torch.dtype) -> Layer:
 
 
 def _modernbert(
-    body: Any, tokens: Tokens, layout: Layout, first_position: int, kind: torch.dtype
+    body: Any, tokens: Tokens, layout: Layout, positions: Tensor, kind: torch.dtype
 ) -> tuple[Tensor, list[Layer]]:
     parts = body.embeddings
     # What is added from layer to layer stays fp32: small steps on a long sum would be lost in bf16.
-    states = norm(embedding(tokens.ids, parts.tok_embeddings.weight), parts.norm, torch.float32)
+    states = norm(_looked_up(tokens.ids, parts.tok_embeddings), parts.norm, torch.float32)
     states = dropout(states, parts.drop)
     angles = {}
     for name in set(body.config.layer_types):
@@ -172,7 +179,7 @@ def _modernbert_layer(layer: Any, layout: Layout, angles: tuple[Tensor, Tensor],
     return run
 
 
-_BODIES: dict[str, Callable[[Any, Tokens, Layout, int, torch.dtype], tuple[Tensor, list[Layer]]]] = {
+_BODIES: dict[str, Callable[[Any, Tokens, Layout, Tensor, torch.dtype], tuple[Tensor, list[Layer]]]] = {
     **dict.fromkeys(("bert", "camembert", "electra", "roberta", "xlm-roberta"), _bert),
     "modernbert": _modernbert,
 }

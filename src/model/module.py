@@ -254,11 +254,11 @@ class EncoderModule(LightningModule):
         if not self._is_divided:
             return torch.ones((), device=device)
         if self.trainer.world_size > 1:
-            sums = torch.tensor([float(targets), float(self.wish)], device=device)
+            sums = torch.stack([torch.full((), float(each), device=device) for each in (targets, self.wish)])
             torch.distributed.all_reduce(sums)
             total, self.agreed = sums.unbind()
         else:
-            total = torch.tensor(float(targets), device=device)
+            total = torch.full((), float(targets), device=device)  # filled there; a copy would be waited for
         return self.trainer.world_size * self.trainer.accumulate_grad_batches / total.clamp_min(1)
 
     def _depth(self, name: str) -> int:

@@ -23,7 +23,7 @@ class Result(NamedTuple):
 
     loss: Tensor  # scalar
     count: int  # type: ignore[assignment]  # tuples have a method of that name
-    outputs: Tensor  # logits [K, V] or [B, C], or values [B]; empty where a vocabulary is trained on: none are kept
+    outputs: Tensor  # logits [B, C], values [B], or the likeliest tokens [K]; empty where a vocabulary is trained on
     targets: Tensor  # [K] or [B]
 
 
@@ -53,9 +53,8 @@ class MaskedLM(nn.Module):
         if self.training:
             loss = encoder.token_loss(hidden, batch.targets) / max(1, count)
             return Result(loss, count, hidden.new_empty(0), batch.targets)
-        logits = encoder.token_logits(hidden).float()  # [K, V]
-        loss = nn.functional.cross_entropy(logits, batch.targets, reduction="sum") / max(1, count)
-        return Result(loss, count, logits, batch.targets)
+        total, likeliest = encoder.token_answers(hidden, batch.targets)
+        return Result(total / max(1, count), count, likeliest, batch.targets)
 
     def metrics(self, num_labels: int) -> dict[str, Metric]:
         return {"masked_accuracy": MulticlassAccuracy(num_labels, average="micro", validate_args=False)}
@@ -66,8 +65,8 @@ class MaskedLM(nn.Module):
         return {"perplexity": float(torch.tensor(values["loss"]).exp()), **yardstick}
 
     def answer(self, outputs: Tensor) -> Tensor:
-        """Never filed: predictions over the vocabulary would be larger than the data."""
-        return outputs.argmax(-1)
+        """The likeliest tokens [K], never filed: probabilities over the vocabulary would be larger than the data."""
+        return outputs
 
 
 @checked
@@ -109,7 +108,9 @@ class Classification(nn.Module):
             )
 
     def forward(self, encoder: Encoder, batch: LabelledBatch) -> Result:
-        logits = encoder.sequence_logits(encoder.encode(batch.tokens, at="first")).float()  # [B, C]
+        logits = encoder.sequence_logits(encoder.encode_sequences(batch.tokens)).float()  # [B, C]
+        if not len(batch.labels):
+            return _nothing(logits, batch.labels)
         smoothing = self.label_smoothing if self.training else 0.0  # held-out losses stay comparable between runs
         loss = nn.functional.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
         return Result(loss, len(batch.labels), logits, batch.labels)
@@ -144,7 +145,9 @@ class Regression(nn.Module):
         """Values need nothing declared."""
 
     def forward(self, encoder: Encoder, batch: LabelledBatch) -> Result:
-        values = encoder.sequence_logits(encoder.encode(batch.tokens, at="first")).float()[:, 0]  # [B]
+        values = encoder.sequence_logits(encoder.encode_sequences(batch.tokens)).float()[:, 0]  # [B]
+        if not len(batch.labels):
+            return _nothing(values, batch.labels)
         return Result(nn.functional.mse_loss(values, batch.labels), len(batch.labels), values, batch.labels)
 
     def metrics(self, num_labels: int) -> dict[str, Metric]:
@@ -155,3 +158,8 @@ class Regression(nn.Module):
 
     def answer(self, outputs: Tensor) -> Tensor:
         return outputs.float()
+
+
+def _nothing(outputs: Tensor, targets: Tensor) -> Result:
+    """Of a batch without targets: no loss, and a gradient of zero for every weight that had a part in it."""
+    return Result(outputs[:0].sum(), 0, outputs[:0], targets)

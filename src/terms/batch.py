@@ -2,7 +2,8 @@
 
 Shape legend: B sequences, T real tokens of all sequences together (no padding anywhere), K masked positions.
 A batch is flat: the tokens of its sequences stand one after the other, and `starts` says where each begins. Linear
-layers then see real tokens only, and attention is told the borders (`src/model/attention.py`).
+layers then see real tokens only, and attention is told the borders (`src/model/attention.py`). A batch without targets
+counts for nothing: it is what a rank works on that has no row in a global batch (`src/data/plan.py`).
 """
 
 from typing import NamedTuple, Protocol

@@ -39,8 +39,10 @@ def check_name(name_or_path: str, key: str) -> Path | None:
     )
 
 
-def check_folder(folder: Path, families: Collection[str], key: str) -> None:
-    """Raise Fault where the folder cannot hold an encoder of one of these families, whatever a library makes of it."""
+def check_folder(folder: Path, families: Collection[str], key: str) -> dict[str, Any]:
+    """What config.json says. Raises Fault where the folder cannot hold an encoder of one of these families, whatever a
+    library makes of it.
+    """
     if not (folder / "config.json").is_file():
         raise Fault(f"{key}: {folder} holds no config.json, so it is no Hugging Face folder")
     config = _object(folder / "config.json", key)
@@ -59,6 +61,7 @@ def check_folder(folder: Path, families: Collection[str], key: str) -> None:
             raise Fault(f"{folder / 'tokenizer.json'}: there is no vocabulary in it (model.vocab) ({key})")
     for file in _weights(folder, key):
         _check_weights(file, key)
+    return config
 
 
 def check_tokenizer(folder: Path, key: str) -> None:

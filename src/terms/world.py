@@ -5,6 +5,7 @@ Everything else that a program raises is a mistake in it, and is shown with its 
 
 import errno
 import re
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,6 +51,23 @@ class NonFiniteLoss(ArithmeticError):
         super().__init__(message)
         self.step = step
         self.places = list(places)
+
+
+class LostProcess(RuntimeError):
+    """A process that worked for this one has ended before its work was done.
+
+    Args:
+        what: it did, in a word.
+        signals: that processes of its kind were ended by; none where they ended by themselves.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, what: str, signals: Sequence[int], remedy: str) -> None:
+        number = next((each for each in signals if each != signal.SIGTERM), None)  # what ends the others of a pool
+        how = "ended unexpectedly" if number is None else f"was killed (signal {number})"
+        if number == signal.SIGKILL:
+            how += "; the system does so where memory has run out"
+        super().__init__(f"a {what} process {how}: {remedy}")
 
 
 class Standing:
@@ -105,6 +123,8 @@ def diagnose(error: BaseException) -> str | None:
         return worker
     if isinstance(error, NonFiniteLoss):
         return f"{name}: {words}"
+    if isinstance(error, LostProcess):
+        return words
     if (isinstance(error, OSError) and error.errno in _NO_SPACE) or re.search(_NO_SPACE_WORDS, words):
         return f"the disk is full or cannot be written to ({_short(words)}): {_REMEDIES['space']}"
     if _is_memory(error):

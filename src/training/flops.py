@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from src.model.encoder import Encoder
 
 _GPU_SIZE, _GPU_REPEATS = 8192, 8  # some 10 ms on a device of 800 TFLOP/s
+_GPU_WARM_UP_SECONDS = 0.05  # an idle device takes a while to its full clock
 _CPU_SIZES = (256, 384, 1536)  # rows, inner, columns: a small encoder's feed-forward layer
 _CPU_REPEATS = 5
 _ATTENTION = (
@@ -66,7 +67,7 @@ def cost(encoder: "Encoder") -> Cost:
     head = [weight for weight in _weights(encoder) if weight not in known]
     count = lambda weights: sum(each.numel() for each in weights)
     repeated = depth // len(layers)  # ALBERT runs through one layer many times
-    late = count(_weights(layers[-1], but=_ATTENTION)) if encoder.lean else 0
+    late = count(_weights(layers[-1], but=_ATTENTION)) if encoder.lean and not encoder.takes_means else 0
     kinds = getattr(config, "layer_types", None) or ["full_attention"] * depth
     local = getattr(config, "local_attention", 0) // 2
     return Cost(
@@ -83,7 +84,7 @@ def _weights(module: nn.Module, but: tuple[str, ...] = ()) -> list[Tensor]:
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second of one large matrix product on this device, the best of a few; some 20 ms."""
+    """Operations a second of one large matrix product on this device, the best of a few; some 20 to 70 ms."""
     if device.type == "cuda":
         return _cuda_peak(device, dtype)
     rows, inner, columns = _CPU_SIZES
@@ -98,7 +99,12 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
 
 def _cuda_peak(device: torch.device, dtype: torch.dtype) -> float:
     left, right = (torch.randn(_GPU_SIZE, _GPU_SIZE, device=device, dtype=dtype) for _ in range(2))
-    out = torch.mm(left, right)  # warms up
+    out = torch.mm(left, right)
+    torch.cuda.synchronize(device)
+    begin = time.perf_counter()
+    while time.perf_counter() - begin < _GPU_WARM_UP_SECONDS:
+        torch.mm(left, right, out=out)
+        torch.cuda.synchronize(device)
     events = [torch.cuda.Event(enable_timing=True) for _ in range(_GPU_REPEATS + 1)]
     events[0].record()
     for event in events[1:]:

@@ -43,7 +43,7 @@ class Meter(Callback):
 
     Written: train/loss, train/lr, train/gradient_norm, train/epoch, train/tokens (since the beginning),
     train/tokens_per_second, train/step_seconds and its parts data_seconds and compute_seconds, and
-    system/peak_memory_gigabytes (of the GPU where there is one, else of the process). For encoders also
+    system/peak_memory_gigabytes (of the GPU that trains, else of the process). For encoders also
     train/tflops_per_second, in model operations (`src/training/flops.py`), and train/mfu, their share of what the
     device did in one large matrix product when training began. Where energy can be read (`src/training/energy.py`),
     train/joules_per_token and system/energy_joules, which counts from the beginning and validations too.
@@ -138,7 +138,7 @@ class Meter(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if outputs:  # else the batch was left out
+        if outputs and outputs["count"]:  # else the batch was left out, or this rank had no row of it
             mean = outputs.get("mean_loss")
             if mean is None:
                 mean = outputs["loss"].detach() * trainer.accumulate_grad_batches
@@ -189,7 +189,7 @@ class Meter(Callback):
             "train/step_seconds": window.seconds / steps,
             "train/data_seconds": window.data_seconds / steps,
             "train/compute_seconds": (window.seconds - window.data_seconds) / steps,
-            "system/peak_memory_gigabytes": peak_memory_gigabytes(),
+            "system/peak_memory_gigabytes": peak_memory_gigabytes(module.device),
         }
         if targets:  # else all batches of these steps were left out
             values["train/loss"] = loss / targets
@@ -205,9 +205,9 @@ class Meter(Callback):
             values["train/gradient_norm"] = float(norm)
         if trainer.logger is not None:
             trainer.logger.log_metrics(values, step=step)
-        if targets:
-            module.log("train/loss", values["train/loss"], prog_bar=True, logger=False, batch_size=1)
-        module.log("tokens/s", values["train/tokens_per_second"], prog_bar=True, logger=False, batch_size=1)
+        for name, key in (("train/loss", "train/loss"), ("tokens/s", "train/tokens_per_second")):
+            if key in values:  # on the host: Lightning reads what the bar shows at every step, and would wait for it
+                module.log(name, torch.tensor(values[key]), prog_bar=True, logger=False, batch_size=1)
         self._window, self._logged_step = Window(), step
         self._go()
 
@@ -216,9 +216,9 @@ class Meter(Callback):
         return (trainer.fit_loop.epoch_loop.batch_idx + 1) / max(1, trainer.num_training_batches)
 
 
-def peak_memory_gigabytes() -> float:
-    """Highest so far, in 10^9 bytes."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        return torch.cuda.max_memory_allocated() / 1e9
+def peak_memory_gigabytes(device: torch.device) -> float:
+    """Highest so far, in 10^9 bytes: of a GPU, or of the process that trains on a CPU beside one."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
     unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, kilobytes elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

@@ -1,4 +1,4 @@
-"""Which arithmetic is fast here, found out by trying rather than from a list of processors."""
+"""Which arithmetic is fast on a device, found out by trying rather than from a list of processors."""
 
 import time
 from typing import Literal
@@ -7,14 +7,20 @@ Arithmetic = Literal["fp32", "bf16"]
 _SIZES = (1024, 384, 1024)  # rows, inner, columns of the product tried: a small encoder's feed-forward layer
 
 
-def fastest() -> tuple[Arithmetic, str]:
-    """bf16 where this machine multiplies bf16 matrices clearly faster than fp32 ones, and why it was chosen."""
+def fastest(device: str) -> tuple[Arithmetic, str]:
+    """bf16 where a device multiplies bf16 matrices clearly faster than fp32 ones, and why it was chosen.
+
+    Args:
+        device: torch's name of its type: `cuda` is known by its capability, `cpu` is tried, of others nothing is known.
+    """
     import torch
 
-    if torch.cuda.is_available():
+    if device == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return "bf16", f"{torch.cuda.get_device_name()} has bf16 matrix units"
         return "fp32", f"{torch.cuda.get_device_name()} has no bf16 matrix units"
+    if device != "cpu":
+        return "fp32", f"bf16 is not tried on {device}"
     seconds = {name: _product_seconds(getattr(torch, kind)) for name, kind in _KINDS.items()}
     gain = seconds["fp32"] / seconds["bf16"]
     chosen: Arithmetic = "bf16" if gain > 1.3 else "fp32"

@@ -60,7 +60,7 @@ class Predictor:
         self.encoder: Encoder = opened(folder, "sequence").eval().to(self.device)
         self.names: list[str] = self.reading["label_names"]
         self.cleaning = replace(Cleaning(**self.reading["cleaning"]), empty_text="drop")
-        chosen, reason = fastest() if precision == "auto" else (precision, "as asked")
+        chosen, reason = fastest(self.device.type) if precision == "auto" else (precision, "as asked")
         self.bf16 = chosen == "bf16"
         self.arithmetic = f"{chosen}: {reason}"
 
@@ -106,7 +106,7 @@ class Predictor:
         """Probabilities [B, C], or values [B, 1]."""
         there = [field.to(self.device) if isinstance(field, torch.Tensor) else field for field in tokens]
         tokens = Tokens._make(there)
-        logits = self.encoder.sequence_logits(self.encoder.encode(tokens, at="first")).float()
+        logits = self.encoder.sequence_logits(self.encoder.encode_sequences(tokens)).float()
         return (logits.softmax(-1) if self.names else logits).cpu()
 
     def _answer(self, outputs: list[float]) -> Answer:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from src.terms.bounds import Count, NonNegative, Positive, Whole, checked
 from src.terms.fault import Fault
-from src.training.ranks import Place, Ranks, find_place, told
+from src.training.following import told
+from src.training.ranks import Place, Ranks, find_place
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, Trainer
@@ -26,10 +27,10 @@ class Training:
         num_nodes: machines; several need a launcher (torchrun, srun).
         strategy: how several devices work together: each with the whole model (`ddp`), or with a share of its weights,
             gradients and optimizer state (`fsdp`); `auto` means `ddp`. One device needs none.
-        rank_timeout_seconds: how long devices wait for one that is silent before the run fails; one that dies is
-            noticed at once.
-        precision: `auto` tries bf16 on this machine and takes it where it is clearly faster, else fp32. Weights and
-            optimizer state are fp32 either way (mixed precision).
+        rank_timeout_seconds: how long, from the first step on, devices wait for one that does not answer before the
+            run fails (until then ten minutes at least); one that dies is noticed within seconds.
+        precision: `auto` tries bf16 on the device that trains and takes it where it is clearly faster, else fp32.
+            Weights and optimizer state are fp32 either way (mixed precision).
         max_steps: optimizer steps; whichever of it and `max_epochs` comes first ends the run.
         max_minutes: wall time after which training stops with the validation it has.
         val_check_steps: optimizer steps between validations; null: at the end of each epoch.
@@ -80,8 +81,8 @@ class Training:
         whole = steps * self.max_epochs if self.max_epochs is not None else math.inf
         return int(min(whole, self.max_steps if self.max_steps is not None else math.inf))
 
-    def ranks(self, give_up: Callable[[BaseException], None]) -> Ranks:
-        """The processes of the run, not started yet; `give_up` is told where they cannot be ended in good order."""
+    def ranks(self, give_up: Callable[[BaseException], None], first_gone: Callable[[], object] = lambda: None) -> Ranks:
+        """The processes of the run, not started yet; the functions are called where one cannot end in good order."""
         place = self._place()
         if place.size > 1 and self.on_non_finite == "skip":
             raise Fault(
@@ -89,7 +90,13 @@ class Training:
                 "by none; trainer.on_non_finite=stop"
             )
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return Ranks(place, threads=self.threads or max(1, cores // place.local_size), give_up=give_up)
+        return Ranks(
+            place,
+            threads=self.threads or max(1, cores // place.local_size),
+            give_up=give_up,
+            first_gone=first_gone,
+            timeout_seconds=self.rank_timeout_seconds,
+        )
 
     def _place(self) -> Place:
         import torch
@@ -110,6 +117,15 @@ class Training:
             raise Fault("trainer.accelerator=gpu, but torch sees no GPU here; trainer=cpu or trainer=auto would run")
         return available and self.accelerator in ("auto", "gpu")
 
+    def _device(self) -> str:
+        """Torch's name for the type of the devices; on a Mac Lightning's `auto` means mps."""
+        import torch
+
+        if self._on_gpu():
+            return "cuda"
+        on_mac = self.accelerator == "auto" and torch.backends.mps.is_available()
+        return "mps" if on_mac or self.accelerator == "mps" else "cpu"
+
     def arithmetic(self, place: Place | None = None) -> tuple[str, str]:
         """Lightning's name for the precision, and the reason in words. The same on all ranks."""
         from src.training.precision import fastest
@@ -123,7 +139,7 @@ class Training:
         elif place is not None and place.launched and not self._on_gpu():
             chosen, reason = "fp32", "each process would try for itself, and they might disagree"
         else:
-            chosen, reason = fastest()
+            chosen, reason = fastest(self._device())
         return {"fp32": "32-true", "bf16": "bf16-mixed"}[chosen], f"{chosen}: {reason}"
 
     def _compiling(self) -> "list[Callback]":
@@ -160,7 +176,7 @@ class Training:
             kind = "ddp" if self.strategy == "auto" else self.strategy
             callbacks = [Guard(ranks), *callbacks]
             together = {
-                "strategy": strategy(kind, ranks, self.rank_timeout_seconds),
+                "strategy": strategy(kind, ranks),
                 "devices": ranks.place.local_size,
                 "num_nodes": self.num_nodes,
             }

@@ -45,6 +45,22 @@ def _restored(batch: Any) -> list[int]:
     return list(ids.tolist())
 
 
+def test_no_rows_make_a_batch_without_targets() -> None:
+    """A row stands in, and the batches beside it are as they were."""
+    store = _store([range(10, 15), range(20, 24), range(30, 41)])
+    some, nothing = np.arange(2), np.arange(0)
+    one, idle, other = Masked(row_tokens=8).batches(
+        store, [some, nothing, some[:1]], epoch=0, seed=1, tokenizer=TOKENIZER, training=True
+    )
+    assert (len(idle.tokens.ids), len(idle.masked), len(idle.targets)) == (8, 0, 0)
+    for found, rows in ((one, some), (other, some[:1])):
+        alone = _batch(Masked(row_tokens=8), store, rows)
+        assert torch.equal(found.tokens.ids, alone.tokens.ids)
+        assert torch.equal(found.masked, alone.masked) and torch.equal(found.targets, alone.targets)
+    labelled = _batch(Labelled(), store, nothing)
+    assert (labelled.tokens.count, len(labelled.labels), len(labelled.rows)) == (1, 0, 0)
+
+
 def test_documents_in_rows_of_eight() -> None:
     """Documents of 5, 4 and 11 tokens: rows [5 3], [1 7] and [4]."""
     store = _store([range(10, 15), range(20, 24), range(30, 41)])

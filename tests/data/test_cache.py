@@ -1,6 +1,7 @@
 """A cached folder is whole or absent."""
 
 import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,25 @@ def _build_slowly(root: str, barrier: "multiprocessing.synchronize.Barrier") -> 
 
     barrier.wait(30)
     assert (Cache(root).folder("tokens", "key", build) / "a.txt").read_text() == "whole"
+
+
+def test_all_is_on_the_disk_before_a_folder_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+
+    def watch(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        assert path == tmp_path / "tokens" or not (tmp_path / "tokens" / "key").exists()
+        synced.append(path.name)
+
+    monkeypatch.setattr(os, "fsync", watch)
+
+    def build(folder: Path) -> None:
+        (folder / "train").mkdir()
+        (folder / "train" / "store.json").write_text("{}")
+        (folder / "about.json").write_text("{}")
+
+    Cache(tmp_path).folder("tokens", "key", build)
+    assert synced == ["store.json", "train", "about.json", "key.unfinished", "tokens"]
 
 
 def test_two_processes_at_once_build_once(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from src.data import corpus as module
 from src.data.cleaning import Cleaning
 from src.data.corpus import Corpus, Survey
 from src.data.formats import Record
@@ -98,3 +99,12 @@ def test_data_that_grow_while_they_are_read() -> None:
     source.count = 51
     with pytest.raises(Fault, match=r"^made, row 51: the data grew while they were read; run again$"):
         list(corpus.rows(survey))
+
+
+def test_a_large_text_is_told_of(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(module, "LARGE_TEXT", len("text 99"))
+    _corpus(Made(102)).survey()
+    said = capfd.readouterr().err.splitlines()
+    assert [line[: line.index(",", 20)] for line in said] == [
+        f"note: made, row {number}: one text of 8 letters" for number in (101, 102)
+    ]

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
+from src.data import datamodule as module
 from src.data import tokenising
 from src.data.batching import Labelled, Masked
 from src.data.cleaning import Cleaning
@@ -16,7 +19,7 @@ from src.data.datamodule import TextDataModule
 from src.data.formats import Record
 from src.data.sources import Source
 from src.data.splitting import Split
-from src.data.store import StoreWriter
+from src.data.store import Row, StoreWriter
 from src.data.tokenizer import WordPiece
 from src.terms.fault import Fault, Faults
 
@@ -376,3 +379,11 @@ def test_seeds_change_the_order_of_training_only(folder: Path) -> None:
     assert _content(one, "train") != _content(two, "train")
     assert _content(one, "validation") == _content(two, "validation")
     assert _content(one, "train") == _content(_prepared(folder, seed=1), "train")
+
+
+@given(text=st.text(max_size=30), pair=st.none() | st.text(max_size=30), target=st.integers(0, 5) | st.floats())
+def test_long_rows_are_digested_as_short_ones(text: str, pair: str | None, target: float) -> None:
+    row = Row(text, pair, target, 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_LONG", 7)
+        assert "".join(module._spelled(row)) == json.dumps([text, pair, target])

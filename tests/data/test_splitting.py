@@ -5,6 +5,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from src.data import splitting
 from src.data.splitting import SPLITS, Split, _hash, _mix, _sizes
 from src.terms.fault import Fault
 
@@ -128,3 +129,15 @@ def test_shares_that_leave_nothing() -> None:
     with pytest.raises(Fault) as caught:
         Split(validation=1.5)
     assert str(caught.value) == "Split.validation: expected a number at least 0 and at most 1, found 1.5"
+
+
+@settings(max_examples=50, deadline=None)
+@given(count=st.integers(4, 200), classes=st.booleans(), block=st.integers(1, 60), seed=st.integers(0, 2**64 - 1))
+def test_many_rows_are_divided_as_few_are(count: int, classes: bool, block: int, seed: int) -> None:
+    """A block at a time, and by the first bits of hashes."""
+    split = Split(validation=0.2, test=0.3, seed=seed)
+    labels = np.arange(count) % 3 // 2 if classes else None
+    expected = split.divide(count, labels, validation=True, test=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(splitting, "_BLOCK", block)
+        assert split.divide(count, labels, validation=True, test=True).tolist() == expected.tolist()

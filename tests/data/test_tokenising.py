@@ -1,11 +1,13 @@
 """Rows to stores: in one process or several, in one go or in many."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from src.data import tokenising
 from src.data.encoding import TextEncoder
 from src.data.store import Row, TokenStore
 from src.data.tokenising import Size, tokenise
+from src.terms.world import LostProcess, diagnose
 
 PIECES = ["[CLS]", "[SEP]", "[UNK]", *"abcdefghij", *(f"##{letter}" for letter in "abcdefghij"), "abc", "bad", "face"]
 
@@ -101,6 +104,51 @@ def test_an_error_in_the_middle_and_again(stop: int, small: None, tmp_path: Path
             _tokenise(tmp_path / "stopped", broken(at))
     _tokenise(tmp_path / "stopped", _rows(60))
     assert _bytes(tmp_path / "stopped") == _bytes(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"chunks": 3, "stores": {"train": {"rows": 1}}}'])
+def test_a_broken_journal_means_starting_over(
+    content: str, small: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> Iterator[tuple[str, Row]]:
+        yield from islice(_rows(60), 50)
+        raise OSError("no space left on device")
+
+    _tokenise(tmp_path / "whole", _rows(60))
+    with pytest.raises(OSError, match="no space"):
+        _tokenise(tmp_path / "stopped", broken())
+    journal = tmp_path / "stopped" / tokenising.JOURNAL
+    assert journal.stat().st_size
+    journal.write_text(content)
+    _tokenise(tmp_path / "stopped", _rows(60))
+    assert _bytes(tmp_path / "stopped") == _bytes(tmp_path / "whole")
+    assert capfd.readouterr().err == f"note: {journal} is broken; tokenising starts over\n"
+
+
+def test_a_process_that_is_killed(small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the system does where memory has run out: said in words, and gone on from by the next call."""
+    monkeypatch.setattr(tokenising, "_cores", lambda: 2)
+    monkeypatch.setattr(tokenising, "PARALLEL_LETTERS", 1)
+    works_for = {each.pid for each in multiprocessing.active_children()}
+
+    def killing() -> Iterator[tuple[str, Row]]:
+        for number, each in enumerate(_rows(200)):
+            if number == 150:
+                worker = next(each for each in multiprocessing.active_children() if each.pid not in works_for)
+                os.kill(worker.pid or 0, signal.SIGKILL)
+            yield each
+
+    with pytest.raises(LostProcess) as caught:
+        _tokenise(tmp_path / "killed", killing(), Size(200, 1000))
+    assert diagnose(caught.value) == str(caught.value)
+    assert str(caught.value).startswith(
+        "a tokenising process was killed (signal 9); the system does so where memory has run out: the same "
+    )
+    assert tokenising._journal(tmp_path / "killed")[0] > 0
+    monkeypatch.setattr(tokenising, "PARALLEL_LETTERS", 1 << 26)
+    _tokenise(tmp_path / "killed", _rows(200))
+    _tokenise(tmp_path / "whole", _rows(200))
+    assert _bytes(tmp_path / "killed") == _bytes(tmp_path / "whole")
 
 
 KILLED = """

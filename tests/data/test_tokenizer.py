@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from src.data.batching import Masked
 from src.data.cache import Cache
 from src.data.encoding import _shortened
+from src.data.store import Row, StoreWriter, TokenStore
 from src.data.tokenizer import PretrainedTokenizer, TextTokenizer, WordPiece
 from src.terms.fault import Fault
 
@@ -27,6 +30,9 @@ class _Words:
     def no_truncation(self) -> None: ...
 
     def no_padding(self) -> None: ...
+
+    def get_vocab(self) -> dict[str, int]:
+        return {str(number): number for number in range(100)}
 
     def _ids(self, text: str) -> list[int]:
         return [7 if word == "a" else int(word) for word in text.split()]
@@ -48,6 +54,27 @@ class _Tokenizer:
 
     def __len__(self) -> int:
         return 100
+
+
+def test_ids_with_gaps_between_them(tmp_path: Path) -> None:
+    """Seven tokens, and an id beyond sixteen bits: nothing is cut off on the way to the disk and back."""
+    vocabulary = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 70_000, "a": 65_999, "b": 5}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+    tokenizer = TextTokenizer(PreTrainedTokenizerFast(tokenizer_object=backend, **names))
+    assert (tokenizer.vocab_size, tokenizer.mask_id) == (70_001, 70_000)
+    row = Row("a b", None, 0, 0)
+    with StoreWriter(tmp_path, tokenizer.vocab_size, valued=False) as writer:
+        writer.append([row], tokenizer.encoder.encode([row.text], None, None, "head"))
+        writer.close()
+    store = TokenStore.open(tmp_path)
+    assert store.ids.tolist() == [2, 65_999, 5, 3]
+    batch = Masked(row_tokens=8).batch(store, np.arange(1), epoch=0, seed=0, tokenizer=tokenizer, training=True)
+    assert batch.targets.tolist() in ([65_999], [5])
 
 
 @pytest.fixture

@@ -102,6 +102,10 @@ ENTRIES = [
         ),
     ),
     Entry(
+        "model.encoder.dropout=1",
+        says="model.encoder.dropout: expected a number at least 0 and below 1, found 1",
+    ),
+    Entry(
         "model.optim.warmup_fraction=500",
         says="model.optim.warmup_fraction: expected a number at least 0 and at most 1, found 500",
     ),

@@ -66,6 +66,15 @@ ENTRIES = [
     Entry(
         HERE,
         says=(
+            "HERE/m/config.json: is_decoder=true, so its tokens see only those before them; expected an encoder, whose "
+            "tokens see all (model.encoder.name_or_path)"
+        ),
+        model="sees what came before",
+        name="model folder: an encoder that is a decoder",
+    ),
+    Entry(
+        HERE,
+        says=(
             "HERE/m cannot be opened without running the Python code that it brings (auto_map), which this "
             "program never does; name one of a family that transformers knows itself (model.encoder.name_or_path)"
         ),

@@ -90,6 +90,7 @@ BROKEN: dict[str, Break] = {
     "unknown family": _config(model_type="berrt"),
     "no family": _config(model_type=None),
     "a decoder": _config(model_type="gpt2"),
+    "sees what came before": _config(is_decoder=True),
     "its own code": _config(model_type="mine", auto_map={"AutoConfig": "mine.Config"}),
     "no weights": _without("model.safetensors"),
     "cut weights": _file("model.safetensors", _safetensors(1000, cut_to=500)),

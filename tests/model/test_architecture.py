@@ -270,3 +270,44 @@ def test_dropout_is_kept_or_replaced(folder, facts):
     kept, replaced = build(place, facts()).config, build(place, facts(), dropout=0.05).config
     assert (kept.hidden_dropout_prob, kept.attention_probs_dropout_prob) == (0.3, 0.2)
     assert (replaced.hidden_dropout_prob, replaced.attention_probs_dropout_prob) == (0.05, 0.05)
+
+
+@pytest.mark.parametrize("made", [Scratch, Pretrained])
+@pytest.mark.parametrize("share", [1, 1.0, -0.1])
+def test_a_dropout_that_leaves_nothing_is_refused(made, share):
+    own = {"layers": 1, "width": 8, "heads": 2} if made is Scratch else {"name_or_path": "organisation/name"}
+    with pytest.raises(Fault) as caught:
+        made(**own, dropout=share)
+    empty = " or null" if made is Pretrained else ""
+    expected = f"expected a number at least 0 and below 1{empty}, found {share!r}"
+    assert str(caught.value) == f"{made.__name__}.dropout: {expected}"
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_a_pretrained_modernbert_pools_as_its_folder_says(pooling, folder, facts, laid):
+    """Whichever head it was saved with; a fresh one takes the first token."""
+    place = folder("modernbert", classifier_pooling=pooling)
+    encoder, tokens = build(place, facts(), "sequence", NAMES).eval(), laid([5, 9])
+    assert encoder.config.classifier_pooling == pooling and encoder.takes_means == (pooling == "mean")
+    with torch.no_grad():
+        whole, sequences = encoder.encode(tokens), encoder.encode_sequences(tokens)
+    texts = whole.split([5, 9])
+    expected = [each.mean(0) if pooling == "mean" else each[0] for each in texts]
+    assert_close(sequences, torch.stack(expected), atol=1e-5, rtol=1e-5)
+    fresh = Scratch(family="modernbert", layers=1, width=8, heads=2).build("sequence", facts(), NAMES)
+    assert fresh.config.classifier_pooling == "cls" and not fresh.takes_means
+
+
+def test_a_folder_of_a_decoder_or_without_padding_is_told_before_a_run(folder):
+    place = folder("roberta")
+    config = json.loads((place / "config.json").read_text())
+    Pretrained(name_or_path=str(place)).check()
+    for changes, message in (
+        ({"is_decoder": True}, "is_decoder=true, so its tokens see only those before them; expected an encoder"),
+        ({"pad_token_id": None}, "pad_token_id is null, but the positions of the family 'roberta' are counted from it"),
+    ):
+        (place / "config.json").write_text(json.dumps(config | changes))
+        with pytest.raises(Fault) as caught:
+            Pretrained(name_or_path=str(place)).check()
+        said = str(caught.value)
+        assert said.startswith(f"{place}/config.json: {message}") and said.endswith(" (model.encoder.name_or_path)")

@@ -1,6 +1,8 @@
 """Sequences laid end to end give what each gives alone; neighbours never show."""
 
+import sys
 from itertools import combinations
+from types import ModuleType
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ from torch.testing import assert_close
 
 from src.model import attention, layout, lean
 from src.model.encoder import Encoder
+from src.terms.batch import lay_out
 
 # Lengths and row of a batch in each of the layouts: several sequences in a packed row, one in each (packed or alike),
 # buckets of like lengths (a product each, where lengths differ much), one bucket with padding inside the attention.
@@ -161,3 +164,41 @@ def test_dropout_reaches_attention_in_training_only(way, tiny, laid):
         assert torch.equal(encoder.encode(tokens), encoder.encode(tokens))
         encoder.train()
         assert not torch.allclose(encoder.encode(tokens), encoder.encode(tokens), atol=1e-3)
+
+
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+def test_attention_that_is_dropped_altogether_gives_nothing(family, tiny, laid):
+    """Biases alone are left, and no gradient of what was looked at."""
+    names = {"bert": "attention_probs_dropout_prob", "modernbert": "attention_dropout"}
+    encoder = Encoder(tiny(family, **{names[family]: 0.99999}), "masked_lm").train()
+    encoder.encode(laid([9, 4, 7])).square().mean().backward()
+    gradients = {name: each.grad for name, each in encoder.named_parameters() if each.grad is not None}
+    assert len(gradients) > 20 and all(each.isfinite().all() for each in gradients.values())
+    read = [each for name, each in gradients.items() if "query.weight" in name or "key.weight" in name]
+    assert all(not each.any() for each in read) and (len(read) == 4 or family == "modernbert")
+
+
+def test_a_kernel_without_scale_and_window_is_not_taken(monkeypatch):
+    """That of torch 2.10: the first step on a GPU would fail."""
+    older, newer = (ModuleType("varlen") for _ in range(2))
+    older.varlen_attn = lambda query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, is_causal=False: None
+    newer.varlen_attn = lambda query, *others, scale=None, window_size=(-1, -1): None
+    for module, taken in ((older, None), (newer, newer.varlen_attn), (None, None)):
+        monkeypatch.setitem(sys.modules, "torch.nn.attention.varlen", module)
+        assert attention._kernel() is taken
+
+
+def test_padded_rows_are_not_given_to_cudnn(monkeypatch):
+    """It builds a plan for every new shape: a second of a step, where torch would choose it."""
+    allowed = []
+    real = torch.nn.functional.scaled_dot_product_attention
+
+    def watched(*arguments, **named):
+        allowed.append(torch.backends.cuda.cudnn_sdp_enabled())
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
+    tokens = lay_out(torch.zeros(5, dtype=torch.int64), torch.tensor([3, 2]))
+    query, key, value = torch.randn(3, 5, 2, 4)
+    attention._fused(query, key, value, layout.Layout(tokens), 0.5, 0.0, None)
+    assert allowed == [False] and torch.backends.cuda.cudnn_sdp_enabled()

@@ -39,9 +39,19 @@ def test_the_same_seed_drops_the_same():
     assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
 
 
-@pytest.mark.parametrize(("share", "left"), [(0.0, 1), (1.0, 0)])
+@pytest.mark.parametrize(("share", "left"), [(0.0, 1), (1e-5, 1), (0.99999, 0), (1.0, 0)])
 def test_nothing_and_everything(share, left):
-    assert dropped(torch.ones(50), share).unique().tolist() == [left]
+    """15 bits tell no share from 1 that is nearer to it than 1 in 65,536."""
+    states = torch.ones(50, requires_grad=True)
+    found = dropped(states, share)
+    found.sum().backward()
+    assert found.unique().tolist() == states.grad.unique().tolist() == [left]
+
+
+def test_the_largest_share_that_leaves_something():
+    states = torch.ones(2**18)
+    torch.manual_seed(3)
+    assert dropped(states, 1 - 2**-15).unique().tolist() == [0, 2**15]
 
 
 def test_evaluation_and_identities_drop_nothing():

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from src.model.encoder import CLASSES, Encoder, opened
+from src.model.encoder import CLASSES, Encoder, first_position, opened, positions
+from src.model.layout import means
+from src.terms.batch import lay_out
 from src.terms.fault import Fault
 
 LENGTHS = [9, 20, 1, 17]
@@ -23,13 +25,148 @@ def test_token_logits_are_those_of_the_whole_model(family, tiny, laid, twin, pad
 
 
 def test_sequence_logits_are_those_of_the_whole_model(family, tiny, laid, twin, padded):
-    changes = {"classifier_pooling": "cls"} if family == "modernbert" else {}
-    network = tiny(family, "sequence", **changes)
+    network = tiny(family, "sequence")
     plain, encoder, tokens = twin(network), Encoder(network, "sequence"), laid(LENGTHS)
     with torch.no_grad():
         logits = encoder.sequence_logits(encoder.encode(tokens, at="first"))
         assert logits.shape == (4, 3)
         assert_close(logits, plain(**padded(plain, tokens)).logits, atol=1e-5, rtol=1e-5)
+
+
+@pytest.fixture(params=[True, False], ids=["lean", "through transformers"])
+def of_means(request, tiny, twin):
+    """A ModernBERT whose sequences are the means of their tokens, and the plain model that it is."""
+    network = tiny("modernbert", "sequence", classifier_pooling="mean")
+    plain, encoder = twin(network), Encoder(network, "sequence")
+    encoder.lean = request.param
+    return plain, encoder
+
+
+@pytest.mark.parametrize("lengths", [LENGTHS, [6, 6, 6], [1], [33]], ids=str)
+def test_a_mean_over_tokens_is_that_of_transformers(lengths, of_means, laid, padded):
+    plain, encoder = of_means
+    tokens = laid(lengths)
+    weights = torch.randn(len(lengths), 3)
+    ours, theirs = encoder.sequence_logits(encoder.encode_sequences(tokens)), plain(**padded(plain, tokens)).logits
+    assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    (ours * weights).sum().backward()
+    (theirs * weights).sum().backward()
+    expected = {name: each.grad for name, each in plain.named_parameters() if each.grad is not None}
+    found = {name: each.grad for name, each in encoder.network.named_parameters() if each.grad is not None}
+    assert found.keys() == expected.keys() and len(found) > 20
+    for name, gradient in found.items():
+        assert_close(gradient, expected[name], atol=1e-4, rtol=1e-3, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_a_mean_is_added_up_in_fp32(of_means, laid):
+    _, encoder = of_means
+    tokens = laid([700, 3])
+    states = torch.full((703, 4), 1.0, dtype=torch.bfloat16)
+    assert_close(means(states, tokens), torch.ones(2, 4, dtype=torch.bfloat16), atol=0, rtol=0)
+    with torch.no_grad():
+        exact = encoder.encode_sequences(laid([17, 8]))
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = encoder.encode_sequences(laid([17, 8]))
+    assert exact.shape == rounded.shape == (2, 16)
+
+
+def test_a_mean_stays_one_when_it_is_saved(of_means, laid, padded, tmp_path):
+    plain, encoder = of_means
+    tokens = laid(LENGTHS)
+    encoder.save(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["classifier_pooling"] == "mean"
+    again, theirs = opened(tmp_path, "sequence").eval(), CLASSES["sequence"].from_pretrained(tmp_path).eval()
+    with torch.no_grad():
+        expected = plain(**padded(plain, tokens)).logits
+        assert_close(again.sequence_logits(again.encode_sequences(tokens)), expected, atol=1e-5, rtol=1e-5)
+        assert_close(theirs(**padded(plain, tokens)).logits, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_masked_lm_reads_no_means(tiny):
+    """Its config may say how a classifier made of it would pool."""
+    assert not Encoder(tiny("modernbert", classifier_pooling="mean"), "masked_lm").takes_means
+
+
+@pytest.mark.parametrize("head", ["masked_lm", "sequence"])
+def test_feed_forward_in_chunks_is_feed_forward(family, head, tiny, laid, twin, padded):
+    """transformers divides padded texts by it, here of 8 tokens; ours are flat and have any number."""
+    network = tiny(family, head, chunk_size_feed_forward=4)
+    plain, encoder, tokens = twin(network), Encoder(network, head), laid([8, 5, 2])
+    assert encoder.config.chunk_size_feed_forward == 4
+    inputs = padded(plain, tokens)
+    with torch.no_grad():
+        theirs = plain(**inputs).logits
+        if head == "masked_lm":
+            theirs, ours = theirs[inputs["attention_mask"].bool()], encoder.token_logits(encoder.encode(tokens))
+        else:
+            ours = encoder.sequence_logits(encoder.encode_sequences(tokens))
+    assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("lean", [True, False], ids=["lean", "through transformers"])
+@pytest.mark.parametrize("row", [0, 9])
+def test_padding_that_a_text_names_itself(row, lean, family, tiny, laid, twin):
+    """Its place, those of the tokens behind it, and every gradient: the padding's own rows are not learnt."""
+    network = tiny(family)
+    plain, encoder, tokens = twin(network), Encoder(network, "masked_lm"), laid([9, 7, 2, 9])
+    encoder.lean = encoder.lean and lean
+    tokens = tokens._replace(row=row) if row else tokens
+    tokens.ids[[1, 2, 5, 9, 15, 17, 26]] = network.config.pad_token_id
+    weights = torch.randn(len(tokens.ids), 16)
+    alone = [plain.base_model(ids[None]).last_hidden_state[0] for ids in tokens.ids.split([9, 7, 2, 9])]
+    ours, theirs = encoder.encode(tokens), torch.cat(alone)
+    assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    (ours * weights).sum().backward()
+    (theirs * weights).sum().backward()
+    expected = {name: each.grad for name, each in plain.named_parameters() if each.grad is not None}
+    for name, each in network.named_parameters():
+        if each.grad is not None or name in expected:
+            text = lambda text, name=name: f"{name}: {text}"
+            assert_close(each.grad, expected[name], atol=1e-3, rtol=1e-3, msg=text)
+
+
+def test_positions_of_padding_that_a_text_names_itself(tiny):
+    """Padding is 1: [a <pad> b] and [<pad> c d <pad>]."""
+    tokens = lay_out(torch.tensor([7, 1, 8, 1, 9, 9, 1]), torch.tensor([3, 4]))
+    for family, expected in {"roberta": [2, 1, 3, 1, 2, 3, 1], "bert": [0, 1, 2, 0, 1, 2, 3]}.items():
+        config = tiny(family, pad_token_id=1).config
+        assert positions(tokens, config).tolist() == expected
+
+
+@pytest.mark.parametrize("family", ["albert", "bert", "deberta-v2", "distilbert", "electra", "modernbert", "mpnet"])
+def test_an_encoder_without_padding(family, tiny, laid, twin):
+    network = tiny(family, pad_token_id=None)
+    plain, encoder, tokens = twin(network), Encoder(network, "masked_lm"), laid([9, 4])
+    with torch.no_grad():
+        alone = [plain.base_model(ids[None]).last_hidden_state[0] for ids in tokens.ids.split([9, 4])]
+        assert_close(encoder.encode(tokens), torch.cat(alone), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["camembert", "roberta", "xlm-roberta"])
+def test_positions_that_are_counted_from_padding_need_one(family, tiny):
+    with pytest.raises(Fault) as caught:
+        Encoder(tiny(family, pad_token_id=None), "masked_lm")
+    assert str(caught.value) == (
+        f"model.encoder: pad_token_id is null, but the positions of the family '{family}' are counted from it; "
+        "expected the id of the tokenizer's padding"
+    )
+
+
+def test_mpnets_positions_do_not_depend_on_its_padding(tiny, laid, twin):
+    network = tiny("mpnet", pad_token_id=7)
+    assert first_position(network.config) == 2
+    plain, encoder, tokens = twin(network), Encoder(network, "masked_lm"), laid([40])
+    with torch.no_grad():
+        assert_close(encoder.encode(tokens), plain.base_model(tokens.ids[None]).last_hidden_state[0])
+
+
+def test_a_decoder_is_refused(tiny):
+    with pytest.raises(Fault) as caught:
+        Encoder(tiny("bert", is_decoder=True), "masked_lm")
+    assert str(caught.value) == (
+        "model.encoder: is_decoder=true, so its tokens see only those before them; expected an encoder, whose tokens "
+        "see all"
+    )
 
 
 @pytest.mark.parametrize("head", ["masked_lm", "sequence"])

@@ -28,6 +28,12 @@ class Said(nn.Module):
     def token_loss(self, hidden, targets):
         return nn.functional.cross_entropy(self.token_logits(hidden), targets, reduction="sum")
 
+    def token_answers(self, hidden, targets):
+        return self.token_loss(hidden, targets), self.token_logits(hidden).argmax(-1)
+
+    def encode_sequences(self, tokens):
+        return self.encode(tokens, "first")
+
     def sequence_logits(self, first):
         return self.logits
 
@@ -49,7 +55,7 @@ def masked(positions: list[int], targets: list[int]) -> MaskedBatch:
 def test_a_masked_lm_that_knows_nothing_loses_ln_v():
     result = MaskedLM().eval()(Said(torch.zeros(3, 50)), masked([1, 2, 7], [4, 9, 49]))
     assert result.loss.item() == pytest.approx(math.log(50)) and result.count == 3
-    assert result.outputs.shape == (3, 50) and result.targets.tolist() == [4, 9, 49]
+    assert result.outputs.tolist() == [0, 0, 0] and result.targets.tolist() == [4, 9, 49]
 
 
 def test_masked_lm_looks_at_the_masked_positions_alone(tiny):
@@ -57,6 +63,7 @@ def test_masked_lm_looks_at_the_masked_positions_alone(tiny):
     result = MaskedLM().eval()(encoder, batch)
     every = encoder.token_logits(encoder.encode(batch.tokens)).log_softmax(-1)
     assert result.loss.item() == pytest.approx(-(every[1, 30] + every[6, 31]).item() / 2, rel=1e-5)
+    assert result.outputs.tolist() == every[[1, 6]].argmax(-1).tolist()
 
 
 def test_a_batch_without_masks_loses_nothing():
@@ -110,7 +117,7 @@ def test_class_metrics_of_uneven_batches_are_those_of_all_rows():
 
 
 def test_masked_accuracy_counts_tokens():
-    batches = [(one_hot([1, 2, 3], 50), torch.tensor([1, 2, 9])), (one_hot([7], 50), torch.tensor([8]))]
+    batches = [(torch.tensor([1, 2, 3]), torch.tensor([1, 2, 9])), (torch.tensor([7]), torch.tensor([8]))]
     assert computed(MaskedLM(), 50, batches) == {"masked_accuracy": pytest.approx(2 / 4)}
 
 
@@ -137,7 +144,7 @@ def test_answers():
     said = torch.tensor([[0.0, math.log(3)]])
     assert Classification().answer(said)[0].tolist() == pytest.approx([0.25, 0.75])
     assert Regression().answer(torch.tensor([2.5])).tolist() == [2.5]
-    assert MaskedLM().answer(said).tolist() == [1]
+    assert MaskedLM().answer(torch.tensor([1])).tolist() == [1]
 
 
 @spearman
@@ -153,3 +160,17 @@ def test_what_classification_refuses():
         Classification(num_labels=1)
     with pytest.raises(Fault, match=r"Classification\.label_smoothing"):
         Classification(label_smoothing=1.0)
+
+
+@pytest.mark.parametrize("objective", [MaskedLM(), Classification(), Regression()])
+def test_a_batch_without_targets_has_no_loss_and_no_gradient(objective, tiny):
+    kind = "masked_lm" if objective.kind == "masked_lm" else "sequence"
+    network = tiny("bert", kind, num_labels=1 if objective.kind == "regression" else 2)
+    encoder = Encoder(network, kind)
+    whole = masked([], [])
+    batch = whole if kind == "masked_lm" else LabelledBatch(whole.tokens, torch.zeros(0), torch.zeros(0))
+    result = objective.train()(encoder.train(), batch)
+    assert (float(result.loss.detach()), result.count, len(result.targets)) == (0.0, 0, 0)
+    result.loss.backward()
+    assert all(not each.grad.any() for each in network.parameters())
+    assert len(objective.eval()(encoder, batch).outputs) == 0

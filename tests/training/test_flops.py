@@ -55,6 +55,15 @@ def test_by_hand() -> None:
     assert found.step_flops(torch.tensor([3, 5]), 2) == by_hand
 
 
+def test_a_mean_needs_the_last_layer_of_every_token() -> None:
+    costs = {}
+    for pooling in ("cls", "mean"):
+        config = AutoConfig.for_model("modernbert", **(MEASURES | _MODERN | {"classifier_pooling": pooling}))
+        costs[pooling] = cost(Encoder(CLASSES["sequence"].from_config(config), "sequence"))
+    assert costs["mean"].per_token > costs["cls"].per_token and costs["mean"].per_target < costs["cls"].per_target
+    assert sum(costs["mean"][:2]) == sum(costs["cls"][:2])
+
+
 @pytest.mark.parametrize("window", [0, 1, 3, 100])
 def test_a_window_sees_its_neighbours(window: int) -> None:
     lengths = [1, 2, 5, 9]

@@ -81,6 +81,15 @@ def fit(
     return logger, module
 
 
+def test_what_the_bar_shows_lies_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning turns it into numbers after every step; a plain number would be put on the module's device first."""
+    shown: list[tuple[str, Any]] = []
+    monkeypatch.setattr(Fixed, "log", lambda module, name, value, **_: shown.append((name, value)))
+    fit([Batch(Ids(torch.zeros(4)), 2.0, 1)] * 2, every=1)
+    assert [name for name, _ in shown] == ["train/loss", "tokens/s"] * 2
+    assert all(isinstance(value, torch.Tensor) and value.device.type == "cpu" for _, value in shown)
+
+
 def batch(loss: float, count: int, tokens: int) -> Batch:
     return Batch(Ids(torch.zeros(tokens)), loss, count)
 
@@ -111,7 +120,7 @@ def test_times_and_rates_belong_together() -> None:
     assert row["train/tokens_per_second"] * row["train/step_seconds"] * 2 == pytest.approx(16)
     assert row["train/lr"] == 0.5
     assert row["train/epoch"] == 1.0
-    assert peak_memory_gigabytes() > 0.05
+    assert peak_memory_gigabytes(torch.device("cpu")) > 0.05
 
 
 def test_validation_before_training_is_no_training_time() -> None:

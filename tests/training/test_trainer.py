@@ -1,9 +1,12 @@
 """How long a run is, in which arithmetic, and what its constructor refuses."""
 
+from typing import Any
+
 import pytest
 import torch
 
 from src.terms.fault import Fault
+from src.training import precision
 from src.training.precision import fastest
 from src.training.trainer import Training
 
@@ -38,6 +41,35 @@ def test_a_gpu_that_is_not_there_is_said() -> None:
 def test_arithmetic_is_chosen_by_trying_and_said_in_words() -> None:
     assert Training(max_epochs=1, precision="bf16").arithmetic() == ("bf16-mixed", "bf16: as configured")
     assert Training(max_epochs=1, precision="fp32").arithmetic() == ("32-true", "fp32: as configured")
-    chosen, reason = fastest()
+    chosen, reason = fastest("cpu")
     assert chosen in ("fp32", "bf16")
     assert reason
+
+
+@pytest.mark.parametrize("gpu", [True, False], ids=["with a GPU", "without one"])
+@pytest.mark.parametrize(
+    ("accelerator", "slower", "expected"),
+    [
+        ("cpu", 9.0, ("32-true", "fp32: a bf16 product takes 1/0.1 of an fp32 one here")),
+        ("cpu", 0.5, ("bf16-mixed", "bf16: a bf16 product takes 1/2.0 of an fp32 one here")),
+        ("mps", 0.5, ("32-true", "fp32: bf16 is not tried on mps")),
+        ("auto", 9.0, ("32-true", "fp32: a bf16 product takes 1/0.1 of an fp32 one here")),
+    ],
+)
+def test_arithmetic_is_that_of_the_device_which_trains(
+    monkeypatch: pytest.MonkeyPatch, gpu: bool, accelerator: Any, slower: float, expected: tuple[str, str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "H200")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(precision, "_product_seconds", lambda kind: slower if kind == torch.bfloat16 else 1.0)
+    if gpu and accelerator == "auto":
+        expected = ("bf16-mixed", "bf16: H200 has bf16 matrix units")
+    assert Training(max_epochs=1, accelerator=accelerator).arithmetic() == expected
+
+
+def test_on_a_mac_auto_is_mps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert Training(max_epochs=1).arithmetic() == ("32-true", "fp32: bf16 is not tried on mps")
