@@ -91,15 +91,16 @@ def run(
     from src.tracking.naming import run_name
     from src.tracking.params import flatten
     from src.tracking.record import RunRecord
+    from src.tracking.vanished import RANKS
     from src.training.beginning import begin
     from src.training.callbacks import ending, steady
     from src.training.checkpoints import Ties
     from src.training.distributed import all_answers, load_weights, unshard
     from src.training.export import save_model
     from src.training.fitting import fit
+    from src.training.following import told
     from src.training.obeying import obeying
     from src.training.parting import Left, remember
-    from src.training.ranks import told
     from src.training.starting import starting
 
     startup.imported()
@@ -116,7 +117,10 @@ def run(
 
     seed_everything(seed, workers=True, verbose=False)
     record: RunRecord
-    ranks = training.ranks(give_up=lambda error: record.__exit__(type(error), error, error.__traceback__))
+    ranks = training.ranks(
+        give_up=lambda error: record.__exit__(type(error), error, error.__traceback__),
+        first_gone=store.close_vanished,
+    )
     begun = begin(store, resume=resume, fork=fork, first=ranks.place.rank == 0, judge=judging(config, fork=fork))
     watch = watching()
     typed = watch.shown or _overrides() or [f"{key}={value}" for key, value in begun.changed.items() if key != "name"]
@@ -124,7 +128,7 @@ def run(
         name=run_name(name, hidden_arguments(typed)),
         kind=module.objective.purpose,
         params=flatten(config),
-        tags={**(tags or {}), **watch.tags},
+        tags={**(tags or {}), **watch.tags, RANKS: str(ranks.place.size)},
         config_yaml=written(config),
         parent=watch.parent,
         init_from=init_from,
@@ -281,7 +285,7 @@ def cli() -> None:
     """The program. Help and version come before every import that takes time."""
     arguments = sys.argv[1:]
     if arguments[:1] == ["--rank"]:  # one more process of a run, started by its first
-        from src.training.ranks import follow
+        from src.training.following import follow
 
         follow(run)
     if {"--help", "-h"} & set(arguments):

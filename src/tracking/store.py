@@ -107,7 +107,7 @@ class Store:
         return self.session().client
 
     def close_vanished(self) -> None:
-        """KILLED for every run whose process is gone; also done whenever the store is opened."""
+        """KILLED, or FAILED, for every run whose process is gone; also done whenever the store is opened."""
         from src.tracking.vanished import close_vanished
 
         session = self.session()

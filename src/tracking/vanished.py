@@ -4,6 +4,8 @@ On the machine that runs it a process is there or not. From elsewhere a run is d
 than `_MISSED` of its own intervals (src/tracking/heartbeat.py): by the file's time where the folder of runs is shared,
 by its tag where only the store is. The tag's time is the other machine's, so clocks must agree within a few minutes; a
 run that was judged too early says so and goes on as RUNNING.
+
+Such a run is KILLED. One of several ranks is FAILED, as it is where any other of its ranks dies.
 """
 
 import json
@@ -24,6 +26,7 @@ from src.tracking.redaction import spoken
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+RANKS = "ranks"  # the tag that says of how many processes a run is; its record is the first one's
 _MISSED = 5
 REASON = f"{VANISHED}: killed (kill -9), out of memory, or the power failed"
 _NO_MEMORY = f"{VANISHED}: very likely killed by the system because memory had run out"
@@ -75,20 +78,22 @@ def is_gone(process: str) -> bool:
 
 
 def close_vanished(client: "MlflowClient", experiment_id: str, runs_folder: Path) -> list[str]:
-    """KILLED for every run that says it is running and whose process is gone; the ids of these."""
+    """KILLED, or FAILED, for every run that says it is running and whose process is gone; the ids of these."""
     closed: list[str] = []
     for run in client.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
         found = pulse(run.info.run_id, run.data.tags, runs_folder)
         if found.alive:
             continue
         file = alive_file(runs_folder, run.data.tags.get("local_id", run.info.run_id))
-        reason = _reason(file)
+        status, reason = "KILLED", _reason(file)
+        if (ranks := run.data.tags.get(RANKS, "1")) != "1":
+            status, reason = "FAILED", f"{reason} (rank 0 of {ranks})"
         client.set_tag(run.info.run_id, "failure.reason", reason)
-        client.set_terminated(run.info.run_id, "KILLED", _last_sign(run, found))
+        client.set_terminated(run.info.run_id, status, _last_sign(run, found))
         file.unlink(missing_ok=True)
         closed.append(run.info.run_id)
         name = spoken(run.info.run_name)
-        print(f"tracking: run {run.info.run_id} ({name}) is now KILLED: {reason} ({found.words})")
+        print(f"tracking: run {run.info.run_id} ({name}) is now {status}: {reason} ({found.words})")
     return closed
 
 

@@ -18,6 +18,7 @@ from lightning.fabric.plugins.environments import (
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch import Tensor, nn
+from torch.distributed import distributed_c10d
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.nn.parallel import DistributedDataParallel
 
@@ -103,13 +104,13 @@ class Local(ClusterEnvironment):
 class Replicated(DDPStrategy):
     """The whole model on every rank (DDP): gradients are averaged, buffers are constants."""
 
-    def __init__(self, environment: ClusterEnvironment, timeout_seconds: float) -> None:
+    def __init__(self, environment: ClusterEnvironment, start_seconds: float) -> None:
         known = inspect.signature(DistributedDataParallel).parameters
         name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # before torch 2.13
         options: dict[str, Any] = {name: False}
         super().__init__(
             cluster_environment=environment,
-            timeout=timedelta(seconds=timeout_seconds),
+            timeout=timedelta(seconds=start_seconds),
             gradient_as_bucket_view=True,  # one copy of the gradients instead of two
             **options,
         )
@@ -125,12 +126,12 @@ class Sharded(ModelParallelStrategy):
     to the end of the backward pass. Checkpoints are whole: one file, written by the first rank.
     """
 
-    def __init__(self, environment: ClusterEnvironment, size: int, timeout_seconds: float) -> None:
+    def __init__(self, environment: ClusterEnvironment, size: int, start_seconds: float) -> None:
         super().__init__(
             data_parallel_size=size,
             tensor_parallel_size=1,
             save_distributed_checkpoint=False,
-            timeout=timedelta(seconds=timeout_seconds),
+            timeout=timedelta(seconds=start_seconds),
         )
         self.cluster_environment = environment
 
@@ -146,13 +147,22 @@ class Sharded(ModelParallelStrategy):
         super().setup(trainer)
 
 
-def strategy(kind: Literal["ddp", "fsdp"], ranks: Ranks, timeout_seconds: float) -> Strategy:
-    """How ranks work together. A rank that is silent for `timeout_seconds` while others wait for it fails the run."""
+def strategy(kind: Literal["ddp", "fsdp"], ranks: Ranks) -> Strategy:
+    """How ranks work together. Until `Guard` sees training begin they wait `ranks.start_seconds` for each other."""
     found = launched_by(ranks.place.size) if ranks.place.launched else None
     environment = Local(ranks.place, ranks.port) if found is None else found[1]
     if kind == "ddp":
-        return Replicated(environment, timeout_seconds)
-    return Sharded(environment, ranks.place.size, timeout_seconds)
+        return Replicated(environment, ranks.start_seconds)
+    return Sharded(environment, ranks.place.size, ranks.start_seconds)
+
+
+def wait_at_most(seconds: float, strategy: Strategy) -> None:
+    """From now on a rank that does not answer for so long, while others wait for it, is an error in these."""
+    groups = [dist.group.WORLD]
+    if isinstance(strategy, Sharded):  # its mesh may have groups of its own
+        groups += strategy.device_mesh.get_all_groups()
+    for each in groups:
+        distributed_c10d._set_pg_timeout(timedelta(seconds=seconds), each)
 
 
 def shard(encoder: "Encoder", mesh: "DeviceMesh") -> None:
@@ -233,6 +243,8 @@ def all_answers(own: Answers | None) -> Answers | None:
 class Guard(Callback):
     """What must hold on each rank while Lightning is at work.
 
+    Once training begins a rank is waited for as long as `trainer.rank_timeout_seconds` says, and no longer.
+
     Dropout differs between ranks. A signal to end is the first rank's business: it leaves between two optimizer steps
     (src/training/obeying.py), with the others still in step. An exception anywhere ends all ranks before anything can
     wait for them; the first then writes its last checkpoint alone, which it can where it has the whole model.
@@ -248,6 +260,8 @@ class Guard(Callback):
                     each.save_on_exception = False  # the other shards are out of reach by then
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._ranks.begun = True
+        wait_at_most(self._ranks.timeout_seconds, trainer.strategy)
         if self._ranks.place.rank > 0:  # the first keeps the noise of a run on one device
             torch.manual_seed(torch.initial_seed() + self._ranks.place.rank)
             with contextlib.suppress(ValueError):  # not the main thread

@@ -2,7 +2,7 @@
 
 Under torchrun, SLURM, LSF or MPI all processes are there already, and this file starts none. Else the first process
 (rank 0) starts one more for each further device: `python -m src.run --rank R`, which takes the composed config from its
-standard input. No command line is run again, so a multirun, the quickstart and a test all work alike.
+standard input (following.py). No command line is run again, so a multirun, the quickstart and a test all work alike.
 """
 
 import contextlib
@@ -16,25 +16,21 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import IO, Any, NamedTuple, NoReturn
+from typing import IO, Any, NamedTuple
 
 from src.terms.fault import Fault
 from src.tracking.redaction import spoken
+from src.training.following import LostRank, die, is_broken, testify, witness
 
+START_SECONDS = 600.0  # at least, for all ranks to import, read the data and meet, on however busy a machine
 GRACE_SECONDS = 10.0  # for the main thread to end by itself when a rank has died; then the process is ended
 _BLAME_SECONDS = 2.0  # a broken connection is noticed before the death that broke it
 _LEAVE_SECONDS = 60.0  # for the other ranks to end when the work is done
 _WORLD = "PALIMPSEST_RANKS"  # set in the ranks that a first one has started: how many there are
 _ROOT = Path(__file__).resolve().parents[2]
-_orders: dict[str, Any] = {}  # what the first rank told this one
-
-
-class LostRank(ChildProcessError):
-    """Another process of this run has died."""
 
 
 class Place(NamedTuple):
@@ -85,6 +81,8 @@ class Ranks:
         place: of this process.
         threads: of each rank that is started here.
         give_up: records that the run has failed; called just before the process is ended by force.
+        first_gone: records that too, in rank 1, where the first is gone without a word.
+        timeout_seconds: how long a rank waits for one that does not answer, once training has begun.
         command: the program that is started for each other rank, with `--rank R` added: it must `follow`.
     """
 
@@ -94,12 +92,18 @@ class Ranks:
         *,
         threads: int,
         give_up: Callable[[BaseException], None],
+        first_gone: Callable[[], object] = lambda: None,
+        timeout_seconds: float = START_SECONDS,
         command: Sequence[str] = (sys.executable, "-m", "src.run"),
     ) -> None:
         self.place = place
         self.port = int(os.environ.get("MASTER_PORT", 0))
         self.threads = threads
+        self.timeout_seconds = timeout_seconds
+        self.start_seconds = max(START_SECONDS, timeout_seconds)
+        self.begun = False  # whether training has: until then the ranks wait for each other for `start_seconds`
         self._give_up = give_up
+        self._first_gone = first_gone
         self._command = command
         self._others: dict[int, subprocess.Popen[bytes]] = {}
         self._logs: dict[int, IO[bytes]] = {}
@@ -110,6 +114,8 @@ class Ranks:
 
     def __enter__(self) -> "Ranks":
         place = self.place
+        if place.rank == 1:
+            witness(self._first_gone)
         if place.size == 1 or place.rank > 0 or place.launched:
             return self
         if threading.current_thread() is threading.main_thread():
@@ -158,18 +164,38 @@ class Ranks:
 
     def fail(self, error: BaseException) -> None:
         """End all ranks because of an exception in this one. Only the first rank comes back from here."""
+        silence = self._silence(error)
         if self.place.rank > 0:
-            die(error)
+            if self.place.launched and is_broken(error) and silence is None:
+                time.sleep(_BLAME_SECONDS)  # till the process at the other end, perhaps the first, is seen to be gone
+                testify()
+            die(silence or error)
         if self._closing.is_set():
             return
         self._closing.set()
         if self._lost is None and isinstance(error, RuntimeError):  # what a broken connection is reported as
-            if not self.place.launched:
+            if silence is not None:
+                self._lost = silence
+            elif not self.place.launched:
                 self._lost = self._find_death(_BLAME_SECONDS)
-            elif re.search("gloo|NCCL|closed by peer|reset by peer", str(error)):
-                self._lost = LostRank(f"another of {self.place.size} ranks is gone; the launcher may say why: {error}")
+            elif is_broken(error):
+                self._lost = LostRank(f"another of {self.place.size} ranks is gone; the launcher may say why")
         self._end(0)
         _leave_group(broken=True)
+
+    def _silence(self, error: BaseException) -> LostRank | None:
+        """In words what a library says of a rank that does not answer; None where it is not that."""
+        words = str(error)
+        if not isinstance(error, RuntimeError) or "DataLoader" in words or not re.search("[Tt]imed ?out", words):
+            return None
+        size = self.place.size
+        who = f"rank {1 - self.place.rank} of 2" if size == 2 else f"one of {size} ranks"
+        if self.begun:
+            silence = LostRank(f"{who} did not answer for {self.timeout_seconds:g} s (trainer.rank_timeout_seconds)")
+        else:
+            silence = LostRank(f"{who} was not ready to train within {self.start_seconds:g} s")
+        silence.__cause__ = error
+        return silence
 
     def _start(self, rank: int) -> None:
         names = {"RANK": rank, "LOCAL_RANK": rank, _WORLD: self.place.size}
@@ -260,47 +286,6 @@ class Ranks:
         for process in self._others.values():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-
-
-def follow(task: Callable[..., object]) -> NoReturn:
-    """Be a rank that the first one has started: get ready, wait for the config, run it."""
-    orders = os.fdopen(os.dup(0), "rb")
-    from src.training.noise import quiet
-
-    quiet()
-    import transformers  # noqa: F401  # takes seconds, in which the first rank reads the data
-
-    line = orders.readline()
-    if not line:  # the first rank has failed before it began
-        os._exit(0)
-    _orders.update(json.loads(line))
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_orders["port"])}
-    threading.Thread(target=_end_with, args=(orders,), daemon=True).start()
-    try:
-        task(**_orders["config"])
-    except BaseException as error:
-        die(error)
-    sys.stdout.flush()
-    os._exit(0)
-
-
-def told(name: str) -> str | None:
-    """What the first rank told this one; None in the first, and where all ranks were started by something else."""
-    return _orders.get(name)
-
-
-def die(error: BaseException) -> NoReturn:
-    """End this process at once: its last words, and no exit handler that would wait for other ranks."""
-    print(spoken("".join(traceback.format_exception(error))), file=sys.stderr)
-    print(f"{type(error).__name__}: {spoken(' '.join(str(error).split()))[:500]}", file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(1)
-
-
-def _end_with(orders: IO[bytes]) -> None:
-    orders.read()  # comes back when the first rank is gone
-    os._exit(1)
 
 
 def _leave_group(*, broken: bool) -> None:

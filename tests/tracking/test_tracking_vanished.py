@@ -112,6 +112,15 @@ def test_the_dead_are_killed_when_they_were_last_heard_of(
     assert f"run {dead} (x) is now KILLED: the process vanished" in capsys.readouterr().out
 
 
+def test_one_of_several_ranks_is_failed(store: Store, ended: str, capsys: pytest.CaptureFixture[str]) -> None:
+    several, one = (created(store, process=ended, ranks=ranks) for ranks in ("2", "1"))
+    assert sorted(close(store)) == sorted([several, one])
+    found = store.find(several)
+    assert (found.status, found.tags["failure.reason"]) == ("FAILED", f"{vanished.REASON} (rank 0 of 2)")
+    assert store.find(one).status == "KILLED"
+    assert f"run {several} (x) is now FAILED: the process vanished" in capsys.readouterr().out
+
+
 def test_the_system_is_blamed_where_it_counted(store: Store, ended: str, tmp_path: Path) -> None:
     events = tmp_path / "memory.events"
     events.write_text("oom_kill 4\n")

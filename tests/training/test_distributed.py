@@ -1,4 +1,4 @@
-"""Several ranks: where a process stands, how ranks begin and end, and that two train as one does.
+"""Several ranks: where a process stands, what they put together, and that two train as one does.
 
 Ranks here are processes of one CPU that talk through gloo.
 """
@@ -8,9 +8,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
-import textwrap
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,11 +22,10 @@ from torch.distributed.device_mesh import init_device_mesh
 from src.config.rules import rules
 from src.run import Outcome, run
 from src.terms.fault import Fault
-from src.tracking.ending import judge
 from src.tracking.store import Store
-from src.training import distributed, ranks
-from src.training.distributed import Guard, Replicated, Sharded, all_answers, shard, unshard
-from src.training.ranks import LostRank, Place, Ranks, find_place
+from src.training import distributed, following, ranks
+from src.training.distributed import Guard, Replicated, Sharded, all_answers, shard, unshard, wait_at_most
+from src.training.ranks import LostRank, Place, find_place
 from src.training.trainer import Training
 
 LAUNCHERS = ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS", "SLURM_JOB_NAME", "RANK", "WORLD_SIZE", "PALIMPSEST_RANKS")
@@ -115,7 +111,7 @@ def test_what_lightning_is_given(kind: Any, expected: type) -> None:
 def test_ranks_do_not_choose_their_arithmetic_each_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     training = Training(max_epochs=1, accelerator="cpu")
     assert training.arithmetic(Place(1, 2, launched=True))[0] == "32-true"
-    monkeypatch.setitem(ranks._orders, "arithmetic", "bf16-mixed")
+    monkeypatch.setitem(following._orders, "arithmetic", "bf16-mixed")
     assert training.arithmetic(Place(1, 2)) == ("bf16-mixed", "as the first rank found")
 
 
@@ -126,94 +122,6 @@ def test_muon_wants_whole_matrices(composed: Callable[..., dict[str, Any]]) -> N
 
 def _nothing(error: BaseException) -> None:
     pass
-
-
-# -- how ranks begin and end ------------------------------------------------------------------------------------------
-
-
-def several(script: str, *, size: int = 2) -> Ranks:
-    """Ranks whose others run a few lines instead of the program."""
-    command = (sys.executable, "-c", textwrap.dedent(script))
-    return Ranks(Place(size=size, local_size=size), threads=1, give_up=_nothing, command=command)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
-def test_the_others_are_told_what_the_first_knows(tmp_path: Path) -> None:
-    script = f"""
-        import os, sys
-        line = sys.stdin.readline()
-        open({str(tmp_path)!r} + "/" + sys.argv[-1], "w").write(os.environ["RANK"] + " " + line)
-    """
-    with several(script, size=3) as others:
-        others.go({"seed": 1}, origin=None)
-    said = [(tmp_path / str(rank)).read_text() for rank in (1, 2)]
-    assert said == [f'{rank} {{"config": {{"seed": 1}}, "port": {others.port}, "origin": null}}\n' for rank in (1, 2)]
-
-
-def test_a_rank_that_fails_ends_the_first_with_its_words(capsys: pytest.CaptureFixture[str]) -> None:
-    group = several("raise ValueError('odd weather')")
-    with pytest.raises(LostRank, match=r"^rank 1 of 2 \(process \d+\) failed: ValueError: odd weather$"), group:
-        time.sleep(30)  # interrupted
-    assert "rank 1: Traceback" in capsys.readouterr().err
-
-
-def test_of_several_the_one_that_was_killed_is_named() -> None:
-    script = """
-        import os, signal, sys
-        os.kill(os.getpid(), signal.SIGKILL) if sys.argv[-1] == "2" else sys.exit(1)
-    """
-    group = several(script, size=3)
-    with pytest.raises(LostRank, match=r"^rank 2 of 3 .* was killed by SIGKILL"), group:
-        wait_for(lambda: all(each.poll() is not None for each in group._others.values()))
-        raise RuntimeError("Connection closed by peer")
-
-
-def test_an_error_of_the_first_rank_stays_its_own_and_ends_the_others() -> None:
-    group = several("import time; time.sleep(60)")
-    with pytest.raises(RuntimeError, match="^own$"), group:
-        raise RuntimeError("own")
-    assert [each.poll() for each in group._others.values()] == [-signal.SIGKILL]
-
-
-def test_a_dead_rank_is_a_failure_though_a_launcher_then_sends_signals() -> None:
-    group = Ranks(Place(rank=0, size=2, launched=True), threads=1, give_up=_nothing)
-    with pytest.raises(LostRank, match="another of 2 ranks is gone") as lost, group:
-        raise RuntimeError("[gloo/transport/tcp/pair.cc:537] Connection closed by peer")
-    assert judge(lost.value, signal.SIGTERM).status == "FAILED"
-
-
-def test_signals_are_as_before() -> None:
-    before = signal.getsignal(signal.SIGUSR1)
-    with several("pass"):
-        assert signal.getsignal(signal.SIGUSR1) != before
-    assert signal.getsignal(signal.SIGUSR1) == before
-
-
-def test_a_first_rank_that_does_not_answer_is_ended_by_force() -> None:
-    script = """
-        import signal, sys, time
-        from src.training import ranks
-        ranks.GRACE_SECONDS = 0.2
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})  # as if it waited inside a library
-        group = ranks.Ranks(
-            ranks.Place(size=2, local_size=2), threads=1, give_up=lambda error: print("FAILED", error, flush=True),
-            command=(sys.executable, "-c", "raise SystemExit(3)"),
-        )
-        with group:
-            time.sleep(30)
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=25
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stdout.startswith("FAILED rank 1 of 2")
-    assert "ended with exit code 3; rank 0 did not answer for 0.2 s" in done.stderr
 
 
 # -- collectives, in a group of one -----------------------------------------------------------------------------------
@@ -236,6 +144,21 @@ def test_answers_of_all_ranks_stand_by_row(group: None, monkeypatch: pytest.Monk
     monkeypatch.undo()
     assert all_answers(None) is None
     assert [each.tolist() for each in all_answers(part(2, 1)) or ()] == [[1, 2], [10, 20], [[0.5], [1.0]]]
+
+
+def test_to_start_is_given_time_of_its_own(group: None) -> None:
+    training = Training(max_epochs=1, devices=2, accelerator="cpu", threads=1, rank_timeout_seconds=7)
+    trainer = training.build(
+        callbacks=[], logger=False, arithmetic="32-true", root=".", ranks=training.ranks(_nothing)
+    )  # fmt: skip
+    strategy: Any = trainer.strategy
+    assert strategy._timeout.total_seconds() == ranks.START_SECONDS
+    assert training.ranks(_nothing).start_seconds == ranks.START_SECONDS
+    longer = Training(max_epochs=1, devices=2, accelerator="cpu", rank_timeout_seconds=9000).ranks(_nothing)
+    assert longer.start_seconds == 9000
+    wait_at_most(7, strategy)
+    backend: Any = dist.distributed_c10d._get_default_group()._get_backend(torch.device("cpu"))
+    assert backend.options._timeout.total_seconds() == 7
 
 
 def test_a_sharded_encoder_becomes_whole_again(group: None) -> None:

@@ -3,12 +3,7 @@
 Ranks here are forks of the test's process that talk through gloo; each says what came of it in a file.
 """
 
-import os
-import pickle
-import socket
-import traceback
 from collections.abc import Callable
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -17,47 +12,12 @@ import torch
 
 from src.config.build import build
 from src.training.checkpoints import Ties, about, step_of
-from src.training.ranks import Place, Ranks
+from src.training.ranks import Ranks
+from tests.training.forked import QUIET, on_ranks
 from tests.training.trained import LABELLED, Compose, begun_at, same, train
 
 BOTH = (*LABELLED, "trainer.devices=2", "trainer.max_epochs=1", "data.batching.batch_size=8")
-pytestmark = [
-    pytest.mark.filterwarnings(f"ignore:{message}")
-    for message in (
-        ".*multi-threaded, use of fork",
-        ".*sync_dist=True",
-        ".*returned a view tensor",
-    )  # as src/training/noise.py
-]
-
-
-def on_two(work: Callable[[Ranks], Any], folder: Path) -> list[Any]:
-    """What `work` returns on each of two ranks."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-
-    def one(rank: int) -> None:
-        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        ranks = Ranks(Place(rank, 2, rank, 2, launched=False), threads=1, give_up=lambda error: None)
-        ranks.port = port
-        try:
-            result = work(ranks)
-        except BaseException:
-            result = traceback.format_exc()
-        (folder / f"rank {rank}").write_bytes(pickle.dumps(result))
-        os._exit(0)
-
-    folder.mkdir(parents=True, exist_ok=True)
-    processes = [get_context("fork").Process(target=one, args=(rank,)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-        process.kill()
-    results = [pickle.loads(each.read_bytes()) for each in sorted(folder.iterdir())]
-    assert len(results) == 2 and not any(isinstance(each, str) for each in results), results  # a rank that fails ends
-    return results
+pytestmark = QUIET
 
 
 def outcome(config: dict[str, Any], folder: Path, **options: Any) -> Callable[[Ranks], Any]:
@@ -89,14 +49,14 @@ def close(one: dict[Any, Any], other: dict[Any, Any]) -> bool:
 def test_goes_on(strategy: str, composed: Compose, tmp_path: Path) -> None:
     config = composed(*BOTH, f"data.cache={tmp_path}/cache", f"trainer.strategy={strategy}")
     build(config["data"]).prepare_data()  # a forked process has none of the threads that learn a vocabulary
-    whole = on_two(outcome(config, tmp_path / "whole"), tmp_path / "of whole")
+    whole = on_ranks(outcome(config, tmp_path / "whole"), tmp_path / "of whole")
     steps = sorted(step_of(each) for each in (tmp_path / "whole").iterdir())
     assert steps == list(range(1, steps[-1] + 1))
     assert not torch.equal(whole[0]["noise"], whole[1]["noise"])
     middle = len(steps) // 2 + 1
     begin = begun_at(tmp_path / "whole", tmp_path / "on", middle)
     assert about(begin)["world"] == 2
-    rest = on_two(outcome(config, tmp_path / "on", begin=begin), tmp_path / "of on")
+    rest = on_ranks(outcome(config, tmp_path / "on", begin=begin), tmp_path / "of on")
     # Shards of fsdp lie elsewhere in memory after a resume; in some processes the last bit of a sum then differs.
     agree = same if strategy == "ddp" else close
     for one, other in zip(whole, rest, strict=True):
