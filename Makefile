@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 REAL_DATA ?=
 ONLY ?=
+MINUTES ?=
+COMMIT ?=
 # The peers' own packages: where transformers finds accelerate it imports it, which this program must not pay for.
 PEERS := .cache/peers
 PORT ?= 5000
@@ -35,10 +37,12 @@ check: setup lint types test ## lint, format, types and tests: what CI runs
 GPU_PYTHON = $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
 
 gpu-check: ## run the tests that need a GPU; without .venv by PYTHON, which needs torch, lightning, transformers, pytest
-	$(GPU_PYTHON) -m pytest -o addopts= -o filterwarnings=default --confcutdir=tests/gpu -p no:cacheprovider -m gpu tests/gpu
+	$(GPU_PYTHON) -m pytest -o addopts= -o filterwarnings=default -o faulthandler_timeout=240 --confcutdir=tests/gpu \
+		-p no:cacheprovider -ra --tb=short --show-capture=stderr --durations=5 -m gpu tests/gpu
 
-bench-gpu: ## compare with the Trainer of Hugging Face on a GPU (ONLY=base128,small128)
-	$(GPU_PYTHON) -m benchmarks.gpu $(if $(ONLY),only=$(ONLY))
+bench-gpu: ## compare with the Trainer of Hugging Face on a GPU (ONLY=base128,small128 MINUTES=8 COMMIT=abc1234)
+	$(GPU_PYTHON) -m benchmarks.gpu $(if $(ONLY),only=$(ONLY)) $(if $(MINUTES),minutes=$(MINUTES)) \
+		$(if $(COMMIT),commit=$(COMMIT))
 
 lint: setup ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -35,20 +35,22 @@ class Row(NamedTuple):
         return {True: "yes", False: "**no**", None: ""}[self.reached]
 
 
-def setting() -> str:
-    """One line for the top of a result file."""
-    commit = _output("git", "rev-parse", "--short", "HEAD") or "no commit"
+def setting(commit: str = "") -> str:
+    """One line for the top of a result file; `commit` is for a tree that travels without its history."""
+    commit = commit or _output("git", "rev-parse", "--short", "HEAD") or "no commit"
     dirty = " with changes" if _output("git", "status", "--porcelain", "--untracked-files=no") else ""
     named = (name for name in ("torch", "lightning", "transformers", "mlflow") if find_spec(name))
     versions = ", ".join(f"{name} {version(name)}" for name in named)
     return f"{date.today().isoformat()}, commit {commit}{dirty}, {os.cpu_count()} cores of {_processor()}, {versions}"
 
 
-def write(name: str, title: str, command: str, lines: list[str], folder: Path = RESULTS) -> Path:
+def write(
+    name: str, title: str, command: str, lines: list[str], folder: Path = RESULTS, at_start: str | None = None
+) -> Path:
     """A result file, and its content on the terminal."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.md"
-    text = "\n".join([f"# {title}", "", AT_START, "", f"    {command}", "", *lines, ""])
+    text = "\n".join([f"# {title}", "", at_start or AT_START, "", f"    {command}", "", *lines, ""])
     path.write_text(text, encoding="utf-8")
     print(text)
     print(f"written to {os.path.relpath(path)}")
@@ -56,7 +58,10 @@ def write(name: str, title: str, command: str, lines: list[str], folder: Path = 
 
 
 def _output(*command: str) -> str:
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    try:
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:  # a machine without git
+        return ""
 
 
 def _processor() -> str:
