@@ -66,10 +66,10 @@ def tokenise() -> Row:
             )
 
         def ours() -> TokenStore:
-            return _store(place / "ours", texts, TextEncoder(tokenizer.backend_tokenizer))  # type: ignore[attr-defined]
+            return _store(place / "ours", texts, TextEncoder(tokenizer.backend_tokenizer))
 
         def plain() -> TokenStore:
-            encoder = TextEncoder(tokenizer.backend_tokenizer)  # type: ignore[attr-defined]
+            encoder = TextEncoder(tokenizer.backend_tokenizer)
             encoder._words = None  # as for tokenizers of other kinds, whose words are not remembered
             return _store(place / "plain", texts, encoder)
 
@@ -103,14 +103,13 @@ def loader() -> Row:
     from transformers import DataCollatorForLanguageModeling
 
     from src.data.batching import Masked
-    from src.data.datamodule import _as_it_is
     from src.data.encoding import TextEncoder
-    from src.data.feeding import Ahead, BatchSource
+    from src.data.feeding import Ahead, BatchSource, _as_it_is
     from src.data.tokenizer import TextTokenizer
 
     tokenizer = _tokenizer()
     with tempfile.TemporaryDirectory() as root:
-        store = _store(Path(root), list(_reviews(TEXTS)), TextEncoder(tokenizer.backend_tokenizer))  # type: ignore[attr-defined]
+        store = _store(Path(root), list(_reviews(TEXTS)), TextEncoder(tokenizer.backend_tokenizer))
         blocks = store.ids[: store.tokens // ROW_TOKENS * ROW_TOKENS].reshape(-1, ROW_TOKENS).astype(int)
         batching = Masked(row_tokens=ROW_TOKENS, batch_size=ROWS)
         plan = batching.plan(store, seed=0, training=True)
@@ -125,7 +124,7 @@ def loader() -> Row:
         }
         collator = DataCollatorForLanguageModeling(tokenizer)
         their_loader: Any = DataLoader(
-            Dataset.from_dict(columns),  # type: ignore[arg-type]
+            Dataset.from_dict(columns),
             batch_size=ROWS,
             shuffle=True,
             collate_fn=collator,
@@ -243,7 +242,7 @@ def _grown(size: int, letters: int) -> dict[str, float]:
         file, small = Path(root) / "text.txt", Path(root) / "small.txt"
         documents = _write_documents(file, size * 1_000_000 // letters, letters)
         _write_documents(small, 100, 100)
-        settings = {"task": "masked_lm", "cleaning": Cleaning(), "split": Split(), "tokenizer": tokenizer}
+        settings: Any = {"task": "masked_lm", "cleaning": Cleaning(), "split": Split(), "tokenizer": tokenizer}
         TextDataModule(**settings, source=Source(path=str(small)), batching=Masked(), cache=root).prepare_data()
         gc.collect()
         before, began = _held(os.getpid()), time.process_time()
@@ -254,7 +253,7 @@ def _grown(size: int, letters: int) -> dict[str, float]:
             survey(place, corpus)
             watch.part = "tokenise"
 
-        data._survey = surveyed  # type: ignore[method-assign]
+        data._survey = surveyed  # type: ignore
         data.prepare_data()
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         return {

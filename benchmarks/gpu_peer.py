@@ -58,7 +58,7 @@ def tuned_trainer(race: Race, device: torch.device, warm_up: int, steps: int) ->
         Counting(
             model=network,
             args=arguments,
-            train_dataset=[{"input_ids": row} for row in rows],  # type: ignore[arg-type]
+            train_dataset=[{"input_ids": row} for row in rows],
             data_collator=collated,
             callbacks=[Watching()],
         ).train()

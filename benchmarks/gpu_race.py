@@ -71,7 +71,7 @@ class Race:
 
     def tiny(self) -> "Race":
         """As small as it goes: shows that everything runs, and nothing of how fast."""
-        small = {"layers": 1, "width": 16, "heads": 2, "row_tokens": 32, "batch_size": 4, "vocabulary": 100}
+        small: Any = {"layers": 1, "width": 16, "heads": 2, "row_tokens": 32, "batch_size": 4, "vocabulary": 100}
         return replace(self, name=f"{self.name}, tiny", batches=3, **small)
 
 

@@ -67,17 +67,13 @@ def encoder(size: Size, positions: int = 512) -> Path:
         "num_attention_heads": size.heads,
         "max_position_embeddings": positions,
     }
+    config: Any
     if size.form == "BERT":
         config = BertConfig(intermediate_size=4 * size.width, **shape)
-    else:  # gated units, two thirds of the usual with a factor of 3 / 2; ids of the tokenizer that lies beside
-        special = {
-            "pad_token_id": 0,
-            "cls_token_id": 101,
-            "sep_token_id": 102,
-            "bos_token_id": 101,
-            "eos_token_id": 102,
-        }
-        config = ModernBertConfig(vocab_size=30_522, intermediate_size=2 * size.width, **special, **shape)
+    else:  # gated units, two thirds of the usual, and as many weights; ids of the tokenizer that lies beside
+        shape |= {"vocab_size": 30_522, "pad_token_id": 0, "cls_token_id": 101, "sep_token_id": 102}
+        shape |= {"bos_token_id": 101, "eos_token_id": 102}
+        config = ModernBertConfig(intermediate_size=2 * size.width, **shape)
     folder.mkdir(parents=True, exist_ok=True)
     for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
         if (minilm() / file).is_file():

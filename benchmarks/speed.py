@@ -1,6 +1,7 @@
 """Ours beside its peers, on this machine: `python -m benchmarks.speed`; writes docs/results/speed.md and speed.json.
 
 only=mlm_small,sst2   these benchmarks, in this order, into .cache/benchmarks/speed.md; all: {names}
+keep=true             with `only`: in their places in docs/results; the others stay, each with its own setting
 quick=true            a run through everything, too short to quote
 REAL_DATA=FOLDER      in the environment: imdb/, sst2/ and wikitext2/ for the benchmarks on real text
 """
@@ -9,12 +10,13 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from benchmarks import races
-from benchmarks.curves import Growth, draw
+from benchmarks.curves import Curve, Growth, draw
 from benchmarks.material import PLACE, Unavailable
 from benchmarks.setting import AT_START, RESULTS, Row, write
 from src.config.options import options
@@ -42,83 +44,90 @@ PICTURE = "growth.png"  # beside speed.md
 def main(arguments: Sequence[str]) -> int:
     """The exit code: 0; 1 where something could not be run; 2 for a person's mistake. A missed gate is a result."""
     try:
-        asked = options(arguments, {"only": "", "quick": "false"})
+        asked = options(arguments, {"only": "", "keep": "false", "quick": "false"})
         chosen = asked["only"].split(",") if asked["only"] else list(NAMES)
         for name in chosen:
             if name not in NAMES:
                 raise Fault(f"only={name}: there is no such benchmark; {suggestion(name, NAMES)}")
-        if asked["quick"] not in ("true", "false"):
-            raise Fault(f"quick={asked['quick']}: expected true or false")
+        for key in ("keep", "quick"):
+            if asked[key] not in ("true", "false"):
+                raise Fault(f"{key}={asked[key]}: expected true or false")
     except Fault as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2
-    quick = asked["quick"] == "true"
-    began_at = time.monotonic()
-    report = Report()
+    quick, whole = asked["quick"] == "true", chosen == list(NAMES)
+    folder = RESULTS if (whole or asked["keep"] == "true") and not quick else PLACE  # a part is no result by itself
+    parts = _kept(folder / "speed.json") if not whole and folder == RESULTS else {}
+    absent = []
     for name in chosen:
-        report.take(name, quick)
-    minutes = (time.monotonic() - began_at) / 60
-    typed = " ".join(["REAL_DATA=FOLDER python -m benchmarks.speed", *arguments])
-    folder = RESULTS if chosen == list(NAMES) and not quick else PLACE  # a part is no result to keep
-    write("speed", "Speed, side by side", typed, report.lines(minutes, quick), folder)
-    if curves := [curve for growth in report.growth.values() for curve in growth.curves]:
-        draw(curves, folder / PICTURE, "How cost grows", AT_START)
-    content = {"setting": AT_START, "minutes": minutes, **report.figures}
-    (folder / "speed.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    return 1 if report.absent else 0
-
-
-class Report:
-    """What came of the benchmarks that were run, as lines of Markdown and as figures."""
-
-    def __init__(self) -> None:
-        self.races: list[races.Outcome] = []
-        self.rows: list[Row] = []
-        self.growth: dict[str, Growth] = {}
-        self.absent: list[str] = []
-        self.figures: dict[str, Any] = {}
-
-    def take(self, name: str, quick: bool) -> None:
-        """Run one benchmark; one that cannot be run is reported, and does not keep the others from running."""
-        began_at = time.monotonic()
         try:
-            if name in races.TASKS:
-                outcome = races.run(races.TASKS[name](), name, quick=quick)
-                self.races.append(outcome)
-                self.figures[name] = races.figures(outcome)
-                print(races.line(outcome), flush=True)
-            elif name in SIMPLE:
-                rows = _call(SIMPLE[name], quick)
-                self.rows += rows
-                self.figures[name] = [row._asdict() for row in rows]
-                print("\n".join(map(line, rows)), flush=True)
-            else:
-                growth: Growth = _call(GROWTH[name], quick)
-                self.growth[name] = growth
-                self.figures[name] = [curve._asdict() for curve in growth.curves]
-                print("\n".join(growth.text), flush=True)
+            parts[name] = measured(name, quick)
         except Unavailable as reason:
-            self.absent.append(f"- {name}: not run, {reason}")
+            absent.append(f"- {name}: not run, {reason}")
         except Exception as error:
             traceback.print_exc()
-            self.absent.append(f"- {name}: failed: {str(error).splitlines()[0]}")
-        print(f"{name}: {time.monotonic() - began_at:.0f} s", flush=True)
+            absent.append(f"- {name}: failed: {str(error).splitlines()[0]}")
+        else:
+            print("\n".join(parts[name]["lines"]), f"{name}: {parts[name]['seconds']:.0f} s", sep="\n", flush=True)
+    typed = " ".join(["REAL_DATA=FOLDER python -m benchmarks.speed", *arguments])
+    write("speed", "Speed, side by side", typed, [*lines(parts, quick), *absent], folder)
+    curves = [Curve(**each) for name in GROWTH if name in parts for each in parts[name]["figures"]]
+    if curves:
+        draw(
+            curves, folder / PICTURE, "How cost grows", parts[next(name for name in GROWTH if name in parts)]["setting"]
+        )
+    (folder / "speed.json").write_text(json.dumps(parts, indent=1) + "\n", encoding="utf-8")
+    return 1 if absent else 0
 
-    def lines(self, minutes: float, quick: bool) -> list[str]:
-        """The result file's content; how to read it stands in docs/results/README.md."""
-        lines = [f"{minutes:.0f} minutes in all. docs/results/README.md says what is compared and how.", ""]
-        if quick:
-            lines += ["**Too short to quote (quick=true).**", ""]
-        if self.races:
-            lines += ["Units per second of one thread's processor time.", "", *races.HEADER]
-            lines += [*map(races.line, self.races), "", *map(races.notes, self.races), ""]
-        if self.rows:
-            lines += [*HEADER, *map(line, self.rows), ""]
-        if self.growth:
-            lines += ["## how cost grows", "", f"![How cost grows]({PICTURE})", ""]
-        for name, growth in self.growth.items():
-            lines += [f"### {name.replace('_', ' ')}", "", *growth.text, ""]
-        return [*lines, *self.absent]
+
+def measured(name: str, quick: bool) -> dict[str, Any]:
+    """One benchmark: the setting and the seconds, its lines in the tables, and the figures behind them."""
+    began_at = time.monotonic()
+    if name in races.TASKS:
+        outcome = races.run(races.TASKS[name](), name, quick=quick)
+        found: dict[str, Any] = {"lines": [races.line(outcome)], "notes": [races.notes(outcome)]}
+        found["figures"] = races.figures(outcome)
+    elif name in SIMPLE:
+        rows = _call(SIMPLE[name], quick)
+        found = {"lines": [*map(line, rows)], "figures": [row._asdict() for row in rows]}
+    else:
+        growth: Growth = _call(GROWTH[name], quick)
+        found = {"lines": growth.text, "figures": [curve._asdict() for curve in growth.curves]}
+    return {"setting": AT_START, "seconds": time.monotonic() - began_at, **found}
+
+
+def lines(parts: Mapping[str, Mapping[str, Any]], quick: bool) -> list[str]:
+    """The result file's content, from all that is known; how to read it stands in docs/results/README.md."""
+    minutes = sum(part["seconds"] for part in parts.values()) / 60
+    lines = [f"{minutes:.0f} minutes in all. docs/results/README.md says what is compared and how.", ""]
+    if quick:
+        lines += ["**Too short to quote (quick=true).**", ""]
+    settings = list(dict.fromkeys(part["setting"] for part in parts.values()))
+    if len(settings) > 1:
+        for setting in settings:
+            names = [name for name in NAMES if name in parts and parts[name]["setting"] == setting]
+            lines += [f"- measured {setting}: {', '.join(names)}"]
+        lines.append("")
+    raced = [parts[name] for name in races.TASKS if name in parts]
+    if raced:
+        lines += ["Units per second of one thread's processor time.", "", *races.HEADER]
+        lines += [*_all(raced, "lines"), "", *_all(raced, "notes"), ""]
+    if rows := [parts[name] for name in SIMPLE if name in parts]:
+        lines += [*HEADER, *_all(rows, "lines"), ""]
+    if grown := [name for name in GROWTH if name in parts]:
+        lines += ["## how cost grows", "", f"![How cost grows]({PICTURE})", ""]
+        for name in grown:
+            lines += [f"### {name.replace('_', ' ')}", "", *parts[name]["lines"], ""]
+    return lines
+
+
+def _all(parts: Sequence[Mapping[str, Any]], key: str) -> list[str]:
+    return [each for part in parts for each in part[key]]
+
+
+def _kept(file: Path) -> dict[str, Any]:
+    """What was measured before, by name."""
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 HEADER = ["| benchmark | unit | ours | theirs | ratio | gate | reached | note |", "| --- " * 8 + "|"]

@@ -1,5 +1,6 @@
 """How cost grows, drawn: every line of every panel stands where its values are."""
 
+import json
 import math
 from pathlib import Path
 
@@ -35,10 +36,10 @@ def test_nothing_at_all_has_a_place_too() -> None:
 
 def test_a_report_shows_the_picture_and_keeps_the_figures(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(speed, "_call", lambda place, quick: Growth(["| a table |"], [TIME, MEMORY]))
-    report = speed.Report()
-    report.take("growth", quick=True)
-    lines = report.lines(1.0, quick=False)
+    monkeypatch.setattr(speed, "PLACE", tmp_path)
+    assert speed.main(["only=growth"]) == 0
+    lines = (tmp_path / "speed.md").read_text().splitlines()
     assert f"![How cost grows]({speed.PICTURE})" in lines and "| a table |" in lines
-    assert report.figures["growth"][0]["lines"]["P2"] == [40.0, 4000.0]
-    curves.draw([TIME, MEMORY], tmp_path / "growth.png", "How cost grows", "today")
+    kept = json.loads((tmp_path / "speed.json").read_text())
+    assert kept["growth"]["figures"][0]["lines"]["P2"] == [40.0, 4000.0]
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")

@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 
@@ -63,16 +64,33 @@ def test_a_missed_gate_is_said_plainly() -> None:
     assert speed.line(row).count("|") == speed.HEADER[0].count("|") == speed.HEADER[1].count("|")
 
 
-def test_a_benchmark_that_is_not_there_is_reported_and_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_benchmark_that_is_not_there_is_reported_and_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    row = Row("a row", 2.0, 3.0, "s", 1.5, "2 x", "a note", reached=True)
+    monkeypatch.setattr(speed, "PLACE", tmp_path)
     monkeypatch.setitem(speed.SIMPLE, "data", ("no_such_module", "rows", False))
-    report = speed.Report()
-    report.take("data", quick=True)
-    assert report.rows == []
-    [said] = report.absent
-    assert said.startswith("- data: not run")
+    monkeypatch.setattr("benchmarks.overhead.rows", lambda: [row])
+    assert speed.main(["only=data,overhead", "quick=true"]) == 1
+    text = (tmp_path / "speed.md").read_text()
+    assert "- data: not run" in text and speed.line(row) in text
 
 
-@pytest.mark.parametrize("typed", ["only=sst3", "quick=maybe", "fast=true"])
+def test_what_was_measured_before_stays_with_its_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    row = Row("old", 2.0, 3.0, "s", 1.5, "2 x", "a note", reached=True)
+    monkeypatch.setattr(speed, "RESULTS", tmp_path)
+    monkeypatch.setattr("benchmarks.overhead.rows", lambda: [row])
+    monkeypatch.setattr("benchmarks.startup.rows", lambda: [row._replace(name="new")])
+    monkeypatch.setattr(speed, "AT_START", "yesterday, commit a")
+    assert speed.main(["only=overhead", "keep=true"]) == 0
+    monkeypatch.setattr(speed, "AT_START", "today, commit b")
+    assert speed.main(["only=startup", "keep=true"]) == 0
+    text = (tmp_path / "speed.md").read_text()
+    assert "- measured yesterday, commit a: overhead" in text and "- measured today, commit b: startup" in text
+    assert "| old |" in text and "| new |" in text
+
+
+@pytest.mark.parametrize("typed", ["only=sst3", "quick=maybe", "keep=1", "fast=true"])
 def test_a_mistyped_option_is_a_persons_mistake(typed: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert speed.main([typed]) == 2
     assert capsys.readouterr().err.startswith("error: ")
