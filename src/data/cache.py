@@ -6,7 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from src.data.durable import sync, sync_all
+from src.terms.durable import sync, sync_all
 from src.terms.fault import Fault
 
 

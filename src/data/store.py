@@ -12,8 +12,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from src.data.durable import sync
 from src.data.encoding import Encoded
+from src.terms.durable import sync
 from src.terms.fault import Fault
 
 _DTYPES = {

@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from src.data.durable import sync
 from src.data.encoding import Encoded, TextEncoder, Truncation
 from src.data.store import Row, StoreWriter
+from src.terms.durable import sync
 from src.terms.world import LostProcess
 
 CHUNK_TEXTS = 1000  # tokenised in one call: enough for all threads of the library

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from src.terms.durable import sync
+
 ABOUT = "palimpsest"  # the key of a checkpoint under which its own description lies
 PARTIAL = ".partial"  # ends the name of a file that is being written
 _NAME = re.compile(r"step=(\d+)\.ckpt")
@@ -161,7 +163,7 @@ def write(state: Mapping[str, Any], path: Path, *, persist: Callable[[], object]
             os.fsync(file.fileno())
         persist()
         partial.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -183,13 +185,3 @@ def _refusal(error: BaseException | None) -> OSError | None:
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__ or error.__context__
     return error
-
-
-def _sync(folder: Path) -> None:
-    """Make names that have changed outlive a power loss, where the system lets folders be synced."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

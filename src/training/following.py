@@ -12,7 +12,7 @@ from typing import IO, Any, NoReturn
 
 from src.tracking.redaction import spoken
 
-_BLAME_SECONDS = 2.0  # a broken connection is noticed before the death that broke it
+BLAME_SECONDS = 2.0  # a broken connection is noticed before the death that broke it
 _GONE_SECONDS = 5.0  # for a process to be gone once its files are closed
 _WITNESS_SECONDS = 30.0  # for the store to take the ending of a run whose first rank is gone
 _orders: dict[str, Any] = {}  # what the first rank told this one
@@ -82,7 +82,7 @@ def die(error: BaseException) -> NoReturn:
     print(f"{type(error).__name__}: {spoken(' '.join(str(error).split()))[:500]}", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
-    if _orders and is_broken(error) and _first_left.wait(_BLAME_SECONDS):
+    if _orders and is_broken(error) and _first_left.wait(BLAME_SECONDS):
         threading.Event().wait()  # the thread that has noticed it ends the process
     os._exit(1)
 

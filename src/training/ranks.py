@@ -23,11 +23,10 @@ from typing import IO, Any, NamedTuple
 
 from src.terms.fault import Fault
 from src.tracking.redaction import spoken
-from src.training.following import LostRank, die, is_broken, testify, witness
+from src.training.following import BLAME_SECONDS, LostRank, die, is_broken, testify, witness
 
 START_SECONDS = 600.0  # at least, for all ranks to import, read the data and meet, on however busy a machine
 GRACE_SECONDS = 10.0  # for the main thread to end by itself when a rank has died; then the process is ended
-_BLAME_SECONDS = 2.0  # a broken connection is noticed before the death that broke it
 _LEAVE_SECONDS = 60.0  # for the other ranks to end when the work is done
 _WORLD = "PALIMPSEST_RANKS"  # set in the ranks that a first one has started: how many there are
 _ROOT = Path(__file__).resolve().parents[2]
@@ -167,7 +166,7 @@ class Ranks:
         silence = self._silence(error)
         if self.place.rank > 0:
             if self.place.launched and is_broken(error) and silence is None:
-                time.sleep(_BLAME_SECONDS)  # till the process at the other end, perhaps the first, is seen to be gone
+                time.sleep(BLAME_SECONDS)  # till the process at the other end, perhaps the first, is seen to be gone
                 testify()
             die(silence or error)
         if self._closing.is_set():
@@ -177,7 +176,7 @@ class Ranks:
             if silence is not None:
                 self._lost = silence
             elif not self.place.launched:
-                self._lost = self._find_death(_BLAME_SECONDS)
+                self._lost = self._find_death(BLAME_SECONDS)
             elif is_broken(error):
                 self._lost = LostRank(f"another of {self.place.size} ranks is gone; the launcher may say why")
         self._end(0)
@@ -249,7 +248,7 @@ class Ranks:
 
     def _death(self, rank: int) -> LostRank:
         process = self._others[rank]
-        code = process.wait(_BLAME_SECONDS)
+        code = process.wait(BLAME_SECONDS)
         lines = self._said(rank)
         if code < 0:
             reason = f"was killed by {signal.Signals(-code).name}"
