@@ -26,6 +26,8 @@ import psutil
 from benchmarks.curves import Curve, Growth
 from benchmarks.material import minilm, real
 from benchmarks.setting import ROOT, Row, write
+from src.config.options import options
+from src.terms.fault import Fault
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -364,11 +366,24 @@ def _line(row: Row) -> str:
     return f"- {row.name}: {figures} (gate: {row.gate}; reached: {row.verdict}; {row.note})"
 
 
-if __name__ == "__main__":
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    given = dict(each.split("=") for each in sys.argv[1:])
-    if "size" in given:
-        print(json.dumps(_grown(int(given["size"]), int(given.get("letters", 1000)))))
+def main(arguments: Sequence[str]) -> int:
+    """Everything, into a result file; with size=MB (and letters=N of a document) one corpus, as a line of JSON."""
+    try:
+        asked = options(arguments, {"size": "", "letters": "1000"})
+        for key, value in asked.items():
+            if value and (not value.isdecimal() or not int(value)):
+                raise Fault(f"{key}={value}: expected a whole number above 0")
+    except Fault as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
+    if asked["size"]:
+        print(json.dumps(_grown(int(asked["size"]), int(asked["letters"]))))
     else:
         lines = [*map(_line, rows()), "", *growth().text]
         write("data", "From text to batches", "REAL_DATA=FOLDER python -m benchmarks.data", lines)
+    return 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    sys.exit(main(sys.argv[1:]))

@@ -33,3 +33,9 @@ def test_documents_of_the_length_that_is_asked_for(tmp_path: Path) -> None:
     assert data._write_documents(tmp_path / "text.txt", 1000, 40) == 1000
     lines = (tmp_path / "text.txt").read_text().splitlines(keepends=True)
     assert {len(line) for line in lines} == {40} and len(set(lines)) == 1000
+
+
+@pytest.mark.parametrize("typed", ["size=big", "letters=0", "sise=5", "5000"])
+def test_a_mistyped_corpus_is_a_persons_mistake(typed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert data.main([typed]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
