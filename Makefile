@@ -44,9 +44,10 @@ bench-gpu: ## compare with the Trainer of Hugging Face on a GPU (ONLY=base128,sm
 	$(GPU_PYTHON) -m benchmarks.gpu $(if $(ONLY),only=$(ONLY)) $(if $(MINUTES),minutes=$(MINUTES)) \
 		$(if $(COMMIT),commit=$(COMMIT))
 
-lint: setup ## ruff: rules and format
+lint: setup ## ruff: rules and format; import-linter: which room may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 
 format: setup ## format the code and mend what ruff can
 	$(BIN)/ruff check --fix .

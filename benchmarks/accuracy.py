@@ -1,7 +1,8 @@
 """Accuracy on real text: `REAL_DATA=FOLDER python -m benchmarks.accuracy imdb|sst2|wikitext`.
 
-FOLDER holds `imdb/` (train and test as gzipped JSON lines), `sst2/` (stsa.binary.train, .dev, .test) and `wikitext2/`
-(train.txt, valid.txt, test.txt); the encoder is the real pretrained MiniLM of the extra `minilm`.
+FOLDER holds `imdb/` (train and test as gzipped JSON lines), `sst2/` (stsa.binary.train, .dev,
+.test) and `wikitext2/` (train.txt, valid.txt, test.txt); the encoder is the real pretrained MiniLM
+of the extra `minilm`.
 """
 
 import os
@@ -53,24 +54,33 @@ def _imdb(data: Path) -> None:
         "IMDb, MiniLM-L6, 256 tokens, one epoch",
         "REAL_DATA=FOLDER python -m benchmarks.accuracy imdb",
         [
-            "Full training set (less a tenth to validate and what also stands in the test set), full official test",
+            "Full training set (less a tenth to validate and what also stands in the test set), "
+            "full official test",
             "set, scored once on the best checkpoint.",
             "",
             "| test accuracy | macro F1 | AUROC | minutes in all |",
             "| --- | --- | --- | --- |",
-            f"| {metrics['test/accuracy']:.4f} | {metrics['test/f1_macro']:.4f} | {metrics['test/auroc']:.4f} "
+            f"| {metrics['test/accuracy']:.4f} | {metrics['test/f1_macro']:.4f} | "
+            f"{metrics['test/auroc']:.4f} "
             f"| {seconds / 60:.1f} |",
         ],
     )
 
 
 def _sst2(data: Path) -> None:
-    source = (f"data.source.path={data / 'sst2'}", "data.source.format=label_first", "data.source.validation=dev")
+    source = (
+        f"data.source.path={data / 'sst2'}",
+        "data.source.format=label_first",
+        "data.source.validation=dev",
+    )
     rows, accuracies = [], []
     for seed in (1, 2, 3):
         metrics, seconds = run("+experiment=sst2", *source, _minilm(), f"seed={seed}")
         accuracies.append(metrics["test/accuracy"])
-        rows.append(f"| {seed} | {metrics['test/accuracy']:.4f} | {metrics['test/f1_macro']:.4f} | {seconds:.0f} |")
+        rows.append(
+            f"| {seed} | {metrics['test/accuracy']:.4f} | {metrics['test/f1_macro']:.4f} | "
+            f"{seconds:.0f} |"
+        )
     write(
         "sst2",
         "SST-2 sentences, MiniLM-L6",
@@ -89,17 +99,22 @@ def _sst2(data: Path) -> None:
 
 def _wikitext(data: Path) -> None:
     path = data / "wikitext2"
-    metrics, seconds = run("+experiment=mlm_wikitext", f"data.source.path={path}", "data.source.validation=valid")
+    metrics, seconds = run(
+        "+experiment=mlm_wikitext", f"data.source.path={path}", "data.source.validation=valid"
+    )
     write(
         "wikitext",
         "WikiText-2, masked language modelling from scratch, 4 layers of 256",
         "REAL_DATA=FOLDER python -m benchmarks.accuracy wikitext",
         [
-            "Losses in nats a token, masks at 0.15 with a seed of their own; vocabulary learnt on the training text.",
+            "Losses in nats a token, masks at 0.15 with a seed of their own; vocabulary learnt on "
+            "the training text.",
             "",
-            "| test loss | perplexity | masked accuracy | unigram entropy of the corpus | minutes in all |",
+            "| test loss | perplexity | masked accuracy | unigram entropy of the corpus | minutes "
+            "in all |",
             "| --- | --- | --- | --- | --- |",
-            f"| {metrics['test/loss']:.3f} | {metrics['test/perplexity']:.1f} | {metrics['test/masked_accuracy']:.3f} "
+            f"| {metrics['test/loss']:.3f} | {metrics['test/perplexity']:.1f} | "
+            f"{metrics['test/masked_accuracy']:.3f} "
             f"| {metrics['test/unigram_entropy']:.3f} | {seconds / 60:.1f} |",
         ],
     )

@@ -1,4 +1,6 @@
-"""Whether the losses agree: same weights, same batch, no dropout; our training step against transformers' own loss."""
+"""Whether the losses agree: same weights, same batch, no dropout; our training step against
+transformers' own loss.
+"""
 
 import json
 import subprocess
@@ -8,7 +10,8 @@ from typing import Any, NamedTuple
 
 from benchmarks.setting import ROOT
 
-ALLOWED = {"fp32": 1e-3, "bf16": 2e-2}  # absolute, in nats
+# absolute, in nats
+ALLOWED = {"fp32": 1e-3, "bf16": 2e-2}
 
 
 class Agreement(NamedTuple):
@@ -28,7 +31,10 @@ class Agreement(NamedTuple):
 def agreement(spec: Mapping[str, Any]) -> Agreement:
     """Measured in a process of its own, which holds both models."""
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.agreement", json.dumps(spec)], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "benchmarks.agreement", json.dumps(spec)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     if done.returncode:
         raise RuntimeError(done.stderr[-1500:])
@@ -51,14 +57,18 @@ def measure(spec: Mapping[str, Any]) -> Agreement:
     apart = []
     for half in (False, True):
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
-            own = module.objective(module.encoder, batch).loss
-            other = theirs(**(_rows(batch, theirs.config) if spec["task"] == "masked_lm" else _texts(batch))).loss
+            own = module.objective.forward(module.encoder, batch).loss
+            other = theirs(
+                **(_rows(batch, theirs.config) if spec["task"] == "masked_lm" else _texts(batch))
+            ).loss
         apart.append(abs(float(own) - float(other)))
     return Agreement(*apart)
 
 
 def _share_head(ours: Any, theirs: Any) -> None:
-    """A classifier's head is fresh in both: make it one whose loss depends on the encoder, and give it to the other."""
+    """A classifier's head is fresh in both: make it one whose loss depends on the encoder, and give
+    it to the other.
+    """
     import torch
 
     torch.nn.init.normal_(ours.classifier.weight, std=0.1)
@@ -67,17 +77,22 @@ def _share_head(ours: Any, theirs: Any) -> None:
 
 
 def _rows(batch: Any, config: Any) -> dict[str, Any]:
-    """A batch of packed rows for transformers: a mask [R, 1, L, L] keeps the documents of a row apart."""
+    """A batch of packed rows for transformers: a mask [R, 1, L, L] keeps the documents of a row
+    apart.
+    """
     import torch
 
     tokens = batch.tokens
-    shape = (-1, tokens.row)
-    document = torch.repeat_interleave(torch.arange(tokens.count), tokens.starts.diff().long()).view(shape)
+    shape = (-1, tokens.row_tokens)
+    document = torch.repeat_interleave(
+        torch.arange(tokens.num_sequences), tokens.cu_seqlens.diff().long()
+    ).view(shape)
     labels = torch.full_like(tokens.ids, -100)
-    labels[batch.masked] = batch.targets
+    labels[batch.masked_positions] = batch.targets
     mask: Any = document[:, None, :, None] == document[:, None, None, :]
-    if hasattr(config, "sliding_window"):  # ModernBERT takes the masks of both its kinds of layers
-        place = torch.arange(tokens.row)
+    # ModernBERT takes the masks of both its kinds of layers
+    if hasattr(config, "sliding_window"):
+        place = torch.arange(tokens.row_tokens)
         near = (place[:, None] - place).abs() <= config.sliding_window
         mask = {"full_attention": mask, "sliding_attention": mask & near}
     return {
@@ -93,7 +108,7 @@ def _texts(batch: Any) -> dict[str, Any]:
     import torch
 
     tokens = batch.tokens
-    filled = torch.arange(tokens.longest) < tokens.starts.diff().long()[:, None]  # [B, L]
+    filled = torch.arange(tokens.max_seqlen) < tokens.cu_seqlens.diff().long()[:, None]  # [B, L]
     ids = tokens.ids.new_zeros(filled.shape).masked_scatter(filled, tokens.ids)
     return {"input_ids": ids, "attention_mask": filled.long(), "labels": batch.labels}
 

@@ -1,10 +1,12 @@
-"""Held-out MLM loss against processor time: how soon ours has P2's final loss, a small encoder on WikiText-2.
+"""Held-out MLM loss against processor time: how soon ours has P2's final loss, a small encoder on
+WikiText-2.
 
-P2 trains for a budget of one-thread processor seconds; ours has a quarter of that. Both know the length of their run
-and bring their rate down over it. The tokenizer, the training text, the held-out rows and their masks are the same; the
-rest is each one's own: ours what `+experiment=mlm_wikitext` says (encoder in ModernBERT's form, 16 rows of 128 tokens,
-a fifth of them masked), P2 BERT's form of the same size with 0.15 masked, 16 rows of 128, at a rate of 1e-3 (not
-searched; the scripts' own is 5e-5).
+P2 trains for a budget of one-thread processor seconds; ours has a quarter of that. Both know the
+length of their run and bring their rate down over it. The tokenizer, the training text, the
+held-out rows and their masks are the same; the rest is each one's own: ours what
+`+experiment=mlm_wikitext` says (encoder in ModernBERT's form, 16 rows of 128 tokens, a fifth of
+them masked), P2 BERT's form of the same size with 0.15 masked, 16 rows of 128, at a rate of 1e-3
+(not searched; the scripts' own is 5e-5).
 """
 
 from pathlib import Path
@@ -15,7 +17,8 @@ from benchmarks.material import PLACE
 from benchmarks.race import Contestant, Turn
 from benchmarks.setting import Row
 
-SECONDS = 120.0  # of P2
+# of P2
+SECONDS = 120.0
 SHARE = 0.25
 HELD_OUT_CHARACTERS = 60_000
 PILOT_STEPS = 6
@@ -28,9 +31,15 @@ def rows(*, quick: bool = False) -> list[Row]:
     shared = {"task": "masked_lm", "place": str(PLACE), "overrides": _overrides()}
     optim = {"lr": PEER_RATE, "weight_decay": 0.01, "beta2": 0.98, "schedule": "linear"}
     p2 = {
-        **shared, "who": "P2", "folder": str(folder), "batch_size": 16, "optim": optim, "dropout": 0.0,
-        "attention": "eager", "bf16": True,
-    }  # fmt: skip
+        **shared,
+        "who": "P2",
+        "folder": str(folder),
+        "batch_size": 16,
+        "optim": optim,
+        "dropout": 0.0,
+        "attention": "eager",
+        "bf16": True,
+    }
     theirs, their_seconds = _trained(p2, seconds, parts=1)
     ours, course = _trained({**shared, "who": "ours"}, SHARE * seconds, parts=5)
     goal, spent = theirs[-1][1], their_seconds
@@ -39,16 +48,23 @@ def rows(*, quick: bool = False) -> list[Row]:
     return [
         Row(
             "processor seconds to P2's final held-out MLM loss, 4 x 256, WikiText-2",
-            needed if needed is not None else course, spent, "s", spent / needed if needed is not None else 0.0,
+            needed if needed is not None else course,
+            spent,
+            "s",
+            spent / needed if needed is not None else 0.0,
             "a quarter of P2's time",
-            f"P2: {goal:.3f} nats; ours {'reached it' if needed is not None else 'did not reach it'}: {shown}",
+            f"P2: {goal:.3f} nats; ours "
+            f"{'reached it' if needed is not None else 'did not reach it'}: {shown}",
             needed is not None and needed <= 1.02 * SHARE * spent,
         )
-    ]  # fmt: skip
+    ]
 
 
-def _trained(spec: dict[str, Any], seconds: float, *, parts: int) -> tuple[list[tuple[float, float]], float]:
-    """Held-out losses with the processor seconds of training before them, evaluated `parts` times; seconds in all.
+def _trained(
+    spec: dict[str, Any], seconds: float, *, parts: int
+) -> tuple[list[tuple[float, float]], float]:
+    """Held-out losses with the processor seconds of training before them, evaluated `parts` times;
+    seconds in all.
 
     A short pilot says how many steps fit into `seconds`.
     """
@@ -59,7 +75,11 @@ def _trained(spec: dict[str, Any], seconds: float, *, parts: int) -> tuple[list[
     if spec["who"] == "P2":
         spec = {**spec, "optim": {**spec["optim"], "warmup_steps": round(0.06 * steps)}}
     spent, course = 0.0, []
-    for turn in _turns({**spec, "max_steps": steps, "evaluate_every": every}, [every] * parts, f"budget-{spec['who']}"):
+    for turn in _turns(
+        {**spec, "max_steps": steps, "evaluate_every": every},
+        [every] * parts,
+        f"budget-{spec['who']}",
+    ):
         spent += turn.cpu_seconds
         course.append((spent, turn.noted["loss"]))
     return course, spent
@@ -90,22 +110,28 @@ def _text() -> Path:
 
 
 def _peer() -> Path:
-    """A BERT of 4 x 256 with random weights, for the vocabulary that ours learns from the training text."""
+    """A BERT of 4 x 256 with random weights, for the vocabulary that ours learns from the training
+    text.
+    """
     folder = PLACE / "budget-bert"
     if not (folder / "model.safetensors").is_file():
         import torch
         from transformers import BertConfig, BertForMaskedLM
 
         from benchmarks import ours
-        from src.config.build import build
+        from src.config.build_nodes import build_node
 
-        data = build(ours.config({"overrides": _overrides(), "place": str(PLACE)})["data"])
+        composed = ours.config({"overrides": _overrides(), "place": str(PLACE)})
+        data = build_node(composed["data"]).build()
         data.prepare_data()
         data.tokenizer.save(folder)
         torch.manual_seed(1)
         config = BertConfig(
-            vocab_size=data.facts.vocab_size, hidden_size=256, num_hidden_layers=4, num_attention_heads=4,
+            vocab_size=data.dataset_info.vocab_size,
+            hidden_size=256,
+            num_hidden_layers=4,
+            num_attention_heads=4,
             intermediate_size=1024,
-        )  # fmt: skip
+        )
         BertForMaskedLM(config).save_pretrained(folder)
     return folder

@@ -1,4 +1,6 @@
-"""One contestant of a race, in a process of its own: started by `benchmarks/race.py`, not by hand."""
+"""One contestant of a race, in a process of its own: started by `benchmarks/race.py`, not by
+hand.
+"""
 
 import json
 import os

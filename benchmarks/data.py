@@ -1,7 +1,7 @@
 """Text to batches, side by side with `datasets` and its collator: `python -m benchmarks.data`.
 
-Real text comes from REAL_DATA (IMDb reviews, the tokenizer of bert-base-uncased). How memory and time grow with the
-corpus is measured on generated files, in a process for each size.
+Real text comes from REAL_DATA (IMDb reviews, the tokenizer of bert-base-uncased). How memory and
+time grow with the corpus is measured on generated files, in a process for each size.
 """
 
 import gc
@@ -26,18 +26,23 @@ import psutil
 from benchmarks.curves import Curve, Growth
 from benchmarks.material import minilm, real
 from benchmarks.setting import ROOT, Row, write
-from src.config.options import options
-from src.terms.fault import Fault
+from src.config.command_line import parse_key_values
+from src.core.user_errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-TEXTS = 4000  # reviews, 5 MB
-TURNS = 5  # of each, in turns; the median ratio counts
-ROW_TOKENS, ROWS = 128, 16  # of a batch
-BATCHES = 60  # of theirs in one turn; ours takes all there are
+# reviews, 5 MB
+TEXTS = 4000
+# of each, in turns; the median ratio counts
+TURNS = 5
+# of a batch
+ROW_TOKENS, ROWS = 128, 16
+# of theirs in one turn; ours takes all there are
+BATCHES = 60
 TOKENISE_GATE, LOADER_GATE = 1.3, 20.0
-SIZES = {1000: (10, 50, 200), 40: (2, 8, 32)}  # MB of text, by the letters of a generated document
+# MB of text, by the letters of a generated document
+SIZES = {1000: (10, 50, 200), 40: (2, 8, 32)}
 
 
 def rows() -> list[Row]:
@@ -46,11 +51,13 @@ def rows() -> list[Row]:
 
 
 def tokenise() -> Row:
-    """Texts in memory to ids on disk, processor time of all threads; every turn starts with nothing remembered."""
+    """Texts in memory to ids on disk, processor time of all threads; every turn starts with nothing
+    remembered.
+    """
     from datasets import Dataset, disable_progress_bars
 
-    from src.data.encoding import TextEncoder
-    from src.data.store import TokenStore
+    from src.data.text_encoder import TextEncoder
+    from src.data.token_store import TokenStore
 
     disable_progress_bars()
     texts, tokenizer = list(_reviews(TEXTS)), _tokenizer()
@@ -72,10 +79,11 @@ def tokenise() -> Row:
 
         def plain() -> TokenStore:
             encoder = TextEncoder(tokenizer.backend_tokenizer)
-            encoder._words = None  # as for tokenizers of other kinds, whose words are not remembered
+            # as for tokenizers of other kinds, whose words are not remembered
+            encoder._word_cache = None
             return _store(place / "plain", texts, encoder)
 
-        tokens = ours().tokens
+        tokens = ours().num_tokens
         expected = [each for row in theirs()["input_ids"] for each in row]
         for found in (ours(), plain()):
             if found.ids.tolist() != expected:
@@ -105,20 +113,34 @@ def loader() -> Row:
     from transformers import DataCollatorForLanguageModeling
 
     from src.data.batching import Masked
-    from src.data.encoding import TextEncoder
-    from src.data.feeding import Ahead, BatchSource, _as_it_is
+    from src.data.loader import BatchDataset, PrefetchSampler, _collate_identity
+    from src.data.text_encoder import TextEncoder
     from src.data.tokenizer import TextTokenizer
 
     tokenizer = _tokenizer()
     with tempfile.TemporaryDirectory() as root:
         store = _store(Path(root), list(_reviews(TEXTS)), TextEncoder(tokenizer.backend_tokenizer))
-        blocks = store.ids[: store.tokens // ROW_TOKENS * ROW_TOKENS].reshape(-1, ROW_TOKENS).astype(int)
+        blocks = (
+            store.ids[: store.num_tokens // ROW_TOKENS * ROW_TOKENS]
+            .reshape(-1, ROW_TOKENS)
+            .astype(int)
+        )
         batching = Masked(row_tokens=ROW_TOKENS, batch_size=ROWS)
-        plan = batching.plan(store, seed=0, training=True)
-        source = BatchSource(store, batching, TextTokenizer(tokenizer), seed=0, training=True)
-        our_loader: Any = DataLoader(source, sampler=Ahead(plan, source), batch_size=None, collate_fn=_as_it_is)  # type: ignore[arg-type]
-        special = [tokenizer.get_special_tokens_mask(row, already_has_special_tokens=True) for row in blocks.tolist()]
-        columns = {  # what `run_mlm.py` of transformers makes
+        plan = batching.build_batch_sampler(store, seed=0, training=True)
+        source = BatchDataset(store, batching, TextTokenizer(tokenizer), seed=0, training=True)
+        batches: Any = source
+        our_loader: Any = DataLoader(
+            batches,
+            sampler=PrefetchSampler(plan, source),
+            batch_size=None,
+            collate_fn=_collate_identity,
+        )
+        special = [
+            tokenizer.get_special_tokens_mask(row, already_has_special_tokens=True)
+            for row in blocks.tolist()
+        ]
+        # what `run_mlm.py` of transformers makes
+        columns = {
             "input_ids": blocks.tolist(),
             "token_type_ids": [[0] * ROW_TOKENS] * len(blocks),
             "attention_mask": [[1] * ROW_TOKENS] * len(blocks),
@@ -156,16 +178,20 @@ def loader() -> Row:
 
 
 def _check_batches(ours: Any, theirs: Any, blocks: Any) -> None:
-    """Both loaders give the text itself once the masked tokens are put back, and ours gives every token of it."""
+    """Both loaders give the text itself once the masked tokens are put back, and ours gives every
+    token of it.
+    """
     import torch
 
     known = {tuple(row) for row in blocks.tolist()}
     seen = 0
     for batch in ours:
         ids = batch.tokens.ids.clone()
-        ids[batch.masked] = batch.targets
+        ids[batch.masked_positions] = batch.targets
         seen += len(ids)
-        if batch.tokens.row and not known.issuperset(map(tuple, ids.view(-1, ROW_TOKENS).tolist())):
+        if batch.tokens.row_tokens and not known.issuperset(
+            map(tuple, ids.view(-1, ROW_TOKENS).tolist())
+        ):
             raise AssertionError("our batches hold other tokens than the text")
     for batch in islice(theirs, 5):
         ids = torch.where(batch["labels"] == -100, batch["input_ids"], batch["labels"])
@@ -178,12 +204,17 @@ def _check_batches(ours: Any, theirs: Any, blocks: Any) -> None:
 def growth() -> Growth:
     """Memory and time against the size of a corpus, read, divided and tokenised from a file."""
     lines = [
-        "Text of documents read, cleaned, a tenth held out, what repeats it dropped (the survey), then tokenised; two",
-        "processes and more from 64 MB on, where there are two cores. Memory is what a process holds for itself, pages",
-        "of mapped files, which the system takes back at will, left out: the most that was sampled in either, beyond",
-        "what it held after a corpus of 100 texts. The words here are few; to remember many takes 50 MB at most.",
+        "Text of documents read, cleaned, a tenth held out, what repeats it dropped (the survey), "
+        "then tokenised; two",
+        "processes and more from 64 MB on, where there are two cores. Memory is what a process "
+        "holds for itself, pages",
+        "of mapped files, which the system takes back at will, left out: the most that was "
+        "sampled in either, beyond",
+        "what it held after a corpus of 100 texts. The words here are few; to remember many takes "
+        "50 MB at most.",
         "",
-        "| letters of a document | MB of text | documents | tokens | processor seconds | MB/s of a core | "
+        "| letters of a document | MB of text | documents | tokens | processor seconds | MB/s of "
+        "a core | "
         "MB, survey | MB, tokenising | MB of a worker |",
         "|" + " ---: |" * 9,
     ]
@@ -191,9 +222,17 @@ def growth() -> Growth:
     for letters, sizes in SIZES.items():
         points = [_measured(size, letters) for size in sizes]
         for size, each in zip(sizes, points, strict=True):
-            cells = (f"{letters:,}", f"{size:,}", f"{each['documents']:,}", f"{each['tokens']:,}",
-                     f"{each['seconds']:.0f}", f"{size / each['seconds']:.1f}", f"{each['survey']:.0f}",
-                     f"{each['tokenise']:.0f}", f"{each['worker']:.0f}")  # fmt: skip
+            cells = (
+                f"{letters:,}",
+                f"{size:,}",
+                f"{each['documents']:,}",
+                f"{each['tokens']:,}",
+                f"{each['seconds']:.0f}",
+                f"{size / each['seconds']:.1f}",
+                f"{each['survey']:.0f}",
+                f"{each['tokenise']:.0f}",
+                f"{each['worker']:.0f}",
+            )
             lines.append(f"| {' | '.join(cells)} |")
         words.append(_outlook(letters, sizes, points))
         at, kind = list(map(float, sizes)), f"documents of {letters:,} letters"
@@ -216,16 +255,23 @@ def _measured(size: int, letters: int) -> dict[str, float]:
 
 
 def _outlook(letters: int, sizes: Sequence[int], points: Sequence[Mapping[str, float]]) -> str:
-    """What the last two sizes say of 5 GB: of each of both parts by itself, since the one that takes more memory now
-    may hide what grows."""
+    """What the last two sizes say of 5 GB: of each of both parts by itself, since the one that
+    takes more memory now may hide what grows.
+    """
     before, last = points[-2], points[-1]
     documents, more = 5e9 / letters, last["documents"] - before["documents"]
-    rates = {part: max(0.0, (last[part] - before[part]) * 1e6 / more) for part in ("survey", "tokenise")}
-    memory = max(last[part] + each * (documents - last["documents"]) / 1e6 for part, each in rates.items())
+    rates = {
+        part: max(0.0, (last[part] - before[part]) * 1e6 / more) for part in ("survey", "tokenise")
+    }
+    memory = max(
+        last[part] + each * (documents - last["documents"]) / 1e6 for part, each in rates.items()
+    )
     minutes = 5000 / sizes[-1] * last["seconds"] / 60
     return (
-        f"Documents of {letters:,} letters: from {sizes[-2]} to {sizes[-1]} MB each adds {rates['survey']:.1f} bytes "
-        f"to the survey and {rates['tokenise']:.1f} to tokenising. At that rate 5 GB ({documents:,.0f} documents) take "
+        f"Documents of {letters:,} letters: from {sizes[-2]} to {sizes[-1]} MB each adds "
+        f"{rates['survey']:.1f} bytes "
+        f"to the survey and {rates['tokenise']:.1f} to tokenising. At that rate 5 GB "
+        f"({documents:,.0f} documents) take "
         f"{memory:,.0f} MB (and 50 MB of remembered words), and {minutes:.0f} minutes of a core."
     )
 
@@ -234,7 +280,7 @@ def _grown(size: int, letters: int) -> dict[str, float]:
     """In a process of its own: what a corpus of so many MB costs."""
     from src.data.batching import Masked
     from src.data.cleaning import Cleaning
-    from src.data.datamodule import TextDataModule
+    from src.data.data_config import DataConfig
     from src.data.sources import Source
     from src.data.splitting import Split
     from src.data.tokenizer import PretrainedTokenizer
@@ -244,23 +290,31 @@ def _grown(size: int, letters: int) -> dict[str, float]:
         file, small = Path(root) / "text.txt", Path(root) / "small.txt"
         documents = _write_documents(file, size * 1_000_000 // letters, letters)
         _write_documents(small, 100, 100)
-        settings: Any = {"task": "masked_lm", "cleaning": Cleaning(), "split": Split(), "tokenizer": tokenizer}
-        TextDataModule(**settings, source=Source(path=str(small)), batching=Masked(), cache=root).prepare_data()
+        settings: Any = {
+            "task": "masked_lm",
+            "cleaning": Cleaning(),
+            "split": Split(),
+            "tokenizer": tokenizer,
+        }
+        small_source, source = Source(path=str(small)), Source(path=str(file))
+        DataConfig(
+            **settings, source=small_source, batching=Masked(), cache=root
+        ).build().prepare_data()
         gc.collect()
         before, began = _held(os.getpid()), time.process_time()
-        data = TextDataModule(**settings, source=Source(path=str(file)), batching=Masked(), cache=root)
-        watch, survey = _Watch(), data._survey
+        data: Any = DataConfig(**settings, source=source, batching=Masked(), cache=root).build()
+        watch, survey = _Watch(), data._write_survey
 
         def surveyed(place: Path, corpus: Any) -> None:
             survey(place, corpus)
             watch.part = "tokenise"
 
-        data._survey = surveyed  # type: ignore
+        data._write_survey = surveyed
         data.prepare_data()
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         return {
             "documents": documents,
-            "tokens": sum(store.tokens for store in data.stores.values()),
+            "tokens": sum(store.num_tokens for store in data.token_stores.values()),
             "seconds": time.process_time() - began + children.ru_utime + children.ru_stime,
             "survey": (watch.most["survey"] - before) / 1e6,
             "tokenise": (watch.most["tokenise"] - before) / 1e6,
@@ -272,21 +326,26 @@ def _write_documents(file: Path, count: int, letters: int) -> int:
     """So many lines, no two alike, of words of a small language."""
     import numpy as np
 
-    from src.data.generated import Generated
+    from src.data.synthetic import Generated
 
-    words = " ".join(record.text for record in Generated(train=2000, labelled=False).read("train"))
+    words = " ".join(
+        record.text for record in Generated(train=2000, labelled=False).read_records("train")
+    )
     pick = np.random.default_rng(0)
     with file.open("w") as sink:
         for first in range(0, count, 10_000):
             begins = pick.integers(len(words) - letters, size=min(10_000, count - first)).tolist()
             for number, begin in enumerate(begins, first):
-                head = f"{number:,} ".replace(",", " ")  # a thousand words at most: more would be remembered
+                # a thousand words at most: more would be remembered
+                head = f"{number:,} ".replace(",", " ")
                 sink.write(f"{head}{words[begin : begin + letters - 1 - len(head)]}\n")
     return count
 
 
 class _Watch(threading.Thread):
-    """The most memory in bytes that this process was seen to hold in each part of its work, and any child process."""
+    """The most memory in bytes that this process was seen to hold in each part of its work, and any
+    child process.
+    """
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -329,51 +388,60 @@ def _interleaved(*works: Callable[[], object]) -> list[tuple[float, ...]]:
 
 
 def _store(folder: Path, texts: list[str], encoder: Any) -> Any:
-    from src.data import tokenising
-    from src.data.store import Row as Text
-    from src.data.store import TokenStore
+    from src.data import tokenize
+    from src.data.token_store import TextRow as Text
+    from src.data.token_store import TokenStore
 
-    tokenising.tokenise(
+    tokenize.tokenize_to_stores(
         folder,
         (("train", Text(text, None, 0, number)) for number, text in enumerate(texts)),
         encoder,
         vocab_size=2**15,
         max_tokens=None,
         truncation="head",
-        valued=False,
-        size=tokenising.Size(len(texts), 0),
+        float_targets=False,
+        size=tokenize.CorpusSize(len(texts), 0),
     )
     return TokenStore.open(folder / "train")
 
 
 def _reviews(count: int) -> Iterator[str]:
     with gzip.open(real("imdb") / "train.jsonl.gz", "rt", encoding="utf-8") as lines:
-        for line in islice(lines, 0, 6 * count, 6):  # they stand sorted by label
+        # they stand sorted by label
+        for line in islice(lines, 0, 6 * count, 6):
             yield json.loads(line)["text"]
 
 
 def _tokenizer() -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(str(minilm()), local_files_only=True, model_max_length=1 << 20)
+    tokenizer = AutoTokenizer.from_pretrained(
+        str(minilm()), local_files_only=True, model_max_length=1 << 20
+    )
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     return tokenizer
 
 
 def _line(row: Row) -> str:
-    figures = f"{row.ours:.2f} against {row.theirs:.2f} {row.unit}: {row.ratio:.2f} x" if row.theirs else ""
+    figures = (
+        f"{row.ours:.2f} against {row.theirs:.2f} {row.unit}: {row.ratio:.2f} x"
+        if row.theirs
+        else ""
+    )
     return f"- {row.name}: {figures} (gate: {row.gate}; reached: {row.verdict}; {row.note})"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Everything, into a result file; with size=MB (and letters=N of a document) one corpus, as a line of JSON."""
+    """Everything, into a result file; with size=MB (and letters=N of a document) one corpus, as a
+    line of JSON.
+    """
     try:
-        asked = options(arguments, {"size": "", "letters": "1000"})
+        asked = parse_key_values(arguments, {"size": "", "letters": "1000"})
         for key, value in asked.items():
             if value and (not value.isdecimal() or not int(value)):
-                raise Fault(f"{key}={value}: expected a whole number above 0")
-    except Fault as fault:
+                raise UserError(f"{key}={value}: expected a whole number above 0")
+    except UserError as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2
     if asked["size"]:

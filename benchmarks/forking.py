@@ -1,4 +1,6 @@
-"""Runs of `src.run` in copies of a process that has imported everything already: begun, watched and killed."""
+"""Runs of `src.run` in copies of a process that has imported everything already: begun, watched and
+killed.
+"""
 
 import functools
 import mmap
@@ -12,9 +14,16 @@ from pathlib import Path
 from typing import Any
 
 PARTS = (
-    "start-up", "data preparation", "set-up", "steps", "validation", "checkpoint writing", "test", "model saving",
+    "start-up",
+    "data preparation",
+    "set-up",
+    "steps",
+    "validation",
+    "checkpoint writing",
+    "test",
+    "model saving",
     "end",
-)  # fmt: skip
+)
 PATIENCE_SECONDS = 300.0
 
 
@@ -41,17 +50,13 @@ class Watch:
 
 def warm() -> None:
     """Import what a run imports, in one thread: forking with more would be asking for trouble."""
-    import threading
-
-    from src.search.warm import prepare
-
-    prepare()
-    if threading.active_count() != 1:
-        raise RuntimeError(f"forking from {threading.active_count()} threads: {threading.enumerate()}")
+    import src.search.run.preload  # noqa: F401
 
 
 def forked(arguments: Sequence[str], log: Path, watch: Watch, times: Path | None = None) -> int:
-    """Begin `python -m src.run` in a copy of this process; its id. `times` takes the instants at which parts begin."""
+    """Begin `python -m src.run` in a copy of this process; its id. `times` takes the instants at
+    which parts begin.
+    """
     watch.reset()
     sys.stdout.flush()
     child = os.fork()
@@ -64,11 +69,11 @@ def forked(arguments: Sequence[str], log: Path, watch: Watch, times: Path | None
             os.dup2(file.fileno(), 2)
         sys.argv = ["src.run", *arguments]
         _observe(watch, times)
-        from src.run import cli
-        from src.terms import startup
+        from src.core import startup
+        from src.run import run_program
 
-        with startup.program():
-            cli()
+        with startup.run_without_gc():
+            run_program()
         code = 0
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 1
@@ -84,10 +89,13 @@ def _observe(watch: Watch, times: Path | None) -> None:
 
     from src.data.datamodule import TextDataModule
     from src.model.module import EncoderModule
-    from src.tracking.record import RunRecord
-    from src.training import export, keeper
+    from src.pipeline import export
+    from src.tracking.run_record import RunRecord
+    from src.training import checkpoint_callback
 
-    descriptor = os.open(times, os.O_WRONLY | os.O_CREAT | os.O_APPEND) if times is not None else None
+    descriptor = (
+        os.open(times, os.O_WRONLY | os.O_CREAT | os.O_APPEND) if times is not None else None
+    )
 
     def enter(part: str) -> None:
         watch.enter(PARTS.index(part))
@@ -110,9 +118,9 @@ def _observe(watch: Watch, times: Path | None) -> None:
     within(TextDataModule, "prepare_data", "data preparation", "set-up")
     within(Trainer, "fit", "steps", "set-up")
     within(Trainer, "test", "test", "set-up")
-    within(keeper, "write", "checkpoint writing", "steps")
+    within(checkpoint_callback, "write_checkpoint", "checkpoint writing", "steps")
     within(export, "save_model", "model saving", "model saving")
-    within(RunRecord, "_finish", "end", "end")
+    within(RunRecord, "_log_ending", "end", "end")
     begin, end = EncoderModule.on_validation_start, EncoderModule.on_validation_epoch_end
 
     def begun(self: EncoderModule) -> None:

@@ -9,22 +9,41 @@ from benchmarks.gpu_race import LR, SPECIAL, Race, Stopwatch, Timed
 
 
 def tuned_trainer(race: Race, device: torch.device, warm_up: int, steps: int) -> Timed:
-    """With bf16, torch.compile, fused AdamW, workers, and documents grouped by length where lengths differ."""
+    """With bf16, torch.compile, fused AdamW, workers, and documents grouped by length where lengths
+    differ.
+    """
     import transformers
-    from transformers import DataCollatorForLanguageModeling, PreTrainedTokenizerFast, TrainerCallback
+    from transformers import (
+        DataCollatorForLanguageModeling,
+        PreTrainedTokenizerFast,
+        TrainerCallback,
+    )
 
     watch = Stopwatch(device, warm_up, steps)
     store = race.store()
-    rows = [store.ids[begin:end].tolist() for begin, end in zip(store.offsets, store.offsets[1:], strict=False)]
+    rows = [
+        store.ids[begin:end].tolist()
+        for begin, end in zip(store.offsets, store.offsets[1:], strict=False)
+    ]
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=_words(race.vocabulary), pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]",
-        sep_token="[SEP]", mask_token="[MASK]",
-    )  # fmt: skip
-    collate = DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15, pad_to_multiple_of=64)
-    real: list[torch.Tensor] = []  # of the steps under way; they may lie on the device
+        tokenizer_object=_words(race.vocabulary),
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+    )
+    collate = DataCollatorForLanguageModeling(
+        tokenizer, mlm_probability=0.15, pad_to_multiple_of=64
+    )
+    # of the steps under way; they may lie on the device
+    real: list[torch.Tensor] = []
 
     def collated(examples: list[dict[str, Any]]) -> Any:
-        return {**collate(examples), "real_tokens": torch.tensor(sum(len(each["input_ids"]) for each in examples))}
+        return {
+            **collate(examples),
+            "real_tokens": torch.tensor(sum(len(each["input_ids"]) for each in examples)),
+        }
 
     class Watching(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **unused: Any) -> None:
@@ -41,12 +60,26 @@ def tuned_trainer(race: Race, device: torch.device, warm_up: int, steps: int) ->
     on_gpu = device.type == "cuda"
     with tempfile.TemporaryDirectory() as folder:
         arguments = transformers.TrainingArguments(
-            output_dir=folder, per_device_train_batch_size=_rows_of(race), max_steps=warm_up + steps, bf16=True,
-            torch_compile=on_gpu, optim="adamw_torch_fused", learning_rate=LR, lr_scheduler_type="constant",
-            weight_decay=0.01, max_grad_norm=1.0, logging_strategy="no", save_strategy="no", report_to="none",
-            dataloader_num_workers=8 if on_gpu else 0, dataloader_pin_memory=on_gpu, remove_unused_columns=False,
-            disable_tqdm=True, use_cpu=not on_gpu, **grouped,
-        )  # fmt: skip
+            output_dir=folder,
+            per_device_train_batch_size=_rows_of(race),
+            max_steps=warm_up + steps,
+            bf16=True,
+            torch_compile=on_gpu,
+            optim="adamw_torch_fused",
+            learning_rate=LR,
+            lr_scheduler_type="constant",
+            weight_decay=0.01,
+            max_grad_norm=1.0,
+            logging_strategy="no",
+            save_strategy="no",
+            report_to="none",
+            dataloader_num_workers=8 if on_gpu else 0,
+            dataloader_pin_memory=on_gpu,
+            remove_unused_columns=False,
+            disable_tqdm=True,
+            use_cpu=not on_gpu,
+            **grouped,
+        )
         network = race.module(warm_up + steps).encoder.network
         network.config._attn_implementation = "sdpa"
 
@@ -73,5 +106,14 @@ def _rows_of(race: Race) -> int:
 def _words(size: int) -> Any:
     from tokenizers import Tokenizer, models
 
-    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"t{each}" for each in range(SPECIAL, size))]
-    return Tokenizer(models.WordLevel({name: place for place, name in enumerate(names)}, unk_token="[UNK]"))
+    names = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *(f"t{each}" for each in range(SPECIAL, size)),
+    ]
+    return Tokenizer(
+        models.WordLevel({name: place for place, name in enumerate(names)}, unk_token="[UNK]")
+    )

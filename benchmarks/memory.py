@@ -1,8 +1,9 @@
-"""Peak memory of an MLM step, how cost grows with length and size, and resident memory under batches of varying shape.
+"""Peak memory of an MLM step, how cost grows with length and size, and resident memory under
+batches of varying shape.
 
-What a step needs beyond what training must hold anyway: peak resident bytes of the process, less what was resident
-before the weights were built, less 12 bytes a parameter (fp32 weights and AdamW's two moments). Gradients, activations,
-temporary copies and what the allocator keeps all count.
+What a step needs beyond what training must hold anyway: peak resident bytes of the process, less
+what was resident before the weights were built, less 12 bytes a parameter (fp32 weights and AdamW's
+two moments). Gradients, activations, temporary copies and what the allocator keeps all count.
 """
 
 from typing import Any, NamedTuple
@@ -13,24 +14,34 @@ from benchmarks.material import PLACE, Size
 from benchmarks.race import Contestant, Turn
 from benchmarks.setting import Row
 
-STATE_BYTES = 12  # per parameter
+# per parameter
+STATE_BYTES = 12
 MIB = 1 << 20
-BOUND = 1.1  # most of resident memory in the second half of a training, of that in the first
+# most of resident memory in the second half of a training, of that in the first
+BOUND = 1.1
 
 
 def rows(*, quick: bool = False) -> list[Row]:
     """BERT-base at 32 x 128 (`quick`: BERT-mini), against P1."""
     size = Size(4, 256, 4) if quick else Size(12, 768, 12)
     task = races.mlm(size, 32, {"P1": 2}, steps=1)
-    beyond = {name: _beyond(_measured(task.specs[name], [1, 1], threads=2, name=f"memory-{name}")[-1])
-              for name in ("ours", "P1")}  # fmt: skip
+    beyond = {
+        name: _beyond(_measured(task.specs[name], [1, 1], threads=2, name=f"memory-{name}")[-1])
+        for name in ("ours", "P1")
+    }
     ratio = beyond["P1"] / beyond["ours"]
     return [
         Row(
             f"peak memory beyond weights and optimizer state, MLM step, BERT {size}, 32 x 128",
-            beyond["ours"] / MIB, beyond["P1"] / MIB, "MiB", ratio, "half of P1's", "gradients count", ratio >= 2,
+            beyond["ours"] / MIB,
+            beyond["P1"] / MIB,
+            "MiB",
+            ratio,
+            "half of P1's",
+            "gradients count",
+            ratio >= 2,
         )
-    ]  # fmt: skip
+    ]
 
 
 def bounded(*, steps: int = 50) -> list[Row]:
@@ -43,10 +54,15 @@ def bounded(*, steps: int = 50) -> list[Row]:
     return [
         Row(
             f"resident memory, {steps} steps of varying shape (IMDb, at most 512 tokens, MiniLM)",
-            last / MIB, first / MIB, "MiB", first / last, f"second half under {BOUND} x the first",
-            f"ours: second half; theirs: first half; every {steps // 10} steps: {course}", last <= BOUND * first,
+            last / MIB,
+            first / MIB,
+            "MiB",
+            first / last,
+            f"second half under {BOUND} x the first",
+            f"ours: second half; theirs: first half; every {steps // 10} steps: {course}",
+            last <= BOUND * first,
         )
-    ]  # fmt: skip
+    ]
 
 
 class Point(NamedTuple):
@@ -66,19 +82,31 @@ def growth(*, quick: bool = False) -> Growth:
     by_length = {str(length): points[mini, length] for length in lengths}
     by_size = {str(size): points[size, 128] for size in sizes}
     text = [
-        "Processor milliseconds of one thread per 1,000 tokens, and MiB beyond weights and optimizer state, of an MLM",
+        "Processor milliseconds of one thread per 1,000 tokens, and MiB beyond weights and "
+        "optimizer state, of an MLM",
         "step of 2,048 tokens; BERT's form, vocabulary 30,522.",
         "",
         *_table("tokens of a row (4 x 256)", by_length),
         "",
         *_table("size (rows of 128 tokens)", by_size),
     ]
-    weights = [float(12 * size.layers * size.width**2) for size in sizes]  # of the body's matrices
+    # of the body's matrices
+    weights = [float(12 * size.layers * size.width**2) for size in sizes]
     return Growth(
         text,
         [
-            *_curves("the length of a row, 4 x 256", "tokens of a row", list(map(float, lengths)), by_length),
-            *_curves("the model's size, rows of 128", "layers x width, by the body's weights", weights, by_size),
+            *_curves(
+                "the length of a row, 4 x 256",
+                "tokens of a row",
+                list(map(float, lengths)),
+                by_length,
+            ),
+            *_curves(
+                "the model's size, rows of 128",
+                "layers x width, by the body's weights",
+                weights,
+                by_size,
+            ),
         ],
     )
 
@@ -87,13 +115,19 @@ def _curves(against: str, across: str, at: list[float], points: dict[str, Point]
     kinds = (("time", "ms for 1,000 tokens"), ("memory", "MiB beyond the state"))
     return [
         Curve(
-            f"{kind} against {against}", across, unit, at,
-            {"ours": [each.ours[which] for each in points.values()],
-             "P2": [each.theirs[which] for each in points.values()]},
-            list(points), log=kind == "time",
+            f"{kind} against {against}",
+            across,
+            unit,
+            at,
+            {
+                "ours": [each.ours[which] for each in points.values()],
+                "P2": [each.theirs[which] for each in points.values()],
+            },
+            list(points),
+            log=kind == "time",
         )
         for which, (kind, unit) in enumerate(kinds)
-    ]  # fmt: skip
+    ]
 
 
 def _point(size: Size, length: int) -> Point:
@@ -115,7 +149,8 @@ def _table(title: str, points: dict[str, Point]) -> list[str]:
         f"| {title} | ours, ms | P2, ms | ratio | ours, MiB | P2, MiB |",
         "| --- | --- | --- | --- | --- | --- |",
         *(
-            f"| {name} | {each.ours[0]:.0f} | {each.theirs[0]:.0f} | {each.theirs[0] / each.ours[0]:.1f} "
+            f"| {name} | {each.ours[0]:.0f} | {each.theirs[0]:.0f} | "
+            f"{each.theirs[0] / each.ours[0]:.1f} "
             f"| {each.ours[1]:,.0f} | {each.theirs[1]:,.0f} |"
             for name, each in points.items()
         ),

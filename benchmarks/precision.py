@@ -1,9 +1,11 @@
-"""Held-out loss of bf16 against fp32 at equal tokens: `REAL_DATA=FOLDER python -m benchmarks.precision`; 10 minutes.
+"""Held-out loss of bf16 against fp32 at equal tokens: `REAL_DATA=FOLDER python -m
+benchmarks.precision`; 10 minutes.
 
-WikiText-2 (FOLDER holds `wikitext2/`), 4 x 256; weights and optimizer state are fp32 in both. The gate compares two
-trainings that go on from the same weights, trained in fp32 until the loss falls steadily, with the same rows, masks,
-order and schedule. From scratch both first sit on a plateau, and when a model leaves it hangs on its seed and on the
-last bits of its sums: that spread, over several seeds, is shown beside and judged by nobody.
+WikiText-2 (FOLDER holds `wikitext2/`), 4 x 256; weights and optimizer state are fp32 in both. The
+gate compares two trainings that go on from the same weights, trained in fp32 until the loss falls
+steadily, with the same rows, masks, order and schedule. From scratch both first sit on a plateau,
+and when a model leaves it hangs on its seed and on the last bits of its sums: that spread, over
+several seeds, is shown beside and judged by nobody.
 """
 
 import os
@@ -14,8 +16,10 @@ from statistics import mean
 from benchmarks.accuracy import run
 from benchmarks.setting import ROOT, write
 
-MOST = 0.005  # of the loss in fp32
-BEFORE, AFTER = 400, 200  # optimizer steps of 16 x 128 tokens, to the common start and from there
+# of the loss in fp32
+MOST = 0.005
+# optimizer steps of 16 x 128 tokens, to the common start and from there
+BEFORE, AFTER = 400, 200
 SEEDS = (1, 2, 3)
 
 
@@ -28,7 +32,8 @@ def main() -> int:
     scratch = {seed: _pair(seed) for seed in SEEDS}
     apart = _apart(onward)
     lines = [
-        f"WikiText-2, 4 x 256, steps of 16 x 128 tokens. Test loss in nats a token after {AFTER} steps.",
+        f"WikiText-2, 4 x 256, steps of 16 x 128 tokens. Test loss in nats a token after {AFTER} "
+        "steps.",
         "",
         f"| | seed | fp32 | bf16 | difference | at most {MOST:.1%} |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -45,10 +50,16 @@ def main() -> int:
 def _training(seed: int, steps: int, precision: str, *more: str) -> list[str]:
     text = Path(os.environ["REAL_DATA"]).resolve() / "wikitext2"
     return [
-        "+experiment=mlm_wikitext", f"data.source.path={text}", "data.source.validation=valid", f"seed={seed}",
-        f"trainer.max_steps={steps}", f"trainer.val_check_steps={steps}", "trainer.threads=1",
-        f"trainer.precision={precision}", *more,
-    ]  # fmt: skip
+        "+experiment=mlm_wikitext",
+        f"data.source.path={text}",
+        "data.source.validation=valid",
+        f"seed={seed}",
+        f"trainer.max_steps={steps}",
+        f"trainer.val_check_steps={steps}",
+        "trainer.threads=1",
+        f"trainer.precision={precision}",
+        *more,
+    ]
 
 
 def _start() -> str:
@@ -56,7 +67,7 @@ def _start() -> str:
     run(*_training(SEEDS[0], BEFORE, "fp32", "tags.benchmark=precision"))
     from src.tracking.store import Store
 
-    return Store(root=str(ROOT)).runs("tags.benchmark = 'precision'", limit=1)[0].id
+    return Store(root=str(ROOT)).search_runs("tags.benchmark = 'precision'", limit=1)[0].id
 
 
 def _from(run_id: str) -> tuple[str, ...]:
@@ -65,7 +76,9 @@ def _from(run_id: str) -> tuple[str, ...]:
 
 def _pair(seed: int, *more: str) -> tuple[float, float]:
     """Test loss in fp32 and in bf16."""
-    fp32, bf16 = (run(*_training(seed, AFTER, each, *more))[0]["test/loss"] for each in ("fp32", "bf16"))
+    fp32, bf16 = (
+        run(*_training(seed, AFTER, each, *more))[0]["test/loss"] for each in ("fp32", "bf16")
+    )
     return fp32, bf16
 
 

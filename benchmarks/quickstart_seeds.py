@@ -1,4 +1,6 @@
-"""Pretrained against from scratch on the quickstart's task, for five seeds: `python -m benchmarks.quickstart_seeds`."""
+"""Pretrained against from scratch on the quickstart's task, for five seeds: `python -m
+benchmarks.quickstart_seeds`.
+"""
 
 import re
 import subprocess

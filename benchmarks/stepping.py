@@ -9,7 +9,9 @@ STEP_SECONDS = 0.02
 
 
 class Pace(NamedTuple):
-    """How long steps took, in milliseconds. `processor` is what all threads of this process used for a step."""
+    """How long steps took, in milliseconds. `processor` is what all threads of this process used
+    for a step.
+    """
 
     processor: float
     mean: float
@@ -63,6 +65,8 @@ def cost(with_it: list[float], without: list[float]) -> float:
 
 
 def spread(with_it: list[float], without: list[float]) -> str:
-    """The quarter of the pairs that cost least, and that which cost most, as one reads them in a table."""
+    """The quarter of the pairs that cost least, and that which cost most, as one reads them in a
+    table.
+    """
     ratios = sorted((one / other - 1) * 100 for one, other in zip(with_it, without, strict=True))
     return f"{ratios[len(ratios) // 4]:+.1f} to {ratios[-1 - len(ratios) // 4]:+.1f} %"

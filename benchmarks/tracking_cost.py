@@ -1,8 +1,8 @@
 """What tracking costs the training: `python -m benchmarks.tracking_cost`.
 
-Steps of 20 ms on one thread, in pairs of windows in one process: nothing is logged in the one, metrics in the other, by
-the logger that Lightning calls. The order within a pair alternates. The run is old enough to have its courier; system
-metrics are sampled in both.
+Steps of 20 ms on one thread, in pairs of windows in one process: nothing is logged in the one,
+metrics in the other, by the logger that Lightning calls. The order within a pair alternates. The
+run is old enough to have its uploader; system metrics are sampled in both.
 """
 
 import sys
@@ -46,7 +46,8 @@ def main() -> int:
     from src.tracking.store import Store
 
     lines = [
-        "| metrics | processor time | its quartiles | logging itself | wall, mean | wall, median | allowed | reached |",
+        "| metrics | processor time | its quartiles | logging itself | wall, mean | wall, median "
+        "| allowed | reached |",
         "| --- " * 8 + "|",
     ]
     notes = []
@@ -62,16 +63,21 @@ def main() -> int:
             reached &= good
     lines += ["", *notes, ""]
     lines.append(
-        f"{PAIRS} pairs of windows of {WINDOW_STEPS} steps; how much longer a step took, median of the pairs. "
-        "Processor time is that of all threads of the training's process; logging itself: that of the calls and of the "
-        "run's other threads, measured by itself, so that other work on the machine does not blur it. The courier is "
-        "another process, on the other core; what it takes of a shared machine shows in the wall times."
+        f"{PAIRS} pairs of windows of {WINDOW_STEPS} steps; how much longer a step took, median "
+        "of the pairs. "
+        "Processor time is that of all threads of the training's process; logging itself: that of "
+        "the calls and of the "
+        "run's other threads, measured by itself, so that other work on the machine does not blur "
+        "it. The uploader is "
+        "another process, on the other core; what it takes of a shared machine shows in the wall "
+        "times."
     )
     write("tracking_cost", "The cost of tracking", "python -m benchmarks.tracking_cost", lines)
     return 0 if reached else 1
 
 
 def _measured(store: object, training: Training, case: Case) -> tuple[str, str, bool]:
+    from src.tracking.run_record import RunRecord
     from src.tracking.store import Store
 
     assert isinstance(store, Store)
@@ -80,7 +86,7 @@ def _measured(store: object, training: Training, case: Case) -> tuple[str, str, 
     with_it: list[Pace] = []
     without: list[Pace] = []
     names = [f"train/metric_{each}" for each in range(case.metrics)]
-    with store.record(name="cost", kind="benchmark", params={}) as run:
+    with RunRecord(store=store, name="cost", kind="benchmark", params={}) as run:
         logger = run.logger
 
         def log() -> None:
@@ -88,12 +94,15 @@ def _measured(store: object, training: Training, case: Case) -> tuple[str, str, 
             began = time.thread_time()
             step += 1
             if step % case.every == 0:
-                logger.log_metrics({name: step * 0.37 + place for place, name in enumerate(names)}, step)
+                logger.log_metrics(
+                    {name: step * 0.37 + place for place, name in enumerate(names)}, step
+                )
                 logger.save()
                 points += case.metrics
             logging_seconds += time.thread_time() - began
 
-        training.window(WARM_STEPS, log)  # until the courier is there
+        # until the uploader runs in its own process
+        training.window(WARM_STEPS, log)
         logging_seconds, began = 0.0, Used.now()
         for pair in range(PAIRS):
             for logging in (True, False) if pair % 2 else (False, True):
@@ -102,21 +111,29 @@ def _measured(store: object, training: Training, case: Case) -> tuple[str, str, 
         used = Used.now() - began
         ended_at = time.monotonic()
     closing = time.monotonic() - ended_at
-    found = sum(len(store.client().get_metric_history(run.run_id, name)) for name in names)
+    found = sum(len(store.open().client.get_metric_history(run.run_id, name)) for name in names)
     costs = {
-        part: cost([getattr(each, part) for each in with_it], [getattr(each, part) for each in without])
+        part: cost(
+            [getattr(each, part) for each in with_it], [getattr(each, part) for each in without]
+        )
         for part in Pace._fields
     }
     quartiles = spread([each.processor for each in with_it], [each.processor for each in without])
     good = costs["processor"] < case.most and found == points
-    # Half of the windows log; the other threads journal what they have logged, and sample the system.
+    # Half of the windows log; the other threads journal what they have logged, and sample the
+    # system.
     training_seconds = (used.main - logging_seconds) / 2
     direct = 100 * (logging_seconds + used.others) / training_seconds
     often = "step" if case.every == 1 else f"{case.every} steps"
     shares = f"{costs['processor']:+.2f} % | {quartiles} | {direct:.2f} %"
     shares += f" | {costs['mean']:+.2f} % | {costs['median']:+.2f} %"
-    row = f"| {case.metrics} every {often} | {shares} | {case.most:g} % | {'yes' if good else '**no**'} |"
-    note = f"- {points:,} points logged, {found:,} in the store {closing:.1f} s after the last step."
+    row = (
+        f"| {case.metrics} every {often} | {shares} | {case.most:g} % | "
+        f"{'yes' if good else '**no**'} |"
+    )
+    note = (
+        f"- {points:,} points logged, {found:,} in the store {closing:.1f} s after the last step."
+    )
     return row, note, good
 
 

@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from src.tracking.server import free_port
+from src.tracking.ui_server import find_free_port
 
 
 class Server:
@@ -19,13 +19,22 @@ class Server:
         from src.tracking import database
 
         self._folder = folder
-        database.prepare(folder / "server.db", folder / "artifacts")
-        self.port = free_port(5600)
+        database.prepare_database(folder / "server.db", folder / "artifacts")
+        self.port = find_free_port(5600)
         self.uri = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, wait: bool = True) -> None:
-        program = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
+        program = [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+        ]
         places = [f"--backend-store-uri=sqlite:///{self._folder}/server.db", "--workers=1"]
         places += ["--artifacts-destination", str(self._folder / "artifacts")]
         settings = os.environ | {
@@ -49,7 +58,9 @@ class Server:
             return False
 
     def stop(self, signum: int = signal.SIGTERM) -> None:
-        """End it with everything it started; SIGKILL leaves it no time for the answers that it is giving."""
+        """End it with everything it started; SIGKILL leaves it no time for the answers that it is
+        giving.
+        """
         if self._process is None:
             return
         for each in (signum, signal.SIGKILL):

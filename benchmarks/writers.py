@@ -33,8 +33,12 @@ def main(arguments: list[str]) -> int:
                 reached &= good
         finally:
             server.stop()
-    lines += ["", f"{WRITERS} processes, each a run of {METRICS} metrics at {STEPS:,} steps, logged as fast as it can; "
-              "seconds from the start of the first process to the end of the last, imports included."]  # fmt: skip
+    lines += [
+        "",
+        f"{WRITERS} processes, each a run of {METRICS} metrics at {STEPS:,} steps, logged as fast "
+        "as it can; "
+        "seconds from the start of the first process to the end of the last, imports included.",
+    ]
     write("writers", "Eight writers to one store", "python -m benchmarks.writers", lines)
     return 0 if reached else 1
 
@@ -47,16 +51,26 @@ def _together(title: str, root: str, uri: str) -> tuple[str, bool]:
     began = time.monotonic()
     program = [sys.executable, "-m", "benchmarks.writers", root, uri, store.experiment]
     writers = [
-        subprocess.Popen(program, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            program, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
         for _ in range(WRITERS)
     ]
     said = [writer.communicate()[1] for writer in writers]
     seconds = time.monotonic() - began
-    runs = store.runs()
-    client = store.client()
-    steps = [[each.step for each in client.get_metric_history(run.id, name)] for run in runs for name in NAMES]
+    runs = store.search_runs()
+    client = store.open().client
+    steps = [
+        [each.step for each in client.get_metric_history(run.id, name)]
+        for run in runs
+        for name in NAMES
+    ]
     there = sum(each == list(range(STEPS)) for each in steps) * STEPS
-    unfinished = WRITERS - sum(run.status == "FINISHED" for run in runs) + sum(each.returncode != 0 for each in writers)
+    unfinished = (
+        WRITERS
+        - sum(run.status == "FINISHED" for run in runs)
+        + sum(each.returncode != 0 for each in writers)
+    )
     errors = sum(len(each.splitlines()) for each in said)
     for text in said:
         print(text, end="", file=sys.stderr)
@@ -66,12 +80,13 @@ def _together(title: str, root: str, uri: str) -> tuple[str, bool]:
 
 
 def _write(root: str, uri: str, experiment: str) -> None:
+    from src.tracking.run_record import RunRecord
     from src.tracking.store import Store
 
     store = Store(root=root, uri=uri or None, experiment=experiment, system_metrics=False)
-    with store.record(name="writer", kind="benchmark", params={}) as run:
+    with RunRecord(store=store, name="writer", kind="benchmark", params={}) as run:
         for step in range(STEPS):
-            run.metrics({name: step / 7 + place for place, name in enumerate(NAMES)}, step=step)
+            run.log_metrics({name: step / 7 + place for place, name in enumerate(NAMES)}, step=step)
 
 
 if __name__ == "__main__":

@@ -1,91 +1,104 @@
-"""What pretraining buys, in a few minutes and without a download: `python -m src.quickstart [seed=1] [KEY=VALUE ...]`.
+"""What pretraining buys, in a few minutes and without a download: `python -m src.quickstart \
+[seed=1] [KEY=VALUE ...]`.
 
-Pretrains a tiny encoder on generated text, fine-tunes it on few labels, does the same from scratch with the same
-budget, and compares both on the same test set. All three are ordinary runs of `src.run`, kept in the tracking store;
-dotted keys (`trainer.accelerator=cpu`) go to each of them.
+Pretrains a tiny encoder on generated text, fine-tunes it on few labels, does the same from scratch
+with the same budget, and compares both on the same test set. All three are ordinary runs of
+`src.run`, kept in the tracking store; dotted keys (`trainer.accelerator=cpu`) go to each of them.
 """
 
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from src.config.options import options
-from src.terms.fault import Fault
-from src.training.parting import complain, part
+from src.config.command_line import parse_key_values
+from src.core.files import CONF
+from src.core.printing import print_line
+from src.core.user_errors import UserError
+from src.pipeline.resume_hint import print_resume_hint, report_error
 
 if TYPE_CHECKING:
-    from src.run import Outcome
+    from src.pipeline.run_parts import RunOutcome
 
-_EXAMPLE = "trainer.accelerator=cpu"
-CONF = Path(__file__).resolve().parents[1] / "conf"
+_EXAMPLE_OVERRIDE = "trainer.accelerator=cpu"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit code: 0, or 2 for a person's mistake."""
+    """Do the three runs and compare them; returns the exit code."""
     if {"-h", "--help"} & set(arguments):
-        print(__doc__)
+        print_line(__doc__)
         return 0
     try:
-        shared = [each for each in arguments if "." in each.partition("=")[0]]
-        own = [each for each in arguments if each not in shared]
+        shared = [argument for argument in arguments if "." in argument.partition("=")[0]]
+        own = [argument for argument in arguments if argument not in shared]
         groups = [
-            each for each in own if each.lstrip("+").partition("=")[0] in ("experiment", "data", "model", "trainer")
+            argument
+            for argument in own
+            if argument.lstrip("+").partition("=")[0] in ("experiment", "data", "model", "trainer")
         ]
         if groups:
-            raise Fault(
-                f"{groups[0]}: the quickstart's three runs have their own; dotted keys go to each, as in {_EXAMPLE}"
+            raise UserError(
+                "the quickstart's three runs have their own",
+                where=groups[0],
+                hint=f"dotted keys go to each, as in {_EXAMPLE_OVERRIDE}",
             )
-        seed = options(own, {"seed": "1"})["seed"]
+        seed = parse_key_values(own, {"seed": "1"})["seed"]
         shared.append(f"seed={seed}")
         started_at = time.monotonic()
-        pretraining = _run(1, "pretrain a tiny encoder on generated text", "+experiment=mlm_quickstart", *shared)
+        pretraining = _run_experiment(
+            1, "pretrain a tiny encoder on generated text", "+experiment=mlm_quickstart", *shared
+        )
         origin = f"init_from={pretraining.run_id}"
-        pretrained = _run(2, "fine-tune it on few labels", "+experiment=quickstart", origin, *shared)
-        scratch = _run(3, "the same without pretraining", "+experiment=quickstart_scratch", *shared)
+        pretrained = _run_experiment(
+            2, "fine-tune it on few labels", "+experiment=quickstart", origin, *shared
+        )
+        scratch = _run_experiment(
+            3, "the same without pretraining", "+experiment=quickstart_scratch", *shared
+        )
     except Exception as error:
-        return complain(error)
+        return report_error(error)
     except KeyboardInterrupt as error:
-        part(error, "KILLED")
+        print_resume_hint(error, "KILLED")
         return 130
     except SystemExit as error:
-        part(error, "KILLED")
+        print_resume_hint(error, "KILLED")
         raise
-    _compare({"pretrained": pretrained, "from scratch": scratch})
-    print(f"\n{time.monotonic() - started_at:.0f} seconds in all. Compare the three runs in the MLflow UI:  make ui")
+    _print_comparison({"pretrained": pretrained, "from scratch": scratch})
+    print_line(
+        f"\n{time.monotonic() - started_at:.0f} seconds in all. Compare the three runs in the "
+        "MLflow UI:  make ui"
+    )
     return 0
 
 
-def _run(number: int, title: str, *overrides: str) -> "Outcome":
+def _run_experiment(number: int, title: str, *overrides: str) -> "RunOutcome":
     from hydra import compose, initialize_config_dir
 
-    from src.config.check import check
-    from src.config.compose import added, plain, register
-    from src.config.explain import REFUSALS, explain
-    from src.config.signature import task_signature
-    from src.run import run
+    from src.config.compose import prefix_optional_inputs, register_resolvers, to_plain_config
+    from src.config.override_errors import COMPOSE_ERRORS, explain_compose_error
+    from src.config.validate_config import validate_config
+    from src.pipeline.run import read_task_schema, run
 
-    print(f"\n{number} of 3: {title}  (python -m src.run {' '.join(overrides)})", flush=True)
-    register()
-    task = task_signature()
+    print_line(f"\n{number} of 3: {title}  (python -m src.run {' '.join(overrides)})")
+    register_resolvers()
+    task = read_task_schema()
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-            config = plain(compose("config", added(overrides, task)))
-    except REFUSALS as error:
-        raise explain(overrides, error, task) from error
-    check(config, task)
+            config = to_plain_config(compose("config", prefix_optional_inputs(overrides, task)))
+    except COMPOSE_ERRORS as error:
+        raise explain_compose_error(overrides, error, task) from error
+    validate_config(config, task)
     return run(**config)
 
 
-def _compare(outcomes: dict[str, "Outcome"]) -> None:
+def _print_comparison(outcomes: dict[str, "RunOutcome"]) -> None:
     """A short table, a row for each outcome."""
     metrics = ("test/accuracy", "test/f1_macro", "test/auroc")
-    print("\n" + " " * 16 + "".join(f"{name:>16}" for name in metrics))
+    print_line("\n" + " " * 16 + "".join(f"{name:>16}" for name in metrics))
     for title, outcome in outcomes.items():
-        print(f"{title:<16}" + "".join(f"{outcome.metrics[name]:>16.3f}" for name in metrics))
-    first, second = (each.metrics["test/accuracy"] for each in outcomes.values())
-    print(f"{'difference':<16}{first - second:>+16.3f}   same labels, steps and test set")
+        print_line(f"{title:<16}" + "".join(f"{outcome.metrics[name]:>16.3f}" for name in metrics))
+    first, second = (outcome.metrics["test/accuracy"] for outcome in outcomes.values())
+    print_line(f"{'difference':<16}{first - second:>+16.3f}   same labels, steps and test set")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ RUN_ID            one run in detail, with the command that resumes it
 --ids             only their ids, one a line, for scripts
 --json            the same as JSON
 --repair          mark runs whose process is gone as KILLED, and deliver what waits in mlruns/outbox
---uri URI         a store other than mlruns/mlflow.db; --experiment NAME, --root FOLDER as in the config (tracking)
+--uri URI         a store other than mlruns/mlflow.db; --experiment NAME, --root FOLDER as in the \
+config (tracking)
 
 Exit codes: 0; 1 where something still waits after --repair; 2 for a mistake in what was typed.
 """
@@ -21,58 +22,65 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src.config.options import Flags, answered
-from src.terms.fault import Fault, suggestion
-from src.tracking.redaction import spoken
+from src.config.command_line import FlagParser, run_command_line
+from src.core.files import PROJECT_ROOT
+from src.core.printing import print_line
+from src.core.user_errors import UserError, format_suggestion
 from src.tracking.store import Store
 
 if TYPE_CHECKING:
-    from src.tracking.listing import Listed
+    from src.tracking.run_summaries import RunSummary
 
-ROOT = Path(__file__).resolve().parents[1]
 _STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
-_FLAGS = ("--status", "--kind", "--tag", "--limit", "--ids", "--json", "--repair", "--uri", "--experiment", "--root")
-_OPTIONS = {"tracking.uri": "--uri", "tracking.experiment": "--experiment", "tracking.root": "--root"}
+_FLAGS = (
+    "--status",
+    "--kind",
+    "--tag",
+    "--limit",
+    "--ids",
+    "--json",
+    "--repair",
+    "--uri",
+    "--experiment",
+    "--root",
+)
+_OPTION_NAMES = {
+    "tracking.uri": "--uri",
+    "tracking.experiment": "--experiment",
+    "tracking.root": "--root",
+}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit code."""
-    try:
-        return answered(arguments, _answered, about=__doc__, called=_OPTIONS)
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    """Answer a command line; returns the exit code."""
+    return run_command_line(
+        arguments, _handle_arguments, help_text=__doc__, option_names=_OPTION_NAMES
+    )
 
 
-def _answered(arguments: Sequence[str]) -> int:
-    asked = _read(arguments)
-    store = Store(root=asked.root, uri=asked.uri, experiment=asked.experiment)
+def _handle_arguments(arguments: Sequence[str]) -> int:
+    options = _parse_arguments(arguments)
+    store = Store(root=options.root, uri=options.uri, experiment=options.experiment)
     store.check()
-    code = _answer(store, asked)
-    sys.stdout.flush()
-    return code
-
-
-def _answer(store: Store, asked: argparse.Namespace) -> int:
-    if store.database is not None and not store.database.exists() and asked.run is None:
-        print("[]" if asked.json else f"no run has been kept yet in {store.database}")
+    if store.sqlite_file is not None and not store.sqlite_file.exists() and options.run is None:
+        print_line("[]" if options.json else f"no run has been kept yet in {store.sqlite_file}")
         return 0
-    if asked.repair:
-        return _repair(store, asked.json)
-    if asked.run is not None:
-        _show(store, asked.run, asked.json)
+    if options.repair:
+        return _repair_store(store, options.json)
+    if options.run is not None:
+        _show_run(store, options.run, options.json)
         return 0
-    with contextlib.redirect_stdout(sys.stderr):  # what was mended on the way is no part of the answer
+    # what was mended on the way is no part of the answer
+    with contextlib.redirect_stdout(sys.stderr):
         store.open()
-    _list(store, asked)
+    _list_runs(store, options)
     return 0
 
 
-def _read(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = Flags("python -m src.runs")
+def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = FlagParser("python -m src.runs", _FLAGS)
     parser.add_argument("run", nargs="?")
     parser.add_argument("--status")
     parser.add_argument("--kind")
@@ -82,75 +90,85 @@ def _read(arguments: Sequence[str]) -> argparse.Namespace:
         parser.add_argument(flag, action="store_true")
     parser.add_argument("--uri")
     parser.add_argument("--experiment", default="palimpsest")
-    parser.add_argument("--root", default=str(ROOT))
-    for each in arguments:
-        if each.startswith("-") and (flag := each.partition("=")[0]) not in _FLAGS:
-            raise Fault(f"there is no option {flag}; {suggestion(flag, _FLAGS)}")
-    asked = parser.parse_args(arguments)
-    if asked.status is not None and asked.status.upper() not in _STATUSES:
-        raise Fault(f"--status {asked.status}: {suggestion(asked.status.upper(), _STATUSES)}")
-    asked.status = asked.status and asked.status.upper()
-    if not (asked.limit.isascii() and asked.limit.isdigit() and 1 <= int(asked.limit) <= 50_000):
-        raise Fault(f"--limit {asked.limit}: expected a whole number from 1 to 50000")
-    for each in asked.tag:
-        if "=" not in each:
-            raise Fault(f"--tag {each}: expected KEY=VALUE")
-    if asked.repair and asked.run is not None:
-        raise Fault(f"--repair looks at all runs: leave {asked.run!r} out")
-    return asked
+    parser.add_argument("--root", default=str(PROJECT_ROOT))
+    options = parser.parse(arguments)
+    if options.status is not None and options.status.upper() not in _STATUSES:
+        raise UserError(
+            f"--status {options.status}: {format_suggestion(options.status.upper(), _STATUSES)}"
+        )
+    options.status = options.status and options.status.upper()
+    if not (
+        options.limit.isascii() and options.limit.isdigit() and 1 <= int(options.limit) <= 50_000
+    ):
+        raise UserError(key=f"--limit {options.limit}", expected="a whole number from 1 to 50000")
+    for tag in options.tag:
+        if "=" not in tag:
+            raise UserError(key=f"--tag {tag}", expected="KEY=VALUE")
+    if options.repair and options.run is not None:
+        raise UserError(f"--repair looks at all runs: leave {options.run!r} out")
+    return options
 
 
-def _list(store: Store, asked: argparse.Namespace) -> None:
-    from src.tracking.listing import listed
+def _list_runs(store: Store, options: argparse.Namespace) -> None:
+    from src.tracking.run_summaries import list_run_summaries
 
-    tags = dict(each.split("=", 1) for each in asked.tag)
-    runs = listed(store, status=asked.status, kind=asked.kind, tags=tags, limit=int(asked.limit))
-    if asked.ids:
-        print("".join(f"{run.id}\n" for run in runs), end="")
-    elif asked.json:
-        print(json.dumps([asdict(run) for run in runs], indent=2))
+    tags = dict(tag.split("=", 1) for tag in options.tag)
+    runs = list_run_summaries(
+        store, status=options.status, kind=options.kind, tags=tags, limit=int(options.limit)
+    )
+    if options.ids:
+        for run in runs:
+            print_line(run.id)
+    elif options.json:
+        print_line(json.dumps([asdict(run) for run in runs], indent=2))
     elif not runs:
-        print("no run is like that")
+        print_line("no run is like that")
     else:
-        _table(runs)
+        _print_table(runs)
 
 
-def _table(runs: "Sequence[Listed]") -> None:
+def _print_table(runs: "Sequence[RunSummary]") -> None:
     rows = [("ID", "STATUS", "KIND", "STARTED", "LENGTH", "STEP", "METRIC", "NAME")]
     for run in runs:
         step = "" if run.step is None else str(run.step)
-        times = _when(run.started_at), _length(run.elapsed_seconds)
-        rows.append((run.id[:8], run.status, run.kind, *times, step, _metric(run), run.name))
+        times = _format_time(run.started_at), _format_duration(run.elapsed_seconds)
+        rows.append((run.id[:8], run.status, run.kind, *times, step, _format_metric(run), run.name))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for place, row in enumerate(rows):
-        print(spoken("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()))
+        print_line(
+            "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
         if place and (more := runs[place - 1].reason or runs[place - 1].alive):
-            print(f"{'':10}{spoken(more)}")
+            print_line(f"{'':10}{more}")
 
 
-def _metric(run: "Listed") -> str:
+def _format_metric(run: "RunSummary") -> str:
     if run.best is None or run.last is None:
         return ""
     return f"{run.metric} {run.last:.4g} (best {run.best:.4g} at {run.best_step})"
 
 
-def _show(store: Store, run_id: str, as_json: bool) -> None:
+def _show_run(store: Store, run_id: str, as_json: bool) -> None:
     """One run, in detail."""
     with contextlib.redirect_stdout(sys.stderr):
-        found = store.find(run_id, key="RUN_ID")
-    from src.tracking.again import command
-    from src.tracking.listing import one
+        found = store.find_run(run_id, key="RUN_ID")
+    from src.pipeline.resume_hint import build_resume_command
+    from src.tracking.run_summaries import summarize_run
 
-    run = one(store, found)
+    run = summarize_run(store, found)
     folder = store.runs_folder / "checkpoints" / found.tags.get("local_id", run.id)
-    kept = [os.path.relpath(each, store.root) for each in sorted(folder.glob("*.ckpt"))]
+    kept = [os.path.relpath(file, store.root) for file in sorted(folder.glob("*.ckpt"))]
     resume = None
     if run.status in ("FAILED", "KILLED"):
         sweep = run.id if run.kind == "search" else None
-        resume = command(run.id, root=store.root, uri=store.uri, sweep=sweep)
+        resume = build_resume_command(run.id, root=store.root, uri=store.uri, sweep=sweep)
     if as_json:
-        shown: dict[str, Any] = asdict(run) | {"checkpoints": kept, "resume": resume, "tags": found.tags}
-        print(json.dumps(shown | {"params": found.params, "metrics": found.metrics}, indent=2))
+        shown: dict[str, Any] = asdict(run) | {
+            "checkpoints": kept,
+            "resume": resume,
+            "tags": found.tags,
+        }
+        print_line(json.dumps(shown | {"params": found.params, "metrics": found.metrics}, indent=2))
         return
     details = {
         "run": run.id,
@@ -159,10 +177,10 @@ def _show(store: Store, run_id: str, as_json: bool) -> None:
         "status": run.status,
         "reason": run.reason,
         "alive": run.alive,
-        "started": _when(run.started_at),
-        "length": _length(run.elapsed_seconds),
+        "started": _format_time(run.started_at),
+        "length": _format_duration(run.elapsed_seconds),
         "last step": run.step,
-        "metric": _metric(run),
+        "metric": _format_metric(run),
         "typed": found.tags.get("command"),
         "from": found.tags.get("init_from") or found.tags.get("forked_from"),
         "resumed": found.tags.get("resumed"),
@@ -172,29 +190,31 @@ def _show(store: Store, run_id: str, as_json: bool) -> None:
     }
     for name, value in details.items():
         if value not in (None, ""):
-            print(f"{name + ':':<13}{spoken(value)}")
+            print_line(f"{name + ':':<13}{value}")
 
 
-def _repair(store: Store, as_json: bool) -> int:
-    from src.tracking.listing import repair
+def _repair_store(store: Store, as_json: bool) -> int:
+    from src.tracking.run_summaries import repair_store
 
     with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):
-        done = repair(store)
+        done = repair_store(store)
     if as_json:
-        print(json.dumps(asdict(done), indent=2))
+        print_line(json.dumps(asdict(done), indent=2))
     else:
         for line in done.delivered:
-            print(line)
-        waiting = f"; of {done.waiting} writes still wait: python -m src.sync" if done.waiting else ""
-        print(f"{len(done.closed)} runs were dead and are KILLED now{waiting}")
+            print_line(line)
+        waiting = (
+            f"; of {done.waiting} writes still wait: python -m src.sync" if done.waiting else ""
+        )
+        print_line(f"{len(done.closed)} runs were dead and are KILLED now{waiting}")
     return 1 if done.waiting else 0
 
 
-def _when(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
-def _length(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     whole = int(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,73 +1,86 @@
 """Look at the runs: `python -m src.ui [port=5000] [uri=sqlite:///FILE] [experiment=palimpsest]`.
 
-Serves MLflow's UI on the project's own store, which a bare `mlflow ui` would not find, until Ctrl-C.
+Serves MLflow's UI on the project's own store, which a bare `mlflow ui` would not find, until
+Ctrl-C.
 """
 
 import signal
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
-from src.config.options import options, retold
-from src.terms.fault import Fault
-from src.tracking.ending import Terminated
-from src.tracking.redaction import hidden, spoken
+from src.config.command_line import parse_key_values, run_command_line
+from src.core.files import PROJECT_ROOT
+from src.core.printing import print_line
+from src.core.run_ending import TerminatedBySignal
+from src.core.user_errors import UserError
 from src.tracking.store import Store
 
-ROOT = Path(__file__).resolve().parents[1]
-_OPTIONS = {"tracking.uri": "uri", "tracking.experiment": "experiment"}
-_DEFAULTS = {"port": "5000", "uri": "", "experiment": "palimpsest"}
+_OPTION_NAMES = {"tracking.uri": "uri", "tracking.experiment": "experiment"}
+_OPTION_DEFAULTS = {"port": "5000", "uri": "", "experiment": "palimpsest"}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit code: 0 after Ctrl-C, 2 for a fault."""
-    if {"-h", "--help"} & set(arguments):
-        print(__doc__)
-        return 0
+    """Serve the UI until Ctrl-C; returns the exit code."""
+    return run_command_line(
+        arguments, _handle_arguments, help_text=__doc__, option_names=_OPTION_NAMES
+    )
+
+
+def _handle_arguments(arguments: Sequence[str]) -> int:
+    options = parse_key_values(arguments, _OPTION_DEFAULTS)
+    store = Store(
+        root=str(PROJECT_ROOT), uri=options["uri"] or None, experiment=options["experiment"]
+    )
     try:
-        chosen = options(arguments, _DEFAULTS)
-        store = Store(root=str(ROOT), uri=chosen["uri"] or None, experiment=chosen["experiment"])
         store.check()
-        _serve(store, _port(chosen["port"]))
-    except Fault as fault:
-        print(f"error: {spoken(retold(fault, _OPTIONS))}", file=sys.stderr)
-        return 2
+        _serve_ui(store, _parse_port(options["port"]))
     except KeyboardInterrupt:
-        print()
+        print_line()
     return 0
 
 
-def _port(text: str) -> int:
+def _parse_port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
-        raise Fault(f"port={text}: expected a whole number from 1 to 65535")
+        raise UserError(key="port", value=text, expected="a whole number from 1 to 65535")
     return int(text)
 
 
-def _serve(store: Store, wanted: int) -> None:
-    from src.tracking.server import await_health, free_port, runs_page, serve
+def _serve_ui(store: Store, wanted: int) -> None:
+    from src.tracking.ui_server import (
+        find_free_port,
+        resolve_runs_page,
+        serve_ui,
+        wait_until_healthy,
+    )
 
-    if store.database is None:
-        if not store.address.startswith("http"):
-            raise Fault(f"uri={store.uri} is served by the one who keeps it; this command serves SQLite files only")
-        print(f"{hidden(store.address).rstrip('/')}/{store.session().link()}")
+    if store.sqlite_file is None:
+        if not store.tracking_uri.startswith("http"):
+            raise UserError(
+                f"uri={store.uri} is served by the one who keeps it; this command serves SQLite "
+                "files only"
+            )
+        print_line(f"{store.tracking_uri.rstrip('/')}/{store.open().build_ui_link()}")
         return
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, _raise_terminated)
     started_at = time.monotonic()
-    port = free_port(wanted)
+    port = find_free_port(wanted)
     if port != wanted:
-        print(f"port {wanted} is taken; {port} is used")
-    page = runs_page(store)
-    with serve(store, port) as server:
-        await_health(server, store, port)
-        print(f"http://127.0.0.1:{port}/{page}  (up after {time.monotonic() - started_at:.1f} s; Ctrl-C ends it)")
+        print_line(f"port {wanted} is taken; {port} is used")
+    page = resolve_runs_page(store)
+    with serve_ui(store, port) as server:
+        wait_until_healthy(server, store, port)
+        print_line(
+            f"http://127.0.0.1:{port}/{page}  (up after {time.monotonic() - started_at:.1f} s; "
+            "Ctrl-C ends it)"
+        )
         sys.stdout.flush()
         server.wait()
-    raise Fault(f"MLflow's UI ended by itself; see {store.runs_folder / 'ui.log'}")
+    raise UserError(f"MLflow's UI ended by itself; see {store.runs_folder / 'ui.log'}")
 
 
-def _terminate(signum: int, _: object) -> None:
-    raise Terminated(signum)
+def _raise_terminated(signum: int, _: object) -> None:
+    raise TerminatedBySignal(signum)
 
 
 if __name__ == "__main__":

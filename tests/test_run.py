@@ -1,4 +1,6 @@
-"""The whole path on a tiny scale: pretrain, fine-tune from it, look at what the runs hold, ask the model."""
+"""The whole path on a tiny scale: pretrain, fine-tune from it, look at what the runs hold, ask the
+model.
+"""
 
 import json
 import os
@@ -15,32 +17,39 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from src.config.check import check
-from src.config.compose import plain
-from src.config.signature import task_signature
+from src.config.compose import to_plain_config
+from src.config.validate_config import validate_config
+from src.core.user_errors import UserError
 from src.model.module import NonFiniteLoss
-from src.run import Outcome, run
-from src.terms.fault import Fault
+from src.pipeline.run import RunOutcome, read_task_schema, run
 from src.tracking.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
 SMALL = (
-    "trainer.accelerator=cpu", "trainer.precision=fp32", "trainer.log_every_n_steps=1", "callbacks.progress.style=off",
+    "trainer.accelerator=cpu",
+    "trainer.precision=fp32",
+    "trainer.log_every_n_steps=1",
+    "callbacks.progress.style=off",
     "tracking.system_metrics=false",
-)  # fmt: skip
+)
 TEXT = ("data.source.train=60", "data.source.validation=20", "data.source.test=20")
 REVIEWS = (
-    "data.source.train=40", "data.source.validation=20", "data.source.test=30", "trainer.max_epochs=2",
-    "data.batching.batch_size=32", "callbacks.checkpoint.monitor=val/loss", "callbacks.checkpoint.mode=min",
-)  # fmt: skip
+    "data.source.train=40",
+    "data.source.validation=20",
+    "data.source.test=30",
+    "trainer.max_epochs=2",
+    "data.batching.batch_size=32",
+    "callbacks.checkpoint.monitor=val/loss",
+    "callbacks.checkpoint.mode=min",
+)
 
 
 def config(project: Path, *overrides: str) -> dict[str, Any]:
     GlobalHydra.instance().clear()
     places = (f"tracking.root={project}", f"data.cache={project}/.cache")
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        return plain(compose("config", [*overrides, *SMALL, *places]))
+        return to_plain_config(compose("config", [*overrides, *SMALL, *places]))
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +61,12 @@ def project(tmp_path_factory: pytest.TempPathFactory, blank_database: Path) -> P
 
 
 @pytest.fixture(scope="module")
-def pretrained(project: Path) -> Outcome:
+def pretrained(project: Path) -> RunOutcome:
     return run(**config(project, "+experiment=mlm_quickstart", *TEXT, "trainer.max_epochs=1"))
 
 
 @pytest.fixture(scope="module")
-def finetuned(project: Path, pretrained: Outcome) -> Outcome:
+def finetuned(project: Path, pretrained: RunOutcome) -> RunOutcome:
     overrides = ("+experiment=quickstart", f"++init_from={pretrained.run_id}", *REVIEWS)
     return run(**config(project, *overrides))
 
@@ -69,71 +78,118 @@ def store(project: Path) -> Store:
 
 def artifacts(store: Store, run_id: str, folder: str | None = None) -> set[str]:
     found: set[str] = set()
-    for each in store.client().list_artifacts(run_id, folder):
+    for each in store.open().client.list_artifacts(run_id, folder):
         found |= artifacts(store, run_id, each.path) if each.is_dir else {each.path}
     return found
 
 
 def table(store: Store, run_id: str, name: str) -> dict[str, list[Any]]:
-    path = store.client().download_artifacts(run_id, name)
+    path = store.open().client.download_artifacts(run_id, name)
     content = json.loads(Path(path).read_text())
-    return {name: [row[place] for row in content["data"]] for place, name in enumerate(content["columns"])}
+    return {
+        name: [row[place] for row in content["data"]]
+        for place, name in enumerate(content["columns"])
+    }
 
 
-def test_pretraining_run_holds_what_was_promised(store: Store, pretrained: Outcome) -> None:
-    found = store.client().get_run(pretrained.run_id)
+def test_pretraining_run_holds_what_was_promised(store: Store, pretrained: RunOutcome) -> None:
+    found = store.open().client.get_run(pretrained.run_id)
     assert found.info.status == "FINISHED"
     assert found.info.run_name == "mlm_quickstart"
     assert found.data.tags["kind"] == "pretrain"
     assert found.data.params["model.optim.lr"] == str(
         config(Path(store.root), "+experiment=mlm_quickstart")["model"]["optim"]["lr"]
     )
-    assert {"train/loss", "train/tokens_per_second", "train/step_seconds", "train/data_seconds", "train/lr",
-            "train/compute_seconds", "train/gradient_norm", "val/loss", "val/perplexity", "val/masked_accuracy",
-            "val/unigram_entropy", "test/loss", "system/peak_memory_gigabytes"} <= set(found.data.metrics)  # fmt: skip
+    assert {
+        "train/loss",
+        "train/tokens_per_second",
+        "train/step_seconds",
+        "train/data_seconds",
+        "train/lr",
+        "train/compute_seconds",
+        "train/gradient_norm",
+        "val/loss",
+        "val/perplexity",
+        "val/masked_accuracy",
+        "val/unigram_entropy",
+        "test/loss",
+        "system/peak_memory_gigabytes",
+    } <= set(found.data.metrics)
     assert found.data.metrics["val/perplexity"] == pytest.approx(
         torch.tensor(found.data.metrics["val/loss"]).exp().item(), rel=1e-4
     )
     assert {each.dataset.name for each in found.inputs.dataset_inputs} == {
-        "generated-train", "generated-validation", "generated-test",
-    }  # fmt: skip
+        "generated-train",
+        "generated-validation",
+        "generated-test",
+    }
     names = artifacts(store, pretrained.run_id)
-    assert {"config.yaml", "environment.txt", "console.log", "model/config.json", "model/model.safetensors",
-            "model/tokenizer.json", "model/palimpsest.json"} <= names  # fmt: skip
+    assert {
+        "config.yaml",
+        "environment.txt",
+        "console.log",
+        "model/config.json",
+        "model/model.safetensors",
+        "model/tokenizer.json",
+        "model/palimpsest.json",
+    } <= names
     assert any(name.startswith("checkpoints/") for name in names)
 
 
-def test_steps_are_optimizer_steps(store: Store, finetuned: Outcome) -> None:
-    client = store.client()
-    assert [each.step for each in client.get_metric_history(finetuned.run_id, "train/loss")] == [1, 2, 3, 4]
+def test_steps_are_optimizer_steps(store: Store, finetuned: RunOutcome) -> None:
+    client = store.open().client
+    assert [each.step for each in client.get_metric_history(finetuned.run_id, "train/loss")] == [
+        1,
+        2,
+        3,
+        4,
+    ]
     assert [each.step for each in client.get_metric_history(finetuned.run_id, "val/loss")] == [2, 4]
     assert [each.step for each in client.get_metric_history(finetuned.run_id, "test/loss")] == [4]
 
 
-def test_finetuning_run_is_linked_both_ways_and_reported(store: Store, pretrained: Outcome, finetuned: Outcome) -> None:
-    found = store.client().get_run(finetuned.run_id)
+def test_finetuning_run_is_linked_both_ways_and_reported(
+    store: Store, pretrained: RunOutcome, finetuned: RunOutcome
+) -> None:
+    found = store.open().client.get_run(finetuned.run_id)
     assert found.data.tags["init_from"] == pretrained.run_id
-    assert finetuned.run_id in store.client().get_run(pretrained.run_id).data.tags["used_by"]
+    assert finetuned.run_id in store.open().client.get_run(pretrained.run_id).data.tags["used_by"]
     assert found.data.params["model.encoder.name_or_path"] == f"run:{pretrained.run_id}"
-    assert {"test/accuracy", "test/precision_macro", "test/recall_macro", "test/f1_macro", "test/auroc"} <= set(
-        found.data.metrics
-    )
-    assert {"report/confusion_matrix.png", "report/confusion_matrix.json", "report/per_class.json",
-            "report/predictions.json"} <= artifacts(store, finetuned.run_id)  # fmt: skip
+    assert {
+        "test/accuracy",
+        "test/precision_macro",
+        "test/recall_macro",
+        "test/f1_macro",
+        "test/auroc",
+    } <= set(found.data.metrics)
+    assert {
+        "report/confusion_matrix.png",
+        "report/confusion_matrix.json",
+        "report/per_class.json",
+        "report/predictions.json",
+    } <= artifacts(store, finetuned.run_id)
     predictions = table(store, finetuned.run_id, "report/predictions.json")
     assert predictions["row"] == list(range(30))
-    right = [truth == said for truth, said in zip(predictions["label"], predictions["predicted"], strict=True)]
+    right = [
+        truth == said
+        for truth, said in zip(predictions["label"], predictions["predicted"], strict=True)
+    ]
     assert sum(right) / 30 == pytest.approx(found.data.metrics["test/accuracy"])
 
 
-def test_model_artifact_is_a_huggingface_folder_with_the_same_answers(store: Store, finetuned: Outcome) -> None:
+def test_model_artifact_is_a_huggingface_folder_with_the_same_answers(
+    store: Store, finetuned: RunOutcome
+) -> None:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from src.data.generated import Generated
+    from src.data.synthetic import Generated
 
-    folder = store.model_folder(finetuned.run_id)
+    folder = store.fetch_model_folder(finetuned.run_id)
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
-    texts = [record.text for record in Generated(train=40, validation=20, test=30, seed=1).read("test")]
+    texts = [
+        record.text
+        for record in Generated(train=40, validation=20, test=30, seed=1).read_records("test")
+    ]
     inputs = AutoTokenizer.from_pretrained(folder)(
         texts, padding=True, truncation=True, max_length=64, return_tensors="pt"
     )
@@ -145,26 +201,33 @@ def test_model_artifact_is_a_huggingface_folder_with_the_same_answers(store: Sto
     assert model.config.id2label == {0: "negative", 1: "positive"}
 
 
-def test_config_artifact_composes_to_the_same_run(store: Store, finetuned: Outcome, tmp_path: Path) -> None:
-    path = Path(store.client().download_artifacts(finetuned.run_id, "config.yaml"))
+def test_config_artifact_composes_to_the_same_run(
+    store: Store, finetuned: RunOutcome, tmp_path: Path
+) -> None:
+    path = Path(store.open().client.download_artifacts(finetuned.run_id, "config.yaml"))
     (tmp_path / "again.yaml").write_text(path.read_text())
     with initialize_config_dir(version_base="1.3", config_dir=str(tmp_path)):
-        again = plain(compose("again"))
+        again = to_plain_config(compose("again"))
     assert again == yaml.safe_load(path.read_text().replace("${project_root:}", str(ROOT)))
-    check(again, task_signature())
-    params = store.client().get_run(finetuned.run_id).data.params
+    validate_config(again, read_task_schema())
+    params = store.open().client.get_run(finetuned.run_id).data.params
     assert params["data.batching.max_tokens"] == str(again["data"]["batching"]["max_tokens"])
 
 
-def test_the_same_seed_gives_the_same_run(project: Path, finetuned: Outcome, pretrained: Outcome) -> None:
+def test_the_same_seed_gives_the_same_run(
+    project: Path, finetuned: RunOutcome, pretrained: RunOutcome
+) -> None:
     overrides = ("+experiment=quickstart", f"++init_from={pretrained.run_id}", *REVIEWS)
     assert run(**config(project, *overrides)).metrics["test/loss"] == finetuned.metrics["test/loss"]
-    assert run(**config(project, *overrides, "seed=2")).metrics["test/loss"] != finetuned.metrics["test/loss"]
+    assert (
+        run(**config(project, *overrides, "seed=2")).metrics["test/loss"]
+        != finetuned.metrics["test/loss"]
+    )
 
 
 def latest(store: Store) -> Any:
-    [newest, *_] = store.runs(limit=1)
-    return store.client().get_run(newest.id)
+    [newest, *_] = store.search_runs(limit=1)
+    return store.open().client.get_run(newest.id)
 
 
 def test_a_fault_in_the_data_is_a_failed_run_that_says_where(project: Path, store: Store) -> None:
@@ -174,27 +237,35 @@ def test_a_fault_in_the_data_is_a_failed_run_that_says_where(project: Path, stor
     folder.mkdir()
     for name in ("train.csv", "test.csv"):
         (project / name).rename(folder / name)
-    overrides = ("data=files", f"data.source.path={folder}", "data/tokenizer=wordpiece", "data.split.validation=0.5")
-    with pytest.raises(Fault, match=r"test\.csv, line 2"):
+    overrides = (
+        "data=files",
+        f"data.source.path={folder}",
+        "data/tokenizer=wordpiece",
+        "data.split.validation=0.5",
+    )
+    with pytest.raises(UserError, match=r"test\.csv, line 2"):
         run(**config(project, *overrides))
     found = latest(store)
     assert found.info.status == "FAILED"
     assert "test.csv, line 2" in found.data.tags["failure.reason"]
 
 
-def test_an_error_after_fit_is_a_failed_run(project: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_after_fit_is_a_failed_run(
+    project: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import src.evaluation.report as reports
 
     def fail(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(reports, "report", fail)
+    monkeypatch.setattr(reports, "build_report", fail)
     with pytest.raises(OSError, match="no space"):
         run(**config(project, *REVIEWS))
     found = latest(store)
     reason = "OSError: no space left on device; training itself was complete (optimizer step 4)"
     assert (found.info.status, found.data.tags["failure.reason"]) == ("FAILED", reason)
-    assert "val/loss" in found.data.metrics  # nothing that was measured is lost
+    # nothing that was measured is lost
+    assert "val/loss" in found.data.metrics
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_before_the_update(
@@ -206,7 +277,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_the_update(
 
     def broken(self: Classification, encoder: Any, batch: Any) -> Any:
         result = forward(self, encoder, batch)
-        return result._replace(loss=result.loss * float("nan")) if self.training else result
+        return result._replace(loss=result.loss * float("nan")) if encoder.training else result
 
     monkeypatch.setattr(Classification, "forward", broken)
     with pytest.raises(NonFiniteLoss, match=r"the loss is nan at optimizer step 0"):
@@ -218,83 +289,139 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_the_update(
     ("run_id", "message"),
     [("zzz", "run"), ("0" * 32, "run")],
 )
-def test_a_wrong_run_id_is_one_message_and_no_run(project: Path, store: Store, run_id: str, message: str) -> None:
-    before = len(store.runs())
-    with pytest.raises(Fault, match=message):
+def test_a_wrong_run_id_is_one_message_and_no_run(
+    project: Path, store: Store, run_id: str, message: str
+) -> None:
+    before = len(store.search_runs())
+    with pytest.raises(UserError, match=message):
         run(**config(project, "+experiment=quickstart", f"++init_from='{run_id}'", *REVIEWS))
-    assert len(store.runs()) == before
+    assert len(store.search_runs()) == before
 
 
-def test_init_from_with_a_fresh_encoder_is_refused(project: Path, pretrained: Outcome) -> None:
-    with pytest.raises(Fault, match="add model/encoder=pretrained data/tokenizer=pretrained"):
+def test_init_from_with_a_fresh_encoder_is_refused(project: Path, pretrained: RunOutcome) -> None:
+    with pytest.raises(UserError, match="add model/encoder=pretrained data/tokenizer=pretrained"):
         run(**config(project, f"++init_from={pretrained.run_id}", *REVIEWS))
 
 
 @pytest.fixture
 def command(project: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
     def call(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        places = (f"tracking.root={project}", f"data.cache={project}/.cache") if module == "src.run" else ()
-        small = (*SMALL, *places) if module == "src.run" and not arguments[0].startswith("--") else ()
+        places = (
+            (f"tracking.root={project}", f"data.cache={project}/.cache")
+            if module == "src.run"
+            else ()
+        )
+        small = (
+            (*SMALL, *places) if module == "src.run" and not arguments[0].startswith("--") else ()
+        )
         return subprocess.run(
-            [sys.executable, "-m", module, *arguments, *small], cwd=ROOT, capture_output=True, text=True, timeout=240
+            [sys.executable, "-m", module, *arguments, *small],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=240,
         )
 
     return call
 
 
-def test_a_mistake_in_a_multirun_is_told_before_the_first_trial(command: Callable[..., Any], store: Store) -> None:
-    before = len(store.runs())
-    done = command("src.run", "-m", *REVIEWS, "model.optim.lr=1e-5,0", f"hydra.sweep.dir={store.root}/never")
+def test_a_mistake_in_a_multirun_is_told_before_the_first_trial(
+    command: Callable[..., Any], store: Store
+) -> None:
+    before = len(store.search_runs())
+    done = command(
+        "src.run", "-m", *REVIEWS, "model.optim.lr=1e-5,0", f"hydra.sweep.dir={store.root}/never"
+    )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: model.optim.lr: expected a number above 0 and at most 1, found 0\n"
-    assert len(store.runs()) == before
+    assert (
+        done.stderr == "error: model.optim.lr: expected a number above 0 and at most 1, found 0\n"
+    )
+    assert len(store.search_runs()) == before
     assert not (Path(store.root) / "never").exists()
 
 
-def test_the_quickstart_compares_its_two_finetunings(command: Callable[..., Any], project: Path, store: Store) -> None:
-    places = (f"tracking.root={project}", f"data.cache={project}/.cache", "data.source.train=48", "data.source.test=32")
+def test_the_quickstart_compares_its_two_finetunings(
+    command: Callable[..., Any], project: Path, store: Store
+) -> None:
+    places = (
+        f"tracking.root={project}",
+        f"data.cache={project}/.cache",
+        "data.source.train=48",
+        "data.source.test=32",
+    )
     done = command(
-        "src.quickstart", "seed=3", "trainer.limit_batches=2", "trainer.max_steps=4", "trainer.accelerator=cpu", *places
+        "src.quickstart",
+        "seed=3",
+        "trainer.limit_batches=2",
+        "trainer.max_steps=4",
+        "trainer.accelerator=cpu",
+        *places,
     )
     assert done.returncode == 0, done.stderr
-    for part in ("1 of 3", "2 of 3", "3 of 3", "test/accuracy", "pretrained", "from scratch", "difference", "make ui"):
+    for part in (
+        "1 of 3",
+        "2 of 3",
+        "3 of 3",
+        "test/accuracy",
+        "pretrained",
+        "from scratch",
+        "difference",
+        "make ui",
+    ):
         assert part in done.stdout
-    scratch, pretrained, pretraining = store.runs(limit=3)
+    scratch, pretrained, pretraining = store.search_runs(limit=3)
     assert [each.status for each in (scratch, pretrained, pretraining)] == ["FINISHED"] * 3
     assert pretrained.tags["init_from"] == pretraining.id
     assert {each.params["seed"] for each in (scratch, pretrained, pretraining)} == {"3"}
 
 
 def test_mistakes_of_the_quickstart(command: Callable[..., Any]) -> None:
-    assert command("src.quickstart", "sed=3").stderr == "error: sed=3: there is no option 'sed'; did you mean 'seed'?\n"
+    assert (
+        command("src.quickstart", "sed=3").stderr
+        == "error: sed=3: there is no option 'sed'; did you mean 'seed'?\n"
+    )
     done = command("src.quickstart", "trainer.max_step=3")
     assert (done.returncode, done.stderr) == (
-        2, "error: trainer.max_step: there is no such key; did you mean 'max_steps'?\n"
-    )  # fmt: skip
+        2,
+        "error: trainer.max_step: there is no such key; did you mean 'max_steps'?\n",
+    )
 
 
 def test_predict_answers_with_a_run_of_the_store(
-    command: Callable[..., Any], project: Path, finetuned: Outcome
+    command: Callable[..., Any], project: Path, finetuned: RunOutcome
 ) -> None:
     uri = f"uri=sqlite:///{project}/mlruns/mlflow.db"
-    done = command("src.predict", f"run={finetuned.run_id[:8]}", "text=Dreadful battery, but a fine screen.", uri)
+    done = command(
+        "src.predict",
+        f"run={finetuned.run_id[:8]}",
+        "text=Dreadful battery, but a fine screen.",
+        uri,
+    )
     assert done.returncode == 0, done.stderr
     said, *probabilities = done.stdout.splitlines()
     assert said in ("negative", "positive")
     assert sum(float(line.split()[1]) for line in probabilities) == pytest.approx(1, abs=1e-3)
 
 
-@pytest.mark.skipif("REAL_DATA" not in os.environ, reason="REAL_DATA names no folder with real data sets")
+@pytest.mark.skipif(
+    "REAL_DATA" not in os.environ, reason="REAL_DATA names no folder with real data sets"
+)
 def test_a_real_encoder_on_real_sentences(project: Path, store: Store, minilm: str) -> None:
     source = (f"data.source.path={os.environ['REAL_DATA']}/sst2", "data.source.format=label_first")
-    settings = ("data.source.validation=dev", "trainer.limit_batches=2", "trainer.max_epochs=1", "model.freeze=4")
+    settings = (
+        "data.source.validation=dev",
+        "trainer.limit_batches=2",
+        "trainer.max_epochs=1",
+        "model.freeze=4",
+    )
     encoder = f"model.encoder.name_or_path={minilm}"
     found = run(**config(project, "+experiment=sst2", *source, *settings, encoder))
-    inputs = store.client().get_run(found.run_id).inputs.dataset_inputs
+    inputs = store.open().client.get_run(found.run_id).inputs.dataset_inputs
     rows = {each.dataset.name: json.loads(each.dataset.profile)["num_rows"] for each in inputs}
     assert rows["sst2-test"] == 1821
     assert rows["sst2-validation"] == 872
-    assert 6900 < rows["sst2-train"] <= 6920  # less what also stands in the held-out sets
+    # less what also stands in the held-out sets
+    assert 6900 < rows["sst2-train"] <= 6920
     assert 0 < found.metrics["test/loss"] < 1
 
 

@@ -1,1 +1,3 @@
-"""From what a person typed to plain Python values, with every mistake found before anything heavy is imported."""
+"""From what a person typed to plain Python values, with every mistake found before anything heavy
+is imported.
+"""

@@ -1,8 +1,11 @@
-"""From a command line to Hydra's config objects, and from these to plain Python values."""
+"""Composes a command line into Hydra's config objects, and turns these into plain Python values.
+
+It also carries out `init_from=ID`, which puts the encoder and the tokenizer of an earlier run into
+a config.
+"""
 
 import re
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hydra import initialize_config_dir
@@ -15,81 +18,114 @@ from hydra.core.utils import run_job
 from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import InterpolationKeyError, InterpolationToMissingValueError, OmegaConfBaseException
+from omegaconf.errors import (
+    InterpolationKeyError,
+    InterpolationToMissingValueError,
+    OmegaConfBaseException,
+)
 from yaml import YAMLError
 
-from src.config.choices import CONF, groups, having, without
-from src.config.nearest import meant
-from src.config.signature import Signature
-from src.config.sweeps import alone, of_search, several
-from src.config.targets import refuse_hydra
-from src.terms.fault import Fault
+from src.config.allowed_targets import check_hydra_section, update_moved_targets
+from src.config.build_nodes import Schema
+from src.config.groups import list_groups, options_with_key, options_without_key
+from src.config.overrides import is_multirun, needs_multirun_error, search_overrides
+from src.config.suggestions import closest_key
+from src.core.files import CONF, PROJECT_ROOT
+from src.core.user_errors import UserError
 
-ROOT = Path(__file__).resolve().parents[2]
-REFUSALS = (  # what Hydra raises where it cannot compose; it recurses for ever where a choice is built on itself
-    HydraException, OmegaConfBaseException, ValueError, YAMLError, RecursionError,
-)  # fmt: skip
+# The exceptions that Hydra raises when it cannot compose. RecursionError is among them because
+# Hydra recurses for ever when an option is built on itself.
+COMPOSE_ERRORS = (
+    HydraException,
+    OmegaConfBaseException,
+    ValueError,
+    YAMLError,
+    RecursionError,
+)
 
 
-class Unfit(ValueError):
-    """A value that does not fit into the config; `config` is what the choices of groups have made."""
+class OverrideError(ValueError):
+    """A value does not fit into the config.
+
+    Attributes:
+        config: the config as it was before the overrides were applied.
+    """
 
     def __init__(self, refusal: Exception, config: DictConfig) -> None:
         super().__init__(str(refusal))
         self.config = config
 
 
-def register() -> None:
-    """Make `${project_root:}` known: the folder of this project, wherever the program was started."""
-    OmegaConf.register_new_resolver("project_root", lambda: str(ROOT), replace=True)
+def register_resolvers() -> None:
+    """Register the resolver `${project_root:}`, which gives the folder of this project."""
+    OmegaConf.register_new_resolver("project_root", lambda: str(PROJECT_ROOT), replace=True)
 
 
-def added(arguments: Sequence[str], task: Signature) -> list[str]:
-    """A command line as Hydra wants it.
+def prefix_optional_inputs(arguments: Sequence[str], task: Schema) -> list[str]:
+    """Return a command line as Hydra expects it.
 
-    Optional inputs of the task (`init_from=ID`) are absent from the config, so Hydra wants them added; people need not
-    know.
+    Optional inputs of the task (`init_from=ID`) are absent from the config, so Hydra accepts them
+    only with `++` before them. This adds it, so that users need not type it.
     """
-    optional = tuple(f"{name}{mark}" for name, each in task.parameters.items() if not each.required for mark in "=.")
-    return [f"++{_as_text(each)}" if each.startswith(optional) else each for each in arguments]
+    optional = tuple(
+        f"{name}{mark}"
+        for name, parameter in task.parameters.items()
+        if not parameter.required
+        for mark in "=."
+    )
+    return [
+        f"++{_quote_run_id(argument)}" if argument.startswith(optional) else argument
+        for argument in arguments
+    ]
 
 
-def resuming(arguments: Sequence[str]) -> bool:
-    """Whether a command line goes on with an earlier run (`resume=ID`, `fork=true`), which composes nothing."""
-    return any(each.lstrip("+").startswith(("resume=", "fork=")) for each in arguments)
+def is_resume(arguments: Sequence[str]) -> bool:
+    """True if a command line goes on with an earlier run (`resume=ID`, `fork=true`). Nothing is
+    composed then.
+    """
+    return any(argument.lstrip("+").startswith(("resume=", "fork=")) for argument in arguments)
 
 
-def _as_text(override: str) -> str:
-    """A run id of digits alone, or with one e among them, is no number: Hydra takes it for text in quotes."""
+def _quote_run_id(override: str) -> str:
+    """Put a run id into quotes if Hydra would read it as a number: digits alone, or with one `e`
+    among them.
+    """
     key, _, value = override.partition("=")
     return f"{key}='{value}'" if re.fullmatch(r"\d+(e\d+)?", value) else override
 
 
-def started(overrides: Sequence[str], task: Callable[[DictConfig], object]) -> bool:
-    """Do one run as `hydra.main` does it, but composed once; False, with nothing done, where the config asks for many.
+def run_composed_once(overrides: Sequence[str], task: Callable[[DictConfig], object]) -> bool:
+    """Do one run as `hydra.main` does it, but compose its config only once.
 
-    `hydra.main` composes every config a first time only to learn from it whether it is a multirun, which costs as long
-    as all that happens here before `task`. Nor is a search composed, which one run has not.
+    `hydra.main` composes every config a first time only to find out whether it is a multirun. That
+    takes as long as everything that happens here before `task` is called. The search is not
+    composed either, since a single run has none.
+
+    Returns:
+        False, with nothing done, if the config asks for several runs.
     """
-    if several(overrides):
+    if is_multirun(overrides):
         return False
-    if mistaken := of_search(overrides):
-        raise ValueError(alone(mistaken[0]))
+    if mistaken := search_overrides(overrides):
+        raise ValueError(str(needs_multirun_error(mistaken[0])))
     GlobalHydra.instance().clear()
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF), job_name="run"):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
-        chosen, values = _divided(overrides)
-        how: dict[str, Any] = {"run_mode": RunMode.RUN, "with_log_configuration": True}
+        compose_overrides, value_overrides = _split_overrides(overrides)
+        mode: dict[str, Any] = {"run_mode": RunMode.RUN, "with_log_configuration": True}
         try:
-            config = hydra.compose_config("config", [*chosen, "~search"], **how)
+            config = hydra.compose_config("config", [*compose_overrides, "~search"], **mode)
         except HydraException as error:
             if "'search" not in str(error):
                 raise
-            config = hydra.compose_config("config", chosen, **how)  # an experiment has defaults below `search`
-        lay_on(config, values)
-        config.hydra.overrides.task = [each for each in overrides if not each.lstrip("+~").startswith("hydra.")]
-        refuse_hydra(OmegaConf.to_container(config.hydra), config.hydra.overrides.hydra)  # type: ignore[arg-type]
+            # The experiment has defaults below `search`, which must be composed for them.
+            config = hydra.compose_config("config", compose_overrides, **mode)
+        apply_overrides(config, value_overrides)
+        config.hydra.overrides.task = [
+            override for override in overrides if not override.lstrip("+~").startswith("hydra.")
+        ]
+        check_hydra_section(OmegaConf.to_container(config.hydra), config.hydra.overrides.hydra)  # type: ignore[arg-type]
         if config.hydra.mode == RunMode.MULTIRUN:
             return False
         config.hydra.mode = RunMode.RUN
@@ -103,93 +139,149 @@ def started(overrides: Sequence[str], task: Callable[[DictConfig], object]) -> b
             hydra_context=HydraContext(config_loader=hydra.config_loader, callbacks=callbacks),
         )
         callbacks.on_run_end(config=config, config_name="config", job_return=done)
-    _ = done.return_value  # raises what the task raised
+    # Reading the value raises what the task raised.
+    _ = done.return_value
     return True
 
 
-def _divided(overrides: Sequence[str]) -> tuple[list[str], list[Override]]:
-    """What Hydra must know to compose, and the values that can be laid on afterwards. Unreadable ones are Hydra's."""
-    chosen: list[str] = []
-    values: list[Override] = []
+def _split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[Override]]:
+    """The overrides that Hydra needs for composing, and the values that can be set afterwards.
+
+    If one of them cannot be parsed, all are left to Hydra, which reports the mistake.
+    """
+    compose_overrides: list[str] = []
+    value_overrides: list[Override] = []
     for text in overrides:
         try:
             parsed = OverridesParser.create().parse_override(text)
         except HydraException:
             return list(overrides), []
-        simple = not parsed.is_sweep_override() and parsed.package is None and parsed.key_or_group not in groups()
+        simple = (
+            not parsed.is_sweep_override()
+            and parsed.package is None
+            and parsed.key_or_group not in list_groups()
+        )
         if simple and not parsed.is_hydra_override():
-            values.append(parsed)
+            value_overrides.append(parsed)
         else:
-            chosen.append(text)
-    return chosen, values
+            compose_overrides.append(text)
+    return compose_overrides, value_overrides
 
 
-def lay_on(config: DictConfig, values: Sequence[Override]) -> None:
-    """Change values of a composed config as Hydra does; raises Unfit at the first that it refuses."""
-    before = config.copy()  # a value that is refused may have left a trace
+def apply_overrides(config: DictConfig, values: Sequence[Override]) -> None:
+    """Change values of a composed config as Hydra does. Raises OverrideError for the first value
+    that is refused.
+    """
+    # A refused value may have changed the config in part, so the error gets this copy.
+    before = config.copy()
     try:
-        for each in values:
-            ConfigLoaderImpl._apply_overrides_to_config([each], config)
-    except REFUSALS as error:
-        raise Unfit(error, before) from error.__cause__
+        for override in values:
+            ConfigLoaderImpl._apply_overrides_to_config([override], config)
+    except COMPOSE_ERRORS as error:
+        raise OverrideError(error, before) from error.__cause__
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
-    """The config of a run as plain values, interpolations resolved.
+def to_plain_config(config: DictConfig) -> dict[str, Any]:
+    """The config of a run as plain values, with interpolations resolved.
 
-    The node `search` is no part of it: a run need not have what only a search refers to. What must still be given
-    stays `???`. Where a value cannot be resolved there stands a `Fault` in its place, for `check` to report with all
-    the others; an empty one where what it refers to is reported itself.
+    The node `search` is left out, since a run may lack what only a search refers to. A required
+    value that is still missing stays `???`. A value that cannot be resolved is replaced by a
+    `UserError`, which `validate_config` reports together with all other mistakes. That error is
+    empty if the value refers to something that is reported itself.
     """
     explained: set[str] = set()
-    return {str(key): _whole(config, key, explained) for key in config if key != "search"}
+    return {
+        str(key): _resolve_top_level(config, key, explained) for key in config if key != "search"
+    }
 
 
-def resolved(config: DictConfig, key: str) -> Any:
-    """The value of one key of the top level, as `plain` gives those of all others."""
-    return _whole(config, key, set())
+def resolve_node(config: DictConfig, key: str) -> Any:
+    """The plain value of one key of the top level, `search` included; see `to_plain_config`."""
+    return _resolve_top_level(config, key, set())
 
 
-def _whole(config: DictConfig, key: Any, explained: set[str]) -> Any:
+def _resolve_top_level(config: DictConfig, key: Any, explained: set[str]) -> Any:
     try:
         value = config[key]
-        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
     except OmegaConfBaseException:
-        return _resolved(config, key, explained)
+        plain = _resolve_value(config, key, explained)
+    return update_moved_targets(plain)
 
 
-def _resolved(parent: DictConfig | ListConfig, key: Any, explained: set[str]) -> Any:
-    """The value of a key. Of several that refer into one node in vain, the first is `explained`."""
+def _resolve_value(parent: DictConfig | ListConfig, key: Any, explained: set[str]) -> Any:
+    """The plain value of a key, or a `UserError` if it cannot be resolved.
+
+    Args:
+        explained: the nodes that earlier values referred into in vain. Only the first such value
+            is explained; the errors of the others are empty.
+    """
     try:
         if not OmegaConf.is_interpolation(parent, key) and OmegaConf.is_missing(parent, key):
             return "???"
         value = parent[key]
     except InterpolationToMissingValueError:
-        return Fault("")
+        return UserError("")
     except OmegaConfBaseException as error:
-        reason, node = _unresolved(parent, key, error)
-        fault = Fault("" if node in explained else reason)
+        reason, node = _explain_unresolved(parent, key, error)
+        unresolved = UserError("" if node in explained else reason)
         explained.add(node)
-        return fault
+        return unresolved
     if isinstance(value, DictConfig):
-        return {str(each): _resolved(value, each, explained) for each in value}
+        return {str(child): _resolve_value(value, child, explained) for child in value}
     if isinstance(value, ListConfig):
-        return [_resolved(value, place, explained) for place in range(len(value))]
+        return [_resolve_value(value, index, explained) for index in range(len(value))]
     return value
 
 
-def _unresolved(parent: DictConfig | ListConfig, key: Any, error: OmegaConfBaseException) -> tuple[str, str]:
-    """Why a value cannot be resolved, and the node that it refers into or stands in."""
+def _explain_unresolved(
+    parent: DictConfig | ListConfig, key: Any, error: OmegaConfBaseException
+) -> tuple[str, str]:
+    """The reason why a value cannot be resolved, and the node that it refers to or stands in."""
     text = OmegaConf.to_container(parent, resolve=False)[key]  # type: ignore[index]
-    here = str(parent._get_full_key(key))
+    full_key = str(parent._get_full_key(key))
     if not isinstance(error, InterpolationKeyError):
-        reason = re.sub(r'^\w+ raised while resolving interpolation: "?(.*?)"?$', r"\1", str(error).splitlines()[0])
-        return f"{text} cannot be resolved: {reason}", here
-    wanted = str(text)[str(text).find("${") + 2 : str(text).find("}")]
-    node = wanted.rpartition(".")[0] or wanted
-    ways = [each for each in (having(wanted), without(here)) if each] if having(wanted) else []
-    hint = "; " + " or ".join(ways) + " helps" if ways else ""
-    near = "" if ways else meant(wanted, OmegaConf.to_container(parent._get_root(), resolve=False))
-    if near and near != here:
-        hint = f"; did you mean '{near}'?"
-    return f"takes its value from {wanted}, and there is no such key{hint}", node
+        reason = re.sub(
+            r'^\w+ raised while resolving interpolation: "?(.*?)"?$',
+            r"\1",
+            str(error).splitlines()[0],
+        )
+        return f"{text} cannot be resolved: {reason}", full_key
+    reference = str(text)[str(text).find("${") + 2 : str(text).find("}")]
+    node = reference.rpartition(".")[0] or reference
+    hint = ""
+    if with_reference := options_with_key(reference):
+        overrides = filter(None, (with_reference, options_without_key(full_key)))
+        hint = f"; {' or '.join(overrides)} helps"
+    else:
+        present = OmegaConf.to_container(parent._get_root(), resolve=False)
+        nearest_key = closest_key(reference, present)
+        if nearest_key and nearest_key != full_key:
+            hint = f"; did you mean '{nearest_key}'?"
+    return f"takes its value from {reference}, and there is no such key{hint}", node
+
+
+def typed_overrides() -> list[str]:
+    """The overrides of the command line, or an empty list if Hydra did not start the program."""
+    from hydra.core.hydra_config import HydraConfig
+
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+def apply_init_from(
+    run_id: str, model: Mapping[str, Any], data: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The nodes `model` and `data` with the encoder and the tokenizer of an earlier run.
+
+    Both are written `run:ID`. Raises UserError if the nodes make a fresh encoder or tokenizer.
+    """
+    if "name_or_path" not in model["encoder"] or "name_or_path" not in data["tokenizer"]:
+        raise UserError(
+            f"init_from={run_id} brings an encoder and its tokenizer, but the config makes fresh "
+            "ones; add model/encoder=pretrained data/tokenizer=pretrained"
+        )
+    origin = {"name_or_path": f"run:{run_id}"}
+    return (
+        {**model, "encoder": {**model["encoder"], **origin}},
+        {**data, "tokenizer": {**data["tokenizer"], **origin}},
+    )

@@ -1,166 +1,242 @@
-"""What must fit between nodes: data and model, model and callbacks. Read from plain values; nothing is imported for it.
+"""Checks the rules between nodes of a config: data and model, model and callbacks.
 
-Each rule is silent where a value that it compares is absent or of another type: that is reported elsewhere.
+The rules read plain values, and attributes of the classes that nodes name. A rule reports nothing
+if a value that it compares is absent or of another type, since that is reported elsewhere.
 """
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from src.config.choices import at, choices, content, typed
-from src.config.signature import constant
-from src.data.labels import LabelSpace
-from src.terms.fault import Fault, suggestion
+from src.config.allowed_targets import import_target
+from src.config.groups import format_group_override, list_options, load_option
+from src.core.nested_config import get_by_path
+from src.core.user_errors import UserError, did_you_mean, suggest
 
 LOWER_IS_BETTER = ("loss", "perplexity", "mae")
 HIGHER_IS_BETTER = ("accuracy", "f1_macro", "masked_accuracy", "pearson", "spearman")
-SCRATCH = "src.model.architecture.Scratch"
-MUON = "src.model.optim.Muon"
+SCRATCH_TARGET = "src.model.encoder_config.Scratch"
+MUON_TARGET = "src.model.optim.Muon"
 
 
-def rules(config: Mapping[str, Any]) -> list[Fault]:
-    """Everything in a composed config that does not go together."""
+def find_rule_errors(config: Mapping[str, Any]) -> list[UserError]:
+    """The errors of all values in a composed config that do not fit each other."""
     return [
-        *_name(config),
-        *_task(config),
-        *_batching(config),
-        *_labels(config),
-        *_lengths(config),
-        *_freeze(config),
-        *_monitors(config),
-        *_sharding(config),
-        *_compiling(config),
+        *_check_run_name(config),
+        *_check_task(config),
+        *_check_batching(config),
+        *_check_labels(config),
+        *_check_lengths(config),
+        *_check_freeze(config),
+        *_check_monitors(config),
+        *_check_sharding(config),
+        *_check_compile(config),
     ]
 
 
-def quantities(config: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """What validation measures, by the objective of a config; None where that is not known."""
-    found: tuple[str, ...] | None = _constant(config, "model.objective", "quantities")
-    return found
+def validation_metrics(config: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The metrics that the model of a config measures in validation; None if they are not known."""
+    names = _read_class_attribute(config, "model.objective", "metric_names")
+    added = get_by_path(config, "model.metrics")
+    return None if names is None else (*names, *(added if isinstance(added, Mapping) else ()))
 
 
-def better(metric: str) -> str | None:
-    """`min` or `max`: the direction in which a metric, as it is logged, becomes better; None where nobody can tell."""
+def infer_metric_mode(metric: str, config: Mapping[str, Any] | None = None) -> str | None:
+    """`min` or `max`, the direction in which a metric becomes better; None if it is not known.
+
+    Args:
+        metric: the name under which it is logged, such as `val/loss`.
+        config: the config of the run that logs it, since its model may add metrics.
+    """
     stage, _, name = metric.partition("/")
+    if isinstance(get_by_path(config, f"model.metrics.{name}"), Mapping):
+        higher = _read_class_attribute(config, f"model.metrics.{name}", "higher_is_better")
+        return {True: "max", False: "min"}.get(higher)
     if name in LOWER_IS_BETTER or metric in ("train/step_seconds", "system/peak_memory_gigabytes"):
         return "min"
-    return "max" if stage == "val" or metric == "train/tokens_per_second" or name in HIGHER_IS_BETTER else None
-
-
-def _constant(config: Mapping[str, Any], node: str, name: str) -> Any:
-    target = at(config, f"{node}._target_")
-    return constant(target, name) if isinstance(target, str) else None
-
-
-def _name(config: Mapping[str, Any]) -> Iterator[Fault]:
-    name = at(config, "name")
-    if isinstance(name, str) and not name.strip():
-        yield Fault("name is empty: expected the beginning of the run's name")
-
-
-def _task(config: Mapping[str, Any]) -> Iterator[Fault]:
-    task, kind = at(config, "data.task"), _constant(config, "model.objective", "kind")
-    kinds = {each: constant(at(content("model", each), "objective._target_"), "kind") for each in choices("model")}
-    if kind is None or task == kind or task not in kinds.values():
-        return
-    models = [each for each in kinds if kinds[each] == task]
-    data = [each for each in choices("data") if content("data", each).get("task") == kind]
-    fitting = filter(None, (typed("model", models), typed("data", data)))
-    yield Fault(
-        f"data.task={task}, but model.objective is for {kind} ({at(config, 'model.objective._target_')}); "
-        f"{' or '.join(fitting)} fits"
+    return (
+        "max"
+        if stage == "val" or metric == "train/tokens_per_second" or name in HIGHER_IS_BETTER
+        else None
     )
 
 
-def _batching(config: Mapping[str, Any]) -> Iterator[Fault]:
-    task, kind = at(config, "data.task"), _constant(config, "data.batching", "kind")
-    if not isinstance(task, str) or kind is None or (task == "masked_lm") == (kind == "masked_lm"):
+def suggest_validation_metric(metric: str, measured: Sequence[str]) -> str:
+    """The end of a message about an unknown metric: the measured one that is most like it, or all
+    that validation measures.
+    """
+    near = suggest(metric.rpartition("/")[2], measured)
+    if near is not None:
+        return did_you_mean(f"val/{near}")
+    return f"valid: {', '.join(f'val/{name}' for name in sorted(measured))}"
+
+
+def _read_class_attribute(config: Any, node: str, name: str) -> Any:
+    """An attribute of the class that a node names; None if the class or the attribute does not
+    exist.
+    """
+    target = get_by_path(config, f"{node}._target_")
+    try:
+        return getattr(import_target(target), name, None) if isinstance(target, str) else None
+    except UserError:
+        return None
+
+
+def _check_run_name(config: Mapping[str, Any]) -> Iterator[UserError]:
+    name = get_by_path(config, "name")
+    if isinstance(name, str) and not name.strip():
+        yield UserError(
+            "is empty", key="name", expected="the beginning of the run's name", colon=False
+        )
+
+
+def _check_task(config: Mapping[str, Any]) -> Iterator[UserError]:
+    task, kind = (
+        get_by_path(config, "data.task"),
+        _read_class_attribute(config, "model.objective", "kind"),
+    )
+    kinds = {
+        choice: _read_class_attribute(load_option("model", choice), "objective", "kind")
+        for choice in list_options("model")
+    }
+    if kind is None or task == kind or task not in kinds.values():
         return
-    name = at(config, "data.batching._target_").rpartition(".")[2]
-    fitting = "masked" if task == "masked_lm" else "labelled"
-    yield Fault(f"data.task={task} does not go with data.batching={name}; data/batching={fitting} fits")
+    models = [option for option in kinds if kinds[option] == task]
+    data = [
+        option for option in list_options("data") if load_option("data", option).get("task") == kind
+    ]
+    fitting = filter(
+        None, (format_group_override("model", models), format_group_override("data", data))
+    )
+    yield UserError(
+        f"data.task={task}, but model.objective is for {kind} "
+        f"({get_by_path(config, 'model.objective._target_')}); "
+        f"{' or '.join(fitting)} fits",
+        about=("data.task", "model.objective"),
+    )
 
 
-def _labels(config: Mapping[str, Any]) -> Iterator[Fault]:
-    names, count = at(config, "data.label_names"), at(config, "data.num_labels")
-    expected = at(config, "model.objective.num_labels")
-    if isinstance(names, list) and all(isinstance(each, str) for each in names):
-        values = at(config, "data.label_values")
-        try:
-            LabelSpace.declared(names, values if isinstance(values, list) else None)
-        except Fault as fault:
-            yield fault
-            return
-    if isinstance(names, list) and isinstance(count, int) and len(names) != count:
-        yield Fault(
-            f"data.num_labels={count}, but data.label_names has {len(names)}: {', '.join(map(str, names))} "
-            f"(data.num_labels={len(names)}, or other names)"
+def _check_batching(config: Mapping[str, Any]) -> Iterator[UserError]:
+    task = get_by_path(config, "data.task")
+    kind = _read_class_attribute(config, "data.batching", "kind")
+    find_errors = _read_class_attribute(config, "data", "find_batching_errors")
+    if isinstance(task, str) and kind is not None and find_errors is not None:
+        name = get_by_path(config, "data.batching._target_").rpartition(".")[2]
+        yield from find_errors(task, kind, name)
+
+
+def _check_labels(config: Mapping[str, Any]) -> Iterator[UserError]:
+    names, count = get_by_path(config, "data.label_names"), get_by_path(config, "data.num_labels")
+    values = get_by_path(config, "data.label_values")
+    expected = get_by_path(config, "model.objective.num_labels")
+    find_errors = _read_class_attribute(config, "data", "find_label_errors")
+    if isinstance(names, list) and find_errors is not None:
+        yield from find_errors(
+            list(map(str, names)),
+            values if isinstance(values, list) else None,
+            count if isinstance(count, int) else None,
         )
     if isinstance(expected, int) and isinstance(count, int) and expected != count:
-        yield Fault(
+        yield UserError(
             f"model.objective.num_labels={expected}, but data.num_labels={count}; "
-            "leave model.objective.num_labels out: it is read from the data"
+            "leave model.objective.num_labels out: it is read from the data",
+            about=("model.objective.num_labels", "data.num_labels"),
         )
 
 
-def _lengths(config: Mapping[str, Any]) -> Iterator[Fault]:
-    limit = at(config, "model.encoder.max_tokens") if _is_scratch(config) else None
+def _check_lengths(config: Mapping[str, Any]) -> Iterator[UserError]:
+    limit = get_by_path(config, "model.encoder.max_tokens") if _is_scratch(config) else None
     for name in ("max_tokens", "row_tokens"):
-        length = at(config, f"data.batching.{name}")
+        length = get_by_path(config, f"data.batching.{name}")
         if isinstance(limit, int) and isinstance(length, int) and length > limit:
-            yield Fault(
-                f"data.batching.{name}={length} is more than the encoder can read, model.encoder.max_tokens={limit}; "
-                "change either"
+            yield UserError(
+                f"data.batching.{name}={length} is more than the encoder can read, "
+                f"model.encoder.max_tokens={limit}; change either",
+                about=(f"data.batching.{name}", "model.encoder.max_tokens"),
             )
 
 
-def _freeze(config: Mapping[str, Any]) -> Iterator[Fault]:
-    freeze, layers = at(config, "model.freeze"), at(config, "model.encoder.layers")
-    if _is_scratch(config) and isinstance(freeze, int) and isinstance(layers, int) and freeze > layers:
-        yield Fault(f"model.freeze={freeze} is more layers than the encoder has, model.encoder.layers={layers}")
+def _check_freeze(config: Mapping[str, Any]) -> Iterator[UserError]:
+    freeze, layers = (
+        get_by_path(config, "model.freeze"),
+        get_by_path(config, "model.encoder.layers"),
+    )
+    if (
+        _is_scratch(config)
+        and isinstance(freeze, int)
+        and isinstance(layers, int)
+        and freeze > layers
+    ):
+        yield UserError(
+            f"model.freeze={freeze} is more layers than the encoder has, "
+            f"model.encoder.layers={layers}",
+            about=("model.freeze", "model.encoder.layers"),
+        )
 
 
 def _is_scratch(config: Mapping[str, Any]) -> bool:
-    return bool(at(config, "model.encoder._target_") == SCRATCH)
+    return bool(get_by_path(config, "model.encoder._target_") == SCRATCH_TARGET)
 
 
-def _monitors(config: Mapping[str, Any]) -> Iterator[Fault]:
-    """Callbacks watch what validation measures, in the direction in which it becomes better."""
-    measured = quantities(config)
-    callbacks = at(config, "callbacks")
+def _check_monitors(config: Mapping[str, Any]) -> Iterator[UserError]:
+    """Callbacks must watch a metric that validation measures, in the direction in which it becomes
+    better.
+    """
+    measured = validation_metrics(config)
+    callbacks = get_by_path(config, "callbacks")
     for name, node in callbacks.items() if isinstance(callbacks, Mapping) else ():
         key = f"callbacks.{name}"
-        if node is not None and not isinstance(node, Fault) and at(node, "_target_") is None:
-            yield Fault(f"{key}: expected a node with a _target_, or null, found {node!r}")
-        monitor, mode = at(node, "monitor"), at(node, "mode")
+        if (
+            node is not None
+            and not isinstance(node, UserError)
+            and get_by_path(node, "_target_") is None
+        ):
+            yield UserError(key=key, expected="a node with a _target_, or null", found=repr(node))
+        monitor, mode = get_by_path(node, "monitor"), get_by_path(node, "mode")
         if measured is None or not isinstance(monitor, str):
             continue
-        known = [f"val/{each}" for each in measured]
+        known = [f"val/{name}" for name in measured]
         if monitor not in known:
-            hint = re.sub(rf"\b({'|'.join(measured)})\b", r"val/\1", suggestion(monitor.rpartition("/")[2], measured))
-            yield Fault(f"{key}.monitor={monitor}: this model does not measure it in validation; {hint}")
+            yield UserError(
+                "this model does not measure it in validation",
+                key=f"{key}.monitor",
+                value=monitor,
+                hint=suggest_validation_metric(monitor, measured),
+                about=("model.objective",),
+            )
             continue
-        right = better(monitor)
-        if mode in ("min", "max") and mode != right:
-            what = "less" if right == "min" else "more"
-            yield Fault(f"{key}.mode={mode}, but of {key}.monitor={monitor} {what} is better; mode={right} fits")
+        right = infer_metric_mode(monitor, config)
+        if mode in ("min", "max") and right not in (None, mode):
+            better = "less" if right == "min" else "more"
+            yield UserError(
+                f"{key}.mode={mode}, but of {key}.monitor={monitor} {better} is better; "
+                f"mode={right} fits",
+                about=(f"{key}.mode", f"{key}.monitor"),
+            )
 
 
-def _sharding(config: Mapping[str, Any]) -> Iterator[Fault]:
-    if at(config, "trainer.strategy") == "fsdp" and at(config, "model.optim._target_") == MUON:
-        yield Fault(
-            "model.optim is Muon, which needs whole matrices, but trainer.strategy=fsdp divides them; "
-            "trainer=ddp or model/optim=adamw fits"
+def _check_sharding(config: Mapping[str, Any]) -> Iterator[UserError]:
+    if (
+        get_by_path(config, "trainer.strategy") == "fsdp"
+        and get_by_path(config, "model.optim._target_") == MUON_TARGET
+    ):
+        yield UserError(
+            "model.optim is Muon, which needs whole matrices, but trainer.strategy=fsdp divides "
+            "them; trainer=ddp or model/optim=adamw fits",
+            about=("model.optim", "trainer.strategy"),
         )
 
 
-def _compiling(config: Mapping[str, Any]) -> Iterator[Fault]:
-    if at(config, "trainer.compile") is not True:
+def _check_compile(config: Mapping[str, Any]) -> Iterator[UserError]:
+    if get_by_path(config, "trainer.compile") is not True:
         return
-    if (task := at(config, "data.task")) not in (None, "masked_lm"):
-        yield Fault(
-            f"trainer.compile=true, but data.task={task}: only batches of masked_lm keep their shape; "
-            "leave trainer.compile at null"
+    if (task := get_by_path(config, "data.task")) not in (None, "masked_lm"):
+        yield UserError(
+            f"trainer.compile=true, but data.task={task}: only batches of masked_lm keep their "
+            "shape; leave trainer.compile at null",
+            about=("trainer.compile", "data.task"),
         )
-    if at(config, "trainer.accelerator") == "cpu":
-        yield Fault("trainer.compile=true, but trainer.accelerator=cpu: steps are compiled on a GPU alone")
+    if get_by_path(config, "trainer.accelerator") == "cpu":
+        yield UserError(
+            "trainer.compile=true, but trainer.accelerator=cpu: steps are compiled on a GPU alone",
+            about=("trainer.compile", "trainer.accelerator"),
+        )

@@ -1,1 +1,3 @@
-"""Text to batches: where rows come from, how they are cleaned, labelled, divided, tokenised and laid out."""
+"""Text to batches: where rows come from, how they are cleaned, labelled, divided, tokenised and
+laid out.
+"""

@@ -1,9 +1,13 @@
-"""How tokenised rows become batches. A batch is a pure function of (seed, epoch, which rows).
+"""Batches made of tokenised rows. A batch is a pure function of (seed, epoch, row numbers).
 
-A rank that has no row in a global batch is given a row without targets: it then works as the others do, and waits for
-them where they wait for it, while nothing that it computes counts.
+For masked language modelling, documents are laid end to end and cut into rows of one length
+(packing); a row may hold several documents, or pieces of them. Labelled texts stay apart.
 
-Shape legend: B rows of a batch, L tokens of a packed row, T real tokens, K masked positions.
+A rank that has no row in a global batch is given row 0 without targets. It then takes part in the
+step as the other ranks do, but nothing that it computes counts.
+
+Shape legend: B rows of a batch, L tokens of a packed row, T tokens of a batch, K masked positions,
+V vocabulary.
 """
 
 import math
@@ -11,52 +15,61 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from src.terms.bounds import Bound, Count, Fraction, Whole, checked
-from src.terms.fault import Fault
+from src.core.user_errors import UserError
+from src.core.validation import Bound, Fraction, NonNegativeInt, PositiveInt, validate_init
 
+# NumPy and torch are imported where batches are made: reading a config does not need them.
 if TYPE_CHECKING:
     import numpy as np
 
-    from src.data.masking import Masked as MaskedRows
-    from src.data.plan import Plan
-    from src.data.store import TokenStore
+    from src.core.batch import LabelledBatch, MaskedBatch
+    from src.data.batch_sampler import DistributedBatchSampler
+    from src.data.masking import MaskingParams
+    from src.data.token_store import TokenStore
     from src.data.tokenizer import TextTokenizer
-    from src.terms.batch import LabelledBatch, MaskedBatch
 
-EVALUATION_SEED = 15_015  # its own: held-out masks never move with the run's seed
-EVALUATION_FRACTION = 0.15  # fixed, so that held-out losses compare between runs whatever they trained with
+# Held-out masks have a seed and a fraction of their own: held-out losses then compare between runs,
+# whatever these train with.
+EVAL_MASK_SEED = 15_015
+EVAL_MASK_FRACTION = 0.15
+EVAL_MASK_SHARE, EVAL_RANDOM_SHARE = 0.8, 0.1
 
 
-@checked
+@validate_init
 @dataclass(frozen=True, kw_only=True)
 class Masked:
     """Documents laid end to end and cut into full rows; tokens masked anew in every epoch.
 
-    No token is lost: a document goes on in the next row where it does not fit, the last row is short, and neighbours
-    in a row never see each other (attention stops at borders). Held-out rows are masked by a seed of their own at 0.15.
+    No token is lost: a document that does not fit goes on in the next row, and only the last row is
+    short. Neighbours in a row never see each other, because attention stops at the borders of
+    documents. Held-out rows are masked with a seed of their own, at a fraction of 0.15.
 
     Args:
         row_tokens: length of a packed row.
-        batch_size: rows of a batch (of each rank, where there are several); `eval_batch_size` of held-out ones.
-        warmup_batches: the first so many batches are smaller, a quarter and then half of `batch_size`.
-        mask_fraction: of a row's tokens, to be predicted.
-        mask_share, random_share: of these, what is replaced by the mask token and by a random one; the rest stays.
+        batch_size: rows of a training batch on each rank.
+        eval_batch_size: the same for held-out rows.
+        warmup_batches: this many first batches are smaller, a quarter and then half of
+            `batch_size`.
+        mask_fraction: share of a row's tokens that is to be predicted.
+        mask_share: share of these that the mask token replaces.
+        random_share: share of these that a random token replaces; the rest stays as it is.
     """
 
     kind: ClassVar[str] = "masked_lm"
 
     row_tokens: Annotated[int, Bound(least=8)] = 128
-    batch_size: Count = 32
-    eval_batch_size: Count = 64
-    warmup_batches: Whole = 0
+    batch_size: PositiveInt = 32
+    eval_batch_size: PositiveInt = 64
+    warmup_batches: NonNegativeInt = 0
     mask_fraction: Annotated[float, Bound(above=0, below=1)] = 0.15
     mask_share: Fraction = 0.8
     random_share: Fraction = 0.1
 
     def __post_init__(self) -> None:
         if self.mask_share + self.random_share > 1:
-            raise Fault(
-                f"mask_share={self.mask_share} and random_share={self.random_share} add up to more than 1 "
+            raise UserError(
+                f"mask_share={self.mask_share} and random_share={self.random_share} add up to "
+                "more than 1 "
                 "(data.batching.mask_share, data.batching.random_share)"
             )
 
@@ -65,28 +78,30 @@ class Masked:
         return self.row_tokens
 
     @property
-    def cut_tokens(self) -> None:
+    def truncation_tokens(self) -> None:
         """Documents are never cut when they are tokenised."""
         return None
 
-    def rows(self, store: "TokenStore") -> int:
-        return math.ceil(store.tokens / self.row_tokens)
+    def count_rows(self, store: "TokenStore") -> int:
+        return math.ceil(store.num_tokens / self.row_tokens)
 
-    def plan(self, store: "TokenStore", *, seed: int, training: bool, rank: int = 0, world: int = 1) -> "Plan":
-        from src.data.plan import Plan
+    def build_batch_sampler(
+        self, store: "TokenStore", *, seed: int, training: bool, rank: int = 0, world_size: int = 1
+    ) -> "DistributedBatchSampler":
+        from src.data.batch_sampler import DistributedBatchSampler
 
         size = self.batch_size if training else self.eval_batch_size
-        return Plan(
-            self.rows(store),
+        return DistributedBatchSampler(
+            self.count_rows(store),
             size,
             seed=seed,
             training=training,
             rank=rank,
-            world=world,
+            world_size=world_size,
             warmup_batches=self.warmup_batches,
         )
 
-    def batch(
+    def build_batch(
         self,
         store: "TokenStore",
         rows: "np.ndarray",
@@ -96,137 +111,156 @@ class Masked:
         tokenizer: "TextTokenizer",
         training: bool,
     ) -> "MaskedBatch":
-        return self.batches(store, [rows], epoch=epoch, seed=seed, tokenizer=tokenizer, training=training)[0]
+        return self.build_batches(
+            store, [rows], epoch=epoch, seed=seed, tokenizer=tokenizer, training=training
+        )[0]
 
-    def batches(
+    def build_batches(
         self,
         store: "TokenStore",
-        many: "Sequence[np.ndarray]",
+        rows_per_batch: "Sequence[np.ndarray]",
         *,
         epoch: int,
         seed: int,
         tokenizer: "TextTokenizer",
         training: bool,
     ) -> "list[MaskedBatch]":
-        """The batches of several sets of rows, each as it would be by itself; much cheaper where they are small."""
+        """Several batches of one epoch, each as `build_batch` makes it alone; much cheaper where
+        batches are small, because NumPy is called once for all of them.
+        """
         import numpy as np
 
-        from src.data.packing import Packed, sequence_starts
+        from src.data.masking import mask_tokens
+        from src.data.packing import PackedRows, find_sequence_starts
 
+        masking = self.masking_params(tokenizer, seed=seed, training=training)
+        epoch = epoch if training else 0
         length = self.row_tokens
-        idle = [not len(rows) for rows in many]
-        many = [np.zeros(1, dtype=np.int64) if each else rows for each, rows in zip(idle, many, strict=True)]
-        whole = store.tokens // length  # rows that are full; a short one ends the corpus
-        table = store.ids[: whole * length].reshape(whole, length)
-        full = np.concatenate(many)
-        last = full[full >= whole]
-        full = full[full < whole]
-        ids, masked, targets = self._mask(table[full], full, epoch, seed, tokenizer, training)
-        ids = ids.ravel()
-        starts = sequence_starts(store.offsets, full * length, length)
+        placeholder = np.zeros(1, dtype=np.int64)
+        row_lists = [rows if len(rows) else placeholder for rows in rows_per_batch]
+        rows = np.concatenate(row_lists)
+        num_full = store.num_tokens // length
+        full_rows = rows[rows < num_full]
+        table = store.ids[: num_full * length].reshape(num_full, length)
+        masked = mask_tokens(table[full_rows].astype(np.int64), full_rows, epoch, masking)
+        ids = masked.ids.ravel()
+        starts = find_sequence_starts(store.offsets, full_rows * length, length)
         positions = np.arange(len(ids)) - starts[:-1].repeat(np.diff(starts))
-        ends = np.cumsum([len(rows) - np.count_nonzero(rows >= whole) for rows in many]) * length
-        spans = zip([0, *ends.tolist()], ends.tolist(), strict=False)
-        masks, borders = masked.searchsorted([0, *ends]).tolist(), starts.searchsorted([0, *ends]).tolist()
-        made = []
-        for number, (begin, end) in enumerate(spans):
-            chosen, pieces = slice(*masks[number : number + 2]), slice(borders[number], borders[number + 1] + 1)
-            part = Packed(
-                ids[begin:end], positions[begin:end], starts[pieces] - begin, masked[chosen] - begin, targets[chosen]
+
+        # where each batch ends among the tokens of all, among their masks and their sequences
+        full_counts = [np.count_nonzero(rows < num_full) for rows in row_lists]
+        token_edges = [0, *(np.cumsum(full_counts) * length).tolist()]
+        mask_edges = masked.positions.searchsorted(token_edges).tolist()
+        start_edges = starts.searchsorted(token_edges).tolist()
+        batches = []
+        for number, rows in enumerate(row_lists):
+            begin, end = token_edges[number : number + 2]
+            masks = slice(*mask_edges[number : number + 2])
+            packed = PackedRows(
+                ids[begin:end],
+                positions[begin:end],
+                starts[start_edges[number] : start_edges[number + 1] + 1] - begin,
+                masked.positions[masks] - begin,
+                masked.targets[masks],
             )
-            row = length
-            if len(last) and many[number].max() >= whole:
-                rest = self._mask(store.ids[None, table.size :], last, epoch, seed, tokenizer, training)
-                part = part.followed(rest, sequence_starts(store.offsets, last * length, rest.ids.size))
-                row = 0
-            if idle[number]:
-                part = part._replace(masked=part.masked[:0], targets=part.targets[:0])
-            made.append(part.batch(row))
-        return made
+            has_short_row = bool(rows.max() >= num_full)
+            if has_short_row:
+                short_row = np.array([num_full])
+                rest = store.ids[None, table.size :].astype(np.int64)
+                packed = packed.append_row(
+                    mask_tokens(rest, short_row, epoch, masking),
+                    find_sequence_starts(store.offsets, short_row * length, rest.size),
+                )
+            if not len(rows_per_batch[number]):
+                packed = packed._replace(masked=packed.masked[:0], targets=packed.targets[:0])
+            batches.append(packed.to_batch(0 if has_short_row else length))
+        return batches
 
-    def _mask(
-        self, ids: "np.ndarray", rows: "np.ndarray", epoch: int, seed: int, tokenizer: "TextTokenizer", training: bool
-    ) -> "MaskedRows":
-        import numpy as np
-
-        from src.data.masking import mask
-        from src.data.packing import kinds
+    def masking_params(
+        self, tokenizer: "TextTokenizer", *, seed: int, training: bool
+    ) -> "MaskingParams[np.ndarray]":
+        from src.data.masking import MaskingParams
+        from src.data.packing import partition_vocabulary
 
         assert tokenizer.mask_id is not None
-        ordinary, special = kinds(tokenizer.vocab_size, tokenizer.special_ids)
-        return mask(
-            ids.astype(np.int64),
-            rows,
-            seed=seed if training else EVALUATION_SEED,
-            epoch=epoch if training else 0,
-            fraction=self.mask_fraction if training else EVALUATION_FRACTION,
-            mask_share=self.mask_share if training else 0.8,
-            random_share=self.random_share if training else 0.1,
+        ordinary, special = partition_vocabulary(tokenizer.vocab_size, tokenizer.special_ids)
+        return MaskingParams(
+            seed=seed if training else EVAL_MASK_SEED,
+            fraction=self.mask_fraction if training else EVAL_MASK_FRACTION,
+            mask_share=self.mask_share if training else EVAL_MASK_SHARE,
+            random_share=self.random_share if training else EVAL_RANDOM_SHARE,
             mask_id=tokenizer.mask_id,
             ordinary=ordinary,
             special=special,
         )
 
 
-@checked
+@validate_init
 @dataclass(frozen=True, kw_only=True)
 class Labelled:
     """Texts with a label or a value each, cut to `max_tokens`.
 
     Args:
-        max_tokens: longest text kept whole, special tokens included.
-        truncation: what a longer one keeps: its `head`, its `tail`, or `head_tail` (a quarter of the beginning and
-            three quarters of the end; Sun et al., 2019, section 5.3.1, found verdicts there).
-        batch_size: most texts of a batch (of each rank, where there are several).
-        batch_tokens: most tokens of a batch; texts are then dealt so that every batch of every epoch keeps to it. Null:
-            only `batch_size` counts, and texts meet by chance alone.
-        group_by_length: let texts of similar lengths meet. Less work where lengths differ much, but batches are no
-            longer drawn by chance.
-        eval_batch_size, eval_batch_tokens: the same of held-out texts, always grouped by length: no metric changes.
-        warmup_batches: the first so many batches are smaller, a quarter and then half of the full one.
+        max_tokens: longest text that is kept whole, special tokens included.
+        truncation: what is kept of a longer text: its `head`, its `tail`, or `head_tail`, a quarter
+            from the beginning and three quarters from the end (Sun et al., 2019, section 5.3.1,
+            found the verdicts of reviews there).
+        batch_size: most texts of a training batch on each rank.
+        batch_tokens: most tokens of such a batch; texts are then dealt so that every batch of every
+            epoch keeps to it. Null: only `batch_size` counts, and texts meet by chance alone.
+        group_by_length: let texts of similar lengths meet. Less work where lengths differ much, but
+            batches are no longer drawn by chance.
+        eval_batch_size: most texts of a held-out batch; these are always grouped by length, which
+            changes no metric.
+        eval_batch_tokens: most tokens of a held-out batch.
+        warmup_batches: this many first batches are smaller, a quarter and then half of the full
+            ones.
     """
 
     kind: ClassVar[str] = "labelled"
 
     max_tokens: Annotated[int, Bound(least=4)] = 256
     truncation: Literal["head", "tail", "head_tail"] = "head"
-    batch_size: Count = 32
-    batch_tokens: Count | None = None
+    batch_size: PositiveInt = 32
+    batch_tokens: PositiveInt | None = None
     group_by_length: bool = False
-    eval_batch_size: Count = 256
-    eval_batch_tokens: Count = 8192
-    warmup_batches: Whole = 0
+    eval_batch_size: PositiveInt = 256
+    eval_batch_tokens: PositiveInt = 8192
+    warmup_batches: NonNegativeInt = 0
 
     def __post_init__(self) -> None:
         if self.batch_tokens is not None and self.batch_tokens < self.max_tokens:
-            raise Fault(
-                f"batch_tokens={self.batch_tokens} has no room for a text of max_tokens={self.max_tokens} "
+            raise UserError(
+                f"batch_tokens={self.batch_tokens} has no room for a text of "
+                f"max_tokens={self.max_tokens} "
                 "(data.batching.batch_tokens, data.batching.max_tokens)"
             )
 
     @property
-    def cut_tokens(self) -> int:
+    def truncation_tokens(self) -> int:
         return self.max_tokens
 
-    def plan(self, store: "TokenStore", *, seed: int, training: bool, rank: int = 0, world: int = 1) -> "Plan":
+    def build_batch_sampler(
+        self, store: "TokenStore", *, seed: int, training: bool, rank: int = 0, world_size: int = 1
+    ) -> "DistributedBatchSampler":
         import numpy as np
 
-        from src.data.plan import Plan
+        from src.data.batch_sampler import DistributedBatchSampler
 
-        return Plan(
+        return DistributedBatchSampler(
             len(store),
             self.batch_size if training else self.eval_batch_size,
             seed=seed,
             training=training,
             rank=rank,
-            world=world,
+            world_size=world_size,
             lengths=np.diff(store.offsets),
             batch_tokens=self.batch_tokens if training else self.eval_batch_tokens,
             group_by_length=self.group_by_length,
             warmup_batches=self.warmup_batches,
         )
 
-    def batch(
+    def build_batch(
         self,
         store: "TokenStore",
         rows: "np.ndarray",
@@ -239,22 +273,23 @@ class Labelled:
         import numpy as np
         import torch
 
-        from src.terms.batch import LabelledBatch, lay_out
+        from src.core.batch import LabelledBatch, build_tokens
 
         count = len(rows)
         rows = rows if count else np.zeros(1, dtype=np.int64)
-        # Longest first: what is computed over runs of like lengths then needs little padding.
+        # Longest first: what is computed over runs of similar lengths then needs little padding.
         rows = rows[np.argsort(store.offsets[rows] - store.offsets[rows + 1], kind="stable")]
         begins, ends = store.offsets[rows], store.offsets[rows + 1]
         lengths = ends - begins
         spans = zip(begins.tolist(), ends.tolist(), strict=True)
         ids = np.concatenate([store.ids[begin:end] for begin, end in spans]).astype(np.int64)
-        second = store.begins[rows]
-        types = None
-        if second.any():
-            places = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-            types = torch.from_numpy((places >= np.repeat(second, lengths)).astype(np.int64))
-        tokens = lay_out(torch.from_numpy(ids), torch.from_numpy(lengths), types)
+        second_begins = store.begins[rows]
+        type_ids = None
+        if second_begins.any():
+            positions = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+            in_second = positions >= np.repeat(second_begins, lengths)
+            type_ids = torch.from_numpy(in_second.astype(np.int64))
+        tokens = build_tokens(torch.from_numpy(ids), torch.from_numpy(lengths), type_ids)
         rows = rows[:count]
         targets = torch.from_numpy(store.targets[rows])
         return LabelledBatch(tokens, targets, torch.from_numpy(store.identities[rows]))

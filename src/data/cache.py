@@ -1,4 +1,4 @@
-"""Work done once for each content, kept in folders named after a hash of everything that shaped it."""
+"""A cache on disk: folders named by a hash of everything that decides their content."""
 
 import shutil
 from collections.abc import Callable
@@ -6,25 +6,34 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from src.terms.durable import sync, sync_all
-from src.terms.fault import Fault
+from src.core.files import fsync_path, fsync_tree
+from src.core.user_errors import UserError
 
 
-class Cache:
-    """Folders below one root. A folder is whole or absent: it is built under another name, and renamed when all of it
-    is on the disk."""
+class ContentCache:
+    """Folders below a root, built once for each content.
+
+    A folder is complete or absent: it is built under another name and renamed at the end, when all
+    of it is on the disk.
+    """
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root).expanduser()
 
-    def folder(self, kind: str, key: str, build: Callable[[Path], None], *, resumable: bool = False) -> Path:
-        """The folder of this content, built by `build(empty folder)` where it is not there yet.
+    def get_or_build(
+        self, kind: str, key: str, build: Callable[[Path], None], *, resumable: bool = False
+    ) -> Path:
+        """Return the folder of a content, building it first if it is not there.
 
-        Processes that want the same content at the same time wait for the first one.
+        Processes that want the same content at the same time wait for the first of them.
 
         Args:
-            resumable: `build` gets what an earlier call left that was killed, interrupted or failed in a way that may
-                pass (a full disk), and goes on from there. It is deleted where a person's mistake (`Fault`) ended it.
+            kind: name of the sub-folder.
+            key: hash of everything that decides the content.
+            build: called with the folder to fill.
+            resumable: `build` gets a folder with what an earlier call left behind that was killed,
+                interrupted or stopped by something temporary such as a full disk. A `UserError`
+                leaves nothing.
         """
         place = self.root / kind / key[:32]
         if place.is_dir():
@@ -34,15 +43,16 @@ class Cache:
             if not place.is_dir():
                 unfinished = place.with_name(f"{place.name}.unfinished")
                 if not resumable:
-                    shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+                    # a killed process may have left it
+                    shutil.rmtree(unfinished, ignore_errors=True)
                 unfinished.mkdir(exist_ok=True)
                 try:
                     build(unfinished)
-                    sync_all(unfinished)
+                    fsync_tree(unfinished)
                     unfinished.replace(place)
-                    sync(place.parent)
+                    fsync_path(place.parent)
                 except BaseException as error:
-                    if not resumable or isinstance(error, Fault):
+                    if not resumable or isinstance(error, UserError):
                         shutil.rmtree(unfinished, ignore_errors=True)
                     raise
         return place

@@ -1,33 +1,99 @@
-"""What is left out of a data set and what is tidied before anything is made of it; every row is accounted for."""
+"""Cleaning of rows: which are dropped, how texts are normalised, and how often each happened.
+
+Texts that were met before are remembered as hashes of 8 bytes.
+"""
 
 import hashlib
 import json
 import re
+from array import array
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from src.data.cutting import pieces
-from src.data.digests import Digests, digest
-from src.data.formats import Record
-from src.terms.bounds import checked
-from src.terms.fault import Fault
+from src.core.user_errors import UserError
+from src.core.validation import validate_init
+from src.data.records import RawRecord
 
-_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
-_LONG = 1 << 20  # letters, whose words are held apart at once
-_RULES = 1  # part of the fingerprint: count up when the same rows are cleaned into others
+# Spreads digests evenly over the table (Fibonacci hashing: Knuth, 1998, section 6.4).
+_MULTIPLIER = 0x9E3779B97F4A7C15
+_UINT64_MASK = (1 << 64) - 1
 
 
-@checked
+def hash_text(text: str, pair: str | None = None, label: str | None = None) -> int:
+    """A hash of 64 bits of a text, with its pair and label if given; never 0.
+
+    Among n different texts, two share a hash with probability n^2 / 2^65.
+    """
+    digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8)
+    for name, part in (("pair", pair), ("label", label)):
+        if part is not None:
+            digest.update(f"\0{name}\0{len(text)}\0{part}".encode(errors="surrogatepass"))
+    return int.from_bytes(digest.digest(), "little") or 1
+
+
+class DigestSet:
+    """A set of 64-bit hashes in one flat table (open addressing with linear probing).
+
+    It needs 12 to 24 bytes for each, 36 while it grows; a Python set needs about 100.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._bits = 10
+        self._table = array("Q", bytes(8 << self._bits))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, digest: object) -> bool:
+        return isinstance(digest, int) and self._table[self._find_slot(digest)] == digest
+
+    def add(self, digest: int) -> bool:
+        """Add a hash; returns True if it is new."""
+        slot = self._find_slot(digest)
+        if self._table[slot] == digest:
+            return False
+        self._table[slot] = digest
+        self._count += 1
+        if 3 * self._count > 2 << self._bits:
+            self._double_table()
+        return True
+
+    def _find_slot(self, digest: int) -> int:
+        """The slot of the digest, or the free slot where it belongs."""
+        table, last = self._table, (1 << self._bits) - 1
+        slot = (digest * _MULTIPLIER & _UINT64_MASK) >> (64 - self._bits)
+        while table[slot] and table[slot] != digest:
+            slot = (slot + 1) & last
+        return slot
+
+    def _double_table(self) -> None:
+        old, self._bits = self._table, self._bits + 1
+        self._table = array("Q", bytes(8 << self._bits))
+        for digest in old:
+            if digest:
+                self._table[self._find_slot(digest)] = digest
+
+
+_BR_TAG_PATTERN = re.compile(r"<br\s*/?>", re.IGNORECASE)
+# A longer text is split into words piece by piece, to bound memory.
+_LONG_TEXT_CHARACTERS = 1 << 20
+# Part of the fingerprint: raise it when the same rows are cleaned differently.
+_CLEANING_VERSION = 1
+
+
+@validate_init
 @dataclass(frozen=True, kw_only=True)
 class Cleaning:
-    """Policies for doubtful rows.
+    """What happens to texts and rows that may harm training or its evaluation.
 
-    `breaks` turns `<br />` tags into line breaks; `whitespace` makes every run of white space one space.
-    `duplicates` are equal texts (and pairs) within a split: "drop" keeps the first and remembers 8 bytes of each (16
-    where rows have labels), which take three times as many in memory at most (`digests.py`).
-    `overlap` are training texts that also stand in validation or test: kept, they would flatter the score.
+    `breaks` turns `<br />` tags into line breaks; `whitespace` makes every run of white space one
+    space. `duplicates` are equal texts (and pairs) within a split: "drop" keeps the first and
+    remembers 8 bytes of each (16 where rows have labels), which take three times as many in memory
+    at most (`DigestSet`). `overlap` are training texts that also stand in validation or test:
+    kept, they would flatter the score.
     """
 
     breaks: bool = False
@@ -37,80 +103,104 @@ class Cleaning:
     duplicates: Literal["keep", "drop"] = "keep"
     overlap: Literal["keep", "drop"] = "drop"
 
-    def clean(
+    def clean_records(
         self,
-        records: Iterable[Record],
+        records: Iterable[RawRecord],
         *,
         split: str,
         labelled: bool,
         counts: Counter[str],
         forbidden: Container[int] | None = None,
-    ) -> Iterator[Record]:
-        """The rows that stay, tidied. `forbidden` holds the digests of the rows that this split must not overlap.
+    ) -> Iterator[RawRecord]:
+        """Iterate over the rows that stay, with normalised texts.
 
-        Each row is counted twice: as "<split>/read", and as "<split>/kept" or by why it went: "empty_text",
-        "missing_label", "overlap", "duplicates" or, where the first of its kind has another label,
-        "contradicting_duplicates".
+        Each row is counted twice: as "<split>/read", and as "<split>/kept" or with the reason why
+        it was dropped: "empty_text", "missing_label", "overlap", "duplicates" or, if the first row
+        with its text has another label, "contradicting_duplicates".
+
+        Args:
+            labelled: whether every row needs a label.
+            counts: incremented as said above.
+            forbidden: hashes of the rows that this split must not overlap.
+
+        Raises:
+            UserError: an empty text or a missing label whose policy is "error".
         """
-        firsts = Digests()
-        for found in records:
-            record = self.tidy(found)
-            reason = self._objection(record, labelled)
+        firsts = DigestSet()
+        for raw_record in records:
+            record = self.normalize_record(raw_record)
+            reason = self._find_drop_reason(record, labelled)
             if (
                 reason is None
                 and forbidden is not None
                 and self.overlap == "drop"
-                and digest(record.text, record.pair) in forbidden
+                and hash_text(record.text, record.pair) in forbidden
             ):
                 reason = "overlap"
             if reason is None and self.duplicates == "drop":
-                reason = _repeats(record, firsts, labelled)
+                reason = _find_duplicate_reason(record, firsts, labelled)
             counts[f"{split}/read"] += 1
             counts[f"{split}/{reason or 'kept'}"] += 1
             if reason is None:
                 yield record
 
-    def fingerprint(self) -> str:
+    def compute_fingerprint(self) -> str:
         """SHA-256, in hex, of the policies."""
-        return hashlib.sha256(json.dumps({"rules": _RULES, **asdict(self)}, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(
+            json.dumps({"rules": _CLEANING_VERSION, **asdict(self)}, sort_keys=True).encode()
+        ).hexdigest()
 
-    def tidy(self, record: Record) -> Record:
+    def normalize_record(self, record: RawRecord) -> RawRecord:
         if not self.breaks and not self.whitespace:
             return record
-        pair = None if record.pair is None else self._tidied(record.pair)
-        return record._replace(text=self._tidied(record.text), pair=pair)
+        pair = None if record.pair is None else self._normalize_text(record.pair)
+        return record._replace(text=self._normalize_text(record.text), pair=pair)
 
-    def _tidied(self, text: str) -> str:
+    def _normalize_text(self, text: str) -> str:
         if self.breaks:
-            text = _BREAK.sub("\n", text)
+            text = _BR_TAG_PATTERN.sub("\n", text)
         if not self.whitespace:
             return text
-        if len(text) <= _LONG:
+        if len(text) <= _LONG_TEXT_CHARACTERS:
             return " ".join(text.split())
-        return " ".join(filter(None, (" ".join(each.split()) for each in pieces(text, size=_LONG))))
+        from src.data.text_encoder import split_text
 
-    def _objection(self, record: Record, labelled: bool) -> str | None:
-        """Why the row cannot be used, or None; a `Fault` where the policy is "error"."""
+        return " ".join(
+            filter(
+                None,
+                (" ".join(piece.split()) for piece in split_text(text, size=_LONG_TEXT_CHARACTERS)),
+            )
+        )
+
+    def _find_drop_reason(self, record: RawRecord, labelled: bool) -> str | None:
+        """Why the row cannot be used, or None. Raises UserError if the policy is "error"."""
         if not record.text.strip() or (record.pair is not None and not record.pair.strip()):
             if self.empty_text == "error":
                 what = "pair" if record.text.strip() else "text"
-                raise Fault(f"{record.where}: the {what} is empty; data.cleaning.empty_text=drop leaves such rows out")
+                raise UserError(
+                    f"{record.where}: the {what} is empty; data.cleaning.empty_text=drop leaves "
+                    "such rows out"
+                )
             return "empty_text"
         if labelled and record.label is None:
             if self.missing_label == "error":
-                raise Fault(f"{record.where}: no label; data.cleaning.missing_label=drop leaves such rows out")
+                raise UserError(
+                    f"{record.where}: no label; data.cleaning.missing_label=drop leaves such rows "
+                    "out"
+                )
             return "missing_label"
         return None
 
 
-def _repeats(record: Record, firsts: Digests, labelled: bool) -> str | None:
-    """Why a row that stood there before goes; one that did not is remembered, with its label where it has one."""
-    new = firsts.add(digest(record.text, record.pair))
+def _find_duplicate_reason(record: RawRecord, seen: DigestSet, labelled: bool) -> str | None:
+    """Why a row is a duplicate, or None. A new row is added to `seen`, with its label if any."""
+    new = seen.add(hash_text(record.text, record.pair))
     if not labelled:
         return None if new else "duplicates"
-    label = record.label if isinstance(record.label, str) else f"number {hash(record.label)}"  # 1, 1.0 and true: one
-    known = digest(record.text, record.pair, label)
+    # 1, 1.0 and true are one label
+    label = record.label if isinstance(record.label, str) else f"number {hash(record.label)}"
+    known = hash_text(record.text, record.pair, label)
     if new:
-        firsts.add(known)
+        seen.add(known)
         return None
-    return "duplicates" if known in firsts else "contradicting_duplicates"
+    return "duplicates" if known in seen else "contradicting_duplicates"

@@ -1,64 +1,71 @@
-"""The rows of a source as a task wants them: cleaned, labelled and divided, in any amount.
+"""The rows of a source as a task needs them: cleaned, labelled and split, in any amount.
 
-The source is read twice or more: once to decide what becomes of each row (`Corpus.survey`), then for each use of the
-texts (`Corpus.rows`). So no text is held in memory, only numbers: while rows are surveyed a byte for each row of the
-source, 4 for its label or 8 for its value, 8 for each row that may repeat a held-out one, some 3 while train is
-divided, and what `digests.py` says for duplicates. Of a survey that is done, nothing: it lies in a memory map.
+The source is read twice or more: once to decide what becomes of each row (`Corpus.survey_rows`),
+then for each use of the texts (`Corpus.iter_rows`). No text is held in memory, only numbers: during
+the survey a byte for each row of the source, 4 for its label or 8 for its value, 8 for each row
+that may repeat a held-out one, some 3 while train is split, and for duplicates what
+`cleaning.DigestSet` says. A finished survey is a memory map.
 """
 
 import json
-import sys
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from tqdm import tqdm
 
-from src.data.cleaning import Cleaning
-from src.data.digests import Digests, digest
-from src.data.formats import Record
-from src.data.generated import Generated
-from src.data.labels import Label, LabelSpace, value
-from src.data.masking import order
-from src.data.sources import Source
+from src.core.dataset_info import Task
+from src.core.printing import print_line
+from src.core.user_errors import UserError
+from src.data.cleaning import Cleaning, DigestSet, hash_text
+from src.data.labels import LabelSpace, RawLabel, parse_regression_target
+from src.data.masking import permute_rows
+from src.data.records import DataSource, RawRecord
 from src.data.splitting import SPLITS, Split
-from src.data.store import Row
-from src.terms.fault import Fault
+from src.data.token_store import TextRow
 
-Task = Literal["masked_lm", "classification", "regression"]
-LEFT_OUT = 0  # in `Survey.places`; a row that is used has 1 + its split's place in SPLITS
-TRAIN = 1 + SPLITS.index("train")
-LARGE_TEXT = 1 << 24  # letters; a longer one is told of: it decides how much memory is needed
-_BLOCK = 1 << 16  # rows: what is held of them at once is no matter
+# In `CorpusSurvey.places`; a row that is used has 1 + the index of its split in SPLITS.
+UNUSED_ROW = 0
+TRAIN_CODE = 1 + SPLITS.index("train")
+# A note is printed for a longer text, since it decides how much memory is needed.
+LARGE_TEXT_CHARACTERS = 1 << 24
+# Rows that are compared at a time; their memory does not matter.
+_BLOCK_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
-class Survey:
-    """What becomes of every row.
+class CorpusSurvey:
+    """What becomes of every row of the source.
 
-    `about` holds plain values: `label_names`, `counts` of rows read, kept and dropped, and by split `rows`, `labels`,
-    `letters`. By split of the source, over all its rows: `places` (uint8) says which of our splits has the row,
-    `targets` (int64 classes or float64 values) what it is to be taken for; there are none without labels.
+    Args:
+        data_summary: plain values: `label_names`, `counts` of rows read, kept and dropped, by split
+            `rows` and `labels`, and the number of all `letters`.
+        places: by split of the source, for each of its rows: `UNUSED_ROW`, or 1 + the index in
+            SPLITS of our split that has the row (uint8).
+        targets: by split of the source, for each of its rows: a class index (int64) or a value
+            (float64); empty without labels.
     """
 
-    about: dict[str, Any]
+    data_summary: dict[str, Any]
     places: dict[str, np.ndarray]
     targets: dict[str, np.ndarray]
 
     def save(self, folder: Path) -> None:
         for kind in ("places", "targets"):
-            for split, each in getattr(self, kind).items():
-                np.save(folder / f"{split}_{kind}.npy", each)
-        (folder / "about.json").write_text(json.dumps(self.about, ensure_ascii=False), encoding="utf-8")
+            for split, values in getattr(self, kind).items():
+                np.save(folder / f"{split}_{kind}.npy", values)
+        (folder / "about.json").write_text(
+            json.dumps(self.data_summary, ensure_ascii=False), encoding="utf-8"
+        )
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
-        about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-        found = {
+    def load(cls, folder: Path) -> Self:
+        summary = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+        arrays = {
             kind: {
                 split: np.load(file, mmap_mode="r")
                 for split in SPLITS
@@ -66,105 +73,127 @@ class Survey:
             }
             for kind in ("places", "targets")
         }
-        return cls(about, found["places"], found["targets"])
+        return cls(summary, arrays["places"], arrays["targets"])
 
 
-class _Part(NamedTuple):
-    """A split of the source while it is surveyed."""
+class _SurveyedSplit(NamedTuple):
+    """A split of the source during the survey.
 
-    places: np.ndarray  # of each row: 1 where cleaning kept it, else 0
-    labels: dict[Label, str]  # each class label that occurs, in the order of first rows, and where that row stands
-    codes: np.ndarray  # of each row that was kept: its label's place in `labels`, or its value; empty without labels
-    digests: np.ndarray  # of each row that was kept, where these are wanted, else empty
-    letters: int
+    Args:
+        places: for each row, 1 if cleaning kept it, else 0.
+        labels: where the first row with each class label stands, in the order of those rows.
+        codes: for each kept row, its label's index in `labels`, or its value; empty without labels.
+        digests: for each kept row its hash, if hashes are needed, else empty.
+    """
+
+    places: np.ndarray
+    labels: dict[RawLabel, str]
+    codes: np.ndarray
+    digests: np.ndarray
+    characters: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """A source, and what is to be made of it; the arguments are those of `TextDataModule`."""
+    """A source and what a task makes of it; the arguments are those of `DataConfig`."""
 
     task: Task
-    source: Source | Generated
+    source: DataSource
     cleaning: Cleaning
     split: Split
     label_names: list[str] | None = None
     label_values: list[str | int] | None = None
     train_rows: int | None = None
 
-    # -- what becomes of each row ---------------------------------------------------------------------------------
+    def survey_rows(self) -> CorpusSurvey:
+        """Read everything once and decide what becomes of each row.
 
-    def survey(self) -> Survey:
-        """Read everything once. Raises Fault where a row cannot be used and must not be left out, or none is left."""
+        Raises:
+            UserError: a row cannot be used and must not be dropped, or a split has no rows left.
+        """
         counts: Counter[str] = Counter()
-        found = self.source.splits()
-        if "train" not in found:
-            raise Fault(f"the source has no training split, only {', '.join(found)} (data.source.train)")
-        made = [split for split in SPLITS if split not in found]
-        held_out = Digests()
-        parts: dict[str, _Part] = {}
-        for split in reversed([each for each in SPLITS if each in found]):  # held-out ones first: train yields to them
-            parts[split] = self._read(split, counts, held_out, repeats=bool(made))
+        available = self.source.available_splits()
+        if "train" not in available:
+            raise UserError(
+                f"the source has no training split, only {', '.join(available)} (data.source.train)"
+            )
+        missing_splits = [split for split in SPLITS if split not in available]
+        held_out = DigestSet()
+        parts: dict[str, _SurveyedSplit] = {}
+        # held-out splits come first, since train leaves out what they hold
+        for split in reversed([known_split for known_split in SPLITS if known_split in available]):
+            parts[split] = self._survey_split(split, counts, held_out, repeats=bool(missing_splits))
         for split in parts:
             if not parts[split].places.any():
-                raise Fault(_nothing_left(split, counts))
-        space = self._label_space(parts["train"])
-        targets = {split: self._targets(part, space) for split, part in parts.items()}
+                raise UserError(_empty_split_message(split, counts))
+        space = self._build_label_space(parts["train"])
+        targets = {split: self._build_targets(part, space) for split, part in parts.items()}
         places = {split: part.places for split, part in parts.items()}
-        for split, each in places.items():
-            each *= 1 + SPLITS.index(split)
-        self._divide(parts["train"], targets["train"], made, counts)
+        for split, codes in places.items():
+            codes *= 1 + SPLITS.index(split)
+        self._hold_out_splits(parts["train"], targets["train"], missing_splits, counts)
         if self.train_rows is not None:
-            self._few(places["train"], targets["train"], self.train_rows)
+            self._limit_train_rows(places["train"], targets["train"], self.train_rows)
         rows = {
-            split: sum(int((each == code).sum()) for each in places.values()) for code, split in enumerate(SPLITS, 1)
+            split: sum(int((codes == code).sum()) for codes in places.values())
+            for code, split in enumerate(SPLITS, 1)
         }
-        rows = {split: count for split, count in rows.items() if count or split in found}
+        rows = {split: count for split, count in rows.items() if count or split in available}
         for split, count in rows.items():
             if not count:
-                raise Fault(f"no rows are left for {split} (data.split, data.cleaning; counts: {dict(counts)})")
-        about = {
+                raise UserError(
+                    f"no rows are left for {split} (data.split, data.cleaning; counts: "
+                    f"{dict(counts)})"
+                )
+        summary = {
             "label_names": list(space.names) if space else [],
             "counts": dict(counts),
             "rows": rows,
-            "labels": _label_counts(places, targets, space, rows) if space else {},
-            "letters": sum(part.letters for part in parts.values()),
+            "labels": _count_labels(places, targets, space, rows) if space else {},
+            "letters": sum(part.characters for part in parts.values()),
         }
-        return Survey(about, places, targets if self.task != "masked_lm" else {})
+        return CorpusSurvey(summary, places, targets if self.task != "masked_lm" else {})
 
-    def _read(self, split: str, counts: Counter[str], held_out: Digests, *, repeats: bool) -> _Part:
-        """What cleaning keeps. `held_out` grows by held-out rows; train leaves out what is in it.
+    def _survey_split(
+        self, split: str, counts: Counter[str], held_out: DigestSet, *, repeats: bool
+    ) -> _SurveyedSplit:
+        """Read and clean one split of the source.
 
         Args:
-            repeats: whether training rows may turn out to repeat a row that will be held out.
+            held_out: hashes of held-out rows: added to by their splits, avoided by train.
+            repeats: whether rows will be held out of train, so that other training rows may turn
+                out to repeat them.
         """
         training, heeded = split == "train", self.cleaning.overlap == "drop"
         places, digests = bytearray(), array("Q")
-        labels: dict[Label, str] = {}
-        numbers: dict[Label, int] = {}
+        labels: dict[RawLabel, str] = {}
+        numbers: dict[RawLabel, int] = {}
         codes: array[Any] = array("d" if self.task == "regression" else "i")
         letters = 0
-        for number, record in self._cleaned(split, counts, held_out if training and heeded else None):
+        for number, record in self._iter_clean_records(
+            split, counts, held_out if training and heeded else None
+        ):
             places.extend(bytes(number - len(places)) + b"\1")
             length = len(record.text) + len(record.pair or "")
             letters += length
-            if length > LARGE_TEXT:
-                print(
-                    f"note: {record.where}: one text of {length:,} letters, which memory must hold several times over "
+            if length > LARGE_TEXT_CHARACTERS:
+                print_line(
+                    f"note: {record.where}: one text of {length:,} letters, which memory must "
+                    "hold several times over "
                     "(docs/data.md)",
-                    file=sys.stderr,
-                    flush=True,
+                    to_stderr=True,
                 )
             if heeded and not training:
-                held_out.add(digest(record.text, record.pair))
+                held_out.add(hash_text(record.text, record.pair))
             elif heeded and repeats:
-                digests.append(digest(record.text, record.pair))
+                digests.append(hash_text(record.text, record.pair))
             if self.task == "regression":
-                codes.append(value(record.label, record.where))
+                codes.append(parse_regression_target(record.label, record.where))
             elif self.task == "classification":
                 labels.setdefault(record.label, record.where)
                 codes.append(numbers.setdefault(record.label, len(numbers)))
         places.extend(bytes(counts[f"{split}/read"] - len(places)))
-        return _Part(
+        return _SurveyedSplit(
             np.frombuffer(places, dtype=np.uint8),
             labels,
             np.frombuffer(codes, dtype=codes.typecode),
@@ -172,34 +201,41 @@ class Corpus:
             letters,
         )
 
-    def _cleaned(self, split: str, counts: Counter[str], forbidden: Digests | None) -> Iterator[tuple[int, Record]]:
-        """Rows that stay, with their place in the source."""
-        latest = -1  # the row under way: cleaning yields it before it asks for the next
+    def _iter_clean_records(
+        self, split: str, counts: Counter[str], forbidden: DigestSet | None
+    ) -> Iterator[tuple[int, RawRecord]]:
+        """Iterate over the rows that stay, each with its number in the source."""
+        # cleaning yields a row before it asks for the next, so this is the number of that row
+        latest = -1
 
-        def numbered() -> Iterator[Record]:
+        def numbered() -> Iterator[RawRecord]:
             nonlocal latest
-            for record in self.source.read(split):
+            for record in self.source.read_records(split):
                 latest += 1
                 yield record
 
         labelled = self.task != "masked_lm"
-        shown = tqdm(numbered(), desc=f"read {split}", unit=" texts", delay=1, disable=None)
-        for record in self.cleaning.clean(shown, split=split, labelled=labelled, counts=counts, forbidden=forbidden):
+        rows_with_progress = tqdm(
+            numbered(), desc=f"read {split}", unit=" texts", delay=1, disable=None
+        )
+        for record in self.cleaning.clean_records(
+            rows_with_progress, split=split, labelled=labelled, counts=counts, forbidden=forbidden
+        ):
             yield latest, record
 
-    def _label_space(self, train: _Part) -> LabelSpace | None:
+    def _build_label_space(self, train: _SurveyedSplit) -> LabelSpace | None:
         if self.task != "classification":
             return None
         if self.label_names is not None:
-            return LabelSpace.declared(self.label_names, self.label_values)
+            return LabelSpace.from_names(self.label_names, self.label_values)
         labels = list(train.labels)
-        return LabelSpace.discovered(labels[code] for code in train.codes.tolist())
+        return LabelSpace.from_labels(labels[code] for code in train.codes.tolist())
 
-    def _targets(self, part: _Part, space: LabelSpace | None) -> np.ndarray:
-        """Of every row of the source; 0 for those that cleaning left out."""
+    def _build_targets(self, part: _SurveyedSplit, space: LabelSpace | None) -> np.ndarray:
+        """The target of every row of the source; 0 for rows that cleaning dropped."""
         codes = part.codes
         if space is not None:
-            indices = [space.index(label, where) for label, where in part.labels.items()]
+            indices = [space.class_index(label, where) for label, where in part.labels.items()]
             codes = np.array(indices, dtype=np.int64)[codes]
         if not len(codes):
             return codes
@@ -207,60 +243,92 @@ class Corpus:
         targets[part.places > 0] = codes
         return targets
 
-    def _divide(self, train: _Part, targets: np.ndarray, made: Sequence[str], counts: Counter[str]) -> None:
-        """Held-out splits taken out of train, where the source has none; what repeats their rows leaves train."""
-        kept = train.places > 0
-        classes = targets[kept] if self.task == "classification" else None
-        parts = self.split.divide(int(kept.sum()), classes, validation="validation" in made, test="test" in made)
-        parts += TRAIN
-        if len(train.digests) and (parts != TRAIN).any():
-            held_out = np.sort(train.digests[parts != TRAIN])
-            for begin in range(0, len(parts), _BLOCK):
-                block, part = train.digests[begin : begin + _BLOCK], parts[begin : begin + _BLOCK]
-                nearest = np.minimum(np.searchsorted(held_out, block), len(held_out) - 1)
-                part[(part == TRAIN) & (held_out[nearest] == block)] = LEFT_OUT
-            if dropped := int((parts == LEFT_OUT).sum()):
-                counts.update({"train/overlap": dropped, "train/kept": -dropped})
-        train.places[kept] = parts
+    def _hold_out_splits(
+        self,
+        train: _SurveyedSplit,
+        targets: np.ndarray,
+        splits_to_take: Sequence[str],
+        counts: Counter[str],
+    ) -> None:
+        """Take missing held-out splits out of train, and drop training rows that repeat theirs.
 
-    def _few(self, places: np.ndarray, targets: np.ndarray, count: int) -> None:
-        """So many training rows, as evenly from each class as they come; fewer are among more."""
-        rows = np.flatnonzero(places == TRAIN)
-        drawn = rows[order(self.split.seed, 0, len(rows))]
-        turns = np.zeros(len(rows), dtype=np.int64)  # how many of its class were drawn before each
+        Args:
+            splits_to_take: the splits that the source lacks.
+        """
+        is_kept = train.places > 0
+        classes = targets[is_kept] if self.task == "classification" else None
+        parts = self.split.assign_splits(
+            int(is_kept.sum()),
+            classes,
+            validation="validation" in splits_to_take,
+            test="test" in splits_to_take,
+        )
+        parts += TRAIN_CODE
+        if len(train.digests) and (parts != TRAIN_CODE).any():
+            held_out = np.sort(train.digests[parts != TRAIN_CODE])
+            for begin in range(0, len(parts), _BLOCK_ROWS):
+                block, part = (
+                    train.digests[begin : begin + _BLOCK_ROWS],
+                    parts[begin : begin + _BLOCK_ROWS],
+                )
+                nearest = np.minimum(np.searchsorted(held_out, block), len(held_out) - 1)
+                part[(part == TRAIN_CODE) & (held_out[nearest] == block)] = UNUSED_ROW
+            if dropped := int((parts == UNUSED_ROW).sum()):
+                counts.update({"train/overlap": dropped, "train/kept": -dropped})
+        train.places[is_kept] = parts
+
+    def _limit_train_rows(self, places: np.ndarray, targets: np.ndarray, count: int) -> None:
+        """Keep `count` training rows, as evenly from all classes as possible.
+
+        A smaller number always keeps a subset of what a larger one keeps.
+        """
+        rows = np.flatnonzero(places == TRAIN_CODE)
+        drawn = rows[permute_rows(self.split.seed, 0, len(rows))]
+        # how many rows of the same class were drawn before each row
+        turns = np.zeros(len(rows), dtype=np.int64)
         if self.task == "classification":
-            for each in np.unique(targets[rows]):
-                mine = targets[drawn] == each
+            for class_index in np.unique(targets[rows]):
+                mine = targets[drawn] == class_index
                 turns[mine] = np.arange(mine.sum())
             drawn = drawn[np.argsort(turns, kind="stable")]
-        places[drawn[count:]] = LEFT_OUT
+        places[drawn[count:]] = UNUSED_ROW
 
-    # -- the texts ------------------------------------------------------------------------------------------------
+    def iter_rows(
+        self, survey: CorpusSurvey, splits: Sequence[str] = SPLITS
+    ) -> Iterator[tuple[str, TextRow]]:
+        """Iterate over the rows of our splits in the order of the source, with their splits' names.
 
-    def rows(self, survey: Survey, splits: Sequence[str] = SPLITS) -> Iterator[tuple[str, Row]]:
-        """The rows of these splits as they stand in the source, each with the name of its split."""
-        wanted = {1 + SPLITS.index(split): split for split in splits}
+        Raises:
+            UserError: the source has grown since the survey.
+        """
+        split_by_code = {1 + SPLITS.index(split): split for split in splits}
         for source_split, places in survey.places.items():
-            if not any((places == code).any() for code in wanted):
+            if not any((places == code).any() for code in split_by_code):
                 continue
-            codes = places.data  # reads single numbers faster than the array
+            # a memory view gives single numbers faster than an array does
+            codes = places.data
             targets = survey.targets[source_split].data if source_split in survey.targets else None
-            for number, record in enumerate(self.source.read(source_split)):
+            for number, record in enumerate(self.source.read_records(source_split)):
                 if number >= len(codes):
-                    raise Fault(f"{record.where}: the data grew while they were read; run again")
-                if codes[number] in wanted:
-                    text, pair, *_ = self.cleaning.tidy(record)
-                    yield wanted[codes[number]], Row(text, pair, 0 if targets is None else targets[number], number)
+                    raise UserError(
+                        f"{record.where}: the data grew while they were read; run again"
+                    )
+                if codes[number] in split_by_code:
+                    text, pair, *_ = self.cleaning.normalize_record(record)
+                    yield (
+                        split_by_code[codes[number]],
+                        TextRow(text, pair, 0 if targets is None else targets[number], number),
+                    )
 
-    def texts(self, survey: Survey) -> Iterator[str]:
-        """All texts of train, the second ones of pairs too."""
-        for _, row in self.rows(survey, ("train",)):
+    def iter_train_texts(self, survey: CorpusSurvey) -> Iterator[str]:
+        """Iterate over all texts of train, including the second ones of pairs."""
+        for _, row in self.iter_rows(survey, ("train",)):
             yield row.text
             if row.pair is not None:
                 yield row.pair
 
 
-_REASONS = {
+_DROP_REASONS = {
     "empty_text": "empty (data.source.text)",
     "missing_label": "without a label (data.source.label)",
     "overlap": "also in validation or test (data.cleaning.overlap)",
@@ -269,18 +337,32 @@ _REASONS = {
 }
 
 
-def _nothing_left(split: str, counts: Counter[str]) -> str:
-    """The message for a split of which cleaning leaves no row."""
-    reasons = [f"{counts[f'{split}/{each}']} {words}" for each, words in _REASONS.items() if counts[f"{split}/{each}"]]
-    return f"no rows are left for {split}: {counts[f'{split}/read']} were read, {', '.join(reasons)}"
+def _empty_split_message(split: str, counts: Counter[str]) -> str:
+    """The message for a split that has no rows left after cleaning."""
+    reasons = [
+        f"{counts[f'{split}/{reason}']} {words}"
+        for reason, words in _DROP_REASONS.items()
+        if counts[f"{split}/{reason}"]
+    ]
+    return (
+        f"no rows are left for {split}: {counts[f'{split}/read']} were read, {', '.join(reasons)}"
+    )
 
 
-def _label_counts(
-    places: dict[str, np.ndarray], targets: dict[str, np.ndarray], space: LabelSpace, splits: Iterable[str]
+def _count_labels(
+    places: dict[str, np.ndarray],
+    targets: dict[str, np.ndarray],
+    space: LabelSpace,
+    splits: Iterable[str],
 ) -> dict[str, dict[str, int]]:
     counts = {}
     for split in splits:
         code = 1 + SPLITS.index(split)
-        found = sum(np.bincount(targets[each][places[each] == code], minlength=len(space.names)) for each in places)
-        counts[split] = dict(zip(space.names, np.asarray(found).tolist(), strict=True))
+        class_counts = sum(
+            np.bincount(
+                targets[source_split][places[source_split] == code], minlength=len(space.names)
+            )
+            for source_split in places
+        )
+        counts[split] = dict(zip(space.names, np.asarray(class_counts).tolist(), strict=True))
     return counts

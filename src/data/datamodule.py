@@ -1,273 +1,317 @@
-"""The one LightningDataModule: source, cleaning, split, tokenizer and batching, and what came of them."""
+"""The LightningDataModule: it turns the rows of a source into batches for a model, and describes
+the data for the model and for the record of the run.
+"""
 
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
 
-from src.data.batching import Batching, Labelled, Masked
-from src.data.cache import Cache
-from src.data.cleaning import Cleaning
-from src.data.corpus import Corpus, Survey, Task
-from src.data.feeding import Ahead, BatchSource, Loader
-from src.data.generated import Generated
-from src.data.on_device import DeviceSource, wanted
-from src.data.plan import Plan
-from src.data.sources import Source
-from src.data.splitting import SPLITS, Split
-from src.data.store import Row, TokenStore
-from src.data.tokenising import Size, tokenise
-from src.data.tokenizer import TextTokenizer, Tokenizer
-from src.terms.bounds import Annotated, Bound, Count, Whole, checked
-from src.terms.facts import Facts
-from src.terms.fault import Fault
+from src.core.dataset_info import DatasetInfo
+from src.core.user_errors import UserError
+from src.data.batch_sampler import DistributedBatchSampler
+from src.data.batching import Labelled
+from src.data.cache import ContentCache
+from src.data.corpus import Corpus, CorpusSurvey
+from src.data.device_dataset import DeviceBatchDataset, should_keep_on_device
+from src.data.loader import BatchDataset, PrefetchSampler, ResumableDataLoader
+from src.data.splitting import SPLITS
+from src.data.token_store import TextRow, TokenStore
+from src.data.tokenize import CorpusSize, tokenize_to_stores
+from src.data.tokenizer import TextTokenizer
 
-_LONG = 1 << 20  # letters
-VERSION = 4  # of what lies in the cache; raise it when the same inputs would give other content
+if TYPE_CHECKING:
+    from src.data.data_config import DataConfig
+
+# Texts with more characters than this are hashed in pieces.
+_LONG_TEXT_CHARACTERS = 1 << 20
+# The version of what lies in the cache. Raise it when the same inputs would give other content.
+CACHE_VERSION = 4
 
 
-@checked
 class TextDataModule(LightningDataModule):
-    """Text from a source to batches on the way to a model.
+    """Makes batches of the text of a source, as a `DataConfig` says.
 
-    Nothing is read here; `prepare_data` reads, cleans, splits and tokenises once for each content, into a cache.
-
-    Args:
-        task: what the rows are for; `classification` and `regression` need labels.
-        label_names: of class labels, in the order of their indices; null takes what the training rows have.
-        num_labels: how many; verified against the data. Models read it from here.
-        label_values: how the files write each label, where neither by name nor as 0, 1, ...
-        train_rows: take only so many training rows, drawn by the split's seed, evenly from the classes; null: all.
-        cache: folder of tokenised text and learnt vocabularies; safe to delete.
-        seed: of order and masking.
-        num_workers: processes that make batches; 0 is fastest where a batch costs less than a step.
-        on_device: keep the corpus of masked language modelling on the GPU, where rows are gathered and masked without
-            the host; the batches are the same. Null: where it takes a tenth of the GPU's free memory at most.
+    Nothing is read before `prepare_data`, which reads, cleans, splits and tokenises. Its result is
+    kept in a cache, so that this is done only once for the same content.
     """
 
-    def __init__(
-        self,
-        *,
-        task: Task,
-        source: Source | Generated,
-        cleaning: Cleaning,
-        split: Split,
-        tokenizer: Tokenizer,
-        batching: Batching,
-        label_names: list[str] | None = None,
-        num_labels: Annotated[int, Bound(least=2)] | None = None,
-        label_values: list[str | int] | None = None,
-        train_rows: Count | None = None,
-        cache: str,
-        seed: int = 0,
-        num_workers: Whole = 0,
-        on_device: bool | None = None,
-    ) -> None:
+    def __init__(self, config: "DataConfig") -> None:
         super().__init__()
-        if isinstance(batching, Masked) != (task == "masked_lm"):
-            raise Fault(
-                f"data.task={task} does not go with data.batching={type(batching).__name__}; "
-                f"data/batching={'masked' if task == 'masked_lm' else 'labelled'} does"
-            )
-        if on_device and task != "masked_lm":
-            raise Fault(f"data.on_device=true goes with data.task=masked_lm, found data.task={task}")
-        if label_names is not None and num_labels is not None and len(label_names) != num_labels:
-            raise Fault(
-                f"data.num_labels={num_labels}, but data.label_names has {len(label_names)}: {', '.join(label_names)}"
-            )
-        self.task = task
-        self.source = source
-        self.cleaning = cleaning
-        self.split = split
-        self.tokenizer_choice = tokenizer
-        self.batching = batching
-        self.label_names = label_names
-        self.num_labels = num_labels
-        self.label_values = label_values
-        self.train_rows = train_rows
-        self.cache = Cache(cache)
-        self.seed = seed
-        self.num_workers = num_workers
-        self.on_device = on_device
-        self.rank, self.world = 0, 1
+        self.config = config
+        self.cache = ContentCache(config.cache)
+        self.rank, self.world_size = 0, 1
         self.tokenizer: TextTokenizer
-        self.facts: Facts
-        self.about: dict[str, Any] = {}
-        self.stores: dict[str, TokenStore] = {}
+        self.dataset_info: DatasetInfo
+        self.data_summary: dict[str, Any] = {}
+        self.token_stores: dict[str, TokenStore] = {}
 
-    # -- reading ------------------------------------------------------------------------------------------------
+    # -- reading
 
     def prepare_data(self) -> None:
         """Read, clean, split and tokenise, or find it all in the cache; idempotent."""
-        if self.stores:
+        if self.token_stores:
             return
         corpus = Corpus(
-            task=self.task,
-            source=self.source,
-            cleaning=self.cleaning,
-            split=self.split,
-            label_names=self.label_names,
-            label_values=self.label_values,
-            train_rows=self.train_rows,
+            task=self.config.task,
+            source=self.config.source,
+            cleaning=self.config.cleaning,
+            split=self.config.split,
+            label_names=self.config.label_names,
+            label_values=self.config.label_values,
+            train_rows=self.config.train_rows,
         )
-        rows = self._fingerprint()  # of everything that shapes the rows
-        survey = Survey.open(self.cache.folder("rows", rows, lambda place: self._survey(place, corpus)))
-        self.tokenizer = self.tokenizer_choice.load(lambda: corpus.texts(survey), rows, self.cache)
-        key = _sha256([rows, self.tokenizer.fingerprint, self.batching.cut_tokens, self._truncation])
-        folder = self.cache.folder("tokens", key, lambda place: self._write(place, corpus, survey), resumable=True)
-        self.about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-        self.stores = {split: TokenStore.open(folder / split) for split in SPLITS if (folder / split).is_dir()}
-        self.facts = self._facts()
+        # This fingerprint covers everything that shapes the rows.
+        rows_key = self._fingerprint_rows()
+        survey = CorpusSurvey.load(
+            self.cache.get_or_build(
+                "rows", rows_key, lambda folder: self._write_survey(folder, corpus)
+            )
+        )
+        self.tokenizer = self.config.tokenizer.load_tokenizer(
+            lambda: corpus.iter_train_texts(survey), rows_key, self.cache
+        )
+        key = _hash_as_json(
+            [
+                rows_key,
+                self.tokenizer.fingerprint,
+                self.config.batching.truncation_tokens,
+                self._truncation,
+            ]
+        )
+        folder = self.cache.get_or_build(
+            "tokens",
+            key,
+            lambda folder: self._write_token_stores(folder, corpus, survey),
+            resumable=True,
+        )
+        self.data_summary = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+        self.token_stores = {
+            split: TokenStore.open(folder / split) for split in SPLITS if (folder / split).is_dir()
+        }
+        self.dataset_info = self._build_dataset_info()
 
     @property
     def _truncation(self) -> Literal["head", "tail", "head_tail"]:
-        return self.batching.truncation if isinstance(self.batching, Labelled) else "head"
+        return (
+            self.config.batching.truncation
+            if isinstance(self.config.batching, Labelled)
+            else "head"
+        )
 
-    def _fingerprint(self) -> str:
-        parts = {split: self.source.fingerprint(split) for split in self.source.splits()}
-        settings = [self.task, self.cleaning.fingerprint(), repr(self.split), self.label_names, self.label_values]
-        return _sha256([VERSION, parts, settings, self.train_rows])
+    def _fingerprint_rows(self) -> str:
+        parts = {
+            split: self.config.source.fingerprint_split(split)
+            for split in self.config.source.available_splits()
+        }
+        settings = [
+            self.config.task,
+            self.config.cleaning.compute_fingerprint(),
+            repr(self.config.split),
+            self.config.label_names,
+            self.config.label_values,
+        ]
+        return _hash_as_json([CACHE_VERSION, parts, settings, self.config.train_rows])
 
-    def _survey(self, folder: Path, corpus: Corpus) -> None:
-        survey = corpus.survey()
-        self._verify(survey.about["label_names"])  # before any time is spent on tokens
+    def _write_survey(self, folder: Path, corpus: Corpus) -> None:
+        survey = corpus.survey_rows()
+        # Checked here, before any time is spent on tokens.
+        self._check_num_labels(survey.data_summary["label_names"])
         survey.save(folder)
 
-    def _write(self, folder: Path, corpus: Corpus, survey: Survey) -> None:
-        """Stores, and what is known of them: the survey's facts, a digest of each split's rows, and the entropy."""
-        about = survey.about
-        digests = {split: hashlib.sha256(json.dumps(about["label_names"] or None).encode()) for split in about["rows"]}
+    def _write_token_stores(self, folder: Path, corpus: Corpus, survey: CorpusSurvey) -> None:
+        """Write the token store of each split, and about.json: the summary of the survey, a digest
+        of the rows of each split, and the unigram entropy.
+        """
+        summary = survey.data_summary
+        digests = {
+            split: hashlib.sha256(json.dumps(summary["label_names"] or None).encode())
+            for split in summary["rows"]
+        }
 
-        def digested() -> Iterator[tuple[str, Row]]:
-            for split, row in corpus.rows(survey):
-                for piece in _spelled(row):
+        def iter_rows_with_digest() -> Iterator[tuple[str, TextRow]]:
+            for split, row in corpus.iter_rows(survey):
+                for piece in _iter_json_pieces(row):
                     digests[split].update(piece.encode())
                 yield split, row
 
-        tokenise(
+        tokenize_to_stores(
             folder,
-            digested(),
+            iter_rows_with_digest(),
             self.tokenizer.encoder,
             vocab_size=self.tokenizer.vocab_size,
-            max_tokens=self.batching.cut_tokens,
+            max_tokens=self.config.batching.truncation_tokens,
             truncation=self._truncation,
-            valued=self.task == "regression",
-            size=Size(sum(about["rows"].values()), about["letters"]),
+            float_targets=self.config.task == "regression",
+            size=CorpusSize(sum(summary["rows"].values()), summary["letters"]),
         )
-        entropy = self._unigram_entropy(TokenStore.open(folder / "train")) if self.task == "masked_lm" else None
-        facts = {"digests": {split: each.hexdigest() for split, each in digests.items()}, "unigram_entropy": entropy}
-        (folder / "about.json").write_text(json.dumps({**about, **facts}, ensure_ascii=False), encoding="utf-8")
+        entropy = (
+            self._compute_unigram_entropy(TokenStore.open(folder / "train"))
+            if self.config.task == "masked_lm"
+            else None
+        )
+        facts = {
+            "digests": {split: digest.hexdigest() for split, digest in digests.items()},
+            "unigram_entropy": entropy,
+        }
+        (folder / "about.json").write_text(
+            json.dumps({**summary, **facts}, ensure_ascii=False), encoding="utf-8"
+        )
 
-    # -- what the model and the record must know ------------------------------------------------------------------
+    # -- facts for the model and for the record of the run
 
-    def _facts(self) -> Facts:
-        names = tuple(self.about["label_names"])
-        self._verify(names)
-        return Facts(
+    def _build_dataset_info(self) -> DatasetInfo:
+        names = tuple(self.data_summary["label_names"])
+        self._check_num_labels(names)
+        return DatasetInfo(
             vocab_size=self.tokenizer.vocab_size,
             pad_id=self.tokenizer.pad_id,
             mask_id=self.tokenizer.mask_id,
             special_ids=self.tokenizer.special_ids,
-            max_tokens=self.batching.max_tokens,
+            max_tokens=self.config.batching.max_tokens,
             label_names=names,
-            batches_per_epoch=len(self._plan("train")),
-            some_tokens=self.tokenizer.some_tokens(),
-            unigram_entropy=self.about["unigram_entropy"],
+            batches_per_epoch=len(self._build_batch_sampler("train")),
+            sample_tokens=self.tokenizer.sample_tokens(),
+            unigram_entropy=self.data_summary["unigram_entropy"],
         )
 
-    def _verify(self, names: Sequence[str]) -> None:
-        if self.num_labels is not None and self.num_labels != len(names):
-            raise Fault(f"data.num_labels={self.num_labels}, but the data have {len(names)} labels: {', '.join(names)}")
+    def _check_num_labels(self, names: Sequence[str]) -> None:
+        if self.config.num_labels is not None and self.config.num_labels != len(names):
+            raise UserError(
+                f"data.num_labels={self.config.num_labels}, but the data have {len(names)} labels: "
+                f"{', '.join(names)}"
+            )
 
-    def _unigram_entropy(self, store: TokenStore) -> float:
-        """Of the training tokens without special ones, in nats: the loss of a model that knows frequencies alone."""
+    def _compute_unigram_entropy(self, store: TokenStore) -> float:
+        """The entropy of the training tokens without special ones, in nats. It is the loss of a
+        model that knows only how frequent each token is.
+        """
         counts = np.zeros(self.tokenizer.vocab_size, dtype=np.int64)
-        for ids in store.blocks():
+        for ids in store.iter_id_blocks():
             counts += np.bincount(ids, minlength=len(counts))
         counts[list(self.tokenizer.special_ids)] = 0
         shares = counts[counts > 0] / counts.sum()
         return float(-(shares * np.log(shares)).sum())
 
-    def describe(self) -> dict[str, dict[str, Any]]:
-        """For each split: its name, a digest of its rows as they are after cleaning and division (whatever becomes of
-        them later), how many, and a profile: tokens, texts cut to length, labels."""
+    def describe_splits(self) -> dict[str, dict[str, Any]]:
+        """Each split by its name, for the record of the run.
+
+        The entry of a split has a full name, a digest of its rows after cleaning and splitting
+        (before tokenisation), their number, and a profile: the number of tokens, the number of
+        texts that were cut to length, and the count of each label.
+        """
         return {
             split: {
-                "name": f"{self.source.name}-{split}",
-                "digest": self.about["digests"][split][:16],
+                "name": f"{self.config.source.name}-{split}",
+                "digest": self.data_summary["digests"][split][:16],
                 "rows": len(store),
-                "profile": {"tokens": store.tokens, "cut": store.cut, "labels": self.about["labels"].get(split, {})},
+                "profile": {
+                    "tokens": store.num_tokens,
+                    "cut": store.num_truncated,
+                    "labels": self.data_summary["labels"].get(split, {}),
+                },
             }
-            for split, store in self.stores.items()
+            for split, store in self.token_stores.items()
         }
 
-    def reading(self) -> dict[str, Any]:
-        """How texts became tokens, in plain values: what a prediction must repeat."""
+    def describe_preprocessing(self) -> dict[str, Any]:
+        """The settings by which texts become tokens, as plain values. A prediction must use them
+        too.
+        """
         return {
-            "task": self.task,
-            "label_names": self.about["label_names"],
-            "cleaning": asdict(self.cleaning),
-            "max_tokens": self.batching.max_tokens,
+            "task": self.config.task,
+            "label_names": self.data_summary["label_names"],
+            "cleaning": asdict(self.config.cleaning),
+            "max_tokens": self.config.batching.max_tokens,
             "truncation": self._truncation,
         }
 
-    # -- batches --------------------------------------------------------------------------------------------------
+    # -- batches
 
-    def divide(self, rank: int, world: int) -> None:
-        """Give this process its share of every batch, `rank` of `world`; before `prepare_data` counts batches."""
-        self.rank, self.world = rank, world
+    def set_rank(self, rank: int, world_size: int) -> None:
+        """Give this process its share of every batch. Called before `prepare_data`, which counts
+        the batches.
+
+        Args:
+            rank: the number of this process, from 0.
+            world_size: the number of processes.
+        """
+        self.rank, self.world_size = rank, world_size
 
     def setup(self, stage: str) -> None:
         self.prepare_data()
 
-    def _plan(self, split: str) -> Plan:
+    def _build_batch_sampler(self, split: str) -> DistributedBatchSampler:
         training = split == "train"
-        return self.batching.plan(
-            self.stores[split], seed=self.seed, training=training, rank=self.rank, world=self.world
+        return self.config.batching.build_batch_sampler(
+            self.token_stores[split],
+            seed=self.config.seed,
+            training=training,
+            rank=self.rank,
+            world_size=self.world_size,
         )
 
-    def _loader(self, split: str) -> Loader:
-        store, training = self.stores[split], split == "train"
+    def _build_loader(self, split: str) -> ResumableDataLoader:
+        store, training = self.token_stores[split], split == "train"
         device = None if self.trainer is None else self.trainer.strategy.root_device
-        source: BatchSource | DeviceSource
-        if device is not None and wanted(self.batching, self.on_device, store, device):
-            source = DeviceSource(
-                store, self.batching, self.tokenizer, seed=self.seed, training=training, device=device
+        source: BatchDataset | DeviceBatchDataset
+        if device is not None and should_keep_on_device(
+            self.config.batching, self.config.on_device, store, device
+        ):
+            source = DeviceBatchDataset(
+                store,
+                self.config.batching,
+                self.tokenizer,
+                seed=self.config.seed,
+                training=training,
+                device=device,
             )
         else:
-            source = BatchSource(store, self.batching, self.tokenizer, seed=self.seed, training=training)
-        workers = self.num_workers if isinstance(source, BatchSource) else 0
-        plan = self._plan(split)
-        sampler = Ahead(plan, source) if isinstance(source, BatchSource) and not workers else plan
-        return Loader(source, plan, sampler=sampler, workers=workers)
+            source = BatchDataset(
+                store,
+                self.config.batching,
+                self.tokenizer,
+                seed=self.config.seed,
+                training=training,
+            )
+        workers = self.config.num_workers if isinstance(source, BatchDataset) else 0
+        plan = self._build_batch_sampler(split)
+        sampler = (
+            PrefetchSampler(plan, source)
+            if isinstance(source, BatchDataset) and not workers
+            else plan
+        )
+        return ResumableDataLoader(source, plan, sampler=sampler, workers=workers)
 
-    def train_dataloader(self) -> Loader:
-        return self._loader("train")
+    def train_dataloader(self) -> ResumableDataLoader:
+        return self._build_loader("train")
 
-    def val_dataloader(self) -> Loader | list[Any]:
-        return self._loader("validation") if "validation" in self.stores else []
+    def val_dataloader(self) -> ResumableDataLoader | list[Any]:
+        return self._build_loader("validation") if "validation" in self.token_stores else []
 
-    def test_dataloader(self) -> Loader | list[Any]:
-        return self._loader("test") if "test" in self.stores else []
+    def test_dataloader(self) -> ResumableDataLoader | list[Any]:
+        return self._build_loader("test") if "test" in self.token_stores else []
 
 
-def _spelled(row: Row) -> Iterator[str]:
-    """A row as JSON, a list of text, pair and target, in pieces: what is not ASCII takes six bytes a letter there."""
-    if len(row.text) + len(row.pair or "") <= _LONG:
+def _iter_json_pieces(row: TextRow) -> Iterator[str]:
+    """A row as JSON, a list of text, pair and target. A long text comes in pieces, since JSON takes
+    six bytes for each character that is not ASCII.
+    """
+    if len(row.text) + len(row.pair or "") <= _LONG_TEXT_CHARACTERS:
         yield json.dumps([row.text, row.pair, row.target])
         return
     for before, text in (("[", row.text), (", ", row.pair)):
         yield before + ("null" if text is None else '"')
-        for begin in range(0, len(text or ""), _LONG):
-            yield json.dumps((text or "")[begin : begin + _LONG])[1:-1]
+        for begin in range(0, len(text or ""), _LONG_TEXT_CHARACTERS):
+            yield json.dumps((text or "")[begin : begin + _LONG_TEXT_CHARACTERS])[1:-1]
         yield "" if text is None else '"'
     yield f", {json.dumps(row.target)}]"
 
 
-def _sha256(content: Any) -> str:
+def _hash_as_json(content: Any) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Text to token ids: a pretrained tokenizer, or a WordPiece vocabulary learnt from the corpus itself."""
+"""Tokenizers: a pretrained one, or a WordPiece vocabulary that is learnt from the corpus itself."""
 
 import hashlib
 import json
@@ -8,68 +8,95 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-from tqdm import tqdm
+from src.core.pretrained_files import (
+    check_tokenizer_files,
+    load_from_hub_or_folder,
+    resolve_local_folder,
+)
+from src.core.user_errors import UserError
+from src.core.validation import Bound, PositiveInt, validate_init
 
-from src.data.cache import Cache
-from src.data.encoding import TextEncoder, Truncation
-from src.terms.bounds import Bound, Count, checked
-from src.terms.fault import Fault
-from src.terms.folder import check_name, check_tokenizer
-from src.terms.loading import from_hub_or_folder
-
+# NumPy and the encoder are imported where texts are encoded: reading a config does not need them.
 if TYPE_CHECKING:
+    import numpy as np
     from transformers import PreTrainedTokenizerBase
 
-Texts = Callable[[], Iterable[str]]  # called anew for each pass over the corpus
+    from src.data.cache import ContentCache
+    from src.data.text_encoder import Truncation
+
+# gives the training texts anew for each pass over the corpus
+TextsFactory = Callable[[], Iterable[str]]
 
 
 class TextTokenizer:
-    """A tokenizer in use: ids with special tokens around them, cut as asked, and what a model must know of them."""
+    """A Hugging Face tokenizer that encodes texts, and what a model must know about it.
+
+    Raises UserError if it has no fast form or no padding token.
+    """
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
         self.huggingface = tokenizer
         self.backend: Any = getattr(tokenizer, "backend_tokenizer", None)
         if self.backend is None:
-            raise Fault(f"the tokenizer {tokenizer.name_or_path} has no fast form, no tokenizer.json (data.tokenizer)")
+            raise UserError(
+                f"the tokenizer {tokenizer.name_or_path} has no fast form, no tokenizer.json "
+                "(data.tokenizer)"
+            )
         self.backend.no_truncation()
         self.backend.no_padding()
         self.mask_id: int | None = tokenizer.mask_token_id
         self.special_ids: tuple[int, ...] = tuple(sorted(tokenizer.all_special_ids))
         if tokenizer.pad_token_id is None:
-            raise Fault(f"the tokenizer {tokenizer.name_or_path} has no padding token (data.tokenizer)")
+            raise UserError(
+                f"the tokenizer {tokenizer.name_or_path} has no padding token (data.tokenizer)"
+            )
         self.pad_id: int = tokenizer.pad_token_id
+        from src.data.text_encoder import TextEncoder
+
         self.encoder = TextEncoder(self.backend)
-        # Not the number of tokens: there may be ids that no token has, and an added token far beyond the others.
-        self.vocab_size = 1 + max(*self.backend.get_vocab().values(), *self.special_ids, *self.encoder.frame_ids)
+        # Not the number of tokens: some ids may have no token, and an added token may lie far
+        # beyond the others.
+        self.vocab_size = 1 + max(
+            *self.backend.get_vocab().values(), *self.special_ids, *self.encoder.frame_ids
+        )
 
     @cached_property
     def fingerprint(self) -> str:
+        """A hash of everything in the tokenizer, in hexadecimal digits."""
         return hashlib.sha256(self.backend.to_str().encode()).hexdigest()
 
-    def some_tokens(self, count: int = 400) -> dict[str, int]:
-        """Tokens spread evenly over the vocabulary, with their ids."""
+    def sample_tokens(self, count: int = 400) -> dict[str, int]:
+        """About `count` tokens spread evenly over the vocabulary, with their ids."""
         vocabulary = sorted(self.backend.get_vocab().items(), key=lambda pair: pair[1])
         return dict(vocabulary[:: max(1, len(vocabulary) // count)])
 
     def encode(
-        self, texts: Sequence[str], pairs: Sequence[str] | None, max_tokens: int | None, truncation: Truncation
-    ) -> tuple[list[np.ndarray], list[int], int]:
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None,
+        max_tokens: int | None,
+        truncation: "Truncation",
+    ) -> "tuple[list[np.ndarray], list[int], int]":
         """Ids of each text or pair, special tokens included.
 
         Returns:
-            The ids of each row; the tokens up to where the second text begins (0 without pairs); how many were cut.
+            The ids of each row (int64); the number of tokens before its second text (0 without
+            pairs); how many rows were cut.
         """
-        ids, lengths, begins, cut = self.encoder.encode(texts, pairs, max_tokens, truncation)
-        rows = np.split(ids.astype(np.int64), np.cumsum(lengths)[:-1]) if len(lengths) else []
-        return rows, begins.tolist(), cut
+        if not texts:
+            return [], [], 0
+        encoded = self.encoder.encode(texts, pairs, max_tokens, truncation)
+        import numpy as np
+
+        rows = np.split(encoded.ids.astype(np.int64), np.cumsum(encoded.lengths)[:-1])
+        return rows, encoded.begins.tolist(), encoded.num_truncated
 
     def save(self, folder: Path) -> None:
-        """The tokenizer as the files that `AutoTokenizer.from_pretrained` opens."""
+        """Write the files that `AutoTokenizer.from_pretrained` opens."""
         self.huggingface.save_pretrained(folder)
 
 
-@checked
+@validate_init
 @dataclass(frozen=True, kw_only=True)
 class PretrainedTokenizer:
     """The tokenizer of a pretrained encoder, from the hub or a folder."""
@@ -78,58 +105,72 @@ class PretrainedTokenizer:
     revision: str | None = None
 
     def check(self) -> None:
-        """Raise Fault where a folder is meant and it is not there, or holds no tokenizer."""
-        folder = check_name(self.name_or_path, "data.tokenizer.name_or_path")
+        """Raise UserError if `name_or_path` means a folder that is absent or holds no tokenizer."""
+        folder = resolve_local_folder(self.name_or_path, "data.tokenizer.name_or_path")
         if folder is not None:
-            check_tokenizer(folder, "data.tokenizer.name_or_path")
+            check_tokenizer_files(folder, "data.tokenizer.name_or_path")
 
-    def load(self, texts: Texts, corpus: str, cache: Cache) -> TextTokenizer:
+    def load_tokenizer(
+        self, texts: TextsFactory, corpus_fingerprint: str, cache: "ContentCache"
+    ) -> TextTokenizer:
         from transformers import AutoTokenizer
 
-        tokenizer = from_hub_or_folder(
-            AutoTokenizer.from_pretrained, self.name_or_path, key="data.tokenizer.name_or_path", revision=self.revision
+        tokenizer = load_from_hub_or_folder(
+            AutoTokenizer.from_pretrained,
+            self.name_or_path,
+            key="data.tokenizer.name_or_path",
+            revision=self.revision,
         )
         return TextTokenizer(tokenizer)
 
 
-@checked
+@validate_init
 @dataclass(frozen=True, kw_only=True)
 class WordPiece:
-    """A WordPiece vocabulary (Schuster and Nakajima, 2012; as in BERT) learnt from the training texts.
-
-    Learnt once for each content: the same texts and settings give the same file, from the cache or anew anywhere.
+    """A WordPiece vocabulary (Schuster and Nakajima, 2012; as in BERT) learnt from the training
+    texts, once for each content: the same texts and settings give the same file on any machine.
     """
 
     vocab_size: Annotated[int, Bound(least=100)] = 30_522
     lowercase: bool = True
-    min_frequency: Count = 2
+    min_frequency: PositiveInt = 2
 
     def check(self) -> None:
-        """Nothing outside the config is needed."""
+        """Nothing outside the config can be wrong."""
 
-    def load(self, texts: Texts, corpus: str, cache: Cache) -> TextTokenizer:
+    def load_tokenizer(
+        self, texts: TextsFactory, corpus_fingerprint: str, cache: "ContentCache"
+    ) -> TextTokenizer:
         """Learn the vocabulary, or take it from the cache.
 
         Args:
-            corpus: fingerprint of the texts.
+            texts: gives the training texts anew for each pass.
+            corpus_fingerprint: hash of everything that shapes these texts.
         """
-        key = hashlib.sha256(json.dumps([corpus, repr(self), "wordpiece-2"]).encode()).hexdigest()
-        folder = cache.folder("tokenizer", key, lambda place: self._learn(texts, place))
+        key = hashlib.sha256(
+            json.dumps([corpus_fingerprint, repr(self), "wordpiece-2"]).encode()
+        ).hexdigest()
+        folder = cache.get_or_build(
+            "tokenizer", key, lambda folder: self._train_and_save(texts, folder)
+        )
         from transformers import AutoTokenizer
 
-        return TextTokenizer(from_hub_or_folder(AutoTokenizer.from_pretrained, str(folder), key="data.cache"))
+        return TextTokenizer(
+            load_from_hub_or_folder(AutoTokenizer.from_pretrained, str(folder), key="data.cache")
+        )
 
-    def _learn(self, texts: Texts, folder: Path) -> None:
+    def _train_and_save(self, texts: TextsFactory, folder: Path) -> None:
         from tokenizers import Tokenizer, decoders, models, processors
         from transformers import PreTrainedTokenizerFast
 
         special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-        # The library numbers single letters in the order of a hash table, which differs from process to process, and
-        # breaks ties between pieces by number. So the letters are found first, and given in order the second time.
-        letters = sorted(set(self._trained(texts, special, len(special))) - set(special))
-        vocabulary = self._trained(texts, special + letters, self.vocab_size)
+        # The library numbers single letters in the order of a hash table, which differs from
+        # process to process, and it breaks ties between pieces by number. So a first pass finds the
+        # letters, and the second is given them in order.
+        letters = sorted(set(self._train_vocabulary(texts, special, len(special))) - set(special))
+        vocabulary = self._train_vocabulary(texts, special + letters, self.vocab_size)
         tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
-        tokenizer.normalizer, tokenizer.pre_tokenizer = self._steps()
+        tokenizer.normalizer, tokenizer.pre_tokenizer = self._build_bert_steps()
         tokenizer.decoder = decoders.WordPiece()
         ids = [(name, vocabulary[name]) for name in ("[CLS]", "[SEP]")]
         tokenizer.post_processor = processors.TemplateProcessing(
@@ -145,25 +186,34 @@ class WordPiece:
             model_max_length=512,
         ).save_pretrained(folder)
 
-    def _steps(self) -> tuple[Any, Any]:
-        """How BERT tidies a text and cuts it into words."""
+    def _build_bert_steps(self) -> tuple[Any, Any]:
+        """BERT's normalizer, and its pre-tokenizer, which cuts a text into words."""
         from tokenizers import normalizers, pre_tokenizers
 
-        return normalizers.BertNormalizer(lowercase=self.lowercase), pre_tokenizers.BertPreTokenizer()
+        normalizer = normalizers.BertNormalizer(lowercase=self.lowercase)
+        return normalizer, pre_tokenizers.BertPreTokenizer()
 
-    def _trained(self, texts: Texts, first: list[str], vocab_size: int) -> dict[str, int]:
-        """A vocabulary of at most that size (or of all letters, where these are more) that begins with `first`."""
+    def _train_vocabulary(
+        self, texts: TextsFactory, first_tokens: list[str], vocab_size: int
+    ) -> dict[str, int]:
+        """Learn a vocabulary that begins with `first_tokens`, of `vocab_size` tokens at most, or of
+        all letters where these are more.
+        """
         from tokenizers import Tokenizer, models, trainers
+        from tqdm import tqdm
 
-        learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-        learner.normalizer, learner.pre_tokenizer = self._steps()
+        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        tokenizer.normalizer, tokenizer.pre_tokenizer = self._build_bert_steps()
         trainer = trainers.WordPieceTrainer(
-            vocab_size=vocab_size, min_frequency=self.min_frequency, special_tokens=first, show_progress=False
+            vocab_size=vocab_size,
+            min_frequency=self.min_frequency,
+            special_tokens=first_tokens,
+            show_progress=False,
         )
-        learner.train_from_iterator(
+        tokenizer.train_from_iterator(
             tqdm(texts(), desc="learn vocabulary", unit=" texts", delay=1, disable=None), trainer
         )
-        return learner.get_vocab(with_added_tokens=True)
+        return tokenizer.get_vocab(with_added_tokens=True)
 
 
 Tokenizer = PretrainedTokenizer | WordPiece

@@ -1,1 +1,3 @@
-"""From token ids to numbers: encoders, objectives, optimizers, and the one LightningModule that joins them."""
+"""From token ids to numbers: encoders, objectives, optimizers, and the one LightningModule that
+joins them.
+"""

@@ -1,9 +1,10 @@
-"""A Hugging Face encoder with its head, behind a small interface that knows no padding.
+"""A Hugging Face encoder with its head, behind a small interface without padding.
+
+It holds the whole `...ForMaskedLM` or `...ForSequenceClassification` model, so that an ordinary
+Hugging Face folder is saved; but the body runs on flat tokens, and the head only on the tokens
+whose answer is wanted.
 
 Shape legend: B sequences, T real tokens, K chosen tokens, D width, V vocabulary, C labels.
-
-The whole `...ForMaskedLM` or `...ForSequenceClassification` model is held, so that what is saved is an ordinary
-Hugging Face folder; but its body runs on flat tokens, and its head only where an answer is wanted.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,19 +21,25 @@ from transformers import (
     PreTrainedModel,
 )
 
-from src.model import attention, lean
-from src.model.layout import Layout, means
-from src.model.vocabulary import vocabulary_answers, vocabulary_loss
-from src.terms.batch import Tokens
-from src.terms.fault import Fault, suggestion
-from src.terms.loading import from_hub_or_folder
+from src.core.batch import Tokens
+from src.core.pretrained_files import load_from_hub_or_folder
+from src.core.user_errors import UserError, format_suggestion
+from src.model import fast_encoder, ragged_attention
+from src.model.ragged_layout import RaggedLayout, mean_pool
+from src.model.vocab_loss import vocabulary_loss, vocabulary_loss_and_predictions
 
-Head = Literal["masked_lm", "sequence"]
-CLASSES: dict[Head, Any] = {"masked_lm": AutoModelForMaskedLM, "sequence": AutoModelForSequenceClassification}
+HeadType = Literal["masked_lm", "sequence"]
+AUTO_MODEL_CLASSES: dict[HeadType, Any] = {
+    "masked_lm": AutoModelForMaskedLM,
+    "sequence": AutoModelForSequenceClassification,
+}
 
-# How each family's masked-LM head prepares hidden states [K, D] for the product with its vocabulary.
+# For each family, the part of its masked-LM head before the product with the vocabulary: hidden
+# states [K, D] to [K, D].
 TOKEN_HEADS: dict[str, Callable[[Any, Tensor], Tensor]] = {
-    "albert": lambda m, h: m.predictions.LayerNorm(m.predictions.activation(m.predictions.dense(h))),
+    "albert": lambda m, h: m.predictions.LayerNorm(
+        m.predictions.activation(m.predictions.dense(h))
+    ),
     "bert": lambda m, h: m.cls.predictions.transform(h),
     "camembert": lambda m, h: _roberta_head(m.lm_head, h),
     "deberta-v2": lambda m, h: (
@@ -55,9 +62,12 @@ def _deberta_head(head: Any, hidden: Tensor) -> Tensor:
     return head.LayerNorm(head.transform_act_fn(head.dense(hidden)))
 
 
-# How each family's classification head turns what stands for a sequence, as [B, 1, D], into logits [B, C].
+# For each family, its classification head: what represents a sequence, as [B, 1, D], to logits
+# [B, C].
 SEQUENCE_HEADS: dict[str, Callable[[Any, Tensor], Tensor]] = {
-    "albert": lambda m, h: m.classifier(m.dropout(m.albert.pooler_activation(m.albert.pooler(h[:, 0])))),
+    "albert": lambda m, h: m.classifier(
+        m.dropout(m.albert.pooler_activation(m.albert.pooler(h[:, 0])))
+    ),
     "bert": lambda m, h: m.classifier(m.dropout(m.bert.pooler(h))),
     "camembert": lambda m, h: m.classifier(h),
     "deberta-v2": lambda m, h: m.classifier(m.dropout(m.pooler(h))),
@@ -68,215 +78,285 @@ SEQUENCE_HEADS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "roberta": lambda m, h: m.classifier(h),
     "xlm-roberta": lambda m, h: m.classifier(h),
 }
-_OFFSET_POSITIONS = {"camembert", "roberta", "xlm-roberta"}  # the first one is the padding's index plus one
-_BELOW_LAYERS = ("embeddings", "embeddings_project", "encoder.embedding_hidden_mapping_in")  # ELECTRA's, ALBERT's own
-_WITH_TYPES = {"albert", "bert", "electra", "deberta-v2"}
+# their first position is the padding's index plus one
+_FAMILIES_WITH_OFFSET_POSITIONS = {"camembert", "roberta", "xlm-roberta"}
+_FAMILIES_WITH_TOKEN_TYPES = {"albert", "bert", "electra", "deberta-v2"}
+# by their names in the body; the last two are ELECTRA's and ALBERT's own
+_EMBEDDING_MODULES = ("embeddings", "embeddings_project", "encoder.embedding_hidden_mapping_in")
 
 
-def check_config(config: PreTrainedConfig) -> None:
-    """Raise Fault where an encoder of this kind is not known here."""
+def check_encoder_config(config: PreTrainedConfig) -> None:
+    """Raise UserError if this program does not support the encoder."""
     family = config.model_type
     if family not in TOKEN_HEADS:
-        raise Fault(
-            f"model.encoder: encoders of the family '{family}' are not supported; {suggestion(family, TOKEN_HEADS)}"
+        raise UserError(
+            f"model.encoder: encoders of the family '{family}' are not supported; "
+            f"{format_suggestion(family, TOKEN_HEADS)}"
         )
-    check_settings(config.to_dict(), "model.encoder: ")
+    check_config_json(config.to_dict(), "model.encoder: ")
 
 
-def check_settings(settings: Mapping[str, Any], where: str, key: str = "") -> None:
-    """Raise Fault where a config.json, which leaves out what is as usual, asks for what is not done here.
+def check_config_json(settings: Mapping[str, Any], where: str, key: str = "") -> None:
+    """Raise UserError if a config.json asks for something that is not supported here.
 
     Args:
-        where, key: what the message begins and ends with.
+        settings: its entries; those with the usual value may be absent.
+        where: how the message begins.
+        key: how it ends.
     """
     if settings.get("is_decoder"):
-        raise Fault(
-            f"{where}is_decoder=true, so its tokens see only those before them; expected an encoder, whose tokens see "
-            f"all{key}"
+        raise UserError(
+            f"{where}is_decoder=true, so its tokens see only those before them; expected an "
+            f"encoder, whose tokens see all{key}"
         )
     family = settings["model_type"]
-    if family in _OFFSET_POSITIONS and settings.get("pad_token_id", 0) is None:
-        raise Fault(
-            f"{where}pad_token_id is null, but the positions of the family '{family}' are counted from it; expected "
-            f"the id of the tokenizer's padding{key}"
+    if family in _FAMILIES_WITH_OFFSET_POSITIONS and settings.get("pad_token_id", 0) is None:
+        raise UserError(
+            f"{where}pad_token_id is null, but the positions of the family '{family}' are counted "
+            f"from it; expected the id of the tokenizer's padding{key}"
         )
 
 
-def first_position(config: PreTrainedConfig) -> int:
+def first_position_id(config: PreTrainedConfig) -> int:
     """The index of a sequence's first position."""
     if config.model_type == "mpnet":
-        return 2  # whatever its padding is
-    return config.pad_token_id + 1 if config.model_type in _OFFSET_POSITIONS else 0
+        # its code has this number, whatever its padding is
+        return 2
+    return config.pad_token_id + 1 if config.model_type in _FAMILIES_WITH_OFFSET_POSITIONS else 0
 
 
-def positions(tokens: Tokens, config: PreTrainedConfig) -> Tensor:
+def compute_position_ids(tokens: Tokens, config: PreTrainedConfig) -> Tensor:
     """Index [T] of each token among the learnt positions.
 
-    RoBERTa and those after it count tokens that are not padding. One that a text names itself stands at the padding's
-    own position and is passed over: in [a <pad> b], with padding 1, they are [2 1 3].
+    RoBERTa and its relatives count the tokens that are not padding. A padding token that is written
+    out in a text stands at the padding's own position and is not counted: [a <pad> b], with padding
+    1, stands at [2 1 3].
     """
-    plain = tokens.positions + first_position(config)
-    if config.model_type not in _OFFSET_POSITIONS:
-        return plain
-    named = tokens.ids == config.pad_token_id
-    if named.device.type == "cpu" and not named.any():  # elsewhere to ask would be to wait
-        return plain
-    count = named.cumsum(0)
-    begin = torch.arange(len(named), device=named.device) - tokens.positions  # [T]: where its sequence begins
-    passed = count - (count - named.long())[begin]  # of its own sequence, up to here
-    return torch.where(named, config.pad_token_id, plain - passed)
+    positions = tokens.positions + first_position_id(config)
+    if config.model_type not in _FAMILIES_WITH_OFFSET_POSITIONS:
+        return positions
+    is_padding = tokens.ids == config.pad_token_id
+    # not asked on a GPU, which would have to be waited for
+    if is_padding.device.type == "cpu" and not is_padding.any():
+        return positions
+    count = is_padding.cumsum(0)
+    # [T]: where each token's sequence begins
+    begins = torch.arange(len(is_padding), device=is_padding.device) - tokens.positions
+    # [T]: paddings in the token's own sequence up to it
+    passed = count - (count - is_padding.long())[begins]
+    return torch.where(is_padding, config.pad_token_id, positions - passed)
 
 
 class Encoder(nn.Module):
-    """One pretrained or fresh network, with the head of one task."""
+    """A pretrained or fresh network with the head of one task."""
 
-    def __init__(self, network: PreTrainedModel, head: Head) -> None:
+    def __init__(self, network: PreTrainedModel, head: HeadType) -> None:
         super().__init__()
-        check_config(network.config)
+        check_encoder_config(network.config)
         self.network = network
         self.head = head
-        self.packs = attention.supports(network)
-        self.lean = network.config.model_type in lean.FAMILIES  # else its own forward, through transformers
-        self.checkpointing = False  # of gradients: keep only what stands between layers, compute the rest again
-        if self.packs:
-            network.config._attn_implementation = attention.NAME
+        self.supports_packing = ragged_attention.supports_packing(network)
+        # run the body by src/model/fast_encoder.py; else by its own forward in transformers
+        self.uses_fast_path = network.config.model_type in fast_encoder.FAST_FAMILIES
+        self.gradient_checkpointing = False
+        if self.supports_packing:
+            network.config._attn_implementation = ragged_attention.ATTENTION_NAME
         for module in network.modules():
             if hasattr(module, "chunk_size_feed_forward"):
-                vars(module)["chunk_size_feed_forward"] = 0  # it only saves memory, and divides only padded rows
+                # chunks only save memory, and they divide only padded rows
+                vars(module)["chunk_size_feed_forward"] = 0
 
     @property
     def config(self) -> PreTrainedConfig:
         return self.network.config
 
     @property
-    def takes_means(self) -> bool:
-        """Whether a sequence is the mean of its tokens to the head, as some ModernBERTs have it, not the first one."""
-        return self.head == "sequence" and getattr(self.config, "classifier_pooling", "cls") == "mean"
+    def uses_mean_pooling(self) -> bool:
+        """True if the head judges a sequence by the mean of its tokens, as with some ModernBERTs,
+        and not by the first token.
+        """
+        pooling = getattr(self.config, "classifier_pooling", "cls")
+        return self.head == "sequence" and pooling == "mean"
 
     def encode_sequences(self, tokens: Tokens) -> Tensor:
-        """What stands for each sequence in `sequence_logits`: [B, D]."""
-        return means(self.encode(tokens), tokens) if self.takes_means else self.encode(tokens, at="first")
+        """The vector that represents each sequence [B, D], for `compute_sequence_logits`."""
+        if self.uses_mean_pooling:
+            return mean_pool(self.encode(tokens), tokens)
+        return self.encode(tokens, at="first")
 
-    def encode(self, tokens: Tokens, at: lean.Wanted = None) -> Tensor:
-        """Hidden states of the real tokens, [T, D], or of some alone.
+    def encode(self, tokens: Tokens, at: fast_encoder.TokenSelection = None) -> Tensor:
+        """Hidden states of the real tokens [T, D], or of some of them.
 
         Args:
-            at: places [K] in the flat batch, or "first" for the first token of each sequence: [K, D] or [B, D].
+            at: positions [K] in the flat batch, which give [K, D], or "first" for the first token
+                of each sequence, which gives [B, D].
         """
-        if self.lean:
-            body, family, places = self.network.base_model, self.config.model_type, positions(tokens, self.config)
-            return lean.hidden_states(body, family, tokens, places, at=at, checkpointing=self.checkpointing)
-        layout = Layout(tokens)
-        return layout.wanted(at, self._encode_whole(tokens, layout))[0]
+        if self.uses_fast_path:
+            return fast_encoder.compute_hidden_states(
+                self.network.base_model,
+                self.config.model_type,
+                tokens,
+                compute_position_ids(tokens, self.config),
+                at=at,
+                checkpointing=self.gradient_checkpointing,
+            )
+        layout = RaggedLayout(tokens)
+        return layout.select_tokens(at, self._encode_with_transformers(tokens, layout))[0]
 
-    def _encode_whole(self, tokens: Tokens, layout: Layout) -> Tensor:
-        """Through transformers' own forward: [T, D]."""
+    def _encode_with_transformers(self, tokens: Tokens, layout: RaggedLayout) -> Tensor:
+        """Hidden states [T, D] by transformers' own forward."""
         arguments: dict[str, Any] = {}
-        if self.config.model_type in _WITH_TYPES and self.config.type_vocab_size > 1:
-            arguments["token_type_ids"] = tokens.types[None]
-        if not self.packs:
+        if self.config.model_type in _FAMILIES_WITH_TOKEN_TYPES and self.config.type_vocab_size > 1:
+            arguments["token_type_ids"] = tokens.type_ids[None]
+        if not self.supports_packing:
             return self._encode_padded(tokens, arguments)
-        arguments |= {"position_ids": positions(tokens, self.config)[None], "layout": layout}
+        arguments |= {
+            "position_ids": compute_position_ids(tokens, self.config)[None],
+            "layout": layout,
+        }
         return self.network.base_model(input_ids=tokens.ids[None], **arguments).last_hidden_state[0]
 
     def _encode_padded(self, tokens: Tokens, arguments: dict[str, Any]) -> Tensor:
-        """The plain way, for families whose attention cannot be told the borders."""
-        lengths = tokens.starts.diff().long()
-        filled = torch.arange(tokens.longest, device=lengths.device) < lengths[:, None]  # [B, L]
+        """The same in padded rows [B, L], for families whose attention cannot be told the borders
+        of sequences.
+        """
+        lengths = tokens.cu_seqlens.diff().long()
+        is_token = torch.arange(tokens.max_seqlen, device=lengths.device) < lengths[:, None]
 
-        def spread(flat: Tensor, fill: int) -> Tensor:
-            return flat.new_full(filled.shape, fill).masked_scatter(filled, flat)
+        def pad(flat: Tensor, fill: int) -> Tensor:
+            return flat.new_full(is_token.shape, fill).masked_scatter(is_token, flat)
 
-        wide = {name: spread(flat[0], 0) for name, flat in arguments.items()}
-        ids = spread(tokens.ids, self.config.pad_token_id or 0)  # none: no token is looked at there, whatever it is
-        return self.network.base_model(input_ids=ids, attention_mask=filled.long(), **wide).last_hidden_state[filled]
+        # any id will do where the config names no padding: attention ignores it
+        ids = pad(tokens.ids, self.config.pad_token_id or 0)
+        padded = {name: pad(flat[0], 0) for name, flat in arguments.items()}
+        output = self.network.base_model(input_ids=ids, attention_mask=is_token.long(), **padded)
+        return output.last_hidden_state[is_token]
 
-    def token_logits(self, hidden: Tensor) -> Tensor:
+    def compute_token_logits(self, hidden: Tensor) -> Tensor:
         """Scores over the vocabulary for chosen tokens: [K, D] to [K, V]."""
-        weight, bias = self._vocabulary()
-        return nn.functional.linear(TOKEN_HEADS[self.config.model_type](self.network, hidden), weight, bias)
+        return nn.functional.linear(*self._prepare_projection(hidden))
 
-    def token_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """Sum of the cross-entropies of chosen tokens [K, D] with their targets [K]; holds no logits in fp32."""
-        weight, bias = self._vocabulary()
-        return vocabulary_loss(TOKEN_HEADS[self.config.model_type](self.network, hidden), weight, bias, targets)
+    def compute_token_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Sum of the cross-entropies of chosen tokens [K, D] with their targets [K]; holds no
+        logits in fp32.
+        """
+        return vocabulary_loss(*self._prepare_projection(hidden), targets)
 
-    def token_answers(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """The sum of `token_loss`, exact in fp32 but without a gradient, and the likeliest token of each [K]."""
-        weight, bias = self._vocabulary()
-        return vocabulary_answers(TOKEN_HEADS[self.config.model_type](self.network, hidden), weight, bias, targets)
+    def compute_loss_and_predictions(
+        self, hidden: Tensor, targets: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The sum that `compute_token_loss` gives, exact in fp32 but without a gradient, and the
+        likeliest token of each [K].
+        """
+        return vocabulary_loss_and_predictions(*self._prepare_projection(hidden), targets)
 
-    def _vocabulary(self) -> tuple[Tensor, Tensor | None]:
+    def _prepare_projection(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The factors of a masked-LM head's last product: states [K, D], and weight and bias."""
+        states = TOKEN_HEADS[self.config.model_type](self.network, hidden)
+        return states, *self._get_output_projection()
+
+    def _get_output_projection(self) -> tuple[Tensor, Tensor | None]:
         """Weight [V, D] and bias [V] of the last product of a masked-LM head."""
         network: Any = self.network
-        if self.config.model_type == "deberta-v2" and not network.legacy:  # its head names another module as its last
-            return network.deberta.embeddings.word_embeddings.weight, network.lm_predictions.lm_head.bias
+        # its head names another module as its output
+        if self.config.model_type == "deberta-v2" and not network.legacy:
+            return (
+                network.deberta.embeddings.word_embeddings.weight,
+                network.lm_predictions.lm_head.bias,
+            )
         last = network.get_output_embeddings()
         return last.weight, last.bias
 
-    def sequence_logits(self, sequences: Tensor) -> Tensor:
-        """Scores for each sequence, from what stands for it (`encode_sequences`): [B, D] to [B, C]."""
+    def compute_sequence_logits(self, sequences: Tensor) -> Tensor:
+        """Scores of the labels for each sequence, as `encode_sequences` gives it: [B, D] to
+        [B, C].
+        """
         return SEQUENCE_HEADS[self.config.model_type](self.network, sequences[:, None])
 
-    def checkpoint_gradients(self, on: bool) -> None:
-        """Keep only what stands between layers for the backward pass, and compute the rest again."""
-        self.checkpointing = on
-        if on and not self.lean:
-            of = self.network  # named anew in transformers 5.20
-            enable = getattr(of, "activation_checkpointing_enable", None) or of.gradient_checkpointing_enable
+    def set_gradient_checkpointing(self, on: bool) -> None:
+        """Keep only the states between layers for the backward pass, and compute the rest again."""
+        self.gradient_checkpointing = on
+        if on and not self.uses_fast_path:
+            network = self.network
+            # its name since transformers 5.20
+            new_method = getattr(network, "activation_checkpointing_enable", None)
+            enable = new_method or network.gradient_checkpointing_enable
             enable({"use_reentrant": False})
 
-    def embeddings(self) -> list[nn.Module]:
-        """What lies below the first layer."""
-        parts = dict(self.network.base_model.named_modules())
-        return [parts[name] for name in _BELOW_LAYERS if name in parts]
+    def get_embedding_modules(self) -> list[nn.Module]:
+        """The modules below the first layer."""
+        modules = dict(self.network.base_model.named_modules())
+        return [modules[name] for name in _EMBEDDING_MODULES if name in modules]
 
-    def layers(self) -> list[nn.Module]:
-        """The transformer layers, lowest first. ALBERT's one shared layer stands once."""
+    def get_layers(self) -> list[nn.Module]:
+        """The transformer layers, lowest first. ALBERT's one shared layer is listed once."""
         body: Any = self.network.base_model
         if self.config.model_type == "albert":
             return list(body.encoder.albert_layer_groups)
-        for place in ("layers", "encoder.layer", "transformer.layer"):
+        for name in ("layers", "encoder.layer", "transformer.layer"):
             try:
-                return list(body.get_submodule(place))
+                return list(body.get_submodule(name))
             except AttributeError:
                 continue
-        raise Fault(f"model.freeze: the layers of '{self.config.model_type}' are not known")
+        raise UserError(f"model.freeze: the layers of '{self.config.model_type}' are not known")
 
-    def freeze(self, what: str | int) -> list[nn.Module]:
-        """Take part of the body out of training; returns the frozen modules, which must stay in eval mode.
+    def freeze_modules(self, what: str | int) -> list[nn.Module]:
+        """Take a part of the body out of training.
 
         Args:
-            what: `embeddings`, `encoder` (everything but the head), or a number of layers counted from below, which
-                includes the embeddings.
+            what: `embeddings`, `encoder` (everything but the head), or a number of layers counted
+                from below, which includes the embeddings.
+
+        Returns the frozen modules, which must stay in eval mode. Raises UserError if there are
+        fewer layers.
         """
         if what == "encoder":
             # BERT's and ALBERT's pooler stands in the body but is the head's first layer.
-            parts = self.network.base_model.named_children()
-            frozen = [part for name, part in parts if not name.startswith("pooler")]
+            children = self.network.base_model.named_children()
+            frozen = [child for name, child in children if not name.startswith("pooler")]
         elif what == "embeddings":
-            frozen = self.embeddings()
+            frozen = self.get_embedding_modules()
         else:
-            layers = self.layers()
+            layers = self.get_layers()
             if int(what) > len(layers):
-                raise Fault(f"model.freeze: {what} layers are to be frozen, but the encoder has {len(layers)}")
-            frozen = [*self.embeddings(), *layers[: int(what)]]
+                raise UserError(
+                    f"model.freeze: {what} layers are to be frozen, but the encoder has "
+                    f"{len(layers)}"
+                )
+            frozen = [*self.get_embedding_modules(), *layers[: int(what)]]
         for module in frozen:
             module.requires_grad_(False)
         return frozen
 
-    def save(self, folder: Path) -> None:
-        """An ordinary Hugging Face folder: config.json and model.safetensors."""
+    def save_pretrained(self, folder: Path) -> None:
+        """Write an ordinary Hugging Face folder: config.json and model.safetensors."""
         implementation = self.config._attn_implementation
-        self.config._attn_implementation = "sdpa" if self.packs else implementation
+        self.config._attn_implementation = "sdpa" if self.supports_packing else implementation
         try:
             self.network.save_pretrained(folder)
         finally:
             self.config._attn_implementation = implementation
 
 
-def opened(folder: Path, head: Head) -> Encoder:
-    """The encoder of a folder that a run has left, with its trained head."""
-    config = from_hub_or_folder(AutoConfig.from_pretrained, str(folder), key="run")
-    config._attn_implementation = None  # a folder may name one on the hub, whose code would be fetched and run
-    return Encoder(from_hub_or_folder(CLASSES[head].from_pretrained, str(folder), key="run", config=config), head)
+def load_encoder_config(
+    name_or_path: str, key: str, revision: str | None = None
+) -> PreTrainedConfig:
+    """The config of an encoder in a folder or on the hub. Raises UserError if it cannot be loaded,
+    which names `key`, or if the encoder is not supported.
+    """
+    config = load_from_hub_or_folder(
+        AutoConfig.from_pretrained, name_or_path, key=key, revision=revision
+    )
+    check_encoder_config(config)
+    # it may name a kernel on the hub, whose code would be fetched and run
+    config._attn_implementation = None
+    return config
+
+
+def load_encoder(folder: Path, head: HeadType) -> Encoder:
+    """The encoder that a run has left in a folder, with its trained head."""
+    config = load_encoder_config(str(folder), "run")
+    network = load_from_hub_or_folder(
+        AUTO_MODEL_CLASSES[head].from_pretrained, str(folder), key="run", config=config
+    )
+    return Encoder(network, head)

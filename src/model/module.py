@@ -1,269 +1,340 @@
-"""The one LightningModule: an encoder, an objective and an optimizer. Which task runs is the objective's business."""
+"""The LightningModule of all tasks: it trains an encoder with an optimizer on an objective, and the
+objective decides which task that is.
+"""
 
 import math
 import re
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric
 
-from src.model.architecture import Pretrained, Scratch
+from src.core.batch import Batch, LabelledBatch
+from src.core.dataset_info import DatasetInfo
+from src.core.failures import NonFiniteLoss
 from src.model.encoder import Encoder
-from src.model.objectives import Classification, MaskedLM, Regression, Result
-from src.model.optim import AdamW, Muon
-from src.terms.batch import Batch, LabelledBatch
-from src.terms.bounds import Whole, checked
-from src.terms.facts import Facts
-from src.terms.world import NonFiniteLoss
+from src.model.objectives import ObjectiveOutput
 
-REMEDIES = "A lower model.optim.lr, a longer model.optim.warmup_fraction or trainer.gradient_clip_val=1.0 usually help"
+if TYPE_CHECKING:
+    from src.model.model_config import ModelConfig
+
+NON_FINITE_REMEDIES = (
+    "A lower model.optim.lr, a longer model.optim.warmup_fraction or "
+    "trainer.gradient_clip_val=1.0 usually help"
+)
 
 
-def mean_loss() -> MeanMetric:
-    """Sum over count. NaN stays NaN: the default drops it, and "disable" forgets the weights (torchmetrics 1.9)."""
+def build_loss_metric() -> MeanMetric:
+    """A mean weighted by counts, in which NaN stays NaN. The default `nan_strategy` drops NaN, and
+    "disable" ignores the weights (torchmetrics 1.9).
+    """
     return MeanMetric(nan_strategy=math.nan)
 
 
-@checked
 class EncoderModule(LightningModule):
-    """Trains an encoder on an objective.
+    """Trains an encoder on an objective, as a `ModelConfig` says."""
 
-    Args:
-        freeze: what stays as it is: `nothing`, the `embeddings`, the whole `encoder` (the head learns alone), or a
-            number of layers from below, embeddings included. Frozen parts stay in eval mode and out of the optimizer.
-        lean: run the body by the arithmetic of src/model/lean.py where it knows the family: the same logits, faster;
-            false goes through transformers, as other families do.
-        gradient_checkpointing: keep only what stands between layers for the backward pass and compute the rest again:
-            much less memory for a third more time.
-    """
-
-    def __init__(
-        self,
-        *,
-        encoder: Scratch | Pretrained,
-        objective: MaskedLM | Classification | Regression,
-        optim: AdamW | Muon,
-        freeze: Literal["nothing", "embeddings", "encoder"] | Whole = "nothing",
-        lean: bool = True,
-        gradient_checkpointing: bool = False,
-    ) -> None:
+    def __init__(self, config: "ModelConfig") -> None:
         super().__init__()
-        self.architecture = encoder
-        self.objective = objective
-        self.optim = optim
-        self.freeze_what = freeze
-        self.lean = lean
-        self.gradient_checkpointing = gradient_checkpointing
+        self.config = config
+        self.objective = config.objective
         self.encoder: Encoder
-        self.facts: Facts
+        self.dataset_info: DatasetInfo
         self.total_steps = 0
-        self.gradient_norm: Tensor | None = None  # of the last optimizer step, before clipping
-        self.wish = 0  # of the first rank, which checkpoints are written by (src/training/keeper.py)
-        self.agreed: Tensor | None = None  # that wish at the last optimizer step, on all ranks
-        self._targets = 0  # of the optimizer step under way, on this rank
-        self._not_finite: Tensor | None = None  # on a GPU: whether an update was skipped since that was last asked
-        self.skips: list[list[tuple[int, int]]] = []  # batches that are left out, as (epoch, place), by occasion
-        self.watched_until = -1  # on a GPU: the step up to which each is looked at, for the one that is not finite
-        self._batches: list[int] = []  # of the optimizer step under way
-        self._frozen: list[nn.Module] = []
-        self._answers: list[tuple[Tensor, Tensor, Tensor]] = []
+        # The norm at the last optimizer step, before clipping.
+        self.gradient_norm: Tensor | None = None
+        # The action that the first rank, which writes checkpoints, asks of all ranks
+        # (src/training/checkpoint_callback.py).
+        self.requested_action = 0
+        # The requested action of the last optimizer step, the same on all ranks.
+        self.agreed_action: Tensor | None = None
+        # The targets of the current optimizer step on this rank.
+        self._num_targets = 0
+        # On a GPU: true if an update was skipped since the start.
+        self._has_skipped_update: Tensor | None = None
+        # The batches that are left out, as (epoch, batch index): one list for each time that a
+        # result was not finite.
+        self.skipped_batches: list[list[tuple[int, int]]] = []
+        # On a GPU: every step up to this one is checked, to find the one that is not finite.
+        self.check_finite_until_step = -1
+        # The indices of the batches of the current optimizer step.
+        self._step_batches: list[int] = []
+        self._frozen_modules: list[nn.Module] = []
+        self._test_predictions: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def adapt(self, facts: Facts, total_steps: int) -> None:
-        """Take what is known now that the data have been read; checks it against what the config declared."""
-        self.objective.check(facts)
-        self.facts = facts
+    def set_dataset_info(self, facts: DatasetInfo, total_steps: int) -> None:
+        """Take the facts that are known once the data have been read, and check them against what
+        the config declares.
+        """
+        self.objective.check_dataset(facts)
+        self.dataset_info = facts
         self.total_steps = total_steps
 
     def configure_model(self) -> None:
-        """Build or load the weights; Lightning calls this inside the run, before fit, validate or test."""
+        """Build or load the weights; Lightning calls this inside the run, before fit, validate or
+        test.
+        """
         if hasattr(self, "encoder"):
             return
-        names = self.facts.label_names
+        names = self.dataset_info.label_names
         valued = self.objective.kind == "regression"
-        self.encoder = self.architecture.build(self.objective.head, self.facts, names, regression=valued)
-        self.encoder.lean = self.encoder.lean and self.lean
-        self.encoder.checkpoint_gradients(self.gradient_checkpointing)
-        if self.freeze_what not in ("nothing", 0):
-            self._frozen = self.encoder.freeze(self.freeze_what)
+        self.encoder = self.config.encoder.build(
+            self.objective.head, self.dataset_info, names, regression=valued
+        )
+        self.encoder.uses_fast_path = self.encoder.uses_fast_path and self.config.lean
+        self.encoder.set_gradient_checkpointing(self.config.gradient_checkpointing)
+        if self.config.freeze not in ("nothing", 0):
+            self._frozen_modules = self.encoder.freeze_modules(self.config.freeze)
         width = len(names) or self.encoder.config.vocab_size
         self._metrics = nn.ModuleDict(
-            {stage: nn.ModuleDict({"loss": mean_loss(), **self.objective.metrics(width)}) for stage in ("val", "test")}
+            {
+                stage: nn.ModuleDict(
+                    {
+                        "loss": build_loss_metric(),
+                        **self.objective.build_metrics(width),
+                        **{name: metric.build() for name, metric in self.config.metrics.items()},
+                    }
+                )
+                for stage in ("val", "test")
+            }
         )
         self.train(self.training)
 
     def load_weights(self, checkpoint: str) -> None:
-        """Take the weights of a checkpoint of this module: tensors alone, every name accounted for."""
-        self.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"])
+        """Load the weights of a checkpoint of this module; names must match exactly."""
+        self.load_state_dict(
+            torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+        )
 
     def train(self, mode: bool = True) -> "EncoderModule":
         super().train(mode)
-        for module in self._frozen:
+        for module in self._frozen_modules:
             module.eval()
         return self
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["skips"] = [[list(place) for place in places] for places in self.skips]
+        checkpoint["skips"] = [
+            [list(batch) for batch in batches] for batches in self.skipped_batches
+        ]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        known = [[(epoch, place) for epoch, place in places] for places in checkpoint.get("skips", [])]
-        self.skips = known + [each for each in self.skips if each not in known]  # the newer ones brought us back here
+        stored = [
+            [(epoch, batch_index) for epoch, batch_index in batches]
+            for batches in checkpoint.get("skips", [])
+        ]
+        # Batches that the checkpoint does not know are those because of which training has gone
+        # back to it.
+        self.skipped_batches = stored + [
+            batches for batches in self.skipped_batches if batches not in stored
+        ]
 
     def training_step(self, batch: Batch, batch_index: int) -> dict[str, Any] | None:
-        """None leaves a batch out: it has no gradient, and an optimizer step of it alone changes nothing."""
-        if any((self.current_epoch, batch_index) in places for places in self.skips):
+        """The loss of a batch, or None for a batch that is left out: it has no gradient, and an
+        optimizer step of it alone changes nothing.
+        """
+        if any((self.current_epoch, batch_index) in batches for batches in self.skipped_batches):
             return None
-        self._batches.append(batch_index)
-        result: Result = self.objective(self.encoder, batch)
+        self._step_batches.append(batch_index)
+        result: ObjectiveOutput = self.objective.forward(self.encoder, batch)
         mean = result.loss.detach()
-        if mean.device.type == "cpu" and not torch.isfinite(mean):  # elsewhere no step waits for the device
+        # Only on the CPU: on a GPU, this would make every step wait for the device.
+        if mean.device.type == "cpu" and not torch.isfinite(mean):
             raise NonFiniteLoss(
-                f"the loss is {float(mean)} {self._where()}, batch {batch_index}: nothing was updated. {REMEDIES}",
+                f"the loss is {float(mean)} {self._describe_position()}, batch {batch_index}: "
+                f"nothing was updated. {NON_FINITE_REMEDIES}",
                 self.global_step,
                 [(self.current_epoch, batch_index)],
             )
-        self._targets += result.count
-        loss = result.loss * result.count if self._is_divided else result.loss
-        return {"loss": loss, "mean_loss": mean, "count": result.count}
+        self._num_targets += result.num_targets
+        loss = result.loss * result.num_targets if self._is_multi_batch_step else result.loss
+        return {"loss": loss, "mean_loss": mean, "count": result.num_targets}
 
-    def _where(self) -> str:
+    def _describe_position(self) -> str:
         return f"at optimizer step {self.global_step}, epoch {self.current_epoch}"
 
     @property
-    def _is_divided(self) -> bool:
-        """Whether an optimizer step is made of several batches: of ranks, or one after the other."""
+    def _is_multi_batch_step(self) -> bool:
+        """True if an optimizer step has several batches, on several ranks or accumulated."""
         return self.trainer.world_size * self.trainer.accumulate_grad_batches > 1
 
     def check_finite(self) -> None:
-        """Raise NonFiniteLoss where an update had to be skipped on the device since this was last asked."""
-        if self._not_finite is not None and bool(self._not_finite):
+        """Raise NonFiniteLoss if an update was skipped on the device."""
+        if self._has_skipped_update is not None and bool(self._has_skipped_update):
             raise NonFiniteLoss(
-                f"the gradient was not finite in one of the last optimizer steps before {self.global_step}: that one "
-                f"was skipped. {REMEDIES}",
+                "the gradient was not finite in one of the last optimizer steps before "
+                f"{self.global_step}: that one "
+                f"was skipped. {NON_FINITE_REMEDIES}",
                 self.global_step,
             )
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_index: int) -> None:
-        if self._not_finite is not None and self.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            self.check_finite()  # waits for the device, as the meter does at the same step
+        if (
+            self._has_skipped_update is not None
+            and self.global_step % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+        ):
+            # This waits for the device, but so does TrainingMetrics at the same step.
+            self.check_finite()
 
     def on_validation_start(self) -> None:
-        self.check_finite()  # before a checkpoint may be kept
+        # The weights must be known to be sound before a checkpoint may be kept.
+        self.check_finite()
 
-    def _evaluate(self, stage: str, batch: Batch) -> Result:
-        result: Result = self.objective(self.encoder, batch)
-        if result.count == 0:  # nothing to judge, and torchmetrics cannot take it
+    def _evaluate_batch(self, stage: str, batch: Batch) -> ObjectiveOutput:
+        result: ObjectiveOutput = self.objective.forward(self.encoder, batch)
+        # There is nothing to measure, and torchmetrics does not accept an empty batch.
+        if result.num_targets == 0:
             return result
-        for name, metric in self._stage_metrics(stage).items():
+        for name, metric in self._get_stage_metrics(stage).items():
             if name == "loss":
-                metric.update(result.loss, weight=result.count)
+                metric.update(result.loss, weight=result.num_targets)
             else:
                 metric.update(result.outputs, result.targets)
         return result
 
-    def _stage_metrics(self, stage: str) -> dict[str, Metric]:
+    def _get_stage_metrics(self, stage: str) -> dict[str, Metric]:
         return dict(self._metrics[stage].items())  # type: ignore[operator]
 
-    def _close(self, stage: str) -> None:
-        """Epoch values: sums over counts, divided once, over all ranks. Steps are optimizer steps."""
-        metrics = self._stage_metrics(stage)
+    def _log_epoch_metrics(self, stage: str) -> None:
+        """Log the values of an epoch: sums over counts of all ranks, divided once."""
+        metrics = self._get_stage_metrics(stage)
         values = {name: float(metric.compute()) for name, metric in metrics.items()}
-        values |= self.objective.derived(values, self.facts)
+        values |= self.objective.derive_metrics(values, self.dataset_info)
         for metric in metrics.values():
             metric.reset()
         named = {f"{stage}/{name}": value for name, value in values.items()}
-        # Lightning gets them for callbacks and the bar; the tracker gets them with the step spelled out, which
-        # Lightning would count one too low at the end of an epoch.
+        # Lightning gets the values for callbacks and the progress bar. The logger gets them
+        # directly, because Lightning's own step is one too low at the end of an epoch.
         self.log_dict(named, logger=False, prog_bar=stage == "val", sync_dist=False, batch_size=1)
         if self.logger is not None and not self.trainer.sanity_checking:
             self.logger.log_metrics(named, step=self.global_step)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        self._evaluate("val", batch)
+        self._evaluate_batch("val", batch)
 
     def on_validation_epoch_end(self) -> None:
-        self._close("val")
+        self._log_epoch_metrics("val")
 
     def on_test_epoch_start(self) -> None:
-        self._answers.clear()
+        self._test_predictions.clear()
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
-        result = self._evaluate("test", batch)
-        rows = getattr(batch, "rows", None)
+        result = self._evaluate_batch("test", batch)
+        rows = getattr(batch, "row_ids", None)
         if rows is not None:
-            self._answers.append((rows.cpu(), result.targets.cpu(), self.objective.answer(result.outputs).cpu()))
+            self._test_predictions.append(
+                (
+                    rows.cpu(),
+                    result.targets.cpu(),
+                    self.objective.to_predictions(result.outputs).cpu(),
+                )
+            )
 
     def on_test_epoch_end(self) -> None:
-        self._close("test")
+        self._log_epoch_metrics("test")
 
     def predict_step(self, batch: LabelledBatch, batch_index: int) -> tuple[Tensor, Tensor]:
-        result: Result = self.objective(self.encoder, batch)
-        return batch.rows.cpu(), self.objective.answer(result.outputs).cpu()
+        result: ObjectiveOutput = self.objective.forward(self.encoder, batch)
+        return batch.row_ids.cpu(), self.objective.to_predictions(result.outputs).cpu()
 
-    def test_answers(self) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Row ids [N], targets [N] and answers ([N, C] probabilities or [N] values) of the last test, by row id."""
-        if not self._answers:
+    def collect_test_predictions(self) -> tuple[Tensor, Tensor, Tensor] | None:
+        """The row ids [N], the targets [N] and the predictions ([N, C] probabilities or [N] values)
+        of the last test, sorted by row id. None if the rows of the test have no ids.
+        """
+        if not self._test_predictions:
             return None
-        rows, targets, answers = (torch.cat(each) for each in zip(*self._answers, strict=True))
+        rows, targets, predictions = (
+            torch.cat(batches) for batches in zip(*self._test_predictions, strict=True)
+        )
         order = rows.argsort()
-        return rows[order], targets[order], answers[order]
+        return rows[order], targets[order], predictions[order]
 
     def configure_optimizers(self) -> Any:
-        optimizer, schedule = self.optim.build(self.encoder, depth=self._depth, total_steps=self.total_steps)
+        optimizer, schedule = self.config.optim.build(
+            self.encoder, depth=self._depth_below_head, total_steps=self.total_steps
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(
-        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+        self,
+        optimizer: Any,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Make the gradient that of the mean over all targets of the step, and clip its norm; Lightning calls this
-        before every optimizer step.
+        """Scale the gradient to that of the mean loss over all targets of the step, and clip its
+        norm. Lightning calls this before every optimizer step.
 
-        Batches of a step may hold different numbers of targets, on several ranks and one after the other. Their losses
-        are summed, so that what Lightning and DDP divide by is known, and divided once here by the count of all. The
-        factor travels to the optimizer, which multiplies where it reads the gradient anyway.
+        The batches of a step, on several ranks or accumulated, may hold different numbers of
+        targets. Each batch therefore has the sum of its losses. Lightning and DDP divide the
+        gradient by the number of batches; this undoes that, and divides once by the number of all
+        targets. The factor is handed to the optimizer if that can apply it while it reads the
+        gradient.
         """
-        factor = self._gradient_factor()
-        trained = (each for group in optimizer.param_groups for each in group["params"])  # walks no module tree
-        gradients = [each.grad for each in trained if each.grad is not None]
+        factor = self._compute_gradient_scale()
+        # Taken from the optimizer, which is faster than walking the module tree.
+        parameters = (
+            parameter for group in optimizer.param_groups for parameter in group["params"]
+        )
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
-        whole = norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # of shards: over all ranks
+        # If the gradient is sharded, this is the norm over all ranks.
+        whole = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
         self.gradient_norm = whole * factor
         if gradient_clip_val is not None:
             factor = factor * (gradient_clip_val / (self.gradient_norm + 1e-6)).clamp(max=1.0)
         finite = torch.isfinite(self.gradient_norm)
-        batches, self._batches = self._batches, []
-        if (whole.device.type == "cpu" or self.global_step <= self.watched_until) and not finite:
-            place = f"batch {batches[0]}" if len(batches) == 1 else f"batches {batches[0]} to {batches[-1]}"
-            raise NonFiniteLoss(
-                f"the gradient is not finite {self._where()}, {place}: nothing was updated. {REMEDIES}",
-                self.global_step,
-                [(self.current_epoch, each) for each in batches],
+        batches, self._step_batches = self._step_batches, []
+        # True if the optimizer itself applies the factor, and itself skips an update.
+        scales = hasattr(optimizer, "grad_scale") or getattr(
+            optimizer, "_step_supports_amp_scaling", False
+        )
+        is_watched = whole.device.type == "cpu" or self.global_step <= self.check_finite_until_step
+        if (is_watched or (whole is norm and not scales)) and not finite:
+            position = (
+                f"batch {batches[0]}"
+                if len(batches) == 1
+                else f"batches {batches[0]} to {batches[-1]}"
             )
-        if whole is norm:
-            optimizer.grad_scale, optimizer.found_inf = 1 / factor, (~finite).float()  # it divides by the one
+            raise NonFiniteLoss(
+                f"the gradient is not finite {self._describe_position()}, {position}: nothing was "
+                f"updated. {NON_FINITE_REMEDIES}",
+                self.global_step,
+                [(self.current_epoch, batch_index) for batch_index in batches],
+            )
+        if whole is norm and scales:
+            # The optimizer divides by `grad_scale`, and skips the update if `found_inf` is 1.
+            optimizer.grad_scale, optimizer.found_inf = 1 / factor, (~finite).float()
         else:
             torch._foreach_mul_(gradients, factor.nan_to_num(0.0, 0.0, 0.0))
         if whole.is_cuda:
-            self._not_finite = ~finite if self._not_finite is None else self._not_finite | ~finite
+            self._has_skipped_update = (
+                ~finite if self._has_skipped_update is None else self._has_skipped_update | ~finite
+            )
 
-    def _gradient_factor(self) -> Tensor:
-        """What the gradient must be multiplied by to be that of the mean over the step's targets."""
-        device, targets = self.device, self._targets
-        self._targets = 0
-        if not self._is_divided:
+    def _compute_gradient_scale(self) -> Tensor:
+        """The factor that makes the gradient that of the mean over the step's targets."""
+        device, targets = self.device, self._num_targets
+        self._num_targets = 0
+        if not self._is_multi_batch_step:
             return torch.ones((), device=device)
         if self.trainer.world_size > 1:
-            sums = torch.stack([torch.full((), float(each), device=device) for each in (targets, self.wish)])
+            sums = torch.stack(
+                [
+                    torch.full((), float(value), device=device)
+                    for value in (targets, self.requested_action)
+                ]
+            )
             torch.distributed.all_reduce(sums)
-            total, self.agreed = sums.unbind()
+            total, self.agreed_action = sums.unbind()
         else:
-            total = torch.full((), float(targets), device=device)  # filled there; a copy would be waited for
+            # Filled on the device, since a copy to it would have to be waited for.
+            total = torch.full((), float(targets), device=device)
         return self.trainer.world_size * self.trainer.accumulate_grad_batches / total.clamp_min(1)
 
-    def _depth(self, name: str) -> int:
-        """Layers between a parameter of the encoder and the head."""
-        count = len(self.encoder.layers())
+    def _depth_below_head(self, name: str) -> int:
+        """The number of layers that a parameter lies below the head; 0 in the head itself."""
+        count = len(self.encoder.get_layers())
         body = f"network.{self.encoder.network.base_model_prefix}."
         if not name.startswith(body) or ".pooler" in name:
             return 0

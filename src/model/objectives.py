@@ -1,165 +1,247 @@
-"""What is learnt: each objective is a loss and its metrics over an encoder and a batch.
+"""The training objectives: each computes a loss from an encoder and a batch, and has its metrics.
+
+An objective has no weights; those of the head belong to the encoder. It is a config node too, so
+torch and torchmetrics are imported only inside its methods.
 
 Shape legend: B sequences, T real tokens, K masked positions, V vocabulary, C classes.
 """
 
-from typing import ClassVar, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
-import torch
-from torch import Tensor, nn
-from torchmetrics import Metric
-from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
-from torchmetrics.regression import MeanAbsoluteError, PearsonCorrCoef, SpearmanCorrCoef
+from src.core.dataset_info import DatasetInfo, Task
+from src.core.user_errors import UserError
+from src.core.validation import Bound, validate_init
 
-from src.model.encoder import Encoder, Head
-from src.terms.batch import LabelledBatch, MaskedBatch
-from src.terms.bounds import Annotated, Bound, checked
-from src.terms.facts import Facts
-from src.terms.fault import Fault
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torchmetrics import Metric
 
-
-class Result(NamedTuple):
-    """What one batch gives: the mean loss over `count` targets, and what metrics are computed from."""
-
-    loss: Tensor  # scalar
-    count: int  # type: ignore[assignment]  # tuples have a method of that name
-    outputs: Tensor  # logits [B, C], values [B], or the likeliest tokens [K]; empty where a vocabulary is trained on
-    targets: Tensor  # [K] or [B]
+    from src.core.batch import LabelledBatch, MaskedBatch
+    from src.model.encoder import Encoder, HeadType
 
 
-Kind = Literal["masked_lm", "classification", "regression"]
+class ObjectiveOutput(NamedTuple):
+    """The loss of a batch, and what its metrics are computed from.
+
+    Attributes:
+        loss: the mean over the targets, a scalar.
+        num_targets: the number of targets.
+        outputs: logits [B, C], values [B], or the likeliest tokens [K]. Empty in the training of
+            masked language modelling, which has no metrics.
+        targets: [K] or [B].
+    """
+
+    loss: "Tensor"
+    num_targets: int
+    outputs: "Tensor"
+    targets: "Tensor"
 
 
-@checked
-class MaskedLM(nn.Module):
-    """Predict the tokens that were masked (Devlin et al., 2019, section 3.1), and compute logits for no others."""
+@runtime_checkable
+class Objective(Protocol):
+    """An objective: a loss over an encoder and a batch, and its metrics. docs/own-code.md shows
+    how to write one.
 
-    kind: ClassVar[Kind] = "masked_lm"
-    purpose: ClassVar[str] = "pretrain"
-    quantities: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "masked_accuracy")
-    head: ClassVar[Head] = "masked_lm"
+    Attributes:
+        kind: the task whose data and batches it takes, as in `data.task`.
+        run_kind: the tag `kind` of its runs, `pretrain` or `finetune`.
+        metric_names: all metrics that validation measures, without `val/`.
+        head: the head that the encoder must have.
+    """
 
-    def __init__(self) -> None:
-        super().__init__()
+    kind: ClassVar[Task]
+    run_kind: ClassVar[str]
+    metric_names: ClassVar[tuple[str, ...]]
+    head: ClassVar["HeadType"]
 
-    def check(self, facts: Facts) -> None:
-        """Raise Fault where the data cannot be learnt from in this way."""
+    def check_dataset(self, facts: DatasetInfo) -> None:
+        """Raise UserError if the objective cannot be learnt from these data."""
+
+    def forward(self, encoder: "Encoder", batch: Any) -> ObjectiveOutput:
+        """The loss of a batch. `encoder.training` says whether it is for a training step."""
+
+    def build_metrics(self, num_labels: int) -> "dict[str, Metric]":
+        """New metrics of one stage by name, without the loss. They are updated with the outputs and
+        targets of the objective.
+
+        Args:
+            num_labels: the number of labels, or the size of the vocabulary if there are no labels.
+        """
+
+    def derive_metrics(self, values: dict[str, float], facts: DatasetInfo) -> dict[str, float]:
+        """Metrics that are computed from other metrics.
+
+        Args:
+            values: the metrics of one stage, the loss included.
+            facts: the facts of the data set.
+        """
+
+    def to_predictions(self, outputs: "Tensor") -> "Tensor":
+        """Turn the outputs of `forward` into predictions as they are reported."""
+
+
+@validate_init
+@dataclass(frozen=True, kw_only=True)
+class MaskedLM:
+    """Predict the tokens that were masked (Devlin et al., 2019, section 3.1). Logits are computed
+    for these alone.
+    """
+
+    kind: ClassVar[Task] = "masked_lm"
+    run_kind: ClassVar[str] = "pretrain"
+    metric_names: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "masked_accuracy")
+    head: ClassVar["HeadType"] = "masked_lm"
+
+    def check_dataset(self, facts: DatasetInfo) -> None:
+        """Raise UserError if the objective cannot be learnt from these data."""
         if facts.mask_id is None:
-            raise Fault("the tokenizer has no mask token, which masked language modelling needs (data.tokenizer)")
+            raise UserError(
+                "the tokenizer has no mask token, which masked language modelling needs "
+                "(data.tokenizer)"
+            )
 
-    def forward(self, encoder: Encoder, batch: MaskedBatch) -> Result:
-        hidden = encoder.encode(batch.tokens, at=batch.masked)  # [K, D]
-        count = len(batch.targets)  # 0 where a corpus ends with a short row of special tokens alone
-        if self.training:
-            loss = encoder.token_loss(hidden, batch.targets) / max(1, count)
-            return Result(loss, count, hidden.new_empty(0), batch.targets)
-        total, likeliest = encoder.token_answers(hidden, batch.targets)
-        return Result(total / max(1, count), count, likeliest, batch.targets)
+    def forward(self, encoder: "Encoder", batch: "MaskedBatch") -> ObjectiveOutput:
+        hidden = encoder.encode(batch.tokens, at=batch.masked_positions)  # [K, D]
+        # 0 if a corpus ends with a short row that holds only special tokens.
+        count = len(batch.targets)
+        if encoder.training:
+            loss = encoder.compute_token_loss(hidden, batch.targets) / max(1, count)
+            return ObjectiveOutput(loss, count, hidden.new_empty(0), batch.targets)
+        total, likeliest = encoder.compute_loss_and_predictions(hidden, batch.targets)
+        return ObjectiveOutput(total / max(1, count), count, likeliest, batch.targets)
 
-    def metrics(self, num_labels: int) -> dict[str, Metric]:
-        return {"masked_accuracy": MulticlassAccuracy(num_labels, average="micro", validate_args=False)}
+    def build_metrics(self, num_labels: int) -> "dict[str, Metric]":
+        from torchmetrics.classification import MulticlassAccuracy
 
-    def derived(self, values: dict[str, float], facts: Facts) -> dict[str, float]:
-        """The perplexity is the exponential of the mean loss; the unigram entropy stands beside it as a yardstick."""
-        yardstick = {} if facts.unigram_entropy is None else {"unigram_entropy": facts.unigram_entropy}
+        return {
+            "masked_accuracy": MulticlassAccuracy(num_labels, average="micro", validate_args=False)
+        }
+
+    def derive_metrics(self, values: dict[str, float], facts: DatasetInfo) -> dict[str, float]:
+        """The perplexity, which is the exponential of the mean loss, and as a yardstick the unigram
+        entropy, if it is known.
+        """
+        import torch
+
+        yardstick = (
+            {} if facts.unigram_entropy is None else {"unigram_entropy": facts.unigram_entropy}
+        )
         return {"perplexity": float(torch.tensor(values["loss"]).exp()), **yardstick}
 
-    def answer(self, outputs: Tensor) -> Tensor:
-        """The likeliest tokens [K], never filed: probabilities over the vocabulary would be larger than the data."""
+    def to_predictions(self, outputs: "Tensor") -> "Tensor":
+        """The likeliest tokens [K]. They are not stored: probabilities over the vocabulary would
+        take more room than the data.
+        """
         return outputs
 
 
-@checked
-class Classification(nn.Module):
+@validate_init
+@dataclass(frozen=True, kw_only=True)
+class Classification:
     """One of several labels for each text.
 
     Args:
-        num_labels: how many; null takes what the data have. Declared in the data's config and verified against them.
-        label_smoothing: share of the target spread over all labels (Szegedy et al., 2016, section 7).
+        num_labels: the number of labels, verified against the data; null takes that of the data.
+        label_smoothing: the share of the target that is spread over all labels (Szegedy et al.,
+            2016, section 7).
     """
 
-    kind: ClassVar[Kind] = "classification"
-    purpose: ClassVar[str] = "finetune"
-    quantities: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "f1_macro")
-    head: ClassVar[Head] = "sequence"
+    kind: ClassVar[Task] = "classification"
+    run_kind: ClassVar[str] = "finetune"
+    metric_names: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "f1_macro")
+    head: ClassVar["HeadType"] = "sequence"
 
-    def __init__(
-        self,
-        *,
-        num_labels: Annotated[int, Bound(least=2)] | None = None,
-        label_smoothing: Annotated[float, Bound(least=0, below=1)] = 0.0,
-    ) -> None:
-        super().__init__()
-        self.num_labels = num_labels
-        self.label_smoothing = label_smoothing
+    num_labels: Annotated[int, Bound(least=2)] | None = None
+    label_smoothing: Annotated[float, Bound(least=0, below=1)] = 0.0
 
-    def check(self, facts: Facts) -> None:
-        """Raise Fault where the labels are not those that were declared."""
-        found = len(facts.label_names)
-        if self.num_labels is not None and self.num_labels != found:
-            raise Fault(
-                f"the model expects {self.num_labels} labels (model.objective.num_labels) but the data have {found}: "
-                f"{', '.join(facts.label_names)}"
+    def check_dataset(self, facts: DatasetInfo) -> None:
+        """Raise UserError if the data have fewer than 2 labels, or not as many as declared."""
+        count = len(facts.label_names)
+        if self.num_labels is not None and self.num_labels != count:
+            raise UserError(
+                f"the model expects {self.num_labels} labels (model.objective.num_labels) but the "
+                f"data have {count}: {', '.join(facts.label_names)}"
             )
-        if found < 2:
-            raise Fault(
-                f"classification needs at least 2 labels but the data have {found}; name the column that holds them "
+        if count < 2:
+            raise UserError(
+                f"classification needs at least 2 labels but the data have {count}; name the "
+                "column that holds them "
                 "(data.source), or choose another model: model=masked_lm, model=regression"
             )
 
-    def forward(self, encoder: Encoder, batch: LabelledBatch) -> Result:
-        logits = encoder.sequence_logits(encoder.encode_sequences(batch.tokens)).float()  # [B, C]
-        if not len(batch.labels):
-            return _nothing(logits, batch.labels)
-        smoothing = self.label_smoothing if self.training else 0.0  # held-out losses stay comparable between runs
-        loss = nn.functional.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
-        return Result(loss, len(batch.labels), logits, batch.labels)
+    def forward(self, encoder: "Encoder", batch: "LabelledBatch") -> ObjectiveOutput:
+        from torch.nn.functional import cross_entropy
 
-    def metrics(self, num_labels: int) -> dict[str, Metric]:
+        logits = encoder.compute_sequence_logits(
+            encoder.encode_sequences(batch.tokens)
+        ).float()  # [B, C]
+        if not len(batch.labels):
+            return _empty_output(logits, batch.labels)
+        # Without smoothing in evaluation, so that losses can be compared between runs.
+        smoothing = self.label_smoothing if encoder.training else 0.0
+        loss = cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+        return ObjectiveOutput(loss, len(batch.labels), logits, batch.labels)
+
+    def build_metrics(self, num_labels: int) -> "dict[str, Metric]":
+        from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
         return {
             "accuracy": MulticlassAccuracy(num_labels, average="micro", validate_args=False),
             "f1_macro": MulticlassF1Score(num_labels, average="macro", validate_args=False),
         }
 
-    def derived(self, values: dict[str, float], facts: Facts) -> dict[str, float]:
+    def derive_metrics(self, values: dict[str, float], facts: DatasetInfo) -> dict[str, float]:
         return {}
 
-    def answer(self, outputs: Tensor) -> Tensor:
+    def to_predictions(self, outputs: "Tensor") -> "Tensor":
         """Probabilities [B, C]."""
         return outputs.float().softmax(-1)
 
 
-@checked
-class Regression(nn.Module):
+@validate_init
+@dataclass(frozen=True, kw_only=True)
+class Regression:
     """A number for each text or pair of texts, by squared error."""
 
-    kind: ClassVar[Kind] = "regression"
-    purpose: ClassVar[str] = "finetune"
-    quantities: ClassVar[tuple[str, ...]] = ("loss", "pearson", "spearman", "mae")
-    head: ClassVar[Head] = "sequence"
+    kind: ClassVar[Task] = "regression"
+    run_kind: ClassVar[str] = "finetune"
+    metric_names: ClassVar[tuple[str, ...]] = ("loss", "pearson", "spearman", "mae")
+    head: ClassVar["HeadType"] = "sequence"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def check_dataset(self, facts: DatasetInfo) -> None:
+        """Nothing is declared of values, so there is nothing to check."""
 
-    def check(self, facts: Facts) -> None:
-        """Values need nothing declared."""
+    def forward(self, encoder: "Encoder", batch: "LabelledBatch") -> ObjectiveOutput:
+        from torch.nn.functional import mse_loss
 
-    def forward(self, encoder: Encoder, batch: LabelledBatch) -> Result:
-        values = encoder.sequence_logits(encoder.encode_sequences(batch.tokens)).float()[:, 0]  # [B]
+        values = encoder.compute_sequence_logits(encoder.encode_sequences(batch.tokens)).float()[
+            :, 0
+        ]  # [B]
         if not len(batch.labels):
-            return _nothing(values, batch.labels)
-        return Result(nn.functional.mse_loss(values, batch.labels), len(batch.labels), values, batch.labels)
+            return _empty_output(values, batch.labels)
+        return ObjectiveOutput(
+            mse_loss(values, batch.labels), len(batch.labels), values, batch.labels
+        )
 
-    def metrics(self, num_labels: int) -> dict[str, Metric]:
-        return {"pearson": PearsonCorrCoef(), "spearman": SpearmanCorrCoef(), "mae": MeanAbsoluteError()}
+    def build_metrics(self, num_labels: int) -> "dict[str, Metric]":
+        from torchmetrics.regression import MeanAbsoluteError, PearsonCorrCoef, SpearmanCorrCoef
 
-    def derived(self, values: dict[str, float], facts: Facts) -> dict[str, float]:
+        return {
+            "pearson": PearsonCorrCoef(),
+            "spearman": SpearmanCorrCoef(),
+            "mae": MeanAbsoluteError(),
+        }
+
+    def derive_metrics(self, values: dict[str, float], facts: DatasetInfo) -> dict[str, float]:
         return {}
 
-    def answer(self, outputs: Tensor) -> Tensor:
+    def to_predictions(self, outputs: "Tensor") -> "Tensor":
         return outputs.float()
 
 
-def _nothing(outputs: Tensor, targets: Tensor) -> Result:
-    """Of a batch without targets: no loss, and a gradient of zero for every weight that had a part in it."""
-    return Result(outputs[:0].sum(), 0, outputs[:0], targets)
+def _empty_output(outputs: "Tensor", targets: "Tensor") -> ObjectiveOutput:
+    """The output of a batch without targets: a loss of zero, whose gradient is zero for every
+    weight that was used.
+    """
+    return ObjectiveOutput(outputs[:0].sum(), 0, outputs[:0], targets)

@@ -1,1 +1,1 @@
-"""Many runs: a space of what may vary, trials taken from it, each in a process of its own, and what came of them."""
+"""Sweeps: a search space, trials at its points, each run in a process of its own, and a report."""

@@ -1,4 +1,9 @@
-"""How the points of a sweep are chosen: all of them, by chance, evenly, or from what earlier trials have shown."""
+"""Samplers choose the points of a sweep: all of a grid, at random, evenly spread, or learned from
+earlier trials.
+
+A sampler that is not adaptive computes point n of a space from n and its seed alone, so a sweep has
+the same points however often it is interrupted and however many processes work at it.
+"""
 
 import math
 import random
@@ -8,113 +13,130 @@ from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from src.search.rows import Value
-from src.search.space import Dimension, Space
-from src.terms.bounds import Count, Whole, checked
+from src.core.formatting import ParamValue
+from src.core.validation import NonNegativeInt, PositiveInt, validate_init
+from src.search.space import Dimension, SearchSpace
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
 
-MOST_POINTS = 10_000  # of a grid: each becomes a row of the storage before the first trial
+# A larger grid is a mistake more often than it is meant.
+MAX_GRID_POINTS = 10_000
 
 
-@checked
+@validate_init
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """Every combination of the listed values, in the order of Hydra's own multirun: the last key varies fastest."""
+    """Every combination of the listed values, in the order of Hydra's own multirun: the last key
+    varies fastest.
+    """
 
     name: ClassVar[str] = "grid"
-    learns: ClassVar[bool] = False
-    draws: ClassVar[bool] = False  # its points are listed, and come to an end
+    is_adaptive: ClassVar[bool] = False
+    # A grid comes to an end.
+    is_unbounded: ClassVar[bool] = False
 
-    def point(self, space: Space, index: int) -> dict[str, Value]:
-        return space.point(index)
+    def sample_point(self, space: SearchSpace, index: int) -> dict[str, ParamValue]:
+        return space.grid_point(index)
 
-    def refusals(self, space: Space, objectives: int) -> list[str]:
-        """Why this sampler cannot search a space, in words; nothing where it can."""
-        found = [
-            f"{each.key}={each.text}: a grid takes every listed value, and an interval lists none; "
-            "search/sampler=tpe search.max_trials=20 draws from it"
-            for each in space.dimensions
-            if not each.choices
+    def find_incompatibilities(self, space: SearchSpace, objectives: int) -> list[str]:
+        """Messages why this sampler cannot search a space; none where it can."""
+        messages = [
+            f"{dimension.key}={dimension.text}: a grid takes every listed value, and an interval "
+            "lists none; search/sampler=tpe search.max_trials=20 draws from it"
+            for dimension in space.dimensions
+            if not dimension.choices
         ]
-        if space.size is not None and space.size > MOST_POINTS:
-            found.append(
-                f"a grid of {' x '.join(str(len(each.choices)) for each in space.dimensions)} = {space.size} trials: "
-                f"expected at most {MOST_POINTS}; search/sampler=random search.max_trials=20 takes some of them"
+        if space.grid_size is not None and space.grid_size > MAX_GRID_POINTS:
+            sizes = " x ".join(str(len(dimension.choices)) for dimension in space.dimensions)
+            messages.append(
+                f"a grid of {sizes} = {space.grid_size} trials: expected at most "
+                f"{MAX_GRID_POINTS}; search/sampler=random search.max_trials=20 takes some of them"
             )
-        return found
+        return messages
 
 
-@checked
+@validate_init
 @dataclass(frozen=True, kw_only=True)
 class Random:
-    """Each trial by chance, independent of all others. A trial is a function of (seed, index) alone."""
+    """Each point at random, independent of all others; a function of (seed, index) alone."""
 
     name: ClassVar[str] = "random"
-    learns: ClassVar[bool] = False
-    draws: ClassVar[bool] = True
-    seed: Whole = 1
+    is_adaptive: ClassVar[bool] = False
+    is_unbounded: ClassVar[bool] = True
+    seed: NonNegativeInt = 1
 
-    def point(self, space: Space, index: int) -> dict[str, Value]:
+    def sample_point(self, space: SearchSpace, index: int) -> dict[str, ParamValue]:
         draw = random.Random(f"{self.seed} {index}")
-        return {each.key: placed(each, draw.random()) for each in space.dimensions}
+        return {
+            dimension.key: interpolate_value(dimension, draw.random())
+            for dimension in space.dimensions
+        }
 
-    def refusals(self, space: Space, objectives: int) -> list[str]:
-        """Why this sampler cannot search a space, in words; nothing where it can."""
-        return _uneven(space)
+    def find_incompatibilities(self, space: SearchSpace, objectives: int) -> list[str]:
+        """Messages why this sampler cannot search a space; none where it can."""
+        return _find_log_ranges(space)
 
 
-@checked
+@validate_init
 @dataclass(frozen=True, kw_only=True)
 class QuasiRandom:
-    """Evenly over the whole space: the points of a scrambled Sobol sequence (Sobol 1967, Owen 1998).
+    """Points that cover the space evenly: a scrambled Sobol sequence (Sobol 1967, Owen 1998).
 
-    A trial is a function of (seed, index) alone. The first 2, 4, 8, ... points divide every key into as many parts of
-    equal size with one point in each, which chance does not.
+    A point is a function of (seed, index) alone. Of the first 2, 4, 8, ... points, one lies in each
+    of as many equal parts of every key, which random points do not achieve.
     """
 
     name: ClassVar[str] = "quasi-random"
-    learns: ClassVar[bool] = False
-    draws: ClassVar[bool] = True
-    seed: Whole = 1
+    is_adaptive: ClassVar[bool] = False
+    is_unbounded: ClassVar[bool] = True
+    seed: NonNegativeInt = 1
 
-    def point(self, space: Space, index: int) -> dict[str, Value]:
-        shares = _sobol(len(space.dimensions), self.seed, index)
-        return {each.key: placed(each, share) for each, share in zip(space.dimensions, shares, strict=True)}
+    def sample_point(self, space: SearchSpace, index: int) -> dict[str, ParamValue]:
+        sequence = _build_sobol_sequence(len(space.dimensions), self.seed).reset()
+        if index:
+            sequence.fast_forward(index)
+        fractions = sequence.random(1)[0].tolist()
+        return {
+            dimension.key: interpolate_value(dimension, fraction)
+            for dimension, fraction in zip(space.dimensions, fractions, strict=True)
+        }
 
-    def refusals(self, space: Space, objectives: int) -> list[str]:
-        """Why this sampler cannot search a space, in words; nothing where it can."""
-        return _uneven(space)
+    def find_incompatibilities(self, space: SearchSpace, objectives: int) -> list[str]:
+        """Messages why this sampler cannot search a space; none where it can."""
+        return _find_log_ranges(space)
 
 
-@checked
+@validate_init
 @dataclass(frozen=True, kw_only=True)
 class TPE:
-    """Where good trials are dense and bad ones are not (tree-structured Parzen estimators, Bergstra et al. 2011).
+    """Points where good trials are dense and bad ones are not (tree-structured Parzen estimators,
+    Bergstra et al. 2011).
 
     Args:
-        startup_trials: finished or pruned ones, before which points are drawn by chance.
-        multivariate: keys are looked at together, so that what goes well together is found.
+        startup_trials: points are random until so many trials have finished or were pruned.
+        multivariate: model all keys together, so that good combinations are found.
     """
 
     name: ClassVar[str] = "TPE"
-    learns: ClassVar[bool] = True
-    draws: ClassVar[bool] = True
-    seed: Whole = 1
-    startup_trials: Count = 10
+    is_adaptive: ClassVar[bool] = True
+    is_unbounded: ClassVar[bool] = True
+    seed: NonNegativeInt = 1
+    startup_trials: PositiveInt = 10
     multivariate: bool = True
 
     def build(self, seed: int) -> "BaseSampler":
-        """Optuna's sampler. Trials that are running count as bad ones, so that those at the same time differ.
+        """Optuna's sampler. Running trials count as bad ones, so that trials at the same time
+        differ.
 
         Args:
             seed: already mixed with the number of the trial.
         """
         from optuna.samplers import TPESampler
 
-        with warnings.catch_warnings(action="ignore"):  # Optuna 4 calls two of these experimental
+        # Optuna 4 calls two of these arguments experimental.
+        with warnings.catch_warnings(action="ignore"):
             return TPESampler(
                 seed=seed,
                 n_startup_trials=self.startup_trials,
@@ -122,116 +144,125 @@ class TPE:
                 constant_liar=True,
             )
 
-    def refusals(self, space: Space, objectives: int) -> list[str]:
-        """Why this sampler cannot search a space, in words; nothing where it can."""
-        return _uneven(space)
+    def find_incompatibilities(self, space: SearchSpace, objectives: int) -> list[str]:
+        """Messages why this sampler cannot search a space; none where it can."""
+        return _find_log_ranges(space)
 
 
-@checked
+@validate_init
 @dataclass(frozen=True, kw_only=True)
 class CMAES:
-    """A normal distribution that moves to where trials are good and takes their shape (Hansen 2016).
+    """Points of a normal distribution whose mean and covariance follow the good trials (CMA-ES,
+    Hansen 2016).
 
     For several keys that are numbers, one metric, and a budget of a hundred trials or more.
 
     Args:
-        startup_trials: finished ones, before which points are drawn by chance.
+        startup_trials: points are random until so many trials have finished.
     """
 
     name: ClassVar[str] = "CMA-ES"
-    learns: ClassVar[bool] = True
-    draws: ClassVar[bool] = True
-    seed: Whole = 1
-    startup_trials: Count = 1
+    is_adaptive: ClassVar[bool] = True
+    is_unbounded: ClassVar[bool] = True
+    seed: NonNegativeInt = 1
+    startup_trials: PositiveInt = 1
 
     def build(self, seed: int) -> "BaseSampler":
         """Optuna's sampler; `seed` is already mixed with the number of the trial."""
         from optuna.samplers import CmaEsSampler
 
-        return CmaEsSampler(seed=seed, n_startup_trials=self.startup_trials, warn_independent_sampling=False)
+        return CmaEsSampler(
+            seed=seed, n_startup_trials=self.startup_trials, warn_independent_sampling=False
+        )
 
-    def refusals(self, space: Space, objectives: int) -> list[str]:
-        """Why this sampler cannot search a space, in words; nothing where it can."""
+    def find_incompatibilities(self, space: SearchSpace, objectives: int) -> list[str]:
+        """Messages why this sampler cannot search a space; none where it can."""
         hint = "search/sampler=tpe can do it"
-        found = [
-            f"{each.key}={each.text}: CMA-ES moves through numbers, and these are choices; {hint}"
-            for each in space.dimensions
-            if each.kind == "choice"
+        messages = [
+            f"{dimension.key}={dimension.text}: CMA-ES moves through numbers, and these are "
+            f"choices; {hint}"
+            for dimension in space.dimensions
+            if dimension.kind == "choice"
         ]
-        if len(space.dimensions) == 1 and not found:
-            found.append(f"{space.keys[0]} is the only key that varies, and CMA-ES needs two or more; {hint}")
+        if len(space.dimensions) == 1 and not messages:
+            messages.append(
+                f"{space.keys[0]} is the only key that varies, and CMA-ES needs two or more; {hint}"
+            )
         if objectives > 1:
-            found.append(f"CMA-ES looks at one metric, and search.monitor has {objectives}; {hint}")
-        return found + _uneven(space)
+            messages.append(
+                f"CMA-ES looks at one metric, and search.monitor has {objectives}; {hint}"
+            )
+        return messages + _find_log_ranges(space)
 
 
-Sampler = Grid | Random | QuasiRandom | TPE | CMAES
+SearchSampler = Grid | Random | QuasiRandom | TPE | CMAES
 
 
-def distributions(space: Space, sampler: Any) -> "dict[str, BaseDistribution]":
-    """What Optuna's storage is to know of each key.
-
-    The values of a grid are listed as they are; elsewhere a range is a number with a step.
+def build_distributions(space: SearchSpace, sampler: Any) -> "dict[str, BaseDistribution]":
+    """Optuna's distribution of each key: the listed values of a grid or a choice, else an interval
+    of numbers, with the step of a range.
     """
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    found: dict[str, BaseDistribution] = {}
-    for each in space.dimensions:
-        if each.kind == "choice" or isinstance(sampler, Grid):
-            found[each.key] = CategoricalDistribution(each.values)
-        elif each.kind == "int":
-            assert each.low is not None and each.high is not None
-            found[each.key] = IntDistribution(int(each.low), int(each.high), log=each.log, step=int(each.step or 1))
+    distributions: dict[str, BaseDistribution] = {}
+    for dimension in space.dimensions:
+        key, low, high, step = dimension.key, dimension.low, dimension.high, dimension.step
+        if dimension.kind == "choice" or isinstance(sampler, Grid):
+            distributions[key] = CategoricalDistribution(dimension.values)
+            continue
+        assert low is not None and high is not None
+        if dimension.kind == "int":
+            distributions[key] = IntDistribution(
+                int(low), int(high), log=dimension.log, step=int(step or 1)
+            )
         else:
-            assert each.low is not None and each.high is not None
-            found[each.key] = FloatDistribution(each.low, each.high, log=each.log, step=each.step)
-    return found
+            distributions[key] = FloatDistribution(low, high, log=dimension.log, step=step)
+    return distributions
 
 
-def placed(dimension: Dimension, share: float) -> Value:
-    """The value that lies `share` of the way (from 0, below 1) through a key's values; on its own scale."""
+def interpolate_value(dimension: Dimension, fraction: float) -> ParamValue:
+    """The value that lies at `fraction` (from 0, below 1) of the way through the values of a key,
+    on its own scale.
+    """
     if dimension.kind == "choice":
-        return dimension.choices[int(share * len(dimension.choices))]
-    return _number(dimension, share)
+        return dimension.choices[int(fraction * len(dimension.choices))]
+    return _interpolate_number(dimension, fraction)
 
 
-def _number(dimension: Dimension, share: float) -> int | float:
+def _interpolate_number(dimension: Dimension, fraction: float) -> int | float:
     low, high, step = dimension.low, dimension.high, dimension.step
     assert low is not None and high is not None
     if dimension.kind == "int":
-        if dimension.log:  # each whole number takes the room from half before it to half behind it
+        # Each whole number has the space from 0.5 below it to 0.5 above it.
+        if dimension.log:
             least, most = math.log(low - 0.5), math.log(high + 0.5)
-            return min(max(round(math.exp(least + share * (most - least))), int(low)), int(high))
+            return min(max(round(math.exp(least + fraction * (most - least))), int(low)), int(high))
         count = (int(high) - int(low)) // int(step or 1) + 1
-        return int(low) + min(int(share * count), count - 1) * int(step or 1)
-    if step is not None:  # in decimals, as they were typed: 0.1 three times is 0.3
+        return int(low) + min(int(fraction * count), count - 1) * int(step or 1)
+    # In decimal arithmetic, so that three steps of 0.1 from 0 give 0.3.
+    if step is not None:
         count = len(dimension.choices)
-        return float(Decimal(repr(low)) + min(int(share * count), count - 1) * Decimal(repr(step)))
+        return float(
+            Decimal(repr(low)) + min(int(fraction * count), count - 1) * Decimal(repr(step))
+        )
     if dimension.log:
         least, most = math.log(low), math.log(high)
-        return min(max(math.exp(least + share * (most - least)), low), high)
-    return min(low + share * (high - low), high)
+        return min(max(math.exp(least + fraction * (most - least)), low), high)
+    return min(low + fraction * (high - low), high)
 
 
-def _uneven(space: Space) -> list[str]:
-    """Steps of equal size do not go with a logarithmic scale."""
+def _find_log_ranges(space: SearchSpace) -> list[str]:
+    """Messages about ranges with the tag `log`, whose equal steps contradict it."""
     return [
-        f"{each.key}={each.text}: log does not go with a range, whose steps are equal; "
+        f"{dimension.key}={dimension.text}: log does not go with a range, whose steps are equal; "
         "tag(log, interval(START,STOP)) has none"
-        for each in space.dimensions
-        if each.log and each.step is not None
+        for dimension in space.dimensions
+        if dimension.log and dimension.step is not None
     ]
 
 
-def _sobol(keys: int, seed: int, index: int) -> list[float]:
-    sequence = _sequence(keys, seed).reset()
-    if index:
-        sequence.fast_forward(index)
-    return sequence.random(1)[0].tolist()
-
-
 @cache
-def _sequence(keys: int, seed: int) -> Any:
+def _build_sobol_sequence(keys: int, seed: int) -> Any:
     from scipy.stats import qmc
 
     return qmc.Sobol(keys, scramble=True, rng=seed)

@@ -1,4 +1,4 @@
-"""What may vary in a sweep: keys, each with listed values, a range or an interval, in Hydra's grammar."""
+"""The search space: keys with listed values, a range or an interval, written in Hydra's grammar."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from src.search.rows import Value
-from src.terms.fault import Fault, Faults
+from src.core.formatting import ParamValue
+from src.core.user_errors import UserError, UserErrors
 
 if TYPE_CHECKING:
-    from src.config.sweeps import Typed
+    from src.config.overrides import ParsedOverride
 
-# What belongs to the sweep and not to its trials; `resume` and `fork` are about one run.
-_NOT_OF_TRIALS = ("search", "sweep", "tracking", "hydra", "name", "resume", "fork")
+# Keys that belong to the sweep and not to its trials; `resume` and `fork` are about one run.
+_SWEEP_LEVEL_GROUPS = ("search", "sweep", "tracking", "hydra", "name", "resume", "fork")
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,13 @@ class Dimension:
     Args:
         key: as typed, without its prefix: model.optim.lr, model/optim, experiment.
         kind: `choice` has texts; `float` and `int` have numbers, of an interval or of a range.
-        text: what stands behind the equals sign, as typed.
-        choices: the listed values in their order, each as it would be typed alone; also those of a range. Empty: an
-            interval.
-        low, high: the smallest and the largest number, both of them possible.
+        text: the part after the equals sign, as typed.
+        choices: the listed values, or those of a range, in their order, each as it would be typed
+            alone; empty for an interval.
+        low, high: the smallest and the largest number; both are possible values.
         step: between two numbers of a range, above 0.
-        log: whether ratios count instead of differences, by its tag; of choices only where they are shown.
+        log: has the tag `log`: numbers are drawn and shown on a logarithmic scale; choices are
+            only shown so.
         prefix: '', '+' or '++', as typed.
     """
 
@@ -43,141 +44,171 @@ class Dimension:
     prefix: str = ""
 
     @property
-    def values(self) -> tuple[Value, ...]:
-        """The listed values; none of an interval."""
+    def values(self) -> tuple[ParamValue, ...]:
+        """The listed values; () for an interval."""
         if self.kind == "choice":
             return self.choices
         number = int if self.kind == "int" else float
-        return tuple(number(each) for each in self.choices)
+        return tuple(number(text) for text in self.choices)
 
-    def override(self, value: Value) -> str:
-        """The key with one value, as Hydra takes it: `model.optim.lr=3.2e-05`."""
+    def format_override(self, value: ParamValue) -> str:
+        """The key with one value as an override of Hydra's: `model.optim.lr=3.2e-05`."""
         return f"{self.prefix}{self.key}={value if isinstance(value, str) else repr(value)}"
 
 
 @dataclass(frozen=True)
-class Space:
+class SearchSpace:
     """Every key that varies, in the order in which they were given."""
 
     dimensions: tuple[Dimension, ...]
 
     @property
     def keys(self) -> list[str]:
-        return [each.key for each in self.dimensions]
+        return [dimension.key for dimension in self.dimensions]
 
     @property
-    def size(self) -> int | None:
-        """How many points the grid has; None where a key has an interval."""
-        if not all(each.choices for each in self.dimensions):
+    def grid_size(self) -> int | None:
+        """The number of points of the grid; None where a key has an interval."""
+        if not all(dimension.choices for dimension in self.dimensions):
             return None
-        return math.prod(len(each.choices) for each in self.dimensions)
+        return math.prod(len(dimension.choices) for dimension in self.dimensions)
 
     @cached_property
-    def _values(self) -> tuple[tuple[Value, ...], ...]:
-        return tuple(each.values for each in self.dimensions)
+    def _values_by_dimension(self) -> tuple[tuple[ParamValue, ...], ...]:
+        return tuple(dimension.values for dimension in self.dimensions)
 
-    def point(self, index: int) -> dict[str, Value]:
+    def grid_point(self, index: int) -> dict[str, ParamValue]:
         """A point of the grid; the last key varies fastest, as in Hydra's own multirun."""
-        if self.size is None or not 0 <= index < self.size:
-            raise IndexError(f"the grid has {self.size} points, and no point {index}")
-        found: dict[str, Value] = {}
-        for key, values in zip(reversed(self.keys), reversed(self._values), strict=True):
-            index, place = divmod(index, len(values))
-            found[key] = values[place]
-        return {key: found[key] for key in self.keys}
+        if self.grid_size is None or not 0 <= index < self.grid_size:
+            raise IndexError(f"the grid has {self.grid_size} points, and no point {index}")
+        point: dict[str, ParamValue] = {}
+        for key, values in zip(
+            reversed(self.keys), reversed(self._values_by_dimension), strict=True
+        ):
+            index, position = divmod(index, len(values))
+            point[key] = values[position]
+        return {key: point[key] for key in self.keys}
 
-    def overrides(self, params: Mapping[str, Value]) -> list[str]:
-        """What would be typed for one trial, in the order of the keys."""
-        return [each.override(params[each.key]) for each in self.dimensions]
+    def format_overrides(self, params: Mapping[str, ParamValue]) -> list[str]:
+        """The overrides that one trial would be typed with, in the order of the keys."""
+        return [dimension.format_override(params[dimension.key]) for dimension in self.dimensions]
 
-    def plain(self) -> dict[str, str]:
-        """Each key with what stands behind its equals sign."""
-        return {f"{each.prefix}{each.key}": each.text for each in self.dimensions}
+    def to_plain_dict(self) -> dict[str, str]:
+        """Each key, with its prefix, and the part after its equals sign."""
+        return {
+            f"{dimension.prefix}{dimension.key}": dimension.text for dimension in self.dimensions
+        }
 
 
-def read(typed: Sequence[str], listed: Mapping[str, str]) -> tuple[Space, list[str]]:
-    """The space, and the overrides that all trials have in common, as typed.
+def parse_space(
+    overrides: Sequence[str], config_space: Mapping[str, str]
+) -> tuple[SearchSpace, list[str]]:
+    """The space of a sweep, and the overrides that all of its trials have in common, as typed.
 
-    A key that was typed leaves the space of the file: with one value it is fixed, with several these take the place of
-    the file's.
+    A key that was typed replaces the one of `search.space`: with one value it is fixed, with
+    several it varies over these.
 
     Args:
-        typed: the overrides of the command line, those of `hydra` and `search` among them.
-        listed: `search.space` of the config, by key.
+        overrides: of the command line, those of `hydra` and `search` among them.
+        config_space: `search.space` of the config, by key.
 
     Raises:
-        Faults: everything that cannot be searched.
+        UserErrors: everything that cannot be searched.
     """
-    from src.config.sweeps import understood
+    from src.config.overrides import parse_override
 
-    faults: list[str] = []
-    given: dict[str, list[Typed]] = {}
+    errors: list[UserError | str] = []
+    typed: dict[str, list[ParsedOverride]] = {}
     fixed: list[str] = []
-    for text in typed:
+    for text in overrides:
         try:
-            found = understood(text)
-        except Fault as fault:
-            faults.append(str(fault))
+            override = parse_override(text)
+        except UserError as error:
+            errors.append(error)
             continue
-        given.setdefault(found.key, []).append(found)
-        if found.kind == "one":
+        typed.setdefault(override.key, []).append(override)
+        if override.kind == "one":
             fixed.append(text)
-    for key, several in given.items():
-        if len(several) > 1 and any(each.kind != "one" for each in several):
-            faults.append(f"{key} is given twice: {' and '.join(each.line for each in several)}")
-    chosen: dict[str, Typed] = {}
-    for key, text in listed.items():
+    for key, same_key in typed.items():
+        if len(same_key) > 1 and any(override.kind != "one" for override in same_key):
+            lines = " and ".join(override.line for override in same_key)
+            errors.append(f"{key} is given twice: {lines}")
+    varying: dict[str, ParsedOverride] = {}
+    for key, text in config_space.items():
         try:
-            found = _of_file(key, text)
-        except Fault as fault:
-            faults.append(f"search.space: {fault}")
+            override = _parse_config_entry(key, text)
+        except UserError as error:
+            errors.append(f"search.space: {error}")
             continue
-        if found.key in chosen:
-            faults.append(f"search.space: {found.key} is given twice: {chosen[found.key].line} and {found.line}")
-        if found.key not in given or given[found.key][-1].kind != "one":
-            chosen[found.key] = found
-    chosen |= {key: several[-1] for key, several in given.items() if several[-1].kind != "one"}
+        if override.key in varying:
+            errors.append(
+                f"search.space: {override.key} is given twice: {varying[override.key].line} and "
+                f"{override.line}"
+            )
+        if override.key not in typed or typed[override.key][-1].kind != "one":
+            varying[override.key] = override
+    varying |= {key: last for key, (*_, last) in typed.items() if last.kind != "one"}
     dimensions: list[Dimension] = []
-    for found in chosen.values():
+    for override in varying.values():
         try:
-            dimensions.append(_dimension(found))
-        except Fault as fault:
-            faults.append(str(fault))
-    if faults:
-        raise Faults(faults)
-    return Space(tuple(dimensions)), fixed
+            dimensions.append(_build_dimension(override))
+        except UserError as error:
+            errors.append(error)
+    if errors:
+        raise UserErrors(errors)
+    return SearchSpace(tuple(dimensions)), fixed
 
 
-def _of_file(key: str, text: Any) -> "Typed":
-    from src.config.sweeps import understood
+def _parse_config_entry(key: str, text: Any) -> "ParsedOverride":
+    from src.config.overrides import parse_override
 
     if not isinstance(text, str):
-        raise Fault(f"{key}: expected a text like those on the command line ('1,2,3', 'interval(0,1)'), found {text!r}")
-    found = understood(f"{key}={text}")
-    if found.kind == "one":
-        raise Fault(f"{found.line} is one value: expected several (a,b,c), a range or an interval")
-    return found
+        raise UserError(
+            f"{key}: expected a text like those on the command line ('1,2,3', 'interval(0,1)'), "
+            f"found {text!r}"
+        )
+    override = parse_override(f"{key}={text}")
+    if override.kind == "one":
+        raise UserError(
+            f"{override.line} is one value: expected several (a,b,c), a range or an interval"
+        )
+    return override
 
 
-def _dimension(found: "Typed") -> Dimension:
-    """Raises Fault where nothing can be drawn from what was typed."""
-    key, line = found.key, found.line
-    head = key.replace("/", ".").partition(".")[0]
-    if head in _NOT_OF_TRIALS:
-        raise Fault(f"{line}: {key} is the same in all trials of a sweep, so it takes one value")
-    log = "log" in found.tags
-    if found.kind == "choice":
-        return Dimension(key, "choice", found.text, choices=found.values, log=log, prefix=found.prefix)
-    if found.kind == "interval" and (unknown := sorted(found.tags - {"log"})):
-        raise Fault(f"{line}: the tag '{unknown[0]}' means nothing here; log is the one that does")
-    low, high, step = found.low, found.high, None
+def _build_dimension(override: "ParsedOverride") -> Dimension:
+    """Raises UserError for a key that cannot vary or values that cannot be drawn from."""
+    key, line, text = override.key, override.line, override.text
+    if key.replace("/", ".").partition(".")[0] in _SWEEP_LEVEL_GROUPS:
+        raise UserError(
+            f"{line}: {key} is the same in all trials of a sweep, so it takes one value"
+        )
+    log = "log" in override.tags
+    if override.kind == "choice":
+        return Dimension(
+            key, "choice", text, choices=override.values, log=log, prefix=override.prefix
+        )
+    if override.kind == "interval" and (unknown := sorted(override.tags - {"log"})):
+        raise UserError(
+            f"{line}: the tag '{unknown[0]}' means nothing here; log is the one that does"
+        )
+    low, high = override.low, override.high
+    step = override.step if override.kind == "range" else None
     assert low is not None and high is not None
-    if found.kind == "interval" and not -math.inf < low < high < math.inf:
-        raise Fault(f"{line}: expected a first bound below the second, found {low} and {high}")
+    if override.kind == "interval" and not -math.inf < low < high < math.inf:
+        raise UserError(f"{line}: expected a first bound below the second, found {low} and {high}")
     if log and low <= 0:
-        raise Fault(f"{line}: on a logarithmic scale all numbers are above 0, and this begins with {low}")
-    if found.kind == "range":
-        step = found.step
-    whole = isinstance(low, int) and isinstance(high, int) and not isinstance(step, float)
-    kind: Literal["int", "float"] = "int" if whole else "float"
-    return Dimension(key, kind, found.text, found.values, low, high, step, log, found.prefix)
+        raise UserError(
+            f"{line}: on a logarithmic scale all numbers are above 0, and this begins with {low}"
+        )
+    is_whole = isinstance(low, int) and isinstance(high, int) and not isinstance(step, float)
+    return Dimension(
+        key,
+        "int" if is_whole else "float",
+        text,
+        override.values,
+        low,
+        high,
+        step,
+        log,
+        override.prefix,
+    )

@@ -1,1 +1,4 @@
-"""Runs to MLflow: the only room that knows it. A run's status, its numbers and its files are true however it ends."""
+"""The record of runs in MLflow, which nothing outside of this package imports.
+
+However a run ends, its status, metrics and files in the store are true.
+"""

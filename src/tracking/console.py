@@ -1,4 +1,4 @@
-"""What a run printed, as a text one can read: the terminal stays as it is, the copy has no bars and no colours."""
+"""A copy of what a run prints, as readable text: without colours and rewritten progress bars."""
 
 import os
 import re
@@ -7,80 +7,86 @@ import threading
 from pathlib import Path
 from typing import IO, Any
 
-from src.tracking.redaction import hidden
+from src.core.redaction import redact_text
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 
 
-class Console:
+class ConsoleCapture:
     """Copies what Python writes to stdout and stderr into a file while it is entered.
 
-    The streams' `write` is shadowed, the streams stay: log handlers made earlier are heard too, and a terminal is still
-    one. Of a line that was rewritten with carriage returns only its last state is kept. What programs started by this
-    one print, and native code, is not heard. With `append` the file's earlier content stays.
+    The `write` methods of the streams are replaced and the streams stay, so log handlers made
+    earlier are copied too, and a terminal is still one. Of a line that is rewritten with carriage
+    returns only the last state is kept. Output of child processes and native code is not copied.
+
+    Args:
+        append: keep the file's earlier content.
     """
 
     def __init__(self, path: Path, *, append: bool = False) -> None:
         self.path = path
-        self._mode = "a" if append else "w"
-        self._owner = os.getpid()
-        self._lock = threading.RLock()  # a signal handler may print while its own thread is printing
+        self._file_mode = "a" if append else "w"
+        self._owner_pid = os.getpid()
+        # a signal handler may print while its own thread is printing
+        self._lock = threading.RLock()
         self._streams: list[Any] = []
-        self._writes: list[Any] = []
-        self._lines: list[str] = []  # by stream, the line not ended yet
+        self._original_writes: list[Any] = []
+        # by stream, the line not ended yet
+        self._partial_lines: list[str] = []
         self._file: IO[str] | None = None
 
-    def __enter__(self) -> "Console":
+    def __enter__(self) -> "ConsoleCapture":
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self.path, self._mode, encoding="utf-8", errors="replace", buffering=1)
+        self._file = open(
+            self.path, self._file_mode, encoding="utf-8", errors="replace", buffering=1
+        )
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "__dict__") and stream not in self._streams:
-                self._listen(stream)
+                self._capture_stream(stream)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for stream, write in zip(self._streams, self._writes, strict=True):
+        for stream, write in zip(self._streams, self._original_writes, strict=True):
             stream.write = write
         with self._lock:
-            for place, line in enumerate(self._lines):
-                if line:
-                    self._put(_last_state(line))
-                self._lines[place] = ""
+            for line in filter(None, self._partial_lines):
+                self._write_line(line)
+            self._partial_lines = [""] * len(self._streams)
             if self._file is not None:
                 self._file.close()
                 self._file = None
 
-    def _listen(self, stream: Any) -> None:
-        place, write = len(self._streams), stream.write
+    def _capture_stream(self, stream: Any) -> None:
+        index, write = len(self._streams), stream.write
         self._streams.append(stream)
-        self._writes.append(write)
-        self._lines.append("")
+        self._original_writes.append(write)
+        self._partial_lines.append("")
 
-        def heard(text: str) -> Any:
-            written = write(text)
-            if os.getpid() == self._owner:  # a forked process must not wait for a lock that nobody will free
-                self._hear(place, text)
-            return written
+        def write_and_copy(text: str) -> Any:
+            result = write(text)
+            # a forked process must not wait for a lock that nobody will release
+            if os.getpid() == self._owner_pid:
+                self._buffer_text(index, text)
+            return result
 
-        stream.write = heard
+        stream.write = write_and_copy
 
-    def _hear(self, place: int, text: str) -> None:
+    def _buffer_text(self, index: int, text: str) -> None:
         with self._lock:
-            *ended, line = (self._lines[place] + text).replace("\r\n", "\n").split("\n")
-            for each in ended:
-                self._put(_last_state(each))
-            # A bar rewrites its line for hours: forget what it has overwritten, but not a return that may end the line.
-            start = line.rfind("\r", 0, len(line) - 1)
-            self._lines[place] = line[start + 1 :]
+            *lines, rest = (self._partial_lines[index] + text).replace("\r\n", "\n").split("\n")
+            for line in lines:
+                self._write_line(line)
+            # A progress bar may rewrite its line for hours: forget what it has overwritten, except
+            # for a carriage return at the end, which may belong to a line break.
+            start = rest.rfind("\r", 0, len(rest) - 1)
+            self._partial_lines[index] = rest[start + 1 :]
 
-    def _put(self, line: str) -> None:
+    def _write_line(self, line: str) -> None:
         if self._file is None:
             return
+        last_state = line.rstrip("\r").rsplit("\r", 1)[-1]
         try:
-            self._file.write(hidden(_ANSI.sub("", line)) + "\n")
-        except OSError:  # a full disk must not end the program that prints
+            self._file.write(redact_text(_ANSI.sub("", last_state)) + "\n")
+        except OSError:
+            # a full disk must not end the program that prints
             self._file = None
-
-
-def _last_state(line: str) -> str:
-    return line.rstrip("\r").rsplit("\r", 1)[-1]

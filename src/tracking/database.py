@@ -1,4 +1,9 @@
-"""The SQLite file: made once however many processes ask for it, fast to write, and mended when the project moved."""
+"""The SQLite file in which MLflow keeps runs.
+
+It is created once, however many processes ask for it at the same time, and corrected after the
+project's folder was moved. MLflow itself is imported only to create a missing file: the UI would
+take twice as long to come up otherwise.
+"""
 
 import logging
 import os
@@ -9,10 +14,12 @@ from typing import Any
 
 from filelock import FileLock
 
-from src.terms.fault import Fault
+from src.core.files import atomic_write
+from src.core.printing import print_line
+from src.core.user_errors import UserError
 
-# Every column in which MLflow keeps the absolute place of a file.
-_PLACES = (
+# every column in which MLflow keeps an absolute path
+_ARTIFACT_COLUMNS = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
     ("logged_models", "artifact_location"),
@@ -21,60 +28,67 @@ _PLACES = (
 )
 
 
-def prepare(database: Path, artifacts: Path) -> None:
-    """Leave a complete database at `database` whose files are found under `artifacts`."""
+def prepare_database(database: Path, artifacts: Path) -> None:
+    """Have a complete database at `database` whose runs find their files under `artifacts`.
+
+    Raises UserError if the file is not a database of MLflow's.
+    """
     database.parent.mkdir(parents=True, exist_ok=True)
     artifacts.mkdir(parents=True, exist_ok=True)
-    _write_lightly(database)
+    _use_normal_synchronous(database)
     if not database.exists():
         with FileLock(database.with_name(".lock")):
             if not database.exists():
-                _create(database, artifacts)
+                _create_database(database, artifacts)
     try:
-        _mend(database, artifacts)
+        _relocate_artifacts(database, artifacts)
     except sqlite3.DatabaseError as error:
-        raise Fault(
-            f"{database} cannot be read as MLflow's database: {error}; move it away to begin a new one"
+        raise UserError(
+            f"{database} cannot be read as MLflow's database: {error}; move it away to begin a "
+            "new one"
         ) from error
 
 
-def experiment_id(database: Path, name: str) -> str | None:
-    """The experiment's id, read without MLflow: to import it would double the time in which the UI comes up."""
+def read_experiment_id(database: Path, name: str) -> str | None:
+    """Return the id of an experiment, read without MLflow, or None if there is none."""
     with closing(sqlite3.connect(database, timeout=20)) as connection:
-        row = connection.execute("SELECT experiment_id FROM experiments WHERE name = ?", (name,)).fetchone()
+        row = connection.execute(
+            "SELECT experiment_id FROM experiments WHERE name = ?", (name,)
+        ).fetchone()
     return None if row is None else str(row[0])
 
 
-def _create(database: Path, artifacts: Path) -> None:
-    """Build the tables beside and rename at the end, so a file of that name is always whole."""
+def _create_database(database: Path, artifacts: Path) -> None:
+    """Create the tables in a file of another name and rename it: `database` is always complete."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    draft = database.with_name(f"{database.name}.new")
-    for leftover in database.parent.glob(f"{draft.name}*"):
-        leftover.unlink()
-    talk = logging.getLogger("mlflow.store.db.utils")
-    level = talk.level
-    talk.setLevel(logging.WARNING)
-    try:
-        store = SqlAlchemyStore(f"sqlite:///{draft}", str(artifacts))  # type: ignore[no-untyped-call,unused-ignore]
-        store.engine.dispose()
-    finally:
-        talk.setLevel(level)
-    with closing(sqlite3.connect(draft)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")  # kept in the file: readers and writers no longer wait
-    os.replace(draft, database)
+    with atomic_write(database) as draft:
+        for leftover in database.parent.glob(f"{draft.name}*"):
+            leftover.unlink()
+        logger = logging.getLogger("mlflow.store.db.utils")
+        level = logger.level
+        logger.setLevel(logging.WARNING)
+        try:
+            store = SqlAlchemyStore(f"sqlite:///{draft}", str(artifacts))  # type: ignore[no-untyped-call,unused-ignore]
+            store.engine.dispose()
+        finally:
+            logger.setLevel(level)
+        with closing(sqlite3.connect(draft)) as connection:
+            # stored in the file; readers and writers no longer wait for each other
+            connection.execute("PRAGMA journal_mode=WAL")
 
 
-def _write_lightly(database: Path) -> None:
-    """`synchronous=NORMAL` for every connection to this file: in WAL mode safe against crashes, and four times faster.
+def _use_normal_synchronous(database: Path) -> None:
+    """Have every connection to this file use `synchronous=NORMAL`.
 
-    The setting belongs to a connection, not to the file, hence the event; other databases are left as they are.
+    In WAL mode that is safe against crashes and four times faster. The setting belongs to a
+    connection and not to the file, hence the event. Other databases are left as they are.
     """
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
     @event.listens_for(Engine, "connect")
-    def lighten(connection: Any, _: Any) -> None:
+    def set_synchronous(connection: Any, _: Any) -> None:
         if not isinstance(connection, sqlite3.Connection):
             return
         file = connection.execute("PRAGMA database_list").fetchone()[2]
@@ -82,40 +96,47 @@ def _write_lightly(database: Path) -> None:
             connection.execute("PRAGMA synchronous=NORMAL")
 
 
-def _mend(database: Path, artifacts: Path) -> None:
-    """Point runs to their files again after the project's folder was moved or copied; says so in one line.
+def _relocate_artifacts(database: Path, artifacts: Path) -> None:
+    """Correct MLflow's absolute paths after the project's folder was moved or copied.
 
-    MLflow keeps absolute places. A place `OLD/mlruns/artifacts/...` belongs here if its files are here, or if there is
-    nothing left at the old one.
+    A path `OLD/mlruns/artifacts/...` is corrected if its files are here, or if nothing is left at
+    the old path.
     """
     with closing(sqlite3.connect(database, timeout=20)) as connection:
-        moved = {root for root in _foreign_roots(connection, artifacts) if _belongs_here(connection, root, artifacts)}
+        moved = {
+            root
+            for root in _find_foreign_roots(connection, artifacts)
+            if _belongs_here(connection, root, artifacts)
+        }
         if not moved:
             return
         for old in moved:
-            for table, column in _PLACES:
+            for table, column in _ARTIFACT_COLUMNS:
                 connection.execute(
-                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE "
+                    f"substr({column}, 1, ?) = ?",
                     (f"{artifacts}/", len(old) + 2, len(old) + 1, f"{old}/"),
                 )
         connection.commit()
-    print(f"tracking: the project was moved; its runs now find their files in {artifacts}")
+    print_line(f"tracking: the project was moved; its runs now find their files in {artifacts}")
 
 
-def _foreign_roots(connection: sqlite3.Connection, artifacts: Path) -> set[str]:
-    """Folders `.../mlruns/artifacts` other than ours that experiments or runs point into."""
+def _find_foreign_roots(connection: sqlite3.Connection, artifacts: Path) -> set[str]:
+    """Return the folders `.../mlruns/artifacts` other than `artifacts` that runs point into."""
     mark = "/mlruns/artifacts/"
     rows = connection.execute(
         "SELECT artifact_location FROM experiments UNION SELECT DISTINCT artifact_uri FROM runs "
         "WHERE substr(artifact_uri, 1, ?) != ?",
         (len(str(artifacts)) + 1, f"{artifacts}/"),
     )
-    places = [place for (place,) in rows if place and place.startswith("/") and mark in place]
-    return {place[: place.index(mark) + len(mark) - 1] for place in places} - {str(artifacts)}
+    paths = [path for (path,) in rows if path and path.startswith("/") and mark in path]
+    return {path[: path.index(mark) + len(mark) - 1] for path in paths} - {str(artifacts)}
 
 
 def _belongs_here(connection: sqlite3.Connection, old: str, artifacts: Path) -> bool:
     if not os.path.exists(old):
         return True
-    rows = connection.execute("SELECT artifact_uri FROM runs WHERE substr(artifact_uri, 1, ?) = ?", (len(old), old))
-    return any((artifacts / place[len(old) + 1 :]).exists() for (place,) in rows)
+    rows = connection.execute(
+        "SELECT artifact_uri FROM runs WHERE substr(artifact_uri, 1, ?) = ?", (len(old), old)
+    )
+    return any((artifacts / path[len(old) + 1 :]).exists() for (path,) in rows)

@@ -1,300 +1,400 @@
-"""From the outbox to the store: in order, in batches, each write as often as needed and with the effect of once.
+"""Delivery of an outbox to the store: in order, in batches, each write as often as needed and with
+the effect of one.
 
-What the store has taken is marked after each request. Between the store's commit and the mark lies a gap: whoever
-delivers may be killed in it, or a server in the middle of its answer. Everything after the mark is then sent again, and
-nothing is doubled, because each kind of write is idempotent in MLflow: a point's primary key is the whole point (run,
-key, time, step, value), a parameter of the same value is passed over, a tag and a status are set to what they are, a
-data set is found by name and digest, a file is put where it stands.
+What the store has taken is noted in the outbox after each request. Whoever delivers may be killed
+between the store's commit and the note, or the server may end in the middle of its answer. What
+follows the note is then sent again and nothing is doubled, because each kind of write is idempotent
+in MLflow: the primary key of a point is the whole point (run, key, time, step, value), a parameter
+with the same value is ignored, a tag and a status are set to what they are, a data set is found by
+name and digest, and a file replaces itself.
+
+MLflow chooses the id of a run, so a run that began with `tracking=offline` has an id of its own
+until it is created in a store. The new run carries the old id as its tag `local_id`, and the outbox
+notes the new id. A delivery that was interrupted between the two finds the run by its tag, so that
+no run is created twice.
 """
 
+import functools
+import json
 import math
 import posixpath
-import sys
+import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
-from urllib.parse import unquote, urlparse
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, LifecycleStage, Metric, Param, RunTag
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    LifecycleStage,
+    Metric,
+    Param,
+    RunTag,
+    ViewType,
+)
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from src.terms.fault import Fault
-from src.tracking import journal, lineage, offline, outbox, vanished
-from src.tracking.session import Session
+from src.core.files import write_json
+from src.core.printing import print_line
+from src.core.processes import identify_machine
+from src.core.user_errors import UserError
+from src.tracking import outbox
+from src.tracking.liveness import check_liveness
+from src.tracking.mlflow_format import to_local_path
 
-# How the world fails: no disk, no network (requests' errors are OSErrors), a store that refuses.
-WORLD = (MlflowException, OSError)
-TROUBLE = (*WORLD, Fault)  # and how an outbox fails that comes from elsewhere
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
-_MOST_POINTS, _MOST_OTHERS = 1000, 100  # what MLflow takes in one request
-_SILENT_SECONDS = 900.0
-_Write = dict[str, Any]
-T = TypeVar("T")
+    from src.tracking.client import StoreSession
+
+# how the world fails: the disk, the network (errors of requests are OSErrors), or the store
+STORE_ERRORS = (MlflowException, OSError)
+# A UserError is raised for an outbox that was copied here from elsewhere.
+DELIVERY_ERRORS = (*STORE_ERRORS, UserError)
+# the tag of a run that names its source, and the tag of the source that names such runs
+BACK_LINK_TAGS = {"init_from": "used_by", "forked_from": "forks"}
+_MAX_LINKED_IDS = 200
+_RUN_ID_TAGS = ("mlflow.parentRunId", "init_from", "forked_from")
+# what MLflow takes in one request
+_MAX_POINTS, _MAX_OTHERS = 1000, 100
+_SILENCE_LIMIT_SECONDS = 900.0
+_Entry = dict[str, Any]
 
 
-class Delivered(NamedTuple):
-    """What one passage did: how many entries it sent, and whether that was all that there will ever be.
+class DeliveryResult(NamedTuple):
+    """The result of one delivery."""
 
-    `busy` says that another process was at it.
+    # entries that the store took
+    sent_count: int
+    # the run has ended, and everything has been delivered
+    is_complete: bool
+    # nothing was done: another process delivers this outbox, or it is gone
+    is_busy: bool = False
+
+
+def deliver_pending_outboxes(session: "StoreSession") -> list[str]:
+    """Deliver the outboxes of this machine that were begun for this store.
+
+    Returns one line for each of them that was delivered or still waits; errors of the store are
+    such lines too. Runs kept offline stay where they are.
     """
+    lines = []
+    uri = outbox.redact_uri(session.store.uri)
+    for folder in outbox.list_pending_outboxes(session.store.runs_folder):
+        metadata = outbox.read_outbox_metadata(folder)
+        if "create" in metadata or metadata.get("uri") != uri:
+            continue
+        try:
+            outbox.reject_symlinks(folder)
+            result = deliver_outbox(session, folder)
+        except DELIVERY_ERRORS as error:
+            reason = " ".join(str(error).split())[:200]
+            lines.append(f"run {folder.name} still waits in {folder} ({reason})")
+            continue
+        if result.is_complete:
+            lines.append(f"{result.sent_count} writes of run {folder.name} have reached the store")
+    return lines
 
-    entries: int
-    whole: bool
-    busy: bool = False
 
+def deliver_outbox(
+    session: "StoreSession", folder: Path, *, should_continue: Callable[[], bool] = lambda: True
+) -> DeliveryResult:
+    """Deliver what an outbox holds; a run that began offline is created in the store first.
 
-def deliver(session: Session, folder: Path, *, go_on: Callable[[], bool] = lambda: True) -> Delivered:
-    """Pass on what an outbox holds, until it is empty or `go_on` says no. Removes the folder once all is delivered.
+    The folder is removed once the run has ended and everything is delivered.
 
-    Returns at once where somebody else is at it. Raises one of `WORLD` where the store fails: what it had taken by
-    then is marked. A run that no store knows yet is created first, under an id that the store chooses.
+    Args:
+        should_continue: asked after each request; False ends the delivery early.
+
+    Raises:
+        One of DELIVERY_ERRORS; what the store has taken by then is noted.
     """
-    with outbox.only_one(folder) as mine:
-        if not mine or not outbox.about(folder):
-            return Delivered(0, False, busy=True)
-        parcel = _Parcel(session, folder)
-        ended = parcel.send(go_on)
-        if ended:
-            parcel.finish()
-            outbox.remove(folder)
-        return Delivered(parcel.sent, ended)
+    with outbox.delivery_lock(folder) as is_ours:
+        metadata = outbox.read_outbox_metadata(folder)
+        if not is_ours or not metadata:
+            return DeliveryResult(0, False, is_busy=True)
+        run_id = folder.name
+        if "create" in metadata:
+            run_id = _create_offline_run(session, folder, metadata["create"])
+        upload = _OutboxUpload(session, folder, run_id, is_offline="create" in metadata)
+        is_complete = upload.send_entries(should_continue)
+        if is_complete:
+            upload.send_final_files()
+            outbox.remove_outbox(folder)
+        return DeliveryResult(upload.sent_count, is_complete)
 
 
-class _Parcel:
-    """One outbox on its way."""
+def write_back_link(client: "MlflowClient", source_id: str, tag: str) -> None:
+    """Write the ids of all runs whose `tag` names a source into the source's tag `used_by` or
+    `forks`.
 
-    def __init__(self, session: Session, folder: Path) -> None:
-        self.sent = 0
+    They are searched anew each time, so two runs that begin at once cannot lose each other's id.
+    """
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(experiments, f"tags.{tag} = '{source_id}'", max_results=1000)
+    ids = [run.info.run_id for run in runs]
+    more = f" and {len(ids) - _MAX_LINKED_IDS} earlier" if len(ids) > _MAX_LINKED_IDS else ""
+    client.set_tag(source_id, BACK_LINK_TAGS[tag], " ".join(ids[:_MAX_LINKED_IDS]) + more)
+
+
+def _create_offline_run(session: "StoreSession", folder: Path, create: Mapping[str, Any]) -> str:
+    """Create the run of an offline outbox in the store, once; return its id there."""
+    uri = outbox.redact_uri(session.store.uri)
+    note = folder / "store.json"
+    if note.exists():
+        noted: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
+        if noted["uri"] != uri:
+            raise UserError(
+                f"run {folder.name} is half delivered to {noted['uri'] or 'mlruns/mlflow.db'}: go "
+                "on with that"
+            )
+        return str(noted["run_id"])
+    run_id = _find_by_local_id(session, folder.name)
+    if run_id is None:
+        tags = _map_run_id_tags(session, create["tags"]) | {"local_id": folder.name}
+        run = session.client.create_run(
+            session.experiment_id, create["started_at"], tags, create["name"]
+        )
+        run_id = str(run.info.run_id)
+    write_json(note, {"uri": uri, "run_id": run_id})
+    return run_id
+
+
+def _find_by_local_id(session: "StoreSession", local_id: str) -> str | None:
+    """Return the store's id of the run that had this id while it was offline."""
+    experiments = session.client.search_experiments(view_type=ViewType.ALL)
+    runs = session.client.search_runs(
+        [experiment.experiment_id for experiment in experiments],
+        f"tags.local_id = '{local_id}'",
+        ViewType.ALL,
+        max_results=1,
+    )
+    return str(runs[0].info.run_id) if runs else None
+
+
+def _map_run_id_tags(session: "StoreSession", tags: Mapping[str, str]) -> dict[str, str]:
+    """Replace ids of offline runs in tags by the ids that the store has given them."""
+    mapped = dict(tags)
+    for key in _RUN_ID_TAGS:
+        if re.fullmatch(r"[0-9a-f]{32}", tags.get(key, "")):
+            mapped[key] = _find_by_local_id(session, tags[key]) or tags[key]
+    return mapped
+
+
+class _OutboxUpload:
+    """The delivery of one outbox to one run of the store."""
+
+    def __init__(
+        self, session: "StoreSession", folder: Path, run_id: str, *, is_offline: bool
+    ) -> None:
+        self.sent_count = 0
         self._session = session
         self._client = session.client
         self._folder = folder
-        self._run_id = offline.settle(session, folder)
-        self._artifact_uri = ""
-        self._points: list[Metric] = []
+        self._run_id = run_id
+        self._is_offline = is_offline
+        self._pending_points: list[Metric] = []
 
-    def send(self, go_on: Callable[[], bool]) -> bool:
-        """Send everything behind the mark; true where nothing can follow it."""
-        over = _is_over(self._folder)  # asked before reading: what is written meanwhile must not be missed
-        start = outbox.delivered(self._folder)
-        position, unread, ended = start, 0, False
-        for entry, behind in journal.read(self._folder, start):
+    def send_entries(self, should_continue: Callable[[], bool]) -> bool:
+        """Send every entry that is not delivered yet; True if no other can follow."""
+        # asked before the entries are read: none that is written meanwhile may be missed
+        is_over = _is_run_over(self._folder)
+        position = outbox.read_delivered_position(self._folder)
+        unsent_count, has_ended = 0, False
+        for entry, next_position in outbox.read_entries(self._folder, position):
             if entry is None:
-                print(f"tracking: {self._folder}: a line before {behind} cannot be read", file=sys.stderr)
+                problem = f"a line before {next_position} cannot be read"
+                print_line(f"tracking: {self._folder}: {problem}", to_stderr=True)
                 continue
             if entry["kind"] == "end":
-                ended = True
-                break  # before the mark: whoever comes after a kill must find it again
-            position, unread = behind, unread + 1
+                # not marked as delivered, so that a delivery after a kill finds it again
+                has_ended = True
+                break
+            position, unsent_count = next_position, unsent_count + 1
             if entry["kind"] == "points":
-                self._points += _metrics(entry)
-                if len(self._points) < _MOST_POINTS:
+                self._pending_points += [
+                    Metric(key, math.nan if value is None else value, entry["when"], entry["step"])
+                    for key, value in entry["values"].items()
+                ]
+                if len(self._pending_points) < _MAX_POINTS:
                     continue
-            self._flush()
+            self._flush_points()
             if entry["kind"] != "points":
-                self._try(lambda entry=entry: self._write(entry), entry)  # type: ignore[misc]
-            outbox.mark(self._folder, position)
-            self.sent, unread = self.sent + unread, 0
-            if not go_on():
+                self._write_or_refuse(entry)
+            outbox.mark_delivered(self._folder, position)
+            self.sent_count, unsent_count = self.sent_count + unsent_count, 0
+            if not should_continue():
                 return False
-        if unread:
-            self._flush()
-            outbox.mark(self._folder, position)
-            self.sent += unread
-        return ended or over
+        if unsent_count:
+            self._flush_points()
+            outbox.mark_delivered(self._folder, position)
+            self.sent_count += unsent_count
+        return has_ended or is_over
 
-    def finish(self) -> None:
-        """What stands in the folder and in no entry."""
-        console = self._folder / outbox.CONSOLE
+    def send_final_files(self) -> None:
+        """Send the files of the folder that no entry names."""
+        console = self._folder / outbox.CONSOLE_FILE
         if console.exists():
-            self._put(console, outbox.CONSOLE)
+            self._upload_artifact(console, outbox.CONSOLE_FILE)
         refused = self._folder / "refused.txt"
         if refused.exists():
-            count = sum(not line.startswith(" ") for line in refused.read_text(encoding="utf-8").splitlines())
-            self._client.set_tag(self._run_id, "tracking.refused", f"{count} (artifact tracking/refused.txt)")
-            self._put(refused, "tracking/refused.txt")
+            lines = refused.read_text(encoding="utf-8").splitlines()
+            count = sum(not line.startswith(" ") for line in lines)
+            text = f"{count} (artifact tracking/refused.txt)"
+            self._client.set_tag(self._run_id, "tracking.refused", text)
+            self._upload_artifact(refused, "tracking/refused.txt")
 
-    def _flush(self) -> None:
-        while self._points:
-            some, self._points = self._points[:_MOST_POINTS], self._points[_MOST_POINTS:]
-            try:
-                self._log(some)
-            except BaseException:
-                self._points = []
-                raise
+    def _flush_points(self) -> None:
+        points, self._pending_points = self._pending_points, []
+        for batch in _split_batches(points, _MAX_POINTS):
+            self._log_points(batch)
 
-    def _log(self, points: Sequence[Metric]) -> None:
-        """Send points; of those among which the store finds a bad one only that one stays behind."""
+    def _log_points(self, points: Sequence[Metric]) -> None:
+        """Send points; if the store refuses one of them, all others are sent."""
         try:
             self._client.log_batch(self._run_id, metrics=points)
         except MlflowException as error:
             if not self._is_refused(error):
                 raise
             if len(points) == 1:
-                self._refuse(f"{points[0].key}={points[0].value} at step {points[0].step}", error)
+                [point] = points
+                self._record_refusal(f"{point.key}={point.value} at step {point.step}", error)
                 return
-            self._log(points[: len(points) // 2])
-            self._log(points[len(points) // 2 :])
+            self._log_points(points[: len(points) // 2])
+            self._log_points(points[len(points) // 2 :])
 
-    def _try(self, write: Callable[[], None], entry: _Write) -> None:
+    def _write_or_refuse(self, entry: _Entry) -> None:
         try:
-            write()
+            self._write_entry(entry)
         except MlflowException as error:
             if not self._is_refused(error):
                 raise
-            self._refuse(str(entry)[:2000], error)
+            self._record_refusal(str(entry)[:2000], error)
 
-    def _write(self, entry: _Write) -> None:
+    def _write_entry(self, entry: _Entry) -> None:
         match entry["kind"]:
             case "params":
-                for some in _batches(list(entry["params"].items())):
-                    self._client.log_batch(self._run_id, params=[Param(*each) for each in some])
+                for batch in _split_batches(list(entry["params"].items()), _MAX_OTHERS):
+                    self._client.log_batch(self._run_id, params=[Param(*item) for item in batch])
             case "tags":
-                tags = offline.mapped(self._session, entry["tags"]) if offline.is_local(self._folder) else entry["tags"]
-                for some in _batches(list(tags.items())):
-                    self._client.log_batch(self._run_id, tags=[RunTag(*each) for each in some])
+                tags = entry["tags"]
+                if self._is_offline:
+                    tags = _map_run_id_tags(self._session, tags)
+                for batch in _split_batches(list(tags.items()), _MAX_OTHERS):
+                    self._client.log_batch(self._run_id, tags=[RunTag(*item) for item in batch])
             case "dataset":
                 context = InputTag("mlflow.data.context", entry["split"])
-                self._client.log_inputs(self._run_id, [DatasetInput(Dataset(**entry["dataset"]), [context])])
+                dataset = DatasetInput(Dataset(**entry["dataset"]), [context])
+                self._client.log_inputs(self._run_id, [dataset])
             case "artifact":
-                source = outbox.staged(self._folder, entry["place"])
-                if source.exists():  # else it was delivered before the mark could be written
-                    self._put(source, entry["artifact"])
-                    _drop(source)
+                source = outbox.resolve_staged_path(self._folder, entry["place"])
+                # it is missing if it was delivered before that could be marked
+                if source.exists():
+                    self._upload_artifact(source, entry["artifact"])
+                    _delete_staged_file(source)
             case "mirror":
-                self._mirror(entry["artifact"], entry["add"], entry["keep"])
+                self._mirror_folder(entry["artifact"], entry["add"], entry["keep"])
             case "link":
-                lineage.link_back(self._client, entry["source"], entry["tag"])
+                write_back_link(self._client, entry["source"], entry["tag"])
             case "status":
                 self._client.set_terminated(self._run_id, entry["status"], entry["ended_at"])
             case unknown:
-                raise Fault(f"{self._folder}: the journal holds an unknown kind of write: {unknown!r}")
+                raise UserError(
+                    f"{self._folder}: the journal holds an unknown kind of write: {unknown!r}"
+                )
 
-    def _mirror(self, artifact: str, add: dict[str, str], wanted: Sequence[str]) -> None:
-        for name, place in add.items():
-            source = outbox.staged(self._folder, place)
+    def _mirror_folder(self, artifact: str, add: dict[str, str], wanted: Sequence[str]) -> None:
+        sources = {
+            name: outbox.resolve_staged_path(self._folder, path) for name, path in add.items()
+        }
+        for name, source in sources.items():
             try:
-                self._put(source, posixpath.join(artifact, name))
-            except FileNotFoundError:  # it vanished before its turn came: a later entry says what stands there now
+                self._upload_artifact(source, posixpath.join(artifact, name))
+            except FileNotFoundError:
+                # a later entry dropped the file and says which files there are now
                 if source.exists():
                     raise
-                continue
-        for path in self._listed(artifact):
-            if posixpath.basename(path) not in wanted:
-                self._delete(path)
-        for place in add.values():
-            _drop(outbox.staged(self._folder, place))
+        for file in self._client.list_artifacts(self._run_id, artifact):
+            if not file.is_dir and posixpath.basename(file.path) not in wanted:
+                self._delete_artifact(file.path)
+        for source in sources.values():
+            _delete_staged_file(source)
 
-    def _put(self, source: Path, artifact: str) -> None:
-        """Have a file or folder stand at `artifact`; where artifacts are plain files it gets a second name."""
-        target = self._local(artifact)
+    def _upload_artifact(self, source: Path, artifact: str) -> None:
+        """Store a file or folder as `artifact`; by a hard link where artifacts are plain files."""
+        target = self._find_local_artifact(artifact)
         if target is not None:
-            outbox.keep(source, target)
+            outbox.link_or_copy(source, target)
         elif source.is_dir():
             self._client.log_artifacts(self._run_id, str(source), artifact)
         else:
             folder, name = posixpath.split(artifact)
             if name != source.name:
-                raise Fault(f"{self._folder}: the journal names {source.name!r} for artifact {artifact!r}")
+                raise UserError(
+                    f"{self._folder}: the journal names {source.name!r} for artifact {artifact!r}"
+                )
             self._client.log_artifact(self._run_id, str(source), folder or None)
 
-    def _listed(self, artifact: str) -> list[str]:
-        return [each.path for each in self._client.list_artifacts(self._run_id, artifact) if not each.is_dir]
-
-    def _delete(self, artifact: str) -> None:
-        target = self._local(artifact)
+    def _delete_artifact(self, artifact: str) -> None:
+        target = self._find_local_artifact(artifact)
         if target is not None:
             target.unlink(missing_ok=True)
         else:
-            place = get_artifact_repository(self._uri(), tracking_uri=self._session.store.address)
-            place.delete_artifacts(artifact)  # type: ignore[no-untyped-call,unused-ignore]
+            address = self._session.store.tracking_uri
+            repository = get_artifact_repository(self._artifact_uri, tracking_uri=address)
+            repository.delete_artifacts(artifact)  # type: ignore[no-untyped-call,unused-ignore]
 
-    def _uri(self) -> str:
-        self._artifact_uri = self._artifact_uri or self._client.get_run(self._run_id).info.artifact_uri
-        return self._artifact_uri
-
-    def _local(self, artifact: str) -> Path | None:
-        """Where an artifact lies on this machine; None where the store keeps it elsewhere."""
+    def _find_local_artifact(self, artifact: str) -> Path | None:
+        """Return where an artifact lies on this machine; None if the store keeps it elsewhere."""
         try:
-            path = outbox.inside(artifact)
-        except ValueError as error:  # a folder may come from another machine
-            raise Fault(f"{self._folder}: {error}") from error
-        folder = local_path(self._uri())
+            path = outbox.validate_artifact_path(artifact)
+        except ValueError as error:
+            # the outbox may come from another machine
+            raise UserError(f"{self._folder}: {error}") from error
+        folder = to_local_path(self._artifact_uri)
         return None if folder is None else folder / path
 
+    @functools.cached_property
+    def _artifact_uri(self) -> str:
+        return str(self._client.get_run(self._run_id).info.artifact_uri)
+
     def _is_refused(self, error: MlflowException) -> bool:
-        """Whether the store will never take this write. A run in the bin is not that: it may be restored."""
+        """Say whether the store will never take a write. From the UI's bin, a run may come back."""
         if error.error_code not in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
             return False
         run = self._client.get_run(self._run_id)
         return bool(run.info.lifecycle_stage == LifecycleStage.ACTIVE)
 
-    def _refuse(self, what: str, error: MlflowException) -> None:
-        """Set aside what the store does not take, so that the rest can follow; nothing is dropped in silence."""
+    def _record_refusal(self, write: str, error: MlflowException) -> None:
+        """Note a write that the store does not take, so that the others can follow."""
         reason = " ".join(str(error).split())[:500]
-        print(f"tracking: the store refuses {what[:200]} ({reason[:200]})", file=sys.stderr)
+        print_line(f"tracking: the store refuses {write[:200]} ({reason[:200]})", to_stderr=True)
         with open(self._folder / "refused.txt", "a", encoding="utf-8") as file:
-            file.write(f"{what}\n    {reason}\n")
+            file.write(f"{write}\n    {reason}\n")
 
 
-def local_path(uri: str) -> Path | None:
-    """The folder that an artifact URI means on this machine; None where it means another place."""
-    parsed = urlparse(uri)
-    if parsed.scheme == "file":
-        return Path(unquote(parsed.path))
-    return Path(uri) if parsed.scheme == "" else None
+def _is_run_over(folder: Path) -> bool:
+    """Say whether a run will write nothing more, though no last entry says so.
 
-
-def deliver_all(session: Session, only: Sequence[str] = (), *, local: bool = False) -> list[str]:
-    """Pass on what waits on this machine for this store; `only` these runs, where ids are given.
-
-    `local` runs, kept with no server at all, are created in the store; else they are left where they are. Returns one
-    line about each run: what was delivered, or why it still waits. Nothing here ends a program.
+    A process of another machine cannot be seen; since it writes a heartbeat every minute, a long
+    silence means that it has ended.
     """
-    said = []
-    for folder in outbox.waiting(session.store.runs_folder):
-        if (only and folder.name not in only) or not _is_for(session, folder, local):
-            continue
-        try:
-            outbox.refuse_links(folder)
-            done = deliver(session, folder)
-        except TROUBLE as error:
-            said.append(f"run {folder.name} still waits in {folder} ({' '.join(str(error).split())[:200]})")
-            continue
-        if done.whole:
-            said.append(f"{done.entries} writes of run {folder.name} have reached the store")
-    return said
-
-
-def _is_for(session: Session, folder: Path, local: bool) -> bool:
-    if offline.is_local(folder):
-        return local
-    return bool(outbox.about(folder).get("uri") == outbox.place_of(session.store.uri))
-
-
-def _is_over(folder: Path) -> bool:
-    """Whether nothing more will be written here, though no last line says so.
-
-    A process of another machine cannot be seen; its heartbeat comes every minute, so a long silence is its end.
-    """
-    process = str(outbox.about(folder).get("process", ""))
-    if not vanished.pulse(folder.name, {"process": process}, folder.parents[1]).alive:
+    process = str(outbox.read_outbox_metadata(folder).get("process", ""))
+    if not check_liveness(folder.name, {"process": process}, folder.parents[1]).is_alive:
         return True
-    elsewhere = process.split(" ")[0] != vanished.this_process().split(" ")[0]
-    return elsewhere and time.time() - outbox.last_write(folder) > _SILENT_SECONDS
+    if process.split(" ")[0] == identify_machine()[0]:
+        return False
+    return time.time() - outbox.read_last_write_time(folder) > _SILENCE_LIMIT_SECONDS
 
 
-def _metrics(entry: _Write) -> Iterator[Metric]:
-    for key, value in entry["values"].items():
-        yield Metric(key, math.nan if value is None else value, entry["when"], entry["step"])
-
-
-def _drop(source: Path) -> None:
-    """Remove a staged file that the store has; a folder's files go with the outbox."""
+def _delete_staged_file(source: Path) -> None:
+    """Delete a staged file that the store has; the files of a folder go with the outbox."""
     if source.is_file():
         source.unlink(missing_ok=True)
 
 
-def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (items[start : start + _MOST_OTHERS] for start in range(0, len(items), _MOST_OTHERS))
+def _split_batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

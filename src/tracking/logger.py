@@ -1,4 +1,4 @@
-"""Lightning's logger. It hands numbers on and owns nothing: the run's status belongs to the record."""
+"""Lightning's logger: it passes metrics on. The status of the run belongs to `RunRecord`."""
 
 from argparse import Namespace
 from collections.abc import Mapping
@@ -6,16 +6,15 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger
 
-from src.tracking.params import key_for_store
-from src.tracking.sender import Sender
+from src.tracking.write_buffer import WriteBuffer
 
 
 class RunLogger(Logger):
-    """Metrics of a Trainer to the sender of a run. `sender` is None in the processes of the other ranks."""
+    """Passes the metrics of a Trainer to the write buffer of a run (None in other ranks)."""
 
-    def __init__(self, *, sender: Sender | None, experiment: str, run_id: str) -> None:
+    def __init__(self, *, write_buffer: WriteBuffer | None, experiment: str, run_id: str) -> None:
         super().__init__()
-        self._sender = sender
+        self._write_buffer = write_buffer
         self._experiment = experiment
         self._run_id = run_id
 
@@ -28,14 +27,16 @@ class RunLogger(Logger):
         return self._run_id
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        if self._sender is not None:
-            self._sender.put({key_for_store(key): value for key, value in metrics.items()}, step or 0)
+        if self._write_buffer is not None:
+            self._write_buffer.add_metrics(metrics, step or 0)
 
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the record holds the whole config already, under the keys that a person types."""
+    def log_hyperparams(
+        self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any
+    ) -> None:
+        """Do nothing: the record already holds the whole config."""
 
     def save(self) -> None:
-        """Nothing: Lightning calls this after every log, and a buffer flushed here would be none."""
+        """Do nothing: Lightning calls this after every `log_metrics`, which defeats any buffer."""
 
     def finalize(self, status: str) -> None:
-        """Nothing: Lightning says "success" when `fit` ends, and much can still fail after it."""
+        """Do nothing: Lightning says "success" when `fit` ends, after which much can still fail."""

@@ -1,237 +1,203 @@
-"""What watches a training: checkpoints, early stopping, the end of the run, the progress shown."""
+"""The nodes of `callbacks` in a config: checkpoints, early stopping, metrics, progress.
+
+Each is a light description whose `build` makes the Lightning callbacks for one Trainer.
+"""
 
 import sys
-import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from src.terms.bounds import Count, NonNegative, Positive, checked
-from src.training.checkpoints import Ties
+from src.core.validation import NonNegativeFloat, PositiveFloat, PositiveInt, validate_init
+from src.training.checkpoint_files import CheckpointHooks
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
 
 
-@checked
+@runtime_checkable
+class CallbackConfig(Protocol):
+    """A callback of Lightning, or a class whose build(folder, hooks) gives a list of them: what
+    stands below `callbacks` in a config.
+    """
+
+    def build(self, folder: Path, hooks: CheckpointHooks | None = None) -> "list[Callback]":
+        """Fresh callbacks for a Trainer.
+
+        Args:
+            folder: of the run's checkpoints.
+            hooks: how a checkpoint is tied to the run's record.
+        """
+
+
+@validate_init
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Keeps checkpoints, each whole and enough to go on from exactly: the best by a metric, and the last.
+    """Keeps checkpoints from which a training goes on exactly: the best by a metric, and the last.
 
-    One is written after a validation that is among the best, and where `every_steps` or `every_minutes` say so; at the
-    end of training and where a run is told to end it is written in any case, as one of the last. A state that is both
-    best and last is one file. Training waits while it is written: 1.3 GB (110 million parameters with AdamW's moments)
-    took 1 to 4 s of a processor and, synced, 2 to 13 s in all on a busy shared disk, here every ten minutes at most.
+    A checkpoint is written after a validation that is among the best, and where `every_steps` or
+    `every_minutes` say so. At the end of training, and where a run is told to end, one of the last
+    is written in any case. A state that is both best and last is one file.
+
+    Training waits meanwhile: 1.3 GB (110 million parameters with AdamW's moments) took 1 to 4 s of
+    processor time and, synced to a busy shared disk, 2 to 13 s in all.
 
     Args:
-        monitor: as it is logged, `val/loss` for example.
-        keep: how many of the best; null: none for their metric.
-        keep_last: how many of the last; null: none, and a run that is cut off goes on from its best.
-        every_steps: optimizer steps between two of the last; null: as time passes alone.
+        monitor: a metric as it is logged, such as `val/loss`.
+        mode: `min` if a small value is good, else `max`.
+        keep: how many of the best; null: none.
+        keep_last: how many of the last; null: none, and a run that is cut off goes on from its
+            best.
+        every_steps: optimizer steps between two of the last; null: by time alone.
         every_minutes: wall time between two of the last; null: by steps alone.
     """
 
     monitor: str = "val/loss"
     mode: Literal["min", "max"] = "min"
-    keep: Count | None = 1
-    keep_last: Count | None = 1
-    every_steps: Count | None = None
-    every_minutes: Positive | None = 10
+    keep: PositiveInt | None = 1
+    keep_last: PositiveInt | None = 1
+    every_steps: PositiveInt | None = None
+    every_minutes: PositiveFloat | None = 10
 
-    def build(self, folder: Path, ties: Ties | None = None) -> "list[Callback]":
-        """A `Keeper`, also where nothing is to be kept: it is what begins from a checkpoint.
+    def build(self, folder: Path, hooks: CheckpointHooks | None = None) -> "list[Callback]":
+        """Make a `CheckpointCallback`, also where nothing is kept: it begins from a checkpoint too.
 
         Args:
             folder: of the run's checkpoints.
-            ties: to the run's record.
+            hooks: to the run's record.
         """
-        from src.training.keeper import Keeper
+        from src.training.checkpoint_callback import CheckpointCallback
 
-        return [Keeper(folder, **vars(self), ties=ties or Ties())]
+        return [CheckpointCallback(folder, **vars(self), hooks=hooks or CheckpointHooks())]
 
 
-@checked
+@validate_init
 @dataclass(frozen=True, kw_only=True)
 class EarlyStopping:
-    """Stops when a metric of validation has not become better for `patience` validations.
+    """Stops when a metric of validation has not improved for `patience` validations.
 
     Args:
-        min_delta: what counts as better, in the metric's own unit.
+        monitor: a metric as it is logged.
+        mode: `min` if a small value is good, else `max`.
+        patience: validations.
+        min_delta: the least change that counts as an improvement, in the metric's own unit.
     """
 
     monitor: str = "val/loss"
     mode: Literal["min", "max"] = "min"
-    patience: Count = 3
-    min_delta: NonNegative = 0.0
+    patience: PositiveInt = 3
+    min_delta: NonNegativeFloat = 0.0
 
-    def build(self, folder: Path, ties: Ties | None = None) -> "list[Callback]":
-        from lightning.pytorch.callbacks import EarlyStopping as Theirs
+    def build(self, folder: Path, hooks: CheckpointHooks | None = None) -> "list[Callback]":
+        from lightning.pytorch import callbacks
 
-        class Stopping(Theirs):
+        class EarlyStoppingOfConfig(callbacks.EarlyStopping):
+            @property
+            def state_key(self) -> str:
+                # Checkpoints of all versions have it under this key.
+                metric = {"monitor": self.monitor, "mode": self.mode}
+                return f"EarlyStopping.build.<locals>.Stopping{metric}"
+
             def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-                """All but the patience, which is the config's: a fork may have another."""
+                """Restore all but the patience, which the config of a fork may change."""
                 super().load_state_dict({**state_dict, "patience": self.patience})
 
         return [
-            Stopping(
+            EarlyStoppingOfConfig(
                 monitor=self.monitor,
                 mode=self.mode,
                 patience=self.patience,
                 min_delta=self.min_delta,
                 check_finite=True,
-                check_on_train_epoch_end=False,  # but after each validation, before a checkpoint is written there
+                # After each validation instead, before a checkpoint is written there.
+                check_on_train_epoch_end=False,
             )
         ]
 
 
-@checked
+@validate_init
 @dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Shows where the training is.
+class TrainingMetrics:
+    """Logs loss, learning rate, speed and use of the device (src/training/training_metrics.py)."""
+
+    def build(self, folder: Path, hooks: CheckpointHooks | None = None) -> "list[Callback]":
+        from src.training.training_metrics import Meter
+
+        return [Meter()]
+
+
+@validate_init
+@dataclass(frozen=True, kw_only=True)
+class LibraryCallback:
+    """Stands for a callback class in a config, since every Trainer of a run gets a fresh one.
 
     Args:
-        style: `bar` on a terminal, `lines` every `line_seconds` elsewhere (a log file is no place for a bar); `auto`
-            chooses between these two; `off` shows nothing.
+        cls: a class of Lightning, or one that inherits from its `Callback`.
+        arguments: of its constructor.
+    """
+
+    # arguments of the class that a config does not give
+    provides: ClassVar[tuple[str, ...]] = ()
+
+    cls: Callable[..., Any]
+    arguments: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        # raises what the class has to say against its arguments
+        self.cls(**self.arguments)
+
+    def build(self, folder: Path, hooks: CheckpointHooks | None = None) -> "list[Callback]":
+        return [self.cls(**self.arguments)]
+
+
+@validate_init
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Shows how far the training is.
+
+    Args:
+        style: `bar`; `lines`, for log files; `auto`: a bar on a terminal, else lines; `off`.
+        line_seconds: time between two lines.
     """
 
     style: Literal["auto", "bar", "lines", "off"] = "auto"
-    line_seconds: NonNegative = 15.0
+    line_seconds: NonNegativeFloat = 15.0
 
-    def build(self, folder: Path, ties: Ties | None = None) -> "list[Callback]":
+    def build(self, folder: Path, hooks: CheckpointHooks | None = None) -> "list[Callback]":
+        from src.training.progress import Bar, Lines
+
         style = ("bar" if sys.stderr.isatty() else "lines") if self.style == "auto" else self.style
-        if style == "bar":
-            return [_bar()]
-        return [_quiet(self.line_seconds if style == "lines" else None)]
+        return [Bar() if style == "bar" else Lines(self.line_seconds if style == "lines" else None)]
 
 
-def _bar() -> "Callback":
-    """Lightning's bar without the logger's version, which says nothing here."""
-    from lightning.pytorch import LightningModule, Trainer
-    from lightning.pytorch.callbacks import TQDMProgressBar
+def keep_freed_memory() -> "Callback":
+    """Make a callback that keeps freed memory between training steps on a CPU.
 
-    class Bar(TQDMProgressBar):
-        def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-            shown = super().get_metrics(trainer, pl_module)
-            shown.pop("v_num", None)
-            return shown
-
-    return Bar()
-
-
-def _quiet(line_seconds: float | None) -> "Callback":
-    """A progress bar that prints plain lines, or nothing. Lightning wants one bar, so that it adds none of its own."""
-    from lightning.pytorch import LightningModule, Trainer
-    from lightning.pytorch.callbacks import ProgressBar
-
-    class Lines(ProgressBar):
-        def __init__(self) -> None:
-            super().__init__()
-            self._printed_at = time.monotonic()
-
-        def disable(self) -> None:
-            pass
-
-        def enable(self) -> None:
-            pass
-
-        def _line(self, stage: str, done: int, total: float, trainer: Trainer, *, force: bool = False) -> None:
-            now = time.monotonic()
-            if (
-                line_seconds is None
-                or not trainer.is_global_zero
-                or (now - self._printed_at < line_seconds and not force)
-            ):
-                return
-            self._printed_at = now
-            shown = {
-                name: f"{float(value):.4g}" for name, value in trainer.progress_bar_metrics.items() if name != "v_num"
-            }
-            print(
-                f"{stage} {done}/{total:g}  " + "  ".join(f"{name} {value}" for name, value in shown.items()),
-                flush=True,
-            )
-
-        def on_train_batch_end(
-            self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-        ) -> None:
-            self._line("step", trainer.global_step, getattr(pl_module, "total_steps", -1), trainer)
-
-        def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-            self._line(
-                "validated at step", trainer.global_step, getattr(pl_module, "total_steps", -1), trainer, force=True
-            )
-
-        def on_test_batch_end(
-            self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
-            dataloader_idx: int = 0,
-        ) -> None:  # fmt: skip
-            self._line("test batch", batch_idx + 1, trainer.num_test_batches[dataloader_idx], trainer)
-
-    return Lines()
-
-
-def ending(total_steps: int) -> "Callback":
-    """Asks for one validation after the last step, wherever in an epoch that falls."""
-    from lightning.pytorch import Callback, LightningModule, Trainer
-
-    class Ending(Callback):
-        def on_train_batch_end(
-            self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-        ) -> None:
-            if trainer.global_step >= total_steps:
-                trainer.should_stop = True
-
-    return Ending()
-
-
-def validating(every_steps: int) -> "Callback":
-    """Has validations come every so many optimizer steps; Lightning counts batches.
-
-    The two differ where the last step of an epoch adds up fewer batches than the others, and a validation in the
-    middle of a step would be no place for a checkpoint.
+    It does so where batches have few different shapes: in the fast path of an encoder
+    (src/model/fast_encoder.py) and with packed rows.
     """
     from lightning.pytorch import Callback, LightningModule, Trainer
 
-    class Validating(Callback):
-        def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-            self._decide(trainer)
+    from src.training.cpu_allocators import retain_freed_memory
 
-        def on_train_batch_end(
-            self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-        ) -> None:
-            self._decide(trainer)
-
-        @staticmethod
-        def _decide(trainer: Trainer) -> None:
-            border = not trainer.fit_loop.epoch_loop._should_accumulate()
-            now = border and trainer.global_step % every_steps == 0
-            trainer.val_check_batch = 1 if now else sys.maxsize  # of batches: after this one, or after none
-
-    return Validating()
-
-
-def steady() -> "Callback":
-    """Keeps freed memory between training steps on a CPU, where the shapes of batches are few.
-
-    They are where the lean body makes them so (src/model/lean.py), and with packed rows.
-    """
-    from lightning.pytorch import Callback, LightningModule, Trainer
-
-    from src.training.memory import kept_between_steps
-
-    class Steady(Callback):
+    class FreedMemoryCallback(Callback):
         def __init__(self) -> None:
-            self._kept = ExitStack()
+            self._exit_stack = ExitStack()
 
         def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-            few = pl_module.encoder.lean or pl_module.objective.purpose == "pretrain"  # type: ignore[union-attr]
-            self._kept.enter_context(kept_between_steps(few and pl_module.device.type == "cpu"))
+            module: Any = pl_module
+            few_shapes = module.encoder.uses_fast_path or module.objective.run_kind == "pretrain"
+            on_cpu = module.device.type == "cpu"
+            self._exit_stack.enter_context(retain_freed_memory(few_shapes and on_cpu))
 
         def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-            self._kept.close()
+            self._exit_stack.close()
 
-        def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-            self._kept.close()
+        def on_exception(
+            self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+        ) -> None:
+            self._exit_stack.close()
 
-    return Steady()
+    return FreedMemoryCallback()

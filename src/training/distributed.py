@@ -1,4 +1,4 @@
-"""One model on several ranks: how Lightning meets them, and what must be put together again at the end."""
+"""One model on several ranks: strategies, collective operations, and what holds on each rank."""
 
 import contextlib
 import inspect
@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 import torch.distributed as dist
-from lightning.fabric.plugins.environments import (
-    ClusterEnvironment,
-    LSFEnvironment,
-    MPIEnvironment,
-    SLURMEnvironment,
-    TorchElasticEnvironment,
-)
+from lightning.fabric.plugins.environments import ClusterEnvironment
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch import Tensor, nn
@@ -22,8 +16,8 @@ from torch.distributed import distributed_c10d
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.nn.parallel import DistributedDataParallel
 
-from src.terms.fault import Fault
-from src.training.ranks import Place, Ranks
+from src.training.launcher import RankInfo, RankLauncher, detect_cluster_environment
+from src.training.lightning_internals import disable_sigterm_broadcast
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -32,38 +26,15 @@ if TYPE_CHECKING:
     from src.model.module import EncoderModule
 
 T = TypeVar("T")
-Answers = tuple[Tensor, Tensor, Tensor]
-_LAUNCHERS: dict[str, tuple[type[ClusterEnvironment], dict[str, Any]]] = {
-    "torchrun": (TorchElasticEnvironment, {}),  # first: it is also used inside SLURM
-    "SLURM": (SLURMEnvironment, {"auto_requeue": False}),  # a run is resumed by its id, not by a file left behind
-    "LSF": (LSFEnvironment, {}),
-    "MPI": (MPIEnvironment, {}),
-}
+RankPredictions = tuple[Tensor, Tensor, Tensor]
 
 
-def launched_by(size: int) -> tuple[str, ClusterEnvironment] | None:
-    """What has started this process as one of `size`, by Lightning's own tests in Lightning's own order."""
-    for name, (environment, options) in _LAUNCHERS.items():
-        if not environment.detect():
-            continue
-        if name == "torchrun":
-            return name, environment(**options)
-        if size == 1:
-            return None  # one of several tasks of a job that know nothing of each other
-        try:
-            found = environment(**options)
-        except RuntimeError as error:  # SLURM wants --ntasks-per-node
-            raise Fault(f"{name}: {error}") from error
-        return (name, found) if found.world_size() > 1 else None
-    return None
+class LocalEnvironment(ClusterEnvironment):
+    """The ranks of one machine that the first of them has started, for Lightning."""
 
-
-class Local(ClusterEnvironment):
-    """Ranks of one machine that the first of them has started."""
-
-    def __init__(self, place: Place, port: int) -> None:
+    def __init__(self, rank_info: RankInfo, port: int) -> None:
         super().__init__()
-        self._place = place
+        self._rank_info = rank_info
         self._port = port
 
     @property
@@ -83,47 +54,50 @@ class Local(ClusterEnvironment):
         return False
 
     def world_size(self) -> int:
-        return self._place.size
+        return self._rank_info.world_size
 
     def set_world_size(self, size: int) -> None:
         """Known already."""
 
     def global_rank(self) -> int:
-        return self._place.rank
+        return self._rank_info.rank
 
     def set_global_rank(self, rank: int) -> None:
         """Known already."""
 
     def local_rank(self) -> int:
-        return self._place.local_rank
+        return self._rank_info.local_rank
 
     def node_rank(self) -> int:
         return 0
 
 
-class Replicated(DDPStrategy):
+class ReplicatedStrategy(DDPStrategy):
     """The whole model on every rank (DDP): gradients are averaged, buffers are constants."""
 
     def __init__(self, environment: ClusterEnvironment, start_seconds: float) -> None:
         known = inspect.signature(DistributedDataParallel).parameters
-        name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # before torch 2.13
+        # It had the other name before torch 2.13.
+        name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
         options: dict[str, Any] = {name: False}
         super().__init__(
             cluster_environment=environment,
             timeout=timedelta(seconds=start_seconds),
-            gradient_as_bucket_view=True,  # one copy of the gradients instead of two
+            # One copy of the gradients instead of two.
+            gradient_as_bucket_view=True,
             **options,
         )
 
     def _configure_launcher(self) -> None:
-        """None: the processes are there, and Lightning would change the number of threads."""
+        """No launcher: the processes are there, and Lightning would set the number of threads."""
 
 
-class Sharded(ModelParallelStrategy):
+class ShardedStrategy(ModelParallelStrategy):
     """Weights, gradients and optimizer state divided among all ranks (FSDP2; Zhao et al., 2023).
 
-    Each transformer layer is gathered when it is needed; the rest (embeddings, head) stays whole from the forward pass
-    to the end of the backward pass. Checkpoints are whole: one file, written by the first rank.
+    Each transformer layer is gathered when it is needed; the rest (embeddings, head) stays whole
+    from the forward pass to the end of the backward pass. Checkpoints are whole: one file, written
+    by the first rank.
     """
 
     def __init__(self, environment: ClusterEnvironment, size: int, start_seconds: float) -> None:
@@ -136,52 +110,64 @@ class Sharded(ModelParallelStrategy):
         self.cluster_environment = environment
 
     def _configure_launcher(self) -> None:
-        """None: the processes are there."""
+        """No launcher: the processes are there."""
 
     def setup(self, trainer: Trainer) -> None:
         encoder: Encoder = self.lightning_module.encoder  # type: ignore[union-attr, assignment]
-        if not isinstance(encoder, FSDPModule):  # evaluation comes after training with the same model
-            encoder.lean = False  # its arithmetic goes past the modules, at which weights are gathered
-            encoder.checkpoint_gradients(encoder.checkpointing)
-            shard(encoder, self.device_mesh["data_parallel"])
+        # Evaluation comes after training with the same model.
+        if not isinstance(encoder, FSDPModule):
+            # It bypasses the modules at which weights are gathered.
+            encoder.uses_fast_path = False
+            encoder.set_gradient_checkpointing(encoder.gradient_checkpointing)
+            shard_encoder(encoder, self.device_mesh["data_parallel"])
         super().setup(trainer)
 
 
-def strategy(kind: Literal["ddp", "fsdp"], ranks: Ranks) -> Strategy:
-    """How ranks work together. Until `Guard` sees training begin they wait `ranks.start_seconds` for each other."""
-    found = launched_by(ranks.place.size) if ranks.place.launched else None
-    environment = Local(ranks.place, ranks.port) if found is None else found[1]
+def build_strategy(kind: Literal["ddp", "fsdp"], launcher: RankLauncher) -> Strategy:
+    """Build Lightning's strategy for several ranks.
+
+    The ranks wait `launcher.start_seconds` for each other until `RankFailureCallback` sees training
+    begin.
+    """
+    info = launcher.rank_info
+    environment: ClusterEnvironment = LocalEnvironment(info, launcher.port)
+    if info.is_launched_externally and (detected := detect_cluster_environment(info.world_size)):
+        _, environment = detected
     if kind == "ddp":
-        return Replicated(environment, ranks.start_seconds)
-    return Sharded(environment, ranks.place.size, ranks.start_seconds)
+        return ReplicatedStrategy(environment, launcher.start_seconds)
+    return ShardedStrategy(environment, info.world_size, launcher.start_seconds)
 
 
-def wait_at_most(seconds: float, strategy: Strategy) -> None:
-    """From now on a rank that does not answer for so long, while others wait for it, is an error in these."""
+def set_collective_timeout(seconds: float, strategy: Strategy) -> None:
+    """From now on, raise an error in ranks that wait longer than this for another one."""
     groups = [dist.group.WORLD]
-    if isinstance(strategy, Sharded):  # its mesh may have groups of its own
+    # Its mesh may have groups of its own.
+    if isinstance(strategy, ShardedStrategy):
         groups += strategy.device_mesh.get_all_groups()
-    for each in groups:
-        distributed_c10d._set_pg_timeout(timedelta(seconds=seconds), each)
+    for group in groups:
+        distributed_c10d._set_pg_timeout(timedelta(seconds=seconds), group)
 
 
-def shard(encoder: "Encoder", mesh: "DeviceMesh") -> None:
+def shard_encoder(encoder: "Encoder", mesh: "DeviceMesh") -> None:
     """Divide the parameters of an encoder among the ranks of a mesh, in place."""
-    for layer in encoder.layers():
+    for layer in encoder.get_layers():
         fully_shard(layer, mesh=mesh)
     fully_shard(encoder, mesh=mesh)
-    register_fsdp_forward_method(encoder, "encode")  # objectives call this, not forward
+    # Objectives call this instead of `forward`.
+    register_fsdp_forward_method(encoder, "encode")
 
 
-def unshard(encoder: "Encoder") -> None:
-    """Make the parameters whole again, in place, one at a time and in the main memory: for saving, not for training.
+def unshard_encoder(encoder: "Encoder") -> None:
+    """Make divided parameters whole again, in place and in main memory, to save them.
 
-    All ranks call it together; only the first keeps the values. Does nothing to an encoder that is whole.
+    All ranks must call it; only the first keeps the values. It does nothing to an encoder that is
+    whole, and the encoder cannot be trained afterwards.
     """
     if not isinstance(encoder, FSDPModule):
         return
-    _reshard(encoder)
-    whole: dict[nn.Parameter, nn.Parameter] = {}  # tied weights stay tied
+    _reshard_modules(encoder)
+    # Tied weights stay tied.
+    whole: dict[nn.Parameter, nn.Parameter] = {}
     for module in encoder.modules():
         for name, parameter in module._parameters.items():
             if parameter is None:
@@ -193,36 +179,43 @@ def unshard(encoder: "Encoder") -> None:
             module._parameters[name] = whole[parameter]
 
 
-def _reshard(encoder: nn.Module) -> None:
-    """Evaluation leaves what is used last gathered, since no backward pass comes."""
+def _reshard_modules(encoder: nn.Module) -> None:
+    """Divide weights again that an evaluation has left gathered, for want of a backward pass."""
     for module in encoder.modules():
         if isinstance(module, FSDPModule):
             module.reshard()
 
 
-def load_weights(module: "EncoderModule", checkpoint: str) -> None:
-    """Take the weights of a checkpoint that the first rank can read.
+def load_checkpoint_weights(module: "EncoderModule", checkpoint: str) -> None:
+    """Load the weights of a checkpoint that the first rank can read.
 
-    Whole models are loaded there alone: Lightning hands them on before it tests, and the first rank saves them. Sharded
-    ones are handed out here.
+    Whole models are loaded in the first rank alone: Lightning broadcasts them before it tests, and
+    the first rank saves them. Divided ones are handed out here.
     """
     if not isinstance(module.encoder, FSDPModule):
-        if rank() == 0:
+        if current_rank() == 0:
             module.load_weights(checkpoint)
         return
     from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 
-    _reshard(module.encoder)
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"] if rank() == 0 else {}
-    set_model_state_dict(module, state, options=StateDictOptions(full_state_dict=True, broadcast_from_rank0=True))
+    _reshard_modules(module.encoder)
+    state = (
+        torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+        if current_rank() == 0
+        else {}
+    )
+    set_model_state_dict(
+        module, state, options=StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
+    )
 
 
-def rank() -> int:
+def current_rank() -> int:
+    """Return the rank of this process; 0 without a process group."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
-def gathered(value: T) -> list[T]:
-    """What each rank holds, by rank, on all of them."""
+def gather_from_ranks(value: T) -> list[T]:
+    """Return the value that each rank holds, by rank. All ranks must call it."""
     if not (dist.is_available() and dist.is_initialized()):
         return [value]
     parts: list[Any] = [None] * dist.get_world_size()
@@ -230,51 +223,52 @@ def gathered(value: T) -> list[T]:
     return parts
 
 
-def all_answers(own: Answers | None) -> Answers | None:
-    """Row ids [N], targets [N] and answers of all ranks, by row id. Each row lies on one rank alone."""
-    parts = [each for each in gathered(own) if each is not None]
+def gather_predictions(own: RankPredictions | None) -> RankPredictions | None:
+    """Return row ids [N], targets [N] and outputs of all ranks, ordered by row id.
+
+    Each row lies on one rank alone.
+    """
+    parts = [part for part in gather_from_ranks(own) if part is not None]
     if not parts:
         return None
-    rows, targets, answers = (torch.cat(each) for each in zip(*parts, strict=True))
+    rows, targets, outputs = (torch.cat(columns) for columns in zip(*parts, strict=True))
     order = rows.argsort()
-    return rows[order], targets[order], answers[order]
+    return rows[order], targets[order], outputs[order]
 
 
-class Guard(Callback):
-    """What must hold on each rank while Lightning is at work.
+class RankFailureCallback(Callback):
+    """The first callback on each of several ranks: it ends all of them when one fails.
 
-    Once training begins a rank is waited for as long as `trainer.rank_timeout_seconds` says, and no longer.
-
-    Dropout differs between ranks. A signal to end is the first rank's business: it leaves between two optimizer steps
-    (src/training/obeying.py), with the others still in step. An exception anywhere ends all ranks before anything can
-    wait for them; the first then writes its last checkpoint alone, which it can where it has the whole model.
+    An exception ends all ranks before anything can wait for them. The first one then writes its
+    last checkpoint alone, which it can where it has the whole model. Once training begins, no rank
+    waits for another longer than `trainer.rank_timeout_seconds`. A signal to end is the first
+    rank's business: it leaves between two optimizer steps (src/training/step_control.py), with the
+    others still in step. Dropout differs between ranks.
     """
 
-    def __init__(self, ranks: Ranks) -> None:
-        self._ranks = ranks
+    def __init__(self, launcher: RankLauncher) -> None:
+        self._launcher = launcher
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if isinstance(trainer.strategy, Sharded):
-            for each in trainer.checkpoint_callbacks:
-                if hasattr(each, "save_on_exception"):
-                    each.save_on_exception = False  # the other shards are out of reach by then
+        if isinstance(trainer.strategy, ShardedStrategy):
+            for callback in trainer.checkpoint_callbacks:
+                # Lightning's own. The other shards are out of reach by then.
+                if hasattr(callback, "save_on_exception"):
+                    callback.save_on_exception = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._ranks.begun = True
-        wait_at_most(self._ranks.timeout_seconds, trainer.strategy)
-        if self._ranks.place.rank > 0:  # the first keeps the noise of a run on one device
-            torch.manual_seed(torch.initial_seed() + self._ranks.place.rank)
-            with contextlib.suppress(ValueError):  # not the main thread
-                for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-                    signal.signal(signum, signal.SIG_IGN)
-        # Lightning asks all ranks before each batch whether a signal came, which stops the queue of a GPU.
-        loop: Any = trainer.fit_loop.epoch_loop
-        if hasattr(loop, "_broadcast_sigterm_tensor"):
-            loop._broadcast_sigterm_tensor = _nothing
+        self._launcher.has_training_begun = True
+        set_collective_timeout(self._launcher.timeout_seconds, trainer.strategy)
+        # The first rank draws the same dropout as a run on one device.
+        if self._launcher.rank_info.rank > 0:
+            torch.manual_seed(torch.initial_seed() + self._launcher.rank_info.rank)
+            # Python refuses this outside of the main thread.
+            with contextlib.suppress(ValueError):
+                for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"):
+                    signal.signal(signal.Signals[name], signal.SIG_IGN)
+        disable_sigterm_broadcast(trainer)
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._ranks.fail(exception)
-
-
-def _nothing() -> None:
-    """Instead of a question that `Guard` makes needless."""
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        self._launcher.end_all_ranks(exception)

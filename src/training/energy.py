@@ -1,4 +1,4 @@
-"""Energy used so far, where the hardware counts it: an NVIDIA GPU's own counter, or a processor's (RAPL)."""
+"""Energy used so far, where the hardware counts it: NVIDIA GPUs, and processors with RAPL."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,61 +6,73 @@ from typing import Any
 
 import torch
 
-Counter = Callable[[], float]  # joules since some moment in the past
+# Returns the joules since some moment in the past.
+EnergyCounter = Callable[[], float]
 
 _POWERCAP = Path("/sys/class/powercap")
 
 
-def counter(device: torch.device, *, first_of_machine: bool = True) -> Counter | None:
-    """What counts the energy of training on a device; None where nothing that may be read does.
+def build_energy_counter(
+    device: torch.device, *, first_of_machine: bool = True
+) -> EnergyCounter | None:
+    """Return a counter of the energy that a device uses; None where there is none to read.
 
-    Of a GPU its board alone, of a CPU all packages of the machine, whoever uses them (which therefore only the first
-    process of a machine counts).
+    For a GPU it counts that board alone, for a CPU all packages of the machine, whoever uses them.
+
+    Args:
+        first_of_machine: only the first process of a machine counts the energy of its packages.
     """
     if device.type == "cuda":
-        return _gpu_counter(device)
-    return _packages_counter(_POWERCAP) if device.type == "cpu" and first_of_machine else None
+        return _build_gpu_counter(device)
+    return _build_rapl_counter(_POWERCAP) if device.type == "cpu" and first_of_machine else None
 
 
-def _gpu_counter(device: torch.device) -> Counter | None:
+def _build_gpu_counter(device: torch.device) -> EnergyCounter | None:
     try:
-        import pynvml  # in nvidia-ml-py, the extra `gpu`
+        # Of nvidia-ml-py, the extra `gpu`.
+        import pynvml
     except ImportError:
         return None
     try:
         pynvml.nvmlInit()
-        uuid = torch.cuda.get_device_properties(device).uuid  # numbers differ where CUDA_VISIBLE_DEVICES is set
+        # Device numbers differ where CUDA_VISIBLE_DEVICES is set.
+        uuid = torch.cuda.get_device_properties(device).uuid
         handle: Any = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
         pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-    except (pynvml.NVMLError, AttributeError):  # older than Volta, a part of a GPU, or a torch without the identifier
+    except (pynvml.NVMLError, AttributeError):
+        # A GPU older than Volta, a part of a GPU, or a torch without `uuid`.
         return None
-    return lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000  # of millijoules
+    # It counts millijoules.
+    return lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000
 
 
-def _packages_counter(folder: Path) -> Counter | None:
-    """The sum over packages `intel-rapl:N` (AMD's too); the parts of each, `intel-rapl:N:M`, are in it already."""
-    zones = [each for each in sorted(folder.glob("intel-rapl:*")) if each.name.count(":") == 1]
-    packages = [_Package(each) for each in zones if (each / "name").read_text().startswith("package")]
+def _build_rapl_counter(folder: Path) -> EnergyCounter | None:
+    """Sum over the packages `intel-rapl:N`, which AMD's have too; `intel-rapl:N:M` are parts."""
+    zones = [zone for zone in sorted(folder.glob("intel-rapl:*")) if zone.name.count(":") == 1]
+    packages = [
+        _RaplPackage(zone) for zone in zones if (zone / "name").read_text().startswith("package")
+    ]
     try:
         for package in packages:
             package()
-    except OSError:  # since 2020 only root may read it (CVE-2020-8694)
+    except OSError:
+        # Since 2020 only root may read it (CVE-2020-8694).
         return None
     return (lambda: sum(package() for package in packages)) if packages else None
 
 
-class _Package:
-    """One counter of microjoules, which begins anew at its limit."""
+class _RaplPackage:
+    """One counter of microjoules, which starts again at its limit."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = folder / "energy_uj"
-        self._limit = folder / "max_energy_range_uj"
-        self._last = 0
-        self._rounds = 0
+        self._energy_file = folder / "energy_uj"
+        self._limit_file = folder / "max_energy_range_uj"
+        self._last_microjoules = 0
+        self._wrapped_microjoules = 0
 
     def __call__(self) -> float:
-        now = int(self._file.read_text())
-        if now < self._last:
-            self._rounds += int(self._limit.read_text())
-        self._last = now
-        return (self._rounds + now) / 1e6
+        now = int(self._energy_file.read_text())
+        if now < self._last_microjoules:
+            self._wrapped_microjoules += int(self._limit_file.read_text())
+        self._last_microjoules = now
+        return (self._wrapped_microjoules + now) / 1e6

@@ -1,4 +1,6 @@
-"""The benchmark of a GPU, its own plumbing: what is left out, what fails, what is filed. No timing is asserted."""
+"""The benchmark of a GPU, its own plumbing: what is left out, what fails, what is filed. No timing
+is asserted.
+"""
 
 import json
 from pathlib import Path
@@ -27,7 +29,10 @@ def contestants(*, broken: str = "") -> dict[str, Any]:
 
         return run
 
-    return {who: made(who, seconds) for who, seconds in (("ours", 2.0), ("P2", 6.0), ("P3", 1.5), ("uncompiled", 3.0))}
+    return {
+        who: made(who, seconds)
+        for who, seconds in (("ours", 2.0), ("P2", 6.0), ("P3", 1.5), ("uncompiled", 3.0))
+    }
 
 
 def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,7 +40,7 @@ def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(gpu, "freed", lambda: None)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
-    monkeypatch.setattr(gpu, "peak_flops", lambda device, kind: 1e15)
+    monkeypatch.setattr(gpu, "measure_peak_flops", lambda device, kind: 1e15)
     monkeypatch.setattr(gpu, "losses", lambda race, device: (1.0, 1.01))
     monkeypatch.setattr(gpu, "flops_per_token", lambda race: 1e12)
 
@@ -47,7 +52,8 @@ def test_a_tiny_race_runs_for_real_and_files_nothing(
     monkeypatch.setattr(gpu, "CONTESTANTS", real)
     assert gpu.main(["tiny=true", "only=base512_real"]) == 0
     shown = capsys.readouterr().out
-    assert "Too small to say anything" in shown and "| yes: " in shown  # a packed batch, against padded texts
+    # a packed batch, against padded texts
+    assert "Too small to say anything" in shown and "| yes: " in shown
     assert not list(results.iterdir())
 
 
@@ -55,11 +61,22 @@ def test_one_that_fails_leaves_the_others(results: Path, monkeypatch: pytest.Mon
     on_a_gpu(monkeypatch)
     monkeypatch.setattr(gpu, "CONTESTANTS", contestants(broken="P2"))
     assert gpu.main(["only=base128", "commit=abc1234"]) == 1
-    [row] = [line for line in (results / "gpu.md").read_text().splitlines() if line.startswith("| BERT-base")]
+    [row] = [
+        line
+        for line in (results / "gpu.md").read_text().splitlines()
+        if line.startswith("| BERT-base")
+    ]
     assert "| 300 | 30% |  | 400 | 200 |  | 0.75 | 1.0 / - / 1.0 | yes: 1.0000, 1.0100 |" in row
     text = (results / "gpu.md").read_text()
-    assert "P2 failed: RuntimeError: no kernel\n" in text and "commit abc1234" in text and "a GPU, CUDA" in text
-    assert len(json.loads((results / "gpu.json").read_text())["base128"]["timed"]["ours"]) == gpu.ROUNDS
+    assert (
+        "P2 failed: RuntimeError: no kernel\n" in text
+        and "commit abc1234" in text
+        and "a GPU, CUDA" in text
+    )
+    assert (
+        len(json.loads((results / "gpu.json").read_text())["base128"]["timed"]["ours"])
+        == gpu.ROUNDS
+    )
 
 
 def test_races_keep_what_stood_there(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,6 @@
-"""The harness of the benchmarks: what a turn counts, and how rows are shown. No timing is asserted."""
+"""The harness of the benchmarks: what a turn counts, and how rows are shown. No timing is
+asserted.
+"""
 
 import io
 import json
@@ -21,7 +23,9 @@ def test_a_clock_reports_after_the_steps_that_it_was_told() -> None:
         clock.step()
     turns = [Turn(**json.loads(line)) for line in results.getvalue().splitlines()]
     assert [turn.steps for turn in turns] == [2, 1]
-    assert all(turn.cpu_seconds >= 0 and turn.peak_bytes >= turn.resident_bytes // 2 > 0 for turn in turns)
+    assert all(
+        turn.cpu_seconds >= 0 and turn.peak_bytes >= turn.resident_bytes // 2 > 0 for turn in turns
+    )
     assert all(turn.noted == {"parameters": 7} for turn in turns)
 
 
@@ -76,7 +80,9 @@ def test_a_benchmark_that_is_not_there_is_reported_and_ends_nothing(
     assert "- data: not run" in text and speed.line(row) in text
 
 
-def test_what_was_measured_before_stays_with_its_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_was_measured_before_stays_with_its_setting(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     row = Row("old", 2.0, 3.0, "s", 1.5, "2 x", "a note", reached=True)
     monkeypatch.setattr(speed, "RESULTS", tmp_path)
     monkeypatch.setattr("benchmarks.overhead.rows", lambda: [row])
@@ -86,12 +92,17 @@ def test_what_was_measured_before_stays_with_its_setting(monkeypatch: pytest.Mon
     monkeypatch.setattr(speed, "AT_START", "today, commit b")
     assert speed.main(["only=startup", "keep=true"]) == 0
     text = (tmp_path / "speed.md").read_text()
-    assert "- measured yesterday, commit a: overhead" in text and "- measured today, commit b: startup" in text
+    assert (
+        "- measured yesterday, commit a: overhead" in text
+        and "- measured today, commit b: startup" in text
+    )
     assert "| old |" in text and "| new |" in text
 
 
 @pytest.mark.parametrize("typed", ["only=sst3", "quick=maybe", "keep=1", "fast=true"])
-def test_a_mistyped_option_is_a_persons_mistake(typed: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistyped_option_is_a_persons_mistake(
+    typed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert speed.main([typed]) == 2
     assert capsys.readouterr().err.startswith("error: ")
 

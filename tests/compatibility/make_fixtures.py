@@ -1,20 +1,22 @@
-"""Make what lies in fixtures/: a project as commit d1ababe leaves it, and what that commit makes of it.
+"""Make what lies in fixtures/: a project as commit d1ababe leaves it, and what that commit makes of
+it.
 
     git worktree add /tmp/d1ababe d1ababe
     unshare --uts sh -c "hostname laptop; python -m tests.compatibility.make_fixtures /tmp/d1ababe"
 
-The archive was made once, by that commit, and is not made again: what it holds is what people have on their disks. The
-project is made in /tmp/palimpsest-fixture, and holds
+The archive was made once, by that commit, and is not made again: what it holds is what people have
+on their disks. The project is made in /tmp/palimpsest-fixture, and holds
 
     pretrained   a finished masked language model
     finetuned    a finished classifier that began from it (init_from)
     interrupted  a classifier that SIGTERM ended in the midst of its second epoch
-    killed       a masked language model that SIGKILL ended: RUNNING in the store, part of its journal not delivered
+    killed       a masked language model that SIGKILL ended: RUNNING in the store, part of its
+                 journal not delivered
     offline      a run with tracking=offline, that waits in mlruns/outbox
     sweep        a search (TPE, median) that Ctrl-C ended in its third trial of four
 
-`expected.json` has their ids, and what d1ababe itself makes of them afterwards, in a copy; `surface.json` and
-`targets.json` what surface.py finds of it.
+`expected.json` has their ids, and what d1ababe itself makes of them afterwards, in a copy;
+`surface.json` and `targets.json` what surface.py finds of it.
 """
 
 import json
@@ -31,7 +33,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tests.compatibility.project import FIXTURES, LABELLED, MASKED, Points, Project, from_run, newest, until
+from tests.compatibility.project import (
+    FIXTURES,
+    LABELLED,
+    MASKED,
+    Points,
+    Project,
+    from_run,
+    newest,
+    until,
+)
 from tests.compatibility.surface import surface, targets
 
 COMMIT = "d1ababe27846b34323b2bf763fd5fa0d99a174ba"
@@ -40,10 +51,17 @@ YEAR_SECONDS = 365 * 24 * 3600
 QUESTION = "a great film with a dull story"
 LONG = ("trainer.max_epochs=5", "trainer.val_check_steps=20", "callbacks.progress.line_seconds=0")
 SWEEP = (
-    "-m", *(each for each in LABELLED if not each.startswith("model.optim.lr=")), "trainer.max_epochs=null",
-    "trainer.max_steps=400", "trainer.val_check_steps=50", "search/sampler=tpe", "search/pruner=median",
-    "search.max_trials=4", "search.jobs=1", "model.optim.lr=tag(log, interval(1e-4, 1e-1))",
-)  # fmt: skip
+    "-m",
+    *(each for each in LABELLED if not each.startswith("model.optim.lr=")),
+    "trainer.max_epochs=null",
+    "trainer.max_steps=400",
+    "trainer.val_check_steps=50",
+    "search/sampler=tpe",
+    "search/pruner=median",
+    "search.max_trials=4",
+    "search.jobs=1",
+    "model.optim.lr=tag(log, interval(1e-4, 1e-1))",
+)
 TRIALS = """
     select number, state, param_name, param_value, value from trials
     join trial_params using (trial_id) left join trial_values using (trial_id) order by number
@@ -93,7 +111,12 @@ def make(project: Project) -> dict[str, Any]:
     [(made["sweep"],)] = project.rows("search.db", "select study_name from studies")
 
     process = project.begin(
-        "run", "name=killed", "callbacks.checkpoint.every_steps=10", "tracking.flush_seconds=0.01", *MASKED, *LONG
+        "run",
+        "name=killed",
+        "callbacks.checkpoint.every_steps=10",
+        "tracking.flush_seconds=0.01",
+        *MASKED,
+        *LONG,
     )
     list(until(process, "validated at step 40/"))
     process.kill()
@@ -114,14 +137,27 @@ def settle(project: Project) -> None:
 
 
 def date_back(project: Project, run_id: str) -> None:
-    """Have the last sign of life of a run be a year old: nobody waits for it, whatever the clock says."""
-    for path in (project.runs / "alive" / run_id, *(project.runs / "outbox" / run_id).glob("*.jsonl")):
-        path.write_text(re.sub(r"\b\d{10}(?= every )", lambda each: str(int(each[0]) - YEAR_SECONDS), path.read_text()))
+    """Have the last sign of life of a run be a year old: nobody waits for it, whatever the clock
+    says.
+    """
+    for path in (
+        project.runs / "alive" / run_id,
+        *(project.runs / "outbox" / run_id).glob("*.jsonl"),
+    ):
+        path.write_text(
+            re.sub(
+                r"\b\d{10}(?= every )",
+                lambda each: str(int(each[0]) - YEAR_SECONDS),
+                path.read_text(),
+            )
+        )
         os.utime(path, (time.time() - YEAR_SECONDS,) * 2)
     beat, _, every = project.tags(run_id)["heartbeat"].partition(" ")
     with closing(sqlite3.connect(project.runs / "mlflow.db")) as database:
         beat = f"{int(beat) - YEAR_SECONDS} {every}"
-        database.execute("update tags set value = ? where run_uuid = ? and key = 'heartbeat'", [beat, run_id])
+        database.execute(
+            "update tags set value = ? where run_uuid = ? and key = 'heartbeat'", [beat, run_id]
+        )
         database.commit()
 
 
@@ -140,13 +176,17 @@ def expected(project: Project, made: dict[str, Any]) -> dict[str, Any]:
     """What this very commit goes on to make of the project."""
     found: dict[str, Any] = {"commit": COMMIT, "question": QUESTION, "runs": made}
     [(found["resumed_at"],)] = project.rows(
-        "mlflow.db", "select max(step) from metrics where run_uuid = ? and key = 'train/loss'", made["interrupted"]
+        "mlflow.db",
+        "select max(step) from metrics where run_uuid = ? and key = 'train/loss'",
+        made["interrupted"],
     )
     project.say("run", f"resume={made['interrupted']}")
     found["interrupted"] = listed(project.points(made["interrupted"]))
     project.say("run", f"resume={made['killed'][:8]}")
     found["killed"] = listed(project.points(made["killed"]))
-    found["predict"] = project.say("predict", f"run={made['finetuned']}", f"text={QUESTION}").splitlines()[-3:]
+    found["predict"] = project.say(
+        "predict", f"run={made['finetuned']}", f"text={QUESTION}"
+    ).splitlines()[-3:]
     project.say("run", "name=from_old", *from_run(made["pretrained"]), "trainer.max_epochs=1")
     found["from_old"] = listed(project.points(newest(project)))
     found["trials"] = project.rows("search.db", TRIALS)
@@ -154,7 +194,9 @@ def expected(project: Project, made: dict[str, Any]) -> dict[str, Any]:
     found["trials_after"] = project.rows("search.db", TRIALS)
     project.say("sync")
     [(sent,)] = project.rows(
-        "mlflow.db", "select run_uuid from tags where key = 'local_id' and value = ?", made["offline"]
+        "mlflow.db",
+        "select run_uuid from tags where key = 'local_id' and value = ?",
+        made["offline"],
     )
     found["offline"] = listed(project.points(str(sent)))
     return found
@@ -171,7 +213,9 @@ def readable(found: dict[str, Any]) -> str:
 
 
 def main(checkout: Path) -> None:
-    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True, check=True)
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True, check=True
+    )
     assert head.stdout.strip() == COMMIT, f"expected a checkout of {COMMIT}"
     copy = PLACE.with_name(f"{PLACE.name}-copy")
     for each in (PLACE, copy):
@@ -187,7 +231,9 @@ def main(checkout: Path) -> None:
     shutil.rmtree(PLACE)
     (FIXTURES / "expected.json").write_text(readable(expected(other, made)))
     shutil.rmtree(copy)
-    (FIXTURES / "surface.json").write_text(json.dumps(surface(Project(copy, checkout)), indent=1) + "\n")
+    (FIXTURES / "surface.json").write_text(
+        json.dumps(surface(Project(copy, checkout)), indent=1) + "\n"
+    )
     (FIXTURES / "targets.json").write_text(json.dumps(targets(copy / "conf"), indent=1) + "\n")
     shutil.rmtree(copy)
 

@@ -1,6 +1,7 @@
 """Everything with a name that users rely on, as the program at hand has it, section by section.
 
-It is found by commands and read off files: `surface(project)` of commit d1ababe is fixtures/surface.json.
+It is found by commands and read off files: `surface(project)` of commit d1ababe is
+fixtures/surface.json.
 """
 
 import json
@@ -18,7 +19,8 @@ from tests.compatibility.project import LABELLED, MASKED, Project, from_run, new
 
 Surface = dict[str, list[str]]
 EARLY = ("callbacks=early_stopping", "callbacks.early_stopping.patience=90")
-WITNESS = "witness.Witness"  # a class of the user's own, in the project's folder
+# a class of the user's own, in the project's folder
+WITNESS = "witness.Witness"
 _WITNESS = '''
 import json
 import os
@@ -43,7 +45,8 @@ class Noting(Callback):
 
     def on_fit_end(self, trainer, pl_module):
         outbox = self.folder.parents[1] / "outbox" / self.folder.name
-        lines = [line for path in sorted(outbox.glob("*.jsonl")) for line in path.read_text().splitlines()]
+        journals = sorted(outbox.glob("*.jsonl"))
+        lines = [line for path in journals for line in path.read_text().splitlines()]
         noted = {
             "environment": sorted(key for key in os.environ if key.startswith("PALIMPSEST_")),
             "state_keys": sorted(each.state_key for each in trainer.callbacks if each.state_dict()),
@@ -62,17 +65,31 @@ def surface(project: Project) -> Surface:
     allowed = {"PALIMPSEST_ALLOWED_TARGETS": WITNESS}
     found: Surface = {}
 
-    project.say("run", *MASKED, "tracking=offline", "tracking.system_metrics=false", "+tags={mine: yes}")
+    project.say(
+        "run", *MASKED, "tracking=offline", "tracking.system_metrics=false", "+tags={mine: yes}"
+    )
     [waiting] = (project.runs / "outbox").iterdir()
-    entries = [json.loads(line) for path in sorted(waiting.glob("*.jsonl")) for line in path.read_text().splitlines()]
+    entries = [
+        json.loads(line)
+        for path in sorted(waiting.glob("*.jsonl"))
+        for line in path.read_text().splitlines()
+    ]
     found["outbox of an offline run"] = names(waiting)
-    found["outbox: run.json"] = keys(json.loads((waiting / "run.json").read_text()), deep=("create",))
+    found["outbox: run.json"] = keys(
+        json.loads((waiting / "run.json").read_text()), deep=("create",)
+    )
     found["journal entries"] = [f"{each['kind']}: {key}" for each in entries for key in each]
     project.say("sync")
     pretrained = newest(project)
     run(found, "pretraining", project, pretrained)
 
-    words = (*from_run(pretrained), *EARLY, *witness, "trainer.max_epochs=20", "trainer.val_check_steps=10")
+    words = (
+        *from_run(pretrained),
+        *EARLY,
+        *witness,
+        "trainer.max_epochs=20",
+        "trainer.val_check_steps=10",
+    )
     process = project.begin("run", *words, **allowed)
     list(until(process, "validated at step 20/"))
     process.send_signal(signal.SIGTERM)
@@ -85,24 +102,40 @@ def surface(project: Project) -> Surface:
     run(found, "fine-tuning", project, finetuned)
     found["tags of an origin"] = list(project.tags(stopped)) + list(project.tags(pretrained))
 
-    words = ("-m", *LABELLED, *witness, "trainer.max_epochs=1", "data.label_names=[negative,positive],[good,bad]")
+    words = (
+        "-m",
+        *LABELLED,
+        *witness,
+        "trainer.max_epochs=1",
+        "data.label_names=[negative,positive],[good,bad]",
+    )
     process = project.begin("run", *words, **allowed)
     process.communicate(timeout=120)
     found["exit codes"].append(f"a failed trial {process.returncode}")
     [(sweep,)] = project.rows("search.db", "select study_name from studies")
-    trials = dict(project.rows("mlflow.db", "select value, run_uuid from tags where key = 'search.trial'"))
+    trials = dict(
+        project.rows("mlflow.db", "select value, run_uuid from tags where key = 'search.trial'")
+    )
     run(found, "sweep", project, str(sweep))
     run(found, "trial", project, str(trials["0"]))
     run(found, "failed trial", project, str(trials["1"]))
     for table in ("study_user_attributes", "study_system_attributes", "trial_user_attributes"):
-        found[f"Optuna: {table}"] = [str(key) for (key,) in project.rows("search.db", f"select key from {table}")]
-    [(about,)] = project.rows("search.db", "select value_json from study_user_attributes where key = 'about'")
+        found[f"Optuna: {table}"] = [
+            str(key) for (key,) in project.rows("search.db", f"select key from {table}")
+        ]
+    [(about,)] = project.rows(
+        "search.db", "select value_json from study_user_attributes where key = 'about'"
+    )
     found["Optuna: about"] = keys(json.loads(str(about)), deep=("search",))
 
     noted = [json.loads(line) for line in (project.root / "witness.jsonl").read_text().splitlines()]
     for section in ("environment", "state_keys", "journal"):
         found[f"within a run: {section}"] = [each for some in noted for each in some[section]]
-    for title, run_id in (("pretraining", pretrained), ("fine-tuning", finetuned), ("trial", str(trials["0"]))):
+    for title, run_id in (
+        ("pretraining", pretrained),
+        ("fine-tuning", finetuned),
+        ("trial", str(trials["0"])),
+    ):
         found[f"checkpoint of {title}"] = checkpoint(project, run_id)
     found["mlruns"] = names(project.runs)
     found |= conf(project.root / "conf")
@@ -111,14 +144,21 @@ def surface(project: Project) -> Surface:
 
 def run(found: Surface, title: str, project: Project, run_id: str) -> None:
     """Metrics, parameters, tags, data sets and artifacts of a run in the store."""
-    metrics = project.rows("mlflow.db", "select distinct key from metrics where run_uuid = ?", run_id)
+    metrics = project.rows(
+        "mlflow.db", "select distinct key from metrics where run_uuid = ?", run_id
+    )
     params = project.rows("mlflow.db", "select key from params where run_uuid = ?", run_id)
-    inputs = "select input_tags.value from input_tags join inputs using (input_uuid) where destination_id = ?"
+    inputs = (
+        "select input_tags.value from input_tags join inputs using (input_uuid) where "
+        "destination_id = ?"
+    )
     found[f"metrics of {title}"] = [str(key) for (key,) in metrics]
     found[f"parameters of {title}"] = [str(key) for (key,) in params]
     found[f"tags of {title}"] = list(project.tags(run_id))
     found[f"artifacts of {title}"] = [neutral(each) for each in project.artifacts(run_id)]
-    found[f"data sets of {title}"] = [str(split) for (split,) in project.rows("mlflow.db", inputs, run_id)]
+    found[f"data sets of {title}"] = [
+        str(split) for (split,) in project.rows("mlflow.db", inputs, run_id)
+    ]
 
 
 def checkpoint(project: Project, run_id: str) -> list[str]:
@@ -143,13 +183,17 @@ def conf(folder: Path) -> Surface:
 
 
 def targets(folder: Path) -> dict[str, dict[str, str]]:
-    """The callables that conf/ names: by option the dotted keys and what stands there, for those that are new."""
+    """The callables that conf/ names: by option the dotted keys and what stands there, for those
+    that are new.
+    """
     found: dict[str, dict[str, str]] = {}
     for path in sorted(folder.rglob("*.yaml")):
         option = path.relative_to(folder).with_suffix("")
         for key, value in leaves(yaml.safe_load(path.read_text()) or {}):
             if key.endswith("_target_"):
-                found.setdefault(option.as_posix(), {})[f"{'.'.join(option.parent.parts)}.{key}"] = value
+                found.setdefault(option.as_posix(), {})[
+                    f"{'.'.join(option.parent.parts)}.{key}"
+                ] = value
     return found
 
 
@@ -177,7 +221,9 @@ def keys(node: Mapping[str, Any], *, deep: Iterable[str]) -> list[str]:
 
 def names(folder: Path) -> list[str]:
     """Paths of files below a folder, with what is another each time put neutrally."""
-    return [neutral(path.relative_to(folder).as_posix()) for path in folder.rglob("*") if path.is_file()]
+    return [
+        neutral(path.relative_to(folder).as_posix()) for path in folder.rglob("*") if path.is_file()
+    ]
 
 
 def neutral(path: str) -> str:

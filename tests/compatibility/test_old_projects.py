@@ -1,4 +1,5 @@
-"""A project that commit d1ababe has left, in another folder and under today's program: everything in it goes on.
+"""A project that commit d1ababe has left, in another folder and under today's program: everything
+in it goes on.
 
 The fixture and what d1ababe itself makes of it are made by make_fixtures.py.
 """
@@ -33,12 +34,20 @@ def points(rows: list[list[Any]]) -> Points:
 def test_a_run_that_was_interrupted_goes_on_to_the_same_end(
     project: Project, made: dict[str, str], expected: dict[str, Any]
 ) -> None:
-    """With the state of its early stopping; it is the first to open the store, which the project's new place mends."""
+    """With the state of its early stopping; it is the first to open the store, which the project's
+    new place mends.
+    """
     run_id, wanted = made["interrupted"], points(expected["interrupted"])
     before = project.points(run_id)
-    assert project.status(run_id) == "KILLED" and 50 < max(step for _, step in before) < 100  # in the second epoch
+    assert (
+        project.status(run_id) == "KILLED" and 50 < max(step for _, step in before) < 100
+        # in the second epoch
+    )
     said = project.say("run", f"resume={run_id[:8]}")
-    assert f"the project was moved; its runs now find their files in {project.runs / 'artifacts'}" in said
+    assert (
+        f"the project was moved; its runs now find their files in {project.runs / 'artifacts'}"
+        in said
+    )
     assert "resumed at optimizer step 61 (step=61.ckpt)" in said
     assert project.status(run_id) == "FINISHED" and project.tags(run_id)["resumed"] == "1"
     assert project.points(run_id) == pytest.approx(wanted, **SAME)
@@ -63,11 +72,20 @@ def test_a_run_that_was_kept_offline_is_sent_once(
     wanted = points(expected["offline"])
     assert f"run {made['offline']}: " in project.say("sync", made["offline"][:6])
     [(run_id,)] = project.rows(
-        "mlflow.db", "select run_uuid from tags where key = 'local_id' and value = ?", made["offline"]
+        "mlflow.db",
+        "select run_uuid from tags where key = 'local_id' and value = ?",
+        made["offline"],
     )
     assert project.points(str(run_id)) == pytest.approx(wanted, **SAME)
-    assert project.status(str(run_id)) == "FINISHED" and project.tags(str(run_id))["purpose"] == "a fixture"
-    assert {"config.yaml", "model/model.safetensors", "checkpoints/step=50.ckpt"} <= project.artifacts(str(run_id))
+    assert (
+        project.status(str(run_id)) == "FINISHED"
+        and project.tags(str(run_id))["purpose"] == "a fixture"
+    )
+    assert {
+        "config.yaml",
+        "model/model.safetensors",
+        "checkpoints/step=50.ckpt",
+    } <= project.artifacts(str(run_id))
     assert "nothing waits" in project.say("sync")
     assert project.points(str(run_id)) == pytest.approx(wanted, **SAME)
 
@@ -78,7 +96,10 @@ def test_a_sweep_goes_on_and_keeps_what_has_finished(
     before = [tuple(row) for row in expected["trials"]]
     wanted = [tuple(row) for row in expected["trials_after"]]
     states = [row[1] for row in before]
-    assert states == ["COMPLETE", "COMPLETE", "WAITING"] and project.rows("search.db", TRIALS) == before
+    assert (
+        states == ["COMPLETE", "COMPLETE", "WAITING"]
+        and project.rows("search.db", TRIALS) == before
+    )
     runs = trials(project, made["sweep"])
     said = project.say("run", "-m", f"sweep={made['sweep'][:8]}")
     assert "trial 2 goes on" in said or ("trial 2" in said and "trial 0 begins" not in said)
@@ -86,7 +107,9 @@ def test_a_sweep_goes_on_and_keeps_what_has_finished(
     assert found[:2] == before[:2]
     assert [row[:3] for row in found] == [row[:3] for row in wanted]
     for column in (3, 4):
-        assert [row[column] for row in found] == pytest.approx([row[column] for row in wanted], **SAME)
+        assert [row[column] for row in found] == pytest.approx(
+            [row[column] for row in wanted], **SAME
+        )
     after = trials(project, made["sweep"])
     assert after.items() >= runs.items() and set(after) == {"0", "1", "2", "3"}
     assert {project.status(run_id) for run_id in (*after.values(), made["sweep"])} == {"FINISHED"}
@@ -97,20 +120,31 @@ def trials(project: Project, sweep: str) -> dict[str, str]:
     found = project.rows(
         "mlflow.db",
         "select mine.value, mine.run_uuid from tags mine join tags theirs using (run_uuid) "
-        "where mine.key = 'search.trial' and theirs.key = 'mlflow.parentRunId' and theirs.value = ?",
+        "where mine.key = 'search.trial' and theirs.key = 'mlflow.parentRunId' and theirs.value "
+        "= ?",
         sweep,
     )
     return {str(number): str(run_id) for number, run_id in found}
 
 
-def test_a_model_answers_as_it_did(project: Project, made: dict[str, str], expected: dict[str, Any]) -> None:
+def test_a_model_answers_as_it_did(
+    project: Project, made: dict[str, str], expected: dict[str, Any]
+) -> None:
     said = project.say("predict", f"run={made['finetuned'][:8]}", f"text={QUESTION}").splitlines()
-    assert [line.split()[0] for line in said[-3:]] == [line.split()[0] for line in expected["predict"]]
+    assert [line.split()[0] for line in said[-3:]] == [
+        line.split()[0] for line in expected["predict"]
+    ]
     for now, before in zip(said[-2:], expected["predict"][-2:], strict=True):
-        assert float(now.split()[1]) == pytest.approx(float(before.split()[1]), abs=1.1e-4)  # as it is printed
+        assert float(now.split()[1]) == pytest.approx(
+            float(before.split()[1]),
+            abs=1.1e-4,
+            # as it is printed
+        )
 
 
-def test_a_run_begins_from_an_old_one(project: Project, made: dict[str, str], expected: dict[str, Any]) -> None:
+def test_a_run_begins_from_an_old_one(
+    project: Project, made: dict[str, str], expected: dict[str, Any]
+) -> None:
     project.say("run", "name=from_old", *from_run(made["pretrained"]), "trainer.max_epochs=1")
     run_id = newest(project)
     assert project.tags(run_id)["init_from"] == made["pretrained"]

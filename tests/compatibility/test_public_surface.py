@@ -1,6 +1,7 @@
 """Everything with a name that users rely on is still there; more may be.
 
-fixtures/surface.json has it as commit d1ababe has it, a list for each part of it; surface.py finds out what there is.
+fixtures/surface.json has it as commit d1ababe has it, a list for each part of it; surface.py finds
+out what there is.
 """
 
 import json
@@ -31,8 +32,11 @@ def test_nothing_that_has_a_name_is_lost(now: Surface) -> None:
 
 @pytest.mark.parametrize("turn", range(5))
 def test_every_target_of_a_stored_config_is_still_known(project: Project, turn: int) -> None:
-    """Written out as it stands in configs of before, beside a mistake elsewhere: nothing is said of the targets."""
-    alternatives: dict[str, dict[str, str]] = {}  # by key, target and option that has it
+    """Written out as it stands in configs of before, beside a mistake elsewhere: nothing is said of
+    the targets.
+    """
+    # by key, target and option that has it
+    alternatives: dict[str, dict[str, str]] = {}
     for option, named in TARGETS.items():
         for key, target in named.items():
             alternatives.setdefault(key, {}).setdefault(target, option)
@@ -41,7 +45,11 @@ def test_every_target_of_a_stored_config_is_still_known(project: Project, turn: 
     for key, found in alternatives.items():
         target, option = list(found.items())[turn % len(found)]
         group, _, choice = option.rpartition("/")
-        if not choice.startswith("_") and group != "hydra/sweeper" and f"{group}={choice}" not in command:
+        if (
+            not choice.startswith("_")
+            and group != "hydra/sweeper"
+            and f"{group}={choice}" not in command
+        ):
             command.append(f"{group}={choice}")
         command.append(f"{key}={target}")
     said = project.say("run", "-m", *command, code=2)

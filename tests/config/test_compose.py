@@ -15,51 +15,64 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from src.config.build import build
-from src.config.check import check
-from src.config.choices import CONF, at, choices, content, groups, having, without
-from src.config.compose import added, plain, register, started
-from src.config.signature import Signature, signature
-from src.terms.fault import Fault
+from src.config.build_nodes import build_node
+from src.config.compose import (
+    apply_init_from,
+    prefix_optional_inputs,
+    register_resolvers,
+    run_composed_once,
+    to_plain_config,
+)
+from src.config.groups import (
+    list_groups,
+    list_options,
+    load_option,
+    options_with_key,
+    options_without_key,
+)
+from src.config.validate_config import validate_config
+from src.core.files import CONF
+from src.core.nested_config import get_by_path
+from src.core.user_errors import UserError
+from src.pipeline.run import read_task_schema
 
-EXPERIMENTS = choices("experiment")
-DATA = {name: content("data", name).get("task", "classification") for name in choices("data")}
-FULLY = {"generated", "generated_text", "stsb"}  # one for each model: with every encoder; the others with two
+EXPERIMENTS = list_options("experiment")
+DATA = {
+    name: load_option("data", name).get("task", "classification") for name in list_options("data")
+}
+# one for each model: with every encoder; the others with two
+FULLY = {"generated", "generated_text", "stsb"}
 TRIPLES = [
     (data, model, encoder)
-    for data, model, encoder in product(DATA, choices("model"), choices("model/encoder"))
+    for data, model, encoder in product(DATA, list_options("model"), list_options("model/encoder"))
     if DATA[data] == model and (data in FULLY or encoder in ("tiny", "pretrained"))
 ]
 Compose = Callable[..., dict[str, Any]]
 
 
-def _task() -> Signature:
-    found = signature("src.run.run")
-    assert found is not None
-    return found
-
-
 def _given(name: str) -> list[str]:
-    """What a person must still say: a file where the data, or the experiment with them, are files of one's own."""
+    """What a person must still say: a file where the data, or the experiment with them, are files
+    of one's own.
+    """
     return ["data.source.path=reviews.csv"] if "files" in name else []
 
 
 def test_as_many_as_there_are() -> None:
     assert len(EXPERIMENTS) == len(list((CONF / "experiment").glob("*.yaml"))) == 12
     assert len(DATA) == 9
-    assert choices("model") == ["classification", "masked_lm", "regression"]
-    assert len(choices("model/encoder")) == 7
+    assert list_options("model") == ["classification", "masked_lm", "regression"]
+    assert len(list_options("model/encoder")) == 7
     assert len(TRIPLES) == 3 * 7 + 6 * 2
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_experiment(name: str, composed: Compose) -> None:
     config = composed(f"+experiment={name}", "++init_from=0123456789abcdef", *_given(name))
-    check(config, _task())
+    validate_config(config, read_task_schema())
     assert config["name"] == name
     for part in ("data", "model", "trainer", "tracking"):
-        build(config[part], origin=Path("model"))
-    watchers = [build(each) for each in config["callbacks"].values()]
+        build_node(config[part])
+    watchers = [build_node(each) for each in config["callbacks"].values()]
     assert len(watchers) >= 3
 
 
@@ -76,49 +89,66 @@ def test_experiment_opens_with_its_story(name: str) -> None:
 
 
 @pytest.mark.parametrize(("data", "model", "encoder"), TRIPLES)
-def test_what_fits_together_is_sound(data: str, model: str, encoder: str, composed: Compose) -> None:
-    own = content("model/encoder", encoder)["_target_"].endswith("Pretrained")
-    tokenizer = "pretrained" if own else "wordpiece"  # an encoder from scratch has no tokenizer to read
-    choice = [f"data={data}", f"model={model}", f"model/encoder={encoder}", f"data/tokenizer={tokenizer}"]
+def test_what_fits_together_is_sound(
+    data: str, model: str, encoder: str, composed: Compose
+) -> None:
+    own = load_option("model/encoder", encoder)["_target_"].endswith("Pretrained")
+    # an encoder from scratch has no tokenizer to read
+    tokenizer = "pretrained" if own else "wordpiece"
+    choice = [
+        f"data={data}",
+        f"model={model}",
+        f"model/encoder={encoder}",
+        f"data/tokenizer={tokenizer}",
+    ]
     config = composed(*choice, *_given(data))
-    check(config, _task())
-    datamodule, module = build(config["data"]), build(config["model"])
-    assert datamodule.task == module.objective.kind
+    validate_config(config, read_task_schema())
+    datamodule, module = build_node(config["data"]).build(), build_node(config["model"]).build()
+    assert datamodule.config.task == module.objective.kind
 
 
 def test_tracking_and_callbacks_choices_are_sound(composed: Compose) -> None:
     for group in ("trainer", "callbacks", "tracking", "data/cleaning"):
-        assert choices(group)
-        for choice in choices(group):
-            check(composed(f"{group}={choice}"), _task())
-    watched = composed("+experiment=imdb", "callbacks=early_stopping")["callbacks"]["early_stopping"]
+        assert list_options(group)
+        for choice in list_options(group):
+            validate_config(composed(f"{group}={choice}"), read_task_schema())
+    watched = composed("+experiment=imdb", "callbacks=early_stopping")["callbacks"][
+        "early_stopping"
+    ]
     assert (watched["monitor"], watched["mode"]) == ("val/accuracy", "max")
 
 
 def test_groups_and_choices() -> None:
-    assert {"data", "data/batching", "model/encoder", "experiment"} <= groups()
-    assert "_text" not in choices("data")
-    assert content("data/tokenizer", "wordpiece_2k")["lowercase"] is True  # inherited
-    assert content("data/tokenizer", "wordpiece_2k")["vocab_size"] == 2000  # its own
-    assert having("data.batching.mask_fraction") == "data/batching=masked"
-    assert without("data.batching.mask_fraction") == "data/batching=labelled"
-    assert having("model.encoder.name_or_path") == "model/encoder=pretrained"
-    assert having("nowhere.at.all") == having("name") == ""
-    assert at({"a": {"b": 0}}, "a.b") == 0
-    assert at({"a": {"b": 0}}, "a.b.c") is at({"a": []}, "a.b") is at(None, "a") is None
+    assert {"data", "data/batching", "model/encoder", "experiment"} <= list_groups()
+    assert "_text" not in list_options("data")
+    # inherited
+    assert load_option("data/tokenizer", "wordpiece_2k")["lowercase"] is True
+    # its own
+    assert load_option("data/tokenizer", "wordpiece_2k")["vocab_size"] == 2000
+    assert options_with_key("data.batching.mask_fraction") == "data/batching=masked"
+    assert options_without_key("data.batching.mask_fraction") == "data/batching=labelled"
+    assert options_with_key("model.encoder.name_or_path") == "model/encoder=pretrained"
+    assert options_with_key("nowhere.at.all") == options_with_key("name") == ""
+    assert get_by_path({"a": {"b": 0}}, "a.b") == 0
+    assert (
+        get_by_path({"a": {"b": 0}}, "a.b.c")
+        is get_by_path({"a": []}, "a.b")
+        is get_by_path(None, "a")
+        is None
+    )
 
 
 def test_optional_inputs_are_added_for_hydra() -> None:
     typed = ["init_from=ab", "tags.a=b", "tags={a: 1}"]
-    assert added(typed, _task()) == [f"++{each}" for each in typed]
+    assert prefix_optional_inputs(typed, read_task_schema()) == [f"++{each}" for each in typed]
     others = ["+experiment=imdb", "init_fromm=1", "data.seed=1", "++init_from=x", "-m"]
-    assert added(others, _task()) == others
+    assert prefix_optional_inputs(others, read_task_schema()) == others
 
 
 def test_plain_keeps_what_it_cannot_resolve() -> None:
     from omegaconf import OmegaConf
 
-    register()
+    register_resolvers()
     config = OmegaConf.create(
         {
             "a": "${b.c}",
@@ -130,11 +160,13 @@ def test_plain_keeps_what_it_cannot_resolve() -> None:
             "i": None,
         }
     )
-    found = plain(config)
-    assert isinstance(found["a"], Fault)
+    found = to_plain_config(config)
+    assert isinstance(found["a"], UserError)
     assert str(found["a"]) == "takes its value from b.c, and there is no such key"
-    assert str(found["e"]) == str(found["f"][1]) == ""  # b.d is reported itself
-    assert str(found["g"]) == ""  # a second reference into the same node says nothing new
+    # b.d is reported itself
+    assert str(found["e"]) == str(found["f"][1]) == ""
+    # a second reference into the same node says nothing new
+    assert str(found["g"]) == ""
     assert str(found["h"]).startswith("${oc.env:NO} cannot be resolved: ")
     assert (found["b"], found["f"][0], found["i"]) == ({"d": "???"}, 1, None)
 
@@ -144,14 +176,20 @@ def test_project_root_is_this_project(composed: Compose) -> None:
 
 
 def test_build_says_what_a_constructor_refuses() -> None:
-    with pytest.raises(Fault, match=r"AdamW\.lr: expected a number above 0 and at most 1, found 3"):
-        build({"_target_": "src.model.optim.AdamW", "lr": 3})
+    with pytest.raises(
+        UserError, match=r"AdamW\.lr: expected a number above 0 and at most 1, found 3"
+    ):
+        build_node({"_target_": "src.model.optim.AdamW", "lr": 3})
 
 
-def test_build_replaces_the_name_of_a_run() -> None:
-    node = {"_target_": "src.model.architecture.Pretrained", "name_or_path": "run:abc"}
-    assert build(node, origin=Path("there")).name_or_path == "there"
-    assert build(node).name_or_path == "run:abc"
+def test_build_replaces_the_name_of_a_run(composed: Compose) -> None:
+    config = composed("+experiment=quickstart", "++init_from=abc")
+    model, data = apply_init_from("abc", config["model"], config["data"])
+    for node, part in ((model, "encoder"), (data, "tokenizer")):
+        spec = build_node(node)
+        assert getattr(spec, part).name_or_path == "run:abc"
+        assert getattr(spec.build().config, part).name_or_path == "run:abc"
+        assert getattr(spec.build(Path("there")).config, part).name_or_path == "there"
 
 
 def test_config_files_are_plain_yaml() -> None:
@@ -161,39 +199,47 @@ def test_config_files_are_plain_yaml() -> None:
 
 @pytest.mark.parametrize("run_id", ["123456", "12e45678", "780cc25c"])
 def test_a_run_id_that_looks_like_a_number_stays_a_text(run_id: str) -> None:
-    from src.config.compose import added
-    from src.config.signature import task_signature
+    from src.config.compose import prefix_optional_inputs
+    from src.pipeline.run import read_task_schema
 
-    [override] = added([f"init_from={run_id}"], task_signature())
+    [override] = prefix_optional_inputs([f"init_from={run_id}"], read_task_schema())
     assert OverridesParser.create().parse_override(override).value() == run_id
 
 
 @pytest.fixture
 def registered() -> Iterator[None]:
-    register()
+    register_resolvers()
     yield
     GlobalHydra.instance().clear()
 
 
 @pytest.mark.usefixtures("registered")
-def test_a_run_is_started_as_hydra_starts_it_but_composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_started_as_hydra_starts_it_but_composed_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     composed: list[object] = []
     compose_config = Hydra.compose_config
-    monkeypatch.setattr(Hydra, "compose_config", lambda *a, **k: composed.append(a) or compose_config(*a, **k))
+    monkeypatch.setattr(
+        Hydra, "compose_config", lambda *a, **k: composed.append(a) or compose_config(*a, **k)
+    )
     seen: list[Any] = []
 
     def task(config: DictConfig) -> None:
         assert "hydra" not in config
-        seen.append((config.model.optim.lr, HydraConfig.get().mode, list(HydraConfig.get().overrides.task)))
+        seen.append(
+            (config.model.optim.lr, HydraConfig.get().mode, list(HydraConfig.get().overrides.task))
+        )
 
-    assert started(["model.optim.lr=0.5"], task)
+    assert run_composed_once(["model.optim.lr=0.5"], task)
     assert seen == [(0.5, RunMode.RUN, ["model.optim.lr=0.5"])]
     assert len(composed) == 1
 
 
 @pytest.mark.usefixtures("registered")
 def test_a_config_that_asks_for_many_runs_is_left_to_hydra() -> None:
-    assert not started(["hydra.mode=MULTIRUN"], lambda _: pytest.fail("this is no single run"))
+    assert not run_composed_once(
+        ["hydra.mode=MULTIRUN"], lambda _: pytest.fail("this is no single run")
+    )
 
 
 @pytest.mark.usefixtures("registered")
@@ -202,4 +248,4 @@ def test_what_a_task_raises_is_raised() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        started([], task)
+        run_composed_once([], task)

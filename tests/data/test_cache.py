@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from src.data.cache import Cache
-from src.terms.fault import Fault
+from src.core.user_errors import UserError
+from src.data.cache import ContentCache
 
 
 def _write(folder: Path) -> None:
@@ -22,13 +22,13 @@ def test_built_once_and_found_afterwards(tmp_path: Path) -> None:
         calls.append(folder)
         _write(folder)
 
-    cache = Cache(tmp_path / "new" / "root")
-    first = cache.folder("tokens", "a" * 64, build)
-    assert cache.folder("tokens", "a" * 64, build) == first
+    cache = ContentCache(tmp_path / "new" / "root")
+    first = cache.get_or_build("tokens", "a" * 64, build)
+    assert cache.get_or_build("tokens", "a" * 64, build) == first
     assert (first / "a.txt").read_text() == "whole"
     assert len(calls) == 1 and calls[0] != first
-    assert cache.folder("tokens", "b" * 64, build) != first
-    assert cache.folder("tokenizer", "a" * 64, build) != first
+    assert cache.get_or_build("tokens", "b" * 64, build) != first
+    assert cache.get_or_build("tokenizer", "a" * 64, build) != first
     assert len(calls) == 3
 
 
@@ -38,18 +38,18 @@ def test_absent_where_building_fails(error: type[BaseException], tmp_path: Path)
         (folder / "half.txt").write_text("half")
         raise error("no")
 
-    cache = Cache(tmp_path)
+    cache = ContentCache(tmp_path)
     with pytest.raises(error):
-        cache.folder("tokens", "key", fail)
+        cache.get_or_build("tokens", "key", fail)
     assert [each.name for each in (tmp_path / "tokens").iterdir() if each.is_dir()] == []
-    assert (cache.folder("tokens", "key", _write) / "a.txt").is_file()
+    assert (cache.get_or_build("tokens", "key", _write) / "a.txt").is_file()
 
 
 def test_what_a_killed_process_left_is_no_hindrance(tmp_path: Path) -> None:
     left = tmp_path / "tokens" / "key.unfinished"
     left.mkdir(parents=True)
     (left / "half.txt").write_text("half")
-    folder = Cache(tmp_path).folder("tokens", "key", _write)
+    folder = ContentCache(tmp_path).get_or_build("tokens", "key", _write)
     assert [each.name for each in folder.iterdir()] == ["a.txt"]
     assert not left.exists()
 
@@ -63,18 +63,21 @@ def test_what_a_killed_process_left_is_gone_on_with_where_asked(tmp_path: Path) 
         if error is not None:
             raise error("no")
 
-    cache = Cache(tmp_path)
-    for error in (KeyboardInterrupt, OSError, Fault, OSError):
+    cache = ContentCache(tmp_path)
+    for error in (KeyboardInterrupt, OSError, UserError, OSError):
         with pytest.raises(error):
-            cache.folder("tokens", "key", lambda folder, error=error: build(folder, error), resumable=True)
+            cache.get_or_build(
+                "tokens", "key", lambda folder, error=error: build(folder, error), resumable=True
+            )
         assert not (tmp_path / "tokens" / "key").exists()
-    found = cache.folder("tokens", "key", lambda folder: build(folder, None), resumable=True)
-    assert calls == [[], ["1.txt"], ["1.txt", "2.txt"], [], ["4.txt"]]  # nothing is left of a mistake
+    found = cache.get_or_build("tokens", "key", lambda folder: build(folder, None), resumable=True)
+    # nothing is left of a mistake
+    assert calls == [[], ["1.txt"], ["1.txt", "2.txt"], [], ["4.txt"]]
     assert sorted(each.name for each in found.iterdir()) == ["4.txt", "5.txt"]
 
 
 def test_a_home_folder_may_be_written_with_a_tilde() -> None:
-    assert Cache("~/x").root == Path.home() / "x"
+    assert ContentCache("~/x").root == Path.home() / "x"
 
 
 def _build_slowly(root: str, barrier: "multiprocessing.synchronize.Barrier") -> None:
@@ -87,10 +90,14 @@ def _build_slowly(root: str, barrier: "multiprocessing.synchronize.Barrier") -> 
         _write(folder)
 
     barrier.wait(30)
-    assert (Cache(root).folder("tokens", "key", build) / "a.txt").read_text() == "whole"
+    assert (
+        ContentCache(root).get_or_build("tokens", "key", build) / "a.txt"
+    ).read_text() == "whole"
 
 
-def test_all_is_on_the_disk_before_a_folder_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_is_on_the_disk_before_a_folder_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     synced: list[str] = []
 
     def watch(descriptor: int) -> None:
@@ -105,14 +112,16 @@ def test_all_is_on_the_disk_before_a_folder_gets_its_name(tmp_path: Path, monkey
         (folder / "train" / "store.json").write_text("{}")
         (folder / "about.json").write_text("{}")
 
-    Cache(tmp_path).folder("tokens", "key", build)
+    ContentCache(tmp_path).get_or_build("tokens", "key", build)
     assert synced == ["store.json", "train", "about.json", "key.unfinished", "tokens"]
 
 
 def test_two_processes_at_once_build_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(2)
-    workers = [context.Process(target=_build_slowly, args=(str(tmp_path), barrier)) for _ in range(2)]
+    workers = [
+        context.Process(target=_build_slowly, args=(str(tmp_path), barrier)) for _ in range(2)
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:

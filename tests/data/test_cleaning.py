@@ -6,20 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.data.cleaning import Cleaning
-from src.data.digests import digest
-from src.data.formats import Record
-from src.terms.fault import Fault
+from src.core.user_errors import UserError
+from src.data.cleaning import Cleaning, hash_text
+from src.data.records import RawRecord
 
 
-def rows(*found: tuple[str, str | int | None]) -> list[Record]:
-    return [Record(text, None, label, f"a.csv, line {line}") for line, (text, label) in enumerate(found, start=2)]
+def rows(*found: tuple[str, str | int | None]) -> list[RawRecord]:
+    return [
+        RawRecord(text, None, label, f"a.csv, line {line}")
+        for line, (text, label) in enumerate(found, start=2)
+    ]
 
 
-def cleaned(cleaning: Cleaning, records: list[Record], **options: object) -> tuple[list[Record], dict[str, int]]:
+def cleaned(
+    cleaning: Cleaning, records: list[RawRecord], **options: object
+) -> tuple[list[RawRecord], dict[str, int]]:
     counts: Counter[str] = Counter()
     arguments = {"split": "train", "labelled": True, "counts": counts, **options}
-    return list(cleaning.clean(records, **arguments)), dict(counts)  # type: ignore[arg-type]
+    return list(cleaning.clean_records(records, **arguments)), dict(counts)  # type: ignore[arg-type]
 
 
 def test_nothing_is_changed_unless_asked() -> None:
@@ -37,15 +41,23 @@ def test_nothing_is_changed_unless_asked() -> None:
 )
 def test_tidying(cleaning: Cleaning, expected: str) -> None:
     text = "one<br /><br />two<BR>three  \t four\n"
-    ((record,), _) = cleaned(cleaning, [Record(text, text, 1, "a.csv, line 2")])
-    assert record == Record(expected, expected, 1, "a.csv, line 2")
+    ((record,), _) = cleaned(cleaning, [RawRecord(text, text, 1, "a.csv, line 2")])
+    assert record == RawRecord(expected, expected, 1, "a.csv, line 2")
 
 
 def test_empty_texts_and_missing_labels_are_dropped_and_counted() -> None:
-    records = [*rows(("a", "x"), (" \n", "x"), ("b", None)), Record("c", "", "x", "a.csv, line 5")]
+    records = [
+        *rows(("a", "x"), (" \n", "x"), ("b", None)),
+        RawRecord("c", "", "x", "a.csv, line 5"),
+    ]
     kept, counts = cleaned(Cleaning(), records)
     assert kept == records[:1]
-    assert counts == {"train/read": 4, "train/kept": 1, "train/empty_text": 2, "train/missing_label": 1}
+    assert counts == {
+        "train/read": 4,
+        "train/kept": 1,
+        "train/empty_text": 2,
+        "train/missing_label": 1,
+    }
 
 
 def test_a_text_of_tags_is_empty_only_once_they_are_gone() -> None:
@@ -62,23 +74,23 @@ def test_labels_are_no_matter_where_none_are_wanted() -> None:
     [
         (
             Cleaning(empty_text="error"),
-            Record(" ", None, "x", "a.csv, line 7"),
+            RawRecord(" ", None, "x", "a.csv, line 7"),
             "a.csv, line 7: the text is empty; data.cleaning.empty_text=drop leaves such rows out",
         ),
         (
             Cleaning(empty_text="error"),
-            Record("a", "", "x", "a.csv, line 7"),
+            RawRecord("a", "", "x", "a.csv, line 7"),
             "a.csv, line 7: the pair is empty; data.cleaning.empty_text=drop leaves such rows out",
         ),
         (
             Cleaning(missing_label="error"),
-            Record("a", None, None, "a.csv, line 7"),
+            RawRecord("a", None, None, "a.csv, line 7"),
             "a.csv, line 7: no label; data.cleaning.missing_label=drop leaves such rows out",
         ),
     ],
 )
-def test_policy_error(cleaning: Cleaning, record: Record, message: str) -> None:
-    with pytest.raises(Fault) as caught:
+def test_policy_error(cleaning: Cleaning, record: RawRecord, message: str) -> None:
+    with pytest.raises(UserError) as caught:
         cleaned(cleaning, [record])
     assert str(caught.value) == message
 
@@ -110,25 +122,31 @@ def test_a_number_has_one_spelling_and_a_text_is_no_number() -> None:
 
 def test_pairs_are_equal_only_as_a_whole() -> None:
     pairs = [("ab", "c"), ("a", "bc"), ("abc", ""), ("abc", None), ("ab", "c")]
-    records = [Record(text, pair, 1, "a.csv, line 2") for text, pair in pairs]
-    assert len(cleaned(Cleaning(duplicates="drop", empty_text="drop"), records)[0]) == 3  # without the empty pair
-    assert len({digest(*each) for each in pairs}) == 4
+    records = [RawRecord(text, pair, 1, "a.csv, line 2") for text, pair in pairs]
+    # without the empty pair
+    assert len(cleaned(Cleaning(duplicates="drop", empty_text="drop"), records)[0]) == 3
+    assert len({hash_text(*each) for each in pairs}) == 4
 
 
 def test_training_texts_that_stand_in_test_are_dropped() -> None:
     cleaning = Cleaning(whitespace=True)
-    forbidden = {digest("the same"), digest("other")}
+    forbidden = {hash_text("the same"), hash_text("other")}
     records = rows(("the  same ", "y"), ("mine", "x"))
     kept, counts = cleaned(cleaning, records, forbidden=forbidden)
     assert [record.text for record in kept] == ["mine"]
     assert counts == {"train/read": 2, "train/kept": 1, "train/overlap": 1}
-    assert len(cleaned(Cleaning(whitespace=True, overlap="keep"), records, forbidden=forbidden)[0]) == 2
+    assert (
+        len(cleaned(Cleaning(whitespace=True, overlap="keep"), records, forbidden=forbidden)[0])
+        == 2
+    )
 
 
-@given(st.lists(st.tuples(st.sampled_from(["", "a", "b", "c "]), st.sampled_from([None, "x", "y"]))))
+@given(
+    st.lists(st.tuples(st.sampled_from(["", "a", "b", "c "]), st.sampled_from([None, "x", "y"])))
+)
 def test_every_row_is_accounted_for(found: list[tuple[str, str | None]]) -> None:
     cleaning = Cleaning(duplicates="drop")
-    kept, counts = cleaned(cleaning, rows(*found), forbidden={digest("b")})
+    kept, counts = cleaned(cleaning, rows(*found), forbidden={hash_text("b")})
     reasons = {name: count for name, count in counts.items() if name != "train/read"}
     assert sum(reasons.values()) == counts.get("train/read", 0) == len(found)
     assert len(kept) == counts.get("train/kept", 0)
@@ -137,20 +155,27 @@ def test_every_row_is_accounted_for(found: list[tuple[str, str | None]]) -> None
 def test_it_streams() -> None:
     def endless():
         while True:
-            yield Record("a", None, "x", "a.csv, line 2")
+            yield RawRecord("a", None, "x", "a.csv, line 2")
 
     counts: Counter[str] = Counter()
-    next(Cleaning().clean(endless(), split="test", labelled=True, counts=counts))
+    next(Cleaning().clean_records(endless(), split="test", labelled=True, counts=counts))
     assert counts == {"test/read": 1, "test/kept": 1}
 
 
 def test_a_fingerprint_per_policy() -> None:
-    policies = [Cleaning(), Cleaning(breaks=True), Cleaning(whitespace=True), Cleaning(duplicates="drop")]
-    assert len({each.fingerprint() for each in policies}) == 4
-    assert Cleaning().fingerprint() == Cleaning(breaks=False).fingerprint()
+    policies = [
+        Cleaning(),
+        Cleaning(breaks=True),
+        Cleaning(whitespace=True),
+        Cleaning(duplicates="drop"),
+    ]
+    assert len({each.compute_fingerprint() for each in policies}) == 4
+    assert Cleaning().compute_fingerprint() == Cleaning(breaks=False).compute_fingerprint()
 
 
 def test_an_unknown_policy() -> None:
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         Cleaning(duplicates="dropp")  # type: ignore[arg-type]
-    assert str(caught.value) == ("Cleaning.duplicates: expected one of keep, drop, found 'dropp'; did you mean 'drop'?")
+    assert str(caught.value) == (
+        "Cleaning.duplicates: expected one of keep, drop, found 'dropp'; did you mean 'drop'?"
+    )

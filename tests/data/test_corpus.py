@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from src.core.user_errors import UserError
 from src.data import corpus as module
 from src.data.cleaning import Cleaning
-from src.data.corpus import Corpus, Survey
-from src.data.formats import Record
+from src.data.corpus import Corpus, CorpusSurvey
+from src.data.records import RawRecord
 from src.data.splitting import Split
-from src.terms.fault import Fault
 
 
 class Text(str):
@@ -30,80 +30,100 @@ class Made:
         self.alive: weakref.WeakSet[Text] = weakref.WeakSet()
         self.most = 0
 
-    def splits(self) -> tuple[str, ...]:
+    def available_splits(self) -> tuple[str, ...]:
         return ("train",)
 
-    def read(self, split: str) -> Iterator[Record]:
+    def read_records(self, split: str) -> Iterator[RawRecord]:
         for number in range(self.count):
             text = Text(f"text {number - (number % 5 == 4)}" if number % 7 else " ")
             self.alive.add(text)
             self.most = max(self.most, len(self.alive))
-            yield Record(text, None, ("yes", "no")[number % 2], f"made, row {number + 1}")
+            yield RawRecord(text, None, ("yes", "no")[number % 2], f"made, row {number + 1}")
 
 
 def _corpus(source: Any, **changed: Any) -> Corpus:
-    settings = {"task": "masked_lm", "cleaning": Cleaning(), "split": Split(validation=0.2, test=0.1)} | changed
+    settings = {
+        "task": "masked_lm",
+        "cleaning": Cleaning(),
+        "split": Split(validation=0.2, test=0.1),
+    } | changed
     return Corpus(source=source, **settings)
 
 
 @pytest.mark.parametrize("task", ["masked_lm", "classification"])
 def test_rows_of_a_survey_that_was_saved(task: str, tmp_path: Path) -> None:
     corpus = _corpus(Made(300), task=task, cleaning=Cleaning(duplicates="drop"), train_rows=100)
-    survey = corpus.survey()
+    survey = corpus.survey_rows()
     survey.save(tmp_path)
-    opened = Survey.open(tmp_path)
-    assert opened.about == survey.about
+    opened = CorpusSurvey.load(tmp_path)
+    assert opened.data_summary == survey.data_summary
     assert isinstance(opened.places["train"], np.memmap)
-    rows = list(corpus.rows(opened))
-    counts = survey.about["counts"]
-    assert counts["train/read"] == 300 == sum(each for key, each in counts.items() if key != "train/read")
+    rows = list(corpus.iter_rows(opened))
+    counts = survey.data_summary["counts"]
+    assert (
+        counts["train/read"]
+        == 300
+        == sum(each for key, each in counts.items() if key != "train/read")
+    )
     assert counts["train/empty_text"] == 43
     numbers = [row.identity for _, row in rows]
     assert numbers == sorted(set(numbers))
     assert len({row.text for _, row in rows}) == len(rows)
     for split in ("train", "validation", "test"):
         mine = [row for name, row in rows if name == split]
-        assert len(mine) == survey.about["rows"][split]
-        assert [row for _, row in corpus.rows(opened, (split,))] == mine
+        assert len(mine) == survey.data_summary["rows"][split]
+        assert [row for _, row in corpus.iter_rows(opened, (split,))] == mine
         if task == "classification":
-            assert all(("no", "yes")[int(row.target)] == ("yes", "no")[row.identity % 2] for row in mine)
-            expected = {name: sum(row.target == at for row in mine) for at, name in enumerate(("no", "yes"))}
-            assert survey.about["labels"][split] == expected
-    assert survey.about["rows"]["train"] == 100
-    assert list(corpus.texts(opened)) == [row.text for name, row in rows if name == "train"]
+            assert all(
+                ("no", "yes")[int(row.target)] == ("yes", "no")[row.identity % 2] for row in mine
+            )
+            expected = {
+                name: sum(row.target == at for row in mine) for at, name in enumerate(("no", "yes"))
+            }
+            assert survey.data_summary["labels"][split] == expected
+    assert survey.data_summary["rows"]["train"] == 100
+    assert list(corpus.iter_train_texts(opened)) == [
+        row.text for name, row in rows if name == "train"
+    ]
 
 
 def test_what_repeats_a_held_out_row_leaves_train() -> None:
     corpus = _corpus(Made(300), cleaning=Cleaning(empty_text="drop"))
-    survey = corpus.survey()
-    rows = list(corpus.rows(survey))
+    survey = corpus.survey_rows()
+    rows = list(corpus.iter_rows(survey))
     held_out = {row.text for split, row in rows if split != "train"}
     assert not held_out & {row.text for split, row in rows if split == "train"}
-    assert survey.about["counts"]["train/overlap"] > 0
-    assert survey.about["rows"]["train"] + len([1 for split, _ in rows if split != "train"]) == len(rows)
+    assert survey.data_summary["counts"]["train/overlap"] > 0
+    assert survey.data_summary["rows"]["train"] + len(
+        [1 for split, _ in rows if split != "train"]
+    ) == len(rows)
 
 
 @pytest.mark.parametrize("duplicates", ["keep", "drop"])
 def test_no_text_is_held(duplicates: Any) -> None:
     source = Made(2000)
     corpus = _corpus(source, cleaning=Cleaning(duplicates=duplicates))
-    survey = corpus.survey()
-    assert sum(1 for _ in corpus.rows(survey)) > 1000
+    survey = corpus.survey_rows()
+    assert sum(1 for _ in corpus.iter_rows(survey)) > 1000
     assert source.most < 10
 
 
 def test_data_that_grow_while_they_are_read() -> None:
     source = Made(50)
     corpus = _corpus(source)
-    survey = corpus.survey()
+    survey = corpus.survey_rows()
     source.count = 51
-    with pytest.raises(Fault, match=r"^made, row 51: the data grew while they were read; run again$"):
-        list(corpus.rows(survey))
+    with pytest.raises(
+        UserError, match=r"^made, row 51: the data grew while they were read; run again$"
+    ):
+        list(corpus.iter_rows(survey))
 
 
-def test_a_large_text_is_told_of(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(module, "LARGE_TEXT", len("text 99"))
-    _corpus(Made(102)).survey()
+def test_a_large_text_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "LARGE_TEXT_CHARACTERS", len("text 99"))
+    _corpus(Made(102)).survey_rows()
     said = capfd.readouterr().err.splitlines()
     assert [line[: line.index(",", 20)] for line in said] == [
         f"note: made, row {number}: one text of 8 letters" for number in (101, 102)

@@ -11,33 +11,41 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src.core.user_errors import UserError, UserErrors
 from src.data import datamodule as module
-from src.data import tokenising
+from src.data import tokenize
 from src.data.batching import Labelled, Masked
 from src.data.cleaning import Cleaning
+from src.data.data_config import DataConfig
 from src.data.datamodule import TextDataModule
-from src.data.formats import Record
+from src.data.records import RawRecord
 from src.data.sources import Source
 from src.data.splitting import Split
-from src.data.store import Row, StoreWriter
+from src.data.token_store import TextRow, TokenStoreWriter
 from src.data.tokenizer import WordPiece
-from src.terms.fault import Fault, Faults
 
 WORDS = ["red", "green", "blue", "warm", "cold", "soft", "hard", "old", "new", "dark"]
 
 
 def _texts(count: int, begin: int = 0) -> list[str]:
     """Texts that are all different."""
-    return [" ".join(WORDS[int(digit)] for digit in f"{number:04d}") for number in range(begin, begin + count)]
+    return [
+        " ".join(WORDS[int(digit)] for digit in f"{number:04d}")
+        for number in range(begin, begin + count)
+    ]
 
 
-def _write(file: Path, rows: Sequence[Sequence[object]], header: Sequence[str] = ("text", "label")) -> None:
+def _write(
+    file: Path, rows: Sequence[Sequence[object]], header: Sequence[str] = ("text", "label")
+) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([header, *rows])
 
 
-def _labelled(count: int, begin: int = 0, names: Sequence[object] = ("neg", "pos")) -> list[tuple[str, object]]:
+def _labelled(
+    count: int, begin: int = 0, names: Sequence[object] = ("neg", "pos")
+) -> list[tuple[str, object]]:
     return [(text, names[place % len(names)]) for place, text in enumerate(_texts(count, begin))]
 
 
@@ -52,7 +60,7 @@ def _data(folder: Path, **changed: Any) -> TextDataModule:
         "cache": str(folder / "cache"),
         "seed": 1,
     }
-    return TextDataModule(**(settings | changed))
+    return DataConfig(**(settings | changed)).build()
 
 
 def _prepared(folder: Path, **changed: Any) -> TextDataModule:
@@ -71,9 +79,11 @@ def folder(tmp_path: Path) -> Path:
 
 def _content(data: TextDataModule, split: str) -> list[list[Any]]:
     """Every batch of a split as plain lists."""
-    loader: Any = {"train": data.train_dataloader, "validation": data.val_dataloader, "test": data.test_dataloader}[
-        split
-    ]()
+    loader: Any = {
+        "train": data.train_dataloader,
+        "validation": data.val_dataloader,
+        "test": data.test_dataloader,
+    }[split]()
     return [_plain(batch) for batch in loader]
 
 
@@ -83,31 +93,46 @@ def _plain(value: Any) -> Any:
     return [_plain(each) for each in value] if isinstance(value, tuple) else value
 
 
-# -- what is read ----------------------------------------------------------------------------------------------------
+# -- what is read
 
 
 def test_labels_found_in_the_data_and_a_validation_split_of_our_own(folder: Path) -> None:
     data = _prepared(folder)
-    assert data.facts.label_names == ("neg", "pos")
-    assert data.about["rows"] == {"train": 36, "validation": 4, "test": 10}
-    assert data.about["labels"] == {
-        "train": {"neg": 18, "pos": 18}, "validation": {"neg": 2, "pos": 2}, "test": {"neg": 5, "pos": 5},
-    }  # fmt: skip
-    assert data.about["counts"] == {"train/read": 40, "train/kept": 40, "test/read": 10, "test/kept": 10}
-    assert data.facts.batches_per_epoch == 9 == len(data.train_dataloader())
-    assert data.facts.max_tokens == 16
-    assert data.facts.unigram_entropy is None
-    rows = sorted(data.stores["train"].identities.tolist() + data.stores["validation"].identities.tolist())
-    assert rows == list(range(40))  # every row of the file is in one of them, under its own number
-    assert [batch.rows.tolist() for batch in data.test_dataloader()] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert data.dataset_info.label_names == ("neg", "pos")
+    assert data.data_summary["rows"] == {"train": 36, "validation": 4, "test": 10}
+    assert data.data_summary["labels"] == {
+        "train": {"neg": 18, "pos": 18},
+        "validation": {"neg": 2, "pos": 2},
+        "test": {"neg": 5, "pos": 5},
+    }
+    assert data.data_summary["counts"] == {
+        "train/read": 40,
+        "train/kept": 40,
+        "test/read": 10,
+        "test/kept": 10,
+    }
+    assert data.dataset_info.batches_per_epoch == 9 == len(data.train_dataloader())
+    assert data.dataset_info.max_tokens == 16
+    assert data.dataset_info.unigram_entropy is None
+    rows = sorted(
+        data.token_stores["train"].identities.tolist()
+        + data.token_stores["validation"].identities.tolist()
+    )
+    # every row of the file is in one of them, under its own number
+    assert rows == list(range(40))
+    assert [batch.row_ids.tolist() for batch in data.test_dataloader()] == [
+        [0, 1, 2, 3],
+        [4, 5, 6, 7],
+        [8, 9],
+    ]
 
 
 def test_declared_labels_set_the_order(folder: Path) -> None:
     data = _prepared(folder, label_names=["pos", "neg"], num_labels=2)
-    assert data.facts.label_names == ("pos", "neg")
-    assert data.stores["test"].targets.tolist() == [1, 0] * 5
+    assert data.dataset_info.label_names == ("pos", "neg")
+    assert data.token_stores["test"].targets.tolist() == [1, 0] * 5
     named = _prepared(folder, label_names=["bad", "good"], label_values=["neg", "pos"])
-    assert named.stores["test"].targets.tolist() == [0, 1] * 5
+    assert named.token_stores["test"].targets.tolist() == [0, 1] * 5
 
 
 def test_regression_on_pairs(tmp_path: Path) -> None:
@@ -115,27 +140,31 @@ def test_regression_on_pairs(tmp_path: Path) -> None:
     rows = [(text, texts[-place], place / 10) for place, text in enumerate(texts)]
     _write(tmp_path / "data" / "train.csv", rows, ("one", "two", "score"))
     source = Source(path=str(tmp_path / "data"), text="one", pair="two", label="score")
-    data = _prepared(tmp_path, task="regression", source=source, split=Split(validation=0.1, test=0.2))
-    assert data.about["rows"] == {"train": 28, "validation": 4, "test": 8}
-    assert data.about["labels"] == {}
-    assert data.facts.label_names == ()
+    data = _prepared(
+        tmp_path, task="regression", source=source, split=Split(validation=0.1, test=0.2)
+    )
+    assert data.data_summary["rows"] == {"train": 28, "validation": 4, "test": 8}
+    assert data.data_summary["labels"] == {}
+    assert data.dataset_info.label_names == ()
     batch = next(iter(data.test_dataloader()))
     assert batch.labels.dtype == torch.float32
-    assert batch.labels.tolist() == pytest.approx([row / 10 for row in batch.rows.tolist()])
-    assert sorted(set(batch.tokens.types.tolist())) == [0, 1]
+    assert batch.labels.tolist() == pytest.approx([row / 10 for row in batch.row_ids.tolist()])
+    assert sorted(set(batch.tokens.type_ids.tolist())) == [0, 1]
 
 
 def test_masked_lm_needs_no_labels(folder: Path) -> None:
     source = Source(path=str(folder / "data"))
-    data = _prepared(folder, task="masked_lm", source=source, batching=Masked(row_tokens=16, batch_size=4))
-    store = data.stores["train"]
-    assert data.facts.batches_per_epoch == -(-store.tokens // 64)
-    assert data.facts.max_tokens == 16
-    assert data.facts.label_names == ()
-    assert 0 < data.facts.unigram_entropy < torch.tensor(150.0).log()  # type: ignore[operator]
+    data = _prepared(
+        folder, task="masked_lm", source=source, batching=Masked(row_tokens=16, batch_size=4)
+    )
+    store = data.token_stores["train"]
+    assert data.dataset_info.batches_per_epoch == -(-store.num_tokens // 64)
+    assert data.dataset_info.max_tokens == 16
+    assert data.dataset_info.label_names == ()
+    assert 0 < data.dataset_info.unigram_entropy < torch.tensor(150.0).log()  # type: ignore[operator]
     batches = list(data.train_dataloader())
-    assert sum(len(batch.tokens.ids) for batch in batches) == store.tokens
-    assert all(len(batch.masked) == len(batch.targets) > 0 for batch in batches)
+    assert sum(len(batch.tokens.ids) for batch in batches) == store.num_tokens
+    assert all(len(batch.masked_positions) == len(batch.targets) > 0 for batch in batches)
 
 
 def test_unigram_entropy_by_hand(tmp_path: Path) -> None:
@@ -143,17 +172,20 @@ def test_unigram_entropy_by_hand(tmp_path: Path) -> None:
     (tmp_path / "data" / "train.txt").write_text("red\n" * 30 + "blue\n" * 10)
     source = Source(path=str(tmp_path / "data"))
     split = Split(validation=0.0)
-    data = _prepared(tmp_path, task="masked_lm", source=source, batching=Masked(row_tokens=16), split=split)
-    assert data.stores["train"].tokens == 120  # each word whole, between [CLS] and [SEP]
+    data = _prepared(
+        tmp_path, task="masked_lm", source=source, batching=Masked(row_tokens=16), split=split
+    )
+    # each word whole, between [CLS] and [SEP]
+    assert data.token_stores["train"].num_tokens == 120
     expected = -(0.75 * torch.tensor(0.75).log() + 0.25 * torch.tensor(0.25).log())
-    assert data.facts.unigram_entropy == pytest.approx(float(expected))
+    assert data.dataset_info.unigram_entropy == pytest.approx(float(expected))
     assert data.val_dataloader() == [] == data.test_dataloader()
 
 
 def test_splits_of_the_source_are_kept(folder: Path) -> None:
     _write(folder / "data" / "validation.csv", _labelled(6, 200))
     data = _prepared(folder, split=Split(validation=0.5, test=0.4))
-    assert data.about["rows"] == {"train": 40, "validation": 6, "test": 10}
+    assert data.data_summary["rows"] == {"train": 40, "validation": 6, "test": 10}
 
 
 def test_training_rows_that_are_held_out_elsewhere_are_dropped(folder: Path) -> None:
@@ -161,23 +193,28 @@ def test_training_rows_that_are_held_out_elsewhere_are_dropped(folder: Path) -> 
     _write(folder / "data" / "train.csv", train)
     _write(folder / "data" / "validation.csv", _labelled(6, 200))
     data = _prepared(folder)
-    assert data.about["rows"]["train"] == 40
-    assert (data.about["counts"]["train/overlap"], data.about["counts"]["train/kept"]) == (5, 40)
+    assert data.data_summary["rows"]["train"] == 40
+    assert (
+        data.data_summary["counts"]["train/overlap"],
+        data.data_summary["counts"]["train/kept"],
+    ) == (5, 40)
     kept = _prepared(folder, cleaning=Cleaning(overlap="keep"))
-    assert kept.about["rows"]["train"] == 45
+    assert kept.data_summary["rows"]["train"] == 45
 
 
 def test_repeated_rows_do_not_leak_into_splits_of_our_own(folder: Path) -> None:
     """Each text stands there three times: what validation has, training must not."""
     _write(folder / "data" / "train.csv", _labelled(40) * 3)
     data = _prepared(folder)
-    counts, rows = data.about["counts"], data.about["rows"]
+    counts, rows = data.data_summary["counts"], data.data_summary["rows"]
     assert rows["validation"] == 12
     assert counts["train/overlap"] > 0
-    assert rows["train"] + rows["validation"] == counts["train/kept"] == 120 - counts["train/overlap"]
-    held_out = {place % 40 for place in data.stores["validation"].identities.tolist()}
-    assert not held_out & {place % 40 for place in data.stores["train"].identities.tolist()}
-    assert _prepared(folder, cleaning=Cleaning(overlap="keep")).about["rows"]["train"] == 108
+    assert (
+        rows["train"] + rows["validation"] == counts["train/kept"] == 120 - counts["train/overlap"]
+    )
+    held_out = {place % 40 for place in data.token_stores["validation"].identities.tolist()}
+    assert not held_out & {place % 40 for place in data.token_stores["train"].identities.tolist()}
+    assert _prepared(folder, cleaning=Cleaning(overlap="keep")).data_summary["rows"]["train"] == 108
 
 
 def test_fewer_training_rows_evenly_and_each_in_the_next_larger(folder: Path) -> None:
@@ -187,23 +224,27 @@ def test_fewer_training_rows_evenly_and_each_in_the_next_larger(folder: Path) ->
     chosen = []
     for count in (2, 6, 10, 99):
         data = _prepared(folder, train_rows=count, split=Split(validation=0.0))
-        chosen.append(set(data.stores["train"].identities.tolist()))
-        assert data.stores["train"].identities.tolist() == sorted(chosen[-1])
+        chosen.append(set(data.token_stores["train"].identities.tolist()))
+        assert data.token_stores["train"].identities.tolist() == sorted(chosen[-1])
         if count < 10:
-            assert data.about["labels"]["train"] == {"common": count // 2, "rare": count // 2}
+            assert data.data_summary["labels"]["train"] == {
+                "common": count // 2,
+                "rare": count // 2,
+            }
     assert [len(each) for each in chosen] == [2, 6, 10, 40]
     assert chosen[0] < chosen[1] < chosen[2] < chosen[3]
-    assert chosen[1] != {0, 1, 2, 36, 37, 38}  # drawn, not the first of the file
+    # drawn, not the first of the file
+    assert chosen[1] != {0, 1, 2, 36, 37, 38}
     other = _prepared(folder, train_rows=10, split=Split(validation=0.0, seed=3))
-    assert set(other.stores["train"].identities.tolist()) != chosen[2]
+    assert set(other.token_stores["train"].identities.tolist()) != chosen[2]
 
 
-# -- what is refused --------------------------------------------------------------------------------------------------
+# -- what is refused
 
 
 def test_a_label_seen_only_in_test(folder: Path) -> None:
     _write(folder / "data" / "test.csv", [*_labelled(4, 100), ("red red red", "neutral")])
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         _prepared(folder)
     message = str(caught.value)
     assert "test.csv, row 5" in message or "test.csv, line 6" in message
@@ -212,96 +253,116 @@ def test_a_label_seen_only_in_test(folder: Path) -> None:
 
 def test_another_number_of_labels_than_declared(folder: Path) -> None:
     message = "data.num_labels=3, but the data have 2 labels: neg, pos"
-    with pytest.raises(Fault, match=f"^{message}$"):
+    with pytest.raises(UserError, match=f"^{message}$"):
         _prepared(folder, num_labels=3)
-    assert not list((folder / "cache").rglob("*.json"))  # known before anything is learnt or tokenised
+    # known before anything is learnt or tokenised
+    assert not list((folder / "cache").rglob("*.json"))
     _prepared(folder)
-    with pytest.raises(Fault, match=f"^{message}$"):  # and also where all is in the cache
+    # and also where all is in the cache
+    with pytest.raises(UserError, match=f"^{message}$"):
         _prepared(folder, num_labels=3)
-    with pytest.raises(Fault, match=r"^data\.num_labels=3, but data\.label_names has 2: a, b$"):
+    with pytest.raises(UserError, match=r"^data\.num_labels=3, but data\.label_names has 2: a, b "):
         _data(folder, num_labels=3, label_names=["a", "b"])
 
 
 def test_batching_for_another_task(folder: Path) -> None:
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         _data(folder, batching=Masked())
     assert str(caught.value) == (
-        "data.task=classification does not go with data.batching=Masked; data/batching=labelled does"
+        "data.task=classification does not go with data.batching=Masked; data/batching=labelled "
+        "fits"
     )
     with pytest.raises(
-        Faults, match=r"TextDataModule\.train_rows: expected a whole number at least 1 or null, found 0"
+        UserErrors,
+        match=r"DataConfig\.train_rows: expected a whole number at least 1 or null, found 0",
     ):
         _data(folder, train_rows=0)
 
 
 def test_a_source_without_training_rows(folder: Path) -> None:
     (folder / "data" / "train.csv").unlink()
-    with pytest.raises(Fault, match="train"):
+    with pytest.raises(UserError, match="train"):
         _prepared(folder)
 
 
 def test_no_rows_left(folder: Path) -> None:
     _write(folder / "data" / "test.csv", [(" ", "neg"), ("red", "")])
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         _prepared(folder)
     assert str(caught.value) == (
-        "no rows are left for test: 2 were read, 1 empty (data.source.text), 1 without a label (data.source.label)"
+        "no rows are left for test: 2 were read, 1 empty (data.source.text), 1 without a label "
+        "(data.source.label)"
     )
 
 
-# -- the cache ---------------------------------------------------------------------------------------------------------
+# -- the cache
 
 
 def test_the_second_time_nothing_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = _prepared(folder)
 
-    def fail(*_: Any) -> Iterator[Record]:
+    def fail(*_: Any) -> Iterator[RawRecord]:
         raise AssertionError("read again")
 
-    monkeypatch.setattr(Source, "read", fail)
+    monkeypatch.setattr(Source, "read_records", fail)
     second = _prepared(folder)
-    assert second.about == first.about
-    assert second.facts == first.facts
-    assert second.describe() == first.describe()
+    assert second.data_summary == first.data_summary
+    assert second.dataset_info == first.dataset_info
+    assert second.describe_splits() == first.describe_splits()
     for split in ("train", "validation", "test"):
         assert _content(second, split) == _content(first, split)
     second.prepare_data()
-    second.setup("fit")  # idempotent
+    # idempotent
+    second.setup("fit")
 
 
-def test_stopped_while_tokenising_and_called_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stores, digests and entropy are those of one go; what the first call did is not done again."""
-    monkeypatch.setattr(tokenising, "CHUNK_TEXTS", 3)
-    monkeypatch.setattr(tokenising, "JOURNAL_TOKENS", 1)
+def test_stopped_while_tokenising_and_called_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stores, digests and entropy are those of one go; what the first call did is not done
+    again.
+    """
+    monkeypatch.setattr(tokenize, "CHUNK_TEXTS", 3)
+    monkeypatch.setattr(tokenize, "TOKENS_PER_JOURNAL_ENTRY", 1)
     settings: dict[str, Any] = {
         "task": "masked_lm",
         "batching": Masked(row_tokens=16),
         "source": Source(path=str(folder / "data")),
     }
     whole = _prepared(folder, **settings, cache=str(folder / "one go"))
-    append = StoreWriter.append
+    append = TokenStoreWriter.append_rows
     texts: list[int] = []
 
-    def full_disk(self: StoreWriter, rows: Any, encoded: Any) -> None:
+    def full_disk(self: TokenStoreWriter, rows: Any, encoded: Any) -> None:
         if sum(texts) > 20:
             raise OSError("no space left on device")
         texts.append(len(rows))
         append(self, rows, encoded)
 
-    monkeypatch.setattr(StoreWriter, "append", full_disk)
+    monkeypatch.setattr(TokenStoreWriter, "append_rows", full_disk)
     with pytest.raises(OSError, match="no space"):
         _prepared(folder, **settings)
     done = sum(texts)
-    monkeypatch.setattr(StoreWriter, "append", lambda self, *each: [texts.append(len(each[0])), append(self, *each)][1])
+    monkeypatch.setattr(
+        TokenStoreWriter,
+        "append_rows",
+        lambda self, *each: [texts.append(len(each[0])), append(self, *each)][1],
+    )
     again = _prepared(folder, **settings)
     assert 20 < done < 50 == sum(texts)
-    assert (again.about, again.facts, again.describe()) == (whole.about, whole.facts, whole.describe())
-    for split, store in again.stores.items():
+    assert (again.data_summary, again.dataset_info, again.describe_splits()) == (
+        whole.data_summary,
+        whole.dataset_info,
+        whole.describe_splits(),
+    )
+    for split, store in again.token_stores.items():
         for file in store.folder.iterdir():
-            assert file.read_bytes() == (whole.stores[split].folder / file.name).read_bytes()
+            assert file.read_bytes() == (whole.token_stores[split].folder / file.name).read_bytes()
 
 
-def test_nothing_is_shown_and_nothing_is_written_elsewhere(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_shown_and_nothing_is_written_elsewhere(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     def files() -> set[Path]:
         return {each for each in folder.rglob("*") if folder / "cache" not in each.parents}
 
@@ -318,7 +379,10 @@ def test_building_reads_nothing(tmp_path: Path) -> None:
 
 def test_digests_follow_the_rows_and_nothing_else(folder: Path) -> None:
     def digests(**changed: Any) -> dict[str, str]:
-        return {split: about["digest"] for split, about in _prepared(folder, **changed).describe().items()}
+        return {
+            split: about["digest"]
+            for split, about in _prepared(folder, **changed).describe_splits().items()
+        }
 
     first = digests()
     assert len(set(first.values())) == 3
@@ -337,29 +401,43 @@ def test_digests_follow_the_rows_and_nothing_else(folder: Path) -> None:
 
 def test_the_same_file_as_validation_and_as_test_is_not_confused(folder: Path) -> None:
     """The cache's key holds which split a content belongs to."""
-    assert set(_prepared(folder, split=Split(validation=0.0)).stores) == {"train", "test"}
+    assert set(_prepared(folder, split=Split(validation=0.0)).token_stores) == {"train", "test"}
     (folder / "data" / "test.csv").rename(folder / "data" / "validation.csv")
-    assert set(_prepared(folder, split=Split(validation=0.0)).stores) == {"train", "validation"}
+    assert set(_prepared(folder, split=Split(validation=0.0)).token_stores) == {
+        "train",
+        "validation",
+    }
 
 
 def test_description_and_reading(folder: Path) -> None:
     data = _prepared(folder, batching=Labelled(max_tokens=4, truncation="tail"))
-    about = data.describe()["test"]
+    about = data.describe_splits()["test"]
     assert (about["name"], about["rows"]) == ("data-test", 10)
-    assert about["profile"]["tokens"] == data.stores["test"].tokens == 40
+    assert about["profile"]["tokens"] == data.token_stores["test"].num_tokens == 40
     assert about["profile"]["cut"] == 10
     assert about["profile"]["labels"] == {"neg": 5, "pos": 5}
-    reading = json.loads(json.dumps(data.reading()))  # plain values
-    assert (reading["max_tokens"], reading["truncation"], reading["label_names"]) == (4, "tail", ["neg", "pos"])
+    # plain values
+    reading = json.loads(json.dumps(data.describe_preprocessing()))
+    assert (reading["max_tokens"], reading["truncation"], reading["label_names"]) == (
+        4,
+        "tail",
+        ["neg", "pos"],
+    )
     assert reading["cleaning"]["overlap"] == "drop"
 
 
-# -- batches -----------------------------------------------------------------------------------------------------------
+# -- batches
 
 
 @pytest.mark.parametrize("task", ["classification", "masked_lm"])
-def test_batches_do_not_depend_on_workers(task: str, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    batching = Masked(row_tokens=16, batch_size=4) if task == "masked_lm" else Labelled(max_tokens=16, batch_size=4)
+def test_batches_do_not_depend_on_workers(
+    task: str, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    batching = (
+        Masked(row_tokens=16, batch_size=4)
+        if task == "masked_lm"
+        else Labelled(max_tokens=16, batch_size=4)
+    )
     found = []
     for workers in (0, 2):
         data = _prepared(folder, task=task, batching=batching, num_workers=workers)
@@ -381,9 +459,13 @@ def test_seeds_change_the_order_of_training_only(folder: Path) -> None:
     assert _content(one, "train") == _content(_prepared(folder, seed=1), "train")
 
 
-@given(text=st.text(max_size=30), pair=st.none() | st.text(max_size=30), target=st.integers(0, 5) | st.floats())
+@given(
+    text=st.text(max_size=30),
+    pair=st.none() | st.text(max_size=30),
+    target=st.integers(0, 5) | st.floats(),
+)
 def test_long_rows_are_digested_as_short_ones(text: str, pair: str | None, target: float) -> None:
-    row = Row(text, pair, target, 0)
+    row = TextRow(text, pair, target, 0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_LONG", 7)
-        assert "".join(module._spelled(row)) == json.dumps([text, pair, target])
+        patch.setattr(module, "_LONG_TEXT_CHARACTERS", 7)
+        assert "".join(module._iter_json_pieces(row)) == json.dumps([text, pair, target])

@@ -4,35 +4,44 @@ import math
 
 import pytest
 
-from src.data.labels import Label, LabelSpace, value
-from src.terms.fault import Fault
+from src.core.user_errors import UserError
+from src.data.labels import LabelSpace, RawLabel, parse_regression_target
 
 WHERE = "reviews.csv, line 17"
-REMEDY = "is it a score (then a regression objective fits), or is another column the label (data.source.label)?"
+REMEDY = (
+    "is it a score (then a regression objective fits), or is another column the label "
+    "(data.source.label)?"
+)
 
 
 def message(call, *arguments: object, **options: object) -> str:
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         call(*arguments, **options)
     return str(caught.value)
 
 
 @pytest.mark.parametrize("label", ["positive", 1, 1.0, "1", "1.0", True])
-def test_a_declared_class_has_a_name_and_an_index(label: Label) -> None:
-    assert LabelSpace.declared(["negative", "positive"]).index(label, WHERE) == 1
+def test_a_declared_class_has_a_name_and_an_index(label: RawLabel) -> None:
+    assert LabelSpace.from_names(["negative", "positive"]).class_index(label, WHERE) == 1
 
 
 def test_where_names_are_numbers_they_are_no_indices() -> None:
-    stars = LabelSpace.declared(["1", "2", "3"])
-    assert [stars.index(label, WHERE) for label in ("1", 2, 3.0)] == [0, 1, 2]
-    assert message(stars.index, 0, WHERE) == f"{WHERE}: label 0 is none of the 3 classes declared; valid: 1, 2, 3"
+    stars = LabelSpace.from_names(["1", "2", "3"])
+    assert [stars.class_index(label, WHERE) for label in ("1", 2, 3.0)] == [0, 1, 2]
+    assert (
+        message(stars.class_index, 0, WHERE)
+        == f"{WHERE}: label 0 is none of the 3 classes declared; valid: 1, 2, 3"
+    )
 
 
 def test_values_are_how_the_file_writes_the_names() -> None:
-    space = LabelSpace.declared(["negative", "positive"], [0, 4])
+    space = LabelSpace.from_names(["negative", "positive"], [0, 4])
     assert space.names == ("negative", "positive")
-    assert [space.index(label, WHERE) for label in (0, "4", 4.0)] == [0, 1, 1]
-    assert message(space.index, 1, WHERE) == f"{WHERE}: label 1 is none of the 2 classes declared; valid: 0, 4"
+    assert [space.class_index(label, WHERE) for label in (0, "4", 4.0)] == [0, 1, 1]
+    assert (
+        message(space.class_index, 1, WHERE)
+        == f"{WHERE}: label 1 is none of the 2 classes declared; valid: 0, 4"
+    )
 
 
 @pytest.mark.parametrize(
@@ -47,14 +56,17 @@ def test_values_are_how_the_file_writes_the_names() -> None:
         ("01", "valid: negative, positive"),
     ],
 )
-def test_a_label_that_is_none(label: Label, hint: str) -> None:
-    space = LabelSpace.declared(["negative", "positive"])
-    assert message(space.index, label, WHERE) == f"{WHERE}: label {label!r} is none of the 2 classes declared; {hint}"
+def test_a_label_that_is_none(label: RawLabel, hint: str) -> None:
+    space = LabelSpace.from_names(["negative", "positive"])
+    assert (
+        message(space.class_index, label, WHERE)
+        == f"{WHERE}: label {label!r} is none of the 2 classes declared; {hint}"
+    )
 
 
 def test_a_missing_label() -> None:
-    space = LabelSpace.declared(["no", "yes"])
-    assert message(space.index, None, WHERE) == f"{WHERE}: no label; expected one of no, yes"
+    space = LabelSpace.from_names(["no", "yes"])
+    assert message(space.class_index, None, WHERE) == f"{WHERE}: no label; expected one of no, yes"
 
 
 @pytest.mark.parametrize(
@@ -66,8 +78,10 @@ def test_a_missing_label() -> None:
         (["a", "b"], [1, "1.0"], "data.label_values: '1' stands there 2 times"),
     ],
 )
-def test_declarations_that_do_not_hold(names: list[str], values: list[str | int] | None, expected: str) -> None:
-    assert message(LabelSpace.declared, names, values) == expected
+def test_declarations_that_do_not_hold(
+    names: list[str], values: list[str | int] | None, expected: str
+) -> None:
+    assert message(LabelSpace.from_names, names, values) == expected
 
 
 @pytest.mark.parametrize(
@@ -81,20 +95,24 @@ def test_declarations_that_do_not_hold(names: list[str], values: list[str | int]
         (["007", "7"], ("007", "7")),
     ],
 )
-def test_classes_found_in_train(labels: list[Label], names: tuple[str, ...]) -> None:
-    assert LabelSpace.discovered(labels).names == names
+def test_classes_found_in_train(labels: list[RawLabel], names: tuple[str, ...]) -> None:
+    assert LabelSpace.from_labels(labels).names == names
 
 
 def test_a_label_that_train_does_not_have() -> None:
-    space = LabelSpace.discovered(["neutral", "positive"])
-    assert message(space.index, "negative", "test.csv, line 4") == (
-        "test.csv, line 4: label 'negative' is none of the 2 classes found in train; valid: neutral, positive"
+    space = LabelSpace.from_labels(["neutral", "positive"])
+    assert message(space.class_index, "negative", "test.csv, line 4") == (
+        "test.csv, line 4: label 'negative' is none of the 2 classes found in train; valid: "
+        "neutral, positive"
     )
 
 
 def test_an_index_is_no_name_where_classes_were_found() -> None:
-    space = LabelSpace.discovered(["a", "b"])
-    assert message(space.index, 0, WHERE) == f"{WHERE}: label 0 is none of the 2 classes found in train; valid: a, b"
+    space = LabelSpace.from_labels(["a", "b"])
+    assert (
+        message(space.class_index, 0, WHERE)
+        == f"{WHERE}: label 0 is none of the 2 classes found in train; valid: a, b"
+    )
 
 
 @pytest.mark.parametrize(
@@ -115,21 +133,24 @@ def test_an_index_is_no_name_where_classes_were_found() -> None:
         ),
     ],
 )
-def test_columns_that_are_no_classes(labels: list[Label], expected: str) -> None:
-    assert message(LabelSpace.discovered, labels) == expected
+def test_columns_that_are_no_classes(labels: list[RawLabel], expected: str) -> None:
+    assert message(LabelSpace.from_labels, labels) == expected
 
 
-@pytest.mark.parametrize(("label", "number"), [("3.800", 3.8), (5, 5.0), (-0.5, -0.5), ("1e-2", 0.01), (True, 1.0)])
-def test_numbers(label: Label, number: float) -> None:
-    assert value(label, WHERE) == number
+@pytest.mark.parametrize(
+    ("label", "number"), [("3.800", 3.8), (5, 5.0), (-0.5, -0.5), ("1e-2", 0.01), (True, 1.0)]
+)
+def test_numbers(label: RawLabel, number: float) -> None:
+    assert parse_regression_target(label, WHERE) == number
 
 
 @pytest.mark.parametrize("label", ["good", "", "3,5", "1_000", "inf", "nan", math.inf, 10**400])
-def test_what_is_no_number(label: Label) -> None:
-    assert message(value, label, WHERE) == (
-        f"{WHERE}: label {label!r} is not a finite number (a regression needs one; data.source.label)"
+def test_what_is_no_number(label: RawLabel) -> None:
+    assert message(parse_regression_target, label, WHERE) == (
+        f"{WHERE}: label {label!r} is not a finite number (a regression needs one; "
+        "data.source.label)"
     )
 
 
 def test_a_missing_number() -> None:
-    assert message(value, None, WHERE) == f"{WHERE}: no label; expected a number"
+    assert message(parse_regression_target, None, WHERE) == f"{WHERE}: no label; expected a number"

@@ -4,8 +4,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from src.data.masking import Masked, mask, order
+from src.data.masking import (
+    GOLDEN_GAMMA,
+    MaskedRows,
+    MaskingParams,
+    finalize_splitmix64,
+    finalize_splitmix64_torch,
+    mask_tokens,
+    permute_rows,
+)
 
 VOCABULARY = 1000
 SPECIAL = np.zeros(VOCABULARY, dtype=bool)
@@ -13,10 +22,11 @@ SPECIAL[:5] = True
 MASK = 4
 
 
-def _masked(ids: np.ndarray, rows: Any, **changed: Any) -> Masked:
-    settings = {"seed": 1, "epoch": 0, "fraction": 0.15, "mask_share": 0.8, "random_share": 0.1} | changed
+def _masked(ids: np.ndarray, rows: Any, *, epoch: int = 0, **changed: Any) -> MaskedRows:
+    settings = {"seed": 1, "fraction": 0.15, "mask_share": 0.8, "random_share": 0.1} | changed
     ordinary = np.flatnonzero(~SPECIAL)
-    return mask(ids, np.asarray(rows), mask_id=MASK, ordinary=ordinary, special=SPECIAL, **settings)
+    masking = MaskingParams(mask_id=MASK, ordinary=ordinary, special=SPECIAL, **settings)
+    return mask_tokens(ids, np.asarray(rows), epoch, masking)
 
 
 def _ids(rows: int, length: int, seed: int = 0) -> np.ndarray:
@@ -24,15 +34,23 @@ def _ids(rows: int, length: int, seed: int = 0) -> np.ndarray:
 
 
 def test_golden_values_never_change_silently() -> None:
-    """Computed once with Python's own whole numbers (below); a change here is a change of every run's masks."""
-    assert order(1, 0, 8).tolist() == _order(1, 0, 8) == GOLDEN_ORDER
+    """Computed once with Python's own whole numbers (below); a change here is a change of every
+    run's masks.
+    """
+    assert permute_rows(1, 0, 8).tolist() == _order(1, 0, 8) == GOLDEN_ORDER
     ids = np.arange(10, 22).reshape(2, 6)
     found = _masked(ids, [0, 7], fraction=0.5, mask_share=0.4, random_share=0.4)
     assert found.positions.tolist() == GOLDEN_POSITIONS
     assert found.targets.tolist() == [10 + place for place in GOLDEN_POSITIONS]
     assert found.ids.ravel()[found.positions].tolist() == GOLDEN_REPLACED
-    assert [_fate(1, 0, (0, 7)[at // 6], at % 6, at + 10) for at in GOLDEN_POSITIONS] == GOLDEN_REPLACED
-    by_hand = [6 * place + column for place, row in enumerate((0, 7)) for column in sorted(_chosen(1, 0, row, 6, 3))]
+    assert [
+        _fate(1, 0, (0, 7)[at // 6], at % 6, at + 10) for at in GOLDEN_POSITIONS
+    ] == GOLDEN_REPLACED
+    by_hand = [
+        6 * place + column
+        for place, row in enumerate((0, 7))
+        for column in sorted(_chosen(1, 0, row, 6, 3))
+    ]
     assert by_hand == GOLDEN_POSITIONS
 
 
@@ -72,18 +90,33 @@ GOLDEN_POSITIONS = [0, 2, 4, 9, 10, 11]
 GOLDEN_REPLACED = [4, 762, 4, 4, 4, 405]
 
 
+def test_the_hash_is_splitmix64() -> None:
+    """The first numbers of the reference implementation for seed 0."""
+    states = np.array([0, 0x9E3779B97F4A7C15], dtype=np.uint64)
+    found = finalize_splitmix64(states + GOLDEN_GAMMA)
+    assert found.tolist() == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4]
+
+
+def test_words_are_mixed_in_torch_as_in_numpy() -> None:
+    words = np.random.default_rng(0).integers(0, 2**64, 1000, dtype=np.uint64)
+    found = finalize_splitmix64_torch(torch.from_numpy(words.view(np.int64)))
+    assert np.array_equal(found.numpy().view(np.uint64), finalize_splitmix64(words))
+
+
 def test_order_is_a_permutation_of_its_own_for_each_seed_and_epoch() -> None:
-    orders = [order(seed, epoch, 500) for seed in (0, 1, -1) for epoch in (0, 1, 2)]
-    for each in orders:
-        assert sorted(each.tolist()) == list(range(500))
-    assert len({tuple(each.tolist()) for each in orders}) == 9
-    assert (order(3, 4, 500) == order(3, 4, 500)).all()
-    assert order(0, 0, 0).tolist() == []
+    orders = [permute_rows(seed, epoch, 500) for seed in (0, 1, -1) for epoch in (0, 1, 2)]
+    for order in orders:
+        assert sorted(order.tolist()) == list(range(500))
+    assert len({tuple(order.tolist()) for order in orders}) == 9
+    assert (permute_rows(3, 4, 500) == permute_rows(3, 4, 500)).all()
+    assert permute_rows(0, 0, 0).tolist() == []
 
 
 def test_order_is_uniform() -> None:
-    """Where row 0 ends up over 2,000 epochs: each of 10 places about 200 times (chi-square, 9 degrees, p = 0.001)."""
-    places = [int(np.flatnonzero(order(5, epoch, 10) == 0)[0]) for epoch in range(2000)]
+    """Where row 0 ends up over 2,000 epochs: each of 10 places about 200 times (chi-square, 9
+    degrees, p = 0.001).
+    """
+    places = [int(np.flatnonzero(permute_rows(5, epoch, 10) == 0)[0]) for epoch in range(2000)]
     assert ((np.bincount(places, minlength=10) - 200) ** 2 / 200).sum() < 27.9
 
 
@@ -99,11 +132,18 @@ def test_a_row_is_masked_alike_in_any_company_and_order() -> None:
 
 def test_seeds_epochs_and_rows_differ() -> None:
     ids = np.full((1, 200), 7)
-    found = [_masked(ids, [row], seed=seed, epoch=epoch) for row in (0, 1) for seed in (1, 2) for epoch in (0, 1)]
-    assert len({tuple(each.positions.tolist()) for each in found}) == 8
+    found = [
+        _masked(ids, [row], seed=seed, epoch=epoch)
+        for row in (0, 1)
+        for seed in (1, 2)
+        for epoch in (0, 1)
+    ]
+    assert len({tuple(masked.positions.tolist()) for masked in found}) == 8
 
 
-@pytest.mark.parametrize(("length", "fraction"), [(128, 0.15), (64, 0.3), (10, 0.15), (8, 0.01), (9, 0.95)])
+@pytest.mark.parametrize(
+    ("length", "fraction"), [(128, 0.15), (64, 0.3), (10, 0.15), (8, 0.01), (9, 0.95)]
+)
 def test_exactly_so_many_in_every_row(length: int, fraction: float) -> None:
     ids = _ids(50, length)
     found = _masked(ids, range(50), fraction=fraction)
@@ -116,7 +156,8 @@ def test_targets_are_what_stood_there_and_nothing_else_changes() -> None:
     ids = _ids(20, 64)
     before = ids.copy()
     found = _masked(ids, range(20))
-    assert (ids == before).all()  # the input is left alone
+    # the input is left alone
+    assert (ids == before).all()
     assert (found.targets == before.ravel()[found.positions]).all()
     restored = found.ids.ravel().copy()
     restored[found.positions] = found.targets
@@ -126,9 +167,11 @@ def test_targets_are_what_stood_there_and_nothing_else_changes() -> None:
 def test_special_tokens_are_never_chosen_and_never_drawn() -> None:
     ids = _ids(200, 32)
     ids[:, ::2] = 2
-    ids[0] = 3  # a row of special tokens alone has no masks
+    # a row of special tokens alone has no masks
+    ids[0] = 3
     ids[1, 1::2] = 3
-    ids[1, 5] = 9  # one ordinary token
+    # one ordinary token
+    ids[1, 5] = 9
     found = _masked(ids, range(200), fraction=0.4, mask_share=0.0, random_share=1.0)
     assert not SPECIAL[found.targets].any()
     assert not SPECIAL[found.ids.ravel()[found.positions]].any()
@@ -149,8 +192,10 @@ def test_shares_of_what_becomes_of_them() -> None:
     assert abs(kept - 0.1 - 0.1 / 995) < 4 * np.sqrt(0.1 * 0.9 / count)
     drawn = now[(now != MASK) & (now != found.targets)]
     assert abs(len(drawn) / count - 0.1) < 4 * np.sqrt(0.1 * 0.9 / count)
-    halves = np.bincount((drawn - 5) * 10 // 995, minlength=10)  # drawn evenly from the vocabulary
-    assert ((halves - len(drawn) / 10) ** 2 / (len(drawn) / 10)).sum() < 27.9  # chi-square, 9 degrees, p = 0.001
+    # drawn evenly from the vocabulary
+    halves = np.bincount((drawn - 5) * 10 // 995, minlength=10)
+    # chi-square, 9 degrees, p = 0.001
+    assert ((halves - len(drawn) / 10) ** 2 / (len(drawn) / 10)).sum() < 27.9
 
 
 @pytest.mark.parametrize(("share", "drawn"), [(1.0, 0.0), (0.0, 1.0), (0.0, 0.0)])
@@ -166,7 +211,9 @@ def test_shares_at_their_ends(share: float, drawn: float) -> None:
 
 
 def test_every_position_is_chosen_as_often() -> None:
-    """Chi-square over 40 positions; 4,000 rows choose 6 each. The bound is its 0.999 quantile at 39 degrees."""
+    """Chi-square over 40 positions; 4,000 rows choose 6 each. The bound is its 0.999 quantile at 39
+    degrees.
+    """
     found = _masked(_ids(4000, 40), range(4000))
     counts = np.bincount(found.positions % 40, minlength=40)
     expected = 4000 * 6 / 40

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from src.data import sources
-from src.data.formats import Record
+from src.core.user_errors import UserError
+from src.data import hub, sources
+from src.data.records import RawRecord
 from src.data.sources import Source
-from src.terms.fault import Fault
 
 
 def put(path: Path, content: str) -> Path:
@@ -32,16 +32,17 @@ def put_parquet(path: Path, rows: list[dict[str, object]]) -> None:
 
 def check_fault(path: Path, **options: object) -> str:
     """What is said of `path` before it is read."""
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         Source(path=str(path), **options).check()  # type: ignore[arg-type]
     return str(caught.value)
 
 
 def test_a_source_needs_a_place() -> None:
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         Source().check()
     assert str(caught.value) == (
-        "data.source has neither path nor hub; give data.source.path=FILE_OR_FOLDER or data.source.hub=OWNER/NAME"
+        "data.source has neither path nor hub; give data.source.path=FILE_OR_FOLDER or "
+        "data.source.hub=OWNER/NAME"
     )
 
 
@@ -53,10 +54,13 @@ def test_a_column_that_the_header_lacks(tmp_path: Path, name: str) -> None:
         put(tmp_path / name, '{"review": "x", "label": 1}')
     else:
         put_parquet(tmp_path / name, [{"review": "x", "label": 1}])
-    message = f"data.source.text=reviews: {name} has no such column; did you mean 'review'? Columns: review, label"
+    message = (
+        f"data.source.text=reviews: {name} has no such column; did you mean 'review'? "
+        "Columns: review, label"
+    )
     assert check_fault(tmp_path / name, text="reviews") == message
-    with pytest.raises(Fault) as caught:
-        list(Source(path=str(tmp_path / name), text="reviews").read("train"))
+    with pytest.raises(UserError) as caught:
+        list(Source(path=str(tmp_path / name), text="reviews").read_records("train"))
     assert str(caught.value).replace(", line 1", "") == message
     unlike = f"data.source.text=zzz: {name} has no such column; valid: label, review"
     if name == "a.csv":
@@ -66,11 +70,13 @@ def test_a_column_that_the_header_lacks(tmp_path: Path, name: str) -> None:
 
 def test_a_column_that_is_there_twice(tmp_path: Path) -> None:
     put(tmp_path / "a.csv", "text,text\na,b\n")
-    assert check_fault(tmp_path / "a.csv") == "data.source.text=text: a.csv has 2 columns of that name"
+    assert (
+        check_fault(tmp_path / "a.csv") == "data.source.text=text: a.csv has 2 columns of that name"
+    )
 
 
 def test_arguments_that_contradict_each_other_are_reported_together() -> None:
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         Source(path="x", text=3, encoding="utf-9", heading="(", train="a", test="a")
     assert str(caught.value).splitlines() == [
         (
@@ -78,24 +84,26 @@ def test_arguments_that_contradict_each_other_are_reported_together() -> None:
             "give the name, or data.source.header=false for a table without a header"
         ),
         "data.source.encoding=utf-9: no such text encoding; did you mean 'utf-8'?",
-        "data.source.heading=(: not a regular expression (missing ), unterminated subpattern at position 0)",
+        "data.source.heading=(: not a regular expression (missing ), unterminated subpattern at "
+        "position 0)",
         "data.source: two splits are both called 'a' (train, validation, test)",
     ]
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         Source(path="x", header=False, encoding="hex")
     assert str(caught.value).splitlines() == [
         (
             "data.source.text=text: data.source.header=false leaves columns without names; "
             "expected a position, counted from 0"
         ),
-        "data.source.encoding=hex: no such text encoding; common ones: utf-8, utf-16, latin-1, cp1252",
+        "data.source.encoding=hex: no such text encoding; common ones: utf-8, utf-16, latin-1, "
+        "cp1252",
     ]
 
 
 def test_an_absent_split(tmp_path: Path) -> None:
     put(tmp_path / "a.csv", "text\nx\n")
-    with pytest.raises(Fault, match="^.*a.csv has no test split; it has: train$"):
-        list(Source(path=str(tmp_path / "a.csv")).read("test"))
+    with pytest.raises(UserError, match="^.*a.csv has no test split; it has: train$"):
+        list(Source(path=str(tmp_path / "a.csv")).read_records("test"))
 
 
 def test_a_fingerprint_knows_content_and_reading_but_not_names(tmp_path: Path) -> None:
@@ -104,11 +112,15 @@ def test_a_fingerprint_knows_content_and_reading_but_not_names(tmp_path: Path) -
     put(tmp_path / "c.csv", "text,label\nx,2\n")
 
     def fingerprint(name: str, **options: object) -> str:
-        return Source(path=str(tmp_path / name), **options).fingerprint("train")  # type: ignore[arg-type]
+        return Source(path=str(tmp_path / name), **options).fingerprint_split("train")  # type: ignore[arg-type]
 
     assert fingerprint("a.csv") == fingerprint("b.csv") == fingerprint("a.csv", format="csv")
     assert fingerprint("a.csv", hub="ignored/here") == fingerprint("a.csv")
-    others = {fingerprint("c.csv"), fingerprint("a.csv", label="label"), fingerprint("a.csv", encoding="latin-1")}
+    others = {
+        fingerprint("c.csv"),
+        fingerprint("a.csv", label="label"),
+        fingerprint("a.csv", encoding="latin-1"),
+    }
     assert len(others | {fingerprint("a.csv")}) == 4
     assert set(fingerprint("a.csv")) <= set(string.hexdigits)
     assert len(fingerprint("a.csv")) == 64
@@ -119,46 +131,54 @@ def no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """An address where nobody answers, and an empty cache."""
     datasets = pytest.importorskip("datasets")
     with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"http://127.0.0.1:{server.getsockname()[1]}"  # closed again: connections are refused
+        # closed again: connections are refused
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
     monkeypatch.setattr(datasets.config, "HF_ENDPOINT", address)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    sources._from_hub.cache_clear()
+    hub.load_from_hub.cache_clear()
     return address
 
 
 def test_a_hub_that_cannot_be_reached_says_both_ways_out(no_hub: str) -> None:
     started = time.monotonic()
-    with pytest.raises(Fault) as caught:
-        Source(hub="nobody/nothing").splits()
+    with pytest.raises(UserError) as caught:
+        Source(hub="nobody/nothing").available_splits()
     assert time.monotonic() - started < 20
     message = str(caught.value)
-    assert message.startswith(f"data.source.hub=nobody/nothing: {no_hub} cannot be reached (ConnectError: ")
+    assert message.startswith(
+        f"data.source.hub=nobody/nothing: {no_hub} cannot be reached (ConnectError: "
+    )
     assert message.endswith(
         "Two ways out: connect to the internet; or give a folder with the files train, "
-        "validation and test (.csv, .tsv, .jsonl or .parquet, the same columns): data.source.path=FOLDER"
+        "validation and test (.csv, .tsv, .jsonl or .parquet, the same columns): "
+        "data.source.path=FOLDER"
     )
 
 
 def test_a_hub_that_never_answers_has_a_limit(no_hub: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 
-    monkeypatch.setattr(sources, "HUB_SECONDS", 0.5)
+    monkeypatch.setattr(hub, "HUB_TIMEOUT_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setattr(datasets.config, "HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr(
+            datasets.config, "HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}"
+        )
         started = time.monotonic()
-        with pytest.raises(Fault, match="cannot be reached"):
-            Source(hub="nobody/nothing").splits()
+        with pytest.raises(UserError, match="cannot be reached"):
+            Source(hub="nobody/nothing").available_splits()
     assert time.monotonic() - started < 5
 
 
 def test_a_limit_holds_whatever_the_call_waits_for() -> None:
     started = time.monotonic()
     with pytest.raises(TimeoutError, match="^no answer in 0.1 seconds$"):
-        sources._within(0.1, lambda: time.sleep(2))
+        hub.call_with_timeout(0.1, lambda: time.sleep(2))
     assert time.monotonic() - started < 1
 
 
-def test_without_the_hub_the_cache_answers_for_the_revision_it_has(tmp_path: Path, no_hub: str) -> None:
+def test_without_the_hub_the_cache_answers_for_the_revision_it_has(
+    tmp_path: Path, no_hub: str
+) -> None:
     import datasets
     from datasets.arrow_writer import ArrowWriter
 
@@ -177,41 +197,56 @@ def test_without_the_hub_the_cache_answers_for_the_revision_it_has(tmp_path: Pat
     put(folder / "dataset_info.json", json.dumps(info))
     for revision in (None, "abc123"):
         source = Source(hub="nobody/nothing", revision=revision)
-        assert list(source.read("train")) == [Record("from the cache", None, None, "nobody/nothing, train, row 1")]
-    with pytest.raises(Fault, match=r"the local cache does not help \(it has revision abc123, not def456\)\. Two"):
-        Source(hub="nobody/nothing", revision="def456").splits()
+        assert list(source.read_records("train")) == [
+            RawRecord("from the cache", None, None, "nobody/nothing, train, row 1")
+        ]
+    with pytest.raises(
+        UserError,
+        match=r"the local cache does not help \(it has revision abc123, not def456\)\. Two",
+    ):
+        Source(hub="nobody/nothing", revision="def456").available_splits()
     assert datasets.config.HF_HUB_OFFLINE is False
 
 
 def test_rows_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")
-    features = datasets.Features(text=datasets.Value("string"), label=datasets.ClassLabel(names=["neg", "pos"]))
-    part = datasets.Dataset.from_dict({"text": ["a", "b", None], "label": [1, -1, 0]}, features=features)
-    monkeypatch.setattr(sources, "_from_hub", lambda *_: {"train": part, "unsupervised": part})
-    with pytest.raises(Fault) as caught:
-        Source(hub="some/data", train="trian").splits()
-    assert str(caught.value) == "data.source.train=trian: some/data has no such split; did you mean 'train'?"
+    features = datasets.Features(
+        text=datasets.Value("string"), label=datasets.ClassLabel(names=["neg", "pos"])
+    )
+    part = datasets.Dataset.from_dict(
+        {"text": ["a", "b", None], "label": [1, -1, 0]}, features=features
+    )
+    monkeypatch.setattr(sources, "load_from_hub", lambda *_: {"train": part, "unsupervised": part})
+    with pytest.raises(UserError) as caught:
+        Source(hub="some/data", train="trian").available_splits()
+    assert (
+        str(caught.value)
+        == "data.source.train=trian: some/data has no such split; did you mean 'train'?"
+    )
     source = Source(hub="some/data", label="label")
-    assert source.splits() == ("train",)
-    assert list(source.read("train")) == [
-        Record("a", None, 1, "some/data, train, row 1"),
-        Record("b", None, None, "some/data, train, row 2"),
-        Record("", None, 0, "some/data, train, row 3"),
+    assert source.available_splits() == ("train",)
+    assert list(source.read_records("train")) == [
+        RawRecord("a", None, 1, "some/data, train, row 1"),
+        RawRecord("b", None, None, "some/data, train, row 2"),
+        RawRecord("", None, 0, "some/data, train, row 3"),
     ]
-    assert source.fingerprint("train") == source.fingerprint("train")
-    with pytest.raises(Fault) as caught:
-        list(Source(hub="some/data", text="txt").read("train"))
+    assert source.fingerprint_split("train") == source.fingerprint_split("train")
+    with pytest.raises(UserError) as caught:
+        list(Source(hub="some/data", text="txt").read_records("train"))
     assert str(caught.value) == (
-        "data.source.text=txt: some/data, train has no such column; did you mean 'text'? Columns: text, label"
+        "data.source.text=txt: some/data, train has no such column; did you mean 'text'? Columns: "
+        "text, label"
     )
 
 
 def test_building_and_checking_imports_nothing_heavy(tmp_path: Path) -> None:
     put(tmp_path / "train.csv", "text\nx\n")
     code = (
-        "import sys, src.data.cleaning, src.data.labels, src.data.splitting; from src.data.sources import Source;"
+        "import sys, src.data.cleaning, src.data.labels, src.data.splitting; from "
+        "src.data.sources import Source;"
         f"Source(path={str(tmp_path)!r}).check();"
-        "print(sorted({'torch', 'datasets', 'pandas', 'pyarrow', 'transformers', 'numpy'} & set(sys.modules)))"
+        "print(sorted({'torch', 'datasets', 'pandas', 'pyarrow', 'transformers', 'numpy'} & "
+        "set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -220,7 +255,15 @@ def test_building_and_checking_imports_nothing_heavy(tmp_path: Path) -> None:
 REAL = os.environ.get("REAL_DATA", "")
 
 
-STSB = {"text": 5, "pair": 6, "label": 4, "format": "tsv", "header": False, "quoting": False, "validation": "dev"}
+STSB = {
+    "text": 5,
+    "pair": 6,
+    "label": 4,
+    "format": "tsv",
+    "header": False,
+    "quoting": False,
+    "validation": "dev",
+}
 
 
 @pytest.mark.skipif(not REAL, reason="REAL_DATA names no folder with the real data sets")
@@ -237,7 +280,8 @@ STSB = {"text": 5, "pair": 6, "label": 4, "format": "tsv", "header": False, "quo
         (
             "wikitext2",
             {"heading": "^ = [^=].* = $", "validation": "valid"},
-            {"train": 629, "validation": 60, "test": 62},  # 31 lines of formulas look like headings
+            # 31 lines of formulas look like headings
+            {"train": 629, "validation": 60, "test": 62},
         ),
         ("hatecheck", {"text": "test_case", "label": "label_gold"}, {"test": 3728}),
     ],
@@ -245,4 +289,6 @@ STSB = {"text": 5, "pair": 6, "label": 4, "format": "tsv", "header": False, "quo
 def test_real_data(folder: str, options: dict[str, object], expected: dict[str, int]) -> None:
     source = Source(path=str(Path(REAL) / folder), **options)  # type: ignore[arg-type]
     source.check()
-    assert {split: sum(1 for _ in source.read(split)) for split in source.splits()} == expected
+    assert {
+        split: sum(1 for _ in source.read_records(split)) for split in source.available_splits()
+    } == expected

@@ -13,19 +13,26 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from src.core.user_errors import UserError
 from src.data.batching import Masked
-from src.data.cache import Cache
-from src.data.encoding import _shortened
-from src.data.store import Row, StoreWriter, TokenStore
+from src.data.cache import ContentCache
+from src.data.text_encoder import _truncate_ids
+from src.data.token_store import TextRow, TokenStore, TokenStoreWriter
 from src.data.tokenizer import PretrainedTokenizer, TextTokenizer, WordPiece
-from src.terms.fault import Fault
 
-TEXTS = ["The cat sat on the mat.", "A DOG sat on the log!", "the naïve café", "cats and dogs and logs"] * 5
+TEXTS = [
+    "The cat sat on the mat.",
+    "A DOG sat on the log!",
+    "the naïve café",
+    "cats and dogs and logs",
+] * 5
 PIECES = WordPiece(vocab_size=120, min_frequency=1)
 
 
 class _Words:
-    """A backend whose ids are the numbers written in the text, so that results can be written by hand."""
+    """A backend whose ids are the numbers written in the text, so that results can be written by
+    hand.
+    """
 
     def no_truncation(self) -> None: ...
 
@@ -44,7 +51,7 @@ class _Words:
         return SimpleNamespace(ids=ids)
 
     def encode_batch_fast(self, texts: list[str], add_special_tokens: bool) -> list[Any]:
-        return [self.encode(each, add_special_tokens=add_special_tokens) for each in texts]
+        return [self.encode(text, add_special_tokens=add_special_tokens) for text in texts]
 
 
 class _Tokenizer:
@@ -57,8 +64,18 @@ class _Tokenizer:
 
 
 def test_ids_with_gaps_between_them(tmp_path: Path) -> None:
-    """Seven tokens, and an id beyond sixteen bits: nothing is cut off on the way to the disk and back."""
-    vocabulary = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 70_000, "a": 65_999, "b": 5}
+    """Seven tokens, and an id beyond sixteen bits: nothing is cut off on the way to the disk and
+    back.
+    """
+    vocabulary = {
+        "[PAD]": 0,
+        "[UNK]": 1,
+        "[CLS]": 2,
+        "[SEP]": 3,
+        "[MASK]": 70_000,
+        "a": 65_999,
+        "b": 5,
+    }
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     backend.post_processor = processors.TemplateProcessing(
@@ -67,13 +84,15 @@ def test_ids_with_gaps_between_them(tmp_path: Path) -> None:
     names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
     tokenizer = TextTokenizer(PreTrainedTokenizerFast(tokenizer_object=backend, **names))
     assert (tokenizer.vocab_size, tokenizer.mask_id) == (70_001, 70_000)
-    row = Row("a b", None, 0, 0)
-    with StoreWriter(tmp_path, tokenizer.vocab_size, valued=False) as writer:
-        writer.append([row], tokenizer.encoder.encode([row.text], None, None, "head"))
-        writer.close()
+    row = TextRow("a b", None, 0, 0)
+    with TokenStoreWriter(tmp_path, tokenizer.vocab_size, float_targets=False) as writer:
+        writer.append_rows([row], tokenizer.encoder.encode([row.text], None, None, "head"))
+        writer.finish_store()
     store = TokenStore.open(tmp_path)
     assert store.ids.tolist() == [2, 65_999, 5, 3]
-    batch = Masked(row_tokens=8).batch(store, np.arange(1), epoch=0, seed=0, tokenizer=tokenizer, training=True)
+    batch = Masked(row_tokens=8).build_batch(
+        store, np.arange(1), epoch=0, seed=0, tokenizer=tokenizer, training=True
+    )
     assert batch.targets.tolist() in ([65_999], [5])
 
 
@@ -107,7 +126,14 @@ def test_nothing_is_cut_without_a_limit(words: TextTokenizer) -> None:
 
 @pytest.mark.parametrize(
     ("lengths", "kept"),
-    [((2, 3), (2, 3)), ((1, 9), (1, 6)), ((9, 1), (6, 1)), ((9, 9), (3, 4)), ((9, 8), (4, 3)), ((4, 4), (3, 4))],
+    [
+        ((2, 3), (2, 3)),
+        ((1, 9), (1, 6)),
+        ((9, 1), (6, 1)),
+        ((9, 9), (3, 4)),
+        ((9, 8), (4, 3)),
+        ((4, 4), (3, 4)),
+    ],
 )
 def test_cutting_pairs_the_longer_one_first(
     lengths: tuple[int, int], kept: tuple[int, int], words: TextTokenizer
@@ -121,7 +147,9 @@ def test_cutting_pairs_the_longer_one_first(
 
 def test_shortening() -> None:
     def shortened(kept: list[int], truncation: Any) -> list[int]:
-        return _shortened(np.arange(13), np.array([10, 3]), np.array(kept), truncation)[0].tolist()
+        return _truncate_ids(np.arange(13), np.array([10, 3]), np.array(kept), truncation)[
+            0
+        ].tolist()
 
     assert shortened([10, 3], "head_tail") == list(range(13))
     assert shortened([4, 3], "head_tail") == [0, 7, 8, 9, 10, 11, 12]
@@ -132,24 +160,34 @@ def test_shortening() -> None:
 
 
 def test_what_a_model_must_know(words: TextTokenizer) -> None:
-    assert (words.vocab_size, words.mask_id, words.pad_id, words.special_ids) == (100, 3, 0, (0, 1, 2, 3))
+    assert (words.vocab_size, words.mask_id, words.pad_id, words.special_ids) == (
+        100,
+        3,
+        0,
+        (0, 1, 2, 3),
+    )
 
 
 def test_a_tokenizer_without_padding_is_refused() -> None:
     class Padless(_Tokenizer):
         pad_token_id = None  # type: ignore[assignment]
 
-    with pytest.raises(Fault, match=r"the tokenizer words has no padding token \(data\.tokenizer\)"):
+    with pytest.raises(
+        UserError, match=r"the tokenizer words has no padding token \(data\.tokenizer\)"
+    ):
         TextTokenizer(Padless())  # type: ignore[arg-type]
 
 
 def test_a_tokenizer_without_a_fast_form_is_refused() -> None:
     slow: Any = SimpleNamespace(name_or_path="old")
-    with pytest.raises(Fault, match=r"the tokenizer old has no fast form, no tokenizer\.json \(data\.tokenizer\)"):
+    with pytest.raises(
+        UserError,
+        match=r"the tokenizer old has no fast form, no tokenizer\.json \(data\.tokenizer\)",
+    ):
         TextTokenizer(slow)
 
 
-# -- learning a vocabulary ------------------------------------------------------------------------------------------
+# -- learning a vocabulary
 
 
 def test_learnt_once_for_each_content(tmp_path: Path) -> None:
@@ -159,29 +197,36 @@ def test_learnt_once_for_each_content(tmp_path: Path) -> None:
         passes.append(1)
         yield from TEXTS
 
-    cache = Cache(tmp_path)
-    first = PIECES.load(texts, "corpus", cache)
+    cache = ContentCache(tmp_path)
+    first = PIECES.load_tokenizer(texts, "corpus", cache)
     learnt = len(passes)
     assert learnt > 0
-    second = PIECES.load(texts, "corpus", cache)
+    second = PIECES.load_tokenizer(texts, "corpus", cache)
     assert len(passes) == learnt
     assert second.fingerprint == first.fingerprint
-    PIECES.load(texts, "other", cache)
+    PIECES.load_tokenizer(texts, "other", cache)
     assert len(passes) == 2 * learnt
-    assert len([each for each in (tmp_path / "tokenizer").iterdir() if each.is_dir()]) == 2
-    cased = WordPiece(vocab_size=120, min_frequency=1, lowercase=False).load(texts, "corpus", cache)
+    assert len([path for path in (tmp_path / "tokenizer").iterdir() if path.is_dir()]) == 2
+    cased = WordPiece(vocab_size=120, min_frequency=1, lowercase=False).load_tokenizer(
+        texts, "corpus", cache
+    )
     assert cased.fingerprint != first.fingerprint
 
 
 def test_the_vocabulary_is_the_same_in_every_process(tmp_path: Path) -> None:
     """Hash tables of the library below differ from process to process; what is learnt must not."""
     script = (
-        "import sys; from pathlib import Path; from tests.data.test_tokenizer import PIECES, TEXTS; "
-        "PIECES._learn(lambda: TEXTS, Path(sys.argv[1]))"
+        "import sys; from pathlib import Path; from tests.data.test_tokenizer import PIECES, "
+        "TEXTS; "
+        "PIECES._train_and_save(lambda: TEXTS, Path(sys.argv[1]))"
     )
-    PIECES._learn(lambda: TEXTS, tmp_path / "here")
-    subprocess.run([sys.executable, "-c", script, str(tmp_path / "there")], check=True, capture_output=True)
-    here, there = ((tmp_path / each / "tokenizer.json").read_text() for each in ("here", "there"))
+    PIECES._train_and_save(lambda: TEXTS, tmp_path / "here")
+    subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "there")], check=True, capture_output=True
+    )
+    here, there = (
+        (tmp_path / folder / "tokenizer.json").read_text() for folder in ("here", "there")
+    )
     assert here == there
     vocabulary = json.loads(here)["model"]["vocab"]
     assert list(vocabulary)[:5] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -190,33 +235,40 @@ def test_the_vocabulary_is_the_same_in_every_process(tmp_path: Path) -> None:
 
 
 def test_learnt_tokenizer_in_use(tmp_path: Path) -> None:
-    tokenizer = PIECES.load(lambda: TEXTS, "corpus", Cache(tmp_path / "cache"))
-    rows, _, _ = tokenizer.encode(["The CAT sat", "the cat sat", "café", "cafe", "☃"], None, None, "head")
+    tokenizer = PIECES.load_tokenizer(lambda: TEXTS, "corpus", ContentCache(tmp_path / "cache"))
+    rows, _, _ = tokenizer.encode(
+        ["The CAT sat", "the cat sat", "café", "cafe", "☃"], None, None, "head"
+    )
     assert rows[0].tolist() == rows[1].tolist()
-    assert rows[2].tolist() == rows[3].tolist()  # as BERT's uncased vocabulary: accents go with the case
+    # as BERT's uncased vocabulary: accents go with the case
+    assert rows[2].tolist() == rows[3].tolist()
     assert rows[4].tolist() == [2, 1, 3]  # [CLS] [UNK] [SEP]
     assert tokenizer.special_ids == (0, 1, 2, 3, 4)
     assert (tokenizer.pad_id, tokenizer.mask_id) == (0, 4)
     tokenizer.save(tmp_path / "saved")
     opened = AutoTokenizer.from_pretrained(tmp_path / "saved", local_files_only=True)
     for text in TEXTS[:4]:
-        assert opened(text)["input_ids"] == tokenizer.encode([text], None, None, "head")[0][0].tolist()
+        assert (
+            opened(text)["input_ids"] == tokenizer.encode([text], None, None, "head")[0][0].tolist()
+        )
     pair = opened("the cat", "sat on", return_token_type_ids=True)
     rows, begins, _ = tokenizer.encode(["the cat"], ["sat on"], None, "head")
     assert pair["input_ids"] == rows[0].tolist()
     assert pair["token_type_ids"] == [int(place >= begins[0]) for place in range(len(rows[0]))]
-    assert opened.decode(opened("the cat sat")["input_ids"], skip_special_tokens=True) == "the cat sat"
-    assert tokenizer.some_tokens(10)["[PAD]"] == 0
+    assert (
+        opened.decode(opened("the cat sat")["input_ids"], skip_special_tokens=True) == "the cat sat"
+    )
+    assert tokenizer.sample_tokens(10)["[PAD]"] == 0
 
 
 def test_case_can_be_kept(tmp_path: Path) -> None:
     cased = WordPiece(vocab_size=120, min_frequency=1, lowercase=False)
-    tokenizer = cased.load(lambda: TEXTS, "corpus", Cache(tmp_path))
+    tokenizer = cased.load_tokenizer(lambda: TEXTS, "corpus", ContentCache(tmp_path))
     rows, _, _ = tokenizer.encode(["The", "the"], None, None, "head")
     assert rows[0].tolist() != rows[1].tolist()
 
 
-# -- a real one ------------------------------------------------------------------------------------------------------
+# -- a real one
 
 LONG = "It was, in every way that I could name, a most unconvincing and rather overlong film. " * 6
 SINGLES = ["", "a", "Hello, wörld! 東京 🙂", LONG, "x" * 150]
@@ -224,22 +276,32 @@ SINGLES = ["", "a", "Hello, wörld! 東京 🙂", LONG, "x" * 150]
 
 def test_equal_to_hugging_face(minilm: str, tmp_path: Path) -> None:
     """Single texts, and pairs cut as `longest_first` does it."""
-    ours = PretrainedTokenizer(name_or_path=minilm).load(list, "", Cache(tmp_path))
+    ours = PretrainedTokenizer(name_or_path=minilm).load_tokenizer(list, "", ContentCache(tmp_path))
     theirs = AutoTokenizer.from_pretrained(minilm, local_files_only=True)
     for limit in (8, 17, 64, 512):
         rows, _, _ = ours.encode(SINGLES, None, limit, "head")
-        assert [row.tolist() for row in rows] == theirs(SINGLES, truncation=True, max_length=limit)["input_ids"]
+        assert [row.tolist() for row in rows] == theirs(SINGLES, truncation=True, max_length=limit)[
+            "input_ids"
+        ]
         for first in SINGLES:
             rows, begins, _ = ours.encode([first] * len(SINGLES), SINGLES, limit, "head")
-            expected = theirs([first] * len(SINGLES), SINGLES, truncation="longest_first", max_length=limit)
+            expected = theirs(
+                [first] * len(SINGLES), SINGLES, truncation="longest_first", max_length=limit
+            )
             assert [row.tolist() for row in rows] == expected["input_ids"]
             types = [
-                [int(place >= begin) for place in range(len(row))] for row, begin in zip(rows, begins, strict=True)
+                [int(place >= begin) for place in range(len(row))]
+                for row, begin in zip(rows, begins, strict=True)
             ]
             assert types == expected["token_type_ids"]
-    assert list((tmp_path).iterdir()) == []  # nothing to cache
+    # nothing to cache
+    assert list((tmp_path).iterdir()) == []
 
 
 def test_a_name_that_leads_nowhere(tmp_path: Path) -> None:
-    with pytest.raises(Fault, match=r"could not be opened as a Hugging Face folder: .*name_or_path"):
-        PretrainedTokenizer(name_or_path=str(tmp_path)).load(list, "", Cache(tmp_path))
+    with pytest.raises(
+        UserError, match=r"could not be opened as a Hugging Face folder: .*name_or_path"
+    ):
+        PretrainedTokenizer(name_or_path=str(tmp_path)).load_tokenizer(
+            list, "", ContentCache(tmp_path)
+        )

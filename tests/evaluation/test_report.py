@@ -6,11 +6,13 @@ import math
 import pytest
 import torch
 
-from src.evaluation.report import Predictions, classification_report, regression_report
+from src.evaluation.report import Predictions, build_classification_report, build_regression_report
 
 
 def of_classes(targets: list[int], outputs: list[list[float]]) -> Predictions:
-    return Predictions(torch.arange(len(targets)) + 100, torch.tensor(targets), torch.tensor(outputs))
+    return Predictions(
+        torch.arange(len(targets)) + 100, torch.tensor(targets), torch.tensor(outputs)
+    )
 
 
 def of_values(targets: list[float], outputs: list[float]) -> Predictions:
@@ -25,8 +27,10 @@ def drawn(figure) -> bytes:
 
 def test_two_classes_by_hand():
     # truth 0 0 0 1 1, predicted 0 0 1 1 0
-    predictions = of_classes([0, 0, 0, 1, 1], [[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6], [0.75, 0.25]])
-    report = classification_report(predictions, ["bad", "good"])
+    predictions = of_classes(
+        [0, 0, 0, 1, 1], [[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6], [0.75, 0.25]]
+    )
+    report = build_classification_report(predictions, ["bad", "good"])
     assert report.metrics == pytest.approx(
         {
             "accuracy": 3 / 5,
@@ -58,18 +62,19 @@ def test_two_classes_by_hand():
 
 def test_a_class_that_never_occurs_is_left_out_not_invented():
     predictions = of_classes([0, 0, 1], [[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.2, 0.7, 0.1]])
-    report = classification_report(predictions, ["a", "b", "c"])
+    report = build_classification_report(predictions, ["a", "b", "c"])
     assert "auroc" not in report.metrics
     assert report.metrics["precision_macro"] == pytest.approx((1 + 1 / 2) / 2)
     assert report.metrics["recall_macro"] == pytest.approx((1 / 2 + 1) / 2)
     assert report.tables["per_class"]["precision"] == [1.0, 0.5, None]
     assert report.tables["per_class"]["f1"][2] is None
     assert report.tables["per_class"]["support"] == [2, 1, 0]
-    drawn(report.figures["confusion_matrix"])  # an empty row has no shares, and needs none
+    # an empty row has no shares, and needs none
+    drawn(report.figures["confusion_matrix"])
 
 
 def test_a_class_that_is_never_predicted_counts_as_nought():
-    report = classification_report(of_classes([0, 1], [[0.9, 0.1], [0.6, 0.4]]), ["a", "b"])
+    report = build_classification_report(of_classes([0, 1], [[0.9, 0.1], [0.6, 0.4]]), ["a", "b"])
     assert report.tables["per_class"]["precision"] == [0.5, 0.0]
     assert report.metrics["precision_macro"] == pytest.approx(0.25)
     assert report.metrics["auroc"] == 1
@@ -80,19 +85,21 @@ def test_agrees_with_the_definitions_on_random_predictions(classes):
     generator = torch.Generator().manual_seed(classes)
     outputs = torch.rand(200, classes, generator=generator).softmax(1)
     targets = torch.randint(classes, (200,), generator=generator)
-    report = classification_report(Predictions(torch.arange(200), targets, outputs), [f"c{i}" for i in range(classes)])
+    report = build_classification_report(
+        Predictions(torch.arange(200), targets, outputs), [f"c{i}" for i in range(classes)]
+    )
 
     guesses = outputs.argmax(1).tolist()
     pairs = list(zip(targets.tolist(), guesses, strict=True))
     precision, recall, f1, areas = [], [], [], []
-    for each in range(classes):
-        hit = sum(t == g == each for t, g in pairs)
-        false_alarm = sum(g == each != t for t, g in pairs)
-        missed = sum(t == each != g for t, g in pairs)
+    for label in range(classes):
+        hit = sum(t == g == label for t, g in pairs)
+        false_alarm = sum(g == label != t for t, g in pairs)
+        missed = sum(t == label != g for t, g in pairs)
         precision.append(hit / max(hit + false_alarm, 1))
         recall.append(hit / max(hit + missed, 1))
         f1.append(2 * hit / max(2 * hit + false_alarm + missed, 1))
-        inside, outside = outputs[targets == each, each], outputs[targets != each, each]
+        inside, outside = outputs[targets == label, label], outputs[targets != label, label]
         areas.append((inside[:, None] > outside[None]).double().mean().item())
     assert report.metrics == pytest.approx(
         {
@@ -106,20 +113,31 @@ def test_agrees_with_the_definitions_on_random_predictions(classes):
         abs=1e-6,
     )
     assert report.tables["per_class"]["recall"] == pytest.approx(recall)
-    assert report.tables["confusion_matrix"]["predicted_c1"] == [pairs.count((t, 1)) for t in range(classes)]
+    assert report.tables["confusion_matrix"]["predicted_c1"] == [
+        pairs.count((t, 1)) for t in range(classes)
+    ]
 
 
 def test_columns_hold_no_dots_and_stay_apart():
-    report = classification_report(of_classes([0, 1], [[0.9, 0.1], [0.2, 0.8]]), ["comp.os", "comp_os"])
+    report = build_classification_report(
+        of_classes([0, 1], [[0.9, 0.1], [0.2, 0.8]]), ["comp.os", "comp_os"]
+    )
     columns = [name for table in report.tables.values() for name in table]
     assert not [name for name in columns if "." in name]
-    assert list(report.tables["predictions"])[3:] == ["probability_comp_os", "probability_comp_os_1"]
+    assert list(report.tables["predictions"])[3:] == [
+        "probability_comp_os",
+        "probability_comp_os_1",
+    ]
     assert report.tables["per_class"]["label"] == ["comp.os", "comp_os"]
 
 
 def test_half_precision_probabilities_are_probabilities():
-    outputs = torch.tensor([[3.0, -2.0, 0.5], [0.1, 4.0, 1.0], [0.0, 1.0, 2.0]]).bfloat16().softmax(1)
-    report = classification_report(Predictions(torch.arange(3), torch.arange(3), outputs), ["a", "b", "c"])
+    outputs = (
+        torch.tensor([[3.0, -2.0, 0.5], [0.1, 4.0, 1.0], [0.0, 1.0, 2.0]]).bfloat16().softmax(1)
+    )
+    report = build_classification_report(
+        Predictions(torch.arange(3), torch.arange(3), outputs), ["a", "b", "c"]
+    )
     assert report.metrics["accuracy"] == 1
 
 
@@ -136,12 +154,14 @@ def test_half_precision_probabilities_are_probabilities():
 def test_refuses_what_does_not_fit(targets, outputs, message):
     predictions = Predictions(torch.arange(2), torch.tensor(targets), torch.tensor(outputs))
     with pytest.raises(ValueError, match=message):
-        classification_report(predictions, ["a", "b"])
+        build_classification_report(predictions, ["a", "b"])
 
 
 def test_refuses_no_rows():
     with pytest.raises(ValueError, match="at least one row"):
-        classification_report(Predictions(torch.arange(0), torch.arange(0), torch.zeros(0, 2)), ["a", "b"])
+        build_classification_report(
+            Predictions(torch.arange(0), torch.arange(0), torch.zeros(0, 2)), ["a", "b"]
+        )
 
 
 @pytest.mark.parametrize("classes", [2, 12, 30, 50])
@@ -149,7 +169,9 @@ def test_confusion_figure_draws_for_few_and_many_classes(classes):
     targets = torch.arange(classes).repeat(3)
     outputs = torch.eye(classes)[targets]
     names = [f"${i}_ a rather long label name, in words" for i in range(classes)]
-    report = classification_report(Predictions(torch.arange(len(targets)), targets, outputs), names)
+    report = build_classification_report(
+        Predictions(torch.arange(len(targets)), targets, outputs), names
+    )
     figure = report.figures["confusion_matrix"]
     written = [text.get_text() for text in figure.axes[0].texts]
     assert written.count("3\n100%") == (classes if classes <= 40 else 0)
@@ -158,7 +180,7 @@ def test_confusion_figure_draws_for_few_and_many_classes(classes):
 
 def test_regression_by_hand():
     # errors 1, 0, 0, -3
-    report = regression_report(of_values([1.0, 2.0, 2.0, 4.0], [2.0, 2.0, 2.0, 1.0]))
+    report = build_regression_report(of_values([1.0, 2.0, 2.0, 4.0], [2.0, 2.0, 2.0, 1.0]))
     assert report.metrics["mae"] == pytest.approx(1)
     assert report.metrics["rmse"] == pytest.approx(math.sqrt(10 / 4))
     # centred truth -1.25 -.25 -.25 1.75, predictions .25 .25 .25 -.75
@@ -175,7 +197,7 @@ def test_regression_by_hand():
 
 
 def test_a_perfect_order_of_two_rows_is_exactly_one():
-    metrics = regression_report(of_values([0.0, 1.0], [5.0, 9.0])).metrics
+    metrics = build_regression_report(of_values([0.0, 1.0], [5.0, 9.0])).metrics
     assert metrics["spearman"] == pytest.approx(1, abs=1e-12)
     assert metrics["pearson"] == pytest.approx(1, abs=1e-12)
 
@@ -183,16 +205,16 @@ def test_a_perfect_order_of_two_rows_is_exactly_one():
 def test_one_outlier_among_thousands_still_correlates():
     values = torch.zeros(20_000)
     values[7] = 1e6
-    report = regression_report(Predictions(torch.arange(20_000), values, values * 3 + 1))
+    report = build_regression_report(Predictions(torch.arange(20_000), values, values * 3 + 1))
     assert report.metrics["pearson"] == pytest.approx(1)
 
 
 def test_correlation_of_a_constant_is_left_out():
-    report = regression_report(of_values([1.0, 2.0, 3.0], [2.0, 2.0, 2.0]))
+    report = build_regression_report(of_values([1.0, 2.0, 3.0], [2.0, 2.0, 2.0]))
     assert set(report.metrics) == {"mae", "rmse", "support"}
     drawn(report.figures["scatter"])
 
 
 def test_regression_refuses_class_outputs():
     with pytest.raises(ValueError, match=r"shape \[N\]"):
-        regression_report(of_classes([0, 1], [[0.5, 0.5], [0.5, 0.5]]))
+        build_regression_report(of_classes([0, 1], [[0.5, 0.5], [0.5, 0.5]]))

@@ -1,4 +1,6 @@
-"""Mistakes on the command line of `src.run`: flags, keys, values, groups, quotes, sweeps, stores."""
+"""Mistakes on the command line of `src.run`: flags, keys, values, groups, quotes, sweeps,
+stores.
+"""
 
 from tests.faults.entry import Entry
 
@@ -42,16 +44,20 @@ ENTRIES = [
     Entry(
         "model.optim.lr 1e-4",
         says=(
-            "'model.optim.lr' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 (spaces want quotes)\n"
-            "'1e-4' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 (spaces want quotes)"
+            "'model.optim.lr' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 "
+            "(spaces want quotes)\n"
+            "'1e-4' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 (spaces want "
+            "quotes)"
         ),
     ),
     Entry(
         "model.optim.lr = 1e-4",
         says=(
-            "'model.optim.lr' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 (spaces want quotes)\n"
+            "'model.optim.lr' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 "
+            "(spaces want quotes)\n"
             "'=' has no key: expected KEY=VALUE, without spaces around the equals sign\n"
-            "'1e-4' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 (spaces want quotes)"
+            "'1e-4' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 (spaces want "
+            "quotes)"
         ),
     ),
     Entry(
@@ -72,19 +78,25 @@ ENTRIES = [
     ),
     Entry(
         "seed=1.5",
-        says=("seed: expected a whole number at least 0, found 1.5\ndata.seed: expected a whole number, found 1.5"),
+        says=(
+            "seed: expected a whole number at least 0, found 1.5\ndata.seed: expected a whole "
+            "number, found 1.5"
+        ),
     ),
     Entry(
         "trainer.max_steps=1e3",
-        says="trainer.max_steps: expected a whole number at least 1 or null, found 1000.0; did you mean 1000?",
+        says="trainer.max_steps: expected a whole number at least 1 or null, found 1000.0; did "
+        "you mean 1000?",
     ),
     Entry(
         "trainer.max_epochs=\"'3'\"",
-        says="trainer.max_epochs: expected a whole number at least 1 or null, found '3'; did you mean 3?",
+        says="trainer.max_epochs: expected a whole number at least 1 or null, found '3'; did you "
+        "mean 3?",
     ),
     Entry(
         "data.batching.batch_size=32.0",
-        says="data.batching.batch_size: expected a whole number at least 1, found 32.0; did you mean 32?",
+        says="data.batching.batch_size: expected a whole number at least 1, found 32.0; did you "
+        "mean 32?",
     ),
     Entry(
         "model.optim.lr=1e-4x",
@@ -97,7 +109,8 @@ ENTRIES = [
     Entry(
         "model.optim.lr=1,5e-4",
         says=(
-            "model.optim.lr=1,5e-4: several values make several runs, which -m asks for (python -m src.run -m "
+            "model.optim.lr=1,5e-4: several values make several runs, which -m asks for (python "
+            "-m src.run -m "
             "...); one list is written model.optim.lr=[1,5e-4]"
         ),
     ),
@@ -111,7 +124,8 @@ ENTRIES = [
     ),
     Entry(
         "model.encoder.family=roberta",
-        says="model.encoder.family: expected one of bert, modernbert, found 'roberta'; did you mean 'bert'?",
+        says="model.encoder.family: expected one of bert, modernbert, found 'roberta'; did you "
+        "mean 'bert'?",
     ),
     Entry(
         "trainer.deterministic=yes",
@@ -119,7 +133,8 @@ ENTRIES = [
     ),
     Entry(
         "trainer.precision=fp16",
-        says="trainer.precision: expected one of auto, fp32, bf16, found 'fp16'; did you mean 'bf16'?",
+        says="trainer.precision: expected one of auto, fp32, bf16, found 'fp16'; did you mean "
+        "'bf16'?",
     ),
     Entry(
         "trainer.accelerator=cuda",
@@ -127,7 +142,8 @@ ENTRIES = [
     ),
     Entry(
         "trainer.accelerator=gpu",
-        says="trainer.accelerator=gpu, but torch sees no GPU here; trainer=cpu or trainer=auto would run",
+        says="trainer.accelerator=gpu, but torch sees no GPU here; trainer=cpu or trainer=auto "
+        "would run",
     ),
     Entry(
         "trainer.devices=-1",
@@ -140,7 +156,8 @@ ENTRIES = [
     Entry(
         "data.label_names=negative,positive",
         says=(
-            "data.label_names=negative,positive: several values make several runs, which -m asks for (python -m "
+            "data.label_names=negative,positive: several values make several runs, which -m asks "
+            "for (python -m "
             "src.run -m ...); one list is written data.label_names=[negative,positive]"
         ),
     ),
@@ -169,7 +186,8 @@ ENTRIES = [
         says=(
             "data.num_labels: expected a whole number at least 2 or null, found 1\n"
             "model.objective.num_labels: expected a whole number at least 2 or null, found 1\n"
-            "data.num_labels=1, but data.label_names has 2: negative, positive (data.num_labels=2, or other "
+            "data.num_labels=1, but data.label_names has 2: negative, positive "
+            "(data.num_labels=2, or other "
             "names)"
         ),
     ),
@@ -180,7 +198,8 @@ ENTRIES = [
     Entry(
         "data.split.validation=0.6 data.split.test=0.5",
         says=(
-            "data.split.validation=0.6 and data.split.test=0.5 leave nothing for train; together they must be below 1"
+            "data.split.validation=0.6 and data.split.test=0.5 leave nothing for train; together "
+            "they must be below 1"
         ),
     ),
     Entry(
@@ -190,7 +209,8 @@ ENTRIES = [
     Entry(
         "data.batching.batch_tokens=16",
         says=(
-            "data.batching: batch_tokens=16 has no room for a text of max_tokens=64 (data.batching.batch_tokens, "
+            "data.batching: batch_tokens=16 has no room for a text of max_tokens=64 "
+            "(data.batching.batch_tokens, "
             "data.batching.max_tokens)"
         ),
     ),
@@ -206,8 +226,10 @@ ENTRIES = [
         "data=imbd",
         says=(
             "data=imbd: there is no such choice; did you mean 'imdb'?\n"
-            "data.tokenizer.name_or_path: takes its value from model.encoder.name_or_path, and there is no such "
-            "key; model/encoder=pretrained or data/tokenizer=wordpiece|wordpiece_2k|wordpiece_8k helps"
+            "data.tokenizer.name_or_path: takes its value from model.encoder.name_or_path, and "
+            "there is no such "
+            "key; model/encoder=pretrained or data/tokenizer=wordpiece|wordpiece_2k|wordpiece_8k "
+            "helps"
         ),
     ),
     Entry(
@@ -222,7 +244,8 @@ ENTRIES = [
         "data/batching=masked",
         says=(
             "data.batching.max_tokens: there is no such key; did you mean 'row_tokens'?\n"
-            "data.task=classification does not go with data.batching=Masked; data/batching=labelled fits"
+            "data.task=classification does not go with data.batching=Masked; "
+            "data/batching=labelled fits"
         ),
     ),
     Entry(
@@ -247,7 +270,8 @@ ENTRIES = [
     ),
     Entry(
         "data.path=a.csv",
-        says="data.path: there is no such key; did you mean 'data.source.path'? (data/source=files|hub has it)",
+        says="data.path: there is no such key; did you mean 'data.source.path'? "
+        "(data/source=files|hub has it)",
     ),
     Entry(
         "+trainer=cpu",
@@ -263,7 +287,10 @@ ENTRIES = [
     ),
     Entry(
         "~model.encoder",
-        says=("model.encoder: must be given, as model/encoder=base|mini|modern_mini|modern_tiny|pretrained|small|tiny"),
+        says=(
+            "model.encoder: must be given, as "
+            "model/encoder=base|mini|modern_mini|modern_tiny|pretrained|small|tiny"
+        ),
     ),
     Entry(
         "~model.optim.lr",
@@ -276,13 +303,15 @@ ENTRIES = [
     Entry(
         "+experiment=imdb,sst2",
         says=(
-            "+experiment=imdb,sst2: several values make several runs, which -m asks for (python -m src.run -m "
+            "+experiment=imdb,sst2: several values make several runs, which -m asks for (python "
+            "-m src.run -m "
             "...); one list is written +experiment=[imdb,sst2]"
         ),
     ),
     Entry(
         "+experiment=imdb +experiment=sst2",
-        says="+experiment=imdb and +experiment=sst2: a run takes one experiment; with -m several make several runs",
+        says="+experiment=imdb and +experiment=sst2: a run takes one experiment; with -m several "
+        "make several runs",
     ),
     Entry(
         "+experiments=imdb",
@@ -292,7 +321,8 @@ ENTRIES = [
         "+experiment=conf/experiment/imdb.yaml",
         says=(
             "experiment=conf/experiment/imdb.yaml: there is no such choice; valid: files, imdb, "
-            "imdb_from_pretraining, mlm_files, mlm_imdb, mlm_imdb_pretrained, mlm_quickstart, mlm_wikitext, "
+            "imdb_from_pretraining, mlm_files, mlm_imdb, mlm_imdb_pretrained, mlm_quickstart, "
+            "mlm_wikitext, "
             "quickstart, quickstart_scratch, sst2, stsb"
         ),
     ),
@@ -310,27 +340,35 @@ ENTRIES = [
     ),
     Entry(
         "name=my run",
-        says="'run' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 (spaces want quotes)",
+        says="'run' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 (spaces want "
+        "quotes)",
     ),
     Entry(
         "name={a",
-        says="'name={a' cannot be read: a value with special characters wants quotes, as in 'name=\"a, b\"'",
+        says="'name={a' cannot be read: a value with special characters wants quotes, as in "
+        "'name=\"a, b\"'",
     ),
     Entry(
         "name=\\'a",
-        says="'name='a' cannot be read: a value with special characters wants quotes, as in 'name=\"a, b\"'",
+        says="'name='a' cannot be read: a value with special characters wants quotes, as in "
+        "'name=\"a, b\"'",
     ),
     Entry(
         "name=a=b",
-        says="'name=a=b' cannot be read: a value with special characters wants quotes, as in 'name=\"a, b\"'",
+        says="'name=a=b' cannot be read: a value with special characters wants quotes, as in "
+        "'name=\"a, b\"'",
     ),
     Entry(
         "tags={a:1",
-        says="'tags={a:1' cannot be read: a value with special characters wants quotes, as in 'tags=\"a, b\"'",
+        says="'tags={a:1' cannot be read: a value with special characters wants quotes, as in "
+        "'tags=\"a, b\"'",
     ),
     Entry(
         "name=${oc.env:NO_SUCH_VARIABLE}",
-        says=("name: ${oc.env:NO_SUCH_VARIABLE} cannot be resolved: Environment variable 'NO_SUCH_VARIABLE' not found"),
+        says=(
+            "name: ${oc.env:NO_SUCH_VARIABLE} cannot be resolved: Environment variable "
+            "'NO_SUCH_VARIABLE' not found"
+        ),
     ),
     Entry(
         "name=${nope:1}",
@@ -338,15 +376,20 @@ ENTRIES = [
     ),
     Entry(
         "name=${model.optim.lrr}",
-        says="name: takes its value from model.optim.lrr, and there is no such key; did you mean 'model.optim.lr'?",
+        says="name: takes its value from model.optim.lrr, and there is no such key; did you mean "
+        "'model.optim.lr'?",
     ),
     Entry(
         "model.optim.lr=${model.optim.lr}",
-        says="model.optim.lr: ${model.optim.lr} cannot be resolved: Recursive interpolation detected",
+        says="model.optim.lr: ${model.optim.lr} cannot be resolved: Recursive interpolation "
+        "detected",
     ),
     Entry(
         "seed=${name}",
-        says=("seed: expected a whole number at least 0, found 'run'\ndata.seed: expected a whole number, found 'run'"),
+        says=(
+            "seed: expected a whole number at least 0, found 'run'\ndata.seed: expected a whole "
+            "number, found 'run'"
+        ),
     ),
     Entry(
         "-m model.optim.lr=1e-5,2",
@@ -363,7 +406,8 @@ ENTRIES = [
         "-m model.optim.lr=interval(0,1)",
         says=(
             "model.optim.lr: expected a number above 0 and at most 1, found 0.0\n"
-            "model.optim.lr=interval(0,1): a grid takes every listed value, and an interval lists none; "
+            "model.optim.lr=interval(0,1): a grid takes every listed value, and an interval lists "
+            "none; "
             "search/sampler=tpe search.max_trials=20 draws from it"
         ),
     ),
@@ -377,7 +421,8 @@ ENTRIES = [
     ),
     Entry(
         "-m model=glob(x*)",
-        says="model=glob(x*): there is no such choice; valid: classification, masked_lm, regression",
+        says="model=glob(x*): there is no such choice; valid: classification, masked_lm, "
+        "regression",
     ),
     Entry(
         "-m hydra/sweeper=optuna",
@@ -394,28 +439,32 @@ ENTRIES = [
     Entry(
         "trainer=fsdp model/optim=muon",
         says=(
-            "model.optim is Muon, which needs whole matrices, but trainer.strategy=fsdp divides them; "
+            "model.optim is Muon, which needs whole matrices, but trainer.strategy=fsdp divides "
+            "them; "
             "trainer=ddp or model/optim=adamw fits"
         ),
     ),
     Entry(
         "tracking.uri=mlruns",
         says=(
-            "tracking.uri=mlruns is not the address of a store: expected null (a SQLite file in mlruns/), "
+            "tracking.uri=mlruns is not the address of a store: expected null (a SQLite file in "
+            "mlruns/), "
             "sqlite:///FILE, postgresql://... or http(s)://..."
         ),
     ),
     Entry(
         "tracking.uri=htp://localhost:5000",
         says=(
-            "tracking.uri=htp://localhost:5000 begins with an unknown 'htp': did you mean 'http'?; expected null "
+            "tracking.uri=htp://localhost:5000 begins with an unknown 'htp': did you mean "
+            "'http'?; expected null "
             "(a SQLite file in mlruns/), sqlite:///FILE, postgresql://... or http(s)://..."
         ),
     ),
     Entry(
         "tracking.uri=file:///tmp/runs",
         says=(
-            "tracking.uri=file:///tmp/runs is not the address of a store: expected null (a SQLite file in "
+            "tracking.uri=file:///tmp/runs is not the address of a store: expected null (a SQLite "
+            "file in "
             "mlruns/), sqlite:///FILE, postgresql://... or http(s)://..."
         ),
     ),

@@ -5,20 +5,25 @@ from tests.faults.entry import Entry
 ENTRIES = [
     Entry(
         "+experiment=mine",
-        says="conf/experiment/mine.yaml, line 4: not valid YAML (expected <block end>, but found '<scalar>')",
-        files={"conf/experiment/mine.yaml": "# @package _global_\ntrainer:\n  max_epochs: 3\n bad\n"},
+        says="conf/experiment/mine.yaml, line 4: not valid YAML (expected <block end>, but found "
+        "'<scalar>')",
+        files={
+            "conf/experiment/mine.yaml": "# @package _global_\ntrainer:\n  max_epochs: 3\n bad\n"
+        },
         name="YAML that is broken",
     ),
     Entry(
         "+experiment=mine",
-        says="conf/experiment/mine.yaml, line 3: not valid YAML (found character '\\t' that cannot start any token)",
+        says="conf/experiment/mine.yaml, line 3: not valid YAML (found character '\\t' that "
+        "cannot start any token)",
         files={"conf/experiment/mine.yaml": "# @package _global_\ntrainer:\n\tmax_epochs: 3\n"},
         name="a tab in YAML",
     ),
     Entry(
         "+experiment=mine",
         says=(
-            "experiment: the file of an experiment begins with '# @package _global_'; without this line its keys "
+            "experiment: the file of an experiment begins with '# @package _global_'; without "
+            "this line its keys "
             "land below 'experiment', where nothing reads them"
         ),
         files={"conf/experiment/mine.yaml": "trainer:\n  max_epochs: 3\n"},
@@ -27,13 +32,16 @@ ENTRIES = [
     Entry(
         "+experiment=mine",
         says="model.optim.lrr: there is no such key; did you mean 'lr'?",
-        files={"conf/experiment/mine.yaml": "# @package _global_\nmodel:\n  optim:\n    lrr: 1e-3\n"},
+        files={
+            "conf/experiment/mine.yaml": "# @package _global_\nmodel:\n  optim:\n    lrr: 1e-3\n"
+        },
         name="an unknown key in an experiment",
     ),
     Entry(
         "+experiment=mine",
         says=(
-            "optimizer: there is no such key; valid: +experiment, callbacks, data, fork, init_from, model, name, "
+            "optimizer: there is no such key; valid: +experiment, callbacks, data, fork, "
+            "init_from, model, name, "
             "resume, seed, tags, tracking, trainer"
         ),
         files={"conf/experiment/mine.yaml": "# @package _global_\noptimizer:\n  lr: 1e-3\n"},
@@ -42,13 +50,18 @@ ENTRIES = [
     Entry(
         "+experiment=mine",
         says="In 'experiment/mine': Could not override 'dta'. No match in the defaults list.",
-        files={"conf/experiment/mine.yaml": "# @package _global_\ndefaults:\n  - override /dta: imdb\n"},
+        files={
+            "conf/experiment/mine.yaml": "# @package _global_\ndefaults:\n  - override /dta: imdb\n"
+        },
         name="an unknown group in an experiment",
     ),
     Entry(
         "+experiment=mine",
         says="data=imdbb: there is no such choice; did you mean 'imdb'?",
-        files={"conf/experiment/mine.yaml": "# @package _global_\ndefaults:\n  - override /data: imdbb\n"},
+        files={
+            "conf/experiment/mine.yaml": "# @package _global_\ndefaults:\n  - override /data: "
+            "imdbb\n"
+        },
         name="an unknown choice in an experiment",
     ),
     Entry(
@@ -60,7 +73,8 @@ ENTRIES = [
     Entry(
         "+experiment=mine",
         says=(
-            "experiment: the file of an experiment begins with '# @package _global_'; without this line its keys "
+            "experiment: the file of an experiment begins with '# @package _global_'; without "
+            "this line its keys "
             "land below 'experiment', where nothing reads them"
         ),
         files={"conf/experiment/mine.yaml": "- a\n- b\n"},
@@ -74,15 +88,18 @@ ENTRIES = [
     ),
     Entry(
         "+experiment=mine",
-        says="conf/experiment/mine.yaml, line 2: not valid YAML (mapping values are not allowed here)",
+        says="conf/experiment/mine.yaml, line 2: not valid YAML (mapping values are not allowed "
+        "here)",
         files={"conf/experiment/mine.yaml": "# @package _global_\nname: a: b\n"},
         name="an unquoted colon",
     ),
     Entry(
         "+experiment=mine",
-        says="model.encoder.width: takes its value from model.encoder.widht, and there is no such key",
+        says="model.encoder.width: takes its value from model.encoder.widht, and there is no such "
+        "key",
         files={
-            "conf/experiment/mine.yaml": "# @package _global_\nmodel:\n  encoder:\n    width: ${model.encoder.widht}\n"
+            "conf/experiment/mine.yaml": "# @package _global_\nmodel:\n  encoder:\n    width: "
+            "${model.encoder.widht}\n"
         },
         name="a reference to nothing",
     ),
@@ -119,7 +136,8 @@ ENTRIES = [
     Entry(
         "+experiment=mine",
         says=(
-            "model=None: a file chooses in its defaults, as '- override /model: classification|masked_lm|regression'"
+            "model=None: a file chooses in its defaults, as '- override /model: "
+            "classification|masked_lm|regression'"
         ),
         files={"conf/experiment/mine.yaml": "# @package _global_\nmodel: null\n"},
         name="a node without content",
@@ -127,19 +145,28 @@ ENTRIES = [
     Entry(
         "data=mine",
         says=(
-            "model.objective.num_labels: takes its value from data.num_labels, and there is no such key; "
-            "data=files|files_text|generated|generated_text|imdb|imdb_text|sst2|stsb|wikitext helps\n"
-            "data._target_: module 'src.data.datamodule' has no 'TextDatamodule'; did you mean 'TextDataModule'?"
+            "model.objective.num_labels: takes its value from data.num_labels, and there is no "
+            "such key; "
+            "data=files|files_text|generated|generated_text|imdb|imdb_text|sst2|stsb|wikitext "
+            "helps\n"
+            "data._target_: module 'src.data.data_config' has no 'DataConfg'; did you mean "
+            "'DataConfig'?"
         ),
-        files={"conf/data/mine.yaml": "_target_: src.data.datamodule.TextDatamodule\ntask: classification\n"},
+        files={
+            "conf/data/mine.yaml": "_target_: src.data.data_config.DataConfg\ntask: "
+            "classification\n"
+        },
         name="a misspelt class",
     ),
     Entry(
         "data=mine",
         says=(
-            "model.objective.num_labels: takes its value from data.num_labels, and there is no such key; "
-            "data=files|files_text|generated|generated_text|imdb|imdb_text|sst2|stsb|wikitext helps\n"
-            "data._target_: 'os.system' is not built: a config builds from src., lightning., torch., "
+            "model.objective.num_labels: takes its value from data.num_labels, and there is no "
+            "such key; "
+            "data=files|files_text|generated|generated_text|imdb|imdb_text|sst2|stsb|wikitext "
+            "helps\n"
+            "data._target_: 'os.system' is not built: a config builds from src., lightning., "
+            "torch., "
             "torchmetrics., transformers. alone"
         ),
         files={"conf/data/mine.yaml": "_target_: os.system\ncommand: ls\n"},
@@ -154,8 +181,10 @@ ENTRIES = [
     Entry(
         "data=mine",
         says=(
-            "model.objective.num_labels: takes its value from data.num_labels, and there is no such key; "
-            "data=files|files_text|generated|generated_text|imdb|imdb_text|sst2|stsb|wikitext helps\n"
+            "model.objective.num_labels: takes its value from data.num_labels, and there is no "
+            "such key; "
+            "data=files|files_text|generated|generated_text|imdb|imdb_text|sst2|stsb|wikitext "
+            "helps\n"
             "data: there is no _target_, the class that these keys are for"
         ),
         files={"conf/data/mine.yaml": "task: classification\n"},
@@ -170,12 +199,15 @@ ENTRIES = [
     Entry(
         "callbacks=mine",
         says="callbacks.mine: expected a node with a _target_, or null, found {'every': 3}",
-        files={"conf/callbacks/mine.yaml": "defaults:\n  - default\n  - _self_\nmine:\n  every: 3\n"},
+        files={
+            "conf/callbacks/mine.yaml": "defaults:\n  - default\n  - _self_\nmine:\n  every: 3\n"
+        },
         name="a callback without a class",
     ),
     Entry(
         "callbacks=mine",
-        says="callbacks.mine._target_: module 'src.training.callbacks' has no 'Progres'; did you mean 'Progress'?",
+        says="callbacks.mine._target_: module 'src.training.callbacks' has no 'Progres'; did you "
+        "mean 'Progress'?",
         files={
             "conf/callbacks/mine.yaml": "defaults:\n  - default\n  - _self_\n"
             "mine:\n  _target_: src.training.callbacks.Progres\n"
@@ -186,7 +218,8 @@ ENTRIES = [
         "callbacks=mine",
         says="callbacks.mine._target_: there is no module 'src.callbacks'",
         files={
-            "conf/callbacks/mine.yaml": "defaults:\n  - default\n  - _self_\nmine:\n  _target_: src.callbacks.Mine\n"
+            "conf/callbacks/mine.yaml": "defaults:\n  - default\n  - _self_\nmine:\n  _target_: "
+            "src.callbacks.Mine\n"
         },
         name="a callback of no module",
     ),

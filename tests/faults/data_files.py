@@ -5,7 +5,8 @@ import gzip
 from tests.faults.entry import Entry
 
 QUIET = (
-    "trainer=cpu callbacks.progress.style=off tracking=offline tracking.system_metrics=false trainer.precision=fp32 "
+    "trainer=cpu callbacks.progress.style=off tracking=offline "
+    "tracking.system_metrics=false trainer.precision=fp32 "
 )
 SMALL = "model/encoder=tiny data/tokenizer=wordpiece data.tokenizer.vocab_size=100 " + QUIET
 FILES = "+experiment=files " + SMALL
@@ -27,13 +28,15 @@ ENTRIES = [
     ),
     Entry(
         FILES + "data.source.path=HERE/reviews.csv",
-        says="data.source.path=HERE/reviews.csv: there is no 'reviews.csv' in HERE; did you mean 'review.csv'?",
+        says="data.source.path=HERE/reviews.csv: there is no 'reviews.csv' in HERE; did you mean "
+        "'review.csv'?",
         files={"review.csv": GOOD},
         name="a file that is not there",
     ),
     Entry(
         FILES + "data.source.path=HERE/data/x/reviews.csv",
-        says="data.source.path=HERE/data/x/reviews.csv: there is no 'data' in HERE; did you mean 'date'?",
+        says="data.source.path=HERE/data/x/reviews.csv: there is no 'data' in HERE; did you mean "
+        "'date'?",
         files={"date/x.csv": GOOD},
         name="a folder that is not there",
     ),
@@ -44,7 +47,8 @@ ENTRIES = [
     ),
     Entry(
         FILES + "data.source.path='\"https://example.org/a.csv\"'",
-        says="data.source.path=https://example.org/a.csv: an address; download it first and give the file",
+        says="data.source.path=https://example.org/a.csv: an address; download it first and give "
+        "the file",
         name="an address",
     ),
     Entry(
@@ -81,7 +85,8 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/d",
         says=(
-            "data.source.path=HERE/d: no readable file; expected .csv, .tsv, .jsonl, .ndjson, .json, .parquet, "
+            "data.source.path=HERE/d: no readable file; expected .csv, .tsv, .jsonl, .ndjson, "
+            ".json, .parquet, "
             ".txt, each also with .gz; found notes.docx, x.pdf; where names end otherwise: "
             "data.source.format=NAME, one of csv, tsv, jsonl, parquet, text, folders, label_first"
         ),
@@ -91,7 +96,8 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.xlsx",
         says=(
-            "data.source.path=HERE/a.xlsx: what kind of file is this? data.source.format=NAME, one of csv, tsv, "
+            "data.source.path=HERE/a.xlsx: what kind of file is this? data.source.format=NAME, "
+            "one of csv, tsv, "
             "jsonl, parquet, text, folders, label_first"
         ),
         files={"a.xlsx": b"PK\3\4"},
@@ -100,7 +106,8 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.xlsx data.source.format=csv",
         says=(
-            "a.xlsx, line 1: a NUL character; this is a zip file (.xlsx and .docx are too); unpack it, or save "
+            "a.xlsx, line 1: a NUL character; this is a zip file (.xlsx and .docx are too); "
+            "unpack it, or save "
             "the table as CSV"
         ),
         files={"a.xlsx": b"PK\3\4\x14\0\6\0"},
@@ -109,7 +116,8 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.csv data.source.format=cvs",
         says=(
-            "data.source.format: expected one of auto, csv, tsv, jsonl, parquet, text, folders, label_first, "
+            "data.source.format: expected one of auto, csv, tsv, jsonl, parquet, text, folders, "
+            "label_first, "
             "found 'cvs'; did you mean 'csv'?"
         ),
         files={"a.csv": GOOD},
@@ -123,23 +131,28 @@ ENTRIES = [
     ),
     Entry(
         FILES + "data.source.path=HERE/a.json",
-        says="a.json, line 1: not valid JSON (Expecting value at column 1); expected one JSON object a line",
+        says="a.json, line 1: not valid JSON (Expecting value at column 1); expected one JSON "
+        "object a line",
         files={"a.json": '[\n {"text": "a", "label": 1}\n]'},
         name="JSON over several lines",
     ),
     Entry(
         FILES + "data.source.path=HERE/a.jsonl",
         says=(
-            "a.jsonl, line 3: not valid JSON (Expecting ',' delimiter at column 13); expected one JSON object a line"
+            "a.jsonl, line 3: not valid JSON (Expecting ',' delimiter at column 13); expected one "
+            "JSON object a line"
         ),
-        files={"a.jsonl": '{"text":"a","label":1}\n{"text":"b","label":0}\n{"text":"c,"label":1}\n'},
+        files={
+            "a.jsonl": '{"text":"a","label":1}\n{"text":"b","label":0}\n{"text":"c,"label":1}\n'
+        },
         failed=True,
         name="broken JSON on line 3",
     ),
     Entry(
         FILES + "data.source.path=HERE/a.jsonl",
         says=(
-            "a.jsonl, line 1: not valid JSON (Expecting property name enclosed in double quotes at column 2); "
+            "a.jsonl, line 1: not valid JSON (Expecting property name enclosed in double quotes "
+            "at column 2); "
             "expected one JSON object a line"
         ),
         files={"a.jsonl": "{'text': 'a'}\n"},
@@ -154,7 +167,8 @@ ENTRIES = [
     ),
     Entry(
         FILES + "data.source.path=HERE/a.jsonl",
-        says="a.jsonl, line 1: the label is [1] (list); expected one text or number (data.source.label)",
+        says="a.jsonl, line 1: the label is [1] (list); expected one text or number "
+        "(data.source.label)",
         files={"a.jsonl": '{"text":"a","label":[1]}\n'},
         failed=True,
         name="a JSON label that is a list",
@@ -181,38 +195,44 @@ ENTRIES = [
     ),
     Entry(
         FILES + "data.source.path=HERE/a.jsonl",
-        says="data.source.text=text: a.jsonl has no such column; did you mean 'txt'? Columns: txt, label",
+        says="data.source.text=text: a.jsonl has no such column; did you mean 'txt'? Columns: "
+        "txt, label",
         files={"a.jsonl": b'\xef\xbb\xbf{"txt":"a","label":1}\n'},
         name="a byte order mark and another column",
     ),
     Entry(
         FILES + "data.source.path=HERE/a.csv data.source.text=review",
-        says="data.source.text=review: a.csv has no such column; did you mean 'reviews'? Columns: reviews, label",
+        says="data.source.text=review: a.csv has no such column; did you mean 'reviews'? Columns: "
+        "reviews, label",
         files={"a.csv": "reviews,label\na,1\n"},
         name="another column of texts",
     ),
     Entry(
         FILES + "data.source.path=HERE/a.csv data.source.label=labels",
-        says="data.source.label=labels: a.csv has no such column; did you mean 'label'? Columns: text, label",
+        says="data.source.label=labels: a.csv has no such column; did you mean 'label'? Columns: "
+        "text, label",
         files={"a.csv": GOOD},
         name="another column of labels",
     ),
     Entry(
         FILES + "data.source.path=HERE/a.csv",
-        says="data.source.text=text: a.csv has no such column; did you mean 'Text'? Columns: Text, Label",
+        says="data.source.text=text: a.csv has no such column; did you mean 'Text'? Columns: "
+        "Text, Label",
         files={"a.csv": "Text,Label\na,1\n"},
         name="columns in capitals",
     ),
     Entry(
         FILES + "data.source.path=HERE/a.csv",
-        says="data.source.label=label: a.csv has no such column; did you mean ' label'? Columns: text,  label",
+        says="data.source.label=label: a.csv has no such column; did you mean ' label'? Columns: "
+        "text,  label",
         files={"a.csv": "text, label\na, 1\n"},
         name="spaces behind commas",
     ),
     Entry(
         FILES + "data.source.path=HERE/a.csv",
         says=(
-            "data.source.text=text: a.csv has no such column; its columns are parted by semicolons, which are "
+            "data.source.text=text: a.csv has no such column; its columns are parted by "
+            "semicolons, which are "
             "not read; save it with commas or tabs"
         ),
         files={"a.csv": "text;label\na;1\n"},
@@ -221,7 +241,8 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.csv",
         says=(
-            "data.source.text=text: a.csv has no such column; its columns are parted by tabs: data.source.format=tsv"
+            "data.source.text=text: a.csv has no such column; its columns are parted by tabs: "
+            "data.source.format=tsv"
         ),
         files={"a.csv": "text\tlabel\na\t1\n"},
         name="tabs in a CSV file",
@@ -229,7 +250,8 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.tsv",
         says=(
-            "data.source.text=text: a.tsv has no such column; its columns are parted by commas: data.source.format=csv"
+            "data.source.text=text: a.tsv has no such column; its columns are parted by commas: "
+            "data.source.format=csv"
         ),
         files={"a.tsv": GOOD},
         name="commas in a TSV file",
@@ -237,7 +259,8 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.csv",
         says=(
-            "data.source.text=text: a.csv has no such column; valid: 1, what a day (data.source.header=false "
+            "data.source.text=text: a.csv has no such column; valid: 1, what a day "
+            "(data.source.header=false "
             "where the first line holds no names)"
         ),
         files={"a.csv": "what a day,1\na night,0\n"},
@@ -252,7 +275,8 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.csv",
         says=(
-            "a.csv, line 3: 1 columns, the header has 2; is a quote or separator missing? (data.source.format, "
+            "a.csv, line 3: 1 columns, the header has 2; is a quote or separator missing? "
+            "(data.source.format, "
             "data.source.quoting)"
         ),
         files={"a.csv": "text,label\na,1\nb\n"},
@@ -262,7 +286,8 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.csv",
         says=(
-            "a.csv, line 3: 3 columns, the header has 2; is a quote or separator missing? (data.source.format, "
+            "a.csv, line 3: 3 columns, the header has 2; is a quote or separator missing? "
+            "(data.source.format, "
             "data.source.quoting)"
         ),
         files={"a.csv": "text,label\na,1\nb, and c,1\n"},
@@ -301,18 +326,22 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.csv data.source.header=false",
         says=(
-            "data.source.text=text: data.source.header=false leaves columns without names; expected a position, "
+            "data.source.text=text: data.source.header=false leaves columns without names; "
+            "expected a position, "
             "counted from 0\n"
-            "data.source.label=label: data.source.header=false leaves columns without names; expected a "
+            "data.source.label=label: data.source.header=false leaves columns without names; "
+            "expected a "
             "position, counted from 0"
         ),
         files={"a.csv": GOOD},
         name="names without a header",
     ),
     Entry(
-        FILES + "data.source.path=HERE/a.csv data.source.header=false data.source.text=0 data.source.label=5",
+        FILES + "data.source.path=HERE/a.csv data.source.header=false data.source.text=0 "
+        "data.source.label=5",
         says=(
-            "a.csv, line 1: 2 columns, data.source asks for at least 6; is a quote or separator missing? "
+            "a.csv, line 1: 2 columns, data.source asks for at least 6; is a quote or separator "
+            "missing? "
             "(data.source.format, data.source.quoting)"
         ),
         files={"a.csv": GOOD},
@@ -320,9 +349,11 @@ ENTRIES = [
         name="a position beyond the last",
     ),
     Entry(
-        FILES + "data.source.path=HERE/a.csv data.source.header=false data.source.text=-1 data.source.label=1",
+        FILES + "data.source.path=HERE/a.csv data.source.header=false data.source.text=-1 "
+        "data.source.label=1",
         says=(
-            "data.source.text=-1: data.source.header=false leaves columns without names; expected a position, "
+            "data.source.text=-1: data.source.header=false leaves columns without names; expected "
+            "a position, "
             "counted from 0"
         ),
         files={"a.csv": GOOD},
@@ -331,7 +362,8 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.csv",
         says=(
-            "a.csv, line 2: byte 0xe4 at position 16 of the file is not utf-8 (invalid continuation byte); name "
+            "a.csv, line 2: byte 0xe4 at position 16 of the file is not utf-8 (invalid "
+            "continuation byte); name "
             "the file's encoding: data.source.encoding=NAME"
         ),
         files={"a.csv": "text,label\nein Käse,1\n".encode("latin-1")},
@@ -345,13 +377,15 @@ ENTRIES = [
     ),
     Entry(
         FILES + "data.source.path=HERE/a.csv",
-        says="a.csv, line 1: a NUL character; this is not text in utf-8 (data.source.encoding=utf-16 reads UTF-16)",
+        says="a.csv, line 1: a NUL character; this is not text in utf-8 "
+        "(data.source.encoding=utf-16 reads UTF-16)",
         files={"a.csv": GOOD.encode("utf-16-le")},
         name="UTF-16 without a mark",
     ),
     Entry(
         FILES + "data.source.path=HERE/a.csv data.source.encoding=utf-16",
-        says="a.csv: this is not utf-16 (UTF-16 stream does not start with BOM); data.source.encoding=NAME",
+        says="a.csv: this is not utf-16 (UTF-16 stream does not start with BOM); "
+        "data.source.encoding=NAME",
         files={"a.csv": GOOD},
         name="UTF-8 taken for UTF-16",
     ),
@@ -363,13 +397,15 @@ ENTRIES = [
     ),
     Entry(
         FILES + "data.source.path=HERE/a.csv data.source.encoding=base64",
-        says="data.source.encoding=base64: no such text encoding; common ones: utf-8, utf-16, latin-1, cp1252",
+        says="data.source.encoding=base64: no such text encoding; common ones: utf-8, utf-16, "
+        "latin-1, cp1252",
         files={"a.csv": GOOD},
         name="a codec of bytes",
     ),
     Entry(
         FILES + "data.source.path=HERE/a.csv",
-        says="a.csv, line 2: a NUL character; this is not text in utf-8 (data.source.encoding=utf-16 reads UTF-16)",
+        says="a.csv, line 2: a NUL character; this is not text in utf-8 "
+        "(data.source.encoding=utf-16 reads UTF-16)",
         files={"a.csv": "text,label\na\0b,1\n"},
         failed=True,
         name="a NUL",
@@ -377,7 +413,8 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.csv.gz",
         says=(
-            "a.csv.gz: broken gzip data after line 11 (Compressed file ended before the end-of-stream marker was "
+            "a.csv.gz: broken gzip data after line 11 (Compressed file ended before the "
+            "end-of-stream marker was "
             "reached); the file is cut off or damaged, copy or download it again"
         ),
         files={"a.csv.gz": packed(GOOD)[:200]},
@@ -387,7 +424,8 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.csv.gz",
         says=(
-            "a.csv.gz: broken gzip data after line 0 (Not a gzipped file (b'te')); the file is cut off or "
+            "a.csv.gz: broken gzip data after line 0 (Not a gzipped file (b'te')); the file is "
+            "cut off or "
             "damaged, copy or download it again"
         ),
         files={"a.csv.gz": GOOD},
@@ -396,7 +434,8 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.csv.gz",
         says=(
-            "a.csv.gz: broken gzip data after line 21 (CRC check failed 0x34333231 != 0x973a7e6a); the file is "
+            "a.csv.gz: broken gzip data after line 21 (CRC check failed 0x34333231 != "
+            "0x973a7e6a); the file is "
             "cut off or damaged, copy or download it again"
         ),
         files={"a.csv.gz": packed(GOOD)[:-8] + b"12345678"},
@@ -452,7 +491,8 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.csv",
         says=(
-            "all 2 rows of train have the label '1'; a classifier needs at least 2 classes (data.source.label "
+            "all 2 rows of train have the label '1'; a classifier needs at least 2 classes "
+            "(data.source.label "
             "names their column)"
         ),
         files={"a.csv": "text,label\na,1\nb,1\n"},
@@ -468,14 +508,16 @@ ENTRIES = [
     ),
     Entry(
         FILES + "data.source.path=HERE/a.csv data.label_names=[negative,positive]",
-        says="a.csv, line 2: label 'Positive' is none of the 2 classes declared; did you mean 'positive'?",
+        says="a.csv, line 2: label 'Positive' is none of the 2 classes declared; did you mean "
+        "'positive'?",
         files={"a.csv": "text,label\na,Positive\nb,negative\n"},
         failed=True,
         name="a label in capitals",
     ),
     Entry(
         FILES + "data.source.path=HERE/a.csv data.label_names=[negative,positive]",
-        says="a.csv, line 2: label 'neutral' is none of the 2 classes declared; valid: negative, positive",
+        says="a.csv, line 2: label 'neutral' is none of the 2 classes declared; valid: negative, "
+        "positive",
         files={"a.csv": "text,label\na,neutral\nb,negative\n"},
         failed=True,
         name="a label that is not declared",
@@ -490,7 +532,8 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.csv",
         says=(
-            "more than 1000 classes in the first 1001 rows of train; is it a score (then a regression objective "
+            "more than 1000 classes in the first 1001 rows of train; is it a score (then a "
+            "regression objective "
             "fits), or is another column the label (data.source.label)?"
         ),
         files={"a.csv": "text,label\n" + "".join(f"t{n},{n / 7}\n" for n in range(1100))},
@@ -499,35 +542,40 @@ ENTRIES = [
     ),
     Entry(
         FILES + "data.source.path=HERE/a.csv",
-        says="2 rows cannot be divided: none is left for test (data.split.validation=0.1, data.split.test=0.1)",
+        says="2 rows cannot be divided: none is left for test (data.split.validation=0.1, "
+        "data.split.test=0.1)",
         files={"a.csv": "text,label\na,1\nb,0\n"},
         failed=True,
         name="two rows",
     ),
     Entry(
         FILES + "data.source.path=HERE/a.csv data.split.validation=0",
-        says="there are no rows to validate on; data.split.validation=0.1 takes a tenth of the training rows",
+        says="there are no rows to validate on; data.split.validation=0.1 takes a tenth of the "
+        "training rows",
         files={"a.csv": GOOD},
         failed=True,
         name="no rows to validate on",
     ),
     Entry(
         VALUES + "data.source.path=HERE/a.csv",
-        says="a.csv, line 2: label 'good' is not a finite number (a regression needs one; data.source.label)",
+        says="a.csv, line 2: label 'good' is not a finite number (a regression needs one; "
+        "data.source.label)",
         files={"a.csv": "text,label\na,good\nb,1\n"},
         failed=True,
         name="a word in place of a value",
     ),
     Entry(
         VALUES + "data.source.path=HERE/a.csv",
-        says="a.csv, line 3: label 'nan' is not a finite number (a regression needs one; data.source.label)",
+        says="a.csv, line 3: label 'nan' is not a finite number (a regression needs one; "
+        "data.source.label)",
         files={"a.csv": "text,label\na,1\nb,nan\n"},
         failed=True,
         name="a value that is no number",
     ),
     Entry(
         VALUES + "data.source.path=HERE/a.csv",
-        says="a.csv, line 3: label 'inf' is not a finite number (a regression needs one; data.source.label)",
+        says="a.csv, line 3: label 'inf' is not a finite number (a regression needs one; "
+        "data.source.label)",
         files={"a.csv": "text,label\na,1\nb,inf\n"},
         failed=True,
         name="a value without end",
@@ -535,7 +583,8 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/d",
         says=(
-            "data.source.path=HERE/d: no file carries the name of a split; found a.csv, b.csv; say which is "
+            "data.source.path=HERE/d: no file carries the name of a split; found a.csv, b.csv; "
+            "say which is "
             "which: data.source.train=NAME, or give one file: data.source.path=FILE"
         ),
         files={"d/a.csv": GOOD, "d/b.csv": GOOD},
@@ -543,14 +592,16 @@ ENTRIES = [
     ),
     Entry(
         FILES + "data.source.path=HERE/d",
-        says="data.source.path=HERE/d: files of several formats; data.source.format=NAME, one of csv, jsonl",
+        says="data.source.path=HERE/d: files of several formats; data.source.format=NAME, one of "
+        "csv, jsonl",
         files={"d/train.csv": GOOD, "d/test.jsonl": '{"text":"a","label":1}\n'},
         name="two formats",
     ),
     Entry(
         FILES + "data.source.path=HERE/d",
         says=(
-            "data.source.validation=validation: HERE/d has none, but dev.csv; data.source.validation=dev takes "
+            "data.source.validation=validation: HERE/d has none, but dev.csv; "
+            "data.source.validation=dev takes "
             "it, data.source.validation=null leaves it"
         ),
         files={"d/train.csv": GOOD, "d/dev.csv": GOOD},
@@ -577,25 +628,29 @@ ENTRIES = [
     ),
     Entry(
         FILES + "data.source.path=HERE/d",
-        says="data.source.path: HERE/d/train.csv is there packed and unpacked; its rows would be read twice",
+        says="data.source.path: HERE/d/train.csv is there packed and unpacked; its rows would be "
+        "read twice",
         files={"d/train.csv": GOOD, "d/train.csv.gz": packed(GOOD)},
         name="packed and unpacked",
     ),
     Entry(
         FILES + "data.source.path=HERE/d",
-        says="data.source.path=HERE/d: 'train' stands in several folders; name one of them: HERE/d/x, HERE/d/y",
+        says="data.source.path=HERE/d: 'train' stands in several folders; name one of them: "
+        "HERE/d/x, HERE/d/y",
         files={"d/x/train.csv": GOOD, "d/y/train.csv": GOOD},
         name="train in two folders",
     ),
     Entry(
         FILES + "data.source.path=HERE/a.txt data.source.format=folders",
-        says="data.source.format=folders: HERE/a.txt is a file; expected a folder of one folder per class",
+        says="data.source.format=folders: HERE/a.txt is a file; expected a folder of one folder "
+        "per class",
         files={"a.txt": "x"},
         name="a file for a folder per class",
     ),
     Entry(
         FILES + "data.source.path=HERE/d data.source.format=folders",
-        says="data.source.path=HERE/d: no folders of .txt files here; data.source.format=folders expects some",
+        says="data.source.path=HERE/d: no folders of .txt files here; data.source.format=folders "
+        "expects some",
         files={"d/pos/": "", "d/neg/": ""},
         name="empty folders of classes",
     ),
@@ -615,7 +670,8 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.csv data.source.pair=second",
         says=(
-            "data.source.pair=second: a.csv has no such column; valid: label, text (data.source.header=false "
+            "data.source.pair=second: a.csv has no such column; valid: label, text "
+            "(data.source.header=false "
             "where the first line holds no names)"
         ),
         files={"a.csv": GOOD},
@@ -623,13 +679,17 @@ ENTRIES = [
     ),
     Entry(
         TEXTS + "data.source.path=HERE/a.txt 'data.source.heading=\"(\"'",
-        says="data.source.heading=(: not a regular expression (missing ), unterminated subpattern at position 0)",
+        says="data.source.heading=(: not a regular expression (missing ), unterminated subpattern "
+        "at position 0)",
         files={"a.txt": "a\nb\n"},
         name="a broken expression",
     ),
     Entry(
         TEXTS + "data.source.path=HERE/a.txt",
-        says=("1 rows cannot be divided: none is left for validation (data.split.validation=0.1, data.split.test=0.0)"),
+        says=(
+            "1 rows cannot be divided: none is left for validation (data.split.validation=0.1, "
+            "data.split.test=0.0)"
+        ),
         files={"a.txt": "only one line\n"},
         failed=True,
         name="one line to pretrain on",
@@ -644,7 +704,8 @@ ENTRIES = [
     Entry(
         TEXTS + "data.source.path=HERE/a.txt",
         says=(
-            "a.txt, line 3: byte 0x80 at position 127 of the file is not utf-8 (invalid start byte); name the "
+            "a.txt, line 3: byte 0x80 at position 127 of the file is not utf-8 (invalid start "
+            "byte); name the "
             "file's encoding: data.source.encoding=NAME"
         ),
         files={"a.txt": bytes(range(1, 256))},
@@ -654,7 +715,8 @@ ENTRIES = [
     Entry(
         TEXTS + "data.source.path=HERE/a.txt data.batching.row_tokens=1024",
         says=(
-            "data.batching.row_tokens=1024 is more than the encoder can read, model.encoder.max_tokens=512; "
+            "data.batching.row_tokens=1024 is more than the encoder can read, "
+            "model.encoder.max_tokens=512; "
             "change either"
         ),
         files={"a.txt": "a\nb\n"},
@@ -663,7 +725,8 @@ ENTRIES = [
     Entry(
         FILES + "data/source=hub",
         says=(
-            "data.source has neither path nor hub; give data.source.path=FILE_OR_FOLDER or data.source.hub=OWNER/NAME"
+            "data.source has neither path nor hub; give data.source.path=FILE_OR_FOLDER or "
+            "data.source.hub=OWNER/NAME"
         ),
         name="a set of the hub without a name",
     ),

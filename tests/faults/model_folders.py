@@ -3,21 +3,26 @@
 from tests.faults.data_files import QUIET
 from tests.faults.entry import Entry
 
-SIZES = "data.source.train=20 data.source.validation=10 data.source.test=10 data.batching.max_tokens=16 "
+SIZES = (
+    "data.source.train=20 data.source.validation=10 data.source.test=10 "
+    "data.batching.max_tokens=16 "
+)
 MODEL = f"model/encoder=pretrained data/tokenizer=pretrained {QUIET}{SIZES}trainer.max_steps=1 "
 HERE = MODEL + "model.encoder.name_or_path=HERE/m "
 
 ENTRIES = [
     Entry(
         HERE,
-        says="model.encoder.name_or_path: HERE/m holds no config.json, so it is no Hugging Face folder",
+        says="model.encoder.name_or_path: HERE/m holds no config.json, so it is no Hugging Face "
+        "folder",
         model="no config",
         name="model folder: no config",
     ),
     Entry(
         HERE,
         says=(
-            "HERE/m/config.json: not valid JSON (Expecting property name enclosed in double quotes at line 1, "
+            "HERE/m/config.json: not valid JSON (Expecting property name enclosed in double "
+            "quotes at line 1, "
             "column 23) (model.encoder.name_or_path)"
         ),
         model="broken config",
@@ -25,7 +30,10 @@ ENTRIES = [
     ),
     Entry(
         HERE,
-        says=("HERE/m/config.json: not valid JSON (Expecting value at line 1, column 1) (model.encoder.name_or_path)"),
+        says=(
+            "HERE/m/config.json: not valid JSON (Expecting value at line 1, column 1) "
+            "(model.encoder.name_or_path)"
+        ),
         model="empty config",
         name="model folder: empty config",
     ),
@@ -38,7 +46,8 @@ ENTRIES = [
     Entry(
         HERE,
         says=(
-            "HERE/m/config.json: encoders of the family 'berrt' are not supported; did you mean 'bert'? "
+            "HERE/m/config.json: encoders of the family 'berrt' are not supported; did you mean "
+            "'bert'? "
             "(model.encoder.name_or_path)"
         ),
         model="unknown family",
@@ -47,7 +56,8 @@ ENTRIES = [
     Entry(
         HERE,
         says=(
-            "HERE/m/config.json: names no model_type; valid: albert, bert, camembert, deberta-v2, distilbert, "
+            "HERE/m/config.json: names no model_type; valid: albert, bert, camembert, deberta-v2, "
+            "distilbert, "
             "electra, modernbert, mpnet, roberta, xlm-roberta (model.encoder.name_or_path)"
         ),
         model="no family",
@@ -56,7 +66,8 @@ ENTRIES = [
     Entry(
         HERE,
         says=(
-            "HERE/m/config.json: encoders of the family 'gpt2' are not supported; valid: albert, bert, "
+            "HERE/m/config.json: encoders of the family 'gpt2' are not supported; valid: albert, "
+            "bert, "
             "camembert, deberta-v2, distilbert, electra, modernbert, mpnet, roberta, xlm-roberta "
             "(model.encoder.name_or_path)"
         ),
@@ -66,7 +77,8 @@ ENTRIES = [
     Entry(
         HERE,
         says=(
-            "HERE/m/config.json: is_decoder=true, so its tokens see only those before them; expected an encoder, whose "
+            "HERE/m/config.json: is_decoder=true, so its tokens see only those before them; "
+            "expected an encoder, whose "
             "tokens see all (model.encoder.name_or_path)"
         ),
         model="sees what came before",
@@ -75,8 +87,10 @@ ENTRIES = [
     Entry(
         HERE,
         says=(
-            "HERE/m cannot be opened without running the Python code that it brings (auto_map), which this "
-            "program never does; name one of a family that transformers knows itself (model.encoder.name_or_path)"
+            "HERE/m cannot be opened without running the Python code that it brings (auto_map), "
+            "which this "
+            "program never does; name one of a family that transformers knows itself "
+            "(model.encoder.name_or_path)"
         ),
         model="its own code",
         name="model folder: its own code",
@@ -84,7 +98,8 @@ ENTRIES = [
     Entry(
         HERE,
         says=(
-            "HERE/m holds no weights: expected model.safetensors; found config.json, tokenizer.json, "
+            "HERE/m holds no weights: expected model.safetensors; found config.json, "
+            "tokenizer.json, "
             "tokenizer_config.json (model.encoder.name_or_path)"
         ),
         model="no weights",
@@ -102,7 +117,8 @@ ENTRIES = [
     Entry(
         HERE,
         says=(
-            "HERE/m/model.safetensors: cut off at 20 bytes, there should be more than 79; copy it again "
+            "HERE/m/model.safetensors: cut off at 20 bytes, there should be more than 79; copy it "
+            "again "
             "(model.encoder.name_or_path)"
         ),
         model="cut header",
@@ -110,7 +126,10 @@ ENTRIES = [
     ),
     Entry(
         HERE,
-        says=("HERE/m/model.safetensors: no safetensors file (0 bytes, begins with b'') (model.encoder.name_or_path)"),
+        says=(
+            "HERE/m/model.safetensors: no safetensors file (0 bytes, begins with b'') "
+            "(model.encoder.name_or_path)"
+        ),
         model="empty weights",
         name="model folder: empty weights",
     ),
@@ -126,7 +145,8 @@ ENTRIES = [
     Entry(
         HERE,
         says=(
-            "HERE/m/model.safetensors: a pointer of Git LFS and not the weights themselves; fetch them: git lfs "
+            "HERE/m/model.safetensors: a pointer of Git LFS and not the weights themselves; fetch "
+            "them: git lfs "
             "pull (model.encoder.name_or_path)"
         ),
         model="a pointer",
@@ -144,7 +164,8 @@ ENTRIES = [
     Entry(
         HERE,
         says=(
-            "the weights of HERE/m do not fill its own config.json: 20 are missing or of another shape, the "
+            "the weights of HERE/m do not fill its own config.json: 20 are missing or of another "
+            "shape, the "
             "first is bert.embeddings.LayerNorm.bias (model.encoder.name_or_path)"
         ),
         model="another width",
@@ -154,8 +175,10 @@ ENTRIES = [
     Entry(
         HERE,
         says=(
-            "the weights of HERE/m do not fill its own config.json: 32 are missing or of another shape, the "
-            "first is bert.encoder.layer.1.attention.output.LayerNorm.bias (model.encoder.name_or_path)"
+            "the weights of HERE/m do not fill its own config.json: 32 are missing or of another "
+            "shape, the "
+            "first is bert.encoder.layer.1.attention.output.LayerNorm.bias "
+            "(model.encoder.name_or_path)"
         ),
         model="more layers",
         failed=True,
@@ -164,7 +187,8 @@ ENTRIES = [
     Entry(
         HERE,
         says=(
-            "the tokenizer has 47 tokens but the encoder HERE/m knows 20: they do not belong together "
+            "the tokenizer has 47 tokens but the encoder HERE/m knows 20: they do not belong "
+            "together "
             "(data.tokenizer.name_or_path, model.encoder.name_or_path)"
         ),
         model="fewer tokens",
@@ -174,8 +198,10 @@ ENTRIES = [
     Entry(
         HERE,
         says=(
-            "HERE/m: its weights are a pickle that holds more than tensors, or no pickle at all; it could run "
-            "code, so it is refused; convert it to safetensors where it comes from (model.encoder.name_or_path)"
+            "HERE/m: its weights are a pickle that holds more than tensors, or no pickle at all; "
+            "it could run "
+            "code, so it is refused; convert it to safetensors where it comes from "
+            "(model.encoder.name_or_path)"
         ),
         model="a foreign pickle",
         failed=True,
@@ -184,8 +210,10 @@ ENTRIES = [
     Entry(
         HERE,
         says=(
-            "data.tokenizer.name_or_path: HERE/m holds no tokenizer; expected tokenizer.json, or one of "
-            "vocab.txt, vocab.json, spiece.model, sentencepiece.bpe.model, spm.model, tokenizer.model"
+            "data.tokenizer.name_or_path: HERE/m holds no tokenizer; expected tokenizer.json, or "
+            "one of "
+            "vocab.txt, vocab.json, spiece.model, sentencepiece.bpe.model, spm.model, "
+            "tokenizer.model"
         ),
         model="no tokenizer",
         name="model folder: no tokenizer",
@@ -193,7 +221,8 @@ ENTRIES = [
     Entry(
         HERE,
         says=(
-            "HERE/m/tokenizer.json: not valid JSON (Expecting property name enclosed in double quotes at line 1, "
+            "HERE/m/tokenizer.json: not valid JSON (Expecting property name enclosed in double "
+            "quotes at line 1, "
             "column 2) (model.encoder.name_or_path)"
         ),
         model="broken tokenizer",
@@ -201,14 +230,16 @@ ENTRIES = [
     ),
     Entry(
         HERE,
-        says="HERE/m/tokenizer.json: there is no vocabulary in it (model.vocab) (model.encoder.name_or_path)",
+        says="HERE/m/tokenizer.json: there is no vocabulary in it (model.vocab) "
+        "(model.encoder.name_or_path)",
         model="no vocabulary",
         name="model folder: no vocabulary",
     ),
     Entry(
         HERE + "data.tokenizer.name_or_path=HERE/t",
         says=(
-            "the tokenizer does not fit the encoder HERE/m: 42 of 47 tokens compared have another id there "
+            "the tokenizer does not fit the encoder HERE/m: 42 of 47 tokens compared have another "
+            "id there "
             "(data.tokenizer must be the encoder's own; leave it out with init_from)"
         ),
         model="other ids",
@@ -228,7 +259,8 @@ ENTRIES = [
     ),
     Entry(
         HERE + "model.encoder.name_or_path=HERE/m/config.json",
-        says="model.encoder.name_or_path=HERE/m/config.json: a file; expected the folder that it lies in",
+        says="model.encoder.name_or_path=HERE/m/config.json: a file; expected the folder that it "
+        "lies in",
         model="sound",
         name="model: a file for a folder",
     ),
@@ -264,9 +296,11 @@ ENTRIES = [
     Entry(
         HERE + "model.encoder.name_or_path=nobody/nothing",
         says=(
-            "'nobody/nothing' is no folder here, and the hub could not provide it: it does not answer, and the "
+            "'nobody/nothing' is no folder here, and the hub could not provide it: it does not "
+            "answer, and the "
             "local cache does not have it\n"
-            "Two ways out: connect to the hub (or set HF_HOME to a cache that has it), or name a local folder "
+            "Two ways out: connect to the hub (or set HF_HOME to a cache that has it), or name a "
+            "local folder "
             "that holds config.json, weights and tokenizer: data.tokenizer.name_or_path=FOLDER"
         ),
         model="sound",

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from src.data.cache import Cache
+from src.core.dataset_info import DatasetInfo
+from src.data.cache import ContentCache
 from src.data.tokenizer import WordPiece
-from src.model.architecture import Scratch
-from src.terms.facts import Facts
+from src.model.encoder_config import Scratch
 
 TEXTS = ["a good film", "a bad film, a very bad and long film"]
 Break = Callable[[Path], object]
@@ -20,14 +20,23 @@ Break = Callable[[Path], object]
 def sound(root: Path) -> Path:
     """A tiny BERT with its tokenizer: 1 layer of 16, 32 positions."""
     torch.manual_seed(0)
-    tokenizer = WordPiece(vocab_size=100, min_frequency=1).load(lambda: TEXTS, "tiny", Cache(root / "cache"))
-    facts = Facts(
-        vocab_size=tokenizer.vocab_size, pad_id=tokenizer.pad_id, mask_id=tokenizer.mask_id,
-        special_ids=tokenizer.special_ids, max_tokens=16, label_names=("no", "yes"), batches_per_epoch=1,
-        some_tokens={},
-    )  # fmt: skip
-    encoder = Scratch(layers=1, width=16, heads=2, max_tokens=32).build("sequence", facts, ("no", "yes"))
-    encoder.save(root / "model")
+    tokenizer = WordPiece(vocab_size=100, min_frequency=1).load_tokenizer(
+        lambda: TEXTS, "tiny", ContentCache(root / "cache")
+    )
+    facts = DatasetInfo(
+        vocab_size=tokenizer.vocab_size,
+        pad_id=tokenizer.pad_id,
+        mask_id=tokenizer.mask_id,
+        special_ids=tokenizer.special_ids,
+        max_tokens=16,
+        label_names=("no", "yes"),
+        batches_per_epoch=1,
+        sample_tokens={},
+    )
+    encoder = Scratch(layers=1, width=16, heads=2, max_tokens=32).build(
+        "sequence", facts, ("no", "yes")
+    )
+    encoder.save_pretrained(root / "model")
     tokenizer.save(root / "model")
     return root / "model"
 
@@ -43,13 +52,17 @@ def _file(name: str, content: bytes) -> Break:
 def _config(**changes: Any) -> Break:
     def change(folder: Path) -> None:
         config = json.loads((folder / "config.json").read_text()) | changes
-        (folder / "config.json").write_text(json.dumps({key: each for key, each in config.items() if each is not None}))
+        (folder / "config.json").write_text(
+            json.dumps({key: each for key, each in config.items() if each is not None})
+        )
 
     return change
 
 
 def _safetensors(size: int, *, cut_to: int) -> bytes:
-    header = json.dumps({"weight": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
+    header = json.dumps(
+        {"weight": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}
+    ).encode()
     return (struct.pack("<Q", len(header)) + header + bytes(size))[:cut_to]
 
 
@@ -75,7 +88,8 @@ def _shuffled(folder: Path) -> None:
     vocabulary = tokenizer["model"]["vocab"]
     count = len(vocabulary) - 5
     tokenizer["model"]["vocab"] = {
-        token: place if place < 5 else 5 + (place + 2) % count for token, place in vocabulary.items()
+        token: place if place < 5 else 5 + (place + 2) % count
+        for token, place in vocabulary.items()
     }
     (other / "tokenizer.json").write_text(json.dumps(tokenizer))
     (other / "tokenizer_config.json").write_bytes((folder / "tokenizer_config.json").read_bytes())
@@ -97,7 +111,9 @@ BROKEN: dict[str, Break] = {
     "cut header": _file("model.safetensors", _safetensors(1000, cut_to=20)),
     "empty weights": _file("model.safetensors", b""),
     "a page of HTML": _file("model.safetensors", b"<html>404 not found</html>"),
-    "a pointer": _file("model.safetensors", b"version https://git-lfs.github.com/spec/v1\noid sha256:a\nsize 9\n"),
+    "a pointer": _file(
+        "model.safetensors", b"version https://git-lfs.github.com/spec/v1\noid sha256:a\nsize 9\n"
+    ),
     "a part is missing": _sharded,
     "another width": _config(hidden_size=32),
     "more layers": _config(num_hidden_layers=3),

@@ -28,7 +28,8 @@ ENTRIES = [
     Entry(
         "abcdef1",
         says=(
-            "'abcdef1' is not an option: expected key=value, with one of run, text, pair, file, column, "
+            "'abcdef1' is not an option: expected key=value, with one of run, text, pair, file, "
+            "column, "
             "pair_column, output, batch_tokens, precision, uri"
         ),
         program="predict",
@@ -60,7 +61,8 @@ ENTRIES = [
     ),
     Entry(
         "run=abcdef1 text=a",
-        says="run='abcdef1': there is no such run; no run has been kept yet in HERE/mlruns/mlflow.db",
+        says="run='abcdef1': there is no such run; no run has been kept yet in "
+        "HERE/mlruns/mlflow.db",
         program="predict",
     ),
     Entry(
@@ -129,7 +131,8 @@ ENTRIES = [
     Entry(
         "uri=postgresql://me:secret@host/runs",
         says=(
-            "uri=postgresql://me:***@host/runs is served by the one who keeps it; this command serves SQLite files only"
+            "uri=postgresql://me:***@host/runs is served by the one who keeps it; this command "
+            "serves SQLite files only"
         ),
         program="ui",
     ),
@@ -153,7 +156,10 @@ ENTRIES = [
     ),
     Entry(
         "seed=one",
-        says=("seed: expected a whole number at least 0, found 'one'\ndata.seed: expected a whole number, found 'one'"),
+        says=(
+            "seed: expected a whole number at least 0, found 'one'\ndata.seed: expected a whole "
+            "number, found 'one'"
+        ),
         program="quickstart",
     ),
     Entry(
@@ -169,7 +175,8 @@ ENTRIES = [
     Entry(
         "trainer=cpu",
         says=(
-            "trainer=cpu: the quickstart's three runs have their own; dotted keys go to each, as in "
+            "trainer=cpu: the quickstart's three runs have their own; dotted keys go to each, as "
+            "in "
             "trainer.accelerator=cpu"
         ),
         program="quickstart",
@@ -177,7 +184,8 @@ ENTRIES = [
     Entry(
         "+experiment=imdb",
         says=(
-            "+experiment=imdb: the quickstart's three runs have their own; dotted keys go to each, as in "
+            "+experiment=imdb: the quickstart's three runs have their own; dotted keys go to "
+            "each, as in "
             "trainer.accelerator=cpu"
         ),
         program="quickstart",
@@ -209,23 +217,27 @@ ENTRIES = [
     ),
     Entry(
         "abc --root HERE",
-        says="RUN_ID='abc': there is no such run; no run has been kept yet in HERE/mlruns/mlflow.db",
+        says="RUN_ID='abc': there is no such run; no run has been kept yet in "
+        "HERE/mlruns/mlflow.db",
         program="runs",
     ),
     Entry(
         "0123456789 --root HERE",
-        says="RUN_ID='0123456789': there is no such run; no run has been kept yet in HERE/mlruns/mlflow.db",
+        says="RUN_ID='0123456789': there is no such run; no run has been kept yet in "
+        "HERE/mlruns/mlflow.db",
         program="runs",
     ),
     Entry(
         "../../etc --root HERE",
-        says="RUN_ID='../../etc': there is no such run; no run has been kept yet in HERE/mlruns/mlflow.db",
+        says="RUN_ID='../../etc': there is no such run; no run has been kept yet in "
+        "HERE/mlruns/mlflow.db",
         program="runs",
     ),
     Entry(
         "--uri nowhere",
         says=(
-            "--uri=nowhere is not the address of a store: expected null (a SQLite file in mlruns/), "
+            "--uri=nowhere is not the address of a store: expected null (a SQLite file in "
+            "mlruns/), "
             "sqlite:///FILE, postgresql://... or http(s)://..."
         ),
         program="runs",
@@ -260,16 +272,19 @@ ENTRIES = [
     ),
     Entry(
         "+experiment=quickstart init_from=0123456789",
-        says="init_from='0123456789': there is no such run; no run has been kept yet in HERE/mlruns/mlflow.db",
+        says="init_from='0123456789': there is no such run; no run has been kept yet in "
+        "HERE/mlruns/mlflow.db",
     ),
     Entry(
         "+experiment=quickstart init_from=null",
-        says="model.encoder.name_or_path=run:None stands for an earlier run, which is named by init_from=RUN_ID",
+        says="model.encoder.name_or_path=run:None stands for an earlier run, which is named by "
+        "init_from=RUN_ID",
     ),
     Entry(
         "init_from=0123456789",
         says=(
-            "init_from=0123456789 brings an encoder and its tokenizer, but the config makes fresh ones; add "
+            "init_from=0123456789 brings an encoder and its tokenizer, but the config makes fresh "
+            "ones; add "
             "model/encoder=pretrained data/tokenizer=pretrained"
         ),
     ),
@@ -279,15 +294,18 @@ ENTRIES = [
     ),
     Entry(
         "resume=abc tracking.root=HERE",
-        says="resume='abc': there is no such run; no run has been kept yet in HERE/mlruns/mlflow.db",
+        says="resume='abc': there is no such run; no run has been kept yet in "
+        "HERE/mlruns/mlflow.db",
     ),
     Entry(
         "resume=0123456789 tracking.root=HERE",
-        says="resume='0123456789': there is no such run; no run has been kept yet in HERE/mlruns/mlflow.db",
+        says="resume='0123456789': there is no such run; no run has been kept yet in "
+        "HERE/mlruns/mlflow.db",
     ),
     Entry(
         "resume=../../x tracking.root=HERE",
-        says="resume='../../x': there is no such run; no run has been kept yet in HERE/mlruns/mlflow.db",
+        says="resume='../../x': there is no such run; no run has been kept yet in "
+        "HERE/mlruns/mlflow.db",
     ),
     Entry(
         "resume=0123456789 resume=1234567890",

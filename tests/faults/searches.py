@@ -6,14 +6,16 @@ ENTRIES = [
     Entry(
         "-m",
         says=(
-            "-m makes several runs, and nothing varies: expected listed values, as model.optim.lr=1e-5,2e-5, "
+            "-m makes several runs, and nothing varies: expected listed values, as "
+            "model.optim.lr=1e-5,2e-5, "
             "or a search, as search=learning_rate"
         ),
     ),
     Entry(
         "-m search=learning_rate model.optim.lr=1e-4",
         says=(
-            "-m makes several runs, and nothing varies: expected listed values, as model.optim.lr=1e-5,2e-5, "
+            "-m makes several runs, and nothing varies: expected listed values, as "
+            "model.optim.lr=1e-5,2e-5, "
             "or a search, as search=learning_rate"
         ),
     ),
@@ -25,19 +27,24 @@ ENTRIES = [
         "-m 'model.optim.lr=tag(log,interval(0,1))' search/sampler=tpe search.max_trials=20",
         says=(
             "model.optim.lr: expected a number above 0 and at most 1, found 0.0\n"
-            "model.optim.lr=tag(log,interval(0,1)): on a logarithmic scale all numbers are above 0, and this "
+            "model.optim.lr=tag(log,interval(0,1)): on a logarithmic scale all numbers are above "
+            "0, and this "
             "begins with 0.0"
         ),
     ),
     Entry(
         "-m model.optim.lr=interval(1e-3,1e-5) search/sampler=random search.max_trials=20",
-        says=("model.optim.lr=interval(1e-3,1e-5): expected a first bound below the second, found 0.001 and 1e-05"),
+        says=(
+            "model.optim.lr=interval(1e-3,1e-5): expected a first bound below the second, found "
+            "0.001 and 1e-05"
+        ),
     ),
     Entry(
         "-m search/sampler=tpe model.optim.lr=interval(1e-6,5)",
         says=(
             "model.optim.lr: expected a number above 0 and at most 1, found 5.0\n"
-            "search.sampler is TPE, which has no end: expected search.max_trials=20, search.max_hours or "
+            "search.sampler is TPE, which has no end: expected search.max_trials=20, "
+            "search.max_hours or "
             "search.max_tokens"
         ),
     ),
@@ -49,19 +56,24 @@ ENTRIES = [
         ),
     ),
     Entry(
-        "-m search/sampler=random search.max_trials=5 'data.batching.batch_size=int(interval(0,8))'",
+        "-m search/sampler=random search.max_trials=5 "
+        "'data.batching.batch_size=int(interval(0,8))'",
         says="data.batching.batch_size: expected a whole number at least 1, found 0",
     ),
     Entry(
-        "-m search/sampler=random search.max_trials=5 'model.optim.lr=tag(lin,interval(1e-6,1e-3))'",
+        "-m search/sampler=random search.max_trials=5 "
+        "'model.optim.lr=tag(lin,interval(1e-6,1e-3))'",
         says=(
-            "model.optim.lr=tag(lin,interval(1e-6,1e-3)): the tag 'lin' means nothing here; log is the one that does"
+            "model.optim.lr=tag(lin,interval(1e-6,1e-3)): the tag 'lin' means nothing here; log "
+            "is the one that does"
         ),
     ),
     Entry(
-        "-m search/sampler=random search.max_trials=5 'model.optim.lr=tag(log,range(1e-3,1e-2,1e-3))'",
+        "-m search/sampler=random search.max_trials=5 "
+        "'model.optim.lr=tag(log,range(1e-3,1e-2,1e-3))'",
         says=(
-            "model.optim.lr=tag(log,range(1e-3,1e-2,1e-3)): log does not go with a range, whose steps are "
+            "model.optim.lr=tag(log,range(1e-3,1e-2,1e-3)): log does not go with a range, whose "
+            "steps are "
             "equal; tag(log, interval(START,STOP)) has none"
         ),
     ),
@@ -79,12 +91,16 @@ ENTRIES = [
     Entry(
         "-m search/sampler=cmaes search.max_trials=50 model/optim=adamw,muon",
         says=(
-            "model/optim=adamw,muon: CMA-ES moves through numbers, and these are choices; search/sampler=tpe can do it"
+            "model/optim=adamw,muon: CMA-ES moves through numbers, and these are choices; "
+            "search/sampler=tpe can do it"
         ),
     ),
     Entry(
         "-m search/sampler=cmaes search.max_trials=50 model.optim.lr=interval(1e-6,1e-3)",
-        says=("model.optim.lr is the only key that varies, and CMA-ES needs two or more; search/sampler=tpe can do it"),
+        says=(
+            "model.optim.lr is the only key that varies, and CMA-ES needs two or more; "
+            "search/sampler=tpe can do it"
+        ),
     ),
     Entry(
         "-m seed=range(0,200) data.seed=range(0,200)",
@@ -96,43 +112,52 @@ ENTRIES = [
     Entry(
         "-m seed=1,2,3 search.max_trials=2",
         says=(
-            "search.max_trials=2 is less than the 3 trials of the grid; search/sampler=random takes some of "
+            "search.max_trials=2 is less than the 3 trials of the grid; search/sampler=random "
+            "takes some of "
             "them by chance"
         ),
     ),
     Entry(
         "-m seed=1,2 search.monitor=val/acc search.mode=max",
-        says="search.monitor=val/acc: no trial reports it; valid: val/accuracy, val/f1_macro, val/loss",
+        says="search.monitor=val/acc: no trial reports it; valid: val/accuracy, val/f1_macro, "
+        "val/loss",
     ),
     Entry(
         "-m seed=1,2 search.monitor=val/pearson search.mode=max",
-        says="search.monitor=val/pearson: no trial reports it; valid: val/accuracy, val/f1_macro, val/loss",
+        says="search.monitor=val/pearson: no trial reports it; valid: val/accuracy, val/f1_macro, "
+        "val/loss",
     ),
     Entry(
         "-m seed=1,2 search.monitor=val/accuracy",
-        says="search.mode=min, but of search.monitor=val/accuracy more is better; search.mode=max fits",
+        says="search.mode=min, but of search.monitor=val/accuracy more is better; search.mode=max "
+        "fits",
     ),
     Entry(
         "-m seed=1,2 search.monitor=[val/accuracy,val/loss]",
-        says="search.mode has 1 (min) for 2 in search.monitor (val/accuracy, val/loss); expected one for each",
+        says="search.mode has 1 (min) for 2 in search.monitor (val/accuracy, val/loss); expected "
+        "one for each",
     ),
     Entry(
-        "-m seed=1,2 search.monitor=[val/accuracy,val/loss] search.mode=[max,min] search/pruner=median",
+        "-m seed=1,2 search.monitor=[val/accuracy,val/loss] search.mode=[max,min] "
+        "search/pruner=median",
         says=(
-            "search.monitor=val/accuracy, val/loss: a trial is given up by one metric; search.pruner=null gives up none"
+            "search.monitor=val/accuracy, val/loss: a trial is given up by one metric; "
+            "search.pruner=null gives up none"
         ),
     ),
     Entry(
         "-m seed=1,2 search.monitor=test/accuracy search.mode=max search/pruner=median",
         says=(
-            "search.monitor=test/accuracy: a trial is given up by what validation measures, as val/loss; "
+            "search.monitor=test/accuracy: a trial is given up by what validation measures, as "
+            "val/loss; "
             "search.pruner=null gives up none"
         ),
     ),
     Entry(
         "-m seed=1,2 callbacks.checkpoint=null",
         says=(
-            "search.monitor: taken from ${callbacks.checkpoint.monitor}, which is not there; give it, as "
+            "search.monitor: taken from ${callbacks.checkpoint.monitor}, which is not there; give "
+            "it, as "
             "search.monitor=val/loss\n"
             "search.mode: taken from ${callbacks.checkpoint.mode}, which is not there; give it, as "
             "search.mode=min"
@@ -141,7 +166,8 @@ ENTRIES = [
     Entry(
         "-m +experiment=imdb,stsb",
         says=(
-            "search.monitor=val/accuracy: not every trial reports it, since their objectives differ; all "
+            "search.monitor=val/accuracy: not every trial reports it, since their objectives "
+            "differ; all "
             "report val/loss"
         ),
     ),
@@ -163,14 +189,16 @@ ENTRIES = [
     Entry(
         "-m seed=1,2 search/pruner=median search.pruner.patience=0 search.pruner.warmup=2",
         says=(
-            "search.pruner.warmup: there is no such key; valid: patience, startup_trials, warmup_validations\n"
+            "search.pruner.warmup: there is no such key; valid: patience, startup_trials, "
+            "warmup_validations\n"
             "search.pruner.patience: expected a whole number at least 1 or null, found 0"
         ),
     ),
     Entry(
         "-m seed=1,2 search.jobs=0 search.launcher=slurm search.on_out_of_memory=half",
         says=(
-            "search.on_out_of_memory: expected one of fail, halve, found 'half'; did you mean 'halve'?\n"
+            "search.on_out_of_memory: expected one of fail, halve, found 'half'; did you mean "
+            "'halve'?\n"
             "search.launcher: expected one of local, hydra or null, found 'slurm'\n"
             "search.jobs: expected a whole number at least 1 or null, found 0"
         ),
@@ -185,15 +213,19 @@ ENTRIES = [
     ),
     Entry(
         "-m seed=1,2 +search=learning_rate",
-        says="+search=learning_rate: this group has a default that is replaced, as search=learning_rate",
+        says="+search=learning_rate: this group has a default that is replaced, as "
+        "search=learning_rate",
     ),
     Entry(
         "-m tracking.offline=true,false search.jobs=1,2 hydra/launcher=basic,other",
         says=(
-            "tracking.offline=true,false: tracking.offline is the same in all trials of a sweep, so it takes "
+            "tracking.offline=true,false: tracking.offline is the same in all trials of a sweep, "
+            "so it takes "
             "one value\n"
-            "search.jobs=1,2: search.jobs is the same in all trials of a sweep, so it takes one value\n"
-            "hydra/launcher=basic,other: hydra/launcher is the same in all trials of a sweep, so it takes one"
+            "search.jobs=1,2: search.jobs is the same in all trials of a sweep, so it takes one "
+            "value\n"
+            "hydra/launcher=basic,other: hydra/launcher is the same in all trials of a sweep, so "
+            "it takes one"
             " value"
         ),
     ),
@@ -207,7 +239,8 @@ ENTRIES = [
     ),
     Entry(
         "-m sweep=latest",
-        says="sweep=latest: expected new, or the id of a sweep: the first 6 or more hexadecimal digits of it",
+        says="sweep=latest: expected new, or the id of a sweep: the first 6 or more hexadecimal "
+        "digits of it",
     ),
     Entry(
         "-m sweep=1a2b3c sweep=new seed=1,2",
@@ -215,7 +248,10 @@ ENTRIES = [
     ),
     Entry(
         "-m seed=range(1,100000000)",
-        says=("seed=range(1,100000000): expected at most 10000 values of one key; interval(START,STOP) lists none"),
+        says=(
+            "seed=range(1,100000000): expected at most 10000 values of one key; "
+            "interval(START,STOP) lists none"
+        ),
     ),
     Entry(
         "-m model.optim.lr=glob(x*)",
@@ -223,22 +259,26 @@ ENTRIES = [
     ),
     Entry(
         "search=learning_rate",
-        says="search=learning_rate: a search makes several runs, which -m asks for (python -m src.run -m ...)",
+        says="search=learning_rate: a search makes several runs, which -m asks for (python -m "
+        "src.run -m ...)",
     ),
     Entry(
         "search.max_trials=3 model.optim.lrr=1",
         says=(
-            "search.max_trials=3: a search makes several runs, which -m asks for (python -m src.run -m ...)\n"
+            "search.max_trials=3: a search makes several runs, which -m asks for (python -m "
+            "src.run -m ...)\n"
             "model.optim.lrr: there is no such key; did you mean 'lr'?"
         ),
     ),
     Entry(
         "sweep=1a2b3c",
-        says="sweep=1a2b3c: a search makes several runs, which -m asks for (python -m src.run -m ...)",
+        says="sweep=1a2b3c: a search makes several runs, which -m asks for (python -m src.run -m "
+        "...)",
     ),
     Entry(
         "search/sampler=tpe --config-dir=conf",
-        says="search/sampler=tpe: a search makes several runs, which -m asks for (python -m src.run -m ...)",
+        says="search/sampler=tpe: a search makes several runs, which -m asks for (python -m "
+        "src.run -m ...)",
     ),
     Entry(
         "--sweep=1a2b3c",
@@ -252,16 +292,20 @@ ENTRIES = [
         "-m search=mine",
         says="model.optim.lrr: there is no such key; did you mean 'lr'?",
         files={
-            "conf/search/mine.yaml": ("defaults:\n  - grid\n  - _self_\nspace:\n  model.optim.lrr: 1e-5,2e-5\n"),
+            "conf/search/mine.yaml": (
+                "defaults:\n  - grid\n  - _self_\nspace:\n  model.optim.lrr: 1e-5,2e-5\n"
+            ),
         },
         name="a search with an unknown key in its space",
     ),
     Entry(
         "-m search=mine",
         says=(
-            "search.space: seed: expected a text like those on the command line ('1,2,3', 'interval(0,1)'), "
+            "search.space: seed: expected a text like those on the command line ('1,2,3', "
+            "'interval(0,1)'), "
             "found [1, 2]\n"
-            "search.space: trainer.max_epochs: expected a text like those on the command line ('1,2,3', "
+            "search.space: trainer.max_epochs: expected a text like those on the command line "
+            "('1,2,3', "
             "'interval(0,1)'), found 3"
         ),
         files={
@@ -296,18 +340,22 @@ ENTRIES = [
     Entry(
         "-m search=mine",
         says=(
-            "search.sampler is TPE, which has no end: expected search.max_trials=20, search.max_hours or "
+            "search.sampler is TPE, which has no end: expected search.max_trials=20, "
+            "search.max_hours or "
             "search.max_tokens"
         ),
         files={
-            "conf/search/mine.yaml": ("defaults:\n  - learning_rate\n  - _self_\nmax_trials: null\n"),
+            "conf/search/mine.yaml": (
+                "defaults:\n  - learning_rate\n  - _self_\nmax_trials: null\n"
+            ),
         },
         name="a search without an end",
     ),
     Entry(
         "-m search=mine seed=1,2",
         says=(
-            "search._target_: 'os.system' is not built: a config builds from src., lightning., torch., "
+            "search._target_: 'os.system' is not built: a config builds from src., lightning., "
+            "torch., "
             "torchmetrics., transformers. alone"
         ),
         files={

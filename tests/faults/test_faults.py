@@ -5,9 +5,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from src.terms import loading
-from src.training.checkpoints import ABOUT, find, write
-from tests.faults import command_lines, config_files, data_files, model_folders, other_programs, searches
+from src.core import pretrained_files
+from src.training.checkpoint_files import DESCRIPTION_KEY, find_newest_checkpoint, write_checkpoint
+from tests.faults import (
+    command_lines,
+    config_files,
+    data_files,
+    model_folders,
+    other_programs,
+    searches,
+)
 from tests.faults.checkpoints import CHECKPOINTS
 from tests.faults.entry import Entry
 from tests.faults.models import sound
@@ -32,13 +39,17 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _bare_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """No GPU and no hub, wherever this runs."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(loading, "_reachable", lambda: False)
+    monkeypatch.setattr(pretrained_files, "_is_hub_reachable", lambda: False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=[each.title for each in ENTRIES])
 def test_fault(
-    entry: Entry, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    entry: Entry,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     make(entry, tmp_path, model)
     before = {each for each in tmp_path.rglob("*") if "conf" not in each.parts}
@@ -50,7 +61,10 @@ def test_fault(
     if answer.failed is None:
         assert left == set()
     else:
-        journal = "".join(each.read_text() for each in (tmp_path / "mlruns/outbox" / answer.failed).glob("*.jsonl"))
+        journal = "".join(
+            each.read_text()
+            for each in (tmp_path / "mlruns/outbox" / answer.failed).glob("*.jsonl")
+        )
         assert '"status":"FAILED"' in journal
         assert not [each for each in left if each.name.endswith(".unfinished")]
 
@@ -58,10 +72,19 @@ def test_fault(
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_a_faulty_checkpoint_is_passed_over(name: str, tmp_path: Path) -> None:
     broken, remark = CHECKPOINTS[name]
-    write({"weights": torch.zeros(3), ABOUT: {"run_id": "a" * 32}}, tmp_path / "step=10.ckpt")
-    write({"weights": torch.zeros(3), ABOUT: {"run_id": "a" * 32}}, tmp_path / "step=20.ckpt")
+    write_checkpoint(
+        {"weights": torch.zeros(3), DESCRIPTION_KEY: {"run_id": "a" * 32}},
+        tmp_path / "step=10.ckpt",
+    )
+    write_checkpoint(
+        {"weights": torch.zeros(3), DESCRIPTION_KEY: {"run_id": "a" * 32}},
+        tmp_path / "step=20.ckpt",
+    )
     broken(tmp_path / "step=20.ckpt")
-    assert find(tmp_path) == (tmp_path / "step=10.ckpt", [f"step=20.ckpt is passed over: {remark}"])
+    assert find_newest_checkpoint(tmp_path) == (
+        tmp_path / "step=10.ckpt",
+        [f"step=20.ckpt is passed over: {remark}"],
+    )
 
 
 def test_as_many_as_are_promised_and_each_once() -> None:

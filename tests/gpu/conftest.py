@@ -1,5 +1,5 @@
-"""Tests of what only a GPU shows. They import neither hydra nor mlflow nor datasets, and `make gpu-check`
-runs them by themselves.
+"""Tests of what only a GPU shows. They import neither hydra nor mlflow nor datasets, and `make
+gpu-check` runs them by themselves.
 """
 
 import pytest

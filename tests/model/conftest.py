@@ -1,7 +1,7 @@
 """The smallest encoder of every family, and batches for it.
 
-Weights are drawn wide, so that attention is far from uniform and a leak between neighbours would show. The plain
-Hugging Face model, called with ordinary padding, is the reference everywhere.
+Weights are drawn wide, so that attention is far from uniform and a leak between neighbours would
+show. The plain Hugging Face model, called with ordinary padding, is the reference everywhere.
 """
 
 import copy
@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, PreTrainedModel
 
-from src.model.encoder import CLASSES, TOKEN_HEADS, Head
-from src.terms.batch import Tokens, lay_out
-from src.terms.facts import Facts
+from src.core.batch import Tokens, build_tokens
+from src.core.dataset_info import DatasetInfo
+from src.model.encoder import AUTO_MODEL_CLASSES, TOKEN_HEADS, HeadType
 
 VOCABULARY = 60
-POSITIONS = 40  # fewer than the tokens of most batches: positions count within a sequence
+# fewer than the tokens of most batches: positions count within a sequence
+POSITIONS = 40
 _ROBERTA = {"max_position_embeddings": POSITIONS + 2, "pad_token_id": 1, "type_vocab_size": 1}
 _DEBERTA = {
     "relative_attention": True,
@@ -29,7 +30,12 @@ _DEBERTA = {
     "position_biased_input": False,
     "type_vocab_size": 0,
 }
-_MODERNBERT = {"local_attention": 6, "num_hidden_layers": 4, "global_attn_every_n_layers": 3, "initializer_range": 0.5}
+_MODERNBERT = {
+    "local_attention": 6,
+    "num_hidden_layers": 4,
+    "global_attn_every_n_layers": 3,
+    "initializer_range": 0.5,
+}
 _MODERNBERT |= {f"{name}_token_id": 2 for name in ("bos", "eos", "cls", "sep")}
 OWN: dict[str, dict[str, Any]] = {
     "albert": {"embedding_size": 8},
@@ -63,7 +69,7 @@ def seeded() -> None:
 def tiny() -> Callable[..., PreTrainedModel]:
     """A random network of a family, in eval mode; `changes` go into its config."""
 
-    def make(family: str, head: Head = "masked_lm", **changes: Any) -> PreTrainedModel:
+    def make(family: str, head: HeadType = "masked_lm", **changes: Any) -> PreTrainedModel:
         measures = {
             "vocab_size": VOCABULARY,
             "hidden_size": 16,
@@ -76,9 +82,10 @@ def tiny() -> Callable[..., PreTrainedModel]:
             "num_labels": 3,
         }
         config = AutoConfig.for_model(family, **(measures | OWN.get(family, {}) | changes))
-        network: PreTrainedModel = CLASSES[head].from_config(config)
+        network: PreTrainedModel = AUTO_MODEL_CLASSES[head].from_config(config)
         for parameter in network.parameters():
-            if parameter.ndim == 1:  # biases begin at 0 and norms at 1, where mistakes do not show
+            # biases begin at 0 and norms at 1, where mistakes do not show
+            if parameter.ndim == 1:
                 parameter.data += 0.1 * torch.randn_like(parameter)
         return network.eval()
 
@@ -87,12 +94,12 @@ def tiny() -> Callable[..., PreTrainedModel]:
 
 @pytest.fixture
 def laid() -> Callable[..., Tokens]:
-    """Random sequences of the given lengths; `pairs` makes the second half of each a second text."""
+    """Random sequences of these lengths; with `pairs`, the second half of each is a second text."""
 
     def make(lengths: list[int], *, row: int = 0, pairs: bool = False) -> Tokens:
         ids = torch.randint(5, VOCABULARY, (sum(lengths),))
         types = torch.cat([(torch.arange(n) >= n // 2).long() for n in lengths]) if pairs else None
-        return lay_out(ids, torch.tensor(lengths), types, row=row)
+        return build_tokens(ids, torch.tensor(lengths), types, row_tokens=row)
 
     return make
 
@@ -102,17 +109,19 @@ def padded() -> Callable[[PreTrainedModel, Tokens], dict[str, Tensor]]:
     """The same sequences as Hugging Face's models want them: a padded rectangle and its mask."""
 
     def make(network: PreTrainedModel, tokens: Tokens) -> dict[str, Tensor]:
-        lengths = tokens.starts.diff().tolist()
+        lengths = tokens.cu_seqlens.diff().tolist()
 
         def rectangle(flat: Tensor, fill: int) -> Tensor:
-            return torch.nn.utils.rnn.pad_sequence(list(flat.split(lengths)), batch_first=True, padding_value=fill)
+            return torch.nn.utils.rnn.pad_sequence(
+                list(flat.split(lengths)), batch_first=True, padding_value=fill
+            )
 
         inputs = {
             "input_ids": rectangle(tokens.ids, network.config.pad_token_id),
             "attention_mask": rectangle(torch.ones_like(tokens.ids), 0),
         }
-        if tokens.types.any():
-            inputs["token_type_ids"] = rectangle(tokens.types, 0)
+        if tokens.type_ids.any():
+            inputs["token_type_ids"] = rectangle(tokens.type_ids, 0)
         return inputs
 
     return make
@@ -125,8 +134,8 @@ def twin() -> Callable[[PreTrainedModel], PreTrainedModel]:
 
 
 @pytest.fixture
-def facts() -> Callable[..., Facts]:
-    def make(**changes: Any) -> Facts:
+def facts() -> Callable[..., DatasetInfo]:
+    def make(**changes: Any) -> DatasetInfo:
         known: dict[str, Any] = {
             "vocab_size": VOCABULARY,
             "pad_id": 0,
@@ -135,8 +144,8 @@ def facts() -> Callable[..., Facts]:
             "max_tokens": POSITIONS,
             "label_names": (),
             "batches_per_epoch": 2,
-            "some_tokens": {},
+            "sample_tokens": {},
         }
-        return Facts(**(known | changes))
+        return DatasetInfo(**(known | changes))
 
     return make

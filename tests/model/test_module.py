@@ -10,20 +10,22 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from torch.utils.data import DataLoader
 
-from src.model.architecture import Pretrained, Scratch
+from src.core.batch import LabelledBatch, MaskedBatch, build_tokens
+from src.core.user_errors import UserError
 from src.model.encoder import Encoder
-from src.model.module import EncoderModule, NonFiniteLoss, mean_loss
+from src.model.encoder_config import Pretrained, Scratch
+from src.model.model_config import ModelConfig
+from src.model.module import NonFiniteLoss, build_loss_metric
 from src.model.objectives import Classification, MaskedLM, Regression
 from src.model.optim import AdamW
-from src.terms.batch import LabelledBatch, MaskedBatch, lay_out
-from src.terms.fault import Fault
 
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore:{message}")
     for message in (
         ".*does not have many workers",
         ".*smaller than the logging interval",
-        ".*in eval mode at the start of training",  # what is frozen
+        # what is frozen
+        ".*in eval mode at the start of training",
         "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
         "Metric `SpearmanCorrcoef` will save all targets:UserWarning",
     )
@@ -33,7 +35,9 @@ NAMES = ("bad", "good")
 
 
 def module_of(objective, *, encoder=TINY, lr=1e-2, **arguments):
-    return EncoderModule(encoder=encoder, objective=objective, optim=AdamW(lr=lr, warmup_fraction=0.0), **arguments)
+    return ModelConfig(
+        encoder=encoder, objective=objective, optim=AdamW(lr=lr, warmup_fraction=0.0), **arguments
+    ).build()
 
 
 @pytest.fixture
@@ -42,7 +46,7 @@ def built(facts):
 
     def make(objective, names=(), total_steps=2, **arguments):
         module = module_of(objective, **arguments)
-        module.adapt(facts(label_names=names, unigram_entropy=3.0), total_steps)
+        module.set_dataset_info(facts(label_names=names, unigram_entropy=3.0), total_steps)
         module.configure_model()
         return module
 
@@ -67,7 +71,7 @@ def labelled(laid):
 
     def make(labels, begin=0):
         tokens = laid([5 + 3 * place for place in range(len(labels))])
-        tokens.ids[tokens.starts[:-1].long()] = 10 + torch.tensor(labels)
+        tokens.ids[tokens.cu_seqlens[:-1].long()] = 10 + torch.tensor(labels)
         return LabelledBatch(tokens, torch.tensor(labels), begin + torch.arange(len(labels)))
 
     return make
@@ -90,8 +94,15 @@ class Notes(Logger):
 
 
 def trainer(tmp_path: Path, **arguments) -> Trainer:
-    fixed = {"accelerator": "cpu", "devices": 1, "num_sanity_val_steps": 0, "default_root_dir": tmp_path}
-    quiet = dict.fromkeys(("enable_progress_bar", "enable_model_summary", "enable_checkpointing", "logger"), False)
+    fixed = {
+        "accelerator": "cpu",
+        "devices": 1,
+        "num_sanity_val_steps": 0,
+        "default_root_dir": tmp_path,
+    }
+    quiet = dict.fromkeys(
+        ("enable_progress_bar", "enable_model_summary", "enable_checkpointing", "logger"), False
+    )
     return Trainer(**(fixed | quiet | {"max_epochs": 1} | arguments))
 
 
@@ -105,26 +116,27 @@ def fit(running, module, batches, held_out=None):
 
 def test_labels_declared_must_be_those_found(facts):
     module = module_of(Classification(num_labels=3))
-    with pytest.raises(Fault) as caught:
-        module.adapt(facts(label_names=NAMES), 10)
+    with pytest.raises(UserError) as caught:
+        module.set_dataset_info(facts(label_names=NAMES), 10)
     assert str(caught.value) == (
         "the model expects 3 labels (model.objective.num_labels) but the data have 2: bad, good"
     )
 
 
 def test_classification_needs_labels(facts):
-    with pytest.raises(Fault) as caught:
-        module_of(Classification()).adapt(facts(), 10)
+    with pytest.raises(UserError) as caught:
+        module_of(Classification()).set_dataset_info(facts(), 10)
     assert str(caught.value) == (
-        "classification needs at least 2 labels but the data have 0; name the column that holds them (data.source), or "
+        "classification needs at least 2 labels but the data have 0; name the column that holds "
+        "them (data.source), or "
         "choose another model: model=masked_lm, model=regression"
     )
 
 
 def test_masking_needs_a_mask_token(facts):
     module = module_of(MaskedLM())
-    with pytest.raises(Fault) as caught:
-        module.adapt(facts(mask_id=None), 10)
+    with pytest.raises(UserError) as caught:
+        module.set_dataset_info(facts(mask_id=None), 10)
     assert str(caught.value) == (
         "the tokenizer has no mask token, which masked language modelling needs (data.tokenizer)"
     )
@@ -133,7 +145,9 @@ def test_masking_needs_a_mask_token(facts):
 @pytest.mark.parametrize("freeze", ["body", -1, True, 1.5])
 def test_what_cannot_be_frozen(freeze):
     with pytest.raises(
-        Fault, match=r"^EncoderModule\.freeze: expected one of nothing, embeddings, encoder or a whole number"
+        UserError,
+        match=r"^ModelConfig\.freeze: expected one of nothing, embeddings, encoder or a whole "
+        r"number",
     ):
         module_of(MaskedLM(), freeze=freeze)
 
@@ -141,7 +155,7 @@ def test_what_cannot_be_frozen(freeze):
 def test_weights_are_made_once_and_when_asked(facts):
     module = module_of(MaskedLM())
     assert not list(module.parameters())
-    module.adapt(facts(), 5)
+    module.set_dataset_info(facts(), 5)
     module.configure_model()
     encoder = module.encoder
     module.configure_model()
@@ -150,7 +164,7 @@ def test_weights_are_made_once_and_when_asked(facts):
 
 def test_pretrained_weights_are_trained_with_dropout(tiny, built, tmp_path):
     """`from_pretrained` leaves networks in eval mode."""
-    Encoder(tiny("bert"), "masked_lm").save(tmp_path)
+    Encoder(tiny("bert"), "masked_lm").save_pretrained(tmp_path)
     module = built(MaskedLM(), encoder=Pretrained(name_or_path=str(tmp_path)))
     assert all(each.training for each in module.encoder.modules())
 
@@ -158,28 +172,37 @@ def test_pretrained_weights_are_trained_with_dropout(tiny, built, tmp_path):
 @pytest.mark.parametrize("family", ["albert", "bert", "distilbert", "modernbert", "roberta"])
 @pytest.mark.parametrize("freeze", ["embeddings", 1, "encoder"])
 def test_frozen_parts_stay_as_they_are(family, freeze, tiny, facts, labelled, tmp_path):
-    Encoder(tiny(family, "sequence"), "sequence").save(tmp_path)
-    module = module_of(Classification(), encoder=Pretrained(name_or_path=str(tmp_path), dropout=0.5), freeze=freeze)
-    module.adapt(facts(label_names=("a", "b", "c"), max_tokens=20), 2)
+    Encoder(tiny(family, "sequence"), "sequence").save_pretrained(tmp_path)
+    module = module_of(
+        Classification(), encoder=Pretrained(name_or_path=str(tmp_path), dropout=0.5), freeze=freeze
+    )
+    module.set_dataset_info(facts(label_names=("a", "b", "c"), max_tokens=20), 2)
     module.configure_model()
-    assert not any(part.training for frozen in module._frozen for part in frozen.modules())
-    inside = {parameter for frozen in module._frozen for parameter in frozen.parameters()}
+    assert not any(part.training for frozen in module._frozen_modules for part in frozen.modules())
+    inside = {parameter for frozen in module._frozen_modules for parameter in frozen.parameters()}
     before = {name: each.detach().clone() for name, each in module.encoder.named_parameters()}
     assert 0 < len(inside) < len(before)
     running = trainer(tmp_path, max_epochs=2)
-    fit(running, module, [labelled([0, 1, 2, 1])], [labelled([0, 1])])  # validation puts modules in eval mode and back
-    moved = {name for name, each in module.encoder.named_parameters() if not torch.equal(before[name], each)}
+    # validation puts modules in eval mode and back
+    fit(running, module, [labelled([0, 1, 2, 1])], [labelled([0, 1])])
+    moved = {
+        name
+        for name, each in module.encoder.named_parameters()
+        if not torch.equal(before[name], each)
+    }
     assert moved == {name for name, each in module.encoder.named_parameters() if each not in inside}
     module.eval()
     module.train()
-    assert not any(part.training for frozen in module._frozen for part in frozen.modules())
+    assert not any(part.training for frozen in module._frozen_modules for part in frozen.modules())
     assert module.encoder.network.classifier.training
     grouped = {each for group in running.optimizers[0].param_groups for each in group["params"]}
     assert not grouped & inside and not any(each.requires_grad for each in inside)
 
 
 def test_more_layers_frozen_than_there_are(built):
-    with pytest.raises(Fault, match=r"model\.freeze: 9 layers are to be frozen, but the encoder has 2"):
+    with pytest.raises(
+        UserError, match=r"model\.freeze: 9 layers are to be frozen, but the encoder has 2"
+    ):
         built(MaskedLM(), freeze=9)
 
 
@@ -191,15 +214,21 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(value, built, masked,
     class Spoil(Callback):
         def on_train_batch_start(self, trainer, module, batch, batch_index):
             if batch_index == 1:
-                before.update({name: each.detach().clone() for name, each in module.encoder.named_parameters()})
-                module.objective.forward = lambda encoder, batch: MaskedLM.forward(
+                before.update(
+                    {
+                        name: each.detach().clone()
+                        for name, each in module.encoder.named_parameters()
+                    }
+                )
+                vars(module.objective)["forward"] = lambda encoder, batch: MaskedLM.forward(
                     module.objective, encoder, batch
                 )._replace(loss=torch.tensor(value))
 
     with pytest.raises(NonFiniteLoss) as caught:
         fit(trainer(tmp_path, callbacks=[Spoil()]), module, [masked([9, 7]), masked([8, 8])])
     assert str(caught.value).startswith(
-        f"the loss is {value} at optimizer step 1, epoch 0, batch 1: nothing was updated. A lower model.optim.lr, "
+        f"the loss is {value} at optimizer step 1, epoch 0, batch 1: nothing was updated. A lower "
+        "model.optim.lr, "
     )
     assert all(torch.equal(before[name], each) for name, each in module.encoder.named_parameters())
 
@@ -213,10 +242,12 @@ def test_golden_losses(family, built, masked, tmp_path):
     class Listen(Callback):
         def on_train_batch_end(self, trainer, module, outputs, batch, batch_index):
             losses.append(outputs["loss"].item())
-            assert outputs["count"] == len(batch.masked)
+            assert outputs["count"] == len(batch.masked_positions)
 
     module = built(
-        MaskedLM(), total_steps=3, encoder=Scratch(family=family, layers=2, width=16, heads=2, max_tokens=40)
+        MaskedLM(),
+        total_steps=3,
+        encoder=Scratch(family=family, layers=2, width=16, heads=2, max_tokens=40),
     )
     batch = masked([10, 6, 12, 4], row=16)
     fit(trainer(tmp_path, callbacks=[Listen()]), module, [batch] * 3)
@@ -227,22 +258,28 @@ def test_golden_losses(family, built, masked, tmp_path):
 def test_masked_lm_from_fit_to_test(built, masked, tmp_path):
     notes, module = Notes(), built(MaskedLM())
     running = trainer(tmp_path, logger=notes)
-    held_out = [masked([9, 20]), masked([12]), masked([1])]  # the last has no masks
+    # the last has no masks
+    held_out = [masked([9, 20]), masked([12]), masked([1])]
     fit(running, module, [masked([9, 7]), masked([8, 8], row=8)], held_out)
     running.test(module, loader(held_out), verbose=False)
     measured = {name: value for step, values in notes.logged for name, value in values.items()}
     quantities = {"loss", "perplexity", "masked_accuracy", "unigram_entropy"}
     assert set(measured) == {f"{stage}/{name}" for stage in ("val", "test") for name in quantities}
-    assert {step for step, _ in notes.logged} == {2}  # optimizer steps
-    assert module.test_answers() is None
+    # optimizer steps
+    assert {step for step, _ in notes.logged} == {2}
+    assert module.collect_test_predictions() is None
     module.eval()
     with torch.no_grad():
-        results = [module.objective(module.encoder, batch) for batch in held_out]
-    total = sum(each.loss.item() * each.count for each in results) / sum(each.count for each in results)
+        results = [module.objective.forward(module.encoder, batch) for batch in held_out]
+    total = sum(each.loss.item() * each.num_targets for each in results) / sum(
+        each.num_targets for each in results
+    )
     assert measured["test/loss"] == pytest.approx(total, rel=1e-5)
     assert measured["test/perplexity"] == pytest.approx(math.exp(total), rel=1e-5)
     right = sum((each.outputs == each.targets).sum().item() for each in results)
-    assert measured["test/masked_accuracy"] == pytest.approx(right / sum(each.count for each in results))
+    assert measured["test/masked_accuracy"] == pytest.approx(
+        right / sum(each.num_targets for each in results)
+    )
 
 
 def test_classification_learns_and_files_its_answers(built, labelled, tmp_path):
@@ -251,7 +288,7 @@ def test_classification_learns_and_files_its_answers(built, labelled, tmp_path):
     fit(running, module, [labelled([0, 1, 1, 0]), labelled([1, 0])])
     tests = [labelled([1, 0, 0], begin=4), labelled([1], begin=2)]
     running.test(module, loader(tests), verbose=False)
-    rows, targets, answers = module.test_answers()
+    rows, targets, answers = module.collect_test_predictions()
     assert rows.tolist() == [2, 4, 5, 6] and targets.tolist() == [1, 1, 0, 0]
     assert answers.argmax(-1).tolist() == targets.tolist()
     assert torch.allclose(answers.sum(-1), torch.ones(4))
@@ -267,7 +304,7 @@ def test_regression_from_fit_to_test(built, laid, tmp_path):
     running = trainer(tmp_path)
     fit(running, module, [batch] * 2, [batch])
     running.test(module, loader([batch]), verbose=False)
-    _, targets, answers = module.test_answers()
+    _, targets, answers = module.collect_test_predictions()
     assert targets.tolist() == values.tolist()
     error = (answers - values).square().mean().item()
     assert running.callback_metrics["test/loss"].item() == pytest.approx(error, rel=1e-5)
@@ -275,7 +312,7 @@ def test_regression_from_fit_to_test(built, laid, tmp_path):
 
 
 def test_a_held_out_loss_that_is_not_a_number_is_said(built, masked, tmp_path):
-    loss = mean_loss()
+    loss = build_loss_metric()
     loss.update(torch.tensor(1.0), weight=3)
     loss.update(torch.tensor(4.0), weight=1)
     loss.update(torch.tensor(0.0), weight=0)
@@ -293,15 +330,20 @@ def test_gradients_are_clipped_under_a_fused_optimizer(precision, family, built,
         def on_before_zero_grad(self, trainer, module, optimizer):
             gradients = [each.grad for each in module.encoder.parameters() if each.grad is not None]
             if gradients:
-                norms.append((module.gradient_norm.item(), torch.nn.utils.get_total_norm(gradients).item()))
+                norms.append(
+                    (module.gradient_norm.item(), torch.nn.utils.get_total_norm(gradients).item())
+                )
 
     encoder = Scratch(family=family, layers=2, width=16, heads=2, max_tokens=40)
     module = built(MaskedLM(), total_steps=4, encoder=encoder)
     batches = [masked([9, 7]), masked([8, 8], row=8), masked([20, 4, 9])]
-    running = trainer(tmp_path, precision=precision, gradient_clip_val=0.05, max_epochs=2, callbacks=[Measure()])
+    running = trainer(
+        tmp_path, precision=precision, gradient_clip_val=0.05, max_epochs=2, callbacks=[Measure()]
+    )
     fit(running, module, batches, [masked([12, 3])])
     assert running.optimizers[0].defaults["fused"] and running.global_step == 6
-    assert len(norms) == 4  # seen at the beginning of the next step; validation forgets them
+    # seen at the beginning of the next step; validation forgets them
+    assert len(norms) == 4
     for before, after in norms:
         assert before > 0.05 and after == pytest.approx(0.05, rel=1e-3)
     assert {each.dtype for each in module.encoder.parameters()} == {torch.float32}
@@ -309,7 +351,9 @@ def test_gradients_are_clipped_under_a_fused_optimizer(precision, family, built,
 
 
 def test_accumulated_batches_of_any_size_are_one_large_batch(built, masked, labelled, tmp_path):
-    """The gradient is that of the mean over all targets, not of the mean of means; the last step has fewer batches."""
+    """The gradient is that of the mean over all targets, not of the mean of means; the last step
+    has fewer batches.
+    """
 
     class Gradients(Callback):
         def __init__(self):
@@ -318,23 +362,32 @@ def test_accumulated_batches_of_any_size_are_one_large_batch(built, masked, labe
         def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
             if len(self.seen) < trainer.global_step:
                 self.norms.append(float(module.gradient_norm))
-                self.seen.append({name: each.detach().clone() for name, each in module.encoder.named_parameters()})
+                self.seen.append(
+                    {
+                        name: each.detach().clone()
+                        for name, each in module.encoder.named_parameters()
+                    }
+                )
 
     parts = [masked([30]), masked([5, 8]), masked([12])]
     joined = []
     for some in (parts[:2], parts[2:]):
         places, seen = [], 0
         for part in some:
-            places.append(part.masked + seen)
+            places.append(part.masked_positions + seen)
             seen += len(part.tokens.ids)
-        lengths = torch.cat([part.tokens.starts.diff() for part in some])
-        laid_out = lay_out(torch.cat([part.tokens.ids for part in some]), lengths.long())
-        joined.append(MaskedBatch(laid_out, torch.cat(places), torch.cat([part.targets for part in some])))
+        lengths = torch.cat([part.tokens.cu_seqlens.diff() for part in some])
+        laid_out = build_tokens(torch.cat([part.tokens.ids for part in some]), lengths.long())
+        joined.append(
+            MaskedBatch(laid_out, torch.cat(places), torch.cat([part.targets for part in some]))
+        )
     found = []
     for batches, accumulated in ((parts, 2), (joined, 1)):
         torch.manual_seed(7)
         module, notes = built(MaskedLM(), lr=1e-3), Gradients()
-        running = trainer(tmp_path, accumulate_grad_batches=accumulated, gradient_clip_val=0.5, callbacks=[notes])
+        running = trainer(
+            tmp_path, accumulate_grad_batches=accumulated, gradient_clip_val=0.5, callbacks=[notes]
+        )
         fit(running, module, batches)
         found.append(notes)
     assert len(found[0].norms) == len(found[1].norms) == 2
@@ -346,9 +399,9 @@ def test_accumulated_batches_of_any_size_are_one_large_batch(built, masked, labe
 def test_an_update_that_the_device_skipped_is_told_of(built):
     module = built(MaskedLM())
     module.check_finite()
-    module._not_finite = torch.tensor(False)
+    module._has_skipped_update = torch.tensor(False)
     module.check_finite()
-    module._not_finite = torch.tensor(True)
+    module._has_skipped_update = torch.tensor(True)
     with pytest.raises(NonFiniteLoss, match="that one was skipped"):
         module.check_finite()
 

@@ -7,13 +7,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from src.core.user_errors import UserError
 from src.model.encoder import Encoder
-from src.model.muon import ADAM_RMS, POLAR_EXPRESS, SAFETY, MuonAdamW, orthogonalised
+from src.model.muon import (
+    ADAM_RMS,
+    NORM_SAFETY_FACTOR,
+    POLAR_EXPRESS,
+    MuonAdamW,
+    orthogonalise_matrices,
+)
 from src.model.optim import AdamW, Muon
-from src.terms.fault import Fault
 
-EXACT = ((1.5, -0.5, 0.0),) * 40  # Newton and Schulz's own: slow at first, and then without error
-JORDAN = ((3.4445, -4.7750, 2.0315),) * 5  # Jordan et al. (2024): one quintic for all iterations
+# Newton and Schulz's own: slow at first, and then without error
+EXACT = ((1.5, -0.5, 0.0),) * 40
+# Jordan et al. (2024): one quintic for all iterations
+JORDAN = ((3.4445, -4.7750, 2.0315),) * 5
 
 
 class Little(nn.Module):
@@ -48,15 +56,17 @@ def backward(network: nn.Module, seed: int) -> None:
 
 
 def built(network: nn.Module, **arguments: float) -> MuonAdamW:
-    optimizer, _ = Muon(**({"lr": 0.02, "weight_decay": 0.1, "warmup_fraction": 0.0} | arguments)).build(
-        network, depth=depth, total_steps=100
-    )
+    optimizer, _ = Muon(
+        **({"lr": 0.02, "weight_decay": 0.1, "warmup_fraction": 0.0} | arguments)
+    ).build(network, depth=depth, total_steps=100)
     assert isinstance(optimizer, MuonAdamW)
     optimizer._dtype = torch.float32
     return optimizer
 
 
-def singular_values_after(values: Tensor, iterations: tuple[tuple[float, float, float], ...]) -> Tensor:
+def singular_values_after(
+    values: Tensor, iterations: tuple[tuple[float, float, float], ...]
+) -> Tensor:
     for a, b, c in iterations:
         values = a * values + b * values**3 + c * values**5
     return values
@@ -66,29 +76,33 @@ def singular_values_after(values: Tensor, iterations: tuple[tuple[float, float, 
 def test_singular_vectors_stay_and_values_become_one(shape: tuple[int, int, int]) -> None:
     matrices = torch.randn(shape, generator=torch.Generator().manual_seed(1)).double()
     left, values, right = torch.linalg.svd(matrices, full_matrices=False)
-    scaled = values / (torch.linalg.vector_norm(matrices, dim=(1, 2))[:, None] * SAFETY + 1e-7)
+    scaled = values / (
+        torch.linalg.vector_norm(matrices, dim=(1, 2))[:, None] * NORM_SAFETY_FACTOR + 1e-7
+    )
     expected = left @ torch.diag_embed(singular_values_after(scaled, POLAR_EXPRESS)) @ right
-    found = orthogonalised(matrices, dtype=torch.float64)
+    found = orthogonalise_matrices(matrices, dtype=torch.float64)
     torch.testing.assert_close(found, expected)
-    exact = orthogonalised(matrices, dtype=torch.float64, iterations=EXACT)
+    exact = orthogonalise_matrices(matrices, dtype=torch.float64, iterations=EXACT)
     torch.testing.assert_close(exact, left @ right)
 
 
 def test_the_iterations_bring_small_and_large_singular_values_close_to_one() -> None:
-    """From a thousandth of the norm to the whole of it: within 0.15; one quintic for all leaves 0.47 to 1.2."""
-    values = torch.linspace(0.001, 1 / SAFETY, 10_000, dtype=torch.float64)
+    """From a thousandth of the norm to the whole of it: within 0.15; one quintic for all leaves
+    0.47 to 1.2.
+    """
+    values = torch.linspace(0.001, 1 / NORM_SAFETY_FACTOR, 10_000, dtype=torch.float64)
     assert (singular_values_after(values, POLAR_EXPRESS) - 1).abs().max() < 0.15
     assert (singular_values_after(values, JORDAN) - 1).abs().max() > 0.5
 
 
 def test_a_zero_matrix_stays_zero() -> None:
-    assert not orthogonalised(torch.zeros(1, 3, 5), dtype=torch.float32).any()
+    assert not orthogonalise_matrices(torch.zeros(1, 3, 5), dtype=torch.float32).any()
 
 
 def test_bf16_products_are_close_to_exact_ones() -> None:
     matrices = torch.randn(4, 32, 64, generator=torch.Generator().manual_seed(2))
-    exact = orthogonalised(matrices, dtype=torch.float32)
-    rounded = orthogonalised(matrices, dtype=torch.bfloat16).float()
+    exact = orthogonalise_matrices(matrices, dtype=torch.float32)
+    rounded = orthogonalise_matrices(matrices, dtype=torch.bfloat16).float()
     assert (exact - rounded).norm() / exact.norm() < 0.03
 
 
@@ -98,7 +112,9 @@ def polar(matrix: Tensor) -> Tensor:
 
 
 def test_the_whole_rule_against_one_matrix_at_a_time() -> None:
-    """Three steps of the plain formulas: momentum, Nesterov, singular value decomposition in place of iterations."""
+    """Three steps of the plain formulas: momentum, Nesterov, singular value decomposition in place
+    of iterations.
+    """
     torch.manual_seed(3)
     network = Little().double()
     plain = copy.deepcopy(network)
@@ -109,8 +125,8 @@ def test_the_whole_rule_against_one_matrix_at_a_time() -> None:
     others = [weight for name, weight in plain.named_parameters() if name not in matrices]
     adamw = torch.optim.AdamW(
         [
-            {"params": [each for each in others if each.ndim > 1], "weight_decay": 0.1},
-            {"params": [each for each in others if each.ndim == 1], "weight_decay": 0.0},
+            {"params": [weight for weight in others if weight.ndim > 1], "weight_decay": 0.1},
+            {"params": [weight for weight in others if weight.ndim == 1], "weight_decay": 0.0},
         ],
         lr=0.02,
     )
@@ -128,7 +144,9 @@ def test_the_whole_rule_against_one_matrix_at_a_time() -> None:
             momenta[name] = 0.95 * momenta[name] + 0.05 * weight.grad
             update = 0.05 * weight.grad + 0.95 * momenta[name]
             blocks = update.chunk(3) if name.startswith("Wqkv") else [update]
-            step = torch.cat([polar(block) * ADAM_RMS * max(block.shape) ** 0.5 for block in blocks])
+            step = torch.cat(
+                [polar(block) * ADAM_RMS * max(block.shape) ** 0.5 for block in blocks]
+            )
             weight.data -= 0.02 * (step + 0.1 * weight.data)
     for (name, found), expected in zip(network.named_parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6, msg=name)
@@ -137,12 +155,20 @@ def test_the_whole_rule_against_one_matrix_at_a_time() -> None:
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this torch has no Muon")
 def test_the_same_as_torchs_own_with_its_coefficients() -> None:
     """In bf16, as torch computes it; sizes are those that match AdamW's in both."""
-    weights = [nn.Parameter(torch.randn(8, 12)), nn.Parameter(torch.randn(12, 8)), nn.Parameter(torch.randn(8, 12))]
-    twins = [nn.Parameter(each.detach().clone()) for each in weights]
+    weights = [
+        nn.Parameter(torch.randn(8, 12)),
+        nn.Parameter(torch.randn(12, 8)),
+        nn.Parameter(torch.randn(8, 12)),
+    ]
+    twins = [nn.Parameter(weight.detach().clone()) for weight in weights]
     ours = MuonAdamW(
-        [{"params": weights, "muon": True}], lr=0.1, weight_decay=0.3, iterations=JORDAN, safety=1.0,
+        [{"params": weights, "muon": True}],
+        lr=0.1,
+        weight_decay=0.3,
+        iterations=JORDAN,
+        safety=1.0,
         dtype=torch.bfloat16,
-    )  # fmt: skip
+    )
     theirs = torch.optim.Muon(twins, lr=0.1, weight_decay=0.3, adjust_lr_fn="match_rms_adamw")
     for _ in range(3):
         for weight, twin in zip(weights, twins, strict=True):
@@ -208,7 +234,9 @@ def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
         weight.grad[0] = float("inf")
     optimizer.found_inf = torch.tensor(1.0)
     optimizer.step()
-    torch.testing.assert_close((network.state_dict(), optimizer.state_dict()), before, rtol=0, atol=0)
+    torch.testing.assert_close(
+        (network.state_dict(), optimizer.state_dict()), before, rtol=0, atol=0
+    )
     backward(network, 1)
     optimizer.found_inf = torch.tensor(0.0)
     optimizer.step()
@@ -217,35 +245,72 @@ def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
 
 def test_only_the_matrices_of_the_body_are_orthogonalised(family: str, tiny) -> None:
     encoder = Encoder(tiny(family), "masked_lm")
-    names = {each: name for name, each in encoder.named_parameters()}
-    body = {name for each in encoder.layers() for name, weight in each.named_parameters() if weight.ndim == 2}
-    body -= {name for each in encoder.layers() for name, _ in each.named_parameters() if "embedding" in name}
+    names = {weight: name for name, weight in encoder.named_parameters()}
+    body = {
+        name
+        for layer in encoder.get_layers()
+        for name, weight in layer.named_parameters()
+        if weight.ndim == 2
+    }
+    body -= {
+        name
+        for layer in encoder.get_layers()
+        for name, _ in layer.named_parameters()
+        if "embedding" in name
+    }
     optimizer, _ = Muon(lr=1e-3).build(
-        encoder, depth=lambda name: int(".layer" in name or "albert_layer_groups" in name), total_steps=10
+        encoder,
+        depth=lambda name: int(".layer" in name or "albert_layer_groups" in name),
+        total_steps=10,
     )
-    chosen = {names[each] for group in optimizer.param_groups if group["muon"] for each in group["params"]}
+    chosen = {
+        names[weight]
+        for group in optimizer.param_groups
+        if group["muon"]
+        for weight in group["params"]
+    }
     assert {name.split(".layer")[-1] for name in chosen} and body
     assert all(any(name.endswith(end) for end in body) for name in chosen)
-    assert not any("embedding" in name or "norm" in name.lower() or "head" in name for name in chosen)
-    everything = {each for group in optimizer.param_groups for each in group["params"]}
+    assert not any(
+        "embedding" in name or "norm" in name.lower() or "head" in name for name in chosen
+    )
+    everything = {weight for group in optimizer.param_groups for weight in group["params"]}
     assert everything == set(encoder.parameters())
 
 
 def test_fused_maps_are_orthogonalised_each_by_itself(tiny) -> None:
     encoder = Encoder(tiny("modernbert"), "masked_lm")
-    optimizer, _ = Muon(lr=1e-3).build(encoder, depth=lambda name: int(".layers." in name), total_steps=10)
-    parts = {each: group["parts"] for group in optimizer.param_groups for each in group["params"]}
-    by_name = {name.split(".", 4)[-1]: parts[each] for name, each in encoder.named_parameters() if ".layers.1." in name}
-    matrices = {
-        name: count for name, count in by_name.items() if name.endswith(("Wqkv.weight", "Wo.weight", "Wi.weight"))
+    optimizer, _ = Muon(lr=1e-3).build(
+        encoder, depth=lambda name: int(".layers." in name), total_steps=10
+    )
+    parts = {
+        weight: group["parts"] for group in optimizer.param_groups for weight in group["params"]
     }
-    assert matrices == {"attn.Wqkv.weight": 3, "attn.Wo.weight": 1, "mlp.Wi.weight": 2, "mlp.Wo.weight": 1}
+    by_name = {
+        name.split(".", 4)[-1]: parts[weight]
+        for name, weight in encoder.named_parameters()
+        if ".layers.1." in name
+    }
+    matrices = {
+        name: count
+        for name, count in by_name.items()
+        if name.endswith(("Wqkv.weight", "Wo.weight", "Wi.weight"))
+    }
+    assert matrices == {
+        "attn.Wqkv.weight": 3,
+        "attn.Wo.weight": 1,
+        "mlp.Wi.weight": 2,
+        "mlp.Wo.weight": 1,
+    }
 
 
 def test_updates_are_as_large_as_adamws() -> None:
     """Root mean square of one update at the same rate: within a factor of two after some steps."""
     sizes = []
-    for choice in (Muon(lr=0.01, weight_decay=0, warmup_fraction=0), AdamW(lr=0.01, weight_decay=0, warmup_fraction=0)):
+    for choice in (
+        Muon(lr=0.01, weight_decay=0, warmup_fraction=0),
+        AdamW(lr=0.01, weight_decay=0, warmup_fraction=0),
+    ):
         torch.manual_seed(7)
         network = Little()
         optimizer, _ = choice.build(network, depth=depth, total_steps=100)
@@ -260,6 +325,8 @@ def test_updates_are_as_large_as_adamws() -> None:
 
 def test_nothing_to_orthogonalise_is_said(tiny) -> None:
     encoder = Encoder(tiny("bert", "sequence"), "sequence")
-    encoder.freeze("encoder")
-    with pytest.raises(Fault, match=r"model.optim=muon finds no whole weight matrix.*model.freeze"):
+    encoder.freeze_modules("encoder")
+    with pytest.raises(
+        UserError, match=r"model.optim=muon finds no whole weight matrix.*model.freeze"
+    ):
         Muon(lr=1e-3).build(encoder, depth=lambda name: int(".layer." in name), total_steps=10)

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from src.core.batch import LabelledBatch, MaskedBatch, build_tokens
+from src.core.user_errors import UserError
 from src.model.encoder import Encoder
 from src.model.objectives import Classification, MaskedLM, Regression
-from src.terms.batch import LabelledBatch, MaskedBatch, lay_out
-from src.terms.fault import Fault
 
 
 class Said(nn.Module):
@@ -20,80 +20,102 @@ class Said(nn.Module):
         self.logits = logits
 
     def encode(self, tokens, at):
-        return torch.zeros(tokens.count if at == "first" else len(at), 1)
+        return torch.zeros(tokens.num_sequences if at == "first" else len(at), 1)
 
-    def token_logits(self, hidden):
+    def compute_token_logits(self, hidden):
         return self.logits[: len(hidden)]
 
-    def token_loss(self, hidden, targets):
-        return nn.functional.cross_entropy(self.token_logits(hidden), targets, reduction="sum")
+    def compute_token_loss(self, hidden, targets):
+        return nn.functional.cross_entropy(
+            self.compute_token_logits(hidden), targets, reduction="sum"
+        )
 
-    def token_answers(self, hidden, targets):
-        return self.token_loss(hidden, targets), self.token_logits(hidden).argmax(-1)
+    def compute_loss_and_predictions(self, hidden, targets):
+        return self.compute_token_loss(hidden, targets), self.compute_token_logits(hidden).argmax(
+            -1
+        )
 
     def encode_sequences(self, tokens):
         return self.encode(tokens, "first")
 
-    def sequence_logits(self, first):
+    def compute_sequence_logits(self, first):
         return self.logits
 
 
 # torchmetrics says so of every Spearman correlation, which needs all values to rank them.
-spearman = pytest.mark.filterwarnings("ignore:Metric `SpearmanCorrcoef` will save all targets:UserWarning")
+spearman = pytest.mark.filterwarnings(
+    "ignore:Metric `SpearmanCorrcoef` will save all targets:UserWarning"
+)
 
 
 def labelled(labels: Tensor) -> LabelledBatch:
     count = len(labels)
-    return LabelledBatch(lay_out(torch.arange(count), torch.ones(count, dtype=torch.long)), labels, torch.arange(count))
+    return LabelledBatch(
+        build_tokens(torch.arange(count), torch.ones(count, dtype=torch.long)),
+        labels,
+        torch.arange(count),
+    )
 
 
 def masked(positions: list[int], targets: list[int]) -> MaskedBatch:
-    tokens = lay_out(torch.arange(8), torch.tensor([5, 3]))
-    return MaskedBatch(tokens, torch.tensor(positions, dtype=torch.long), torch.tensor(targets, dtype=torch.long))
+    tokens = build_tokens(torch.arange(8), torch.tensor([5, 3]))
+    return MaskedBatch(
+        tokens, torch.tensor(positions, dtype=torch.long), torch.tensor(targets, dtype=torch.long)
+    )
 
 
 def test_a_masked_lm_that_knows_nothing_loses_ln_v():
-    result = MaskedLM().eval()(Said(torch.zeros(3, 50)), masked([1, 2, 7], [4, 9, 49]))
-    assert result.loss.item() == pytest.approx(math.log(50)) and result.count == 3
+    result = MaskedLM().forward(Said(torch.zeros(3, 50)).eval(), masked([1, 2, 7], [4, 9, 49]))
+    assert result.loss.item() == pytest.approx(math.log(50)) and result.num_targets == 3
     assert result.outputs.tolist() == [0, 0, 0] and result.targets.tolist() == [4, 9, 49]
 
 
 def test_masked_lm_looks_at_the_masked_positions_alone(tiny):
     encoder, batch = Encoder(tiny("bert"), "masked_lm"), masked([1, 6], [30, 31])
-    result = MaskedLM().eval()(encoder, batch)
-    every = encoder.token_logits(encoder.encode(batch.tokens)).log_softmax(-1)
+    result = MaskedLM().forward(encoder.eval(), batch)
+    every = encoder.compute_token_logits(encoder.encode(batch.tokens)).log_softmax(-1)
     assert result.loss.item() == pytest.approx(-(every[1, 30] + every[6, 31]).item() / 2, rel=1e-5)
     assert result.outputs.tolist() == every[[1, 6]].argmax(-1).tolist()
 
 
 def test_a_batch_without_masks_loses_nothing():
     """A corpus may end with a row of special tokens alone."""
-    result = MaskedLM().eval()(Said(torch.zeros(3, 50)), masked([], []))
-    assert (result.loss.item(), result.count) == (0.0, 0)
+    result = MaskedLM().forward(Said(torch.zeros(3, 50)).eval(), masked([], []))
+    assert (result.loss.item(), result.num_targets) == (0.0, 0)
 
 
 def test_classification_that_knows_nothing_loses_ln_c():
-    result = Classification(num_labels=3)(Said(torch.zeros(4, 3)), labelled(torch.tensor([0, 1, 2, 2])))
-    assert result.loss.item() == pytest.approx(math.log(3)) and result.count == 4
+    result = Classification(num_labels=3).forward(
+        Said(torch.zeros(4, 3)), labelled(torch.tensor([0, 1, 2, 2]))
+    )
+    assert result.loss.item() == pytest.approx(math.log(3)) and result.num_targets == 4
 
 
 def test_label_smoothing_is_for_training_only():
-    """Logits (2, 0) for the first of 2 labels, 0.2 of it spread: 0.9 * ln(1 + e^-2) + 0.1 * ln(1 + e^2)."""
+    """Logits (2, 0) for the first of 2 labels, 0.2 of it spread: 0.9 * ln(1 + e^-2) + 0.1 * ln(1 +
+    e^2).
+    """
     objective, said = Classification(label_smoothing=0.2), Said(torch.tensor([[2.0, 0.0]]))
     plain = math.log(1 + math.exp(-2))
     smooth = 0.9 * plain + 0.1 * math.log(1 + math.exp(2))
-    assert objective.train()(said, labelled(torch.tensor([0]))).loss.item() == pytest.approx(smooth, rel=1e-6)
-    assert objective.eval()(said, labelled(torch.tensor([0]))).loss.item() == pytest.approx(plain, rel=1e-6)
+    assert objective.forward(
+        said.train(), labelled(torch.tensor([0]))
+    ).loss.item() == pytest.approx(smooth, rel=1e-6)
+    assert objective.forward(said.eval(), labelled(torch.tensor([0]))).loss.item() == pytest.approx(
+        plain, rel=1e-6
+    )
 
 
 def test_regression_is_squared_error():
-    result = Regression()(Said(torch.tensor([[1.0], [2.0], [4.0]])), labelled(torch.tensor([1.0, 0.0, 1.0])))
-    assert result.loss.item() == pytest.approx((0 + 4 + 9) / 3) and result.count == 3
+    result = Regression().forward(
+        Said(torch.tensor([[1.0], [2.0], [4.0]])), labelled(torch.tensor([1.0, 0.0, 1.0]))
+    )
+    assert result.loss.item() == pytest.approx((0 + 4 + 9) / 3) and result.num_targets == 3
     assert result.outputs.tolist() == [1.0, 2.0, 4.0]
 
 
 def computed(objective, num_labels, batches):
-    metrics = objective.metrics(num_labels)
+    metrics = objective.build_metrics(num_labels)
     for outputs, targets in batches:
         for metric in metrics.values():
             metric.update(outputs, targets)
@@ -105,7 +127,9 @@ def one_hot(classes: list[int], count: int) -> Tensor:
 
 
 def test_class_metrics_of_uneven_batches_are_those_of_all_rows():
-    """5 rows and 1 row; 4 of 6 are right. Per class F1: 2*2/(2*2+1) = 0.8, 2*1/(2*1+1+1) = 0.5, 2*1/(2*1+1) = 2/3."""
+    """5 rows and 1 row; 4 of 6 are right. Per class F1: 2*2/(2*2+1) = 0.8, 2*1/(2*1+1+1) = 0.5,
+    2*1/(2*1+1) = 2/3.
+    """
     said, truth = [0, 0, 1, 2, 0, 1], [0, 0, 1, 2, 1, 2]
     batches = [
         (one_hot(said[:5], 3), torch.tensor(truth[:5])),
@@ -117,7 +141,10 @@ def test_class_metrics_of_uneven_batches_are_those_of_all_rows():
 
 
 def test_masked_accuracy_counts_tokens():
-    batches = [(torch.tensor([1, 2, 3]), torch.tensor([1, 2, 9])), (torch.tensor([7]), torch.tensor([8]))]
+    batches = [
+        (torch.tensor([1, 2, 3]), torch.tensor([1, 2, 9])),
+        (torch.tensor([7]), torch.tensor([8])),
+    ]
     assert computed(MaskedLM(), 50, batches) == {"masked_accuracy": pytest.approx(2 / 4)}
 
 
@@ -134,31 +161,34 @@ def test_regression_metrics_of_uneven_batches_are_those_of_all_rows():
 
 
 def test_perplexity_is_of_the_mean_loss(facts):
-    derived = MaskedLM().derived({"loss": math.log(20)}, facts(unigram_entropy=5.5))
+    derived = MaskedLM().derive_metrics({"loss": math.log(20)}, facts(unigram_entropy=5.5))
     assert derived == {"perplexity": pytest.approx(20, rel=1e-5), "unigram_entropy": 5.5}
-    assert MaskedLM().derived({"loss": 0.0}, facts()) == {"perplexity": 1.0}
-    assert MaskedLM().derived({"loss": 1000.0}, facts())["perplexity"] == math.inf
+    assert MaskedLM().derive_metrics({"loss": 0.0}, facts()) == {"perplexity": 1.0}
+    assert MaskedLM().derive_metrics({"loss": 1000.0}, facts())["perplexity"] == math.inf
 
 
 def test_answers():
     said = torch.tensor([[0.0, math.log(3)]])
-    assert Classification().answer(said)[0].tolist() == pytest.approx([0.25, 0.75])
-    assert Regression().answer(torch.tensor([2.5])).tolist() == [2.5]
-    assert MaskedLM().answer(torch.tensor([1])).tolist() == [1]
+    assert Classification().to_predictions(said)[0].tolist() == pytest.approx([0.25, 0.75])
+    assert Regression().to_predictions(torch.tensor([2.5])).tolist() == [2.5]
+    assert MaskedLM().to_predictions(torch.tensor([1])).tolist() == [1]
 
 
 @spearman
 @pytest.mark.parametrize("objective", [MaskedLM, Classification, Regression])
 def test_quantities_are_the_metrics_that_are_measured(objective, facts):
     made = objective()
-    measured = {"loss", *made.metrics(3), *made.derived({"loss": 1.0}, facts())}
-    assert measured == set(objective.quantities)
+    measured = {"loss", *made.build_metrics(3), *made.derive_metrics({"loss": 1.0}, facts())}
+    assert measured == set(objective.metric_names)
 
 
 def test_what_classification_refuses():
-    with pytest.raises(Fault, match=r"Classification\.num_labels: expected a whole number at least 2 or null, found 1"):
+    with pytest.raises(
+        UserError,
+        match=r"Classification\.num_labels: expected a whole number at least 2 or null, found 1",
+    ):
         Classification(num_labels=1)
-    with pytest.raises(Fault, match=r"Classification\.label_smoothing"):
+    with pytest.raises(UserError, match=r"Classification\.label_smoothing"):
         Classification(label_smoothing=1.0)
 
 
@@ -168,9 +198,13 @@ def test_a_batch_without_targets_has_no_loss_and_no_gradient(objective, tiny):
     network = tiny("bert", kind, num_labels=1 if objective.kind == "regression" else 2)
     encoder = Encoder(network, kind)
     whole = masked([], [])
-    batch = whole if kind == "masked_lm" else LabelledBatch(whole.tokens, torch.zeros(0), torch.zeros(0))
-    result = objective.train()(encoder.train(), batch)
-    assert (float(result.loss.detach()), result.count, len(result.targets)) == (0.0, 0, 0)
+    batch = (
+        whole
+        if kind == "masked_lm"
+        else LabelledBatch(whole.tokens, torch.zeros(0), torch.zeros(0))
+    )
+    result = objective.forward(encoder.train(), batch)
+    assert (float(result.loss.detach()), result.num_targets, len(result.targets)) == (0.0, 0, 0)
     result.loss.backward()
     assert all(not each.grad.any() for each in network.parameters())
-    assert len(objective.eval()(encoder, batch).outputs) == 0
+    assert len(objective.forward(encoder.eval(), batch).outputs) == 0

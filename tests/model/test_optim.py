@@ -6,18 +6,18 @@ import pytest
 import torch
 from torch import nn
 
-from src.model.architecture import Scratch
+from src.core.user_errors import UserError
 from src.model.encoder import Encoder
-from src.model.module import EncoderModule
+from src.model.encoder_config import Scratch
+from src.model.model_config import ModelConfig
 from src.model.objectives import Classification
-from src.model.optim import AdamW
-from src.terms.fault import Fault
+from src.model.optim import AdamW, build_lr_lambda
 
 HERE = {"encoder": Scratch(layers=1, width=8, heads=2), "objective": Classification()}
 
 
 def factors(total, **arguments):
-    at = AdamW(lr=1e-3, **arguments).factor(total)
+    at = build_lr_lambda(AdamW(lr=1e-3, **arguments), total)
     return [at(step) for step in range(total + 1)]
 
 
@@ -33,11 +33,13 @@ def test_cosine_down():
 
 
 def test_constant_after_the_warm_up():
-    assert factors(5, warmup_fraction=0.6, schedule="constant") == pytest.approx([1 / 3, 2 / 3, 1, 1, 1, 1])
+    assert factors(5, warmup_fraction=0.6, schedule="constant") == pytest.approx(
+        [1 / 3, 2 / 3, 1, 1, 1, 1]
+    )
 
 
 def test_level_until_the_decay():
-    """10 steps, 2 of warm-up, the last 4 of decay: linear, then 1 - sqrt of its share that is over."""
+    """10 steps, 2 of warm-up, the last 4 of decay: linear, then 1 - sqrt of the share so far."""
     arguments = {"warmup_fraction": 0.2, "schedule": "wsd", "decay_fraction": 0.4}
     level = [0.5, 1.0, 1.0, 1.0, 1.0, 1.0]
     linear = factors(10, decay_shape="linear", **arguments)
@@ -48,9 +50,9 @@ def test_level_until_the_decay():
 
 @pytest.mark.parametrize(("warmup", "decay"), [(0.0, 0.0), (0.5, 1.0), (1.0, 0.5), (0.9, 0.3)])
 def test_warm_up_and_decay_share_the_run(warmup, decay):
-    """Where they want more than there is, the decay is shortened; there is one step of it at least."""
+    """Where both want more than there is, the decay is shortened, to one step at least."""
     every = factors(10, schedule="wsd", warmup_fraction=warmup, decay_fraction=decay)
-    assert all(0 < each <= 1 for each in every[:-1])
+    assert all(0 < factor <= 1 for factor in every[:-1])
     assert every[round(warmup * 10) - 1 if warmup else 0] == 1.0
     assert every[-1] == 0.0
 
@@ -60,7 +62,7 @@ def test_warm_up_and_decay_share_the_run(warmup, decay):
 @pytest.mark.parametrize("warmup", [0.0, 0.06, 1.0])
 def test_every_step_of_the_run_learns_something(schedule, total, warmup):
     every = factors(total, schedule=schedule, warmup_fraction=warmup)
-    assert all(0 < each <= 1 for each in every[:-1])
+    assert all(0 < factor <= 1 for factor in every[:-1])
     assert max(every) == 1.0 or schedule == "cosine"
     if schedule != "constant":
         assert every[-1] == 0.0
@@ -69,8 +71,14 @@ def test_every_step_of_the_run_learns_something(schedule, total, warmup):
 
 def test_norms_and_biases_do_not_decay(family, tiny):
     network = tiny(family)
-    optimizer, _ = AdamW(lr=1e-3, weight_decay=0.1).build(network, depth=lambda name: 0, total_steps=10)
-    decays = {each: group["weight_decay"] for group in optimizer.param_groups for each in group["params"]}
+    optimizer, _ = AdamW(lr=1e-3, weight_decay=0.1).build(
+        network, depth=lambda name: 0, total_steps=10
+    )
+    decays = {
+        weight: group["weight_decay"]
+        for group in optimizer.param_groups
+        for weight in group["params"]
+    }
     assert decays.keys() == set(network.parameters())
     for name, parameter in network.named_parameters():
         expected = 0.0 if "bias" in name.split(".")[-1] or "norm" in name.lower() else 0.1
@@ -79,12 +87,13 @@ def test_norms_and_biases_do_not_decay(family, tiny):
 
 
 def module_with(encoder, **arguments):
-    module = EncoderModule(**HERE, optim=AdamW(**arguments))
+    module = ModelConfig(**HERE, optim=AdamW(**arguments)).build()
     module.encoder, module.total_steps = encoder, 10
     return module
 
 
-RATES = {  # with layer_decay 1/2 and lr 1: the name of one parameter of each kind, and its rate
+# with layer_decay 1/2 and lr 1: the name of one parameter of each kind, and its rate
+RATES = {
     "albert": {
         "network.albert.embeddings.word_embeddings.weight": 1 / 4,
         "network.albert.encoder.embedding_hidden_mapping_in.weight": 1 / 4,
@@ -121,49 +130,61 @@ def test_each_layer_learns_slower_than_the_one_above(family, tiny):
     encoder = Encoder(tiny(family, "sequence"), "sequence")
     module = module_with(encoder, lr=1.0, layer_decay=0.5, warmup_fraction=0.0)
     optimizer = module.configure_optimizers()["optimizer"]
-    rates = {each: group["lr"] for group in optimizer.param_groups for each in group["params"]}
+    rates = {weight: group["lr"] for group in optimizer.param_groups for weight in group["params"]}
     named = dict(encoder.named_parameters())
     assert {name: rates[named[name]] for name in RATES[family]} == RATES[family]
     assert len(rates) == len(named)
 
 
 def test_tied_weights_learn_as_embeddings(family, tiny):
-    """XLM-R and CamemBERT hold the head before the body, so their word embeddings are first met as the decoder's."""
+    """XLM-R and CamemBERT hold the head before the body, so their word embeddings are first met as
+    the decoder's.
+    """
     encoder = Encoder(tiny(family), "masked_lm")
-    optimizer = module_with(encoder, lr=1.0, layer_decay=0.5, warmup_fraction=0.0).configure_optimizers()["optimizer"]
+    optimizer = module_with(
+        encoder, lr=1.0, layer_decay=0.5, warmup_fraction=0.0
+    ).configure_optimizers()["optimizer"]
     words = encoder.network.get_input_embeddings().weight
-    rate = next(group["lr"] for group in optimizer.param_groups if any(each is words for each in group["params"]))
-    assert rate == 0.5 ** (len(encoder.layers()) + 1)
+    rate = next(
+        group["lr"]
+        for group in optimizer.param_groups
+        if any(weight is words for weight in group["params"])
+    )
+    assert rate == 0.5 ** (len(encoder.get_layers()) + 1)
 
 
 def test_frozen_parameters_are_not_in_the_optimizer(tiny):
     encoder = Encoder(tiny("bert", "sequence"), "sequence")
-    encoder.freeze(1)
+    encoder.freeze_modules(1)
     optimizer = module_with(encoder, lr=1e-3).configure_optimizers()["optimizer"]
-    inside = {each for group in optimizer.param_groups for each in group["params"]}
-    assert inside == {each for each in encoder.parameters() if each.requires_grad}
+    inside = {weight for group in optimizer.param_groups for weight in group["params"]}
+    assert inside == {weight for weight in encoder.parameters() if weight.requires_grad}
     assert len(inside) < len(list(encoder.parameters()))
 
 
 def test_one_step_moves_every_parameter(family, tiny, laid):
     encoder = Encoder(tiny(family, "sequence"), "sequence").train()
-    before = {name: each.detach().clone() for name, each in encoder.named_parameters()}
+    before = {name: weight.detach().clone() for name, weight in encoder.named_parameters()}
     optimizer, schedule = AdamW(lr=0.01).build(encoder, depth=lambda name: 0, total_steps=1000)
     tokens = laid([30, 25, 28, 40], pairs=True)
-    logits = encoder.sequence_logits(encoder.encode(tokens, at="first"))
+    logits = encoder.compute_sequence_logits(encoder.encode(tokens, at="first"))
     nn.functional.cross_entropy(logits, torch.tensor([0, 1, 2, 0])).backward()
     optimizer.step()
     schedule.step()
-    still = {name for name, each in encoder.named_parameters() if torch.equal(before[name], each)}
+    still = {
+        name for name, weight in encoder.named_parameters() if torch.equal(before[name], weight)
+    }
     assert still == set()
 
 
 def test_frozen_parameters_decay_neither(tiny):
     encoder = Encoder(tiny("bert", "sequence"), "sequence")
-    encoder.freeze("embeddings")
+    encoder.freeze_modules("embeddings")
     words = encoder.network.get_input_embeddings().weight
     before = words.clone()
-    optimizer, _ = AdamW(lr=0.1, weight_decay=0.5).build(encoder, depth=lambda name: 0, total_steps=2)
+    optimizer, _ = AdamW(lr=0.1, weight_decay=0.5).build(
+        encoder, depth=lambda name: 0, total_steps=2
+    )
     optimizer.step()
     assert torch.equal(words, before)
 
@@ -172,12 +193,18 @@ def test_frozen_parameters_decay_neither(tiny):
     ("arguments", "message"),
     [
         ({"lr": 0}, "AdamW.lr: expected a number above 0 and at most 1, found 0"),
-        ({"lr": 1e-3, "beta2": 1.0}, "AdamW.beta2: expected a number at least 0 and below 1, found 1.0"),
+        (
+            {"lr": 1e-3, "beta2": 1.0},
+            "AdamW.beta2: expected a number at least 0 and below 1, found 1.0",
+        ),
         ({"lr": 1e-3, "schedule": "cosin"}, "did you mean 'cosine'"),
-        ({"lr": 1e-3, "decay_shape": "cubic"}, "AdamW.decay_shape: expected one of linear, sqrt, found 'cubic'"),
+        (
+            {"lr": 1e-3, "decay_shape": "cubic"},
+            "AdamW.decay_shape: expected one of linear, sqrt, found 'cubic'",
+        ),
     ],
 )
 def test_what_an_optimizer_refuses(arguments, message):
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         AdamW(**arguments)
     assert message in str(caught.value)

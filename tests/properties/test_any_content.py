@@ -9,37 +9,50 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from src.data.cache import Cache
-from src.data.formats import Record
+from src.core.pretrained_files import check_encoder_folder
+from src.core.user_errors import UserError
+from src.data.cache import ContentCache
+from src.data.records import RawRecord
 from src.data.sources import Source
-from src.terms.fault import Fault
-from src.terms.folder import check_folder
-from src.tracking.journal import Journal, Position, read
+from src.tracking.outbox import Journal, JournalPosition, read_entries
 
 bounded = settings(
-    max_examples=60, derandomize=True, database=None, deadline=None,
+    max_examples=60,
+    derandomize=True,
+    database=None,
+    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
-)  # fmt: skip
+)
 words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 TABLE = b'text,label\n"a, b",1\nc,0\n'
 OBJECTS = b'{"text": "a", "label": 1}\n{"text": null}\n'
 
 
-def _records(path: Path) -> list[Record]:
-    return list(Source(path=str(path), label=None if path.suffix == ".txt" else "label").read("train"))
+def _records(path: Path) -> list[RawRecord]:
+    return list(
+        Source(path=str(path), label=None if path.suffix == ".txt" else "label").read_records(
+            "train"
+        )
+    )
 
 
 @bounded
 @given(
-    rows=st.lists(st.tuples(words, words), min_size=1, max_size=5), suffix=st.sampled_from(["csv", "tsv", "parquet"])
+    rows=st.lists(st.tuples(words, words), min_size=1, max_size=5),
+    suffix=st.sampled_from(["csv", "tsv", "parquet"]),
 )
-def test_a_table_gives_back_what_was_written(tmp_path: Path, rows: list[tuple[str, str]], suffix: str) -> None:
+def test_a_table_gives_back_what_was_written(
+    tmp_path: Path, rows: list[tuple[str, str]], suffix: str
+) -> None:
     path = tmp_path / f"a.{suffix}"
     if suffix == "parquet":
         import pyarrow
         from pyarrow.parquet import write_table
 
-        write_table(pyarrow.Table.from_pylist([{"text": text, "label": label} for text, label in rows]), path)
+        write_table(
+            pyarrow.Table.from_pylist([{"text": text, "label": label} for text, label in rows]),
+            path,
+        )
     else:
         with path.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream, delimiter="," if suffix == "csv" else "\t")
@@ -58,17 +71,26 @@ def _changed(sound: bytes) -> st.SearchStrategy[bytes]:
 @pytest.mark.parametrize(
     ("name", "sound"),
     [
-        ("a.csv", TABLE), ("a.tsv", TABLE), ("a.jsonl", OBJECTS), ("a.txt", b"a\n\nb\n"), ("a.parquet", b"PAR1xxPAR1"),
-        ("a.csv.gz", b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00"),
+        ("a.csv", TABLE),
+        ("a.tsv", TABLE),
+        ("a.jsonl", OBJECTS),
+        ("a.txt", b"a\n\nb\n"),
+        ("a.parquet", b"PAR1xxPAR1"),
+        (
+            "a.csv.gz",
+            b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+        ),
     ],
-)  # fmt: skip
+)
 @bounded
 @given(data=st.data())
-def test_any_bytes_are_read_or_refused_by_name(tmp_path: Path, name: str, sound: bytes, data: st.DataObject) -> None:
+def test_any_bytes_are_read_or_refused_by_name(
+    tmp_path: Path, name: str, sound: bytes, data: st.DataObject
+) -> None:
     (tmp_path / name).write_bytes(data.draw(_changed(sound)))
     try:
         found = _records(tmp_path / name)
-    except Fault as fault:
+    except UserError as fault:
         assert name in str(fault)
     else:
         assert all(each.where.startswith(name) for each in found)
@@ -76,12 +98,14 @@ def test_any_bytes_are_read_or_refused_by_name(tmp_path: Path, name: str, sound:
 
 @bounded
 @given(config=_changed(b'{"model_type": "bert"}'), weights=_changed(b"\x02\0\0\0\0\0\0\0{}"))
-def test_any_model_folder_is_taken_or_refused(tmp_path: Path, config: bytes, weights: bytes) -> None:
+def test_any_model_folder_is_taken_or_refused(
+    tmp_path: Path, config: bytes, weights: bytes
+) -> None:
     (tmp_path / "config.json").write_bytes(config)
     (tmp_path / "model.safetensors").write_bytes(weights)
     try:
-        check_folder(tmp_path, {"bert"}, "key")
-    except Fault as fault:
+        check_encoder_folder(tmp_path, {"bert"}, "key")
+    except UserError as fault:
         assert str(tmp_path) in str(fault) and "key" in str(fault)
 
 
@@ -93,19 +117,24 @@ values = st.recursive(
 
 
 @bounded
-@given(entries=st.lists(st.dictionaries(words, values, min_size=1, max_size=3), min_size=1, max_size=6), data=st.data())
+@given(
+    entries=st.lists(
+        st.dictionaries(words, values, min_size=1, max_size=3), min_size=1, max_size=6
+    ),
+    data=st.data(),
+)
 def test_a_journal_cut_anywhere_holds_a_beginning_of_what_was_written(
     tmp_path_factory: pytest.TempPathFactory, entries: list[dict[str, object]], data: st.DataObject
 ) -> None:
     folder = tmp_path_factory.mktemp("journal")
     entries = [{**each, "kind": "tags"} for each in entries]
     journal = Journal(folder)
-    journal.append(entries)
+    journal.append_entries(entries)
     journal.close()
     [file] = folder.glob("*.jsonl")
     whole = file.read_bytes()
     file.write_bytes(whole[: data.draw(st.integers(0, len(whole)))])
-    found = [entry for entry, _ in read(folder, Position(1, 0)) if entry is not None]
+    found = [entry for entry, _ in read_entries(folder, JournalPosition(1, 0)) if entry is not None]
     assert found == json.loads(json.dumps(entries))[: len(found)]
     assert len(found) == file.read_bytes().count(b"\n")
 
@@ -119,7 +148,7 @@ class _Killed(BaseException):
 def test_a_folder_of_the_cache_is_whole_or_absent(
     tmp_path_factory: pytest.TempPathFactory, stops: list[int], resumable: bool
 ) -> None:
-    cache = Cache(tmp_path_factory.mktemp("cache"))
+    cache = ContentCache(tmp_path_factory.mktemp("cache"))
 
     def building(stop: int | None) -> Callable[[Path], None]:
         def build(folder: Path) -> None:
@@ -133,7 +162,7 @@ def test_a_folder_of_the_cache_is_whole_or_absent(
     place = cache.root / "kind" / "key"
     for stop in stops:
         with pytest.raises(_Killed):
-            cache.folder("kind", "key", building(stop), resumable=resumable)
+            cache.get_or_build("kind", "key", building(stop), resumable=resumable)
         assert not place.exists()
-    assert cache.folder("kind", "key", building(None), resumable=resumable) == place
+    assert cache.get_or_build("kind", "key", building(None), resumable=resumable) == place
     assert sorted(each.name for each in place.iterdir()) == ["0", "1", "2", "3"]

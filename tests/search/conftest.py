@@ -6,45 +6,47 @@ from typing import Any
 
 import pytest
 
-from src.search.identity import Asked
-from src.search.plan import Search
+from src.search.run.devices import DeviceSlot
+from src.search.run.find_sweep import SweepRequest
+from src.search.run.scheduler import TrialScheduler
+from src.search.run.sweep_context import SweepContext
 from src.search.samplers import Grid
-from src.search.slots import Slot
-from src.search.space import read
-from src.search.study import Storage, Study
-from src.search.working import Work, Working
+from src.search.search_config import Search
+from src.search.space import parse_space
+from src.search.sweep_study import SweepStorage, SweepStudy
 from tests.search.loop import Live, Signals, Store, Trials, Workers
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Callable[..., tuple[Working, Workers, Study, Live]]:
+def made(tmp_path: Path) -> Callable[..., tuple[TrialScheduler, Workers, SweepStudy, Live]]:
     """A sweep over seeds, and what ends its trials."""
 
     def make(
         seeds: str,
-        act: Callable[[Study, int], int | None],
+        act: Callable[[SweepStudy, int], int | None],
         *,
         jobs: int = 1,
         signals: Signals | None = None,
         **node: Any,
-    ) -> tuple[Working, Workers, Study, Live]:
-        space, _ = read([f"seed={seeds}"], {})
+    ) -> tuple[TrialScheduler, Workers, SweepStudy, Live]:
+        space, _ = parse_space([f"seed={seeds}"], {})
         search = Search(sampler=Grid(), monitor="val/loss", mode="min", space={}, **node)
-        asked = Asked([], space.plain(), {"sampler": {}, "pruner": None}, "", lambda *_: {})
-        storage = Storage(None, tmp_path)
-        storage.create("a" * 32, ["min"], asked.about)
-        study = storage.open("a" * 32, space=space, sampler=search.sampler)
-        study.prepare(retry_failed=search.retry_failed)
-        work = Work(asked, search, space, Trials(), Store(), storage, study, tmp_path)  # type: ignore[arg-type]
+        asked = SweepRequest(
+            [], space.to_plain_dict(), {"sampler": {}, "pruner": None}, "", lambda *_: {}
+        )
+        storage = SweepStorage(None, tmp_path)
+        storage.create_study("a" * 32, ["min"], asked.stored_attributes)
+        study = storage.open_study("a" * 32, space=space, sampler=search.sampler)
+        work = SweepContext(asked, search, space, Trials(), Store(), storage, study, tmp_path)  # type: ignore[arg-type]
         workers, live = Workers(study, act), Live()
-        slots = [Slot(environment={"SLOT": str(each)}, threads=2) for each in range(jobs)]
-        working = Working(
+        slots = [DeviceSlot(environment={"SLOT": str(number)}, threads=2) for number in range(jobs)]
+        working = TrialScheduler(
             work,
             workers=workers,  # type: ignore[arg-type]
             slots=slots,
-            live=live,  # type: ignore[arg-type]
+            display=live,  # type: ignore[arg-type]
             signals=lambda: signals or Signals(),  # type: ignore[arg-type,return-value]
-            parent=lambda: None,
+            get_reporter=lambda: None,
         )
         return working, workers, study, live
 

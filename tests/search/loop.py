@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from src.search.rows import Row
-from src.search.study import Study
-from src.terms.fault import Fault
-from src.tracking.vanished import this_process
+from src.core.processes import get_process_identity
+from src.core.user_errors import UserError
+from src.search.run.worker_pool import TrialJob
+from src.search.sweep_study import SweepStudy
+from src.search.trials import TrialRecord
 
 
 class Ended(NamedTuple):
@@ -19,15 +20,17 @@ class Live:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def update(self, rows: list[Row], steps: Mapping[int, tuple[int, int]], limits: object = ()) -> None:
+    def update_trials(
+        self, rows: list[TrialRecord], steps: Mapping[int, tuple[int, int]], limits: object = ()
+    ) -> None:
         pass
 
-    def line(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         self.lines.append(text)
 
 
 class Signals:
-    received: int | None = None
+    received_signal: int | None = None
 
 
 class Store:
@@ -35,72 +38,76 @@ class Store:
 
     closed, root, uri = 0, "/project", None
 
-    def close_vanished(self) -> None:
+    def close_vanished_runs(self) -> None:
         self.closed += 1
 
-    def fail(self, run_id: str, reason: str) -> None:
+    def mark_failed(self, run_id: str, reason: str) -> None:
         self.failed = (run_id, reason)
 
-    def runs(self, where: str) -> list[Any]:
+    def search_runs(self, where: str) -> list[Any]:
         return []
 
 
 class Trials:
-    launcher = None
+    launcher_target = None
 
-    def base(self) -> dict[str, Any]:
+    def base_config(self) -> dict[str, Any]:
         return {"trainer": {"threads": None}}
 
-    def config(self, overrides: list[str]) -> dict[str, Any]:
+    def compose_trial(self, overrides: list[str]) -> dict[str, Any]:
         if overrides == ["seed=13"]:
-            raise Fault("seed=13: unlucky")
+            raise UserError("seed=13: unlucky")
         return {"seed": overrides[0], "trainer": {"threads": None}}
 
-    def arguments(self, overrides: list[str]) -> list[str]:
+    def trial_arguments(self, overrides: list[str]) -> list[str]:
         return overrides
 
-    def launch(self, batch: Any, first: int, folder: Path) -> None:
+    def launch_batch(self, batch: Any, first: int, folder: Path) -> None:
         raise AssertionError
 
 
 class Workers:
-    """Ends each trial at the next `wait`, as `act` says; a trial for which it returns None goes on."""
+    """Ends each trial at the next wait, as `act` says; it goes on where `act` returns None."""
 
-    def __init__(self, study: Study, act: Callable[[Study, int], int | None]) -> None:
+    def __init__(self, study: SweepStudy, act: Callable[[SweepStudy, int], int | None]) -> None:
         self.running: dict[int, int] = {}
-        self.orders: list[tuple[int, Mapping[str, Any]]] = []
-        self.sent: list[int] = []
+        self.orders: list[tuple[int, TrialJob]] = []
+        self.sent_count: list[int] = []
         self.most = 0
         self._study, self._act = study, act
 
-    def start(self, number: int, order: Mapping[str, Any]) -> None:
+    def start_trial(self, number: int, job: TrialJob) -> None:
         self.running[number] = 1
-        self.orders.append((number, order))
+        self.orders.append((number, job))
         self.most = max(self.most, len(self.running))
 
-    def wait(self, seconds: float) -> list[Ended]:
-        ended = [Ended(number, code) for number in self.running if (code := self._act(self._study, number)) is not None]
-        for each in ended:
-            del self.running[each.number]
+    def wait_for_exits(self, seconds: float) -> list[Ended]:
+        ended = [
+            Ended(number, code)
+            for number in self.running
+            if (code := self._act(self._study, number)) is not None
+        ]
+        for gone in ended:
+            del self.running[gone.number]
         return ended
 
-    def send(self, signum: int, number: int | None = None) -> None:
-        self.sent.append(signum)
+    def send_signal(self, signum: int, number: int | None = None) -> None:
+        self.sent_count.append(signum)
 
-    def kill(self) -> None:
+    def kill_all(self) -> None:
         self.running.clear()
 
 
-def finished(study: Study, number: int) -> int:
-    study.tell(number, "finished", [float(number)])
+def finished(study: SweepStudy, number: int) -> int:
+    study.end_trial(number, "finished", [float(number)])
     return 0
 
 
-def states(study: Study) -> str:
-    return " ".join(row.state for row in study.rows())
+def states(study: SweepStudy) -> str:
+    return " ".join(row.state for row in study.load_trials())
 
 
 def gone_here() -> str:
     """A process of this machine that has ended."""
-    words = this_process().split()
+    words = get_process_identity().split()
     return " ".join([*words[:3], "1", "0.00"])

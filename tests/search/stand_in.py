@@ -1,4 +1,4 @@
-"""What a trial does in tests of the processes of trials: next to nothing, and no library to import."""
+"""Trials for tests of their processes: they do next to nothing, and import no library."""
 
 import json
 import os
@@ -12,18 +12,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-_SLEEP = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(600)"
+from src.search.run.worker_pool import TrialJob
+
+_SLEEP = (
+    "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(600)"
+)
 
 
-def prepare() -> None:
-    main: Any = sys.modules["__main__"]
-    main.GRACE_SECONDS = float(os.environ.get("STAND_IN_GRACE_SECONDS", main.GRACE_SECONDS))
-    if "STAND_IN_IMPORTS" in os.environ:  # those of a real trial
-        main.prepare()
-
-
-def perform(order: Mapping[str, Any]) -> int:
-    return DEEDS[order["config"]["do"]](order["config"])
+def run_trial_job(job: TrialJob) -> int:
+    return DEEDS[job.config["do"]](job.config)
 
 
 def end(config: Mapping[str, Any]) -> int:
@@ -36,8 +33,14 @@ def end(config: Mapping[str, Any]) -> int:
 
 def tell(config: Mapping[str, Any]) -> int:
     """The process as it finds itself."""
-    threads = sorted(each.name for each in threading.enumerate())
-    print(os.environ["PALIMPSEST_TRIAL"], os.environ["SHARE"], os.getpgid(0) == os.getpid(), sys.stdin.read(), threads)
+    threads = sorted(thread.name for thread in threading.enumerate())
+    print(
+        os.environ["PALIMPSEST_TRIAL"],
+        os.environ["SHARE"],
+        os.getpgid(0) == os.getpid(),
+        sys.stdin.read(),
+        threads,
+    )
     return 0
 
 
@@ -92,18 +95,24 @@ def stay(config: Mapping[str, Any]) -> int:
 
 
 def help_oneself(config: Mapping[str, Any]) -> int:
-    """With a helper that would stay for ever, and one in a session of its own that ends when its pipe closes."""
+    """With a helper that would stay for ever, and one in a session of its own that ends when its
+    pipe closes.
+    """
     command = [sys.executable, "-c", _SLEEP]
     worker = subprocess.Popen(command, stdout=subprocess.PIPE)
     courier = subprocess.Popen(
-        [sys.executable, "-c", f"print(1, flush=True); input(); open({config['delivered']!r}, 'w')"],
+        [
+            sys.executable,
+            "-c",
+            f"print(1, flush=True); input(); open({config['delivered']!r}, 'w')",
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,
     )
-    for each in (worker, courier):
-        assert each.stdout is not None
-        each.stdout.readline()
+    for helper in (worker, courier):
+        assert helper.stdout is not None
+        helper.stdout.readline()
     assert courier.stdin is not None
     courier.stdin.write(b"\n")
     courier.stdin.flush()
@@ -117,4 +126,6 @@ def _sleep(config: Mapping[str, Any]) -> int:
         time.sleep(60)
 
 
-DEEDS = {each.__name__: each for each in (end, tell, draw, fail, leave, die, wait, stay, help_oneself)}
+DEEDS = {
+    deed.__name__: deed for deed in (end, tell, draw, fail, leave, die, wait, stay, help_oneself)
+}

@@ -7,21 +7,34 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from src.search.study import Study
+from src.search.sweep_study import SweepStudy
 from tests.search.loop import Signals, finished, gone_here, states
 
 
-@pytest.mark.parametrize("broken", ["take", "rows", "row", "tell", "put", "release_gone"])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "claim_trial",
+        "load_trials",
+        "load_trial",
+        "end_trial",
+        "set_trial_attributes",
+        "release_running_trials",
+    ],
+)
 def test_a_storage_that_does_not_answer_for_a_while_costs_no_trial(
     made: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
-    monkeypatch.setattr("src.search.working._LOOK_SECONDS", -1.0)
+    monkeypatch.setattr("src.search.run.scheduler._POLL_SECONDS", -1.0)
 
-    def ends(study: Study, number: int) -> int:
-        return -9 if number == 1 else finished(working._work.storage.open(study.name), number)
+    def ends(study: SweepStudy, number: int) -> int:
+        return (
+            -9 if number == 1 else finished(working._context.storage.open_study(study.name), number)
+        )
 
     working, _, study, live = made("1,2,3", ends)
-    study.take(gone_here(), max_trials=None)  # for release_gone
+    # for release_running_trials
+    study.claim_trial(gone_here(), max_trials=None)
     whole, calls = getattr(study, broken), iter(range(1000))
 
     def away(*given: Any, **named: Any) -> Any:
@@ -32,33 +45,44 @@ def test_a_storage_that_does_not_answer_for_a_while_costs_no_trial(
     monkeypatch.setattr(study, broken, away)
     working.run()
     assert states(study) == "finished failed finished" and working.failures == 1
-    assert study.row(1).about["reason"].startswith("killed by SIGKILL")
-    assert live.lines[0].startswith("search: OperationalError: ") and "abcdefgh" not in live.lines[0]
-    assert live.lines[1].startswith("search: it answers again, after ") and working._work.store.closed == 1
+    assert study.load_trial(1).attributes["reason"].startswith("killed by SIGKILL")
+    assert (
+        live.lines[0].startswith("search: OperationalError: ") and "abcdefgh" not in live.lines[0]
+    )
+    assert (
+        live.lines[1].startswith("search: it answers again, after ")
+        and working._context.store.closed == 1
+    )
 
 
 def test_a_storage_that_answers_no_more_and_a_mistake_end_the_sweep(
     made: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("src.search.outage.MOST_SECONDS", 0.0)
+    monkeypatch.setattr("src.core.retry.MAX_OUTAGE_SECONDS", 0.0)
     working, _, study, live = made("1,2", finished)
-    monkeypatch.setattr(study, "take", lambda *_, **__: (_ for _ in ()).throw(OSError("no disk")))
+    monkeypatch.setattr(
+        study, "claim_trial", lambda *_, **__: (_ for _ in ()).throw(OSError("no disk"))
+    )
     with pytest.raises(OSError, match="no disk"):
         working.run()
     assert len(live.lines) == 1
-    monkeypatch.setattr(study, "take", lambda *_, **__: (_ for _ in ()).throw(KeyError("a mistake")))
+    monkeypatch.setattr(
+        study, "claim_trial", lambda *_, **__: (_ for _ in ()).throw(KeyError("a mistake"))
+    )
     with pytest.raises(KeyError):
         working.run()
 
 
-def test_a_signal_while_the_storage_is_away(made: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_while_the_storage_is_away(
+    made: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     signals = Signals()
 
-    def interrupted(study: Study, number: int) -> int | None:
-        monkeypatch.setattr(study, "rows", lambda: (_ for _ in ()).throw(OSError("no disk")))
-        signals.received = signal.SIGTERM
-        return 143 if workers.sent else None
+    def interrupted(study: SweepStudy, number: int) -> int | None:
+        monkeypatch.setattr(study, "load_trials", lambda: (_ for _ in ()).throw(OSError("no disk")))
+        signals.received_signal = signal.SIGTERM
+        return 143 if workers.sent_count else None
 
     working, workers, _, _ = made("1,2", interrupted, signals=signals)
     working.run()
-    assert workers.sent == [signal.SIGTERM] and working.reason == "stopped by SIGTERM"
+    assert workers.sent_count == [signal.SIGTERM] and working.stop_reason == "stopped by SIGTERM"

@@ -1,26 +1,36 @@
-"""A trial is given up when it is worse than the others, not before it was said to be, nor while it becomes better."""
+"""A trial is given up when it is worse than the others, not before it was said to be, nor while it
+becomes better.
+"""
 
 import math
 
 import optuna
 import pytest
 
-from src.search.pruners import Halving, Hyperband, Median, Pruner, stalled
+from src.search.pruners import Halving, Hyperband, Median, SearchPruner, has_stalled
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 def _ends(
-    pruner: Pruner, values: list[float], *, others: int = 3, mode: str = "minimize", lasting: int = 9
+    pruner: SearchPruner,
+    values: list[float],
+    *,
+    others: int = 3,
+    mode: str = "minimize",
+    lasting: int = 9,
 ) -> int | None:
-    """After which validation a trial is given up, with `others` finished that were at 0.5 throughout; None: never."""
+    """After which validation a trial is given up, with `others` finished that were at 0.5
+    throughout; None: never.
+    """
     study = optuna.create_study(direction=mode, study_name="of this name")
 
     def walk(values: list[float]) -> int | None:
         trial = study.ask()
         for validation, value in enumerate(values, start=1):
             trial.report(value, validation)
-            if pruner.build().prune(study, study._storage.get_trial(trial._trial_id)):  # a new one, as in a new process
+            # a new one, as in a new process
+            if pruner.build().prune(study, study._storage.get_trial(trial._trial_id)):
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
                 return validation
         study.tell(trial, values[-1])
@@ -47,17 +57,19 @@ def test_patience_waits_while_a_trial_becomes_better() -> None:
     pruner = Median(startup_trials=3, patience=2)
     assert _ends(pruner, [0.9, 0.8, 0.7, 0.6, 0.6, 0.6]) == 6
     assert _ends(pruner, [0.9, 0.9, 0.9]) == 3
-    assert _ends(pruner, [0.9 - each / 100 for each in range(9)]) is None
+    assert _ends(pruner, [0.9 - step / 100 for step in range(9)]) is None
 
 
 @pytest.mark.parametrize("maximised", [True, False])
 def test_stalled(maximised: bool) -> None:
     sign = 1 if maximised else -1
-    reports = {validation: sign * value for validation, value in {2: 0.5, 1: 0.1, 3: 0.5, 4: 0.4}.items()}
-    assert stalled(reports, 2, maximised=maximised)
-    assert not stalled(reports, 3, maximised=maximised)
-    assert not stalled(reports, 4, maximised=maximised)
-    assert stalled({1: sign * 0.5, 2: math.nan}, 1, maximised=maximised)
+    reports = {
+        validation: sign * value for validation, value in {2: 0.5, 1: 0.1, 3: 0.5, 4: 0.4}.items()
+    }
+    assert has_stalled(reports, 2, maximised=maximised)
+    assert not has_stalled(reports, 3, maximised=maximised)
+    assert not has_stalled(reports, 4, maximised=maximised)
+    assert has_stalled({1: sign * 0.5, 2: math.nan}, 1, maximised=maximised)
 
 
 def test_halving_lets_one_in_three_go_on() -> None:
@@ -71,6 +83,7 @@ def test_halving_lets_one_in_three_go_on() -> None:
 
 
 def test_hyperband_has_halving_in_brackets() -> None:
-    ends = {_ends(Hyperband(validations=9), [0.9] * 9, others=2 + each) for each in range(24)}
-    assert ends <= {1, 3, 9, None} and len(ends) >= 3  # None: alone in its bracket
+    ends = {_ends(Hyperband(validations=9), [0.9] * 9, others=2 + more) for more in range(24)}
+    # None: alone in its bracket
+    assert ends <= {1, 3, 9, None} and len(ends) >= 3
     assert _ends(Hyperband(), [0.9] * 9, others=0) is None

@@ -13,8 +13,9 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
 
-from src.terms.fault import Fault
-from src.tracking import delivery, lookup, outbox, session
+from src.core.user_errors import UserError
+from src.tracking import client as session
+from src.tracking import delivery, earlier_runs, outbox
 from src.tracking.store import Store
 
 ID = "0123456789abcdef" * 2
@@ -42,59 +43,73 @@ def store(tmp_path: Path, blank_database: Path) -> Store:
 
 @pytest.mark.parametrize("run_id", IDS)
 def test_a_run_id_is_hexadecimal_or_refused(store: Store, run_id: str) -> None:
-    for ask in (store.find, store.model_folder):
-        with pytest.raises(Fault, match="is not a run id: expected its 32 hexadecimal digits"):
+    for ask in (store.find_run, store.fetch_model_folder):
+        with pytest.raises(UserError, match="is not a run id: expected its 32 hexadecimal digits"):
             ask(run_id, key="resume")
-    with pytest.raises(Fault, match="expected 32 hexadecimal digits"):
-        outbox.folder_of(store.runs_folder, run_id)
+    with pytest.raises(UserError, match="expected 32 hexadecimal digits"):
+        outbox.resolve_outbox_folder(store.runs_folder, run_id)
 
 
 @pytest.mark.parametrize("run_id", IDS)
 def test_a_server_does_not_name_folders(run_id: str) -> None:
     info = SimpleNamespace(run_id=run_id)
-    with pytest.raises(Fault, match="the store names a run .*: expected 32 hexadecimal digits"):
-        lookup._info(SimpleNamespace(info=info, data=None))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="the store names a run .*: expected 32 hexadecimal digits"):
+        earlier_runs._to_run_info(SimpleNamespace(info=info, data=None))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["..", ".", "...", "../../x", "/etc", "a/../../b", "..\\x", ".hidden", "a b"])
+@pytest.mark.parametrize(
+    "name", ["..", ".", "...", "../../x", "/etc", "a/../../b", "..\\x", ".hidden", "a b"]
+)
 def test_an_experiment_is_a_folder_below_artifacts(tmp_path: Path, name: str) -> None:
     store = Store(root=str(tmp_path), experiment=name)
-    place = Path(str(session._artifact_location(store)))
-    assert place.resolve().parent == store.artifacts.resolve()
+    place = Path(str(session._build_artifact_location(store)))
+    assert place.resolve().parent == store.artifacts_folder.resolve()
 
 
 @pytest.mark.parametrize("artifact", ARTIFACTS)
 def test_an_artifact_lies_inside_its_run(artifact: str) -> None:
     with pytest.raises(ValueError, match="an artifact lies inside its run"):
-        outbox.inside(artifact)
+        outbox.validate_artifact_path(artifact)
 
 
 @pytest.fixture
 def copied(store: Store) -> Path:
     """An outbox that came from another machine, and a file that it must not reach."""
-    folder = outbox.folder_of(store.runs_folder, ID)
+    folder = outbox.resolve_outbox_folder(store.runs_folder, ID)
     (folder / "files" / "1").mkdir(parents=True)
     (folder / "files" / "1" / "own.txt").write_text("own")
-    (folder / "run.json").write_text(json.dumps({"process": "elsewhere", "uri": None, "started_at": 1}))
+    (folder / "run.json").write_text(
+        json.dumps({"process": "elsewhere", "uri": None, "started_at": 1})
+    )
     (store.runs_folder.parent / "secret.txt").write_text("secret")
     return folder
 
 
 @pytest.mark.parametrize(
-    "place", ["../../../secret.txt", "files/../../../../secret.txt", "/etc/passwd", "run.json", "files/1/link/x", ""]
+    "place",
+    [
+        "../../../secret.txt",
+        "files/../../../../secret.txt",
+        "/etc/passwd",
+        "run.json",
+        "files/1/link/x",
+        "",
+    ],
 )
 def test_a_copied_outbox_reads_only_its_own_files(copied: Path, place: str) -> None:
     (copied / "files" / "1" / "link").symlink_to(copied.parents[2])
-    assert outbox.staged(copied, "files/1/own.txt").read_text() == "own"
-    with pytest.raises(Fault, match="not one of the folder's own files"):
-        outbox.staged(copied, place.replace("link/x", "link/secret.txt"))
+    assert outbox.resolve_staged_path(copied, "files/1/own.txt").read_text() == "own"
+    with pytest.raises(UserError, match="not one of the folder's own files"):
+        outbox.resolve_staged_path(copied, place.replace("link/x", "link/secret.txt"))
 
 
-@pytest.mark.parametrize("name", ["console.log", "refused.txt", "files/1/model", "store.json", "delivered.part"])
+@pytest.mark.parametrize(
+    "name", ["console.log", "refused.txt", "files/1/model", "store.json", "delivered.part"]
+)
 def test_a_copied_outbox_with_links_is_not_delivered(store: Store, copied: Path, name: str) -> None:
     secret = store.runs_folder.parent / "secret.txt"
     (copied / name).symlink_to(secret)
-    [said] = delivery.deliver_all(store.session(), only=[ID])
+    [said] = delivery.deliver_pending_outboxes(store.open())
     assert "is a symbolic link, which an outbox never holds" in said
     assert secret.read_text() == "secret"
 
@@ -105,7 +120,9 @@ class _Hostile(BaseHTTPRequestHandler):
     names: tuple[str, ...] = ()
 
     def do_GET(self) -> None:
-        listing = {"files": [{"path": name, "is_dir": False, "file_size": 1} for name in self.names]}
+        listing = {
+            "files": [{"path": name, "is_dir": False, "file_size": 1} for name in self.names]
+        }
         body = json.dumps(listing).encode() if "path=" in self.path else b"evil"
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
@@ -124,7 +141,9 @@ def hostile() -> Iterator[Callable[..., str]]:
     def start(*names: str) -> str:
         server = HTTPServer(("127.0.0.1", 0), type("Handler", (_Hostile,), {"names": names}))
         servers.append(server)
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        threading.Thread(
+            target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        ).start()
         return f"http://127.0.0.1:{server.server_port}/api/2.0/mlflow-artifacts/artifacts"
 
     yield start
@@ -134,7 +153,9 @@ def hostile() -> Iterator[Callable[..., str]]:
 
 
 @pytest.mark.parametrize("name", ["../../evil", "/tmp/evil", "a/../../../evil", "%2e%2e/evil"])
-def test_a_server_that_lists_files_outside_is_refused(tmp_path: Path, hostile: Callable[..., str], name: str) -> None:
+def test_a_server_that_lists_files_outside_is_refused(
+    tmp_path: Path, hostile: Callable[..., str], name: str
+) -> None:
     target = tmp_path / "a" / "b"
     target.mkdir(parents=True)
     with pytest.raises(MlflowException, match="Invalid path|Failed to download"):
@@ -148,6 +169,12 @@ def test_checkpoints_are_fetched_under_plain_names_alone(
 ) -> None:
     client = SimpleNamespace(list_artifacts=lambda *_: [SimpleNamespace(path=name, is_dir=False)])
     opened = SimpleNamespace(store=store, client=client)
-    monkeypatch.setattr(lookup, "find", lambda *_: SimpleNamespace(id=ID, artifact_uri="mlflow-artifacts:/x"))
-    with pytest.raises((Fault, ValueError), match="a plain name was expected|an artifact lies inside its run"):
-        lookup.fetch(opened, ID, "checkpoints", tmp_path / "checkpoints")  # type: ignore[arg-type]
+    monkeypatch.setattr(
+        earlier_runs,
+        "find_run",
+        lambda *_: SimpleNamespace(id=ID, artifact_uri="mlflow-artifacts:/x"),
+    )
+    with pytest.raises(
+        (UserError, ValueError), match="a plain name was expected|an artifact lies inside its run"
+    ):
+        earlier_runs.fetch_artifacts(opened, ID, "checkpoints", tmp_path / "checkpoints")  # type: ignore[arg-type]

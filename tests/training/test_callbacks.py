@@ -5,13 +5,15 @@ from pathlib import Path
 from lightning.pytorch import callbacks as theirs
 
 from src.training.callbacks import Checkpoint, EarlyStopping, Progress
-from src.training.keeper import Keeper
+from src.training.checkpoint_callback import CheckpointCallback
+from src.training.torch_compile import CompileCallback
+from src.training.training_metrics import Meter
 
 
 def test_a_checkpoint_is_kept_by_its_metric(tmp_path: Path) -> None:
     [made] = Checkpoint(monitor="val/accuracy", mode="max", keep=2).build(tmp_path)
-    assert isinstance(made, Keeper) and isinstance(made, theirs.Checkpoint)
-    assert made._kept.ranked("a", 0.5) == {"a": 0.5}
+    assert isinstance(made, CheckpointCallback) and isinstance(made, theirs.Checkpoint)
+    assert made._retention.rank_with_candidate("a", 0.5) == {"a": 0.5}
     assert made.best_model_path == made.last_model_path == ""
 
 
@@ -20,12 +22,22 @@ def test_early_stopping(tmp_path: Path) -> None:
     assert isinstance(made, theirs.EarlyStopping)
     assert (made.monitor, made.mode, made.patience) == ("val/loss", "min", 2)
     made.load_state_dict({**made.state_dict(), "patience": 9, "wait_count": 1})
-    assert (made.patience, made.wait_count) == (2, 1)  # patience is the config's, also in a fork
+    # patience is the config's, also in a fork
+    assert (made.patience, made.wait_count) == (2, 1)
 
 
 def test_progress_is_a_bar_or_lines_or_nothing(tmp_path: Path) -> None:
     assert isinstance(Progress(style="bar").build(tmp_path)[0], theirs.TQDMProgressBar)
-    for style in ("auto", "lines", "off"):  # tests run without a terminal, so auto means lines
+    # tests run without a terminal, so auto means lines
+    for style in ("auto", "lines", "off"):
         [made] = Progress(style=style).build(tmp_path)
         assert isinstance(made, theirs.ProgressBar)
         assert not isinstance(made, theirs.TQDMProgressBar)
+
+
+def test_checkpoints_of_all_versions_have_the_same_keys(tmp_path: Path) -> None:
+    [stopping] = EarlyStopping(monitor="val/f1", mode="max").build(tmp_path)
+    assert stopping.state_key == (
+        "EarlyStopping.build.<locals>.Stopping{'monitor': 'val/f1', 'mode': 'max'}"
+    )
+    assert (Meter().state_key, CompileCallback().state_key) == ("Meter", "Compiling")

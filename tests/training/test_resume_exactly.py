@@ -1,6 +1,8 @@
-"""A training that goes on from a checkpoint is the one that never stopped: weights and all that is logged, bit for bit.
+"""A training that goes on from a checkpoint is the one that never stopped: weights and all that is
+logged, bit for bit.
 
-One training writes a checkpoint at each of its borders; from some of them others go on, with new objects throughout.
+One training writes a checkpoint at each of its borders; from some of them others go on, with new
+objects throughout.
 """
 
 from pathlib import Path
@@ -8,28 +10,53 @@ from pathlib import Path
 import pytest
 import torch
 
-from src.training.checkpoints import step_of
-from tests.training.trained import LABELLED, MASKED, Compose, assert_goes_on, begun_at, same, train
+from src.training.checkpoint_files import parse_checkpoint_step
+from tests.training.small_trainings import (
+    LABELLED,
+    MASKED,
+    Compose,
+    assert_goes_on,
+    begun_at,
+    same,
+    train,
+)
 
 CASES: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     "masked, validated after each third step": (
-        (*MASKED, "trainer.max_epochs=2", "trainer.val_check_steps=3", "data.batching.batch_size=5"),
-        (2, 9, 10, 20),  # 10: an epoch ends without a validation
-    ),
-    "masked, steps of 3 batches and of what is left of an epoch, limited by steps, other optimizer": (
         (
-            *MASKED, "trainer.max_epochs=null", "trainer.max_steps=11", "trainer.val_check_steps=2",
-            "trainer.accumulate_grad_batches=3", "data.batching.warmup_batches=6", "data.batching.batch_size=5",
+            *MASKED,
+            "trainer.max_epochs=2",
+            "trainer.val_check_steps=3",
+            "data.batching.batch_size=5",
+        ),
+        # 10: an epoch ends without a validation
+        (2, 9, 10, 20),
+    ),
+    "masked, steps of 3 batches and of what is left of an epoch, limited by steps, other "
+    "optimizer": (
+        (
+            *MASKED,
+            "trainer.max_epochs=null",
+            "trainer.max_steps=11",
+            "trainer.val_check_steps=2",
+            "trainer.accumulate_grad_batches=3",
+            "data.batching.warmup_batches=6",
+            "data.batching.batch_size=5",
             "model/optim=muon",
         ),
         (3, 4, 6),
     ),
     "labelled, validated after each epoch": (LABELLED, (2, 6, 7)),
     "labelled, steps of 4 batches, 2 workers, a dry run": (
-        (*LABELLED, "trainer.accumulate_grad_batches=4", "data.num_workers=2", "trainer.limit_batches=5"),
+        (
+            *LABELLED,
+            "trainer.accumulate_grad_batches=4",
+            "data.num_workers=2",
+            "trainer.limit_batches=5",
+        ),
         (2, 3),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -38,9 +65,12 @@ def test_goes_on_bit_for_bit(case: str, composed: Compose, tmp_path: Path) -> No
     config = composed(*overrides, f"data.cache={tmp_path}/cache")
     whole = train(config, tmp_path / "whole", keep=2)
     last = whole.trainer.global_step
-    assert sorted(step_of(each) for each in (tmp_path / "whole").iterdir()) == [*range(1, last + 1)]
+    assert sorted(parse_checkpoint_step(each) for each in (tmp_path / "whole").iterdir()) == [
+        *range(1, last + 1)
+    ]
     plain = train(config, tmp_path / "plain", every_steps=None)
-    assert same(whole.module.state_dict(), plain.module.state_dict())  # to write checkpoints changes nothing
+    # to write checkpoints changes nothing
+    assert same(whole.module.state_dict(), plain.module.state_dict())
     assert plain.points.points == whole.points.points
     for step in steps:
         folder = tmp_path / f"from {step}"
@@ -50,8 +80,18 @@ def test_goes_on_bit_for_bit(case: str, composed: Compose, tmp_path: Path) -> No
 
 ON_GPU = {
     "labelled": (*LABELLED, "trainer.compile=false"),
-    "masked": (*MASKED, "trainer.compile=false", "trainer.max_epochs=2", "trainer.accumulate_grad_batches=3"),
-    "masked, as CUDA graphs": (*MASKED, "trainer.compile=true", "trainer.max_epochs=2", "trainer.val_check_steps=3"),
+    "masked": (
+        *MASKED,
+        "trainer.compile=false",
+        "trainer.max_epochs=2",
+        "trainer.accumulate_grad_batches=3",
+    ),
+    "masked, as CUDA graphs": (
+        *MASKED,
+        "trainer.compile=true",
+        "trainer.max_epochs=2",
+        "trainer.val_check_steps=3",
+    ),
 }
 
 
@@ -62,12 +102,22 @@ ON_GPU = {
 def test_goes_on_bit_for_bit_on_a_gpu(
     case: str, arithmetic: str, composed: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With deterministic operations; the corpus is on the device, and what was compiled is from the first step on."""
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic products ask for
-    places = ("trainer=gpu", "trainer.threads=null", "trainer.deterministic=true", f"data.cache={tmp_path}/cache")
+    """With deterministic operations; the corpus is on the device, and what was compiled is from the
+    first step on.
+    """
+    # what deterministic products ask for
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    places = (
+        "trainer=gpu",
+        "trainer.threads=null",
+        "trainer.deterministic=true",
+        f"data.cache={tmp_path}/cache",
+    )
     config = composed(*ON_GPU[case], *places)
-    whole = train(config, tmp_path / "whole", arithmetic=arithmetic)
+    whole = train(config, tmp_path / "whole", precision=arithmetic)
     for step in (2, 5):
         folder = tmp_path / f"from {step}"
-        rest = train(config, folder, begin=begun_at(tmp_path / "whole", folder, step), arithmetic=arithmetic)
+        rest = train(
+            config, folder, begin=begun_at(tmp_path / "whole", folder, step), precision=arithmetic
+        )
         assert_goes_on(whole, rest, logged=step)

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from src.terms.fault import Fault
+from src.core.user_errors import UserError
 from src.training import precision
-from src.training.precision import fastest
+from src.training.precision import choose_precision
 from src.training.trainer import Training
 
 
@@ -15,7 +15,8 @@ from src.training.trainer import Training
     ("options", "batches", "steps"),
     [
         ({"max_epochs": 3}, 10, 30),
-        ({"max_epochs": 3, "accumulate_grad_batches": 4}, 10, 9),  # 4 + 4 + 2: the last one of an epoch is stepped too
+        # 4 + 4 + 2: the last one of an epoch is stepped too
+        ({"max_epochs": 3, "accumulate_grad_batches": 4}, 10, 9),
         ({"max_epochs": 3, "max_steps": 7}, 10, 7),
         ({"max_steps": 1000}, 10, 1000),
         ({"max_epochs": 2, "limit_batches": 5}, 10, 10),
@@ -23,25 +24,33 @@ from src.training.trainer import Training
     ],
 )
 def test_steps_of_the_whole_run(options: dict[str, int], batches: int, steps: int) -> None:
-    assert Training(**options).total_steps(batches) == steps
+    assert Training(**options).count_total_steps(batches) == steps
 
 
 def test_no_limit_at_all_is_refused() -> None:
-    with pytest.raises(Fault, match=r"max_epochs and max_steps are both null: say how long to train"):
+    with pytest.raises(
+        UserError, match=r"max_epochs and max_steps are both null: say how long to train"
+    ):
         Training()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_said() -> None:
     training = Training(max_epochs=1, accelerator="gpu")
-    with pytest.raises(Fault, match="torch sees no GPU here"):
-        training.build(callbacks=[], logger=False, arithmetic="32-true", root=".")
+    with pytest.raises(UserError, match="torch sees no GPU here"):
+        training.build(callbacks=[], logger=False, lightning_precision="32-true", root=".")
 
 
 def test_arithmetic_is_chosen_by_trying_and_said_in_words() -> None:
-    assert Training(max_epochs=1, precision="bf16").arithmetic() == ("bf16-mixed", "bf16: as configured")
-    assert Training(max_epochs=1, precision="fp32").arithmetic() == ("32-true", "fp32: as configured")
-    chosen, reason = fastest("cpu")
+    assert Training(max_epochs=1, precision="bf16").resolve_precision() == (
+        "bf16-mixed",
+        "bf16: as configured",
+    )
+    assert Training(max_epochs=1, precision="fp32").resolve_precision() == (
+        "32-true",
+        "fp32: as configured",
+    )
+    chosen, reason = choose_precision("cpu")
     assert chosen in ("fp32", "bf16")
     assert reason
 
@@ -57,19 +66,28 @@ def test_arithmetic_is_chosen_by_trying_and_said_in_words() -> None:
     ],
 )
 def test_arithmetic_is_that_of_the_device_which_trains(
-    monkeypatch: pytest.MonkeyPatch, gpu: bool, accelerator: Any, slower: float, expected: tuple[str, str]
+    monkeypatch: pytest.MonkeyPatch,
+    gpu: bool,
+    accelerator: Any,
+    slower: float,
+    expected: tuple[str, str],
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "H200")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    monkeypatch.setattr(precision, "_product_seconds", lambda kind: slower if kind == torch.bfloat16 else 1.0)
+    monkeypatch.setattr(
+        precision, "_time_matmul", lambda kind: slower if kind == torch.bfloat16 else 1.0
+    )
     if gpu and accelerator == "auto":
         expected = ("bf16-mixed", "bf16: H200 has bf16 matrix units")
-    assert Training(max_epochs=1, accelerator=accelerator).arithmetic() == expected
+    assert Training(max_epochs=1, accelerator=accelerator).resolve_precision() == expected
 
 
 def test_on_a_mac_auto_is_mps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert Training(max_epochs=1).arithmetic() == ("32-true", "fp32: bf16 is not tried on mps")
+    assert Training(max_epochs=1).resolve_precision() == (
+        "32-true",
+        "fp32: bf16 is not tried on mps",
+    )

@@ -1,0 +1,210 @@
+"""Compares the config of a run with that of a run that goes on with it or is forked from it, and
+says which keys may differ.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from src.core.formatting import to_override_text
+from src.core.nested_config import iter_leaves
+from src.core.redaction import REDACTED, redact_value
+from src.core.user_errors import UserError
+
+# Keys that cannot change the result: where things are kept, what is shown, how many processes make
+# the same batches.
+RESULT_NEUTRAL_KEYS = (
+    "tracking",
+    "tags",
+    "callbacks.progress",
+    "callbacks.checkpoint.keep",
+    "callbacks.checkpoint.keep_last",
+    "callbacks.checkpoint.every_steps",
+    "callbacks.checkpoint.every_minutes",
+    "data.cache",
+    "data.num_workers",
+    "data.on_device",
+    "trainer.rank_timeout_seconds",
+    # These two say what is done in a case in which the run would otherwise have ended.
+    "trainer.on_non_finite",
+    "trainer.max_skips",
+)
+# Keys that change only the order in which the same numbers are added up.
+ROUNDING_KEYS = ("trainer.threads", "model.gradient_checkpointing")
+# Keys that may change together, as long as each step has the same rows.
+DEVICE_KEYS = (
+    "trainer.devices",
+    "trainer.num_nodes",
+    "data.batching.batch_size",
+    "data.batching.batch_tokens",
+)
+# Keys that a fork may change as well. Its weights, its optimizer state and its place in the data
+# are still those of the run that it comes from.
+FORK_KEYS = (
+    "name",
+    "callbacks",
+    "model.optim",
+    "trainer.accelerator",
+    "trainer.precision",
+    "trainer.compile",
+    "trainer.deterministic",
+    "trainer.max_epochs",
+    "trainer.max_steps",
+    "trainer.max_minutes",
+    "trainer.val_check_steps",
+    "trainer.gradient_clip_val",
+    "trainer.log_every_n_steps",
+)
+FORK_EXCLUDED_KEYS = ("model.optim._target_",)
+# The value of a key that does not exist.
+ABSENT = object()
+
+
+class ConfigChange(NamedTuple):
+    """A key whose value differs from that of the earlier run, with both values as typed."""
+
+    key: str
+    old: str
+    new: str
+
+    def __str__(self) -> str:
+        return f"{self.key} ({self.old} -> {self.new})"
+
+
+def diff_configs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[ConfigChange]:
+    """Every key whose value differs, in the order of the new config.
+
+    The node `tracking` is left out, since it is no part of what a run is. So are values that the
+    old config holds only with a secret starred out.
+    """
+    before, after = dict(iter_leaves(old)), dict(iter_leaves(new))
+    pairs = {key: (before.get(key, ABSENT), after.get(key, ABSENT)) for key in (*after, *before)}
+    return [
+        ConfigChange(key, _format_value(key, was), _format_value(key, now))
+        for key, (was, now) in pairs.items()
+        if was != now and not is_redacted(was) and not _is_under_any(key, ("tracking",))
+    ]
+
+
+def check_changed_keys(
+    old: Mapping[str, Any], new: Mapping[str, Any], *, run_id: str, fork: bool
+) -> tuple[list[ConfigChange], list[str]]:
+    """The keys that differ, if all of them may, and remarks for the user about them.
+
+    Args:
+        old: the config of the earlier run, as it is stored.
+        new: the config of the run that goes on with it, or of the fork that begins from it.
+        run_id: the id of the earlier run, for messages.
+        fork: True if a new run begins from the earlier one, which may change more keys.
+
+    Raises:
+        UserError: a key differs that must not.
+    """
+    changes = diff_configs(old, new)
+    remarks: list[str] = []
+    allowed: tuple[str, ...] = (*RESULT_NEUTRAL_KEYS, *ROUNDING_KEYS)
+    if _has_same_batches(old, new):
+        allowed += DEVICE_KEYS
+        if device_changes := [change for change in changes if change.key in DEVICE_KEYS]:
+            remarks.append(
+                f"{_join_changes(device_changes)}: each step still has the same rows, but from "
+                "here on dropout's noise and the last bits are others than they would have been"
+            )
+    if rounding_changes := [
+        change for change in changes if _is_under_any(change.key, ROUNDING_KEYS)
+    ]:
+        remarks.append(
+            f"{_join_changes(rounding_changes)}: sums are added up in another order, so the last "
+            "bits may differ"
+        )
+    needs_fork = [change for change in changes if not _is_under_any(change.key, allowed)]
+    needs_new_run = [change for change in needs_fork if not may_change_in_fork(change.key)]
+    if needs_fork and not fork:
+        way = "; fork=true makes a new run of it that begins where this one is"
+        if needs_new_run:
+            way = (
+                f"; for {', '.join(change.key for change in needs_new_run)} a new run is needed "
+                f"({_init_from_hint(run_id)})"
+            )
+        raise UserError(
+            f"resume={run_id} goes on as the run began, and what was typed would change it: "
+            f"{_join_changes(needs_fork)}{way}"
+        )
+    if needs_new_run:
+        raise UserError(
+            f"resume={run_id} fork=true takes weights, optimizer and place in the data from that "
+            f"run, which do not fit to {_join_changes(needs_new_run)}; a new run is needed "
+            f"({_init_from_hint(run_id)})"
+        )
+    return changes, remarks
+
+
+def may_change_in_fork(key: str) -> bool:
+    """True if a fork may change a key."""
+    return _is_under_any(
+        key, (*RESULT_NEUTRAL_KEYS, *ROUNDING_KEYS, *FORK_KEYS)
+    ) and not _is_under_any(key, FORK_EXCLUDED_KEYS)
+
+
+def is_result_neutral(key: str) -> bool:
+    """True if a key can change a result in its last bits at most."""
+    return _is_under_any(key, (*RESULT_NEUTRAL_KEYS, *ROUNDING_KEYS))
+
+
+def is_redacted(value: Any) -> bool:
+    """True if a value is a secret, or contains one, that was starred out when the config was
+    written.
+    """
+    return isinstance(value, str) and REDACTED in value
+
+
+def _init_from_hint(run_id: str) -> str:
+    return f"init_from={run_id} begins one from its encoder"
+
+
+def _format_value(key: str, value: Any) -> str:
+    return "absent" if value is ABSENT else redact_value(key, to_override_text(value))
+
+
+def _join_changes(changes: Sequence[ConfigChange]) -> str:
+    return ", ".join(map(str, changes))
+
+
+def _is_under_any(key: str, names: Sequence[str]) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in names)
+
+
+def _has_same_batches(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """True if both configs have the same rows in each step, on any number of devices: fewer devices
+    then have larger batches.
+
+    It is False if weights are sharded over devices, and if `auto` leaves their number open.
+    """
+    before, after = dict(iter_leaves(old)), dict(iter_leaves(new))
+    if "fsdp" in (before.get("trainer.strategy"), after.get("trainer.strategy")):
+        return False
+    rows = _global_batch_limit(before, "data.batching.batch_size")
+    tokens = _global_batch_limit(before, "data.batching.batch_tokens")
+    limited = (
+        before.get("data.batching.batch_tokens") is not None
+        or after.get("data.batching.batch_tokens") is not None
+    )
+    return (
+        rows is not None
+        and rows == _global_batch_limit(after, "data.batching.batch_size")
+        and (
+            not limited
+            or (
+                tokens is not None
+                and tokens == _global_batch_limit(after, "data.batching.batch_tokens")
+            )
+        )
+    )
+
+
+def _global_batch_limit(config: Mapping[str, Any], key: str) -> int | None:
+    """A limit of the batch of one device, times the number of devices; None if one of them is not a
+    whole number.
+    """
+    parts = (config.get("trainer.devices", 1), config.get("trainer.num_nodes", 1), config.get(key))
+    numbers = [part for part in parts if isinstance(part, int)]
+    return numbers[0] * numbers[1] * numbers[2] if len(numbers) == len(parts) else None

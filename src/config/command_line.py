@@ -1,0 +1,177 @@
+"""Parses the command lines of the small commands (`key=value` or `--flags`), and writes the text of
+`--help`.
+
+The small commands do not use Hydra, whose grammar would split a text at its commas. The help of
+`src.run` is made from the config folder; nothing heavy is imported for it.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from src.config.groups import list_options
+from src.core.files import CONF
+from src.core.printing import print_line
+from src.core.user_errors import UserError, format_suggestion
+
+
+class FlagParser(argparse.ArgumentParser):
+    """A parser of flags that may not be abbreviated. Raises UserError for what it cannot parse.
+
+    Args:
+        program: what is typed before the flags.
+        flags: the flags that exist, for the message about one that does not.
+    """
+
+    def __init__(self, program: str, flags: Sequence[str]) -> None:
+        super().__init__(prog=program, add_help=False, allow_abbrev=False)
+        self._flags = flags
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        for argument in arguments:
+            flag = argument.partition("=")[0]
+            if flag.startswith("-") and flag not in self._flags:
+                raise UserError(
+                    f"there is no option {flag}", hint=format_suggestion(flag, self._flags)
+                )
+        return self.parse_args(arguments)
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} ({self.prog} --help)")
+
+
+def run_command_line(
+    arguments: Sequence[str],
+    answer: Callable[[Sequence[str]], int],
+    *,
+    help_text: str | None,
+    option_names: Mapping[str, str],
+) -> int:
+    """Run a small command and return its exit code: that of `answer`, 2 for a UserError, 130 for
+    Ctrl-C.
+
+    Args:
+        arguments: what was typed after the command's name.
+        answer: the command itself.
+        help_text: printed for --help.
+        option_names: the command's own option for each config key that a UserError may name.
+    """
+    if {"-h", "--help"} & set(arguments):
+        print_line(help_text)
+        return 0
+    try:
+        return answer(arguments)
+    except UserError as error:
+        print_line(f"error: {error.with_renamed_keys(option_names)}", to_stderr=True)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def parse_key_values(arguments: Sequence[str], defaults: Mapping[str, str]) -> dict[str, str]:
+    """The values of `defaults`, replaced by what was typed."""
+    values, typed = dict(defaults), set()
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals:
+            raise UserError(
+                f"{argument!r} is not an option",
+                expected=f"key=value, with one of {', '.join(defaults)}",
+            )
+        if key not in values:
+            raise UserError(
+                f"there is no option '{key}'",
+                key=key,
+                value=value,
+                hint=format_suggestion(key, defaults),
+            )
+        if key in typed:
+            raise UserError(f"{key} is given twice: {values[key]} and {value}")
+        values[key] = value
+        typed.add(key)
+    return values
+
+
+GROUP_DESCRIPTIONS = {
+    "data": "where text comes from and how it becomes batches",
+    "data/batching": "packed and masked, or one label for each text",
+    "data/tokenizer": "a pretrained one, or a WordPiece learnt from the corpus",
+    "model": "the objective: what is learnt",
+    "model/encoder": "the network: fresh by its measures, or pretrained by name or folder",
+    "model/optim": "optimizer and schedule",
+    "trainer": "device, precision, how long",
+    "callbacks": "checkpoints, early stopping, progress",
+    "tracking": "where runs are kept",
+    "search": "with -m: what varies, by which metric, for how long",
+    "search/sampler": "how the points of a search are chosen",
+    "search/pruner": "when a trial is given up before its end",
+}
+
+HELP_HEADER = """\
+Palimpsest pretrains and fine-tunes text encoders, and keeps a record of every run.
+
+    python -m src.run [-m] [+experiment=NAME] [GROUP=CHOICE ...] [KEY=VALUE ...]
+
+Four examples
+    python -m src.run +experiment=imdb
+    python -m src.run +experiment=files data.source.path=reviews.csv \
+data.source.text=review data.source.label=stars
+    python -m src.run -m +experiment=imdb model.optim.lr=1e-5,2e-5,5e-5      one run for each rate
+    python -m src.run -m +experiment=imdb search=learning_rate      the best rate, found by 20 \
+trials
+"""
+
+HELP_FOOTER = """\
+Other
+    --cfg job        print the composed config and stop
+    --version        print the version
+    --hydra-help     what else Hydra can do (completion: -sc install=bash; see docs/completion.md)
+    init_from=RUN    start from the encoder and tokenizer of an earlier run
+    resume=RUN       go on with a run that has failed or was killed; with fork=true begin a new \
+one from where it stands
+    sweep=SWEEP      with -m: go on with a sweep, as the same command does; sweep=new begins \
+another one
+    make ui          compare runs in the MLflow UI
+
+Other commands, each with --help
+    python -m src.runs       list runs, show one and how to go on with it, repair what died \
+without a word
+    python -m src.predict    ask a run's model
+    python -m src.sync       send what was recorded offline, or could not reach its store
+"""
+
+
+def format_help_text() -> str:
+    """The text of `--help`: examples, experiments, groups with their choices."""
+    width = max(map(len, GROUP_DESCRIPTIONS)) + 2
+    blank = " " * (width + 4)
+    groups = [
+        f"    {name:<{width}}{meaning}\n{blank}{', '.join(list_options(name))}"
+        for name, meaning in GROUP_DESCRIPTIONS.items()
+    ]
+    experiments = {
+        name: _read_first_comment(CONF / "experiment" / f"{name}.yaml")
+        for name in list_options("experiment")
+    }
+    width = max(map(len, experiments), default=0) + 2
+    lines = [f"    {name:<{width}}{line}" for name, line in experiments.items()]
+    return "\n".join(
+        [
+            HELP_HEADER,
+            "Experiments (+experiment=NAME)",
+            *lines,
+            "",
+            "Groups (GROUP=CHOICE)",
+            *groups,
+            "",
+            HELP_FOOTER,
+        ]
+    )
+
+
+def _read_first_comment(path: Path) -> str:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("# ") and "@package" not in line:
+            return line[2:].strip()
+    return ""

@@ -1,0 +1,71 @@
+"""Checks the flags of a command line before Hydra sees them.
+
+Hydra would answer a wrong flag with its usage, and would take `--experiment=imdb` for a flag of its
+own that begins with the same letters.
+"""
+
+from argparse import Action
+from collections.abc import Sequence
+
+from hydra._internal.utils import get_args_parser
+
+from src.config.build_nodes import Schema
+from src.config.groups import list_groups
+from src.config.overrides import is_multirun, needs_multirun_error, search_overrides
+from src.config.resume import RESUME_KEYS
+from src.config.suggestions import find_key_in_options
+from src.core.user_errors import UserError, did_you_mean, suggest
+
+
+def find_flag_errors(arguments: Sequence[str], task: Schema) -> list[UserError]:
+    """The mistakes in the flags of a command line.
+
+    Args:
+        arguments: what was typed after the program's name.
+        task: the schema of the composed config, whose keys are no flags.
+    """
+    known = get_args_parser()._option_string_actions
+    errors = []
+    for position, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        if not flag.startswith("-"):
+            continue
+        if flag not in known:
+            hint = _suggest_flag(flag, value, task, list(known))
+            errors.append(UserError("there is no such flag", key=flag, hint=hint))
+        elif error := _check_flag_value(
+            known[flag], value if equals else next(iter(arguments[position + 1 :]), "")
+        ):
+            errors.append(error.with_key(flag))
+    names = {argument.partition("=")[0] for argument in arguments}
+    if not is_multirun(arguments) and not names & {"--cfg", "-c"}:
+        errors += map(needs_multirun_error, search_overrides(arguments))
+    return errors
+
+
+def _check_flag_value(action: Action, value: str) -> UserError | None:
+    """The error of a flag's value; None if the value is fine."""
+    allowed = f"one of {', '.join(action.choices)}" if action.choices else "a value"
+    if action.nargs == 0 or (action.nargs == "?" and not value):
+        return None
+    if not value or value.startswith("-"):
+        return UserError(expected=f"{allowed} behind it")
+    if action.choices and value not in action.choices:
+        return UserError(expected=allowed, found=f"'{value}'")
+    return None
+
+
+def _suggest_flag(flag: str, value: str, task: Schema, flags: Sequence[str]) -> str:
+    """The end of the message about an unknown flag."""
+    name = flag.lstrip("-").replace("-", "_")
+    value = value or "VALUE"
+    if name == "experiment":
+        return did_you_mean(f"+experiment={value}")
+    if name in (*task.parameters, *RESUME_KEYS, "sweep") or name.replace(".", "/") in list_groups():
+        return did_you_mean(f"{name}={value}")
+    if key := find_key_in_options(name):
+        return did_you_mean(f"{key}={value}")
+    near = suggest(flag, [known for known in flags if known.startswith("--")])
+    if near is not None:
+        return did_you_mean(near)
+    return "values are written without dashes, as KEY=VALUE"

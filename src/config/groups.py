@@ -1,0 +1,71 @@
+"""Lists the groups of the config folder, the options of each group, and the keys of an option."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from src.core.files import CONF
+
+# Groups that may be null in a config.
+NULLABLE_GROUPS = ("search/pruner",)
+
+
+@cache
+def list_groups() -> frozenset[str]:
+    """Every group, such as `model/encoder`, except Hydra's own (conf/hydra)."""
+    folders = (path.relative_to(CONF) for path in CONF.rglob("*") if path.is_dir())
+    return frozenset(folder.as_posix() for folder in folders if folder.parts[0] != "hydra")
+
+
+def list_options(group: str) -> list[str]:
+    """The names that may stand after `group=`. A file whose name begins with `_` is shared by the
+    options and is not one.
+    """
+    return sorted(
+        file.stem for file in (CONF / group).glob("*.yaml") if not file.stem.startswith("_")
+    )
+
+
+def load_option(group: str, option: str) -> dict[str, Any]:
+    """The keys of an option and of the files of its own group that it is built on. Nothing is
+    composed.
+    """
+    import yaml
+
+    content = yaml.safe_load((CONF / group / f"{option}.yaml").read_text(encoding="utf-8")) or {}
+    for default in reversed(content.pop("defaults", [])):
+        if isinstance(default, str) and default != "_self_":
+            content = {**load_option(group, default), **content}
+    return content
+
+
+def options_with_key(key: str) -> str:
+    """The options that have a key, as typed: `data/batching=masked`. Empty if `key` does not lie
+    directly in a group, or if no option has it.
+    """
+    group, name = _split_group_key(key)
+    options = list_options(group) if group else []
+    return format_group_override(
+        group, [option for option in options if name in load_option(group, option)]
+    )
+
+
+def options_without_key(key: str) -> str:
+    """The options of the key's group that do not have it, as typed."""
+    group, name = _split_group_key(key)
+    options = list_options(group) if group else []
+    return format_group_override(
+        group, [option for option in options if name not in load_option(group, option)]
+    )
+
+
+def format_group_override(group: str, options: Sequence[str]) -> str:
+    """Options of a group as typed: `model/encoder=mini|tiny`; empty if there are none."""
+    return f"{group}={'|'.join(options)}" if options else ""
+
+
+def _split_group_key(key: str) -> tuple[str, str]:
+    """The group that a key lies directly in (empty if it lies elsewhere), and its name there."""
+    group, _, name = key.rpartition(".")
+    group = group.replace(".", "/")
+    return (group, name) if group in list_groups() else ("", name)

@@ -1,0 +1,128 @@
+"""Finds the key that was probably meant when the typed one does not exist."""
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from src.config.groups import (
+    format_group_override,
+    list_groups,
+    list_options,
+    load_option,
+    options_with_key,
+)
+from src.core.user_errors import UserError, did_you_mean, format_suggestion, suggest
+
+# The similarity (0 to 1) that a name elsewhere in the config must have to be suggested. There are
+# many such names, so it is higher than for a neighbour of the wrong key.
+_SIMILARITY_CUTOFF = 0.7
+
+
+def unknown_key_error(key: str, present: Any) -> UserError | None:
+    """The error of a dotted key that does not exist, with the nearest key that does.
+
+    Args:
+        key: the dotted key.
+        present: the plain values in which it is looked up.
+
+    Returns:
+        None if the key exists.
+    """
+    node: Any = present
+    existing: list[str] = []
+    for part in key.split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            break
+        node = node[part]
+        existing.append(part)
+    else:
+        return None
+    wrong = ".".join([*existing, part])
+    names = (
+        {str(name) for name in node if not str(name).startswith("_")}
+        if isinstance(node, Mapping)
+        else set()
+    )
+    names |= (
+        set()
+        if existing
+        else {
+            group
+            for group in list_groups()
+            if "/" not in group and group not in ("tracking", "search")
+        }
+    )
+    if meant := _find_key_elsewhere(key, present):
+        hint = did_you_mean(meant)
+    elif overrides := options_with_key(wrong):
+        hint = f"{overrides} has it"
+    elif near := suggest(part, names):
+        hint = did_you_mean(near)
+    elif meant := closest_key(part, present) if not existing else "":
+        hint = did_you_mean(meant)
+    elif meant := find_key_in_options(part):
+        hint = f"{did_you_mean(meant)} ({options_with_key(meant)} has it)"
+    elif existing and not names:
+        hint = f"{'.'.join(existing)} is a value"
+    else:
+        hint = format_suggestion(part, names)
+    return UserError("there is no such key", key=wrong, hint=hint)
+
+
+def closest_key(key: str, present: Any) -> str:
+    """The dotted key of `present` whose last part is most like that of `key`; empty if none is
+    like it.
+    """
+    keys = {known.rpartition(".")[2]: known for known in reversed(list(_iter_keys("", present)))}
+    near = get_close_matches(key.rpartition(".")[2], keys, n=1, cutoff=_SIMILARITY_CUTOFF)
+    return _format_key(keys[near[0]]) if near else ""
+
+
+def find_key_in_options(name: str) -> str:
+    """The dotted key under which an option of some group has that name; empty if no option has
+    it.
+    """
+    for group in sorted(list_groups() - {"experiment"}):
+        # A single run has no search.
+        if group.partition("/")[0] == "search":
+            continue
+        if any(name in load_option(group, option) for option in list_options(group)):
+            return f"{group.replace('/', '.')}.{name}"
+    return ""
+
+
+def format_required_override(key: str) -> str:
+    """A required key as it is typed: a group with its options, any other key with a value."""
+    group = key.replace(".", "/")
+    return (
+        format_group_override(group, list_options(group))
+        if group in list_groups()
+        else f"{key}=VALUE"
+    )
+
+
+def _find_key_elsewhere(key: str, present: Any) -> str:
+    """The existing key that equals `key` except for slashes or missing parents, or else the first
+    one with the same last part; empty if there is none.
+    """
+    plain = key.replace("/", ".")
+    keys = list(_iter_keys("", present))
+    if plain in keys:
+        return _format_key(plain)
+    ends = (plain, plain.rpartition(".")[2])
+    return next(
+        (_format_key(known) for end in ends for known in keys if known.endswith(f".{end}")), ""
+    )
+
+
+def _format_key(key: str) -> str:
+    """The key as typed: a group is written with slashes."""
+    group = key.replace(".", "/")
+    return group if group in list_groups() else key
+
+
+def _iter_keys(path: str, node: Any) -> Iterator[str]:
+    """Every dotted key of plain values, in their order."""
+    for key, value in node.items() if isinstance(node, Mapping) else ():
+        yield f"{path}.{key}".lstrip(".")
+        yield from _iter_keys(f"{path}.{key}".lstrip("."), value)

@@ -1,0 +1,36 @@
+"""Facts about the data that a model must know before it can be built."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+# what rows of text are for: to have words masked, or to be given a label or a number
+Task = Literal["masked_lm", "classification", "regression"]
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """Facts that are known once the data have been read and tokenised (`prepare_data`); the model
+    checks them against its config.
+
+    Args:
+        vocab_size: ids that a batch may hold run from 0 to this, exclusive.
+        mask_id: None if the tokenizer has no mask token.
+        special_ids: ids that are never masked and never predicted.
+        max_tokens: of the longest sequence.
+        label_names: empty unless rows carry class labels.
+        batches_per_epoch: training batches of each rank, before accumulation.
+        sample_tokens: a few hundred tokens with their ids, enough to tell if an encoder has the
+            same vocabulary.
+        unigram_entropy: for masked language modelling, the loss (in nats) of a model that knows
+            token frequencies alone.
+    """
+
+    vocab_size: int
+    pad_id: int
+    mask_id: int | None
+    special_ids: tuple[int, ...]
+    max_tokens: int
+    label_names: tuple[str, ...]
+    batches_per_epoch: int
+    sample_tokens: dict[str, int]
+    unigram_entropy: float | None = None

@@ -1,0 +1,267 @@
+"""Hugging Face folders and the hub: folders are checked in milliseconds before a run opens, and
+models and tokenizers are loaded without running code that lies beside them.
+"""
+
+import functools
+import json
+import pickle
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, TypeVar
+
+from src.core.user_errors import UserError, did_you_mean, format_suggestion, suggest
+
+_PICKLE_WEIGHT_FILES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "spm.model",
+    "tokenizer.model",
+)
+_SAFETENSORS_INDEX = "model.safetensors.index.json"
+_SAFETENSORS_FILE = "model.safetensors"
+# bytes; the format's own limit
+_MAX_HEADER_BYTES = 100_000_000
+
+
+def resolve_local_folder(name_or_path: str, key: str) -> Path | None:
+    """The folder that `name_or_path` stands for; None for a name on the hub.
+
+    Raises:
+        UserError: it is written as a folder, and there is no such folder.
+    """
+    if not name_or_path.strip():
+        raise UserError(f"{key} is empty: expected a folder, or a name on the hub")
+    if name_or_path.startswith("run:"):
+        raise UserError(
+            f"{key}={name_or_path} stands for an earlier run, which is named by init_from=RUN_ID"
+        )
+    folder = Path(name_or_path).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.is_file():
+        raise UserError(f"{key}={name_or_path}: a file; expected the folder that it lies in")
+    if not (name_or_path.startswith((".", "/", "~")) or name_or_path.count("/") > 1):
+        return None
+    there = next(parent for parent in folder.absolute().parents if parent.is_dir())
+    step = folder.absolute().relative_to(there).parts[0]
+    near = suggest(step, [entry.name for entry in there.iterdir() if entry.is_dir()])
+    raise UserError(
+        f"there is no folder {name_or_path}",
+        key=key,
+        hint=None if near is None else f"in {there}: {did_you_mean(near)}",
+    )
+
+
+def check_encoder_folder(folder: Path, families: Collection[str], key: str) -> dict[str, Any]:
+    """The content of config.json, once the files of the folder have been checked.
+
+    Raises:
+        UserError: the folder cannot hold an encoder of one of these families, or a file is broken.
+    """
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{key}: {folder} holds no config.json, so it is no Hugging Face folder")
+    config = _read_json_object(folder / "config.json", key)
+    family = config.get("model_type")
+    if family not in families:
+        if "auto_map" in config:
+            raise UserError(
+                f"{folder} cannot be opened without running the Python code that it brings "
+                "(auto_map), which this "
+                f"program never does; name one of a family that transformers knows itself ({key})"
+            )
+        found = (
+            "names no model_type"
+            if family is None
+            else f"encoders of the family '{family}' are not supported"
+        )
+        raise UserError(
+            f"{folder / 'config.json'}: {found}; {format_suggestion(family, families)} ({key})"
+        )
+    if (folder / "tokenizer.json").is_file():
+        model = _read_json_object(folder / "tokenizer.json", key).get("model")
+        if not isinstance(model, dict) or not model.get("vocab"):
+            raise UserError(
+                f"{folder / 'tokenizer.json'}: there is no vocabulary in it (model.vocab) ({key})"
+            )
+    for file in _list_weight_files(folder, key):
+        _check_safetensors(file, key)
+    return config
+
+
+def check_tokenizer_files(folder: Path, key: str) -> None:
+    """Raise UserError if a folder holds no tokenizer: without a vocabulary transformers would make
+    one of special tokens alone.
+    """
+    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        raise UserError(
+            f"{key}: {folder} holds no tokenizer; expected tokenizer.json, or one of "
+            f"{', '.join(_TOKENIZER_FILES[1:])}"
+        )
+
+
+def _read_json_object(file: Path, key: str) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        reason = str(error)
+        if isinstance(error, json.JSONDecodeError):
+            reason = f"{error.msg} at line {error.lineno}, column {error.colno}"
+        raise UserError(f"{file}: not valid JSON ({reason}) ({key})") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{file}: a JSON {type(found).__name__}; expected an object ({key})")
+    return found
+
+
+def _list_weight_files(folder: Path, key: str) -> list[Path]:
+    """The safetensors files of a folder; empty if its weights are pickles, which are not opened."""
+    if (folder / _SAFETENSORS_FILE).is_file():
+        return [folder / _SAFETENSORS_FILE]
+    if (folder / _SAFETENSORS_INDEX).is_file():
+        parts = sorted(
+            {
+                str(name)
+                for name in _read_json_object(folder / _SAFETENSORS_INDEX, key)
+                .get("weight_map", {})
+                .values()
+            }
+        )
+        if absent := [name for name in parts if not (folder / name).is_file()]:
+            raise UserError(
+                f"{folder} lacks {absent[0]}, one of {len(parts)} files of weights that "
+                f"{_SAFETENSORS_INDEX} names ({key})"
+            )
+        return [folder / name for name in parts]
+    if not any((folder / name).is_file() for name in _PICKLE_WEIGHT_FILES):
+        found = ", ".join(sorted(entry.name for entry in folder.iterdir()))
+        raise UserError(
+            f"{folder} holds no weights: expected {_SAFETENSORS_FILE}; found {found} ({key})"
+        )
+    return []
+
+
+def _check_safetensors(file: Path, key: str) -> None:
+    """Raise UserError if a file of weights is not whole, by its header and its size."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="numpy"):
+            return
+    except SafetensorError as error:
+        raise _explain_refused_weights(file, key) from error
+
+
+def _explain_refused_weights(file: Path, key: str) -> UserError:
+    """The error of a file that is no safetensors file, or only the beginning of one.
+
+    Such a file holds the length of its header (8 bytes), the header as JSON, and the tensors; the
+    header says where each tensor ends.
+    """
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        start = stream.read(8)
+        length = int.from_bytes(start, "little")
+        header = stream.read(length) if length <= _MAX_HEADER_BYTES else b""
+    if start == b"version ":
+        return UserError(
+            "a pointer of Git LFS and not the weights themselves",
+            where=file,
+            hint="fetch them: git lfs pull",
+            key=key,
+        )
+    expected, is_cut = 8 + length, len(header) < length <= _MAX_HEADER_BYTES
+    more = "more than " if is_cut else ""
+    if not is_cut:
+        try:
+            tensors = json.loads(header)
+            tensors.pop("__metadata__", None)
+            expected += max(tensor["data_offsets"][1] for tensor in tensors.values())
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            expected = 0
+    if size >= expected:
+        return UserError(
+            f"no safetensors file ({size:,} bytes, begins with {start!r})", where=file, key=key
+        )
+    return UserError(
+        f"cut off at {size:,} bytes, there should be {more}{expected:,}",
+        where=file,
+        hint="copy it again",
+        key=key,
+    )
+
+
+T = TypeVar("T")
+HUB_PROBE_TIMEOUT_SECONDS = 5
+
+
+def load_from_hub_or_folder(
+    load: Callable[..., T], name_or_path: str, *, key: str, **arguments: Any
+) -> T:
+    """Return `load(name_or_path)`: from the folder of that name, or else from the hub or its cache.
+
+    Code that lies there (`auto_map` in config.json) is never run. If transformers knows the family,
+    its own code is used; what cannot be opened without foreign code is refused. Weights in pickles
+    are read as tensors alone.
+
+    Args:
+        key: the config key that names it, for the message.
+
+    Raises:
+        UserError: the folder holds nothing usable, or the hub cannot be reached; it names both ways
+            out.
+    """
+    folder = Path(name_or_path).expanduser()
+    local = folder.is_dir()
+    place = str(folder) if local else name_or_path
+    offline = local or not _is_hub_reachable()
+    try:
+        return load(place, local_files_only=offline, trust_remote_code=False, **arguments)
+    except MemoryError:
+        raise
+    except Exception as error:
+        # the libraries raise exceptions of any kind over a broken file
+        if "custom code" in str(error) or "trust_remote_code" in str(error):
+            raise UserError(
+                f"{place} cannot be opened without running the Python code that it brings "
+                "(auto_map), which this "
+                f"program never does; name one of a family that transformers knows itself ({key})"
+            ) from error
+        if isinstance(error, pickle.UnpicklingError):
+            raise UserError(
+                f"{place}: its weights are a pickle that holds more than tensors, or no pickle at "
+                "all; it could run "
+                f"code, so it is refused; convert it to safetensors where it comes from ({key})"
+            ) from error
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        if local:
+            raise UserError(
+                f"{folder} could not be opened as a Hugging Face folder: {reason} ({key})"
+            ) from error
+        # whatever its client says of it
+        if "connect to" in reason:
+            reason = "it does not answer, and the local cache does not have it"
+        raise UserError(
+            f"'{name_or_path}' is no folder here, and the hub could not provide it: {reason}\n"
+            "Two ways out: connect to the hub (or set HF_HOME to a cache that has it), or name a "
+            "local folder that "
+            f"holds config.json, weights and tokenizer: {key}=FOLDER"
+        ) from error
+
+
+@functools.cache
+def _is_hub_reachable() -> bool:
+    """True if the hub answers. Asked once, since its client would try six times for half a minute
+    at each file.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=HUB_PROBE_TIMEOUT_SECONDS)
+    except Exception:
+        # HF_HUB_OFFLINE is set, or an error of whichever HTTP client the hub's library has today
+        return False
+    return True

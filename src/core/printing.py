@@ -1,0 +1,23 @@
+"""Printing for the user, without secrets and without control characters."""
+
+import contextlib
+import os
+import sys
+
+from src.core.redaction import redact_for_terminal
+
+
+def print_line(message: object = "", *, to_stderr: bool = False) -> None:
+    """Print a message on lines of its own, with its secrets starred out.
+
+    Does nothing once nobody reads any more (`| head`, a closed terminal): what is printed later
+    goes nowhere, and the program goes on.
+    """
+    stream = sys.stderr if to_stderr else sys.stdout
+    try:
+        print(redact_for_terminal(message), file=stream, flush=True)
+    except BrokenPipeError:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except (OSError, ValueError):
+        return

@@ -1,0 +1,108 @@
+"""Data sets of the Hugging Face hub, downloaded or, without a network, from the local cache."""
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from src.core.user_errors import UserError
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+# Time for the hub to answer a first request; after it the hub counts as unreachable.
+HUB_TIMEOUT_SECONDS = 15.0
+
+
+@functools.lru_cache(maxsize=1)
+def load_from_hub(name: str, config: str | None, revision: str | None) -> "DatasetDict":
+    """Download a data set of the hub, or load it from the local cache if the hub does not answer.
+
+    Without a network `datasets` would retry for half a minute, so one request with a time limit is
+    made first.
+    """
+    import datasets
+    from huggingface_hub import HfApi, errors
+
+    def ask() -> None:
+        HfApi(datasets.config.HF_ENDPOINT).dataset_info(
+            name, revision=revision, timeout=HUB_TIMEOUT_SECONDS
+        )
+
+    try:
+        call_with_timeout(HUB_TIMEOUT_SECONDS, ask)
+    except (
+        errors.RepositoryNotFoundError,
+        errors.RevisionNotFoundError,
+        errors.HFValidationError,
+    ) as error:
+        said = " ".join(str(error).split())
+        raise UserError(
+            f"data.source.hub={name} (data.source.revision={revision}): {said}"
+        ) from error
+    except Exception as error:
+        return _load_from_hub_cache(name, config, revision, f"{type(error).__name__}: {error}")
+    try:
+        return _build_hub_dataset(name, config, revision)
+    except (datasets.exceptions.DatasetNotFoundError, ValueError) as error:
+        raise UserError(f"data.source.hub={name} (data.source.config={config}): {error}") from error
+
+
+def _load_from_hub_cache(
+    name: str, config: str | None, revision: str | None, reason: str
+) -> "DatasetDict":
+    import datasets
+
+    offline = datasets.config.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = True
+    try:
+        return _build_hub_dataset(name, config, revision)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"data.source.hub={name}: {datasets.config.HF_ENDPOINT} cannot be reached ({reason}), "
+            "and the local cache "
+            f"does not help ({error}). Two ways out: connect to the internet; or give a folder "
+            "with the files train, "
+            "validation and test (.csv, .tsv, .jsonl or .parquet, the same columns): "
+            "data.source.path=FOLDER"
+        ) from error
+    finally:
+        datasets.config.HF_HUB_OFFLINE = offline
+
+
+def _build_hub_dataset(name: str, config: str | None, revision: str | None) -> "DatasetDict":
+    """Load all splits, in exactly the requested revision, which the cache alone does not check."""
+    import datasets
+
+    try:
+        builder = datasets.load_dataset_builder(name, config, revision=revision)
+    except RuntimeError as error:
+        # the data set is a script
+        raise ValueError(f"{error}; the code that a data set brings is not run") from error
+    if datasets.config.HF_HUB_OFFLINE and revision not in (None, builder.hash):
+        raise ValueError(f"it has revision {builder.hash}, not {revision}")
+    builder.download_and_prepare()
+    return builder.as_dataset()
+
+
+def call_with_timeout(seconds: float, call: Callable[[], object]) -> None:
+    """Call a function in a thread and raise what it raises.
+
+    Raises:
+        TimeoutError: it takes longer than `seconds`, even if a socket or name server hangs.
+    """
+    outcome: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            call()
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise TimeoutError(f"no answer in {seconds:g} seconds")
+    if outcome:
+        raise outcome[0]

@@ -1,0 +1,159 @@
+"""Loaders of batches: each batch is made where and when it is asked for, in this process or in
+workers that ignore the signals meant for the run.
+"""
+
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from src.core.batch import LabelledBatch, MaskedBatch
+from src.data.batch_sampler import DistributedBatchSampler
+from src.data.batching import Batching, Masked
+from src.data.token_store import TokenStore
+from src.data.tokenizer import TextTokenizer
+
+# of batches made in one go: the fixed cost of a NumPy call is then shared by many tokens
+PREFETCH_TOKENS = 1 << 15
+
+
+class BatchDataset:
+    """A map from (epoch, rows) to a batch, which a DataLoader reads in this process or in a
+    worker.
+    """
+
+    def __init__(
+        self,
+        store: TokenStore,
+        batching: Batching,
+        tokenizer: TextTokenizer,
+        *,
+        seed: int,
+        training: bool,
+    ) -> None:
+        self.store = store
+        self.batching = batching
+        self._settings: dict[str, Any] = {
+            "seed": seed,
+            "tokenizer": tokenizer,
+            "training": training,
+        }
+        self._prefetched: deque[tuple[object, MaskedBatch]] = deque()
+
+    def __getitem__(self, key: tuple[int, np.ndarray]) -> MaskedBatch | LabelledBatch:
+        if self._prefetched and self._prefetched[0][0] is key:
+            return self._prefetched.popleft()[1]
+        epoch, rows = key
+        return self.batching.build_batch(self.store, rows, epoch=epoch, **self._settings)
+
+    def prefetch_batches(self, keys: Sequence[tuple[int, np.ndarray]]) -> None:
+        """Make the batches of one epoch that will be asked for next, in this order and with these
+        very key objects.
+        """
+        assert isinstance(self.batching, Masked)
+        batches = self.batching.build_batches(
+            self.store, [rows for _, rows in keys], epoch=keys[0][0], **self._settings
+        )
+        self._prefetched = deque(zip(keys, batches, strict=True))
+
+
+class PrefetchSampler:
+    """A batch sampler that has small masked batches made several at a time.
+
+    Only for a loader without workers: the dataset must live in this process.
+    """
+
+    def __init__(self, batch_sampler: DistributedBatchSampler, dataset: BatchDataset) -> None:
+        self.batch_sampler = batch_sampler
+        self.dataset = dataset
+        self.prefetch_count = 1
+        if isinstance(dataset.batching, Masked):
+            batch_tokens = batch_sampler.batch_size * dataset.batching.row_tokens
+            self.prefetch_count = max(1, PREFETCH_TOKENS // batch_tokens)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.batch_sampler.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self.batch_sampler)
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+        keys = iter(self.batch_sampler)
+        while some := list(islice(keys, self.prefetch_count)):
+            if len(some) > 1:
+                self.dataset.prefetch_batches(some)
+            yield from some
+
+
+class ResumableDataLoader(DataLoader[Any]):
+    """Batches that a dataset makes whole, in the order of a batch sampler. Lightning stores and
+    restores its state, so that a run goes on where a checkpoint says.
+
+    A DataLoader draws a number from torch's global generator whenever an iteration begins. This one
+    has a generator of its own, so that dropout does not depend on how often that happened.
+
+    Args:
+        batch_sampler: the order, and what the state is about.
+        sampler: what is iterated over: the batch sampler, or a `PrefetchSampler` around it.
+        workers: processes that make batches; 0 makes them in this one.
+    """
+
+    def __init__(
+        self, dataset: Any, batch_sampler: DistributedBatchSampler, *, sampler: Any, workers: int
+    ) -> None:
+        super().__init__(
+            dataset,
+            sampler=sampler,
+            batch_size=None,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            collate_fn=_collate_identity,
+            worker_init_fn=ignore_signals if workers else None,
+            generator=torch.Generator(),
+        )
+        # DataLoader itself has a `batch_sampler`, which is None here
+        self._epoch_sampler = batch_sampler
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._epoch_sampler.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._epoch_sampler.load_state_dict(state)
+
+
+def _collate_identity(batch: Any) -> Any:
+    """A batch comes as tensors: looking for arrays in it, as a DataLoader would, costs as much as
+    reading its rows.
+    """
+    return batch
+
+
+_IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+def ignore_signals(worker_number: int) -> None:
+    """Let a worker go on when a signal reaches all processes of a run, as Ctrl-C in a terminal and
+    a scheduler's SIGTERM do. A function for DataLoader's `worker_init_fn`.
+
+    The training process then still gets the batches of the optimizer step that it completes before
+    it writes its checkpoint. Only the training process may end the worker: by a SIGTERM of its own,
+    or by its death, which torch's loop in a worker looks for every 5 seconds.
+    """
+    parent = os.getppid()
+    # threads that start from here on inherit the mask
+    signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED_SIGNALS)
+
+    def listen() -> None:
+        while signal.sigwaitinfo(_IGNORED_SIGNALS).si_pid != parent:
+            pass
+        os._exit(0)
+
+    threading.Thread(target=listen, name="signals", daemon=True).start()

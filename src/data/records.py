@@ -1,0 +1,36 @@
+"""Rows as a source of data gives them, and what every source can do."""
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol, runtime_checkable
+
+
+class RawRecord(NamedTuple):
+    """One row of a file as it is there; `where` names file and line for messages."""
+
+    text: str
+    pair: str | None
+    label: str | int | float | None
+    where: str
+
+
+@runtime_checkable
+class DataSource(Protocol):
+    """A source of data: rows of text by split. `src.data.sources.Source` reads files and the hub,
+    `src.data.synthetic.Generated` writes reviews; docs/own-code.md shows one of one's own.
+    """
+
+    @property
+    def name(self) -> str:
+        """What the data set is called in MLflow."""
+
+    def check(self) -> None:
+        """Raise UserError if something that it refers to is not there. Called before the run."""
+
+    def available_splits(self) -> tuple[str, ...]:
+        """Those of `train`, `validation` and `test` that there are."""
+
+    def read_records(self, split: str) -> Iterator[RawRecord]:
+        """The rows of a split, the same ones in the same order each time."""
+
+    def fingerprint_split(self, split: str) -> str:
+        """A text that changes when the rows of a split do; the key of what is cached of them."""

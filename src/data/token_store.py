@@ -1,0 +1,183 @@
+"""Tokenised text on disk: one flat memory map of ids, and where each row begins.
+
+Shape legend: N rows (texts or pairs), T tokens of all of them.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from src.core.files import fsync_path
+from src.core.user_errors import UserError
+from src.data.text_encoder import EncodedTexts
+
+_ALLOWED_DTYPES = {
+    "ids": ("uint16", "uint32"),
+    "offsets": ("int64",),
+    "begins": ("int32",),
+    "targets": ("int64", "float32"),
+    "identities": ("int64",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TextRow:
+    """One text on its way into the store."""
+
+    text: str
+    pair: str | None
+    # class index or value; 0 where there is none
+    target: int | float
+    # number of the row in its source, from 0; predictions are filed under it
+    identity: int
+
+
+@dataclass(frozen=True)
+class TokenStore:
+    """A tokenised split, opened for reading. Its arrays are memory maps: only what is read takes
+    memory.
+    """
+
+    folder: Path
+    ids: np.ndarray  # [T] uint16 or uint32
+    offsets: np.ndarray  # [N + 1] int64, where each row begins; the last is T
+    begins: np.ndarray  # [N] int32, tokens before the second text of a row; 0 without one
+    targets: np.ndarray  # [N] int64 classes or float32 values
+    identities: np.ndarray  # [N] int64
+    # rows that were cut to length
+    num_truncated: int
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def num_tokens(self) -> int:
+        """T."""
+        return int(self.offsets[-1])
+
+    def iter_id_blocks(self, size: int = 1 << 20) -> Iterator[np.ndarray]:
+        """All ids, `size` at a time, read from the file and not mapped: a block that is no longer
+        used takes no memory.
+        """
+        with (self.folder / "ids.bin").open("rb") as file:
+            while len(ids := np.fromfile(file, self.ids.dtype, size)):
+                yield ids
+
+    @classmethod
+    def open(cls, folder: Path) -> "TokenStore":
+        """Open the store in a folder. Raises UserError if its header is broken."""
+        header: dict[str, Any] = json.loads((folder / "store.json").read_text())
+        dtypes = header["columns"]
+        if dtypes.keys() != _ALLOWED_DTYPES.keys() or not all(
+            dtype in _ALLOWED_DTYPES[name] for name, dtype in dtypes.items()
+        ):
+            raise UserError(
+                f"{folder}/store.json is broken: its columns are {dtypes}; delete the folder"
+            )
+        columns = {
+            name: _map_array(folder / f"{name}.bin", dtype) for name, dtype in dtypes.items()
+        }
+        return cls(folder=folder, num_truncated=header["cut"], **columns)
+
+
+def _map_array(file: Path, dtype: str) -> np.ndarray:
+    """The array in a file, as a plain view of the memory map: a slice of `np.memmap` itself costs
+    microseconds.
+    """
+    if not file.stat().st_size:
+        # an empty file cannot be mapped
+        return np.zeros(0, dtype=dtype)
+    return np.memmap(file, dtype=dtype, mode="r").view(np.ndarray)
+
+
+class TokenStoreWriter:
+    """Writes a store row by row; the folder is a store only after `finish_store`.
+
+    `sync_state` returns in plain values how far the writing has come. A writer that is given this
+    `state` goes on from there and drops whatever was written after it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        vocab_size: int,
+        *,
+        float_targets: bool,
+        state: dict[str, int] | None = None,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._dtypes = {
+            "ids": np.dtype(np.uint16 if vocab_size <= 2**16 else np.uint32),
+            "offsets": np.dtype(np.int64),
+            "begins": np.dtype(np.int32),
+            "targets": np.dtype(np.float32 if float_targets else np.int64),
+            "identities": np.dtype(np.int64),
+        }
+        state = state or {"rows": 0, "tokens": 0, "cut": 0}
+        self.num_rows, self.num_tokens = state["rows"], state["tokens"]
+        self.num_truncated = state["cut"]
+        counts = dict.fromkeys(self._dtypes, self.num_rows)
+        counts |= {"ids": self.num_tokens, "offsets": self.num_rows + 1}
+        self._files = {}
+        for name, dtype in self._dtypes.items():
+            file = (folder / f"{name}.bin").open("r+b" if self.num_rows else "w+b")
+            if name == "offsets" and not self.num_rows:
+                file.write(np.zeros(1, dtype).tobytes())
+            file.truncate(counts[name] * dtype.itemsize)
+            file.seek(0, os.SEEK_END)
+            self._files[name] = file
+        # the files' names: after a power failure, too, the files that a state counts on are there
+        fsync_path(folder)
+
+    @staticmethod
+    def parse_state(state: Any) -> dict[str, int]:
+        """A state that was read from a file. Raises KeyError, TypeError or ValueError if it is
+        broken.
+        """
+        return {name: int(state[name]) for name in ("rows", "tokens", "cut")}
+
+    def append_rows(self, rows: Sequence[TextRow], encoded: EncodedTexts) -> None:
+        """Append rows with the ids of each."""
+        values = {
+            "ids": encoded.ids,
+            "offsets": self.num_tokens + np.cumsum(encoded.lengths),
+            "begins": encoded.begins,
+            "targets": [row.target for row in rows],
+            "identities": [row.identity for row in rows],
+        }
+        for name, dtype in self._dtypes.items():
+            self._files[name].write(np.asarray(values[name]).astype(dtype, copy=False).tobytes())
+        self.num_rows += len(rows)
+        self.num_tokens += len(encoded.ids)
+        self.num_truncated += encoded.num_truncated
+
+    def sync_state(self) -> dict[str, int]:
+        """Bring everything to the disk, and return how far the store has come."""
+        for file in self._files.values():
+            file.flush()
+            os.fsync(file.fileno())
+        return {"rows": self.num_rows, "tokens": self.num_tokens, "cut": self.num_truncated}
+
+    def finish_store(self) -> None:
+        """Write the header, which makes the folder a store, and close the files."""
+        state = self.sync_state()
+        self.close_files()
+        columns = {name: dtype.name for name, dtype in self._dtypes.items()}
+        (self._folder / "store.json").write_text(json.dumps({"columns": columns, **state}))
+
+    def close_files(self) -> None:
+        """Close the files as they are; another writer may go on with them."""
+        for file in self._files.values():
+            file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close_files()

@@ -1,0 +1,110 @@
+"""The plots of a report, drawn with matplotlib's objects and without pyplot: no global state and
+no window.
+"""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+TEXT_COLOR = "#22303c"
+# of a label on an axis
+MAX_LABEL_CHARACTERS = 24
+# with more classes, the cells are too small to write into
+MAX_ANNOTATED_CLASSES = 40
+
+
+def plot_confusion_matrix(matrix: Sequence[Sequence[int]], label_names: Sequence[str]) -> Figure:
+    """Draw a confusion matrix.
+
+    Colour and percentage of a cell are its share of the class in truth; the other number counts
+    rows of the data.
+
+    Args:
+        matrix: `matrix[truth][predicted]` rows of the data.
+    """
+    classes = len(label_names)
+    # in inches
+    side = min(3.2 + 0.5 * classes, 22)
+    figure = Figure(figsize=(side + 0.7, side), layout="constrained", dpi=120)
+    axes = figure.add_subplot()
+    totals = [sum(row) for row in matrix]
+    shares = [
+        [count / max(total, 1) for count in row] for row, total in zip(matrix, totals, strict=True)
+    ]
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for truth in range(classes if classes <= MAX_ANNOTATED_CLASSES else 0):
+        for predicted in range(classes):
+            count, share = matrix[truth][predicted], shares[truth][predicted]
+            text = f"{count:,}\n{share:.0%}" if count else "0"
+            colour = "white" if share > 0.5 else TEXT_COLOR if count else "#a9b4bd"
+            size = (11 if classes <= 4 else 9) - (len(f"{count:,}") > 5)
+            axes.text(predicted, truth, text, ha="center", va="center", color=colour, fontsize=size)
+
+    names = [
+        name if len(name) <= MAX_LABEL_CHARACTERS else f"{name[: MAX_LABEL_CHARACTERS - 1]}…"
+        for name in map(str, label_names)
+    ]
+    slanted = classes > 4 or max(map(len, names)) > 10
+    axes.set_xticks(
+        range(classes), names, rotation=45 if slanted else 0, ha="right" if slanted else "center"
+    )
+    axes.set_yticks(range(classes), names)
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        # a label may hold dollar signs
+        label.set_parse_math(False)
+    axes.set_xticks([edge - 0.5 for edge in range(1, classes)], minor=True)
+    axes.set_yticks([edge - 0.5 for edge in range(1, classes)], minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.5)
+    axes.tick_params(which="both", length=0)
+    correct, rows = sum(matrix[index][index] for index in range(classes)), sum(totals)
+    axes.set(xlabel="predicted", ylabel="truth")
+    _style_axes(
+        axes, f"Confusion matrix\n{correct:,} of {rows:,} rows correct ({correct / rows:.1%})"
+    )
+    bar = figure.colorbar(
+        image,
+        ax=axes,
+        shrink=0.7,
+        aspect=30,
+        pad=0.02,
+        ticks=[0, 0.5, 1],
+        format=lambda share, _: f"{share:.0%}",
+    )
+    bar.set_label("share of the row", color=TEXT_COLOR)
+    bar.outline.set_visible(False)
+    return figure
+
+
+def plot_predictions(targets: Sequence[float], outputs: Sequence[float]) -> Figure:
+    """Draw predicted over true values, with the diagonal on which both agree."""
+    figure = Figure(figsize=(5.6, 5.2), layout="constrained", dpi=120)
+    axes = figure.add_subplot()
+    low, high = min(*targets, *outputs), max(*targets, *outputs)
+    margin = 0.05 * (high - low) or 1.0
+    limits = (low - margin, high + margin)
+    axes.plot(limits, limits, color="#c0566b", linewidth=1.2, label="prediction = truth")
+    # many points are drawn fainter, so that their density shows
+    axes.scatter(
+        targets,
+        outputs,
+        s=16,
+        color="#2f6fab",
+        alpha=0.7 if len(targets) < 300 else 0.25,
+        linewidths=0,
+    )
+    axes.set(xlim=limits, ylim=limits, xlabel="truth", ylabel="predicted", aspect="equal")
+    axes.grid(color="#e4e8eb", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False, loc="upper left")
+    _style_axes(axes, f"Predictions of {len(targets):,} rows")
+    return figure
+
+
+def _style_axes(axes: Axes, title: str) -> None:
+    axes.set_title(title, color=TEXT_COLOR, fontsize=11, loc="left", pad=10)
+    axes.tick_params(colors=TEXT_COLOR)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set_color(TEXT_COLOR)
+    for spine in axes.spines.values():
+        spine.set_visible(False)

@@ -1,0 +1,116 @@
+"""The `model` node: an encoder, its objective and its optimizer, as plain values that are checked.
+Nothing heavy is imported before `build`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+from src.core.user_errors import UserError, UserErrors
+from src.core.validation import NonNegativeInt, validate_init
+from src.model.encoder_config import Pretrained, Scratch
+from src.model.objectives import Objective
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+    from torchmetrics import Metric
+
+    from src.model.module import EncoderModule
+
+
+@runtime_checkable
+class OptimizerConfig(Protocol):
+    """An optimizer of torch, or a class that builds one and its schedule: as AdamW does."""
+
+    def build(
+        self, network: "nn.Module", *, depth: Callable[[str], int], total_steps: int
+    ) -> "tuple[Optimizer, LRScheduler]": ...
+
+
+@runtime_checkable
+class MetricConfig(Protocol):
+    """A metric of torchmetrics, or a class that builds one: each stage has its own."""
+
+    def build(self) -> "Metric": ...
+
+
+@validate_init
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """An encoder that is trained on an objective.
+
+    Args:
+        encoder: the network, fresh or pretrained.
+        objective: what the encoder learns.
+        optim: the optimizer and its schedule.
+        metrics: metrics in addition to those of the objective, by name. They are logged as
+            `val/NAME` and `test/NAME`, and are updated with the outputs and targets of the
+            objective.
+        freeze: what is not trained: `nothing`, the `embeddings`, the whole `encoder` (only the head
+            learns), or a number of layers from below, embeddings included. Frozen parts stay in
+            eval mode and out of the optimizer.
+        lean: compute the encoder with src/model/fast_encoder.py if that knows its family, which is
+            faster and gives the same logits. Otherwise transformers computes it, as it does for
+            all other families.
+        gradient_checkpointing: keep only the values between layers for the backward pass, and
+            compute the others again. This takes much less memory and a third more time.
+    """
+
+    encoder: Scratch | Pretrained
+    objective: Objective
+    optim: OptimizerConfig
+    metrics: Mapping[str, MetricConfig] = field(default_factory=dict)
+    freeze: Literal["nothing", "embeddings", "encoder"] | NonNegativeInt = "nothing"
+    lean: bool = True
+    gradient_checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        objective_metrics = self.objective.metric_names
+        errors = [
+            UserError(
+                f"the objective measures {name} itself",
+                key=f"model.metrics.{name}",
+                expected="another name",
+            )
+            for name in self.metrics
+            if name in objective_metrics
+        ]
+        errors += [
+            UserError(
+                key=f"model.metrics.{name}",
+                expected="the node of a metric",
+                found=type(metric).__name__,
+            )
+            for name, metric in self.metrics.items()
+            if not isinstance(metric, MetricConfig)
+        ]
+        if errors:
+            raise UserErrors(errors)
+
+    def with_origin(self, origin: Path | None) -> "ModelConfig":
+        """This config with the encoder of the run that `init_from` names.
+
+        Args:
+            origin: the model folder of that run; None leaves the config as it is.
+        """
+        if origin is None:
+            return self
+        assert isinstance(self.encoder, Pretrained)
+        return replace(self, encoder=replace(self.encoder, name_or_path=str(origin)))
+
+    def check(self, origin: Path | None = None) -> None:
+        """Raise UserError if the encoder is not where the config says.
+
+        Args:
+            origin: the model folder of the run that `init_from` names.
+        """
+        self.with_origin(origin).encoder.check()
+
+    def build(self, origin: Path | None = None) -> "EncoderModule":
+        """The LightningModule, whose weights are built or loaded in `configure_model`."""
+        from src.model.module import EncoderModule
+
+        return EncoderModule(self.with_origin(origin))

@@ -1,0 +1,1 @@
+"""The one run: open, prepare, train, evaluate; what it resumes from and leaves behind."""

@@ -1,0 +1,167 @@
+"""Inference with the model of a run: texts in, labels and probabilities out.
+
+Texts are prepared as they were in training.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from transformers import AutoTokenizer
+
+from src.core.batch import Tokens, build_tokens
+from src.core.pretrained_files import load_from_hub_or_folder
+from src.core.user_errors import UserError
+from src.data.batch_sampler import DistributedBatchSampler
+from src.data.cleaning import Cleaning
+from src.data.records import RawRecord
+from src.data.tokenizer import TextTokenizer
+from src.model.encoder import Encoder, load_encoder
+from src.pipeline.export import INFERENCE_CONFIG_NAME
+from src.training.precision import choose_precision
+
+# Enough to find texts of similar length for each batch, and a bound on memory.
+MAX_TEXTS_PER_CALL = 4096
+
+
+class TextPrediction(NamedTuple):
+    """The likeliest label of a text, or its value, and the probability of every label."""
+
+    predicted: str
+    probabilities: dict[str, float]
+
+
+class Predictor:
+    """Predicts labels or values of texts with the model of a run.
+
+    Texts of similar length go through the model together, without padding. But for rounding, a
+    prediction does not depend on the other texts of its batch.
+
+    Args:
+        folder: the model artifact of the run.
+        batch_tokens: size of a batch; one text may be longer.
+        precision: of matrix products; `auto` takes bf16 where this machine is clearly faster at it,
+            and `precision_reason` says which and why.
+
+    Raises:
+        UserError: the folder holds no model that judges whole texts.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        batch_tokens: int = 8192,
+        precision: Literal["auto", "fp32", "bf16"] = "auto",
+    ) -> None:
+        reading = folder / INFERENCE_CONFIG_NAME
+        if not reading.is_file():
+            raise UserError(
+                f"{folder} holds no {INFERENCE_CONFIG_NAME}: it was not written by a run of this "
+                "program"
+            )
+        self.inference_config = json.loads(reading.read_text(encoding="utf-8"))
+        if self.inference_config["task"] == "masked_lm":
+            raise UserError(
+                "this run pretrained an encoder and judges nothing; fine-tune it first, with "
+                "init_from=RUN"
+            )
+        self.batch_tokens = batch_tokens
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.tokenizer = TextTokenizer(
+            load_from_hub_or_folder(AutoTokenizer.from_pretrained, str(folder), key="run")
+        )
+        self.encoder: Encoder = load_encoder(folder, "sequence").eval().to(self.device)
+        self.label_names: list[str] = self.inference_config["label_names"]
+        self.cleaning = replace(Cleaning(**self.inference_config["cleaning"]), empty_text="drop")
+        chosen, reason = (
+            choose_precision(self.device.type) if precision == "auto" else (precision, "as asked")
+        )
+        self.use_bf16 = chosen == "bf16"
+        self.precision_reason = f"{chosen}: {reason}"
+
+    def predict_texts(
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None = None,
+        *,
+        on_batch_done: Callable[[int], object] = lambda count: None,
+    ) -> list[TextPrediction]:
+        """Return one prediction for each text, in their order.
+
+        Args:
+            texts: at most `MAX_TEXTS_PER_CALL` at once is a good number.
+            pairs: the second text of each, if the model takes two.
+            on_batch_done: called after each batch with the number of texts in it.
+        """
+        if not texts:
+            return []
+        texts = [self._clean_text(text) for text in texts]
+        pairs = [self._clean_text(pair) for pair in pairs] if pairs is not None else None
+        rows, begins, _ = self.tokenizer.encode(
+            texts, pairs, self.inference_config["max_tokens"], self.inference_config["truncation"]
+        )
+        lengths = np.array([len(row) for row in rows])
+        batches = DistributedBatchSampler(
+            len(rows),
+            len(rows),
+            seed=0,
+            training=False,
+            lengths=lengths,
+            batch_tokens=self.batch_tokens,
+        )
+        order, outputs = [], []
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=self.use_bf16),
+        ):
+            for _, indices in batches:
+                tokens = self._batch_tokens(
+                    [rows[index] for index in indices], np.array(begins)[indices]
+                )
+                order.append(indices)
+                outputs.append(self._compute_outputs(tokens))
+                on_batch_done(len(indices))
+            outputs_in_order = torch.cat(outputs)[torch.from_numpy(np.concatenate(order)).argsort()]
+        return [self._build_prediction(row) for row in outputs_in_order.tolist()]
+
+    def _clean_text(self, text: str) -> str:
+        record = RawRecord(text or " ", None, None, "the text given")
+        kept = list(
+            self.cleaning.clean_records([record], split="predict", labelled=False, counts=Counter())
+        )
+        # An empty text gets a prediction too, so that every row of a file has one.
+        return kept[0].text if kept else ""
+
+    def _batch_tokens(self, rows: list[np.ndarray], begins: np.ndarray) -> Tokens:
+        lengths = np.array([len(row) for row in rows])
+        types = None
+        if begins.any():
+            second = np.concatenate(
+                [np.arange(length) >= begin for length, begin in zip(lengths, begins, strict=True)]
+            )
+            types = torch.from_numpy(second.astype(np.int64))
+        return build_tokens(
+            torch.from_numpy(np.concatenate(rows)), torch.from_numpy(lengths), types
+        )
+
+    def _compute_outputs(self, tokens: Tokens) -> torch.Tensor:
+        """Return probabilities [B, C], or values [B, 1]."""
+        tokens = Tokens._make(
+            field.to(self.device) if isinstance(field, torch.Tensor) else field for field in tokens
+        )
+        logits = self.encoder.compute_sequence_logits(self.encoder.encode_sequences(tokens)).float()
+        return (logits.softmax(-1) if self.label_names else logits).cpu()
+
+    def _build_prediction(self, outputs: list[float]) -> TextPrediction:
+        if not self.label_names:
+            return TextPrediction(f"{outputs[0]:.4f}", {})
+        best = max(range(len(outputs)), key=outputs.__getitem__)
+        return TextPrediction(
+            self.label_names[best], dict(zip(self.label_names, outputs, strict=True))
+        )

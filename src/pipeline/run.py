@@ -1,0 +1,391 @@
+"""One run: open it in the store, prepare the data, train, evaluate.
+
+`run` reads like that sentence. Nothing heavy is imported before it is called, because the command
+line reads its signature as the schema of a config's top level.
+"""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from src.config.build_nodes import Schema, read_schema
+from src.core import startup
+from src.core.files import PROJECT_ROOT
+from src.core.printing import print_line
+from src.core.redaction import redact_arguments
+from src.core.user_errors import UserError
+from src.core.validation import NonNegativeInt
+from src.pipeline.hooks import NoHooks, RunHooks
+from src.pipeline.run_parts import RunOutcome, RunParts
+from src.training.callbacks import CallbackConfig
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+    from torch import Tensor
+
+    from src.model.module import EncoderModule
+    from src.pipeline.resume import ResumePoint
+    from src.tracking.run_record import RunRecord
+    from src.tracking.store import Store
+    from src.training.launcher import RankInfo
+
+
+def run(
+    *,
+    name: str,
+    data: Mapping[str, Any],
+    model: Mapping[str, Any],
+    trainer: Mapping[str, Any],
+    callbacks: Mapping[str, CallbackConfig | None],
+    tracking: Mapping[str, Any],
+    seed: NonNegativeInt,
+    init_from: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    resume: str | None = None,
+    fork: bool = False,
+    hooks: RunHooks | None = None,
+) -> RunOutcome:
+    """Train, evaluate and record.
+
+    Args:
+        name: beginning of the run's name.
+        data, model, trainer, callbacks, tracking: composed config nodes with a `_target_`.
+        seed: of weights, dropout, order of rows and masks.
+        init_from: id of an earlier run whose encoder and tokenizer are taken.
+        tags: tags of the run, besides the program's own.
+        resume: id of an earlier run with the same config, which goes on where it stopped.
+        fork: begin a new run from that run's last checkpoint instead; the config may differ.
+        hooks: called at the stages of the run; a search passes those of its trial.
+
+    Raises:
+        UserError: something in the config or the data must be changed by the user.
+    """
+    from src.config.compose import apply_init_from
+
+    started_at = time.monotonic()
+    if init_from is not None:
+        model, data = apply_init_from(init_from, model, data)
+    config = {
+        "name": name,
+        "data": data,
+        "model": model,
+        "trainer": trainer,
+        "callbacks": callbacks,
+        "tracking": tracking,
+        "seed": seed,
+        "init_from": init_from,
+        "tags": tags,
+    }
+    config = {key: value for key, value in config.items() if value is not None}
+
+    parts = open_run(config, resume=resume, fork=fork, hooks=hooks or NoHooks())
+    record = parts.record
+    with parts.opened() as error_context:
+        checkpoint = prepare_run(parts)
+        module, fitted = train_run(parts, checkpoint)
+        if parts.hooks.pruned_reason is not None:
+            parts.hooks.on_run_pruned()
+            metrics = record.latest_metrics
+        else:
+            steps = fitted.global_step
+            error_context.progress_note = f"training itself was complete (optimizer step {steps})"
+            metrics = evaluate_run(parts, module, fitted)
+    outcome = RunOutcome(record.run_id, record.ui_link, metrics, time.monotonic() - started_at)
+    if parts.is_first_rank and parts.hooks.pruned_reason is None:
+        print_line(outcome)
+    return outcome
+
+
+def read_task_schema() -> Schema:
+    """The schema of a config's top level: the arguments of `run` without `hooks`."""
+    parameters = dict(read_schema(run).parameters)
+    del parameters["hooks"]
+    return Schema(parameters)
+
+
+def open_run(
+    config: Mapping[str, Any], *, resume: str | None, fork: bool, hooks: RunHooks
+) -> RunParts:
+    """Build the parts of a run and check all that can be checked before the run exists.
+
+    Nothing is written yet: a `UserError` here leaves no run behind.
+    """
+    from src.core.startup import silence_libraries
+    from src.training.cpu_allocators import limit_kernel_cache
+
+    limit_kernel_cache()
+    # before the libraries that it speaks to are imported
+    silence_libraries()
+    from lightning import seed_everything
+
+    from src.config.build_nodes import build_node
+    from src.config.resume import make_change_checker
+    from src.pipeline.resume import resolve_resume_point
+    from src.training.rank_process import get_from_first_rank
+
+    startup.resume_gc()
+    store = build_node(config["tracking"])
+    store.check()
+    init_from = config.get("init_from")
+    model_folder: Path | None = None
+    if (known_folder := get_from_first_rank("origin")) is not None:
+        model_folder = Path(known_folder)
+    elif init_from is not None:
+        model_folder = store.fetch_model_folder(init_from)
+    data_config, model_config = build_node(config["data"]), build_node(config["model"])
+    training = build_node(config["trainer"])
+    callbacks = [build_node(node) for node in config["callbacks"].values() if node is not None]
+    model_config.check(model_folder)
+    data_config.check(model_folder)
+    datamodule, module = data_config.build(model_folder), model_config.build(model_folder)
+
+    seed_everything(config["seed"], workers=True, verbose=False)
+    record: RunRecord
+    launcher = training.build_launcher(
+        on_rank_failure=lambda error: record.__exit__(type(error), error, error.__traceback__),
+        on_first_rank_lost=store.close_vanished_runs,
+    )
+    rank_info = launcher.rank_info
+    resume_point = resolve_resume_point(
+        store,
+        resume=resume,
+        fork=fork,
+        is_first_rank=rank_info.rank == 0,
+        compare_config=make_change_checker(config, fork=fork),
+    )
+    record = _create_record(
+        config, hooks, resume_point, store, kind=module.objective.run_kind, rank_info=rank_info
+    )
+    datamodule.set_rank(rank_info.rank, rank_info.world_size)
+    if resume_point.source_run is not None:
+        # data that have changed are refused before the earlier run is touched
+        datamodule.prepare_data()
+        splits = datamodule.describe_splits()
+        resume_point.check_data_digests({split: splits[split]["digest"] for split in splits})
+    return RunParts(
+        config=config,
+        hooks=hooks,
+        store=store,
+        model_folder=model_folder,
+        datamodule=datamodule,
+        module=module,
+        training=training,
+        callbacks=callbacks,
+        launcher=launcher,
+        resume_point=resume_point,
+        record=record,
+    )
+
+
+def _create_record(
+    config: Mapping[str, Any],
+    hooks: RunHooks,
+    resume_point: "ResumePoint",
+    store: "Store",
+    *,
+    kind: str,
+    rank_info: "RankInfo",
+) -> "RunRecord":
+    """The record of the run; it exists in the store once it is entered."""
+    from src.config.resume import dump_config
+    from src.core.formatting import flatten_config
+    from src.tracking.liveness import RANKS_TAG
+    from src.tracking.mlflow_format import build_run_name
+    from src.tracking.run_record import RunRecord
+
+    overrides = redact_arguments(_shown_overrides(hooks, resume_point))
+    return RunRecord(
+        store=store,
+        name=build_run_name(config["name"], overrides),
+        kind=kind,
+        params=flatten_config(config),
+        tags={**config.get("tags", {}), **hooks.tags, RANKS_TAG: str(rank_info.world_size)},
+        config_yaml=dump_config(config),
+        parent=hooks.parent_run_id,
+        init_from=config.get("init_from"),
+        forked_from=resume_point.forked_from,
+        resume=resume_point.resumed_run,
+    )
+
+
+def _shown_overrides(hooks: RunHooks, resume_point: "ResumePoint") -> Sequence[str]:
+    """The overrides that a run's name shows: the search's, those typed, or what a fork changed."""
+    from src.config.compose import typed_overrides
+
+    if overrides := hooks.shown_overrides or typed_overrides():
+        return overrides
+    changed = resume_point.changed_keys
+    return [f"{key}={value}" for key, value in changed.items() if key != "name"]
+
+
+def prepare_run(parts: RunParts) -> Path | None:
+    """Announce the run, read and tokenise the data, and record what they are.
+
+    Returns:
+        The checkpoint that training starts from; None for a fresh start.
+    """
+    from src.pipeline.resume_hint import ResumeHint, build_resume_command, store_resume_hint
+    from src.training.rank_process import get_from_first_rank
+
+    record, store, datamodule = parts.record, parts.store, parts.datamodule
+    resume_command = parts.hooks.resume_command or build_resume_command(
+        record.run_id, root=store.root, uri=store.uri, offline=store.offline
+    )
+    store_resume_hint(record.run_id, ResumeHint(parts.checkpoint_folder, resume_command))
+    parts.hooks.on_run_opened(record)
+    if parts.is_first_rank:
+        print_line(f"run {record.run_id}: {record.name}")
+        parts.resume_point.announce_and_tag(record.set_tag)
+    datamodule.prepare_data()
+    if "validation" not in datamodule.token_stores:
+        raise UserError(
+            "there are no rows to validate on; data.split.validation=0.1 takes a tenth of the "
+            "training rows"
+        )
+    for split, description in datamodule.describe_splits().items():
+        record.log_dataset(split=split, source=datamodule.config.source.name, **description)
+    counts = datamodule.data_summary["counts"]
+    record.log_metrics({f"data/{name}": count for name, count in counts.items()})
+    checkpoint = get_from_first_rank("checkpoint")
+    return (
+        Path(checkpoint)
+        if checkpoint
+        else parts.resume_point.stage_checkpoint(parts.checkpoint_folder)
+    )
+
+
+def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule, Trainer]":
+    """Fit the module on all ranks; returns the module that was trained, and its Trainer."""
+    from lightning import seed_everything
+
+    from src.config.build_nodes import build_node
+    from src.training.callbacks import keep_freed_memory
+    from src.training.checkpoint_files import CheckpointHooks
+    from src.training.non_finite_recovery import fit_with_recovery
+    from src.training.rank_process import get_from_first_rank
+    from src.training.training_metrics import log_startup_time
+
+    record, datamodule, training = parts.record, parts.datamodule, parts.training
+    dataset_info = datamodule.dataset_info
+    total_steps = training.count_total_steps(dataset_info.batches_per_epoch)
+    parts.module.set_dataset_info(dataset_info, total_steps)
+    precision, precision_reason = parts.resume_point.precision or training.resolve_precision(
+        parts.launcher.rank_info
+    )
+    record.set_tag("precision", precision_reason)
+    is_foreign_checkpoint = parts.resume_point.is_foreign_checkpoint
+    parts.launcher.send_config(
+        parts.config,
+        origin=str(parts.model_folder) if parts.model_folder else None,
+        arithmetic=precision,
+        checkpoint=str(checkpoint) if checkpoint else None,
+        foreign="yes" if is_foreign_checkpoint else None,
+    )
+    checkpoint_hooks = CheckpointHooks(
+        description={"run_id": record.run_id},
+        persist=record.flush_to_disk,
+        mirror=record.mirror_folder,
+        tag=record.set_tag,
+    )
+
+    def build_trainer() -> "Trainer":
+        configured = [
+            callback
+            for builder in (*parts.callbacks, parts.hooks)
+            for callback in builder.build(parts.checkpoint_folder, checkpoint_hooks)
+        ]
+        return training.build(
+            callbacks=[
+                *configured,
+                *log_startup_time(record.log_metrics),
+                keep_freed_memory(),
+            ],
+            logger=record.logger,
+            lightning_precision=precision,
+            root=str(PROJECT_ROOT),
+            total_steps=total_steps,
+            signals=record.signals,
+            launcher=parts.launcher,
+        )
+
+    def build_module() -> "EncoderModule":
+        seed_everything(parts.config["seed"], workers=True, verbose=False)
+        module: EncoderModule = build_node(parts.config["model"]).build(parts.model_folder)
+        module.set_dataset_info(dataset_info, total_steps)
+        return module
+
+    return fit_with_recovery(
+        parts.module,
+        datamodule,
+        build_trainer=build_trainer,
+        build_module=build_module,
+        checkpoint=checkpoint,
+        is_foreign_checkpoint=bool(get_from_first_rank("foreign") or is_foreign_checkpoint),
+        checkpoint_folder=parts.checkpoint_folder,
+        max_skips=training.max_skips if training.on_non_finite == "skip" else None,
+        record=record,
+    )
+
+
+def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -> dict[str, float]:
+    """Test the best checkpoint; the first rank writes the report and the model into the run.
+
+    Returns:
+        The latest value of every metric, those of the report included on the first rank.
+    """
+    from src.pipeline.export import save_model
+    from src.training.distributed import (
+        gather_predictions,
+        load_checkpoint_weights,
+        unshard_encoder,
+    )
+
+    record, datamodule = parts.record, parts.datamodule
+    best_checkpoint = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
+    if best_checkpoint is not None:
+        record.set_tag("checkpoint", os.path.relpath(best_checkpoint, PROJECT_ROOT))
+        load_checkpoint_weights(module, best_checkpoint)
+    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    if "test" in datamodule.token_stores:
+        trainer.test(module, datamodule=datamodule, verbose=False)
+        metrics |= {name: float(value) for name, value in trainer.callback_metrics.items()}
+    predictions = gather_predictions(module.collect_test_predictions())
+    unshard_encoder(module.encoder)
+    if not parts.is_first_rank:
+        return metrics
+    metrics |= _log_report(parts, module, predictions, metrics, step=trainer.global_step)
+    parts.hooks.on_run_evaluated(best_checkpoint, metrics)
+    inference_config = datamodule.describe_preprocessing()
+    with save_model(module.encoder, datamodule.tokenizer, inference_config) as folder:
+        record.log_folder(folder, "model")
+    return metrics
+
+
+def _log_report(
+    parts: RunParts,
+    module: "EncoderModule",
+    predictions: "tuple[Tensor, Tensor, Tensor] | None",
+    metrics: Mapping[str, float],
+    *,
+    step: int,
+) -> dict[str, float]:
+    """Write tables and figures of the test predictions; returns the metrics that they add."""
+    from src.evaluation.report import build_report
+
+    label_names = parts.datamodule.dataset_info.label_names
+    report = build_report(module.objective.kind, predictions, label_names)
+    if report is None:
+        return {}
+    added = {
+        f"test/{name}": value
+        for name, value in report.metrics.items()
+        if f"test/{name}" not in metrics
+    }
+    parts.record.log_metrics(added, step=step)
+    for title, table in report.tables.items():
+        parts.record.log_table(table, f"report/{title}.json")
+    for title, figure in report.figures.items():
+        parts.record.log_figure(figure, f"report/{title}.png")
+    return added

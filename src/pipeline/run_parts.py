@@ -1,0 +1,88 @@
+"""What a run is made of while it lasts, and what is said of it when it has finished."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from src.pipeline.hooks import RunHooks
+
+if TYPE_CHECKING:
+    from src.core.failures import ErrorContext
+    from src.data.datamodule import TextDataModule
+    from src.model.module import EncoderModule
+    from src.pipeline.resume import ResumePoint
+    from src.tracking.run_record import RunRecord
+    from src.tracking.store import Store
+    from src.training.callbacks import CallbackConfig
+    from src.training.launcher import RankLauncher
+    from src.training.trainer import Training
+
+
+class RunOutcome(NamedTuple):
+    """A finished run.
+
+    `ui_link` is the path of its page below the address of the MLflow UI, empty while no store has
+    the run. `metrics` holds the latest value of every metric.
+    """
+
+    run_id: str
+    ui_link: str
+    metrics: dict[str, float]
+    elapsed_seconds: float
+
+    def __str__(self) -> str:
+        stage = "test/" if any(key.startswith("test/") for key in self.metrics) else "val/"
+        metrics = "  ".join(
+            f"{key} {value:.4g}"
+            for key, value in sorted(self.metrics.items())
+            if key.startswith(stage) and key != "test/support"
+        )
+        where = (
+            f"see: make ui ({self.ui_link})"
+            if self.ui_link
+            else f"to the store: python -m src.sync {self.run_id}"
+        )
+        return f"run {self.run_id} FINISHED  {metrics}  {self.elapsed_seconds:.0f} s  {where}"
+
+
+@dataclass
+class RunParts:
+    """What a run consists of, from its opening to its end.
+
+    Attributes:
+        config: the arguments of `run` as composed, without `resume` and `fork`.
+        model_folder: model artifact of the earlier run that `init_from` names.
+        callbacks: the config nodes under `callbacks`, built; each makes Lightning callbacks.
+        launcher: the processes of the run; its `rank_info` says which of them this one is.
+    """
+
+    config: Mapping[str, Any]
+    hooks: RunHooks
+    store: "Store"
+    model_folder: Path | None
+    datamodule: "TextDataModule"
+    module: "EncoderModule"
+    training: "Training"
+    callbacks: "list[CallbackConfig]"
+    launcher: "RankLauncher"
+    resume_point: "ResumePoint"
+    record: "RunRecord"
+
+    @property
+    def is_first_rank(self) -> bool:
+        return self.launcher.rank_info.rank == 0
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        return self.store.runs_folder / "checkpoints" / self.record.run_id
+
+    @contextmanager
+    def opened(self) -> "Iterator[ErrorContext]":
+        """The run exists in the store inside of this; an error in it ends it as FAILED."""
+        from src.core.failures import ErrorContext
+
+        error_context = ErrorContext(self.config)
+        with self.resume_point, self.record, self.launcher, error_context:
+            yield error_context

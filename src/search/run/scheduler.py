@@ -1,0 +1,275 @@
+"""The loop of a sweep in one process: trials taken, started in processes of their own, watched, and
+judged when they have ended.
+"""
+
+import signal
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from src.core.formatting import format_quantity
+from src.core.processes import get_process_identity
+from src.core.retry import OutageHandler, describe_error
+from src.core.user_errors import UserError
+from src.search.budget import is_budget_exhausted
+from src.search.run.sweep_context import SweepContext
+from src.search.run.trial import EXIT_NOT_REPORTED, EXIT_RETRY_SMALLER
+from src.search.run.worker_pool import TrialJob
+from src.search.trials import TrialRecord
+
+if TYPE_CHECKING:
+    from src.core.run_ending import SignalHandler
+    from src.search.run.devices import DeviceSlot
+    from src.search.run.worker_pool import ProcessExit, WorkerPool
+    from src.search.view.progress import ProgressDisplay
+    from src.search.view.sweep_reporter import SweepReporter
+
+
+# of a trial that something else than this sweep keeps ending
+_MAX_ATTEMPTS = 3
+# between two looks at what other processes do
+_POLL_SECONDS = 5.0
+_REFRESH_SECONDS = 0.5
+# for trials to end after a second Ctrl-C
+_KILL_GRACE_SECONDS = 5.0
+
+
+def outage_errors() -> tuple[type[Exception], ...]:
+    """The ways in which the storage of searches, the store of runs and the disk fail."""
+    from src.search.storage import STORAGE_ERRORS
+    from src.tracking.delivery import DELIVERY_ERRORS
+
+    return *DELIVERY_ERRORS, *STORAGE_ERRORS
+
+
+class TrialScheduler:
+    """One process's share of a sweep.
+
+    Args:
+        workers, display: entered.
+        slots: what each trial gets of the machine; as many trials run at a time.
+        signals: gives the entered handler; a first signal is only noted.
+        get_reporter: gives the reporter of the sweep's run if this process owns the run. Asked
+            again and again, since another owner may vanish.
+
+    Attributes:
+        failures: trials that have failed.
+        stop_reason: why no more trials begin, unless all are done.
+    """
+
+    def __init__(
+        self,
+        context: SweepContext,
+        *,
+        workers: "WorkerPool",
+        slots: "list[DeviceSlot]",
+        display: "ProgressDisplay",
+        signals: "Callable[[], SignalHandler]",
+        get_reporter: "Callable[[], SweepReporter | None]",
+    ) -> None:
+        self._context = context
+        self._workers = workers
+        self._free_slots = list(slots)
+        self._slots_by_trial: dict[int, DeviceSlot] = {}
+        self._display = display
+        self._signals = signals
+        self._get_reporter = get_reporter
+        self._own_process = get_process_identity()
+        self._outage = OutageHandler(display.print_line, outage_errors())
+        # that are not judged yet
+        self._pending_exits: list[ProcessExit] = []
+        self._polled_at = float("-inf")
+        self._is_stopping = False
+        # runs that trials have left as RUNNING, and why these have failed
+        self._dead_runs: dict[str, str] = {}
+        self.failures = 0
+        self.stop_reason: str | None = None
+
+    def run(self) -> None:
+        """Work until nothing is left to do, the budget is used up, too much has failed or a signal
+        has come.
+        """
+        try:
+            while self._run_iteration():
+                self._pending_exits += self._workers.wait_for_exits(_REFRESH_SECONDS)
+        except BaseException:
+            self._terminate_trials()
+            raise
+
+    def _run_iteration(self) -> bool:
+        """Schedule once; returns whether to go on. Trials run on if a storage does not answer."""
+        stopping = self._signals().received_signal
+        if stopping is not None:
+            self._stop_trials(stopping)
+        try:
+            go_on = self._schedule_trials(stopping is None and self.stop_reason is None)
+        except Exception as error:
+            self._outage.on_failure(error)
+            return stopping is None or bool(self._workers.running)
+        self._outage.on_success()
+        return go_on
+
+    def _schedule_trials(self, may_start: bool) -> bool:
+        """Judge what has ended, start what can be started, and show how it stands; returns whether
+        there is more to do.
+        """
+        while self._pending_exits:
+            self._handle_exit(self._pending_exits[0])
+            self._free_slots.append(self._slots_by_trial.pop(self._pending_exits.pop(0).number))
+        self._close_dead_runs()
+        self._release_abandoned()
+        if may_start and self.stop_reason is None:
+            self._start_trials()
+        trials = self._context.study.load_trials()
+        reporter = self._get_reporter()
+        self._context.publish_progress(trials, self._display, reporter)
+        if self._workers.running or not may_start or self.stop_reason is not None:
+            return bool(self._workers.running)
+        is_running = any(trial.state == "running" for trial in trials)
+        return is_running or self._context.has_work_left(trials, reporter)
+
+    def _close_dead_runs(self) -> None:
+        if not self._dead_runs:
+            return
+        self._context.store.close_vanished_runs()
+        for run_id, reason in self._dead_runs.items():
+            if run_id and reason:
+                self._context.store.mark_failed(run_id, reason)
+        self._dead_runs = {}
+
+    def _release_abandoned(self) -> None:
+        """Every few seconds, release the trials whose processes are gone, and those that were taken
+        here and never started because the storage stopped answering.
+        """
+        now = time.monotonic()
+        if now - self._polled_at > _POLL_SECONDS:
+            self._context.release_abandoned(
+                lambda trial: (
+                    (self._is_own(trial) and trial.number not in self._slots_by_trial)
+                    or self._context.is_abandoned(trial)
+                )
+            )
+            self._polled_at = now
+
+    def _is_own(self, trial: TrialRecord) -> bool:
+        return bool(trial.attributes.get("owner") == self._own_process)
+
+    def _start_trials(self) -> None:
+        context = self._context
+        seconds = context.active_seconds(self._get_reporter())
+        if self._free_slots and is_budget_exhausted(
+            context.search, context.study.load_trials(), seconds
+        ):
+            return
+        while self._free_slots:
+            trial = context.claim_trial()
+            if trial is None:
+                return
+            # it has released itself, and its process is about to end
+            if trial.number in self._slots_by_trial:
+                context.study.release_trial(trial.number)
+                return
+            slot = self._free_slots[0]
+            overrides = context.space.format_overrides(trial.params)
+            try:
+                config = context.composer.compose_trial(overrides)
+            except UserError as error:
+                context.study.end_trial(trial.number, "failed", reason=str(error))
+                self._count_failure()
+                continue
+            if slot.threads is not None and config["trainer"].get("threads") is None:
+                config["trainer"]["threads"] = slot.threads
+            job = TrialJob(
+                trial=context.begin_attempt(trial).to_base64(),
+                config=config,
+                log=str(self._log_file(trial.number)),
+                environment=slot.environment,
+                arguments=context.composer.trial_arguments(overrides),
+            )
+            self._slots_by_trial[trial.number] = self._free_slots.pop(0)
+            self._workers.start_trial(trial.number, job)
+
+    def _log_file(self, number: int) -> Path:
+        return self._context.folder / f"{number}.log"
+
+    def _handle_exit(self, ended: "ProcessExit") -> None:
+        """Decide what becomes of a trial whose process has ended, unless another process has taken
+        the trial since.
+        """
+        study = self._context.study
+        is_stopping = self._signals().received_signal is not None
+        with self._context.storage.acquire_lock():
+            trial = study.load_trial(ended.number)
+            is_mine = trial.state == "running" and self._is_own(trial)
+            has_failed = trial.state == "failed"
+            if is_mine and (is_stopping or ended.code == EXIT_NOT_REPORTED):
+                study.release_trial(ended.number)
+                self._dead_runs.setdefault("", "")
+            elif is_mine:
+                reason = explain_exit(ended.code, self._log_file(ended.number))
+                has_failed = study.end_trial(ended.number, "failed", reason=reason)
+                self._dead_runs[str(trial.attributes.get("run_id", ""))] = reason
+            elif trial.state == "waiting" and not is_stopping and ended.code != EXIT_RETRY_SMALLER:
+                # it goes on from its checkpoint, but not for ever
+                interruptions = _count_interruptions(trial.attributes)
+                if interruptions >= _MAX_ATTEMPTS:
+                    reason = f"interrupted from outside, {interruptions} times"
+                    has_failed = study.end_trial(ended.number, "failed", reason=reason)
+        if has_failed:
+            self._count_failure()
+
+    def _count_failure(self) -> None:
+        self.failures += 1
+        most = self._context.search.max_failures
+        if self.failures > most and self.stop_reason is None:
+            self.stop_reason = explain_failures(self.failures, most)
+            self._display.print_line(f"{self.stop_reason}: no new ones begin")
+
+    def _stop_trials(self, signum: int) -> None:
+        """Pass a signal on to every trial, once."""
+        self.stop_reason = self.stop_reason or f"stopped by {signal.Signals(signum).name}"
+        if not self._is_stopping:
+            self._is_stopping = True
+            self._workers.send_signal(signal.SIGINT if signum == signal.SIGINT else signal.SIGTERM)
+
+    def _terminate_trials(self) -> None:
+        """End all trials now, and leave those that can go on later in good order."""
+        # a second signal for those that were told before: they end without a checkpoint
+        self._workers.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + _KILL_GRACE_SECONDS
+        while self._workers.running and time.monotonic() < deadline:
+            self._workers.wait_for_exits(0.2)
+        self._workers.kill_all()
+        study = self._context.study
+        try:
+            for trial in study.load_trials():
+                if trial.state == "running" and self._is_own(trial):
+                    study.release_trial(trial.number)
+            self._context.store.close_vanished_runs()
+        except Exception as error:
+            # what ends the sweep is another error
+            self._display.print_line(
+                f"search: {describe_error(error)}; what says that it runs is put right by the "
+                "next call"
+            )
+
+
+def _count_interruptions(attributes: Mapping[str, Any]) -> int:
+    return int(attributes.get("takes", 0)) - int(attributes.get("out_of_memory", 0))
+
+
+def explain_failures(failures: int, most: int) -> str:
+    """Why a sweep with that many failed trials starts no more."""
+    return f"{format_quantity(failures, 'failed trial')}, more than search.max_failures={most}"
+
+
+def explain_exit(code: int, log: Path | None) -> str:
+    """Why a process has ended that has not said so itself."""
+    if code == -signal.SIGKILL:
+        reason = "killed by SIGKILL (the system does so where memory has run out)"
+    elif code < 0:
+        reason = f"killed by {signal.Signals(-code).name}"
+    else:
+        reason = f"its process ended with exit code {code}"
+    return reason if log is None else f"{reason}; what it said: {log}"

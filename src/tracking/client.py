@@ -1,0 +1,176 @@
+"""The connection to a store: MLflow's client and the experiment's id.
+
+A store that cannot be reached, or refuses, is reported within seconds, before a run begins.
+"""
+
+import functools
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlflow import MlflowClient, set_tracking_uri
+from mlflow.exceptions import MlflowException
+
+from src.core.startup import pause_gc
+from src.core.user_errors import UserError
+from src.tracking.database import prepare_database
+
+if TYPE_CHECKING:
+    from src.tracking.store import Store
+
+_MLFLOW_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # a value that is too long is an error, or a file of ours, and is never cut in silence
+    "MLFLOW_TRUNCATE_LONG_VALUES": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # MLflow's default of 7 delays a run for minutes when a server is gone
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+
+_ALTERNATIVES_HINT = (
+    "leave {key} at null to keep runs in mlruns/mlflow.db, or type tracking=offline and "
+    "send the run to the store later (python -m src.sync)"
+)
+
+
+@dataclass(frozen=True)
+class StoreSession:
+    """An open connection to a store, for one experiment."""
+
+    store: "Store"
+    client: MlflowClient
+    experiment_id: str
+
+    def build_ui_link(self, run_id: str | None = None) -> str:
+        """Return the path of a run's page, or that of all runs, relative to the UI's address."""
+        runs = f"#/experiments/{self.experiment_id}/runs"
+        return f"{runs}/{run_id}" if run_id else runs
+
+
+def connect_to_store(store: "Store") -> StoreSession:
+    """Connect to a store; a SQLite file and the experiment are created if they are missing.
+
+    Waiting outboxes stay where they are: `Store.open` delivers them.
+
+    Raises:
+        UserError: the store cannot be reached, refuses the connection, or is `tracking=offline`.
+    """
+    if store.offline:
+        raise UserError(
+            "tracking=offline asks no store, so earlier runs cannot be looked up: use the store "
+            "that has them (tracking=local, or tracking.uri=...), or send runs kept offline to it "
+            "first: python -m src.sync"
+        )
+    for name, value in _MLFLOW_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    if store.sqlite_file is not None:
+        prepare_database(store.sqlite_file, store.artifacts_folder)
+    elif store.tracking_uri.startswith("http"):
+        _check_server(store)
+    else:
+        _check_database_login(store)
+    try:
+        set_tracking_uri(store.tracking_uri)
+        with pause_gc():
+            client = MlflowClient(store.tracking_uri)
+        return StoreSession(store, client, _get_or_create_experiment(client, store))
+    except MlflowException as error:
+        raise store_error(store, error) from error
+
+
+def _check_server(store: "Store") -> None:
+    """Ask the server whether it is healthy, for 5 seconds; MLflow would retry for minutes."""
+    import requests
+
+    try:
+        requests.get(f"{store.tracking_uri.rstrip('/')}/health", timeout=5)
+    except requests.RequestException as error:
+        raise UserError(
+            f"no server answers there ({type(error).__name__})",
+            key="tracking.uri",
+            value=store.tracking_uri,
+            hint=f"start it, {_ALTERNATIVES_HINT}",
+        ) from error
+
+
+def _check_database_login(store: "Store") -> None:
+    """Log in to a database server once; MLflow would retry for two minutes, even with a wrong
+    password.
+    """
+    import sqlalchemy
+
+    uri = store.tracking_uri
+    user_error = functools.partial(UserError, key="tracking.uri", value=uri, colon=False)
+    try:
+        engine = sqlalchemy.create_engine(uri)
+        timed = engine.dialect.driver in ("psycopg2", "psycopg", "pymysql", "mysqldb")
+        engine = sqlalchemy.create_engine(uri, connect_args={"connect_timeout": 5} if timed else {})
+        with engine.connect():
+            pass
+        engine.dispose()
+    except ModuleNotFoundError as error:
+        raise user_error(f"needs the package {error.name}: pip install {error.name}") from error
+    except ValueError as error:
+        # a wrong port; the error's own text may quote a part of the password
+        raise user_error(
+            "is no well-formed address",
+            expected="postgresql://USER:PASSWORD@HOST:PORT/DATABASE, special characters of the "
+            "password written as %40 for @, %3A for : and %2F for /",
+        ) from error
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        cause = " ".join(str(getattr(error, "orig", None) or error).split())
+        hint = f"mend it, {_ALTERNATIVES_HINT}"
+        raise user_error(f"does not let us in ({cause})", hint=hint) from error
+
+
+def _get_or_create_experiment(client: MlflowClient, store: "Store") -> str:
+    experiment = client.get_experiment_by_name(store.experiment)
+    if experiment is None:
+        try:
+            return client.create_experiment(
+                store.experiment, artifact_location=_build_artifact_location(store)
+            )
+        except MlflowException:
+            # another process may have created it at the same time
+            experiment = client.get_experiment_by_name(store.experiment)
+            if experiment is None:
+                raise
+    if experiment.lifecycle_stage == "deleted":
+        raise UserError(
+            "is in the UI's bin: restore it there (mlflow experiments restore --experiment-id "
+            f"{experiment.experiment_id}), or use another name",
+            key="tracking.experiment",
+            value=store.experiment,
+            colon=False,
+        )
+    return experiment.experiment_id
+
+
+def _build_artifact_location(store: "Store") -> str | None:
+    """Return an absolute folder, since MLflow resolves a relative one against the working folder.
+
+    None where a server decides.
+    """
+    if store.tracking_uri.startswith("http"):
+        return None
+    name = re.sub(r"[^\w.-]+", "_", store.experiment)
+    # a name such as `..` would be the folder above
+    return str(store.artifacts_folder / re.sub(r"^\.+", "_", name))
+
+
+def store_error(store: "Store", error: MlflowException) -> UserError:
+    """Return the message to the user about a store that MLflow cannot open."""
+    if "out-of-date database schema" in error.message:
+        return UserError(
+            f"{store.tracking_uri} was written by another version of MLflow",
+            hint=f"copy it to keep it safe, then: mlflow db upgrade {store.tracking_uri}",
+        )
+    return UserError(
+        f"cannot be opened: {' '.join(error.message.split())}",
+        key="tracking.uri",
+        value=store.tracking_uri,
+        colon=False,
+    )

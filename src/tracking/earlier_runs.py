@@ -1,0 +1,250 @@
+"""Earlier runs: found by their ids, and their artifacts fetched."""
+
+import re
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from mlflow.entities import Run, ViewType
+from mlflow.exceptions import MlflowException
+
+from src.core.user_errors import UserError
+from src.tracking.client import StoreSession
+from src.tracking.mlflow_format import to_local_path
+from src.tracking.outbox import link_or_copy, validate_artifact_path
+
+# metrics whose steps are optimizer steps
+_STEPPED_PREFIXES = ("train/", "val/", "test/")
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """A run as the store knows it."""
+
+    id: str
+    name: str
+    status: str
+    experiment_id: str
+    artifact_uri: str
+    # milliseconds since 1970
+    started_at: int
+    # of a run that goes on, that of its earlier end: MLflow cannot take it back
+    ended_at: int | None
+    # None while it runs
+    elapsed_seconds: float | None
+    tags: dict[str, str]
+    params: dict[str, str]
+    # by metric, the last value
+    metrics: dict[str, float]
+    # by metric, the step of the last value
+    last_steps: dict[str, int]
+
+    @property
+    def last_step(self) -> int | None:
+        """The optimizer step of the newest value; None if there is none yet."""
+        return max(
+            (step for key, step in self.last_steps.items() if key.startswith(_STEPPED_PREFIXES)),
+            default=None,
+        )
+
+    def __str__(self) -> str:
+        return f"{self.id} ({self.name}, {self.status})"
+
+
+def find_run(session: StoreSession, run_id: str, key: str) -> RunInfo:
+    """Return the run with this id, or the only run whose id begins so.
+
+    Raises:
+        UserError: `run_id` is no id, or there is no such run, or several, or it is in the UI's bin;
+            the message names `key`.
+    """
+    wanted = run_id.strip().lower()
+    if not re.fullmatch(r"[0-9a-f]{6,32}", wanted):
+        raise UserError(
+            f"{key}={run_id!r} is not a run id: expected its 32 hexadecimal digits, or the first "
+            f"6 or more of them; {_describe_latest_runs(session)}"
+        )
+    runs = _search_all_experiments(
+        session, f"attributes.run_id LIKE '{wanted}%'", limit=5, view=ViewType.ALL
+    )
+    if not runs:
+        raise UserError(
+            f"{key}={run_id!r}: there is no such run in {session.store.tracking_uri}; "
+            f"{_suggest_run(session, wanted)}"
+        )
+    if len(runs) > 1:
+        raise UserError(
+            f"{key}={run_id!r} begins several runs: {_join_runs(runs)}; give more digits"
+        )
+    if runs[0].info.lifecycle_stage == "deleted":
+        raise UserError(
+            f"{key}={run_id!r}: run {_to_run_info(runs[0])} is in the UI's bin; restore it there "
+            "to use it"
+        )
+    return _to_run_info(runs[0])
+
+
+def search_runs(session: StoreSession, where: str, limit: int) -> list[RunInfo]:
+    """Return runs of the session's experiment, newest first."""
+    runs = session.client.search_runs([session.experiment_id], where, max_results=limit)
+    return [_to_run_info(run) for run in runs]
+
+
+def fetch_model_folder(session: StoreSession, run_id: str, key: str) -> Path:
+    """Return the Hugging Face folder that is the run's artifact `model`.
+
+    It is downloaded once if a server keeps it. Raises UserError if there is none.
+    """
+    run = find_run(session, run_id, key)
+    if "model/config.json" not in _list_artifacts(session, run, "model"):
+        if best := run.tags.get("search.best_run_id"):
+            raise UserError(
+                f"{key}={run_id!r}: run {run.id} ({run.name}) is a sweep; its best trial is run "
+                f"{best}"
+            )
+        reason = run.tags.get("failure.reason")
+        ended = f"{run.status}: {reason}" if reason else run.status
+        held = ", ".join(sorted(_list_artifacts(session, run))) or "nothing"
+        raise UserError(
+            f"{key}={run_id!r}: run {run.id} ({run.name}) has no encoder; its status is {ended}; "
+            f"it holds {held}"
+        )
+    folder = to_local_path(run.artifact_uri)
+    return folder / "model" if folder else _download_model(session, run, key)
+
+
+def load_config_yaml(session: StoreSession, run_id: str, key: str) -> str:
+    """Return the text of the run's artifact `config.yaml`."""
+    run = find_run(session, run_id, key)
+    if "config.yaml" not in _list_artifacts(session, run):
+        raise UserError(
+            f"{key}={run_id!r}: run {run} holds no config.yaml, so what it was asked to do is not "
+            "known"
+        )
+    folder = to_local_path(run.artifact_uri)
+    if folder is not None:
+        return (folder / "config.yaml").read_text(encoding="utf-8")
+    failure = f"{key}={run.id}: its config cannot be fetched from {session.store.tracking_uri}"
+    with tempfile.TemporaryDirectory() as draft:
+        return _download(session, run, "config.yaml", draft, failure).read_text(encoding="utf-8")
+
+
+def fetch_artifacts(session: StoreSession, run_id: str, artifact: str, folder: Path) -> bool:
+    """Have the files of a run's artifact folder in `folder`; False if the run has none.
+
+    Each file is complete or missing. Files that `folder` already has stay as they are; folders in
+    the artifact folder are left out.
+    """
+    run = find_run(session, run_id, "run_id")
+    files = session.client.list_artifacts(run.id, artifact)
+    names = [file.path.rpartition("/")[2] for file in files if not file.is_dir]
+    folder.mkdir(parents=True, exist_ok=True)
+    local_folder = to_local_path(run.artifact_uri)
+    for name in names:
+        if name in ("", ".", "..") or validate_artifact_path(name).parts != (name,):
+            raise UserError(
+                f"run {run.id} of {session.store.tracking_uri} names a file {name!r}: a plain "
+                "name was expected"
+            )
+        if (folder / name).exists():
+            continue
+        if local_folder is not None:
+            link_or_copy(local_folder / artifact / name, folder / name)
+            continue
+        failure = f"{artifact}/{name} of run {run.id} cannot be fetched"
+        with tempfile.TemporaryDirectory(dir=folder) as draft:
+            _download(session, run, f"{artifact}/{name}", draft, failure).replace(folder / name)
+    return bool(names)
+
+
+def _list_artifacts(session: StoreSession, run: RunInfo, folder: str | None = None) -> list[str]:
+    return [artifact.path for artifact in session.client.list_artifacts(run.id, folder)]
+
+
+def _download_model(session: StoreSession, run: RunInfo, key: str) -> Path:
+    """Download the model under another name and rename it, so that the folder is complete."""
+    target = session.store.runs_folder / "fetched" / run.id / "model"
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    failure = f"{key}={run.id}: its encoder cannot be fetched from {session.store.tracking_uri}"
+    with tempfile.TemporaryDirectory(dir=target.parent) as draft:
+        model = _download(session, run, "model", draft, failure)
+        try:
+            model.rename(target)
+        except OSError:
+            # another process may have been faster
+            if not target.exists():
+                raise
+    return target
+
+
+def _download(
+    session: StoreSession, run: RunInfo, artifact: str, folder: str, failure: str
+) -> Path:
+    """Download an artifact into a folder. Raises UserError, whose message begins with `failure`."""
+    try:
+        return Path(session.client.download_artifacts(run.id, artifact, folder))
+    except (MlflowException, OSError) as error:
+        raise UserError(f"{failure}: {error}") from error
+
+
+def _search_all_experiments(
+    session: StoreSession, where: str, limit: int, view: int = ViewType.ACTIVE_ONLY
+) -> Sequence[Run]:
+    """Return runs of all experiments, since an encoder may come from any."""
+    try:
+        experiments = session.client.search_experiments(view_type=ViewType.ALL)
+        ids = [experiment.experiment_id for experiment in experiments]
+        return session.client.search_runs(ids, where, run_view_type=view, max_results=limit)
+    except MlflowException as error:
+        raise UserError(
+            f"{session.store.tracking_uri} does not answer: {' '.join(str(error).split())[:300]}"
+        ) from error
+
+
+def _suggest_run(session: StoreSession, wanted: str) -> str:
+    """Return the end of a message about an unknown id: the run with the nearest id, or the latest
+    runs.
+    """
+    runs = _search_all_experiments(session, "", limit=1000)
+    by_beginning = {run.info.run_id[: len(wanted)]: run for run in runs}
+    near = get_close_matches(wanted, by_beginning, n=1, cutoff=0.7)
+    if near:
+        return f"did you mean {_to_run_info(by_beginning[near[0]])}?"
+    return _describe_latest_runs(session)
+
+
+def _describe_latest_runs(session: StoreSession) -> str:
+    latest = _search_all_experiments(session, "", limit=3)
+    if not latest:
+        return "no run has been kept yet"
+    return f"the latest are {_join_runs(latest)}; `python -m src.runs` lists all runs"
+
+
+def _join_runs(runs: Iterable[Run]) -> str:
+    return ", ".join(str(_to_run_info(run)) for run in runs)
+
+
+def _to_run_info(run: Run) -> RunInfo:
+    info = run.info
+    # folders are named after the id
+    if not re.fullmatch(r"[0-9a-f]{32}", info.run_id):
+        raise UserError(f"the store names a run {info.run_id!r}: expected 32 hexadecimal digits")
+    is_running = info.end_time is None or info.status == "RUNNING"
+    return RunInfo(
+        id=info.run_id,
+        name=info.run_name,
+        status=info.status,
+        experiment_id=info.experiment_id,
+        artifact_uri=info.artifact_uri,
+        started_at=info.start_time,
+        ended_at=info.end_time,
+        elapsed_seconds=None if is_running else (info.end_time - info.start_time) / 1000,
+        tags=dict(run.data.tags),
+        params=dict(run.data.params),
+        metrics=dict(run.data.metrics),
+        last_steps={metric.key: metric.step for metric in run.data._metric_objs},
+    )

@@ -1,0 +1,109 @@
+"""Lists of runs for `python -m src.runs`, and its repair of what earlier runs left undone."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from src.core.processes import is_process_gone
+from src.core.user_errors import UserError
+from src.tracking import outbox
+from src.tracking.client import connect_to_store
+from src.tracking.delivery import deliver_pending_outboxes
+from src.tracking.earlier_runs import RunInfo
+from src.tracking.liveness import check_liveness, close_vanished_runs
+from src.tracking.store import Store
+
+_MONITOR_PARAM = "callbacks.checkpoint.monitor"
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run in a list.
+
+    `best` and `last` are values of the metric by which its checkpoints are judged (`metric`); None
+    if it has none.
+    """
+
+    id: str
+    name: str
+    kind: str
+    status: str
+    reason: str | None
+    # seconds since 1970
+    started_at: float
+    elapsed_seconds: float
+    # the last optimizer step that the store knows
+    step: int | None
+    metric: str
+    best: float | None
+    best_step: int | None
+    last: float | None
+    # of a running one, how it is known that its process exists
+    alive: str | None
+
+
+@dataclass(frozen=True)
+class RepairResult:
+    """The result of a repair."""
+
+    # the ids of runs whose processes were gone
+    closed: list[str]
+    # a line for each run with a waiting outbox
+    delivered: list[str]
+    # ended runs whose outbox still waits; that of a running one always does
+    waiting: int
+
+
+def list_run_summaries(
+    store: Store, *, status: str | None, kind: str | None, tags: Mapping[str, str], limit: int
+) -> list[RunSummary]:
+    """Return the experiment's runs with this status, kind and tags, newest first."""
+    wanted = {"attributes.status": status, "tags.kind": kind}
+    wanted |= {f"tags.`{key}`": value for key, value in tags.items()}
+    for key, value in wanted.items():
+        if value is not None and "'" in value:
+            raise UserError(f"{value!r}: a quotation mark cannot be searched for ({key})")
+    where = " AND ".join(f"{key} = '{value}'" for key, value in wanted.items() if value is not None)
+    return [summarize_run(store, run) for run in store.search_runs(where, limit=limit)]
+
+
+def summarize_run(store: Store, run: RunInfo) -> RunSummary:
+    """Return a run as a list shows it."""
+    is_running = run.status == "RUNNING"
+    metric = run.params.get(_MONITOR_PARAM, "val/loss")
+    points: list[tuple[int, float]] = []
+    if metric in run.metrics:
+        history = store.open().client.get_metric_history(run.id, metric)
+        points = sorted((point.step, point.value) for point in history)
+    choose = max if run.params.get("callbacks.checkpoint.mode") == "max" else min
+    best = choose(points, key=lambda point: point[1]) if points else None
+    elapsed = None if is_running else run.elapsed_seconds
+    return RunSummary(
+        id=run.id,
+        name=run.name,
+        kind=run.tags.get("kind", ""),
+        status=run.status,
+        reason=None if is_running else run.tags.get("failure.reason"),
+        started_at=run.started_at / 1000,
+        elapsed_seconds=time.time() - run.started_at / 1000 if elapsed is None else elapsed,
+        step=run.last_step,
+        metric=metric,
+        best=best[1] if best else None,
+        best_step=best[0] if best else None,
+        last=points[-1][1] if points else None,
+        alive=check_liveness(run.id, run.tags, store.runs_folder).explanation
+        if is_running
+        else None,
+    )
+
+
+def repair_store(store: Store) -> RepairResult:
+    """Deliver what waits on this machine, then close the vanished runs of all experiments."""
+    session = connect_to_store(store)
+    delivered = deliver_pending_outboxes(session)
+    closed: list[str] = []
+    for experiment in session.client.search_experiments():
+        closed += close_vanished_runs(session.client, experiment.experiment_id, store.runs_folder)
+    folders = outbox.list_pending_outboxes(store.runs_folder)
+    writers = [str(outbox.read_outbox_metadata(folder).get("process", "")) for folder in folders]
+    return RepairResult(closed, delivered, waiting=sum(map(is_process_gone, writers)))

@@ -1,0 +1,70 @@
+"""The collector rests while a program starts and when it ends, and only then."""
+
+import gc
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from src.core import startup
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def collector() -> Iterator[None]:
+    yield
+    gc.enable()
+    gc.unfreeze()
+
+
+def test_a_program_collects_from_its_imports_on() -> None:
+    gc.unfreeze()
+    with startup.run_without_gc():
+        assert not gc.isenabled()
+        startup.resume_gc()
+        assert gc.isenabled()
+        frozen = gc.get_freeze_count()
+        assert frozen > 0
+        # a second run: what the first has left is not kept alive
+        startup.resume_gc()
+        assert gc.get_freeze_count() <= frozen
+
+
+def test_a_program_ends_frozen_however_it_ends() -> None:
+    gc.unfreeze()
+    with pytest.raises(SystemExit), startup.run_without_gc():
+        sys.exit(2)
+    assert gc.get_freeze_count() > 0
+
+
+def test_a_late_import_leaves_the_collector_as_it_was() -> None:
+    with startup.pause_gc():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    gc.disable()
+    with startup.pause_gc():
+        pass
+    assert not gc.isenabled()
+
+
+SCRIPT = """
+import sys
+import src.pipeline.predictor
+assert not {"lightning", "mlflow", "torchmetrics", "pandas"} & set(sys.modules), sorted(sys.modules)
+from src.core.startup import import_lightning
+import_lightning()
+assert "lightning.pytorch" in sys.modules and "torchmetrics" in sys.modules
+assert "scipy.signal" not in sys.modules
+import scipy.signal
+assert scipy.signal.windows.hamming(3).tolist()[1] == 1.0 and scipy.signal.__file__
+"""
+
+
+def test_nothing_heavy_is_imported_that_is_not_used() -> None:
+    """Answering needs neither Lightning nor MLflow; Lightning does not need `scipy.signal`, which
+    comes when asked.
+    """
+    subprocess.run([sys.executable, "-c", SCRIPT], cwd=PROJECT, check=True)

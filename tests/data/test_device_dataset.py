@@ -1,0 +1,135 @@
+"""A corpus on the device gives the batches that the host gives, bit for bit; shown on a device that
+is the CPU.
+"""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from src.data import device_dataset
+from src.data.batching import Labelled, Masked
+from src.data.device_dataset import DeviceBatchDataset, should_keep_on_device
+from src.data.loader import BatchDataset
+from src.data.token_store import TokenStore
+
+VOCABULARY = 70_000
+CPU = torch.device("cpu")
+
+
+def tokenizer(vocabulary: int) -> Any:
+    return SimpleNamespace(mask_id=4, special_ids=(0, 1, 2, 3, 4), vocab_size=vocabulary)
+
+
+def store(
+    lengths: list[int], *, special_share: float = 0.1, wide: bool = False, seed: int = 0
+) -> TokenStore:
+    draw = np.random.default_rng(seed)
+    ids = draw.integers(5, VOCABULARY if wide else 2000, sum(lengths))
+    ids[draw.random(len(ids)) < special_share] = 2
+    return TokenStore(
+        folder=Path(),
+        ids=ids.astype(np.uint32 if wide else np.uint16),
+        offsets=np.cumsum([0, *lengths]),
+        begins=np.zeros(len(lengths), dtype=np.int32),
+        targets=np.zeros(len(lengths), dtype=np.int64),
+        identities=np.arange(len(lengths)),
+        num_truncated=0,
+    )
+
+
+def both(
+    corpus: TokenStore, batching: Masked, **arguments: Any
+) -> tuple[BatchDataset, DeviceBatchDataset]:
+    words = tokenizer(VOCABULARY if corpus.ids.dtype == np.uint32 else 2000)
+    return (
+        BatchDataset(corpus, batching, words, **arguments),
+        DeviceBatchDataset(corpus, batching, words, device=CPU, **arguments),
+    )
+
+
+def assert_equal(found: Any, expected: Any) -> None:
+    for name, ours, theirs in zip(found.tokens._fields, found.tokens, expected.tokens, strict=True):
+        if isinstance(theirs, torch.Tensor):
+            assert ours.dtype == theirs.dtype, name
+            assert torch.equal(ours, theirs), name
+        else:
+            assert ours == theirs, name
+    assert torch.equal(found.masked_positions, expected.masked_positions)
+    assert torch.equal(found.targets, expected.targets)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=20),
+    row_tokens=st.integers(8, 40),
+    fraction=st.sampled_from([0.02, 0.15, 0.5, 0.95]),
+    special_share=st.sampled_from([0.0, 0.1, 0.7, 1.0]),
+    epoch=st.integers(0, 2**40),
+    seed=st.integers(0, 2**63),
+    training=st.booleans(),
+)
+def test_the_same_batches(
+    lengths: list[int],
+    row_tokens: int,
+    fraction: float,
+    special_share: float,
+    epoch: int,
+    seed: int,
+    training: bool,
+) -> None:
+    corpus = store(lengths, special_share=special_share)
+    batching = Masked(
+        row_tokens=row_tokens, mask_fraction=fraction, mask_share=0.6, random_share=0.3
+    )
+    host, device = both(corpus, batching, seed=seed, training=training)
+    rows = np.random.default_rng(1).permutation(batching.count_rows(corpus))
+    for part in (rows, np.sort(rows[:3]), rows[:0]):
+        assert_equal(device[epoch, part], host[epoch, part])
+
+
+def test_ids_beyond_sixteen_bits() -> None:
+    corpus = store([300, 200], wide=True)
+    assert corpus.ids.max() > 2**16
+    host, device = both(corpus, Masked(row_tokens=64), seed=1, training=True)
+    assert_equal(device[0, np.arange(8)], host[0, np.arange(8)])
+
+
+def test_ids_of_the_upper_half_of_sixteen_bits() -> None:
+    """Held as signed numbers, they would be negative."""
+    corpus = store([100])
+    corpus.ids[:] = 2**16 - 1
+    words = tokenizer(2**16)
+    device = DeviceBatchDataset(
+        corpus, Masked(row_tokens=32), words, seed=1, training=True, device=CPU
+    )
+    batch = device[0, np.arange(3)]
+    assert batch.targets.tolist() == [2**16 - 1] * len(batch.targets)
+
+
+def test_a_corpus_is_moved_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_dataset, "_CHUNK_TOKENS", 50)
+    corpus = store([130, 70, 101])
+    host, device = both(corpus, Masked(row_tokens=32), seed=1, training=True)
+    rows = np.arange(Masked(row_tokens=32).count_rows(corpus))
+    assert_equal(device[0, rows], host[0, rows])
+
+
+def test_where_a_corpus_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """20 bytes of ids: a tenth of 200 free ones."""
+    corpus, gpu = store([10]), torch.device("cuda")
+    free = [200]
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free[0], 1000))
+    assert should_keep_on_device(Masked(), None, corpus, gpu)
+    assert not should_keep_on_device(Masked(), False, corpus, gpu)
+    assert not should_keep_on_device(Masked(), None, corpus, CPU)
+    assert not should_keep_on_device(Labelled(), None, corpus, gpu)
+    free[0] = 199
+    assert not should_keep_on_device(Masked(), None, corpus, gpu)
+    assert should_keep_on_device(Masked(), True, corpus, gpu)
+    assert should_keep_on_device(Masked(), True, corpus, CPU)

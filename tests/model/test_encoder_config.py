@@ -1,0 +1,362 @@
+"""Fresh and pretrained encoders: their measures, their weights, and what is said where they do not
+fit.
+"""
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.testing import assert_close
+from transformers import AutoConfig, AutoModel
+
+from src.core import pretrained_files
+from src.core.user_errors import UserError
+from src.model.encoder import Encoder
+from src.model.encoder_config import Pretrained, Scratch
+
+NAMES = ("bad", "good")
+
+
+@pytest.fixture
+def folder(tiny, tmp_path):
+    """A saved encoder of a family, with the head of a task."""
+
+    def make(family="bert", head="masked_lm", **changes):
+        Encoder(tiny(family, head, **changes), head).save_pretrained(tmp_path)
+        return tmp_path
+
+    return make
+
+
+def build(folder, facts, head="masked_lm", names=(), **arguments):
+    return Pretrained(name_or_path=str(folder), **arguments).build(head, facts, names)
+
+
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+def test_a_fresh_encoder_has_the_measures_given(family, facts, laid):
+    scratch = Scratch(
+        family=family, layers=3, width=24, heads=4, intermediate=30, max_tokens=48, dropout=0.25
+    )
+    encoder = scratch.build("sequence", facts(pad_id=3), NAMES)
+    config = encoder.config
+    assert (config.num_hidden_layers, config.hidden_size, config.num_attention_heads) == (3, 24, 4)
+    assert (config.intermediate_size, config.max_position_embeddings) == (30, 48)
+    assert (config.vocab_size, config.pad_token_id, config.num_labels) == (60, 3, 2)
+    assert config.id2label == {0: "bad", 1: "good"} and config.label2id == {"bad": 0, "good": 1}
+    dropouts = {module.p for module in encoder.modules() if isinstance(module, torch.nn.Dropout)}
+    assert dropouts == {0.25}
+    tokens = laid([7, 48])
+    assert encoder.compute_sequence_logits(encoder.encode(tokens, at="first")).shape == (2, 2)
+
+
+def test_a_fresh_encoder_is_the_seeds_alone(facts):
+    def weights():
+        torch.manual_seed(3)
+        return Scratch(layers=1, width=8, heads=2).build("masked_lm", facts(), ()).state_dict()
+
+    assert_close(weights(), weights(), atol=0, rtol=0)
+
+
+def test_regression_has_one_output(facts):
+    encoder = Scratch(layers=1, width=8, heads=2).build("sequence", facts(), (), regression=True)
+    assert (encoder.config.num_labels, encoder.config.problem_type) == (1, "regression")
+
+
+def test_width_must_be_divisible_by_heads():
+    with pytest.raises(UserError) as caught:
+        Scratch(layers=2, width=100, heads=12)
+    assert str(caught.value) == (
+        "width=100 is not divisible by heads=12 (model.encoder.width, model.encoder.heads)"
+    )
+
+
+def test_sequences_longer_than_a_fresh_encoder_reads(facts):
+    with pytest.raises(UserError) as caught:
+        Scratch(layers=1, width=8, heads=2, max_tokens=32).build(
+            "masked_lm", facts(max_tokens=64), ()
+        )
+    assert str(caught.value) == (
+        "sequences of 64 tokens (data.batching) are longer than the encoder's 32 "
+        "(model.encoder.max_tokens)"
+    )
+
+
+def test_a_missing_folder(tmp_path):
+    with pytest.raises(UserError) as caught:
+        Pretrained(name_or_path=f"{tmp_path}/nowhere").check()
+    assert str(caught.value) == f"model.encoder.name_or_path: there is no folder {tmp_path}/nowhere"
+    # may be on the hub
+    Pretrained(name_or_path="organisation/name").check()
+
+
+def test_a_folder_without_a_config(tmp_path):
+    with pytest.raises(UserError) as caught:
+        Pretrained(name_or_path=str(tmp_path)).check()
+    expected = (
+        f"model.encoder.name_or_path: {tmp_path} holds no config.json, so it is no "
+        "Hugging Face folder"
+    )
+    assert str(caught.value) == expected
+
+
+def test_a_tokenizer_larger_than_the_encoders_vocabulary(folder, facts):
+    place = folder()
+    with pytest.raises(UserError) as caught:
+        build(place, facts(vocab_size=61))
+    assert str(caught.value) == (
+        f"the tokenizer has 61 tokens but the encoder {place} knows 60: they do not belong "
+        "together "
+        "(data.tokenizer.name_or_path, model.encoder.name_or_path)"
+    )
+
+
+@pytest.mark.parametrize("listed", [False, True], ids=["mapping", "unigram list"])
+def test_a_tokenizer_that_does_not_fit(listed, folder, facts):
+    place = folder()
+    vocab = {f"w{number}": number for number in range(60)}
+    own = [[word, -1.0] for word in vocab] if listed else vocab
+    (place / "tokenizer.json").write_text(json.dumps({"model": {"vocab": own}}))
+    build(place, facts(sample_tokens=vocab))
+    swapped = vocab | {"w10": 11, "w11": 10}
+    with pytest.raises(UserError) as caught:
+        build(place, facts(sample_tokens=swapped))
+    assert str(caught.value) == (
+        f"the tokenizer does not fit the encoder {place}: 2 of 60 tokens compared have another id "
+        "there "
+        "(data.tokenizer must be the encoder's own; leave it out with init_from)"
+    )
+    foreign = {f"v{number}": number for number in range(60)}
+    with pytest.raises(UserError, match="60 of 60 tokens compared"):
+        build(place, facts(sample_tokens=foreign))
+    (place / "tokenizer.json").write_text("{")
+    with pytest.raises(
+        UserError, match=r"tokenizer.json is broken: .*\(model.encoder.name_or_path\)$"
+    ):
+        build(place, facts(sample_tokens=vocab))
+
+
+@pytest.mark.parametrize("family", ["bert", "mpnet", "roberta"])
+def test_sequences_longer_than_the_encoders_positions(family, folder, facts):
+    place = folder(family)
+    build(place, facts(max_tokens=40))
+    with pytest.raises(UserError) as caught:
+        build(place, facts(max_tokens=41))
+    assert str(caught.value) == (
+        "sequences of 41 tokens (data.batching) are longer than the encoder's 40 "
+        "(positions of model.encoder.name_or_path)"
+    )
+
+
+@pytest.mark.parametrize("family", ["t5", "gpt2"])
+@pytest.mark.parametrize("head", ["masked_lm", "sequence"])
+def test_a_family_that_is_not_supported(family, head, facts, tmp_path):
+    AutoConfig.for_model(family).save_pretrained(tmp_path)
+    with pytest.raises(
+        UserError,
+        match=f"^model.encoder: encoders of the family '{family}' are not supported; valid: "
+        "albert, ",
+    ):
+        build(tmp_path, facts(), head)
+
+
+def damage_config(place):
+    (place / "config.json").write_text('{"model_type": "bert", ')
+
+
+def damage_weights(place):
+    file = place / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1000])
+
+
+def lose_weights(place):
+    (place / "model.safetensors").unlink()
+
+
+def damage_type(place):
+    (place / "config.json").write_text("{}")
+
+
+@pytest.mark.parametrize("damage", [damage_config, damage_weights, lose_weights, damage_type])
+def test_a_damaged_folder(damage, folder, facts):
+    place = folder()
+    damage(place)
+    with pytest.raises(UserError) as caught:
+        build(place, facts())
+    message = str(caught.value)
+    assert message.startswith(f"{place} could not be opened as a Hugging Face folder: ")
+    assert message.endswith("(model.encoder.name_or_path)") and "\n" not in message
+
+
+@pytest.mark.parametrize("head", ["masked_lm", "sequence"])
+def test_weights_that_do_not_fill_the_config_are_no_pretrained_encoder(head, folder, facts):
+    place = folder()
+    config = json.loads((place / "config.json").read_text())
+    (place / "config.json").write_text(
+        json.dumps(config | {"num_hidden_layers": 3, "intermediate_size": 40})
+    )
+    with pytest.raises(UserError) as caught:
+        build(place, facts(), head, NAMES)
+    assert str(caught.value) == (
+        f"the weights of {place} do not fill its own config.json: 22 are missing or of another "
+        "shape, the first is "
+        "bert.encoder.layer.0.intermediate.dense.bias (model.encoder.name_or_path)"
+    )
+
+
+@pytest.fixture
+def no_hub(monkeypatch):
+    """A hub whose name leads nowhere, asked anew."""
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://hub.invalid")
+    pretrained_files._is_hub_reachable.cache_clear()
+    yield
+    pretrained_files._is_hub_reachable.cache_clear()
+
+
+def test_a_hub_that_cannot_be_reached(no_hub, facts):
+    started_at = time.monotonic()
+    with pytest.raises(UserError) as caught:
+        build("organisation/no-such-encoder", facts())
+    assert time.monotonic() - started_at < 10
+    first, second = str(caught.value).splitlines()
+    assert first == (
+        "'organisation/no-such-encoder' is no folder here, and the hub could not provide it: it "
+        "does not "
+        "answer, and the local cache does not have it"
+    )
+    assert second == (
+        "Two ways out: connect to the hub (or set HF_HOME to a cache that has it), or name a "
+        "local folder that holds "
+        "config.json, weights and tokenizer: model.encoder.name_or_path=FOLDER"
+    )
+
+
+def test_a_hub_that_answers_anything_is_there(no_hub, monkeypatch):
+    class Refusing(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_error(404)
+
+        def log_message(self, *args):
+            pass
+
+    assert not pretrained_files._is_hub_reachable()
+    pretrained_files._is_hub_reachable.cache_clear()
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.handle_request).start()
+        monkeypatch.setattr(
+            "huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.server_port}"
+        )
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        assert pretrained_files._is_hub_reachable()
+
+
+def test_weights_are_taken_over_and_the_head_is_fresh(family, folder, tiny, facts):
+    place = folder(family)
+    encoder = build(place, facts(max_tokens=20), "sequence", ("a", "b", "c", "d"))
+    body = AutoModel.from_pretrained(place)
+    ours = {
+        name: weight
+        for name, weight in encoder.network.base_model.state_dict().items()
+        if "pooler" not in name
+    }
+    assert len(ours) > 10
+    assert_close(ours, {name: body.state_dict()[name] for name in ours}, atol=0, rtol=0)
+    assert encoder.config.num_labels == 4 and encoder.config.id2label[3] == "d"
+    assert all(weight.isfinite().all() for weight in encoder.parameters())
+
+
+def test_a_head_of_another_number_of_labels_is_replaced(folder, facts, laid):
+    place = folder("bert", "sequence", num_labels=3)
+    encoder = build(place, facts(), "sequence", NAMES)
+    tokens = laid([4, 6])
+    logits = encoder.compute_sequence_logits(encoder.encode(tokens, at="first"))
+    assert logits.shape == (2, 2) and logits.isfinite().all()
+    kept = build(place, facts(), "sequence", ("a", "b", "c"))
+    assert_close(
+        kept.network.classifier.weight,
+        load_file(place / "model.safetensors")["classifier.weight"],
+        atol=0,
+        rtol=0,
+    )
+
+
+def test_a_regression_folder_can_learn_labels(folder, facts):
+    place = folder("bert", "sequence", num_labels=1, problem_type="regression")
+    config = build(place, facts(), "sequence", NAMES).config
+    assert (config.num_labels, config.problem_type) == (2, "single_label_classification")
+
+
+def test_half_precision_weights_are_trained_in_full(tiny, facts, tmp_path):
+    tiny("bert").to(torch.bfloat16).save_pretrained(tmp_path)
+    encoder = build(tmp_path, facts())
+    assert {weight.dtype for weight in encoder.parameters()} == {torch.float32}
+    encoder.save_pretrained(tmp_path / "again")
+    assert json.loads((tmp_path / "again" / "config.json").read_text())["dtype"] == "float32"
+
+
+def test_dropout_is_kept_or_replaced(folder, facts):
+    place = folder("bert", hidden_dropout_prob=0.3, attention_probs_dropout_prob=0.2)
+    kept, replaced = build(place, facts()).config, build(place, facts(), dropout=0.05).config
+    assert (kept.hidden_dropout_prob, kept.attention_probs_dropout_prob) == (0.3, 0.2)
+    assert (replaced.hidden_dropout_prob, replaced.attention_probs_dropout_prob) == (0.05, 0.05)
+
+
+@pytest.mark.parametrize("made", [Scratch, Pretrained])
+@pytest.mark.parametrize("share", [1, 1.0, -0.1])
+def test_a_dropout_that_leaves_nothing_is_refused(made, share):
+    own = (
+        {"layers": 1, "width": 8, "heads": 2}
+        if made is Scratch
+        else {"name_or_path": "organisation/name"}
+    )
+    with pytest.raises(UserError) as caught:
+        made(**own, dropout=share)
+    empty = " or null" if made is Pretrained else ""
+    expected = f"expected a number at least 0 and below 1{empty}, found {share!r}"
+    assert str(caught.value) == f"{made.__name__}.dropout: {expected}"
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_a_pretrained_modernbert_pools_as_its_folder_says(pooling, folder, facts, laid):
+    """Whichever head it was saved with; a fresh one takes the first token."""
+    place = folder("modernbert", classifier_pooling=pooling)
+    encoder, tokens = build(place, facts(), "sequence", NAMES).eval(), laid([5, 9])
+    assert encoder.config.classifier_pooling == pooling and encoder.uses_mean_pooling == (
+        pooling == "mean"
+    )
+    with torch.no_grad():
+        whole, sequences = encoder.encode(tokens), encoder.encode_sequences(tokens)
+    texts = whole.split([5, 9])
+    expected = [states.mean(0) if pooling == "mean" else states[0] for states in texts]
+    assert_close(sequences, torch.stack(expected), atol=1e-5, rtol=1e-5)
+    fresh = Scratch(family="modernbert", layers=1, width=8, heads=2).build(
+        "sequence", facts(), NAMES
+    )
+    assert fresh.config.classifier_pooling == "cls" and not fresh.uses_mean_pooling
+
+
+def test_a_folder_of_a_decoder_or_without_padding_is_told_before_a_run(folder):
+    place = folder("roberta")
+    config = json.loads((place / "config.json").read_text())
+    Pretrained(name_or_path=str(place)).check()
+    for changes, message in (
+        (
+            {"is_decoder": True},
+            "is_decoder=true, so its tokens see only those before them; expected an encoder",
+        ),
+        (
+            {"pad_token_id": None},
+            "pad_token_id is null, but the positions of the family 'roberta' are counted from it",
+        ),
+    ):
+        (place / "config.json").write_text(json.dumps(config | changes))
+        with pytest.raises(UserError) as caught:
+            Pretrained(name_or_path=str(place)).check()
+        said = str(caught.value)
+        assert said.startswith(f"{place}/config.json: {message}") and said.endswith(
+            " (model.encoder.name_or_path)"
+        )

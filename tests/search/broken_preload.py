@@ -1,0 +1,3 @@
+"""Imports of a fork server that fail."""
+
+raise RuntimeError("broken_preload")
