@@ -121,9 +121,9 @@ def parts(spec: Mapping[str, Any], threads: int = 1) -> tuple[Any, Any, Any]:
     seed_everything(composed["seed"], workers=True, verbose=False)
     data.prepare_data()
     module.set_dataset_info(data.dataset_info, ENDLESS)
-    arithmetic, _ = training.arithmetic()
+    precision, _ = training.resolve_precision()
     module.configure_model()
-    return data, module, arithmetic
+    return data, module, precision
 
 
 def bare(spec: Mapping[str, Any], clock: Clock, threads: int) -> None:

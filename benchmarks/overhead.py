@@ -156,6 +156,8 @@ def _program(root: str) -> Program:
 
 @contextmanager
 def _record(store: "Store") -> Iterator["RunRecord"]:
+    from src.tracking.run_record import RunRecord
+
     with RunRecord(store=store, name="overhead", kind="benchmark", params={}) as record:
         yield record
 
