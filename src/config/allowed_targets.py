@@ -20,6 +20,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from src.core.startup import silence_transformers
 from src.core.user_errors import UserError, format_suggestion
 from src.core.validation import is_validated
 
@@ -120,6 +121,9 @@ def library_kinds(cls: Any) -> set[str]:
 
 def _import_name(target: str) -> Any:
     module, _, name = target.rpartition(".")
+    if not target.startswith("src."):
+        # It may import transformers, which reads on import what it may print.
+        silence_transformers()
     try:
         content = importlib.import_module(module)
     except ModuleNotFoundError as error:
