@@ -161,7 +161,8 @@ def until(process: "subprocess.Popen[str]", wanted: str) -> str:
 def test_ctrl_c_kill_and_the_same_command_again(make: Callable[[], Project]) -> None:
     project = make()
     words = (
-        "trainer.max_steps=60",
+        # enough that a signal after the first validation still finds the trial at work
+        "trainer.max_steps=240",
         "search/sampler=random",
         "search.max_trials=2",
         "model.optim.lr=tag(log, interval(1e-4, 1e-2))",
@@ -191,7 +192,7 @@ def test_ctrl_c_kill_and_the_same_command_again(make: Callable[[], Project]) -> 
     assert [run.status for run in project.trials()] == ["FINISHED"] * 3
     assert project.trials()[0].id == first.id and len(project.store.search_runs()) == 4
     assert project.parent().status == "FINISHED" and project.parent().id == parent.id
-    assert all(run.last_steps["val/loss"] == 60 for run in project.trials())
+    assert all(run.last_steps["val/loss"] == 240 for run in project.trials())
 
 
 def test_two_processes_work_on_one_sweep(make: Callable[[], Project]) -> None:
