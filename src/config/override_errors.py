@@ -19,7 +19,7 @@ from src.config.compose import (
     prefix_optional_inputs,
     to_plain_config,
 )
-from src.config.library_errors import explain_library_error
+from src.config.hydra_errors import explain_library_error
 from src.config.overrides import (
     SortedOverrides,
     expand_values,

@@ -14,7 +14,7 @@ from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from src.config import compose, groups, library_errors, override_errors
+from src.config import compose, groups, hydra_errors, override_errors
 from tests.faults.entry import Entry
 from tests.faults.models import BROKEN
 
@@ -71,7 +71,7 @@ def walk(
     patch.setenv("HYDRA_FULL_ERROR", "1")
     if (here / "conf").is_dir():
         shutil.copytree(groups.CONF, here / "conf", dirs_exist_ok=True)
-        for module in (program, groups, compose, override_errors, library_errors):
+        for module in (program, groups, compose, override_errors, hydra_errors):
             patch.setattr(module, "CONF", here / "conf")
     groups.list_groups.cache_clear()
     patch.setattr(Hydra, "compose_config", _compose_once)
