@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from hydra._internal.utils import get_args_parser
 
 from src.config.build_nodes import Schema
+from src.config.foreign_keys import explain_foreign_key
 from src.config.groups import list_groups
 from src.config.overrides import is_multirun, needs_multirun_error, search_overrides
 from src.config.resume import RESUME_KEYS
@@ -31,6 +32,9 @@ def find_flag_errors(arguments: Sequence[str], task: Schema) -> list[UserError]:
         if not flag.startswith("-"):
             continue
         if flag not in known:
+            following = next(iter(arguments[position + 1 :]), "-")
+            if not equals and not following.startswith("-") and "=" not in following:
+                value = following
             hint = _suggest_flag(flag, value, task, list(known))
             errors.append(UserError("there is no such flag", key=flag, hint=hint))
         elif error := _check_flag_value(
@@ -58,6 +62,8 @@ def _check_flag_value(action: Action, value: str) -> UserError | None:
 def _suggest_flag(flag: str, value: str, task: Schema, flags: Sequence[str]) -> str:
     """The end of the message about an unknown flag."""
     name = flag.lstrip("-").replace("-", "_")
+    if answer := explain_foreign_key(name, value):
+        return answer
     value = value or "VALUE"
     if name == "experiment":
         return did_you_mean(f"+experiment={value}")

@@ -4,6 +4,7 @@ override has by itself.
 
 import random
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -93,9 +94,32 @@ def explain_parse_failure(text: str) -> UserError:
             problem,
             expected=f"two numbers, as in {key}=interval(0,1) or tag(log, interval(1e-6,1))",
         )
-    return UserError(
-        f"{problem}: a value with special characters wants quotes, as in '{key}=\"a, b\"'"
+    reason = (
+        "a bracket or quote is left open"
+        if _is_left_open(value)
+        else "a value with special characters wants quotes"
     )
+    return UserError(
+        f"{problem}: {reason}", hint=f"as a text it is typed {quote_override(key, value)}"
+    )
+
+
+def _is_left_open(value: str) -> bool:
+    """True if a bracket or a quote in a value has no partner."""
+    counts = Counter(value)
+    return any(counts[a] != counts[b] for a, b in ("[]", "{}", "()")) or any(
+        counts[quote] % 2 for quote in "\"'"
+    )
+
+
+def quote_override(key: str, value: str) -> str:
+    """An override whose value is any text, as it is typed in a shell: `'key="a, b"'`."""
+    plain = value[1:-1] if len(value) > 1 and value[0] == value[-1] in "\"'" else value
+    # backslashes count only before a quote, and are doubled there
+    escaped = re.sub(
+        r'(\\*)("|$)', lambda match: match[1] * 2 + "\\" * bool(match[2]) + match[2], plain
+    )
+    return shlex.quote(f'{key}="{escaped}"')
 
 
 def find_sweep_error(override: Override) -> UserError | None:
@@ -325,6 +349,8 @@ class SortedOverrides:
             override = OverridesParser.create().parse_override(text)
         except HydraException:
             self.errors.append(explain_parse_failure(typed))
+            # what depends on it is not reported as missing
+            self.unknown_groups.append(typed.partition("=")[0].lstrip("+"))
             return
         if override.is_sweep_override() and not many:
             as_list = f"{override.get_key_element()}=[{text.partition('=')[2]}]"
@@ -379,6 +405,11 @@ def _check_group_option(override: Override) -> tuple[list[UserError], list[str]]
             hint = f"{group.replace('/', '.')}=null leaves it out"
         elif is_known:
             continue
+        elif near is None and group == "model/encoder":
+            hint = (
+                f"valid: {', '.join(options)}; a pretrained one is "
+                f"model/encoder=pretrained model.encoder.name_or_path={choice}"
+            )
         else:
             hint = format_suggestion(choice, options)
         errors.append(UserError("there is no such choice", key=group, value=choice, hint=hint))

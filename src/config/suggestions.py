@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from src.config.foreign_keys import explain_foreign_key
 from src.config.groups import (
     format_group_override,
     list_groups,
@@ -54,6 +55,8 @@ def unknown_key_error(key: str, present: Any) -> UserError | None:
     )
     if meant := _find_key_elsewhere(key, present):
         hint = did_you_mean(meant)
+    elif answer := explain_foreign_key(wrong):
+        hint = answer
     elif overrides := options_with_key(wrong):
         hint = f"{overrides} has it"
     elif near := suggest(part, names):

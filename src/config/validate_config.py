@@ -7,12 +7,14 @@ library or of a user's own package.
 """
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 from src.config.allowed_targets import import_target
 from src.config.build_nodes import Schema, build_object, read_target_schema
+from src.config.foreign_keys import explain_foreign_key
 from src.config.groups import NULLABLE_GROUPS, list_groups, list_options
 from src.config.rules import find_rule_errors
 from src.config.suggestions import format_required_override
@@ -22,6 +24,7 @@ from src.core.validation import find_violation
 
 # Keys of the top level that hold the node of one object.
 OBJECT_NODES = ("data", "model", "trainer", "tracking", "search")
+_COLON_INTERVAL_PATTERN = re.compile(r"([\d.]+(?:e-?\d+)?):([\d.]+(?:e-?\d+)?)")
 # Stands for an object that could not be built, because of a mistake that is reported.
 _BROKEN = object()
 
@@ -146,7 +149,7 @@ def _find_key_errors(path: str, node: Mapping[str, Any], schema: Schema) -> Iter
                 yield UserError(
                     "there is no such key",
                     key=f"{prefix}{name}",
-                    hint=format_suggestion(name, known),
+                    hint=explain_foreign_key(f"{prefix}{name}") or format_suggestion(name, known),
                 )
         elif value == "???":
             yield UserError(f"must be given, as {prefix}{name}=VALUE", key=f"{prefix}{name}")
@@ -162,13 +165,28 @@ def _find_key_errors(path: str, node: Mapping[str, Any], schema: Schema) -> Iter
         elif not isinstance(value, Mapping) or "_target_" not in value:
             annotation = schema.parameters[name].annotation
             if error := find_violation(annotation, value, f"{prefix}{name}"):
-                yield error
+                yield _explain_interval(error, f"{prefix}{name}", value)
     for name, parameter in schema.parameters.items():
         if parameter.required and name not in arguments:
             yield UserError(
                 f"must be given, as {format_required_override(f'{prefix}{name}')}",
                 key=f"{prefix}{name}",
             )
+
+
+def _explain_interval(error: UserError, key: str, value: Any) -> UserError:
+    """The error of a value, with the way to write an interval where it was meant as one
+    (`1e-5:1e-3`, as other tools write it).
+    """
+    if not (isinstance(value, str) and (ends := _COLON_INTERVAL_PATTERN.fullmatch(value))):
+        return error
+    return UserError(
+        key=key,
+        expected=error.expected,
+        found=repr(value),
+        hint=f"an interval of a search is written -m '{key}=interval({ends[1]},{ends[2]})'",
+        annotation=error.annotation,
+    )
 
 
 def _find_foreign_objects(

@@ -141,7 +141,7 @@ SAID: dict[str, list[str]] = {
         "want quotes)"
     ],
     "a=[1 model.optim.lrr=2": [
-        "'a=[1' cannot be read: a value with special characters wants quotes, as in 'a=\"a, b\"'",
+        "'a=[1' cannot be read: a bracket or quote is left open; as a text it is typed 'a=\"[1\"'",
         "model.optim.lrr: there is no such key; did you mean 'lr'?",
     ],
     "name=${foo.bar} model.optim.lr=2": [

@@ -345,23 +345,22 @@ ENTRIES = [
     ),
     Entry(
         "name={a",
-        says="'name={a' cannot be read: a value with special characters wants quotes, as in "
-        "'name=\"a, b\"'",
+        says="'name={a' cannot be read: a bracket or quote is left open; "
+        "as a text it is typed 'name=\"{a\"'",
     ),
     Entry(
         "name=\\'a",
-        says="'name='a' cannot be read: a value with special characters wants quotes, as in "
-        "'name=\"a, b\"'",
+        says="'name='a' cannot be read: a bracket or quote is left open; as a text it is typed ",
     ),
     Entry(
         "name=a=b",
-        says="'name=a=b' cannot be read: a value with special characters wants quotes, as in "
-        "'name=\"a, b\"'",
+        says="'name=a=b' cannot be read: a value with special characters wants quotes; "
+        "as a text it is typed 'name=\"a=b\"'",
     ),
     Entry(
         "tags={a:1",
-        says="'tags={a:1' cannot be read: a value with special characters wants quotes, as in "
-        "'tags=\"a, b\"'",
+        says="'tags={a:1' cannot be read: a bracket or quote is left open; "
+        "as a text it is typed 'tags=\"{a:1\"'",
     ),
     Entry(
         "name=${oc.env:NO_SUCH_VARIABLE}",

@@ -139,7 +139,7 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
         "f=[",
     ) == [
         "~e=1,2: what is taken away has no values to choose from",
-        "'f=[' cannot be read: a value with special characters wants quotes, as in 'f=\"a, b\"'",
+        "'f=[' cannot be read: a bracket or quote is left open; as a text it is typed 'f=\"[\"'",
         "a=interval(1,0): expected a first bound below the second, found 1.0 and 0.0",
         "b=tag(log,interval(0,1)): on a logarithmic scale all numbers are above 0, and this "
         "begins with 0.0",

@@ -1,0 +1,142 @@
+"""What users of other trainers type out of habit, and what is typed for it here.
+
+The names are those of the Hugging Face example scripts (`TrainingArguments`, `run_mlm`,
+`run_classification`), of Lightning's Trainer and of the templates around it.
+"""
+
+from src.core.user_errors import did_you_mean
+
+# The key that takes the same value.
+_SAME_VALUE = {
+    "learning_rate": "model.optim.lr",
+    "adam_beta1": "model.optim.beta1",
+    "adam_beta2": "model.optim.beta2",
+    "adam_epsilon": "model.optim.eps",
+    "lr_scheduler_type": "model.optim.schedule",
+    "lr_scheduler": "model.optim.schedule",
+    "scheduler": "model.optim.schedule",
+    "warmup_ratio": "model.optim.warmup_fraction",
+    "label_smoothing_factor": "model.objective.label_smoothing",
+    "per_device_train_batch_size": "data.batching.batch_size",
+    "per_gpu_train_batch_size": "data.batching.batch_size",
+    "train_batch_size": "data.batching.batch_size",
+    "per_device_eval_batch_size": "data.batching.eval_batch_size",
+    "per_gpu_eval_batch_size": "data.batching.eval_batch_size",
+    "gradient_accumulation_steps": "trainer.accumulate_grad_batches",
+    "grad_accumulation": "trainer.accumulate_grad_batches",
+    "num_train_epochs": "trainer.max_epochs",
+    "num_epochs": "trainer.max_epochs",
+    "n_epochs": "trainer.max_epochs",
+    "max_train_steps": "trainer.max_steps",
+    "num_training_steps": "trainer.max_steps",
+    "max_grad_norm": "trainer.gradient_clip_val",
+    "clip_grad_norm": "trainer.gradient_clip_val",
+    "eval_steps": "trainer.val_check_steps",
+    "val_check_interval": "trainer.val_check_steps",
+    "logging_steps": "trainer.log_every_n_steps",
+    "save_steps": "callbacks.checkpoint.every_steps",
+    "save_total_limit": "callbacks.checkpoint.keep",
+    "metric_for_best_model": "callbacks.checkpoint.monitor",
+    "torch_compile": "trainer.compile",
+    "max_seq_length": "data.batching.max_tokens",
+    "max_seq_len": "data.batching.max_tokens",
+    "max_length": "data.batching.max_tokens",
+    "max_len": "data.batching.max_tokens",
+    "block_size": "data.batching.row_tokens",
+    "mlm_probability": "data.batching.mask_fraction",
+    "max_train_samples": "data.train_rows",
+    "dataloader_num_workers": "data.num_workers",
+    "train_file": "data.source.path",
+    "data_dir": "data.source.path",
+    "data_path": "data.source.path",
+    "dataset_path": "data.source.path",
+    "dataset_name": "data.source.hub",
+    "dataset": "data.source.hub",
+    "dataset_config_name": "data.source.config",
+    "text_column": "data.source.text",
+    "text_column_name": "data.source.text",
+    "text_column_names": "data.source.text",
+    "label_column": "data.source.label",
+    "label_column_name": "data.source.label",
+    "gpus": "trainer.devices",
+    "num_gpus": "trainer.devices",
+    "n_gpu": "trainer.devices",
+    "resume_from_checkpoint": "resume",
+    "ckpt_path": "resume",
+    "report_uri": "tracking.uri",
+    "tracking_uri": "tracking.uri",
+    "mlflow_tracking_uri": "tracking.uri",
+    "run_name": "name",
+    "experiment_name": "tracking.experiment",
+    "random_seed": "seed",
+    "seed_everything": "seed",
+}
+# What has its own way of saying it: a whole answer, which works when it is typed.
+_ANSWERS = {
+    "model_name_or_path": "a pretrained encoder is model/encoder=pretrained "
+    "model.encoder.name_or_path={value}",
+    "model_name": "a pretrained encoder is model/encoder=pretrained "
+    "model.encoder.name_or_path={value}",
+    "pretrained_model_name_or_path": "a pretrained encoder is model/encoder=pretrained "
+    "model.encoder.name_or_path={value}",
+    "tokenizer_name": "the tokenizer is data/tokenizer=pretrained "
+    "data.tokenizer.name_or_path={value}",
+    "debug": "for a short try: trainer.max_epochs=null trainer.max_steps=5 data.train_rows=64",
+    "fast_dev_run": "for a short try: trainer.max_epochs=null trainer.max_steps=5 "
+    "data.train_rows=64",
+    "limit_train_batches": "fewer rows are data.train_rows=1000, fewer steps trainer.max_steps=100",
+    "limit_val_batches": "fewer rows are data.train_rows=1000, fewer steps trainer.max_steps=100",
+    "overfit_batches": "one batch again and again is data.train_rows=32 with as many epochs",
+    "fp16": "the precision is trainer.precision=auto (or fp32, bf16)",
+    "bf16": "the precision is trainer.precision=bf16",
+    "use_cpu": "the device is trainer=cpu",
+    "no_cuda": "the device is trainer=cpu",
+    "device": "the device is trainer=cpu or trainer=gpu",
+    "logger": "every run is tracked in MLflow: tracking.uri=ADDRESS names a server, and "
+    "tracking.experiment=NAME the experiment",
+    "report_to": "every run is tracked in MLflow: tracking.uri=ADDRESS names a server, and "
+    "tracking.experiment=NAME the experiment",
+    "wandb": "every run is tracked in MLflow: tracking.uri=ADDRESS names a server, and "
+    "tracking.experiment=NAME the experiment",
+    "output_dir": "every run keeps its files in mlruns/ (tracking.root=FOLDER puts it elsewhere)",
+    "do_train": "a run trains, validates and tests by itself",
+    "do_eval": "a run trains, validates and tests by itself",
+    "do_predict": "answers for a file: python -m src.predict run=ID file=FILE",
+    "train": "a run trains, validates and tests by itself",
+    "test": "a run trains, validates and tests by itself",
+    "validation_file": "a folder with train.csv and validation.csv is read by "
+    "data.source.path=FOLDER",
+    "test_file": "a folder with train.csv and test.csv is read by data.source.path=FOLDER",
+    "dry_run": "the composed config without a run is --cfg job",
+    "warmup_steps": "the warm-up is a share of the steps: model.optim.warmup_fraction=0.1",
+    "num_warmup_steps": "the warm-up is a share of the steps: model.optim.warmup_fraction=0.1",
+    "early_stopping_patience": "it is callbacks=early_stopping "
+    "callbacks.early_stopping.patience={value}",
+    "evaluation_strategy": "a run validates after each epoch, or with trainer.val_check_steps=100 "
+    "every 100 steps",
+    "eval_strategy": "a run validates after each epoch, or with trainer.val_check_steps=100 "
+    "every 100 steps",
+    "save_strategy": "checkpoints are kept at each validation, and with "
+    "callbacks.checkpoint.every_steps=100 every 100 steps",
+    "load_best_model_at_end": "the best checkpoint is always the one that is tested",
+    "overwrite_output_dir": "every run is a new one; nothing is overwritten",
+    "push_to_hub": "the model folder of a run is an ordinary Hugging Face folder, for you to "
+    "upload",
+    "task_name": "the tasks of GLUE that are here: +experiment=sst2, +experiment=stsb",
+}
+
+
+def explain_foreign_key(key: str, value: str = "") -> str | None:
+    """The end of the message about a key that another trainer has; None if none has it.
+
+    Args:
+        key: as typed; its last part counts.
+        value: what was typed behind it.
+    """
+    name = key.rpartition(".")[2].replace("-", "_").lower()
+    if name in _SAME_VALUE:
+        meant = _SAME_VALUE[name]
+        return did_you_mean(f"{meant}={value}" if value else meant)
+    if name in _ANSWERS:
+        return _ANSWERS[name].format(value=value or "NAME_OR_FOLDER")
+    return None

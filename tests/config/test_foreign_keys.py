@@ -1,0 +1,76 @@
+"""Habits from other trainers are answered with what works here."""
+
+import re
+
+import pytest
+
+from src.config import foreign_keys
+from src.config.override_errors import find_override_errors
+from src.pipeline.run import read_task_schema
+
+_EXAMPLES = {
+    "data.batching.row_tokens": "+experiment=mlm_imdb data.batching.row_tokens=64",
+    "data.batching.mask_fraction": "+experiment=mlm_imdb data.batching.mask_fraction=0.3",
+    "model.optim.schedule": "+experiment=imdb model.optim.schedule=cosine",
+    "callbacks.checkpoint.monitor": "+experiment=imdb callbacks.checkpoint.monitor=val/f1_macro",
+    "data.source.path": "+experiment=imdb data.source.path=FOLDER",
+    "data.source.hub": "+experiment=imdb data.source.hub=owner/name",
+    "data.source.config": "+experiment=imdb data.source.config=plain",
+    "data.source.text": "+experiment=imdb data.source.text=body",
+    "data.source.label": "+experiment=imdb data.source.label=stars",
+    "tracking.uri": "+experiment=imdb tracking.uri=http://localhost:5000",
+    "tracking.experiment": "+experiment=imdb tracking.experiment=mine",
+    "name": "+experiment=imdb name=mine",
+    "model.optim.warmup_fraction": "+experiment=imdb model.optim.warmup_fraction=0.1",
+    "model.optim.lr": "+experiment=imdb model.optim.lr=1e-5",
+    "model.optim.beta1": "+experiment=imdb model.optim.beta1=0.9",
+    "model.optim.beta2": "+experiment=imdb model.optim.beta2=0.9",
+    "model.optim.eps": "+experiment=imdb model.optim.eps=1e-8",
+    "model.objective.label_smoothing": "+experiment=imdb model.objective.label_smoothing=0.1",
+    "trainer.compile": "+experiment=imdb trainer.compile=null",
+}
+
+
+@pytest.mark.parametrize("name", sorted(foreign_keys._SAME_VALUE))
+def test_the_key_that_is_named_takes_a_value(name: str) -> None:
+    key = foreign_keys._SAME_VALUE[name]
+    assert foreign_keys.explain_foreign_key(name, "7") == f"did you mean '{key}=7'?"
+    if key == "resume":
+        return
+    typed = _EXAMPLES.get(key, f"+experiment=imdb {key}=7")
+    assert not find_override_errors(typed.split(), read_task_schema())
+
+
+@pytest.mark.parametrize("name", sorted(foreign_keys._ANSWERS))
+def test_every_override_in_an_answer_composes(name: str) -> None:
+    value = "3" if "patience" in name else "some-folder"
+    answer = foreign_keys.explain_foreign_key(name, value)
+    assert answer is not None
+    typed = re.findall(r"[\w./+]+=[\w./-]+", answer.partition("src.predict")[0])
+    experiments = [text for text in typed if text.startswith("+experiment")]
+    others = [text for text in typed if text not in experiments and text != "trainer=gpu"]
+    for experiment in experiments or ["+experiment=imdb"]:
+        assert not find_override_errors([experiment, *others], read_task_schema())
+
+
+@pytest.mark.parametrize("key", ["model.optim.lr", "text", "hidden_size", "lr"])
+def test_other_names_are_left_alone(key: str) -> None:
+    assert foreign_keys.explain_foreign_key(key) is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("learning_rate=1e-5", "did you mean 'model.optim.lr'?"),
+        ("trainer.gpus=1", "did you mean 'trainer.devices'?"),
+        ("+trainer.fast_dev_run=true", "trainer.max_steps=5"),
+        ("logger=wandb", "every run is tracked in MLflow"),
+        ("model/encoder=bert-base-uncased", "model.encoder.name_or_path=bert-base-uncased"),
+        ("model.optim.lr=1e-5:1e-3", "-m 'model.optim.lr=interval(1e-5,1e-3)'"),
+        ("name=~/x.csv", "it is typed 'name=\"~/x.csv\"'"),
+        ("name=a/year=2024", "it is typed 'name=\"a/year=2024\"'"),
+    ],
+)
+def test_a_habit_is_answered(typed: str, says: str) -> None:
+    [error] = find_override_errors(["+experiment=imdb", typed], read_task_schema())
+    assert says in str(error)
