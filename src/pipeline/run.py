@@ -17,6 +17,7 @@ from src.core.printing import print_line
 from src.core.redaction import redact_arguments
 from src.core.user_errors import UserError
 from src.core.validation import NonNegativeInt
+from src.pipeline.early_checks import check_without_torch
 from src.pipeline.hooks import NoHooks, RunHooks
 from src.pipeline.run_parts import RunOutcome, RunParts
 from src.training.callbacks import CallbackConfig
@@ -115,6 +116,7 @@ def open_run(
     from src.core.startup import silence_libraries
     from src.training.cpu_allocators import limit_kernel_cache
 
+    check_without_torch(config)
     limit_kernel_cache()
     # before the libraries that it speaks to are imported
     silence_libraries()

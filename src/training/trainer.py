@@ -2,8 +2,10 @@
 
 import math
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from src.core.user_errors import UserError
@@ -87,6 +89,19 @@ class Training:
         if self.accelerator == "gpu" and self.threads is not None:
             raise UserError("threads belong to trainer.accelerator=cpu (trainer.threads)")
 
+    def check_device_files(self) -> None:
+        """Raise UserError for `accelerator: gpu` on a Linux machine whose system knows no GPU.
+
+        This is known without torch, whose import takes seconds. Whether torch can use a GPU that
+        is there, `build_launcher` finds out.
+        """
+        if self.accelerator != "gpu" or sys.platform != "linux":
+            return
+        # of NVIDIA's driver, of AMD's, and of Windows' subsystem for Linux
+        device_files = ("nvidiactl", "nvidia[0-9]*", "nvhost*", "kfd", "dxg")
+        if not any(any(Path("/dev").glob(name)) for name in device_files):
+            raise _no_gpu_error()
+
     def count_total_steps(self, batches_per_epoch: int) -> int:
         """Return the optimizer steps of the whole run, from the batch plan.
 
@@ -150,10 +165,7 @@ class Training:
 
         available = torch.cuda.is_available()
         if self.accelerator == "gpu" and not available:
-            raise UserError(
-                "trainer.accelerator=gpu, but torch sees no GPU here; trainer=cpu or trainer=auto "
-                "would run"
-            )
+            raise _no_gpu_error()
         return available and self.accelerator in ("auto", "gpu")
 
     def _device_type(self) -> str:
@@ -268,3 +280,9 @@ class Training:
             use_distributed_sampler=False,
             **limits,
         )
+
+
+def _no_gpu_error() -> UserError:
+    return UserError(
+        "trainer.accelerator=gpu, but torch sees no GPU here; trainer=cpu or trainer=auto would run"
+    )
