@@ -11,7 +11,7 @@ ENTRIES = [
     ),
     Entry(
         "--seed 3",
-        says="--seed: there is no such flag; did you mean 'seed=VALUE'?",
+        says="--seed: there is no such flag; did you mean 'seed=3'?",
     ),
     Entry(
         "--lr=1e-4",
