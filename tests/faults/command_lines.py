@@ -23,7 +23,7 @@ ENTRIES = [
     ),
     Entry(
         "--resume abc",
-        says="--resume: there is no such flag; did you mean 'resume=VALUE'?",
+        says="--resume: there is no such flag; did you mean 'resume=abc'?",
     ),
     Entry(
         "--cfg",
