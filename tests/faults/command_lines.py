@@ -2,6 +2,8 @@
 stores.
 """
 
+import shlex
+
 from tests.faults.entry import Entry
 
 ENTRIES = [
@@ -350,7 +352,8 @@ ENTRIES = [
     ),
     Entry(
         "name=\\'a",
-        says="'name='a' cannot be read: a bracket or quote is left open; as a text it is typed ",
+        says="'name='a' cannot be read: a bracket or quote is left open; as a text it is typed "
+        + shlex.quote('name="\'a"'),
     ),
     Entry(
         "name=a=b",

@@ -286,7 +286,7 @@ ENTRIES = [
     ),
     Entry(
         "--search tpe",
-        says="--search: there is no such flag; did you mean 'search=VALUE'?",
+        says="--search: there is no such flag; did you mean 'search=tpe'?",
     ),
     Entry(
         "-m search=mine",
