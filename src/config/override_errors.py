@@ -127,7 +127,7 @@ def find_override_errors(
         )
         return [*overrides.errors, error]
     # Everything else depends on the experiment.
-    if "experiment" in overrides.unknown_groups:
+    if "experiment" in overrides.unresolved_keys:
         return overrides.errors
     base = _try_compose(overrides.group_overrides) if composed is None else composed
     if many and isinstance(base, DictConfig):
@@ -165,7 +165,7 @@ def find_override_errors(
         )
     return [
         *overrides.errors,
-        *(error for error in errors if not _depends_on_any(error, overrides.unknown_groups)),
+        *(error for error in errors if not _depends_on_any(error, overrides.unresolved_keys)),
     ]
 
 

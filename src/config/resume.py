@@ -19,7 +19,7 @@ from src.config.allowed_targets import update_moved_targets
 from src.config.build_nodes import Schema
 from src.config.compose import OverrideError, apply_overrides
 from src.config.groups import list_groups, list_options, load_option
-from src.config.overrides import explain_parse_failure
+from src.config.parse_failures import explain_parse_failure
 from src.config.suggestions import unknown_key_error
 from src.config.validate_config import validate_config
 from src.core.files import PROJECT_ROOT

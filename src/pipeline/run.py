@@ -113,16 +113,17 @@ def open_run(
 
     Nothing is written yet: a `UserError` here leaves no run behind.
     """
+    from src.config.build_nodes import build_node
     from src.core.startup import silence_libraries
     from src.training.cpu_allocators import limit_kernel_cache
 
-    check_without_torch(config)
+    data_config, training = build_node(config["data"]), build_node(config["trainer"])
+    check_without_torch(data_config, training)
     limit_kernel_cache()
     # before the libraries that it speaks to are imported
     silence_libraries()
     from lightning import seed_everything
 
-    from src.config.build_nodes import build_node
     from src.config.resume import make_change_checker
     from src.pipeline.resume import resolve_resume_point
     from src.training.rank_process import get_from_first_rank
@@ -136,8 +137,7 @@ def open_run(
         model_folder = Path(known_folder)
     elif init_from is not None:
         model_folder = store.fetch_model_folder(init_from)
-    data_config, model_config = build_node(config["data"]), build_node(config["model"])
-    training = build_node(config["trainer"])
+    model_config = build_node(config["model"])
     callbacks = [build_node(node) for node in config["callbacks"].values() if node is not None]
     model_config.check(model_folder)
     data_config.check(model_folder)
