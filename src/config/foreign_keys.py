@@ -4,10 +4,14 @@ The names are those of the Hugging Face example scripts (`TrainingArguments`, `r
 `run_classification`), of Lightning's Trainer and of the templates around it.
 """
 
+from collections.abc import Collection
+
 from src.core.user_errors import did_you_mean
 
-# The key that takes the same value.
-_SAME_VALUE = {
+# The key depends on the kind of batches: texts by themselves, or rows packed with text.
+_LENGTH = ("data.batching.max_tokens", "data.batching.row_tokens")
+# The key that takes the same value, or several of which a config has one.
+_SAME_VALUE: dict[str, str | tuple[str, ...]] = {
     "learning_rate": "model.optim.lr",
     "adam_beta1": "model.optim.beta1",
     "adam_beta2": "model.optim.beta2",
@@ -32,17 +36,15 @@ _SAME_VALUE = {
     "max_grad_norm": "trainer.gradient_clip_val",
     "clip_grad_norm": "trainer.gradient_clip_val",
     "eval_steps": "trainer.val_check_steps",
-    "val_check_interval": "trainer.val_check_steps",
     "logging_steps": "trainer.log_every_n_steps",
     "save_steps": "callbacks.checkpoint.every_steps",
     "save_total_limit": "callbacks.checkpoint.keep",
-    "metric_for_best_model": "callbacks.checkpoint.monitor",
     "torch_compile": "trainer.compile",
-    "max_seq_length": "data.batching.max_tokens",
-    "max_seq_len": "data.batching.max_tokens",
-    "max_length": "data.batching.max_tokens",
-    "max_len": "data.batching.max_tokens",
-    "block_size": "data.batching.row_tokens",
+    "max_seq_length": _LENGTH,
+    "max_seq_len": _LENGTH,
+    "max_length": _LENGTH,
+    "max_len": _LENGTH,
+    "block_size": _LENGTH,
     "mlm_probability": "data.batching.mask_fraction",
     "max_train_samples": "data.train_rows",
     "dataloader_num_workers": "data.num_workers",
@@ -61,9 +63,6 @@ _SAME_VALUE = {
     "gpus": "trainer.devices",
     "num_gpus": "trainer.devices",
     "n_gpu": "trainer.devices",
-    "resume_from_checkpoint": "resume",
-    "ckpt_path": "resume",
-    "report_uri": "tracking.uri",
     "tracking_uri": "tracking.uri",
     "mlflow_tracking_uri": "tracking.uri",
     "run_name": "name",
@@ -86,7 +85,12 @@ _ANSWERS = {
     "data.train_rows=64",
     "limit_train_batches": "fewer rows are data.train_rows=1000, fewer steps trainer.max_steps=100",
     "limit_val_batches": "fewer rows are data.train_rows=1000, fewer steps trainer.max_steps=100",
-    "overfit_batches": "one batch again and again is data.train_rows=32 with as many epochs",
+    "overfit_batches": "data.train_rows=32 trains on these rows alone, again and again",
+    "val_check_interval": "validation after every 100 steps is trainer.val_check_steps=100",
+    "metric_for_best_model": "the best checkpoint is chosen by callbacks.checkpoint.monitor="
+    "val/accuracy callbacks.checkpoint.mode=max",
+    "resume_from_checkpoint": "a run goes on by its id: resume=ID",
+    "ckpt_path": "a run goes on by its id: resume=ID",
     "fp16": "the precision is trainer.precision=auto (or fp32, bf16)",
     "bf16": "the precision is trainer.precision=bf16",
     "use_cpu": "the device is trainer=cpu",
@@ -98,7 +102,8 @@ _ANSWERS = {
     "tracking.experiment=NAME the experiment",
     "wandb": "every run is tracked in MLflow: tracking.uri=ADDRESS names a server, and "
     "tracking.experiment=NAME the experiment",
-    "output_dir": "every run keeps its files in mlruns/ (tracking.root=FOLDER puts it elsewhere)",
+    "output_dir": "every run keeps its files in mlruns/; tracking.root=/ABSOLUTE/FOLDER puts it "
+    "elsewhere",
     "do_train": "a run trains, validates and tests by itself",
     "do_eval": "a run trains, validates and tests by itself",
     "do_predict": "answers for a file: python -m src.predict run=ID file=FILE",
@@ -126,17 +131,31 @@ _ANSWERS = {
 }
 
 
-def explain_foreign_key(key: str, value: str = "") -> str | None:
-    """The end of the message about a key that another trainer has; None if none has it.
+def find_same_key(key: str, present: Collection[str] = ()) -> str | None:
+    """The key here that takes the value of a key that another trainer has; None if none does.
 
     Args:
         key: as typed; its last part counts.
-        value: what was typed behind it.
+        present: the dotted keys of the config, among which it is chosen if there are several.
     """
-    name = key.rpartition(".")[2].replace("-", "_").lower()
-    if name in _SAME_VALUE:
-        meant = _SAME_VALUE[name]
+    same = _SAME_VALUE.get(_last_name(key))
+    if same is None or isinstance(same, str):
+        return same
+    return next((candidate for candidate in same if candidate in present), same[0])
+
+
+def explain_foreign_key(key: str, value: str = "", present: Collection[str] = ()) -> str | None:
+    """The end of the message about a key that another trainer has; None if none has it.
+
+    Args:
+        key, present: as of `find_same_key`.
+        value: what was typed behind the key.
+    """
+    if meant := find_same_key(key, present):
         return did_you_mean(f"{meant}={value}" if value else meant)
-    if name in _ANSWERS:
-        return _ANSWERS[name].format(value=value or "NAME_OR_FOLDER")
-    return None
+    answer = _ANSWERS.get(_last_name(key))
+    return None if answer is None else answer.format(value=value or "VALUE")
+
+
+def _last_name(key: str) -> str:
+    return key.rpartition(".")[2].replace("-", "_").lower()

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from src.config.foreign_keys import explain_foreign_key
+from src.config.foreign_keys import explain_foreign_key, find_same_key
 from src.config.groups import (
     format_group_override,
     list_groups,
@@ -55,7 +55,7 @@ def unknown_key_error(key: str, present: Any) -> UserError | None:
     )
     if meant := _find_key_elsewhere(key, present):
         hint = did_you_mean(meant)
-    elif answer := explain_foreign_key(wrong):
+    elif answer := _explain_foreign_key(wrong, present):
         hint = answer
     elif overrides := options_with_key(wrong):
         hint = f"{overrides} has it"
@@ -102,6 +102,17 @@ def format_required_override(key: str) -> str:
         if group in list_groups()
         else f"{key}=VALUE"
     )
+
+
+def _explain_foreign_key(key: str, present: Any) -> str | None:
+    """The answer to a key that another trainer has, with the options that have the key which is
+    meant where the config lacks it.
+    """
+    keys = set(_iter_keys("", present))
+    answer, meant = explain_foreign_key(key, present=keys), find_same_key(key, keys)
+    if meant is not None and meant not in keys and (overrides := options_with_key(meant)):
+        return f"{answer} ({overrides} has it)"
+    return answer
 
 
 def _find_key_elsewhere(key: str, present: Any) -> str:

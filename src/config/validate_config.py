@@ -20,7 +20,7 @@ from src.config.rules import find_rule_errors
 from src.config.suggestions import format_required_override
 from src.core.nested_config import iter_children, iter_nodes
 from src.core.user_errors import UserError, UserErrors, format_suggestion, split_errors
-from src.core.validation import find_violation
+from src.core.validation import find_violation, is_valid_value, takes_whole_numbers
 
 # Keys of the top level that hold the node of one object.
 OBJECT_NODES = ("data", "model", "trainer", "tracking", "search")
@@ -175,16 +175,20 @@ def _find_key_errors(path: str, node: Mapping[str, Any], schema: Schema) -> Iter
 
 
 def _explain_interval(error: UserError, key: str, value: Any) -> UserError:
-    """The error of a value, with the way to write an interval where it was meant as one
-    (`1e-5:1e-3`, as other tools write it).
+    """The error of a value that is no number, with the way to search an interval where one was
+    meant (`1e-5:1e-3`, as other tools write it).
     """
-    if not (isinstance(value, str) and (ends := _COLON_INTERVAL_PATTERN.fullmatch(value))):
+    ends = _COLON_INTERVAL_PATTERN.fullmatch(value) if isinstance(value, str) else None
+    is_whole = takes_whole_numbers(error.annotation)
+    if ends is None or not (is_whole or is_valid_value(error.annotation, float(ends[1]))):
         return error
+    interval = f"interval({ends[1]},{ends[2]})"
+    typed = f"'{key}={f'int({interval})' if is_whole else interval}'"
     return UserError(
         key=key,
         expected=error.expected,
         found=repr(value),
-        hint=f"an interval of a search is written -m '{key}=interval({ends[1]},{ends[2]})'",
+        hint=f"a search draws from it by -m search/sampler=tpe search.max_trials=20 {typed}",
         annotation=error.annotation,
     )
 
