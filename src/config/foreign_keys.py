@@ -70,19 +70,25 @@ _SAME_VALUE: dict[str, str | tuple[str, ...]] = {
     "random_seed": "seed",
     "seed_everything": "seed",
 }
+_PRETRAINED = (
+    "a pretrained encoder with its tokenizer is model/encoder=pretrained data/tokenizer=pretrained "
+    "model.encoder.name_or_path={value}"
+)
+_TRACKED = (
+    "every run is tracked in MLflow: tracking.uri=ADDRESS names a server, and "
+    "tracking.experiment=NAME the experiment"
+)
+_SHORT_TRY = "for a short try: trainer.max_epochs=null trainer.max_steps=5 data.train_rows=64"
+_ALL_STAGES = "a run trains, validates and tests by itself"
 # What has its own way of saying it: a whole answer, which works when it is typed.
 _ANSWERS = {
-    "model_name_or_path": "a pretrained encoder is model/encoder=pretrained "
-    "model.encoder.name_or_path={value}",
-    "model_name": "a pretrained encoder is model/encoder=pretrained "
-    "model.encoder.name_or_path={value}",
-    "pretrained_model_name_or_path": "a pretrained encoder is model/encoder=pretrained "
-    "model.encoder.name_or_path={value}",
+    "model_name_or_path": _PRETRAINED,
+    "model_name": _PRETRAINED,
+    "pretrained_model_name_or_path": _PRETRAINED,
     "tokenizer_name": "the tokenizer is data/tokenizer=pretrained "
     "data.tokenizer.name_or_path={value}",
-    "debug": "for a short try: trainer.max_epochs=null trainer.max_steps=5 data.train_rows=64",
-    "fast_dev_run": "for a short try: trainer.max_epochs=null trainer.max_steps=5 "
-    "data.train_rows=64",
+    "debug": _SHORT_TRY,
+    "fast_dev_run": _SHORT_TRY,
     "limit_train_batches": "fewer rows are data.train_rows=1000, fewer steps trainer.max_steps=100",
     "limit_val_batches": "fewer rows are data.train_rows=1000, fewer steps trainer.max_steps=100",
     "overfit_batches": "data.train_rows=32 trains on these rows alone, again and again",
@@ -96,19 +102,16 @@ _ANSWERS = {
     "use_cpu": "the device is trainer=cpu",
     "no_cuda": "the device is trainer=cpu",
     "device": "the device is trainer=cpu or trainer=gpu",
-    "logger": "every run is tracked in MLflow: tracking.uri=ADDRESS names a server, and "
-    "tracking.experiment=NAME the experiment",
-    "report_to": "every run is tracked in MLflow: tracking.uri=ADDRESS names a server, and "
-    "tracking.experiment=NAME the experiment",
-    "wandb": "every run is tracked in MLflow: tracking.uri=ADDRESS names a server, and "
-    "tracking.experiment=NAME the experiment",
+    "logger": _TRACKED,
+    "report_to": _TRACKED,
+    "wandb": _TRACKED,
     "output_dir": "every run keeps its files in mlruns/; tracking.root=/ABSOLUTE/FOLDER puts it "
     "elsewhere",
-    "do_train": "a run trains, validates and tests by itself",
-    "do_eval": "a run trains, validates and tests by itself",
+    "do_train": _ALL_STAGES,
+    "do_eval": _ALL_STAGES,
     "do_predict": "answers for a file: python -m src.predict run=ID file=FILE",
-    "train": "a run trains, validates and tests by itself",
-    "test": "a run trains, validates and tests by itself",
+    "train": _ALL_STAGES,
+    "test": _ALL_STAGES,
     "validation_file": "a folder with train.csv and validation.csv is read by "
     "data.source.path=FOLDER",
     "test_file": "a folder with train.csv and test.csv is read by data.source.path=FOLDER",
@@ -155,6 +158,11 @@ def explain_foreign_key(key: str, value: str = "", present: Collection[str] = ()
         return did_you_mean(f"{meant}={value}" if value else meant)
     answer = _ANSWERS.get(_last_name(key))
     return None if answer is None else answer.format(value=value or "VALUE")
+
+
+def explain_pretrained(name: str) -> str:
+    """How a pretrained encoder is asked for, by its name on the hub or its folder."""
+    return _PRETRAINED.format(value=name)
 
 
 def _last_name(key: str) -> str:

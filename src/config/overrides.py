@@ -24,6 +24,7 @@ from hydra.core.override_parser.types import (
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from src.config.foreign_keys import explain_pretrained
 from src.config.groups import NULLABLE_GROUPS, list_groups, list_options
 from src.config.parse_failures import explain_parse_failure
 from src.core.nested_config import get_by_path, iter_leaves
@@ -362,10 +363,7 @@ def _check_group_option(override: Override) -> tuple[list[UserError], list[str]]
         elif is_known:
             continue
         elif near is None and group == "model/encoder":
-            hint = (
-                f"valid: {', '.join(options)}; a pretrained one is "
-                f"model/encoder=pretrained model.encoder.name_or_path={choice}"
-            )
+            hint = f"valid: {', '.join(options)}; {explain_pretrained(choice)}"
         else:
             hint = format_suggestion(choice, options)
         errors.append(UserError("there is no such choice", key=group, value=choice, hint=hint))
