@@ -291,7 +291,7 @@ def test_no_rows_left(folder: Path) -> None:
         _prepared(folder)
     assert str(caught.value) == (
         "no rows are left for test: 2 were read, 1 empty (data.source.text), 1 without a label "
-        "(data.source.label)"
+        "(data.source.label); data.source.test=null leaves test out"
     )
 
 
