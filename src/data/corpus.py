@@ -337,7 +337,8 @@ class Corpus:
                 yield row.pair
 
 
-_DROP_REASONS = {
+# Why cleaning drops a row, in words; the names are those of the counts.
+DROP_REASONS = {
     "empty_text": "empty (data.source.text)",
     "missing_label": "without a label (data.source.label)",
     "overlap": "also in validation or test (data.cleaning.overlap)",
@@ -350,7 +351,7 @@ def _empty_split_message(split: str, counts: Counter[str]) -> str:
     """The message for a split that has no rows left after cleaning."""
     reasons = [
         f"{counts[f'{split}/{reason}']} {words}"
-        for reason, words in _DROP_REASONS.items()
+        for reason, words in DROP_REASONS.items()
         if counts[f"{split}/{reason}"]
     ]
     hint = f"; data.source.{split}=null leaves {split} out" if split != "train" else ""
