@@ -13,6 +13,7 @@ import numpy as np
 from lightning.pytorch import LightningDataModule
 
 from src.core.dataset_info import DatasetInfo
+from src.core.notices import Notices
 from src.core.user_errors import UserError
 from src.data.batch_sampler import DistributedBatchSampler
 from src.data.batching import Labelled
@@ -20,6 +21,7 @@ from src.data.cache import ContentCache
 from src.data.corpus import Corpus, CorpusSurvey
 from src.data.device_dataset import DeviceBatchDataset, should_keep_on_device
 from src.data.loader import BatchDataset, PrefetchSampler, ResumableDataLoader
+from src.data.reading_notices import describe_rows
 from src.data.splitting import SPLITS
 from src.data.token_store import TextRow, TokenStore
 from src.data.tokenize import CorpusSize, tokenize_to_stores
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 # Texts with more characters than this are hashed in pieces.
 _LONG_TEXT_CHARACTERS = 1 << 20
 # The version of what lies in the cache. Raise it when the same inputs would give other content.
-CACHE_VERSION = 4
+CACHE_VERSION = 5
 
 
 class TextDataModule(LightningDataModule):
@@ -218,6 +220,14 @@ class TextDataModule(LightningDataModule):
             }
             for split, store in self.token_stores.items()
         }
+
+    def describe_reading(self) -> Notices:
+        """What was read, kept and lost, for the screen and the record of the run."""
+        return describe_rows(
+            self.data_summary,
+            {split: store.num_truncated for split, store in self.token_stores.items()},
+            cut_tokens=self.config.batching.truncation_tokens,
+        )
 
     def describe_preprocessing(self) -> dict[str, Any]:
         """The settings by which texts become tokens, as plain values. A prediction must use them

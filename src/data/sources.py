@@ -177,6 +177,10 @@ class Source:
         if errors:
             raise UserErrors(errors)
 
+    def list_files(self) -> SplitFiles:
+        """The files of each split and their format. Columns are not looked at."""
+        return self._find_files()
+
     def available_splits(self) -> tuple[str, ...]:
         """Those of "train", "validation" and "test" that the source has."""
         if self.path is not None:

@@ -248,6 +248,11 @@ def prepare_run(parts: RunParts) -> Path | None:
         )
     for split, description in datamodule.describe_splits().items():
         record.log_dataset(split=split, source=datamodule.config.source.name, **description)
+    reading = datamodule.describe_reading()
+    for tag, text in reading.tags.items():
+        record.set_tag(tag, text)
+    for line in reading.lines if parts.is_first_rank else ():
+        print_line(line)
     counts = datamodule.data_summary["counts"]
     record.log_metrics({f"data/{name}": count for name, count in counts.items()})
     checkpoint = get_from_first_rank("checkpoint")

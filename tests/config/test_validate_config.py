@@ -286,7 +286,7 @@ def _run(**parts: dict[str, Any]) -> dict[str, Any]:
             _run(data={"task": "regression"}),
             "data.task=regression, but model.objective is for classification "
             "(src.model.objectives.Classification); "
-            "model=regression or data=files|generated|imdb|sst2 fits",
+            "model=regression or data.task=classification fits",
         ),
         (
             _run(data_batching={"_target_": "src.data.batching.Masked"}),

@@ -291,8 +291,34 @@ def test_no_rows_left(folder: Path) -> None:
         _prepared(folder)
     assert str(caught.value) == (
         "no rows are left for test: 2 were read, 1 empty (data.source.text), 1 without a label "
-        "(data.source.label)"
+        "(data.source.label); data.source.test=null leaves test out"
     )
+
+
+def test_what_was_read_is_told(folder: Path) -> None:
+    rows = [*_labelled(20, names=("neg", "Neg ", "pos")), (" ", "neg"), ("red warm", "\u200b")]
+    (folder / "data" / "test.csv").unlink(missing_ok=True)
+    (folder / "data" / "validation.csv").unlink(missing_ok=True)
+    _write(folder / "data" / "train.csv", rows)
+    data = _prepared(
+        folder, batching=Labelled(max_tokens=5, batch_size=4, eval_batch_size=4), train_rows=9
+    )
+    notices = data.describe_reading()
+    assert [" ".join(line.split()) for line in notices.lines] == [
+        "train: 9 rows; Neg 3, neg 3, pos 3; 100.0 % of texts cut to 5 tokens",
+        "validation: 3 rows taken out of train; Neg 1, neg 1, pos 1; 100.0 % of texts cut to 5 "
+        "tokens",
+        "left out of 22 rows read for train: 1 empty (data.source.text), 1 without a label "
+        "(data.source.label)",
+        "left out of train by data.train_rows: 8 rows",
+        "note: labels that look alike are classes of their own: 'Neg' (3 rows), 'neg' (3 rows)",
+    ]
+    assert all(len(part) <= 80 for line in notices.lines for part in line.splitlines())
+    summary = json.loads(notices.tags["data/summary"])
+    assert summary["rows"] == {"train": 9, "validation": 3}
+    assert summary["left_out"] == {"train/empty_text": 1, "train/missing_label": 1}
+    assert summary["cut_texts"] == {"train": 9, "validation": 3}
+    assert notices.tags["data/remarks"].startswith("labels that look alike")
 
 
 # -- the cache
