@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # Texts with more characters than this are hashed in pieces.
 _LONG_TEXT_CHARACTERS = 1 << 20
 # The version of what lies in the cache. Raise it when the same inputs would give other content.
-CACHE_VERSION = 4
+CACHE_VERSION = 5
 
 
 class TextDataModule(LightningDataModule):

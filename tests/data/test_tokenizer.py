@@ -29,40 +29,6 @@ TEXTS = [
 PIECES = WordPiece(vocab_size=120, min_frequency=1)
 
 
-class _Words:
-    """A backend whose ids are the numbers written in the text, so that results can be written by
-    hand.
-    """
-
-    def no_truncation(self) -> None: ...
-
-    def no_padding(self) -> None: ...
-
-    def get_vocab(self) -> dict[str, int]:
-        return {str(number): number for number in range(100)}
-
-    def _ids(self, text: str) -> list[int]:
-        return [7 if word == "a" else int(word) for word in text.split()]
-
-    def encode(self, text: str, pair: str | None = None, add_special_tokens: bool = True) -> Any:
-        ids = self._ids(text)
-        if add_special_tokens:
-            ids = [1, *ids, 2] if pair is None else [1, *ids, 2, *self._ids(pair), 2]
-        return SimpleNamespace(ids=ids)
-
-    def encode_batch_fast(self, texts: list[str], add_special_tokens: bool) -> list[Any]:
-        return [self.encode(text, add_special_tokens=add_special_tokens) for text in texts]
-
-
-class _Tokenizer:
-    backend_tokenizer = _Words()
-    mask_token_id, pad_token_id, all_special_ids = 3, 0, [2, 0, 1, 3]
-    name_or_path = "words"
-
-    def __len__(self) -> int:
-        return 100
-
-
 def test_ids_with_gaps_between_them(tmp_path: Path) -> None:
     """Seven tokens, and an id beyond sixteen bits: nothing is cut off on the way to the disk and
     back.
@@ -98,7 +64,20 @@ def test_ids_with_gaps_between_them(tmp_path: Path) -> None:
 
 @pytest.fixture
 def words() -> TextTokenizer:
-    return TextTokenizer(_Tokenizer())  # type: ignore[arg-type]
+    """A tokenizer whose ids are the numbers written in the text, so that results can be written by
+    hand.
+    """
+    special = {"[PAD]": 0, "[CLS]": 1, "[SEP]": 2, "[MASK]": 3}
+    vocabulary = special | {str(number): number for number in range(4, 100)}
+    backend = Tokenizer(models.WordLevel(vocabulary, "[PAD]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 1), ("[SEP]", 2)],
+    )
+    names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "cls", "sep", "mask")}
+    return TextTokenizer(PreTrainedTokenizerFast(tokenizer_object=backend, **names))
 
 
 def _text(begin: int, count: int) -> str:
@@ -169,13 +148,12 @@ def test_what_a_model_must_know(words: TextTokenizer) -> None:
 
 
 def test_a_tokenizer_without_padding_is_refused() -> None:
-    class Padless(_Tokenizer):
-        pad_token_id = None  # type: ignore[assignment]
-
+    padless = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"a": 0}, "a")))
+    padless.name_or_path = "words"
     with pytest.raises(
         UserError, match=r"the tokenizer words has no padding token \(data\.tokenizer\)"
     ):
-        TextTokenizer(Padless())  # type: ignore[arg-type]
+        TextTokenizer(padless)
 
 
 def test_a_tokenizer_without_a_fast_form_is_refused() -> None:
