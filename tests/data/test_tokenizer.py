@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -223,20 +224,49 @@ def test_learnt_tokenizer_in_use(tmp_path: Path) -> None:
     assert rows[4].tolist() == [2, 1, 3]  # [CLS] [UNK] [SEP]
     assert tokenizer.special_ids == (0, 1, 2, 3, 4)
     assert (tokenizer.pad_id, tokenizer.mask_id) == (0, 4)
-    tokenizer.save(tmp_path / "saved")
+    tokenizer.save(tmp_path / "saved", max_tokens=64, has_token_types=True)
     opened = AutoTokenizer.from_pretrained(tmp_path / "saved", local_files_only=True)
     for text in TEXTS[:4]:
         assert (
             opened(text)["input_ids"] == tokenizer.encode([text], None, None, "head")[0][0].tolist()
         )
-    pair = opened("the cat", "sat on", return_token_type_ids=True)
+    pair = opened("the cat", "sat on")
     rows, begins, _ = tokenizer.encode(["the cat"], ["sat on"], None, "head")
     assert pair["input_ids"] == rows[0].tolist()
+    assert len(opened("the cat " * 100, truncation=True)["input_ids"]) == 64
     assert pair["token_type_ids"] == [int(place >= begins[0]) for place in range(len(rows[0]))]
     assert (
         opened.decode(opened("the cat sat")["input_ids"], skip_special_tokens=True) == "the cat sat"
     )
     assert tokenizer.sample_tokens(10)["[PAD]"] == 0
+
+
+@pytest.mark.parametrize("class_name", ["PreTrainedTokenizerFast", "BertTokenizerFast"])
+def test_a_saved_tokenizer_gives_what_the_encoder_read(class_name: str, tmp_path: Path) -> None:
+    """Segments where the encoder has them, whatever class the tokenizer is of; padding behind, and
+    the end of a text that was cut so in training.
+    """
+    learnt = PIECES.load_tokenizer(lambda: TEXTS, "corpus", ContentCache(tmp_path / "cache"))
+    names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+    tokenizer = TextTokenizer(
+        getattr(transformers, class_name)(
+            tokenizer_object=learnt.backend, padding_side="left", **names
+        )
+    )
+    folder = tmp_path / "with"
+    tokenizer.save(folder, max_tokens=8, has_token_types=True, truncation="tail")
+    opened = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    rows, begins, _ = tokenizer.encode(TEXTS[:3], TEXTS[1:4], 8, "tail")
+    given = opened(TEXTS[:3], TEXTS[1:4], truncation=True)
+    assert given["input_ids"] == [row.tolist() for row in rows]
+    assert given["token_type_ids"] == [
+        [int(place >= begin) for place in range(len(row))]
+        for row, begin in zip(rows, begins, strict=True)
+    ]
+    assert opened(["the cat", "cat"], padding=True)["attention_mask"][1][-1] == 0
+    tokenizer.save(tmp_path / "without", max_tokens=8, has_token_types=False)
+    opened = AutoTokenizer.from_pretrained(tmp_path / "without", local_files_only=True)
+    assert set(opened("the cat", "sat")) == {"input_ids", "attention_mask"}
 
 
 def test_case_can_be_kept(tmp_path: Path) -> None:
