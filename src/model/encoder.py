@@ -184,6 +184,17 @@ class Encoder(nn.Module):
             return mean_pool(self.encode(tokens), tokens)
         return self.encode(tokens, at="first")
 
+    @property
+    def has_token_types(self) -> bool:
+        """True if it tells the tokens of a pair's second text from those of the first."""
+        family = self.config.model_type
+        return family in _FAMILIES_WITH_TOKEN_TYPES and self.config.type_vocab_size > 1
+
+    @property
+    def max_tokens(self) -> int:
+        """Of the longest sequence that it has positions for."""
+        return self.config.max_position_embeddings - first_position_id(self.config)
+
     def encode(self, tokens: Tokens, at: fast_encoder.TokenSelection = None) -> Tensor:
         """Hidden states of the real tokens [T, D], or of some of them.
 
@@ -206,7 +217,7 @@ class Encoder(nn.Module):
     def _encode_with_transformers(self, tokens: Tokens, layout: RaggedLayout) -> Tensor:
         """Hidden states [T, D] by transformers' own forward."""
         arguments: dict[str, Any] = {}
-        if self.config.model_type in _FAMILIES_WITH_TOKEN_TYPES and self.config.type_vocab_size > 1:
+        if self.has_token_types:
             arguments["token_type_ids"] = tokens.type_ids[None]
         if not self.supports_packing:
             return self._encode_padded(tokens, arguments)
