@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from src.config.command_line import FlagParser, run_command_line
 from src.core.files import PROJECT_ROOT
+from src.core.mlflow_environment import read_experiment_name, read_tracking_uri
 from src.core.printing import print_line
 from src.core.user_errors import UserError, format_suggestion
 from src.tracking.store import Store
@@ -64,6 +65,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     options = _parse_arguments(arguments)
     store = Store(root=options.root, uri=options.uri, experiment=options.experiment)
     store.check()
+    store.announce_environment()
     if store.sqlite_file is not None and not store.sqlite_file.exists() and options.run is None:
         print_line("[]" if options.json else f"no run has been kept yet in {store.sqlite_file}")
         return 0
@@ -88,8 +90,8 @@ def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--limit", default="20")
     for flag in ("--ids", "--json", "--repair"):
         parser.add_argument(flag, action="store_true")
-    parser.add_argument("--uri")
-    parser.add_argument("--experiment", default="palimpsest")
+    parser.add_argument("--uri", default=read_tracking_uri())
+    parser.add_argument("--experiment", default=read_experiment_name())
     parser.add_argument("--root", default=str(PROJECT_ROOT))
     options = parser.parse(arguments)
     if options.status is not None and options.status.upper() not in _STATUSES:

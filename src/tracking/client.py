@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from mlflow import MlflowClient, set_tracking_uri
 from mlflow.exceptions import MlflowException
 
+from src.core.mlflow_environment import keep_mlflow_environment
 from src.core.startup import pause_gc
 from src.core.user_errors import UserError
 from src.tracking.database import prepare_database
@@ -73,8 +74,8 @@ def connect_to_store(store: "Store") -> StoreSession:
     else:
         _check_database_login(store)
     try:
-        set_tracking_uri(store.tracking_uri)
-        with pause_gc():
+        with keep_mlflow_environment(), pause_gc():
+            set_tracking_uri(store.tracking_uri)
             client = MlflowClient(store.tracking_uri)
         return StoreSession(store, client, _get_or_create_experiment(client, store))
     except MlflowException as error:
