@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src.config.build_nodes import Schema, read_schema
+from src.config.build_nodes import Schema, build_node, read_schema
 from src.core import startup
 from src.core.files import PROJECT_ROOT
 from src.core.printing import print_line
 from src.core.redaction import redact_arguments
 from src.core.user_errors import UserError
 from src.core.validation import NonNegativeInt
+from src.pipeline.announcement import announce_end, announce_start, announce_training
 from src.pipeline.hooks import NoHooks, RunHooks
 from src.pipeline.run_parts import RunOutcome, RunParts
 from src.training.callbacks import CallbackConfig
@@ -94,7 +95,7 @@ def run(
             metrics = evaluate_run(parts, module, fitted)
     outcome = RunOutcome(record.run_id, record.ui_link, metrics, time.monotonic() - started_at)
     if parts.is_first_rank and parts.hooks.pruned_reason is None:
-        print_line(outcome)
+        announce_end(parts, outcome)
     return outcome
 
 
@@ -116,18 +117,19 @@ def open_run(
     from src.training.cpu_allocators import limit_kernel_cache
 
     limit_kernel_cache()
+    # before the imports that take seconds
+    store = build_node(config["tracking"])
+    store.check()
+    announce_start(config, store)
     # before the libraries that it speaks to are imported
     silence_libraries()
     from lightning import seed_everything
 
-    from src.config.build_nodes import build_node
     from src.config.resume import make_change_checker
     from src.pipeline.resume import resolve_resume_point
     from src.training.rank_process import get_from_first_rank
 
     startup.resume_gc()
-    store = build_node(config["tracking"])
-    store.check()
     init_from = config.get("init_from")
     model_folder: Path | None = None
     if (known_folder := get_from_first_rank("origin")) is not None:
@@ -260,7 +262,6 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
     """Fit the module on all ranks; returns the module that was trained, and its Trainer."""
     from lightning import seed_everything
 
-    from src.config.build_nodes import build_node
     from src.training.callbacks import keep_freed_memory
     from src.training.checkpoint_files import CheckpointHooks
     from src.training.non_finite_recovery import fit_with_recovery
@@ -275,6 +276,9 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
         parts.launcher.rank_info
     )
     record.set_tag("precision", precision_reason)
+    announcers = announce_training(
+        parts, precision_reason=precision_reason, total_steps=total_steps
+    )
     is_foreign_checkpoint = parts.resume_point.is_foreign_checkpoint
     parts.launcher.send_config(
         parts.config,
@@ -299,6 +303,7 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
         return training.build(
             callbacks=[
                 *configured,
+                *announcers,
                 *log_startup_time(record.log_metrics),
                 keep_freed_memory(),
             ],
