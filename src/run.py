@@ -102,6 +102,10 @@ def compose_and_run(arguments: Sequence[str], task: "Schema") -> int:
     from src.config.compose import COMPOSE_ERRORS, prefix_optional_inputs, run_composed_once
     from src.config.overrides import is_multirun
 
+    if not arguments:
+        from src.pipeline.announcement import DEMO_TEXT
+
+        print_line(DEMO_TEXT)
     flags = {argument for argument in arguments if argument.startswith("-")}
     many = is_multirun(arguments)
     find_search_errors: SearchCheck | None = None

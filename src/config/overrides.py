@@ -4,7 +4,6 @@ override has by itself.
 
 import random
 import re
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from src.config.groups import NULLABLE_GROUPS, list_groups, list_options
+from src.config.parse_failures import explain_parse_failure
 from src.core.nested_config import get_by_path, iter_leaves
 from src.core.user_errors import UserError, UserErrors, format_suggestion, suggest
 
@@ -76,50 +76,6 @@ def parse_override(line: str) -> ParsedOverride:
     except HydraException as error:
         raise explain_parse_failure(line) from error
     return _to_parsed_override(override)
-
-
-def explain_parse_failure(text: str) -> UserError:
-    """The error of an override that Hydra's parser refuses."""
-    if "=" not in text:
-        return UserError(
-            f"'{text}' is no override",
-            expected="KEY=VALUE, as in model.optim.lr=1e-5 (spaces want quotes)",
-        )
-    key, _, value = text.partition("=")
-    problem = f"'{text}' cannot be read"
-    if value.endswith(",") or "()" in value:
-        return UserError(f"{problem}: a value is missing in the list")
-    if "interval(" in value:
-        return UserError(
-            problem,
-            expected=f"two numbers, as in {key}=interval(0,1) or tag(log, interval(1e-6,1))",
-        )
-    reason = (
-        "a bracket or quote is left open"
-        if _is_left_open(value)
-        else "a value with special characters wants quotes"
-    )
-    return UserError(
-        f"{problem}: {reason}", hint=f"as a text it is typed {quote_override(key, value)}"
-    )
-
-
-def _is_left_open(value: str) -> bool:
-    """True if a bracket or a quote in a value has no partner."""
-    counts = Counter(value)
-    return any(counts[a] != counts[b] for a, b in ("[]", "{}", "()")) or any(
-        counts[quote] % 2 for quote in "\"'"
-    )
-
-
-def quote_override(key: str, value: str) -> str:
-    """An override whose value is any text, as it is typed in a shell: `'key="a, b"'`."""
-    plain = value[1:-1] if len(value) > 1 and value[0] == value[-1] in "\"'" else value
-    # backslashes count only before a quote, and are doubled there
-    escaped = re.sub(
-        r'(\\*)("|$)', lambda match: match[1] * 2 + "\\" * bool(match[2]) + match[2], plain
-    )
-    return shlex.quote(f'{key}="{escaped}"')
 
 
 def find_sweep_error(override: Override) -> UserError | None:

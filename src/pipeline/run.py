@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src.config.build_nodes import Schema, read_schema
+from src.config.build_nodes import Schema, build_node, read_schema
 from src.core import startup
 from src.core.files import PROJECT_ROOT
 from src.core.printing import print_line
 from src.core.redaction import redact_arguments
 from src.core.user_errors import UserError
 from src.core.validation import NonNegativeInt
+from src.pipeline.announcement import announce_end, announce_start, announce_training
 from src.pipeline.early_checks import check_without_torch
 from src.pipeline.hooks import NoHooks, RunHooks
 from src.pipeline.run_parts import RunOutcome, RunParts
@@ -95,7 +96,7 @@ def run(
             metrics = evaluate_run(parts, module, fitted)
     outcome = RunOutcome(record.run_id, record.ui_link, metrics, time.monotonic() - started_at)
     if parts.is_first_rank and parts.hooks.pruned_reason is None:
-        print_line(outcome)
+        announce_end(parts, outcome)
     return outcome
 
 
@@ -109,27 +110,27 @@ def read_task_schema() -> Schema:
 def open_run(
     config: Mapping[str, Any], *, resume: str | None, fork: bool, hooks: RunHooks
 ) -> RunParts:
-    """Build the parts of a run and check all that can be checked before the run exists.
-
-    Nothing is written yet: a `UserError` here leaves no run behind.
+    """Build the parts of a run and check all that can be checked before it exists: a `UserError`
+    here leaves nothing behind.
     """
     from src.core.startup import silence_libraries
     from src.training.cpu_allocators import limit_kernel_cache
 
     check_without_torch(config)
     limit_kernel_cache()
+    # before the imports that take seconds
+    store = build_node(config["tracking"])
+    store.check()
+    announce_start(config, store)
     # before the libraries that it speaks to are imported
     silence_libraries()
     from lightning import seed_everything
 
-    from src.config.build_nodes import build_node
     from src.config.resume import make_change_checker
     from src.pipeline.resume import resolve_resume_point
     from src.training.rank_process import get_from_first_rank
 
     startup.resume_gc()
-    store = build_node(config["tracking"])
-    store.check()
     init_from = config.get("init_from")
     model_folder: Path | None = None
     if (known_folder := get_from_first_rank("origin")) is not None:
@@ -267,7 +268,6 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
     """Fit the module on all ranks; returns the module that was trained, and its Trainer."""
     from lightning import seed_everything
 
-    from src.config.build_nodes import build_node
     from src.training.callbacks import keep_freed_memory
     from src.training.checkpoint_files import CheckpointHooks
     from src.training.non_finite_recovery import fit_with_recovery
@@ -282,6 +282,9 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
         parts.launcher.rank_info
     )
     record.set_tag("precision", precision_reason)
+    announcers = announce_training(
+        parts, precision_reason=precision_reason, total_steps=total_steps
+    )
     is_foreign_checkpoint = parts.resume_point.is_foreign_checkpoint
     parts.launcher.send_config(
         parts.config,
@@ -306,6 +309,7 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
         return training.build(
             callbacks=[
                 *configured,
+                *announcers,
                 *log_startup_time(record.log_metrics),
                 keep_freed_memory(),
             ],

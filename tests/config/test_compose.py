@@ -249,3 +249,20 @@ def test_what_a_task_raises_is_raised() -> None:
 
     with pytest.raises(ZeroDivisionError):
         run_composed_once([], task)
+
+
+def test_the_environment_names_the_store_unless_one_is_typed(
+    composed: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert composed()["tracking"]["uri"] is None
+    assert composed()["tracking"]["experiment"] == "palimpsest"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "reviews")
+    tracking = composed()["tracking"]
+    assert (tracking["uri"], tracking["experiment"]) == ("http://tracking:5000", "reviews")
+    assert composed("tracking=offline")["tracking"]["uri"] is None
+    typed = composed("tracking.uri=null", "tracking.experiment=mine")["tracking"]
+    assert (typed["uri"], typed["experiment"]) == (None, "mine")
+    # set but empty is not set, as for MLflow itself
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    assert composed()["tracking"]["uri"] is None

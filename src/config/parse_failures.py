@@ -1,0 +1,51 @@
+"""Explains overrides that Hydra's parser refuses, and shows how their value is typed."""
+
+import re
+import shlex
+from collections import Counter
+
+from src.core.user_errors import UserError
+
+
+def explain_parse_failure(text: str) -> UserError:
+    """The error of an override that Hydra's parser refuses."""
+    if "=" not in text:
+        return UserError(
+            f"'{text}' is no override",
+            expected="KEY=VALUE, as in model.optim.lr=1e-5 (spaces want quotes)",
+        )
+    key, _, value = text.partition("=")
+    problem = f"'{text}' cannot be read"
+    if value.endswith(",") or "()" in value:
+        return UserError(f"{problem}: a value is missing in the list")
+    if "interval(" in value:
+        return UserError(
+            problem,
+            expected=f"two numbers, as in {key}=interval(0,1) or tag(log, interval(1e-6,1))",
+        )
+    reason = (
+        "a bracket or quote is left open"
+        if _is_left_open(value)
+        else "a value with special characters wants quotes"
+    )
+    return UserError(
+        f"{problem}: {reason}", hint=f"as a text it is typed {quote_override(key, value)}"
+    )
+
+
+def _is_left_open(value: str) -> bool:
+    """True if a bracket or a quote in a value has no partner."""
+    counts = Counter(value)
+    return any(counts[a] != counts[b] for a, b in ("[]", "{}", "()")) or any(
+        counts[quote] % 2 for quote in "\"'"
+    )
+
+
+def quote_override(key: str, value: str) -> str:
+    """An override whose value is any text, as it is typed in a shell: `'key="a, b"'`."""
+    plain = value[1:-1] if len(value) > 1 and value[0] == value[-1] in "\"'" else value
+    # backslashes count only before a quote, and are doubled there
+    escaped = re.sub(
+        r'(\\*)("|$)', lambda match: match[1] * 2 + "\\" * bool(match[2]) + match[2], plain
+    )
+    return shlex.quote(f'{key}="{escaped}"')
