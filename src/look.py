@@ -218,7 +218,9 @@ def _quote_value(value: Any) -> str:
     plain = re.fullmatch(r"[\w./~+-]+", text, re.ASCII)
     if plain and not re.fullmatch(r"(?i)[-+]?[\d._e+-]+|true|false|null|nan|[-+]?inf", text):
         return text
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    # a backslash is special only before a quote
+    escaped = re.sub(r'(\\*)("|\Z)', lambda found: found[1] * 2 + '\\"' * bool(found[2]), text)
+    return f'"{escaped}"'
 
 
 def _print_wrapped(line: str) -> None:
