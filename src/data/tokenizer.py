@@ -46,6 +46,7 @@ class TextTokenizer:
         self.backend.no_truncation()
         self.backend.no_padding()
         self.mask_id: int | None = tokenizer.mask_token_id
+        self.unknown_id: int | None = tokenizer.unk_token_id
         self.special_ids: tuple[int, ...] = tuple(sorted(tokenizer.all_special_ids))
         if tokenizer.pad_token_id is None:
             raise UserError(

@@ -208,11 +208,14 @@ class Pretrained:
         if not file.is_file():
             return
         try:
-            vocabulary = json.loads(file.read_text(encoding="utf-8"))["model"]["vocab"]
-        except (ValueError, KeyError) as error:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            vocabulary = content["model"]["vocab"]
+            added = {token["content"]: token["id"] for token in content.get("added_tokens") or ()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{file} is broken: {error!r} ({NAME_OR_PATH_KEY})") from error
         if not isinstance(vocabulary, dict):
             vocabulary = {token: token_id for token_id, (token, *_) in enumerate(vocabulary)}
+        vocabulary = vocabulary | added
         tokens = dataset_info.sample_tokens
         differing = [
             token

@@ -182,6 +182,37 @@ def test_unigram_entropy_by_hand(tmp_path: Path) -> None:
     assert data.val_dataloader() == [] == data.test_dataloader()
 
 
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_texts_of_which_the_tokenizer_knows_nothing(split: str, tmp_path: Path) -> None:
+    """Stretches of more than 100 letters are one unknown token: nothing is there to be masked."""
+    stretches = [f"{text.replace(' ', '') * 20}" for text in _texts(12)]
+    for name in ("train", "validation"):
+        texts = stretches if name == split else _texts(12, begin=100)
+        _write(tmp_path / "data" / f"{name}.csv", [[text, 0] for text in texts])
+    with pytest.raises(UserError, match=f"knows nothing of the {split} texts.* 12 unknown tokens"):
+        _prepared(
+            tmp_path,
+            task="masked_lm",
+            source=Source(path=str(tmp_path / "data")),
+            batching=Masked(row_tokens=8, batch_size=2, eval_batch_size=2),
+        )
+
+
+def test_unknown_tokens_are_counted(tmp_path: Path) -> None:
+    texts = [*_texts(12), "red " + "x" * 101]
+    _write(tmp_path / "data" / "train.csv", [[text, "no"] for text in texts] + [["blue", "yes"]])
+    _write(tmp_path / "data" / "test.csv", [["red", "no"]])
+    _write(tmp_path / "data" / "validation.csv", [["\u2603 old", "no"]])
+    profiles = {
+        split: entry["profile"] for split, entry in _prepared(tmp_path).describe_splits().items()
+    }
+    assert {split: profile["unknown"] for split, profile in profiles.items()} == {
+        "train": 1,
+        "validation": 1,
+        "test": 0,
+    }
+
+
 def test_splits_of_the_source_are_kept(folder: Path) -> None:
     _write(folder / "data" / "validation.csv", _labelled(6, 200))
     data = _prepared(folder, split=Split(validation=0.5, test=0.4))

@@ -114,6 +114,20 @@ def test_a_tokenizer_larger_than_the_encoders_vocabulary(folder, facts):
     )
 
 
+def test_added_tokens_are_compared_too(folder, facts):
+    """Words that were added to an encoder's tokenizer stand beside its model's vocabulary."""
+    place = folder()
+    vocab = {f"w{number}": number for number in range(60)}
+    added = [{"content": f"w{number}", "id": number} for number in range(20, 60)]
+    own = dict(list(vocab.items())[:20])
+    (place / "tokenizer.json").write_text(
+        json.dumps({"model": {"vocab": own}, "added_tokens": added})
+    )
+    build(place, facts(sample_tokens=vocab))
+    with pytest.raises(UserError, match="2 of 60 tokens compared have another id"):
+        build(place, facts(sample_tokens=vocab | {"w30": 31, "w31": 30}))
+
+
 @pytest.mark.parametrize("listed", [False, True], ids=["mapping", "unigram list"])
 def test_a_tokenizer_that_does_not_fit(listed, folder, facts):
     place = folder()
