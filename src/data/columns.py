@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from src.core.user_errors import UserError, format_suggestion, suggest
@@ -73,6 +74,7 @@ def build_record(columns: ColumnSelection, row: dict[str, Any], where: str) -> R
 def _check_text(value: Any, key: str, column: str | int, where: str) -> str:
     if value is None:
         return ""
+    value = _decode_bytes(value)
     if not isinstance(value, str):
         raise UserError(
             f"{where}: '{column}' is {value!r:.60} ({type(value).__name__}); expected a text "
@@ -93,8 +95,11 @@ def parse_label(value: Any, where: str) -> str | int | float | None:
         or (isinstance(value, str) and not value.strip())
     ):
         return None
+    value = _decode_bytes(value)
     if isinstance(value, bool):
         return int(value)
+    if isinstance(value, Decimal):
+        return int(value) if value.as_tuple().exponent == 0 else float(value)
     if not isinstance(value, str | int | float):
         raise UserError(
             f"{where}: the label is {value!r:.60} ({type(value).__name__}); expected one text or "
@@ -102,3 +107,15 @@ def parse_label(value: Any, where: str) -> str | int | float | None:
             "(data.source.label)"
         )
     return value
+
+
+def _decode_bytes(value: Any) -> Any:
+    """Bytes as the text that they are in UTF-8, as columns without that mark hold it; anything
+    else, and bytes that are no UTF-8, unchanged.
+    """
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value

@@ -5,71 +5,14 @@ Line numbers and row numbers count from 1. A null text is an empty one, as an em
 false are the labels 1 and 0.
 """
 
-import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Literal
 
-from src.core.user_errors import UserError, format_suggestion
+from src.core.user_errors import UserError
 from src.data.columns import ColumnSelection, build_record, find_column_error
 from src.data.decoding import InputFile, read_text_lines
 from src.data.records import RawRecord
-
-
-def read_json_lines(
-    file: InputFile, columns: ColumnSelection, *, encoding: str
-) -> Iterator[RawRecord]:
-    """Read JSON Lines: one object a line.
-
-    The first must have all columns; later ones may leave out pair and label.
-    """
-    first = True
-    for where, row in _iter_json_objects(file, encoding):
-        if first and (column_error := find_column_error(where, columns, list(row))):
-            raise column_error
-        first = False
-        if columns.text not in row:
-            raise UserError(
-                f"{where}: no '{columns.text}' (data.source.text={columns.text}); "
-                f"{format_suggestion(columns.text, row)}"
-            )
-        yield build_record(columns, row, where)
-
-
-def read_json_keys(file: InputFile, *, encoding: str) -> list[str]:
-    """The keys of the first object; empty if there is none."""
-    return next((list(row) for _, row in _iter_json_objects(file, encoding)), [])
-
-
-_JSON_TYPE_NAMES: dict[type, str] = {
-    list: "a list",
-    str: "a text",
-    int: "a number",
-    float: "a number",
-    bool: "true or false",
-}
-
-
-def _iter_json_objects(file: InputFile, encoding: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in enumerate(read_text_lines(file, encoding), start=1):
-        if not line.strip():
-            continue
-        where = f"{file.name}, line {number}"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            reason = (
-                f"{error.msg} at column {error.colno}"
-                if isinstance(error, json.JSONDecodeError)
-                else error
-            )
-            raise UserError(
-                f"{where}: not valid JSON ({reason}); expected one JSON object a line"
-            ) from error
-        if not isinstance(row, dict):
-            kind = _JSON_TYPE_NAMES.get(type(row), "null")
-            raise UserError(f"{where}: {kind} and no object; expected one JSON object a line")
-        yield where, row
 
 
 def read_parquet(file: InputFile, columns: ColumnSelection) -> Iterator[RawRecord]:

@@ -16,6 +16,7 @@ from src.data.columns import ColumnSelection, build_record, find_column_error
 from src.data.data_files import SplitFiles, find_split_files, missing_path_error
 from src.data.decoding import InputFile
 from src.data.hub import load_from_hub
+from src.data.json_rows import read_json_keys, read_json_rows
 from src.data.records import RawRecord
 from src.data.tables import (
     CHARACTER_NAMES,
@@ -332,7 +333,7 @@ class Source:
         if format == "parquet":
             return readers.read_parquet_columns(file)
         if format == "jsonl":
-            return readers.read_json_keys(file, encoding=self.encoding)
+            return read_json_keys(file, self._select_columns(), encoding=self.encoding)
         if format in ("csv", "tsv") and self.header:
             return read_table_header(file, self._table_style(format))
         return []
@@ -354,7 +355,7 @@ class Source:
             case "csv" | "tsv":
                 return read_table(file, columns, self._table_style(format))
             case "jsonl":
-                return readers.read_json_lines(file, columns, encoding=encoding)
+                return read_json_rows(file, columns, encoding=encoding)
             case "parquet":
                 return readers.read_parquet(file, columns)
             case "label_first":
