@@ -1,16 +1,17 @@
 """What the columns of a file seem to be: text, second text, label. Told from a few rows."""
 
 import itertools
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from src.core.dataset_info import Task
 from src.data import readers
-from src.data.decoding import InputFile, read_text_lines
-from src.data.readers import ColumnSelection
+from src.data.columns import ColumnSelection
+from src.data.decoding import InputFile
+from src.data.json_rows import iter_json_objects
 from src.data.sources import Source
+from src.data.tables import read_table, read_table_header
 
 SAMPLE_ROWS = 1000
 _LABEL_NAMES = re.compile(
@@ -57,25 +58,15 @@ def sample_columns(source: Source, file: InputFile, format: str) -> list[ColumnP
 def _iter_rows(source: Source, file: InputFile, format: str) -> Iterator[dict[Any, Any]]:
     match format:
         case "csv" | "tsv":
-            options: dict[str, Any] = {
-                "delimiter": "," if format == "csv" else "\t",
-                "encoding": source.encoding,
-                "quoting": source.quoting,
-            }
-            first = readers.read_table_header(file, **options)
-            names = first if source.header else list(range(len(first)))
-            columns = [
-                readers.read_table(
-                    file, ColumnSelection(name, None, None), header=source.header, **options
-                )
-                for name in names
-            ]
+            style = source.table_style(format)
+            first = read_table_header(file, style)
+            names = first if style.header else list(range(len(first)))
+            columns = [read_table(file, ColumnSelection(name, None, None), style) for name in names]
             for records in zip(*columns, strict=True):
                 yield dict(zip(names, [record.text for record in records], strict=True))
         case "jsonl":
-            for line in read_text_lines(file, source.encoding):
-                if line.strip() and isinstance(row := json.loads(line), dict):
-                    yield row
+            for _, row in iter_json_objects(file, source.encoding, str(source.text)):
+                yield row
         case "parquet":
             from pyarrow.parquet import ParquetFile
 

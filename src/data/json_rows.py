@@ -30,7 +30,7 @@ def read_json_rows(
     if names and (column_error := find_column_error(file.name, columns, names)):
         raise column_error
     text = str(columns.text)
-    for where, row in _iter_json_objects(file, encoding, str(columns.text)):
+    for where, row in iter_json_objects(file, encoding, str(columns.text)):
         values = {
             str(column): _look_up(row, str(column))
             for column in columns.requested_columns().values()
@@ -48,7 +48,7 @@ def read_json_keys(file: InputFile, columns: ColumnSelection, *, encoding: str) 
     """
     names: dict[str, None] = {}
     wanted = {str(column) for column in columns.requested_columns().values()}
-    for _, row in _iter_json_objects(file, encoding, str(columns.text)):
+    for _, row in iter_json_objects(file, encoding, str(columns.text)):
         names.update(dict.fromkeys(_list_keys(row)))
         if wanted <= names.keys():
             break
@@ -72,7 +72,7 @@ def _look_up(row: dict[str, Any], column: str) -> Any:
     return None
 
 
-def _iter_json_objects(
+def iter_json_objects(
     file: InputFile, encoding: str, text: str
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Objects with where they stand: line by line, or item by item of an array.

@@ -166,7 +166,7 @@ class Source:
                 hint="give one of the two",
             )
 
-    def _table_style(self, format: str) -> TableStyle:
+    def table_style(self, format: str) -> TableStyle:
         delimiter = parse_character(self.delimiter or ("comma" if format == "csv" else "tab"))
         quoted = (
             self.quoting
@@ -273,7 +273,7 @@ class Source:
         for name in ("encoding", "header", "document", "heading"):
             options[name] = getattr(self, name)
         if layout.format in ("csv", "tsv"):
-            options["style"] = self._table_style(layout.format)
+            options["style"] = self.table_style(layout.format)
         contents = []
         for file in layout.files[split]:
             with file.path.open("rb") as stream:
@@ -339,7 +339,7 @@ class Source:
         if format == "jsonl":
             return read_json_keys(file, self._select_columns(), encoding=self.encoding)
         if format in ("csv", "tsv") and self.header:
-            return read_table_header(file, self._table_style(format))
+            return read_table_header(file, self.table_style(format))
         return []
 
     def _find_file_column_error(
@@ -347,7 +347,7 @@ class Source:
     ) -> UserError | None:
         columns = self._select_columns()
         if format in ("csv", "tsv"):
-            style = self._table_style(format)
+            style = self.table_style(format)
             if not self.header:
                 return find_delimiter_error(file, columns, style)
             return find_table_column_error(file, columns, header, style)
@@ -357,7 +357,7 @@ class Source:
         columns, encoding = self._select_columns(), self.encoding
         match format:
             case "csv" | "tsv":
-                return read_table(file, columns, self._table_style(format))
+                return read_table(file, columns, self.table_style(format))
             case "jsonl":
                 return read_json_rows(file, columns, encoding=encoding)
             case "parquet":
