@@ -20,7 +20,7 @@ _JSON_TYPE_NAMES: dict[type, str] = {
 
 
 def read_json_rows(
-    file: InputFile, columns: ColumnSelection, *, encoding: str
+    file: InputFile, columns: ColumnSelection, *, encoding: str, keep_other: bool = False
 ) -> Iterator[RawRecord]:
     """Read JSON. Some row must have pair and label, all must have the text.
 
@@ -39,7 +39,7 @@ def read_json_rows(
             raise UserError(
                 f"{where}: no '{text}' (data.source.text={text}); {format_suggestion(text, row)}"
             )
-        yield build_record(columns, values, where)
+        yield build_record(columns, values, where)._replace(other=row if keep_other else None)
 
 
 def read_json_keys(file: InputFile, columns: ColumnSelection, *, encoding: str) -> list[str]:

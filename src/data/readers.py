@@ -15,7 +15,9 @@ from src.data.decoding import InputFile, read_text_lines
 from src.data.records import RawRecord
 
 
-def read_parquet(file: InputFile, columns: ColumnSelection) -> Iterator[RawRecord]:
+def read_parquet(
+    file: InputFile, columns: ColumnSelection, keep_other: bool = False
+) -> Iterator[RawRecord]:
     """Read the requested columns of a Parquet file, batch by batch."""
     if column_error := find_column_error(file.name, columns, read_parquet_columns(file)):
         raise column_error
@@ -23,14 +25,14 @@ def read_parquet(file: InputFile, columns: ColumnSelection) -> Iterator[RawRecor
     from pyarrow.parquet import ParquetFile
 
     row = 0
+    taken = [str(column) for column in columns.requested_columns().values()]
     try:
         with ParquetFile(file.path) as table:
-            for batch in table.iter_batches(
-                batch_size=1024, columns=[str(c) for c in columns.requested_columns().values()]
-            ):
+            for batch in table.iter_batches(batch_size=1024, columns=None if keep_other else taken):
                 for values in batch.to_pylist():
                     row += 1
-                    yield build_record(columns, values, f"{file.name}, row {row}")
+                    record = build_record(columns, values, f"{file.name}, row {row}")
+                    yield record._replace(other=values if keep_other else None)
     except pyarrow.ArrowException as error:
         raise UserError(f"{file.name}: broken Parquet data after row {row} ({error})") from error
 

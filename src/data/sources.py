@@ -248,15 +248,17 @@ class Source:
                     )
         return tuple(split for split in SPLITS if split in there)
 
-    def read_records(self, split: str) -> Iterator[RawRecord]:
-        """Stream the rows of a split in the order of the source."""
+    def read_records(self, split: str, keep_other: bool = False) -> Iterator[RawRecord]:
+        """Stream the rows of a split in order; with `keep_other` all columns of a file's rows."""
         self._check_split_exists(split)
         if self.path is None:
             yield from self._read_hub_split(self._split_names()[split])
             return
         layout = self._find_files()
         for file in layout.files[split]:
-            yield from readers.require_records(self._read_file(file, layout.format), file.name)
+            yield from readers.require_records(
+                self._read_file(file, layout.format, keep_other), file.name
+            )
 
     def fingerprint_split(self, split: str) -> str:
         """SHA-256, in hex, of a split's bytes and of the options that decide how they are read.
@@ -353,15 +355,15 @@ class Source:
             return find_table_column_error(file, columns, header, style)
         return find_column_error(file.name, columns, header) if header else None
 
-    def _read_file(self, file: InputFile, format: str) -> Iterator[RawRecord]:
+    def _read_file(self, file: InputFile, format: str, keep_other: bool) -> Iterator[RawRecord]:
         columns, encoding = self._select_columns(), self.encoding
         match format:
             case "csv" | "tsv":
-                return read_table(file, columns, self.table_style(format))
+                return read_table(file, columns, self.table_style(format), keep_other)
             case "jsonl":
-                return read_json_rows(file, columns, encoding=encoding)
+                return read_json_rows(file, columns, encoding=encoding, keep_other=keep_other)
             case "parquet":
-                return readers.read_parquet(file, columns)
+                return readers.read_parquet(file, columns, keep_other)
             case "label_first":
                 return readers.read_labelled_lines(
                     file, encoding=encoding, labelled=self.label is not None

@@ -56,7 +56,9 @@ def parse_character(name: str) -> str | None:
     return character if len(character) == 1 and character not in "\r\n\0" else None
 
 
-def read_table(file: InputFile, columns: ColumnSelection, style: TableStyle) -> Iterator[RawRecord]:
+def read_table(
+    file: InputFile, columns: ColumnSelection, style: TableStyle, keep_other: bool = False
+) -> Iterator[RawRecord]:
     """Read CSV or TSV.
 
     With a header all rows must have its width. Without one, rows may have further columns.
@@ -84,7 +86,9 @@ def read_table(file: InputFile, columns: ColumnSelection, style: TableStyle) -> 
         if style.quote is None and style.guessed_quote:
             _refuse_quoted_cells(where, row, [text] if pair is None else [text, pair])
         value = None if label is None or not row[label].strip() else row[label]
-        yield RawRecord(row[text], None if pair is None else row[pair], value, where)
+        keys = names or [str(position) for position in range(len(row))]
+        other = dict(zip(keys, row, strict=True)) if keep_other else None
+        yield RawRecord(row[text], None if pair is None else row[pair], value, where, other)
 
 
 def read_table_header(file: InputFile, style: TableStyle) -> list[str]:

@@ -320,3 +320,17 @@ def test_parquet_that_is_none(tmp_path: Path) -> None:
     put(tmp_path / "b.parquet.gz", "x")
     message = "b.parquet.gz: Parquet is compressed inside; unpack the file (gunzip b.parquet.gz)"
     assert fault(tmp_path / "b.parquet.gz") == message
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_other_columns_are_kept_where_asked_for(tmp_path: Path, name: str) -> None:
+    row = {"id": "7", "text": "a"}
+    if name == "a.csv":
+        put(tmp_path / name, "id,text\n7,a\n")
+    elif name == "a.jsonl":
+        put(tmp_path / name, json.dumps(row))
+    else:
+        put_parquet(tmp_path / name, [row])
+    source = Source(path=str(tmp_path / name))
+    assert [record.other for record in source.read_records("train", keep_other=True)] == [row]
+    assert [record.other for record in source.read_records("train")] == [None]
