@@ -36,7 +36,7 @@ from src.config.override_errors import find_override_errors
 from src.config.validate_config import validate_config
 from src.core.files import CONF
 from src.core.nested_config import get_by_path
-from src.core.user_errors import UserError
+from src.core.user_errors import UserError, UserErrors
 from src.pipeline.run import read_task_schema
 
 EXPERIMENTS = list_options("experiment")
@@ -295,3 +295,13 @@ def test_the_experiments_of_another_folder_are_known(folder: Path) -> None:
 def test_a_config_folder_that_is_not_there_is_named() -> None:
     with pytest.raises(UserError, match="--config-dir=/no/such: there is no such folder"):
         take_config_folders(["+experiment=own", "--config-dir=/no/such"])
+
+
+@pytest.mark.parametrize("value", ["{a: [1]}", "{a: {b: c}}", "{a: null}"])
+def test_a_tag_is_one_value(value: str, composed: Compose) -> None:
+    with pytest.raises(UserErrors, match="tags: expected a mapping to"):
+        validate_config(composed(f"++tags={value}"), read_task_schema())
+
+
+def test_names_and_values_of_tags_may_be_numbers(composed: Compose) -> None:
+    validate_config(composed("++tags={2024: pilot, year: 2024, done: true}"), read_task_schema())
