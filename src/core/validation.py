@@ -68,7 +68,8 @@ def describe_annotation(annotation: Any) -> str:
     if origin in (list, Sequence, tuple):
         return "a list"
     if origin in (dict, Mapping):
-        return "a mapping"
+        values = arguments[1] if arguments else Any
+        return "a mapping" if values is Any else f"a mapping to {describe_annotation(values)}"
     return _TYPE_WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 
@@ -88,7 +89,10 @@ def is_valid_value(annotation: Any, value: Any) -> bool:
             not arguments or all(is_valid_value(arguments[0], item) for item in value)
         )
     if origin in (dict, Mapping):
-        return isinstance(value, Mapping)
+        # keys are text in any case: YAML reads some of them as numbers
+        return isinstance(value, Mapping) and (
+            not arguments or all(is_valid_value(arguments[1], item) for item in value.values())
+        )
     if annotation is None or annotation is type(None):
         return value is None
     if annotation is float:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from src.config.build_nodes import Schema, build_node, read_schema
 from src.core import startup
 from src.core.files import PROJECT_ROOT
+from src.core.formatting import to_override_text
 from src.core.printing import print_line
 from src.core.redaction import redact_arguments
 from src.core.user_errors import UserError
@@ -44,7 +45,7 @@ def run(
     tracking: Mapping[str, Any],
     seed: NonNegativeInt,
     init_from: str | None = None,
-    tags: Mapping[str, str] | None = None,
+    tags: Mapping[str, str | float | bool] | None = None,
     resume: str | None = None,
     fork: bool = False,
     hooks: RunHooks | None = None,
@@ -56,7 +57,7 @@ def run(
         data, model, trainer, callbacks, tracking: composed config nodes with a `_target_`.
         seed: of weights, dropout, order of rows and masks.
         init_from: id of an earlier run whose encoder and tokenizer are taken.
-        tags: tags of the run, besides the program's own.
+        tags: tags of the run, besides the program's own; names and values become text.
         resume: id of an earlier run with the same config, which goes on where it stopped.
         fork: begin a new run from that run's last checkpoint instead; the config may differ.
         hooks: called at the stages of the run; a search passes those of its trial.
@@ -78,7 +79,7 @@ def run(
         "tracking": tracking,
         "seed": seed,
         "init_from": init_from,
-        "tags": tags,
+        "tags": tags and {str(name): to_override_text(value) for name, value in tags.items()},
     }
     config = {key: value for key, value in config.items() if value is not None}
 
