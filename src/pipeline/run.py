@@ -261,7 +261,7 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
     from lightning import seed_everything
 
     from src.config.build_nodes import build_node
-    from src.training.callbacks import keep_freed_memory
+    from src.training.callbacks import announce_loading, keep_freed_memory
     from src.training.checkpoint_files import CheckpointHooks
     from src.training.non_finite_recovery import fit_with_recovery
     from src.training.rank_process import get_from_first_rank
@@ -300,6 +300,7 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
             callbacks=[
                 *configured,
                 *log_startup_time(record.log_metrics),
+                announce_loading(record.set_tag),
                 keep_freed_memory(),
             ],
             logger=record.logger,

@@ -201,3 +201,23 @@ def keep_freed_memory() -> "Callback":
             self._exit_stack.close()
 
     return FreedMemoryCallback()
+
+
+def announce_loading(set_tag: Callable[[str, str], None]) -> "Callback":
+    """Make a callback that prints and tags, once, how the weights were loaded."""
+    from lightning.pytorch import Callback, LightningModule, Trainer
+
+    from src.core.printing import print_line
+
+    class LoadingCallback(Callback):
+        def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            module: Any = pl_module
+            if not trainer.is_global_zero:
+                return
+            notices = module.describe_loading()
+            for line in notices.lines:
+                print_line(line)
+            for name, value in notices.tags.items():
+                set_tag(name, value)
+
+    return LoadingCallback()
