@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from src.core.batch import Tokens
+from src.core.notices import Notices
 from src.core.pretrained_files import load_from_hub_or_folder
 from src.core.user_errors import UserError, format_suggestion
 from src.model import fast_encoder, ragged_attention
@@ -159,6 +160,8 @@ class Encoder(nn.Module):
         # run the body by src/model/fast_encoder.py; else by its own forward in transformers
         self.uses_fast_path = network.config.model_type in fast_encoder.FAST_FAMILIES
         self.gradient_checkpointing = False
+        # what should be known of how its weights were loaded
+        self.loading_lines: tuple[str, ...] = ()
         if self.supports_packing:
             network.config._attn_implementation = ragged_attention.ATTENTION_NAME
         for module in network.modules():
@@ -177,6 +180,13 @@ class Encoder(nn.Module):
         """
         pooling = getattr(self.config, "classifier_pooling", "cls")
         return self.head == "sequence" and pooling == "mean"
+
+    def describe_loading(self) -> Notices:
+        """What should be known of how the weights were loaded, and how many are trained."""
+        return Notices(
+            self.loading_lines,
+            {"model/head": "; ".join(self.loading_lines)} if self.loading_lines else {},
+        )
 
     def encode_sequences(self, tokens: Tokens) -> Tensor:
         """The vector that represents each sequence [B, D], for `compute_sequence_logits`."""

@@ -22,11 +22,11 @@ from src.pipeline.announcement import announce_end, announce_start, announce_tra
 from src.pipeline.early_checks import check_without_torch
 from src.pipeline.hooks import NoHooks, RunHooks
 from src.pipeline.run_parts import RunOutcome, RunParts
+from src.pipeline.run_report import log_report
 from src.training.callbacks import CallbackConfig
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
-    from torch import Tensor
 
     from src.model.module import EncoderModule
     from src.pipeline.resume import ResumePoint
@@ -269,7 +269,7 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
     """Fit the module on all ranks; returns the module that was trained, and its Trainer."""
     from lightning import seed_everything
 
-    from src.training.callbacks import keep_freed_memory
+    from src.training.callbacks import announce_loading, keep_freed_memory
     from src.training.checkpoint_files import CheckpointHooks
     from src.training.non_finite_recovery import fit_with_recovery
     from src.training.rank_process import get_from_first_rank
@@ -312,6 +312,7 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
                 *configured,
                 *announcers,
                 *log_startup_time(record.log_metrics),
+                announce_loading(record.set_tag),
                 keep_freed_memory(),
             ],
             logger=record.logger,
@@ -367,37 +368,9 @@ def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -
     unshard_encoder(module.encoder)
     if not parts.is_first_rank:
         return metrics
-    metrics |= _log_report(parts, module, predictions, metrics, step=trainer.global_step)
+    metrics |= log_report(parts, module, predictions, metrics, step=trainer.global_step)
     parts.hooks.on_run_evaluated(best_checkpoint, metrics)
     inference_config = datamodule.describe_preprocessing()
     with save_model(module.encoder, datamodule.tokenizer, inference_config) as folder:
         record.log_folder(folder, "model")
     return metrics
-
-
-def _log_report(
-    parts: RunParts,
-    module: "EncoderModule",
-    predictions: "tuple[Tensor, Tensor, Tensor] | None",
-    metrics: Mapping[str, float],
-    *,
-    step: int,
-) -> dict[str, float]:
-    """Write tables and figures of the test predictions; returns the metrics that they add."""
-    from src.evaluation.report import build_report
-
-    label_names = parts.datamodule.dataset_info.label_names
-    report = build_report(module.objective.kind, predictions, label_names)
-    if report is None:
-        return {}
-    added = {
-        f"test/{name}": value
-        for name, value in report.metrics.items()
-        if f"test/{name}" not in metrics
-    }
-    parts.record.log_metrics(added, step=step)
-    for title, table in report.tables.items():
-        parts.record.log_table(table, f"report/{title}.json")
-    for title, figure in report.figures.items():
-        parts.record.log_figure(figure, f"report/{title}.png")
-    return added
