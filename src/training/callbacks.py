@@ -16,6 +16,7 @@ from src.training.checkpoint_files import CheckpointHooks
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
+    from torch import Tensor
 
 
 @runtime_checkable
@@ -101,9 +102,15 @@ class EarlyStopping:
                 metric = {"monitor": self.monitor, "mode": self.mode}
                 return f"EarlyStopping.build.<locals>.Stopping{metric}"
 
+            def _evaluate_stopping_criteria(self, current: "Tensor") -> tuple[bool, str | None]:
+                # an undefined metric is neither an improvement nor a reason to stop
+                if current.isnan():
+                    return False, None
+                return super()._evaluate_stopping_criteria(current)
+
             def on_train_end(self, trainer: Any, pl_module: Any) -> None:
                 """Say why the training has ended before its budget, and tag the run."""
-                if not self.stopped_epoch or not trainer.is_global_zero:
+                if self.wait_count < self.patience or not trainer.is_global_zero:
                     return
                 best = float(self.best_score)
                 reason = (
@@ -124,8 +131,7 @@ class EarlyStopping:
                 mode=self.mode,
                 patience=self.patience,
                 min_delta=self.min_delta,
-                # an undefined metric is no reason to stop; a loss that is not finite ends the run
-                # elsewhere (src/training/non_finite_recovery.py)
+                # a loss that is not finite is seen to by src/training/non_finite_recovery.py
                 check_finite=False,
                 # After each validation instead, before a checkpoint is written there.
                 check_on_train_epoch_end=False,
