@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from src.config.command_line import parse_key_values, run_command_line
 from src.core import startup
 from src.core.files import PROJECT_ROOT, atomic_write
+from src.core.mlflow_environment import read_experiment_name, read_tracking_uri
 from src.core.printing import print_line
 from src.core.user_errors import UserError
 
@@ -123,8 +124,13 @@ def _load_predictor(options: dict[str, str]) -> "Predictor":
 
     limit_kernel_cache()
     silence_transformers()
-    store = Store(root=str(PROJECT_ROOT), uri=options["uri"] or None)
+    store = Store(
+        root=str(PROJECT_ROOT),
+        uri=options["uri"] or read_tracking_uri(),
+        experiment=read_experiment_name(),
+    )
     store.check()
+    store.announce_environment()
     folder = store.fetch_model_folder(options["run"], key="run")
 
     from src.pipeline.predictor import Predictor

@@ -100,8 +100,18 @@ def compose_and_run(arguments: Sequence[str], task: "Schema") -> int:
     """
     from src.config.allowed_targets import allowed_overrides
     from src.config.compose import COMPOSE_ERRORS, prefix_optional_inputs, run_composed_once
+    from src.config.config_folders import take_config_folders
     from src.config.overrides import is_multirun
 
+    if not arguments:
+        from src.pipeline.announcement import DEMO_TEXT
+
+        print_line(DEMO_TEXT)
+    try:
+        arguments = take_config_folders(arguments)
+    except UserError as error:
+        print_line(f"error: {error}", to_stderr=True)
+        return 2
     flags = {argument for argument in arguments if argument.startswith("-")}
     many = is_multirun(arguments)
     find_search_errors: SearchCheck | None = None

@@ -17,6 +17,7 @@ Exit codes: 0; 1 where something still waits after --repair; 2 for a mistake in 
 import argparse
 import contextlib
 import json
+import math
 import os
 import sys
 import time
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from src.config.command_line import FlagParser, run_command_line
 from src.core.files import PROJECT_ROOT
+from src.core.mlflow_environment import read_experiment_name, read_tracking_uri
 from src.core.printing import print_line
 from src.core.user_errors import UserError, format_suggestion
 from src.tracking.store import Store
@@ -64,6 +66,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     options = _parse_arguments(arguments)
     store = Store(root=options.root, uri=options.uri, experiment=options.experiment)
     store.check()
+    store.announce_environment()
     if store.sqlite_file is not None and not store.sqlite_file.exists() and options.run is None:
         print_line("[]" if options.json else f"no run has been kept yet in {store.sqlite_file}")
         return 0
@@ -88,8 +91,8 @@ def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--limit", default="20")
     for flag in ("--ids", "--json", "--repair"):
         parser.add_argument(flag, action="store_true")
-    parser.add_argument("--uri")
-    parser.add_argument("--experiment", default="palimpsest")
+    parser.add_argument("--uri", default=read_tracking_uri())
+    parser.add_argument("--experiment", default=read_experiment_name())
     parser.add_argument("--root", default=str(PROJECT_ROOT))
     options = parser.parse(arguments)
     if options.status is not None and options.status.upper() not in _STATUSES:
@@ -120,7 +123,7 @@ def _list_runs(store: Store, options: argparse.Namespace) -> None:
         for run in runs:
             print_line(run.id)
     elif options.json:
-        print_line(json.dumps([asdict(run) for run in runs], indent=2))
+        print_line(_format_json([asdict(run) for run in runs]))
     elif not runs:
         print_line("no run is like that")
     else:
@@ -143,8 +146,10 @@ def _print_table(runs: "Sequence[RunSummary]") -> None:
 
 
 def _format_metric(run: "RunSummary") -> str:
-    if run.best is None or run.last is None:
+    if run.last is None:
         return ""
+    if run.best is None:
+        return f"{run.metric} {run.last:.4g} (never a number)"
     return f"{run.metric} {run.last:.4g} (best {run.best:.4g} at {run.best_step})"
 
 
@@ -168,7 +173,7 @@ def _show_run(store: Store, run_id: str, as_json: bool) -> None:
             "resume": resume,
             "tags": found.tags,
         }
-        print_line(json.dumps(shown | {"params": found.params, "metrics": found.metrics}, indent=2))
+        print_line(_format_json(shown | {"params": found.params, "metrics": found.metrics}))
         return
     details = {
         "run": run.id,
@@ -208,6 +213,19 @@ def _repair_store(store: Store, as_json: bool) -> int:
         )
         print_line(f"{len(done.closed)} runs were dead and are KILLED now{waiting}")
     return 1 if done.waiting else 0
+
+
+def _format_json(value: Any) -> str:
+    """JSON, with null for the numbers that JSON does not have (nan and the infinities)."""
+    return json.dumps(_replace_non_finite(value), indent=2, allow_nan=False)
+
+
+def _replace_non_finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _replace_non_finite(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_replace_non_finite(child) for child in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _format_time(seconds: float) -> str:

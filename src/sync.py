@@ -22,6 +22,7 @@ from pathlib import Path
 
 from src.config.command_line import FlagParser, run_command_line
 from src.core.files import PROJECT_ROOT
+from src.core.mlflow_environment import read_tracking_uri
 from src.core.printing import print_line
 from src.core.redaction import REDACTED
 from src.core.user_errors import UserError, format_suggestion
@@ -43,6 +44,11 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     options = _parse_arguments(arguments)
     here = Store(root=options.root, uri=options.to)
     here.check()
+    if here.uri is None and read_tracking_uri() is not None:
+        print_line(
+            f"runs begun without a store go to {read_tracking_uri()} (MLFLOW_TRACKING_URI)",
+            to_stderr=True,
+        )
     waiting = _select_runs(here, options.runs)
     if not waiting:
         print_line(f"nothing waits in {here.runs_folder / 'outbox'}")
@@ -106,6 +112,8 @@ def _resolve_store(here: Store, folder: Path) -> Store:
     about = outbox.read_outbox_metadata(folder)
     experiment = str(about.get("experiment", here.experiment))
     uri = here.uri or about.get("uri")
+    if uri is None and about.get("offline"):
+        uri = read_tracking_uri()
     if uri is not None and REDACTED in uri:
         raise UserError(
             f"its store is {uri}, and passwords are not kept: name the store with --to URI"

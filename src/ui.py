@@ -11,13 +11,14 @@ from collections.abc import Sequence
 
 from src.config.command_line import parse_key_values, run_command_line
 from src.core.files import PROJECT_ROOT
+from src.core.mlflow_environment import read_experiment_name, read_tracking_uri
 from src.core.printing import print_line
 from src.core.run_ending import TerminatedBySignal
 from src.core.user_errors import UserError
 from src.tracking.store import Store
 
 _OPTION_NAMES = {"tracking.uri": "uri", "tracking.experiment": "experiment"}
-_OPTION_DEFAULTS = {"port": "5000", "uri": "", "experiment": "palimpsest"}
+_OPTION_DEFAULTS = {"port": "5000", "uri": "", "experiment": ""}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -30,10 +31,13 @@ def main(arguments: Sequence[str]) -> int:
 def _handle_arguments(arguments: Sequence[str]) -> int:
     options = parse_key_values(arguments, _OPTION_DEFAULTS)
     store = Store(
-        root=str(PROJECT_ROOT), uri=options["uri"] or None, experiment=options["experiment"]
+        root=str(PROJECT_ROOT),
+        uri=options["uri"] or read_tracking_uri(),
+        experiment=options["experiment"] or read_experiment_name(),
     )
     try:
         store.check()
+        store.announce_environment()
         _serve_ui(store, _parse_port(options["port"]))
     except KeyboardInterrupt:
         print_line()

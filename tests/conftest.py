@@ -2,6 +2,7 @@
 ready-made store.
 """
 
+import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -25,6 +26,9 @@ torch.set_num_threads(1)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 register_resolvers()
+# the tests' runs stay out of the store of whoever starts them
+for _variable in [name for name in os.environ if name.startswith("MLFLOW_")]:
+    del os.environ[_variable]
 
 
 @pytest.fixture

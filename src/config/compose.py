@@ -31,6 +31,7 @@ from src.config.groups import list_groups, options_with_key, options_without_key
 from src.config.overrides import is_multirun, needs_multirun_error, search_overrides
 from src.config.suggestions import closest_key
 from src.core.files import CONF, PROJECT_ROOT
+from src.core.mlflow_environment import read_experiment_name, read_tracking_uri
 from src.core.user_errors import UserError
 
 # The exceptions that Hydra raises when it cannot compose. RecursionError is among them because
@@ -57,8 +58,15 @@ class OverrideError(ValueError):
 
 
 def register_resolvers() -> None:
-    """Register the resolver `${project_root:}`, which gives the folder of this project."""
-    OmegaConf.register_new_resolver("project_root", lambda: str(PROJECT_ROOT), replace=True)
+    """Register what conf/ may refer to: `${project_root:}`, the folder of this project, and the
+    store that the environment names, `${mlflow_tracking_uri:}` and `${mlflow_experiment_name:}`.
+    """
+    for name, resolver in {
+        "project_root": lambda: str(PROJECT_ROOT),
+        "mlflow_tracking_uri": read_tracking_uri,
+        "mlflow_experiment_name": read_experiment_name,
+    }.items():
+        OmegaConf.register_new_resolver(name, resolver, replace=True)
 
 
 def prefix_optional_inputs(arguments: Sequence[str], task: Schema) -> list[str]:

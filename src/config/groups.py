@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from src.core.files import CONF
@@ -10,10 +11,29 @@ from src.core.files import CONF
 NULLABLE_GROUPS = ("search/pruner",)
 
 
+# Config folders that a command line adds to conf/.
+_added_folders: list[Path] = []
+
+
+def set_config_folders(folders: Sequence[Path]) -> None:
+    """Have the options of further config folders known, instead of those added before."""
+    _added_folders[:] = folders
+    list_groups.cache_clear()
+
+
+def _list_folders() -> list[Path]:
+    return [CONF, *_added_folders]
+
+
 @cache
 def list_groups() -> frozenset[str]:
     """Every group, such as `model/encoder`, except Hydra's own (conf/hydra)."""
-    folders = (path.relative_to(CONF) for path in CONF.rglob("*") if path.is_dir())
+    folders = (
+        path.relative_to(root)
+        for root in _list_folders()
+        for path in root.rglob("*")
+        if path.is_dir()
+    )
     return frozenset(folder.as_posix() for folder in folders if folder.parts[0] != "hydra")
 
 
@@ -22,7 +42,12 @@ def list_options(group: str) -> list[str]:
     options and is not one.
     """
     return sorted(
-        file.stem for file in (CONF / group).glob("*.yaml") if not file.stem.startswith("_")
+        {
+            file.stem
+            for root in _list_folders()
+            for file in (root / group).glob("*.yaml")
+            if not file.stem.startswith("_")
+        }
     )
 
 
@@ -32,7 +57,9 @@ def load_option(group: str, option: str) -> dict[str, Any]:
     """
     import yaml
 
-    content = yaml.safe_load((CONF / group / f"{option}.yaml").read_text(encoding="utf-8")) or {}
+    files = [root / group / f"{option}.yaml" for root in _list_folders()]
+    file = next((file for file in files if file.exists()), files[0])
+    content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     for default in reversed(content.pop("defaults", [])):
         if isinstance(default, str) and default != "_self_":
             content = {**load_option(group, default), **content}

@@ -329,7 +329,9 @@ class SortedOverrides:
 
     def add_override(self, override: Override) -> None:
         group = override.key_or_group
-        if group.startswith("hydra/"):
+        if group == "hydra.searchpath":
+            self.group_overrides.append(str(override.input_line))
+        elif group.startswith("hydra/"):
             self.group_overrides += (
                 [] if override.is_sweep_override() else [str(override.input_line)]
             )

@@ -211,7 +211,9 @@ def _resolve_tracking_node(
     if name not in list_options("tracking"):
         hint = format_suggestion(name, list_options("tracking"))
         return {}, [UserError("there is no such choice", key="tracking", value=name, hint=hint)]
-    config = _expand_project_root({"tracking": load_option("tracking", name)})
+    option = _expand_project_root({"tracking": load_option("tracking", name)})
+    # what it takes from the environment
+    config: Any = OmegaConf.to_container(OmegaConf.create(option), resolve=True)
     config, errors = _apply_resume_overrides(
         config, [override for override in overrides if override.key_or_group != "tracking"]
     )

@@ -104,15 +104,33 @@ def _check_task(config: Mapping[str, Any]) -> Iterator[UserError]:
     data = [
         option for option in list_options("data") if load_option("data", option).get("task") == kind
     ]
-    fitting = filter(
-        None, (format_group_override("model", models), format_group_override("data", data))
-    )
+    if "masked_lm" in (task, kind):
+        other_task = format_group_override("data", data)
+    else:
+        other_task = f"data.task={kind}{_suggest_monitor(config)}"
+    fitting = filter(None, (format_group_override("model", models), other_task))
     yield UserError(
         f"data.task={task}, but model.objective is for {kind} "
         f"({get_by_path(config, 'model.objective._target_')}); "
         f"{' or '.join(fitting)} fits",
         about=("data.task", "model.objective"),
     )
+
+
+def _suggest_monitor(config: Mapping[str, Any]) -> str:
+    """The overrides, with a space before, that watch a metric which the model measures; nothing if
+    the checkpoint's monitor is one.
+    """
+    monitor, measured = (
+        get_by_path(config, "callbacks.checkpoint.monitor"),
+        validation_metrics(config),
+    )
+    if not isinstance(monitor, str) or measured is None or monitor.removeprefix("val/") in measured:
+        return ""
+    better = next((name for name in HIGHER_IS_BETTER if name in measured), None)
+    if better is None:
+        return ""
+    return f" callbacks.checkpoint.monitor=val/{better} callbacks.checkpoint.mode=max"
 
 
 def _check_batching(config: Mapping[str, Any]) -> Iterator[UserError]:

@@ -68,7 +68,8 @@ def describe_annotation(annotation: Any) -> str:
     if origin in (list, Sequence, tuple):
         return "a list"
     if origin in (dict, Mapping):
-        return "a mapping"
+        values = arguments[1] if arguments else Any
+        return "a mapping" if values is Any else f"a mapping to {describe_annotation(values)}"
     return _TYPE_WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 
@@ -88,7 +89,10 @@ def is_valid_value(annotation: Any, value: Any) -> bool:
             not arguments or all(is_valid_value(arguments[0], item) for item in value)
         )
     if origin in (dict, Mapping):
-        return isinstance(value, Mapping)
+        # keys are text in any case: YAML reads some of them as numbers
+        return isinstance(value, Mapping) and (
+            not arguments or all(is_valid_value(arguments[1], item) for item in value.values())
+        )
     if annotation is None or annotation is type(None):
         return value is None
     if annotation is float:
@@ -108,6 +112,8 @@ def find_violation(annotation: Any, value: Any, key: str | None = None) -> UserE
     """The error of a value that `annotation` excludes, about `key`; None for a valid one."""
     if is_valid_value(annotation, value):
         return None
+    if (entry_annotation := _find_entry_annotation(annotation)) and isinstance(value, list | tuple):
+        return _make_entry_error(entry_annotation, value, annotation, key)
     hint = None
     if isinstance(value, str) and (near := suggest(value, _list_choices(annotation))) is not None:
         hint = did_you_mean(near)
@@ -118,6 +124,36 @@ def find_violation(annotation: Any, value: Any, key: str | None = None) -> UserE
         key=key,
         expected=describe_annotation(annotation),
         found=repr(value),
+        hint=hint,
+        annotation=annotation,
+    )
+
+
+def _find_entry_annotation(annotation: Any) -> Any:
+    """What the entries of a list must be, if `annotation` allows one and says so; else None."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (list, Sequence, tuple):
+        return arguments[0] if arguments else None
+    if origin in (Union, types.UnionType):
+        return next(filter(None, map(_find_entry_annotation, arguments)), None)
+    return None
+
+
+def _make_entry_error(
+    entry_annotation: Any, values: Sequence[Any], annotation: Any, key: str | None
+) -> UserError:
+    """The error of a list in which an entry is none that the annotation allows."""
+    wrong = next(entry for entry in values if not is_valid_value(entry_annotation, entry))
+    hint = None
+    if isinstance(wrong, bool) and is_valid_value(entry_annotation, ""):
+        hint = (
+            "YAML reads yes, no, on, off, true and false as true or false unless they stand in "
+            "quotes, such as ['no', 'yes']"
+        )
+    return UserError(
+        key=key,
+        expected=f"a list in which every entry is {describe_annotation(entry_annotation)}",
+        found=str(wrong).lower() if isinstance(wrong, bool) else repr(wrong),
         hint=hint,
         annotation=annotation,
     )

@@ -14,6 +14,7 @@ from typing import Literal
 
 from src.core.user_errors import UserError
 from src.core.validation import validate_init
+from src.data.labels import normalize_label
 from src.data.records import RawRecord
 
 # Spreads digests evenly over the table (Fibonacci hashing: Knuth, 1998, section 6.4).
@@ -81,7 +82,7 @@ _BR_TAG_PATTERN = re.compile(r"<br\s*/?>", re.IGNORECASE)
 # A longer text is split into words piece by piece, to bound memory.
 _LONG_TEXT_CHARACTERS = 1 << 20
 # Part of the fingerprint: raise it when the same rows are cleaned differently.
-_CLEANING_VERSION = 1
+_CLEANING_VERSION = 2
 
 
 @validate_init
@@ -151,6 +152,9 @@ class Cleaning:
         ).hexdigest()
 
     def normalize_record(self, record: RawRecord) -> RawRecord:
+        """The row with its texts and its label as they are compared, counted and used."""
+        if isinstance(record.label, str):
+            record = record._replace(label=normalize_label(record.label))
         if not self.breaks and not self.whitespace:
             return record
         pair = None if record.pair is None else self._normalize_text(record.pair)

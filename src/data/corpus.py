@@ -22,7 +22,12 @@ from src.core.dataset_info import Task
 from src.core.printing import print_line
 from src.core.user_errors import UserError
 from src.data.cleaning import Cleaning, DigestSet, hash_text
-from src.data.labels import LabelSpace, RawLabel, parse_regression_target
+from src.data.labels import (
+    LabelSpace,
+    RawLabel,
+    describe_odd_labels,
+    parse_regression_target,
+)
 from src.data.masking import permute_rows
 from src.data.records import DataSource, RawRecord
 from src.data.splitting import SPLITS, Split
@@ -43,7 +48,7 @@ class CorpusSurvey:
 
     Args:
         data_summary: plain values: `label_names`, `counts` of rows read, kept and dropped, by split
-            `rows` and `labels`, and the number of all `letters`.
+            `rows` and `labels`, `remarks` on labels, and the number of all `letters`.
         places: by split of the source, for each of its rows: `UNUSED_ROW`, or 1 + the index in
             SPLITS of our split that has the row (uint8).
         targets: by split of the source, for each of its rows: a class index (int64) or a value
@@ -101,8 +106,8 @@ class Corpus:
     source: DataSource
     cleaning: Cleaning
     split: Split
-    label_names: list[str] | None = None
-    label_values: list[str | int] | None = None
+    label_names: list[str | float] | None = None
+    label_values: list[str | float] | None = None
     train_rows: int | None = None
 
     def survey_rows(self) -> CorpusSurvey:
@@ -127,7 +132,7 @@ class Corpus:
             if not parts[split].places.any():
                 raise UserError(_empty_split_message(split, counts))
         space = self._build_label_space(parts["train"])
-        targets = {split: self._build_targets(part, space) for split, part in parts.items()}
+        targets = {split: self._build_targets(split, part, space) for split, part in parts.items()}
         places = {split: part.places for split, part in parts.items()}
         for split, codes in places.items():
             codes *= 1 + SPLITS.index(split)
@@ -145,11 +150,13 @@ class Corpus:
                     f"no rows are left for {split} (data.split, data.cleaning; counts: "
                     f"{dict(counts)})"
                 )
+        labels = _count_labels(places, targets, space, rows) if space else {}
         summary = {
             "label_names": list(space.names) if space else [],
             "counts": dict(counts),
             "rows": rows,
-            "labels": _count_labels(places, targets, space, rows) if space else {},
+            "labels": labels,
+            "remarks": describe_odd_labels(labels["train"]) if space else [],
             "letters": sum(part.characters for part in parts.values()),
         }
         return CorpusSurvey(summary, places, targets if self.task != "masked_lm" else {})
@@ -231,11 +238,13 @@ class Corpus:
         labels = list(train.labels)
         return LabelSpace.from_labels(labels[code] for code in train.codes.tolist())
 
-    def _build_targets(self, part: _SurveyedSplit, space: LabelSpace | None) -> np.ndarray:
+    def _build_targets(
+        self, split: str, part: _SurveyedSplit, space: LabelSpace | None
+    ) -> np.ndarray:
         """The target of every row of the source; 0 for rows that cleaning dropped."""
         codes = part.codes
         if space is not None:
-            indices = [space.class_index(label, where) for label, where in part.labels.items()]
+            indices = space.class_indices(part.labels, split)
             codes = np.array(indices, dtype=np.int64)[codes]
         if not len(codes):
             return codes
@@ -328,7 +337,8 @@ class Corpus:
                 yield row.pair
 
 
-_DROP_REASONS = {
+# Why cleaning drops a row, in words; the names are those of the counts.
+DROP_REASONS = {
     "empty_text": "empty (data.source.text)",
     "missing_label": "without a label (data.source.label)",
     "overlap": "also in validation or test (data.cleaning.overlap)",
@@ -341,11 +351,13 @@ def _empty_split_message(split: str, counts: Counter[str]) -> str:
     """The message for a split that has no rows left after cleaning."""
     reasons = [
         f"{counts[f'{split}/{reason}']} {words}"
-        for reason, words in _DROP_REASONS.items()
+        for reason, words in DROP_REASONS.items()
         if counts[f"{split}/{reason}"]
     ]
+    hint = f"; data.source.{split}=null leaves {split} out" if split != "train" else ""
     return (
-        f"no rows are left for {split}: {counts[f'{split}/read']} were read, {', '.join(reasons)}"
+        f"no rows are left for {split}: {counts[f'{split}/read']} were read, "
+        f"{', '.join(reasons)}{hint}"
     )
 
 

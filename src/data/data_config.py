@@ -54,9 +54,9 @@ class DataConfig:
     split: Split
     tokenizer: Tokenizer
     batching: Batching
-    label_names: list[str] | None = None
+    label_names: list[str | float] | None = None
     num_labels: Annotated[int, Bound(least=2)] | None = None
-    label_values: list[str | int] | None = None
+    label_values: list[str | float] | None = None
     train_rows: PositiveInt | None = None
     cache: str
     seed: int = 0
@@ -126,7 +126,9 @@ class DataConfig:
 
     @staticmethod
     def find_label_errors(
-        names: Sequence[str] | None, values: Sequence[str | int] | None, count: int | None
+        names: Sequence[str | float] | None,
+        values: Sequence[str | float] | None,
+        count: int | None,
     ) -> Iterator[UserError]:
         """The errors of names of labels, of their spelling in files, and of their number, if these
         disagree.
@@ -141,6 +143,6 @@ class DataConfig:
         if count is not None and len(names) != count:
             yield UserError(
                 f"data.num_labels={count}, but data.label_names has {len(names)}: "
-                f"{', '.join(names)} "
+                f"{', '.join(map(str, names))} "
                 f"(data.num_labels={len(names)}, or other names)"
             )

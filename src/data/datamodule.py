@@ -4,7 +4,7 @@ the data for the model and for the record of the run.
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +13,7 @@ import numpy as np
 from lightning.pytorch import LightningDataModule
 
 from src.core.dataset_info import DatasetInfo
+from src.core.notices import Notices
 from src.core.user_errors import UserError
 from src.data.batch_sampler import DistributedBatchSampler
 from src.data.batching import Labelled
@@ -20,6 +21,7 @@ from src.data.cache import ContentCache
 from src.data.corpus import Corpus, CorpusSurvey
 from src.data.device_dataset import DeviceBatchDataset, should_keep_on_device
 from src.data.loader import BatchDataset, PrefetchSampler, ResumableDataLoader
+from src.data.reading_notices import describe_rows
 from src.data.splitting import SPLITS
 from src.data.token_store import TextRow, TokenStore
 from src.data.tokenize import CorpusSize, tokenize_to_stores
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 # Texts with more characters than this are hashed in pieces.
 _LONG_TEXT_CHARACTERS = 1 << 20
 # The version of what lies in the cache. Raise it when the same inputs would give other content.
-CACHE_VERSION = 4
+CACHE_VERSION = 6
 
 
 class TextDataModule(LightningDataModule):
@@ -126,7 +128,7 @@ class TextDataModule(LightningDataModule):
 
     def _write_token_stores(self, folder: Path, corpus: Corpus, survey: CorpusSurvey) -> None:
         """Write the token store of each split, and about.json: the summary of the survey, a digest
-        of the rows of each split, and the unigram entropy.
+        of the rows of each split, the unigram entropy, and the unknown tokens of each split.
         """
         summary = survey.data_summary
         digests = {
@@ -150,14 +152,22 @@ class TextDataModule(LightningDataModule):
             float_targets=self.config.task == "regression",
             size=CorpusSize(sum(summary["rows"].values()), summary["letters"]),
         )
+        counts = {
+            split: self._count_tokens(TokenStore.open(folder / split))
+            for split in SPLITS
+            if (folder / split).is_dir()
+        }
+        unknown = {split: self._count_unknown(of_split) for split, of_split in counts.items()}
+        self._check_known_tokens(counts)
         entropy = (
-            self._compute_unigram_entropy(TokenStore.open(folder / "train"))
+            self._compute_unigram_entropy(counts["train"])
             if self.config.task == "masked_lm"
             else None
         )
         facts = {
             "digests": {split: digest.hexdigest() for split, digest in digests.items()},
             "unigram_entropy": entropy,
+            "unknown": unknown,
         }
         (folder / "about.json").write_text(
             json.dumps({**summary, **facts}, ensure_ascii=False), encoding="utf-8"
@@ -187,14 +197,38 @@ class TextDataModule(LightningDataModule):
                 f"{', '.join(names)}"
             )
 
-    def _compute_unigram_entropy(self, store: TokenStore) -> float:
-        """The entropy of the training tokens without special ones, in nats. It is the loss of a
-        model that knows only how frequent each token is.
-        """
+    def _count_tokens(self, store: TokenStore) -> np.ndarray:
+        """How often each id of the vocabulary stands in a split."""
         counts = np.zeros(self.tokenizer.vocab_size, dtype=np.int64)
         for ids in store.iter_id_blocks():
             counts += np.bincount(ids, minlength=len(counts))
-        counts[list(self.tokenizer.special_ids)] = 0
+        return counts
+
+    def _count_unknown(self, counts: np.ndarray) -> int:
+        """The unknown tokens among those that were counted."""
+        unknown_id = self.tokenizer.unknown_id
+        return 0 if unknown_id is None else int(counts[unknown_id])
+
+    def _check_known_tokens(self, counts: Mapping[str, np.ndarray]) -> None:
+        """Raise UserError if the texts of a split that is learnt from, or by which a masked
+        language model is judged, are made of special and unknown tokens alone.
+        """
+        splits = ("train", "validation") if self.config.task == "masked_lm" else ("train",)
+        for split in splits:
+            if split not in counts or np.delete(counts[split], self.tokenizer.special_ids).any():
+                continue
+            raise UserError(
+                f"the tokenizer knows nothing of the {split} texts: all they become is "
+                f"{self._count_unknown(counts[split])} unknown tokens and special ones",
+                hint="data.tokenizer must suit the texts; WordPiece knows no stretch of more than "
+                "100 characters without a space",
+            )
+
+    def _compute_unigram_entropy(self, counts: np.ndarray) -> float:
+        """The entropy of the training tokens without special ones, in nats. It is the loss of a
+        model that knows only how frequent each token is.
+        """
+        counts = np.delete(counts, self.tokenizer.special_ids)
         shares = counts[counts > 0] / counts.sum()
         return float(-(shares * np.log(shares)).sum())
 
@@ -203,7 +237,7 @@ class TextDataModule(LightningDataModule):
 
         The entry of a split has a full name, a digest of its rows after cleaning and splitting
         (before tokenisation), their number, and a profile: the number of tokens, the number of
-        texts that were cut to length, and the count of each label.
+        texts that were cut to length, the number of unknown tokens, and the count of each label.
         """
         return {
             split: {
@@ -213,11 +247,20 @@ class TextDataModule(LightningDataModule):
                 "profile": {
                     "tokens": store.num_tokens,
                     "cut": store.num_truncated,
+                    "unknown": self.data_summary["unknown"].get(split, 0),
                     "labels": self.data_summary["labels"].get(split, {}),
                 },
             }
             for split, store in self.token_stores.items()
         }
+
+    def describe_reading(self) -> Notices:
+        """What was read, kept and lost, for the screen and the record of the run."""
+        return describe_rows(
+            self.data_summary,
+            {split: store.num_truncated for split, store in self.token_stores.items()},
+            cut_tokens=self.config.batching.truncation_tokens,
+        )
 
     def describe_preprocessing(self) -> dict[str, Any]:
         """The settings by which texts become tokens, as plain values. A prediction must use them

@@ -81,6 +81,11 @@ def _build_hub_dataset(name: str, config: str | None, revision: str | None) -> "
         raise ValueError(f"{error}; the code that a data set brings is not run") from error
     if datasets.config.HF_HUB_OFFLINE and revision not in (None, builder.hash):
         raise ValueError(f"it has revision {builder.hash}, not {revision}")
+    if builder.name == "csv" or type(builder).__module__.endswith(".csv.csv"):
+        # "None", "NA" and "null" are texts, as they are in a file that is read by path
+        builder = datasets.load_dataset_builder(
+            name, config, revision=revision, keep_default_na=False
+        )
     builder.download_and_prepare()
     return builder.as_dataset()
 

@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -15,15 +16,19 @@ RawLabel = str | int | float | None
 MAX_CLASSES = 1000
 # Without leading zeros: "007" is a name.
 _NUMBER_PATTERN = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
+_SCIENTIFIC_PATTERN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+# Unicode categories of what cannot be seen: white space, controls, zero-width and format marks.
+_INVISIBLE_CATEGORIES = ("Zs", "Zl", "Zp", "Cc", "Cf")
 
 
 @dataclass(frozen=True)
 class LabelSpace:
     """The classes, in the order of their indices.
 
-    One label has many spellings: 1, 1.0, "1", "1.0" and true are the same. Otherwise labels are
-    compared exactly. `values` is how the file writes each name. Where that is None, it may write
-    the name itself or, unless a name is itself a number, the index.
+    One label has many spellings: 1, 1.0, "1", "1.0" and true are the same, and what
+    `normalize_label` makes equal. Otherwise labels are compared exactly. `values` is how the file
+    writes each name. Where that is None, it may write the name itself or, unless a name is itself a
+    number, the index.
     """
 
     names: tuple[str, ...]
@@ -31,8 +36,10 @@ class LabelSpace:
     origin: str = "declared"
 
     @classmethod
-    def from_names(cls, names: Sequence[str], values: Sequence[str | int] | None = None) -> Self:
-        """The classes that a config names.
+    def from_names(
+        cls, names: Sequence[str | float], values: Sequence[str | float] | None = None
+    ) -> Self:
+        """The classes that a config names; a number names the class that is written so.
 
         Args:
             values: how the file writes them, if neither by name nor by index.
@@ -42,7 +49,7 @@ class LabelSpace:
         """
         if len(names) < 2:
             raise UserError(
-                f"has {len(names)} ({', '.join(names)})",
+                f"has {len(names)} ({', '.join(map(str, names))})",
                 key="data.label_names",
                 hint="a classifier needs at least 2",
                 colon=False,
@@ -60,7 +67,10 @@ class LabelSpace:
                 raise UserError(
                     f"'{one}' stands there {spellings.count(one)} times", key=f"data.{key}"
                 )
-        return cls(tuple(names), None if values is None else tuple(map(str, values)))
+        return cls(
+            tuple(map(_canonical_spelling, names)),
+            None if values is None else tuple(map(_canonical_spelling, values)),
+        )
 
     @classmethod
     def from_labels(cls, labels: Iterable[RawLabel]) -> Self:
@@ -92,13 +102,15 @@ class LabelSpace:
                 "(data.source.label names their column)"
             )
         numbers = all(_NUMBER_PATTERN.fullmatch(label) for label in seen)
+        if len(seen) > 2 and (fractions := _find_fractions(seen)):
+            declared = ",".join(sorted(seen, key=float))
+            raise UserError(
+                f"{len(seen)} labels in train that are all numbers, not all of them whole "
+                f"({', '.join(fractions[:3])}); {_REGRESSION_HINT}"
+                + (f", data.label_names=[{declared}] takes them as classes" * (len(seen) <= 20))
+            )
         if len(seen) > 10 and len(seen) > rows / 2:
             raise UserError(f"{len(seen)} classes in {rows} rows of train; {_NOT_CLASSES_HINT}")
-        if len(seen) > 20 and numbers and any("." in label for label in seen):
-            raise UserError(
-                f"{len(seen)} classes that are all numbers, not all of them whole, in train; "
-                f"{_NOT_CLASSES_HINT}"
-            )
         names = tuple(sorted(seen, key=float) if numbers else sorted(seen))
         # with values given, an index is no spelling of a class
         return cls(names, names, "found in train")
@@ -121,28 +133,171 @@ class LabelSpace:
         index = self._index_by_spelling.get(_canonical_spelling(label))
         if index is None:
             valid = self.values or self.names
-            alike = [name for name in valid if name.casefold() == str(label).strip().casefold()]
+            alike = [name for name in valid if _fold_look(name) == _fold_look(str(label))]
             hint = did_you_mean(alike[0]) if alike else format_suggestion(label, valid)
-            raise UserError(
-                f"{where}: label {label!r} is none of the {len(valid)} classes {self.origin}; "
-                f"{hint}"
-            )
+            raise self._unknown_label_error(label, where, hint)
         return index
 
+    def class_indices(self, labels: Mapping[RawLabel, str], split: str) -> list[int]:
+        """The class index of every different label of a split.
 
-_NOT_CLASSES_HINT = (
-    "is it a score (then a regression objective fits), or is another column "
-    "the label (data.source.label)?"
+        Args:
+            labels: where the first row with each label stands.
+            split: the split at the source, which a message names.
+
+        Raises:
+            UserError: a label that is no class, with the option that mends it: another spelling
+                of all classes (`data.label_values`), or leaving out a split without labels.
+        """
+        unknown = [
+            label
+            for label in labels
+            if label is not None and _canonical_spelling(label) not in self._index_by_spelling
+        ]
+        if unknown:
+            label = unknown[0]
+            spellings = {_canonical_spelling(one) for one in labels if one is not None}
+            if spellings == {"-1"} and split != "train":
+                raise self._unknown_label_error(
+                    label,
+                    labels[label],
+                    f"-1 is the only one in {split}: does it stand for 'no label'? "
+                    f"data.source.{split}=null leaves {split} out",
+                )
+            if "-1" in spellings and len(unknown) == 1:
+                raise self._unknown_label_error(
+                    label,
+                    labels[label],
+                    "does it stand for 'no label'? an empty cell does, and such rows are left out",
+                )
+            if (values := self._guess_values(spellings)) is not None:
+                raise self._unknown_label_error(
+                    label,
+                    labels[label],
+                    f"data.label_values=[{','.join(values)}] says that the data write "
+                    f"{', '.join(self.names)} so",
+                )
+        return [self.class_index(label, where) for label, where in labels.items()]
+
+    def _guess_values(self, spellings: set[str]) -> tuple[str, ...] | None:
+        """How the data seem to write the declared names, in their order; None if that is open."""
+        if self.values is not None or self.origin != "declared":
+            return None
+        by_look = {_fold_look(one): one for one in spellings}
+        if set(by_look) == {_fold_look(name) for name in self.names}:
+            found = tuple(by_look[_fold_look(name)] for name in self.names)
+            return found if all(one.isalnum() for one in found) else None
+        count = len(self.names)
+        counted = tuple(str(number) for number in range(1, count + 1))
+        if spellings <= set(counted):
+            return counted
+        if len(spellings) == count and all(map(_NUMBER_PATTERN.fullmatch, spellings)):
+            return tuple(sorted(spellings, key=float))
+        return None
+
+    def _unknown_label_error(self, label: RawLabel, where: str, hint: str) -> UserError:
+        return UserError(
+            f"{where}: label {label!r} is none of the {len(self.values or self.names)} classes "
+            f"{self.origin}; {hint}"
+        )
+
+
+# Typed as it stands, it turns a classification of files into a regression.
+_REGRESSION_HINT = (
+    "data.task=regression model=regression callbacks.checkpoint.monitor=val/pearson "
+    "callbacks.checkpoint.mode=max predicts numbers"
 )
+_NOT_CLASSES_HINT = (
+    f"is it a score ({_REGRESSION_HINT}), or is another column the label (data.source.label)?"
+)
+
+
+def normalize_label(label: RawLabel) -> RawLabel:
+    """A label without invisible characters around it, its accents composed (Unicode NFC); None if
+    nothing is left of it.
+    """
+    if not isinstance(label, str):
+        return label
+    if not label.isascii():
+        label = unicodedata.normalize("NFC", label)
+    begin, end = 0, len(label)
+    while begin < end and unicodedata.category(label[begin]) in _INVISIBLE_CATEGORIES:
+        begin += 1
+    while end > begin and unicodedata.category(label[end - 1]) in _INVISIBLE_CATEGORIES:
+        end -= 1
+    return label[begin:end] or None
 
 
 def _canonical_spelling(label: str | float) -> str:
     """One text for all spellings of a label: "1" for 1, 1.0 and True, "0.5" for "0.50"."""
-    text = str(int(label)) if isinstance(label, bool) else str(label)
+    text = str(int(label)) if isinstance(label, bool) else str(normalize_label(label) or "")
+    if isinstance(label, int | float) and not label:
+        return "0"
     if not _NUMBER_PATTERN.fullmatch(text) or "." not in text:
         return text
     number = float(text)
     return str(int(number)) if number.is_integer() else repr(number)
+
+
+def _find_fractions(labels: Iterable[str]) -> list[str]:
+    """The labels that are not whole numbers, if all are numbers; else none."""
+    ordered = sorted(labels)
+    if not all(map(_SCIENTIFIC_PATTERN.fullmatch, ordered)):
+        return []
+    return [label for label in ordered if not float(label).is_integer()]
+
+
+def _fold_look(label: str) -> str:
+    """What is left of a label without capitals, white space, invisible marks and full widths."""
+    folded = unicodedata.normalize("NFKC", label).casefold()
+    return "".join(
+        letter for letter in folded if unicodedata.category(letter) not in _INVISIBLE_CATEGORIES
+    )
+
+
+_MISSING_WORDS = ("na", "n/a", "nan", "none", "null", "nil", "missing", "unknown", "-", "?")
+_CELL_SEPARATORS = (",", ";", "|")
+
+
+def describe_odd_labels(counts: Mapping[str, int]) -> list[str]:
+    """What should be known of classes that were found in train, in sentences.
+
+    It tells of classes that look alike, that read like a missing label, that look like several
+    labels in one cell, and of rare ones.
+
+    Args:
+        counts: the rows of train by class.
+    """
+    remarks = []
+    by_look: dict[str, list[str]] = {}
+    for name in counts:
+        by_look.setdefault(_fold_look(name), []).append(name)
+    for alike in by_look.values():
+        if len(alike) > 1:
+            shown = ", ".join(f"{name!r} ({counts[name]} rows)" for name in alike)
+            remarks.append(f"labels that look alike are classes of their own: {shown}")
+    for name in counts:
+        if name.casefold() in _MISSING_WORDS:
+            remarks.append(
+                f"the label '{name}' is a class ({counts[name]} rows); only an empty cell is a "
+                "missing label"
+            )
+    for separator in _CELL_SEPARATORS:
+        several = [name for name in counts if separator in name]
+        parts = {part.strip() for name in several for part in name.split(separator)}
+        simple = set(counts) - set(several)
+        if several and "" not in parts and (len(parts & simple) > 1 or len(parts) < len(several)):
+            remarks.append(
+                f"{len(several)} of {len(counts)} classes look like several labels in one cell, "
+                f"such as '{several[0]}'; every combination is a class of its own"
+            )
+    rare = [name for name in counts if 0 < counts[name] < 3]
+    if rare:
+        shown = ", ".join(f"'{name}'" for name in rare[:3]) + ", ..." * (len(rare) > 3)
+        remarks.append(
+            f"{len(rare)} of {len(counts)} classes have fewer than 3 rows in train: {shown}"
+        )
+    return remarks
 
 
 def parse_regression_target(label: RawLabel, where: str) -> float:

@@ -1,16 +1,20 @@
 """Rows as a source of data gives them, and what every source can do."""
 
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 
 class RawRecord(NamedTuple):
-    """One row of a file as it is there; `where` names file and line for messages."""
+    """One row of a file as it is there; `where` names file and line for messages.
+
+    `other` holds all columns of the row where they were asked for; None otherwise.
+    """
 
     text: str
     pair: str | None
     label: str | int | float | None
     where: str
+    other: Mapping[str, Any] | None = None
 
 
 @runtime_checkable

@@ -12,18 +12,28 @@ from typing import TYPE_CHECKING, Any, Literal
 from src.core.user_errors import UserError, UserErrors, did_you_mean, format_suggestion, suggest
 from src.core.validation import validate_init
 from src.data import readers
+from src.data.columns import ColumnSelection, build_record, find_column_error
 from src.data.data_files import SplitFiles, find_split_files, missing_path_error
 from src.data.decoding import InputFile
 from src.data.hub import load_from_hub
-from src.data.readers import ColumnSelection
+from src.data.json_rows import read_json_keys, read_json_rows
 from src.data.records import RawRecord
+from src.data.tables import (
+    CHARACTER_NAMES,
+    TableStyle,
+    find_delimiter_error,
+    find_table_column_error,
+    parse_character,
+    read_table,
+    read_table_header,
+)
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
 SPLITS = ("train", "validation", "test")
 # Part of every fingerprint: raise it when the same bytes are read into other records.
-_READING_VERSION = 1
+_READING_VERSION = 2
 _SPLIT_ALIASES = {
     "validation": ("dev", "valid", "val", "development"),
     "train": ("training",),
@@ -45,7 +55,13 @@ class Source:
     leaves it. In `folders` a class called "unsup" (aclImdb) is passed over where labels are asked
     for.
 
-    `quoting: false` makes quotes in CSV and TSV ordinary characters. Plain text has one document
+    Columns of CSV and TSV are parted by `delimiter`, a character or its name (tab, comma,
+    semicolon, pipe, colon, space); null: a comma or, in TSV, a tab. `quoting` says whether `quote`
+    (null: ") stands around cells; null: in CSV it does, where columns are parted by tabs only if a
+    `quote` is given. `escape` is a character (backslash) before quotes inside; null: they are
+    doubled.
+
+    Plain text has one document
     per `line`, `paragraph` or `file`; with `heading`, a regular expression, one from each matching
     line to the next.
 
@@ -65,7 +81,10 @@ class Source:
     label: str | int | None = None
     encoding: str = "utf-8"
     header: bool = True
-    quoting: bool = True
+    quoting: bool | None = None
+    delimiter: str | None = None
+    quote: str | None = None
+    escape: str | None = None
     document: Literal["line", "paragraph", "file"] = "line"
     heading: str | None = None
     train: str | None = "train"
@@ -73,7 +92,7 @@ class Source:
     test: str | None = "test"
 
     def __post_init__(self) -> None:
-        errors = [*self._find_column_errors()]
+        errors = [*self._find_column_errors(), *self._find_character_errors()]
         try:
             "a".encode(self.encoding)
         except (LookupError, UnicodeError):
@@ -130,6 +149,40 @@ class Source:
                     hint="expected a position, counted from 0",
                 )
 
+    def _find_character_errors(self) -> Iterator[UserError]:
+        for key in ("delimiter", "quote", "escape"):
+            value = getattr(self, key)
+            if value is not None and parse_character(value) is None:
+                yield UserError(
+                    f"expected one character or its name, one of {', '.join(CHARACTER_NAMES)}",
+                    key=f"data.source.{key}",
+                    value=value,
+                )
+        if self.quoting is False and self.quote is not None:
+            yield UserError(
+                "data.source.quoting=false makes quotes ordinary characters",
+                key="data.source.quote",
+                value=self.quote,
+                hint="give one of the two",
+            )
+
+    def table_style(self, format: str) -> TableStyle:
+        delimiter = parse_character(self.delimiter or ("comma" if format == "csv" else "tab"))
+        quoted = (
+            self.quoting
+            if self.quoting is not None
+            else (delimiter != "\t" or self.quote is not None)
+        )
+        return TableStyle(
+            delimiter=str(delimiter),
+            quote=parse_character(self.quote or "double") if quoted else None,
+            escape=None if self.escape is None else parse_character(self.escape),
+            encoding=self.encoding,
+            header=self.header,
+            guessed_delimiter=self.delimiter is None,
+            guessed_quote=self.quoting is None,
+        )
+
     @property
     def name(self) -> str:
         """The name of the data set: its name on the hub, or that of its file or folder."""
@@ -168,14 +221,14 @@ class Source:
             headed = layout.format in ("csv", "tsv") and self.header
             if not header and (headed or layout.format == "jsonl"):
                 errors.append(UserError("no rows in it", where=files[0].name))
-            elif header and (
-                column_error := readers.find_column_error(
-                    files[0].name, self._select_columns(), header, has_header_line=headed
-                )
-            ):
+            elif column_error := self._find_file_column_error(files[0], layout.format, header):
                 errors.append(column_error)
         if errors:
             raise UserErrors(errors)
+
+    def list_files(self) -> SplitFiles:
+        """The files of each split and their format. Columns are not looked at."""
+        return self._find_files()
 
     def available_splits(self) -> tuple[str, ...]:
         """Those of "train", "validation" and "test" that the source has."""
@@ -195,15 +248,17 @@ class Source:
                     )
         return tuple(split for split in SPLITS if split in there)
 
-    def read_records(self, split: str) -> Iterator[RawRecord]:
-        """Stream the rows of a split in the order of the source."""
+    def read_records(self, split: str, keep_other: bool = False) -> Iterator[RawRecord]:
+        """Stream the rows of a split in order; with `keep_other` all columns of a file's rows."""
         self._check_split_exists(split)
         if self.path is None:
             yield from self._read_hub_split(self._split_names()[split])
             return
         layout = self._find_files()
         for file in layout.files[split]:
-            yield from readers.require_records(self._read_file(file, layout.format), file.name)
+            yield from readers.require_records(
+                self._read_file(file, layout.format, keep_other), file.name
+            )
 
     def fingerprint_split(self, split: str) -> str:
         """SHA-256, in hex, of a split's bytes and of the options that decide how they are read.
@@ -217,8 +272,10 @@ class Source:
             part: Any = self._load_hub_dataset()[self._split_names()[split]]
             return _hash_as_json({**options, "hub": self.hub, "fingerprint": part._fingerprint})
         layout = self._find_files()
-        for name in ("encoding", "header", "quoting", "document", "heading"):
+        for name in ("encoding", "header", "document", "heading"):
             options[name] = getattr(self, name)
+        if layout.format in ("csv", "tsv"):
+            options["style"] = self.table_style(layout.format)
         contents = []
         for file in layout.files[split]:
             with file.path.open("rb") as stream:
@@ -282,31 +339,31 @@ class Source:
         if format == "parquet":
             return readers.read_parquet_columns(file)
         if format == "jsonl":
-            return readers.read_json_keys(file, encoding=self.encoding)
+            return read_json_keys(file, self._select_columns(), encoding=self.encoding)
         if format in ("csv", "tsv") and self.header:
-            separator = "," if format == "csv" else "\t"
-            return readers.read_table_header(
-                file, delimiter=separator, encoding=self.encoding, quoting=self.quoting
-            )
+            return read_table_header(file, self.table_style(format))
         return []
 
-    def _read_file(self, file: InputFile, format: str) -> Iterator[RawRecord]:
+    def _find_file_column_error(
+        self, file: InputFile, format: str, header: list[str]
+    ) -> UserError | None:
+        columns = self._select_columns()
+        if format in ("csv", "tsv"):
+            style = self.table_style(format)
+            if not self.header:
+                return find_delimiter_error(file, columns, style)
+            return find_table_column_error(file, columns, header, style)
+        return find_column_error(file.name, columns, header) if header else None
+
+    def _read_file(self, file: InputFile, format: str, keep_other: bool) -> Iterator[RawRecord]:
         columns, encoding = self._select_columns(), self.encoding
         match format:
             case "csv" | "tsv":
-                delimiter = "," if format == "csv" else "\t"
-                return readers.read_table(
-                    file,
-                    columns,
-                    delimiter=delimiter,
-                    encoding=encoding,
-                    header=self.header,
-                    quoting=self.quoting,
-                )
+                return read_table(file, columns, self.table_style(format), keep_other)
             case "jsonl":
-                return readers.read_json_lines(file, columns, encoding=encoding)
+                return read_json_rows(file, columns, encoding=encoding, keep_other=keep_other)
             case "parquet":
-                return readers.read_parquet(file, columns)
+                return readers.read_parquet(file, columns, keep_other)
             case "label_first":
                 return readers.read_labelled_lines(
                     file, encoding=encoding, labelled=self.label is not None
@@ -329,7 +386,7 @@ class Source:
 
         part = self._load_hub_dataset()[name].with_format(None)
         where, columns = f"{self.hub}, {name}", self._select_columns()
-        if column_error := readers.find_column_error(where, columns, part.column_names):
+        if column_error := find_column_error(where, columns, part.column_names):
             raise column_error
         # the hub's "no label"
         unknown = -1 if isinstance(part.features.get(str(self.label)), ClassLabel) else None
@@ -337,7 +394,7 @@ class Source:
         for number, row in enumerate(part.select_columns(keep), start=1):
             if unknown is not None and row[str(self.label)] == unknown:
                 row[str(self.label)] = None
-            yield readers.build_record(columns, row, f"{where}, row {number}")
+            yield build_record(columns, row, f"{where}, row {number}")
 
 
 def _hash_as_json(content: dict[str, Any]) -> str:

@@ -16,6 +16,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from src.core.user_errors import UserError
+from src.data.special_frame import SpecialFrame, find_frame
+
 # ids [T] of all texts (uint32) without special tokens, and how many each text has [N] (int64)
 FlatIds = tuple[np.ndarray, np.ndarray]
 Truncation = Literal["head", "tail", "head_tail"]
@@ -34,7 +37,8 @@ class EncodedTexts(NamedTuple):
 
     ids: np.ndarray  # [T] uint32
     lengths: np.ndarray  # [N] int64, tokens of each
-    begins: np.ndarray  # [N] int32, tokens up to where the second text begins; 0 without one
+    # [N] int32, tokens up to where the second segment begins; 0 where all tokens are of one
+    begins: np.ndarray
     # how many were shortened
     num_truncated: int
 
@@ -46,8 +50,11 @@ class TextEncoder:
         self.backend = backend
         self._word_cache = WordCache(backend) if WordCache.is_bert_style(backend) else None
         self._boundary = WHITE_SPACE if self._word_cache else find_split_pattern(backend)
-        self._single_frame = self._probe_special_tokens("a")
-        self._pair_frame = self._probe_special_tokens("a", "a")
+        self._single_frame = find_frame(backend, 1)
+        self._pair_frame = find_frame(backend, 2)
+        if self._pair_frame and not (self._single_frame and self._single_frame.is_plain):
+            # one text would have other segments than an encoder is given
+            self._pair_frame = self._pair_frame._replace(second_segment=None)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled, for another process, without the words in the cache."""
@@ -56,22 +63,13 @@ class TextEncoder:
     @property
     def frame_ids(self) -> set[int]:
         """The special tokens around texts."""
-        return set(chain.from_iterable(self._single_frame + self._pair_frame))
+        frames = (self._single_frame, self._pair_frame)
+        return {token_id for frame in frames if frame for ids in frame.ids for token_id in ids}
 
-    def _probe_special_tokens(self, *texts: str) -> list[list[int]]:
-        """The special tokens before, between and after the texts, read off an encoded example."""
-        bare = self.backend.encode(texts[0], add_special_tokens=False).ids
-        whole = self.backend.encode(*texts).ids
-        frame: list[list[int]] = [[]]
-        position = 0
-        while position < len(whole):
-            if len(frame) <= len(texts) and whole[position : position + len(bare)] == bare:
-                frame.append([])
-                position += len(bare)
-            else:
-                frame[-1].append(whole[position])
-                position += 1
-        return frame
+    @property
+    def has_segments(self) -> bool:
+        """True if the tokenizer tells the tokens of a second text from those of the first."""
+        return self._pair_frame is not None and self._pair_frame.second_segment is not None
 
     def encode(
         self,
@@ -84,9 +82,17 @@ class TextEncoder:
 
         Of a pair that is too long the longer text is shortened first, until both have half: Hugging
         Face's `longest_first`, to the token.
+
+        Raises UserError if the tokenizer does not give the texts once each, in their order.
         """
         frame = self._single_frame if pairs is None else self._pair_frame
-        room = None if max_tokens is None else max_tokens - sum(map(len, frame))
+        if frame is None:
+            raise UserError(
+                "the tokenizer's post-processor does not give "
+                + ("a text once" if pairs is None else "two texts once each, in their order"),
+                hint="data.tokenizer=wordpiece_30k learns another from the texts",
+            )
+        room = None if max_tokens is None else max_tokens - frame.num_tokens
         first, first_lengths = self._encode_without_special(texts)
         if pairs is None:
             if room is None:
@@ -327,24 +333,25 @@ def _truncate_ids(
 
 
 def _join_with_special(
-    frame: list[list[int]], parts: list[FlatIds], num_truncated: int
+    frame: SpecialFrame, parts: list[FlatIds], num_truncated: int
 ) -> EncodedTexts:
     """The one or two parts of each row between the special tokens, row after row."""
-    num_special = sum(map(len, frame))
-    totals = sum((lengths for _, lengths in parts), start=np.full(len(parts[0][1]), num_special))
+    lengths_of_parts = (lengths for _, lengths in parts)
+    totals = sum(lengths_of_parts, start=np.full(len(parts[0][1]), frame.num_tokens))
     starts = np.cumsum(totals) - totals
     ids = np.empty(int(totals.sum()), dtype=np.uint32)
     is_free = np.ones(len(ids), dtype=bool)
-    cursors, begins = starts.copy(), np.zeros(len(starts), dtype=np.int32)
-    for number, special in enumerate(frame):
+    begins = np.zeros(len(starts), dtype=np.int32)
+    if len(parts) == 2 and frame.second_segment is not None:
+        begins[:] = parts[0][1] + frame.second_segment
+    cursors = starts.copy()
+    for number, special in enumerate(frame.ids):
         places = cursors[:, None] + np.arange(len(special))
         ids[places] = special
         is_free[places] = False
         cursors += len(special)
         if number == len(parts):
             break
-        if number == 1:
-            begins[:] = cursors - starts
         cursors += parts[number][1]
     if len(parts) == 1:
         ids[is_free] = parts[0][0]

@@ -1,5 +1,6 @@
 """Tokenizers: a pretrained one, or a WordPiece vocabulary that is learnt from the corpus itself."""
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -45,6 +46,7 @@ class TextTokenizer:
         self.backend.no_truncation()
         self.backend.no_padding()
         self.mask_id: int | None = tokenizer.mask_token_id
+        self.unknown_id: int | None = tokenizer.unk_token_id
         self.special_ids: tuple[int, ...] = tuple(sorted(tokenizer.all_special_ids))
         if tokenizer.pad_token_id is None:
             raise UserError(
@@ -91,9 +93,38 @@ class TextTokenizer:
         rows = np.split(encoded.ids.astype(np.int64), np.cumsum(encoded.lengths)[:-1])
         return rows, encoded.begins.tolist(), encoded.num_truncated
 
-    def save(self, folder: Path) -> None:
-        """Write the files that `AutoTokenizer.from_pretrained` opens."""
-        self.huggingface.save_pretrained(folder)
+    def save(
+        self,
+        folder: Path,
+        *,
+        max_tokens: int,
+        has_token_types: bool,
+        truncation: "Truncation" = "head",
+    ) -> None:
+        """Write the files that `AutoTokenizer.from_pretrained` opens, so that it gives an encoder
+        what that was trained with.
+
+        Args:
+            max_tokens: of the longest sequence that the encoder reads.
+            has_token_types: the encoder is given the segment of each token (`token_type_ids`).
+            truncation: "head_tail" is unknown to transformers, which then cuts as "head" does.
+        """
+        names = [name for name in self.huggingface.model_input_names if name != "token_type_ids"]
+        if has_token_types and self.encoder.has_segments:
+            names.insert(1, "token_type_ids")
+        settings = {
+            "model_max_length": max_tokens,
+            "model_input_names": names,
+            # positions of tokens are counted from the first; padding there would move them
+            "padding_side": "right",
+            "truncation_side": "left" if truncation == "tail" else "right",
+        }
+        tokenizer = copy.copy(self.huggingface)
+        # what is written are the attributes that this names
+        tokenizer.init_kwargs = {**tokenizer.init_kwargs, **settings}
+        for name, value in settings.items():
+            setattr(tokenizer, name, value)
+        tokenizer.save_pretrained(folder)
 
 
 @validate_init

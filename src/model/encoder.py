@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from src.core.batch import Tokens
+from src.core.notices import Notices
 from src.core.pretrained_files import load_from_hub_or_folder
 from src.core.user_errors import UserError, format_suggestion
 from src.model import fast_encoder, ragged_attention
@@ -159,6 +160,8 @@ class Encoder(nn.Module):
         # run the body by src/model/fast_encoder.py; else by its own forward in transformers
         self.uses_fast_path = network.config.model_type in fast_encoder.FAST_FAMILIES
         self.gradient_checkpointing = False
+        # what should be known of how its weights were loaded
+        self.loading_lines: tuple[str, ...] = ()
         if self.supports_packing:
             network.config._attn_implementation = ragged_attention.ATTENTION_NAME
         for module in network.modules():
@@ -178,11 +181,29 @@ class Encoder(nn.Module):
         pooling = getattr(self.config, "classifier_pooling", "cls")
         return self.head == "sequence" and pooling == "mean"
 
+    def describe_loading(self) -> Notices:
+        """What should be known of how the weights were loaded, and how many are trained."""
+        return Notices(
+            self.loading_lines,
+            {"model/head": "; ".join(self.loading_lines)} if self.loading_lines else {},
+        )
+
     def encode_sequences(self, tokens: Tokens) -> Tensor:
         """The vector that represents each sequence [B, D], for `compute_sequence_logits`."""
         if self.uses_mean_pooling:
             return mean_pool(self.encode(tokens), tokens)
         return self.encode(tokens, at="first")
+
+    @property
+    def has_token_types(self) -> bool:
+        """True if it tells the tokens of a pair's second text from those of the first."""
+        family = self.config.model_type
+        return family in _FAMILIES_WITH_TOKEN_TYPES and self.config.type_vocab_size > 1
+
+    @property
+    def max_tokens(self) -> int:
+        """Of the longest sequence that it has positions for."""
+        return self.config.max_position_embeddings - first_position_id(self.config)
 
     def encode(self, tokens: Tokens, at: fast_encoder.TokenSelection = None) -> Tensor:
         """Hidden states of the real tokens [T, D], or of some of them.
@@ -206,7 +227,7 @@ class Encoder(nn.Module):
     def _encode_with_transformers(self, tokens: Tokens, layout: RaggedLayout) -> Tensor:
         """Hidden states [T, D] by transformers' own forward."""
         arguments: dict[str, Any] = {}
-        if self.config.model_type in _FAMILIES_WITH_TOKEN_TYPES and self.config.type_vocab_size > 1:
+        if self.has_token_types:
             arguments["token_type_ids"] = tokens.type_ids[None]
         if not self.supports_packing:
             return self._encode_padded(tokens, arguments)

@@ -143,7 +143,8 @@ class Pretrained:
         *,
         regression: bool = False,
     ) -> "Encoder":
-        """Load the encoder with its weights. Its head is fresh where the folder has none that fits.
+        """Load the encoder with its weights. Its head is fresh where the folder has none that fits,
+        which for a classifier means the same label names.
 
         Arguments as for `Scratch.build`. Raises UserError if the encoder fits neither the tokenizer
         nor the length of the data, or if its weights are incomplete.
@@ -166,6 +167,7 @@ class Pretrained:
             )
         longest = config.max_position_embeddings - first_position_id(config)
         _check_max_tokens(dataset_info, longest, "positions of model.encoder.name_or_path")
+        stored_labels = {int(place): str(name) for place, name in (config.id2label or {}).items()}
         for key, value in _label_settings(label_names, regression).items():
             setattr(config, key, value)
         if self.dropout is not None:
@@ -181,7 +183,47 @@ class Pretrained:
             output_loading_info=True,
         )
         self._check_body_weights(network.base_model_prefix, loading)
-        return Encoder(network.float(), head)
+        encoder = Encoder(network.float(), head)
+        if label_names and not regression:
+            encoder.loading_lines = self._align_head(network, loading, stored_labels, label_names)
+        return encoder
+
+    def _align_head(
+        self,
+        network: Any,
+        loading: dict[str, Any],
+        stored: dict[int, str],
+        wanted: tuple[str, ...],
+    ) -> tuple[str, ...]:
+        """Bring a loaded head in line with the labels' names, and say what became of it.
+
+        The same names in another order are put in the new order; a head for other names is
+        replaced by a fresh one, also where their number happens to be the same.
+        """
+        from src.model.classification_head import (
+            describe_labels,
+            match_label_names,
+            permute_labels,
+            reset_output_layer,
+        )
+
+        not_loaded = [*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])]
+        if any(key.startswith("classifier.") for key in not_loaded):
+            return ()
+        order = match_label_names(stored, wanted)
+        if order is None:
+            reset_output_layer(network)
+            return (
+                f"the classification head of {self.name_or_path} is for other labels "
+                f"({describe_labels(stored)}): its output layer is fresh",
+            )
+        if order == list(range(len(order))):
+            return ()
+        permute_labels(network, order)
+        return (
+            f"the classification head of {self.name_or_path} is put in the order of the data's "
+            f"labels ({describe_labels(dict(enumerate(wanted)))})",
+        )
 
     def _check_body_weights(self, prefix: str, loading: dict[str, Any]) -> None:
         """Raise UserError if weights of the body were not loaded: a head may be fresh, but an
@@ -208,11 +250,14 @@ class Pretrained:
         if not file.is_file():
             return
         try:
-            vocabulary = json.loads(file.read_text(encoding="utf-8"))["model"]["vocab"]
-        except (ValueError, KeyError) as error:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            vocabulary = content["model"]["vocab"]
+            added = {token["content"]: token["id"] for token in content.get("added_tokens") or ()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{file} is broken: {error!r} ({NAME_OR_PATH_KEY})") from error
         if not isinstance(vocabulary, dict):
             vocabulary = {token: token_id for token_id, (token, *_) in enumerate(vocabulary)}
+        vocabulary = vocabulary | added
         tokens = dataset_info.sample_tokens
         differing = [
             token

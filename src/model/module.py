@@ -14,6 +14,7 @@ from torchmetrics import MeanMetric, Metric
 from src.core.batch import Batch, LabelledBatch
 from src.core.dataset_info import DatasetInfo
 from src.core.failures import NonFiniteLoss
+from src.core.notices import Notices
 from src.model.encoder import Encoder
 from src.model.objectives import ObjectiveOutput
 
@@ -101,6 +102,10 @@ class EncoderModule(LightningModule):
             }
         )
         self.train(self.training)
+
+    def describe_loading(self) -> Notices:
+        """What should be known of how the weights were loaded; after `configure_model`."""
+        return self.encoder.describe_loading()
 
     def load_weights(self, checkpoint: str) -> None:
         """Load the weights of a checkpoint of this module; names must match exactly."""

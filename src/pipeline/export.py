@@ -22,12 +22,18 @@ def save_model(
     """Yield a temporary folder with weights, config and tokenizer for `from_pretrained`.
 
     Args:
-        inference_config: how texts are prepared, written as `palimpsest.json`.
+        inference_config: how texts are prepared ("truncation" must be there), written as
+            `palimpsest.json`.
     """
     with tempfile.TemporaryDirectory() as temporary_folder:
         folder = Path(temporary_folder)
         encoder.save_pretrained(folder)
-        tokenizer.save(folder)
+        tokenizer.save(
+            folder,
+            max_tokens=encoder.max_tokens,
+            has_token_types=encoder.has_token_types,
+            truncation=inference_config["truncation"],
+        )
         (folder / INFERENCE_CONFIG_NAME).write_text(
             json.dumps(inference_config, ensure_ascii=False, indent=2), encoding="utf-8"
         )

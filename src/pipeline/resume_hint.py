@@ -10,6 +10,7 @@ from typing import NamedTuple
 from src.config.allowed_targets import allowed_overrides
 from src.core.failures import diagnose_failure, format_error
 from src.core.files import PROJECT_ROOT
+from src.core.mlflow_environment import read_tracking_uri
 from src.core.printing import print_line
 from src.core.redaction import redact_text
 from src.core.run_ending import run_id_of_error
@@ -120,6 +121,7 @@ def _build_store_overrides(root: str, uri: str | None) -> list[str]:
     words = allowed_overrides()
     if Path(root) != PROJECT_ROOT:
         words.append(f"tracking.root={root}")
-    if uri is not None:
+    # a password is left to the environment, where it came from
+    if uri is not None and not (uri == read_tracking_uri() and redact_text(uri) != uri):
         words.append(f"tracking.uri={redact_text(uri)}")
     return words

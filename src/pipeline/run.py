@@ -10,21 +10,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src.config.build_nodes import Schema, read_schema
+from src.config.build_nodes import Schema, build_node, read_schema
 from src.core import startup
 from src.core.files import PROJECT_ROOT
+from src.core.formatting import to_override_text
 from src.core.printing import print_line
 from src.core.redaction import redact_arguments
 from src.core.user_errors import UserError
 from src.core.validation import NonNegativeInt
+from src.pipeline.announcement import announce_end, announce_start, announce_training
 from src.pipeline.early_checks import check_without_torch
 from src.pipeline.hooks import NoHooks, RunHooks
 from src.pipeline.run_parts import RunOutcome, RunParts
+from src.pipeline.run_report import log_report
 from src.training.callbacks import CallbackConfig
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
-    from torch import Tensor
 
     from src.model.module import EncoderModule
     from src.pipeline.resume import ResumePoint
@@ -43,7 +45,7 @@ def run(
     tracking: Mapping[str, Any],
     seed: NonNegativeInt,
     init_from: str | None = None,
-    tags: Mapping[str, str] | None = None,
+    tags: Mapping[str, str | float | bool] | None = None,
     resume: str | None = None,
     fork: bool = False,
     hooks: RunHooks | None = None,
@@ -55,7 +57,7 @@ def run(
         data, model, trainer, callbacks, tracking: composed config nodes with a `_target_`.
         seed: of weights, dropout, order of rows and masks.
         init_from: id of an earlier run whose encoder and tokenizer are taken.
-        tags: tags of the run, besides the program's own.
+        tags: tags of the run, besides the program's own; names and values become text.
         resume: id of an earlier run with the same config, which goes on where it stopped.
         fork: begin a new run from that run's last checkpoint instead; the config may differ.
         hooks: called at the stages of the run; a search passes those of its trial.
@@ -77,7 +79,7 @@ def run(
         "tracking": tracking,
         "seed": seed,
         "init_from": init_from,
-        "tags": tags,
+        "tags": tags and {str(name): to_override_text(value) for name, value in tags.items()},
     }
     config = {key: value for key, value in config.items() if value is not None}
 
@@ -95,7 +97,7 @@ def run(
             metrics = evaluate_run(parts, module, fitted)
     outcome = RunOutcome(record.run_id, record.ui_link, metrics, time.monotonic() - started_at)
     if parts.is_first_rank and parts.hooks.pruned_reason is None:
-        print_line(outcome)
+        announce_end(parts, outcome)
     return outcome
 
 
@@ -109,9 +111,8 @@ def read_task_schema() -> Schema:
 def open_run(
     config: Mapping[str, Any], *, resume: str | None, fork: bool, hooks: RunHooks
 ) -> RunParts:
-    """Build the parts of a run and check all that can be checked before the run exists.
-
-    Nothing is written yet: a `UserError` here leaves no run behind.
+    """Build the parts of a run and check all that can be checked before it exists: a `UserError`
+    here leaves nothing behind.
     """
     from src.config.build_nodes import build_node
     from src.core.startup import silence_libraries
@@ -120,6 +121,10 @@ def open_run(
     data_config, training = build_node(config["data"]), build_node(config["trainer"])
     check_without_torch(data_config, training)
     limit_kernel_cache()
+    # before the imports that take seconds
+    store = build_node(config["tracking"])
+    store.check()
+    announce_start(config, store)
     # before the libraries that it speaks to are imported
     silence_libraries()
     from lightning import seed_everything
@@ -129,8 +134,6 @@ def open_run(
     from src.training.rank_process import get_from_first_rank
 
     startup.resume_gc()
-    store = build_node(config["tracking"])
-    store.check()
     init_from = config.get("init_from")
     model_folder: Path | None = None
     if (known_folder := get_from_first_rank("origin")) is not None:
@@ -248,6 +251,11 @@ def prepare_run(parts: RunParts) -> Path | None:
         )
     for split, description in datamodule.describe_splits().items():
         record.log_dataset(split=split, source=datamodule.config.source.name, **description)
+    reading = datamodule.describe_reading()
+    for tag, text in reading.tags.items():
+        record.set_tag(tag, text)
+    for line in reading.lines if parts.is_first_rank else ():
+        print_line(line)
     counts = datamodule.data_summary["counts"]
     record.log_metrics({f"data/{name}": count for name, count in counts.items()})
     checkpoint = get_from_first_rank("checkpoint")
@@ -262,8 +270,7 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
     """Fit the module on all ranks; returns the module that was trained, and its Trainer."""
     from lightning import seed_everything
 
-    from src.config.build_nodes import build_node
-    from src.training.callbacks import keep_freed_memory
+    from src.training.callbacks import announce_loading, keep_freed_memory
     from src.training.checkpoint_files import CheckpointHooks
     from src.training.non_finite_recovery import fit_with_recovery
     from src.training.rank_process import get_from_first_rank
@@ -277,6 +284,9 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
         parts.launcher.rank_info
     )
     record.set_tag("precision", precision_reason)
+    announcers = announce_training(
+        parts, precision_reason=precision_reason, total_steps=total_steps
+    )
     is_foreign_checkpoint = parts.resume_point.is_foreign_checkpoint
     parts.launcher.send_config(
         parts.config,
@@ -301,7 +311,9 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
         return training.build(
             callbacks=[
                 *configured,
+                *announcers,
                 *log_startup_time(record.log_metrics),
+                announce_loading(record.set_tag),
                 keep_freed_memory(),
             ],
             logger=record.logger,
@@ -357,37 +369,9 @@ def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -
     unshard_encoder(module.encoder)
     if not parts.is_first_rank:
         return metrics
-    metrics |= _log_report(parts, module, predictions, metrics, step=trainer.global_step)
+    metrics |= log_report(parts, module, predictions, metrics, step=trainer.global_step)
     parts.hooks.on_run_evaluated(best_checkpoint, metrics)
     inference_config = datamodule.describe_preprocessing()
     with save_model(module.encoder, datamodule.tokenizer, inference_config) as folder:
         record.log_folder(folder, "model")
     return metrics
-
-
-def _log_report(
-    parts: RunParts,
-    module: "EncoderModule",
-    predictions: "tuple[Tensor, Tensor, Tensor] | None",
-    metrics: Mapping[str, float],
-    *,
-    step: int,
-) -> dict[str, float]:
-    """Write tables and figures of the test predictions; returns the metrics that they add."""
-    from src.evaluation.report import build_report
-
-    label_names = parts.datamodule.dataset_info.label_names
-    report = build_report(module.objective.kind, predictions, label_names)
-    if report is None:
-        return {}
-    added = {
-        f"test/{name}": value
-        for name, value in report.metrics.items()
-        if f"test/{name}" not in metrics
-    }
-    parts.record.log_metrics(added, step=step)
-    for title, table in report.tables.items():
-        parts.record.log_table(table, f"report/{title}.json")
-    for title, figure in report.figures.items():
-        parts.record.log_figure(figure, f"report/{title}.png")
-    return added

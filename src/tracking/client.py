@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from mlflow import MlflowClient, set_tracking_uri
 from mlflow.exceptions import MlflowException
 
+from src.core.mlflow_environment import keep_mlflow_environment
 from src.core.startup import pause_gc
 from src.core.user_errors import UserError
-from src.tracking.database import prepare_database
+from src.tracking.database import format_ui_link, prepare_database
 
 if TYPE_CHECKING:
     from src.tracking.store import Store
@@ -46,8 +47,7 @@ class StoreSession:
 
     def build_ui_link(self, run_id: str | None = None) -> str:
         """Return the path of a run's page, or that of all runs, relative to the UI's address."""
-        runs = f"#/experiments/{self.experiment_id}/runs"
-        return f"{runs}/{run_id}" if run_id else runs
+        return format_ui_link(self.experiment_id, run_id)
 
 
 def connect_to_store(store: "Store") -> StoreSession:
@@ -73,8 +73,8 @@ def connect_to_store(store: "Store") -> StoreSession:
     else:
         _check_database_login(store)
     try:
-        set_tracking_uri(store.tracking_uri)
-        with pause_gc():
+        with keep_mlflow_environment(), pause_gc():
+            set_tracking_uri(store.tracking_uri)
             client = MlflowClient(store.tracking_uri)
         return StoreSession(store, client, _get_or_create_experiment(client, store))
     except MlflowException as error:

@@ -140,3 +140,13 @@ def _belongs_here(connection: sqlite3.Connection, old: str, artifacts: Path) -> 
         "SELECT artifact_uri FROM runs WHERE substr(artifact_uri, 1, ?) = ?", (len(old), old)
     )
     return any((artifacts / path[len(old) + 1 :]).exists() for (path,) in rows)
+
+
+def format_ui_link(experiment_id: str, run_id: str | None = None) -> str:
+    """The path of a run's page, or that of an experiment's runs, below the address of MLflow's UI.
+
+    Without the workflow type the UI opens in its mode for language-model applications, where the
+    table has no metrics.
+    """
+    page = f"#/experiments/{experiment_id}/runs{'/' + run_id if run_id else ''}"
+    return f"{page}?workflowType=machine_learning"

@@ -85,7 +85,7 @@ def _parse_change(override: str) -> tuple[str, str] | None:
     key, _, value = override.partition("=")
     removed = key.startswith("~")
     key = key.lstrip("+~").partition("@")[0]
-    if key == "experiment" or key.split(".")[0] in ("hydra", "tracking"):
+    if key in ("experiment", "name") or key.split(".")[0] in ("hydra", "tracking"):
         return None
     if value.count("/") > 1:
         # the end of a path tells it from others

@@ -148,6 +148,7 @@ def _build_outbox_metadata(store: "Store", name: str, now: int) -> dict[str, obj
         "name": name,
         "started_at": now,
         "uri": outbox.redact_uri(store.uri),
+        "offline": store.offline,
         "experiment": store.experiment,
     }
 

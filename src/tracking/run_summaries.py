@@ -1,5 +1,6 @@
 """Lists of runs for `python -m src.runs`, and its repair of what earlier runs left undone."""
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,7 +77,8 @@ def summarize_run(store: Store, run: RunInfo) -> RunSummary:
         history = store.open().client.get_metric_history(run.id, metric)
         points = sorted((point.step, point.value) for point in history)
     choose = max if run.params.get("callbacks.checkpoint.mode") == "max" else min
-    best = choose(points, key=lambda point: point[1]) if points else None
+    comparable = [point for point in points if math.isfinite(point[1])]
+    best = choose(comparable, key=lambda point: point[1]) if comparable else None
     elapsed = None if is_running else run.elapsed_seconds
     return RunSummary(
         id=run.id,

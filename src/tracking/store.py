@@ -10,6 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from src.core.mlflow_environment import (
+    DEFAULT_EXPERIMENT,
+    EXPERIMENT_NAME,
+    TRACKING_URI,
+    keep_mlflow_environment,
+    list_unused_variables,
+    read_experiment_name,
+    read_tracking_uri,
+)
 from src.core.printing import print_line
 from src.core.redaction import redact_text
 from src.core.startup import pause_gc
@@ -40,7 +49,7 @@ class Store:
 
     root: str
     uri: str | None = None
-    experiment: str = "palimpsest"
+    experiment: str = DEFAULT_EXPERIMENT
     system_metrics: bool = True
     flush_seconds: NonNegativeFloat = 2.0
     offline: bool = False
@@ -69,6 +78,30 @@ class Store:
         """The address as MLflow takes it."""
         return f"sqlite:///{self.sqlite_file}" if self.sqlite_file else str(self.uri)
 
+    @property
+    def _is_from_environment(self) -> bool:
+        return self.uri is not None and self.uri == read_tracking_uri()
+
+    def describe_location(self) -> str:
+        """Where runs are kept, and under which experiment, with the variables that say so."""
+        place = str(self.sqlite_file or self.uri)
+        if self.offline:
+            place = f"none, runs wait in {self.runs_folder / 'outbox'}"
+        elif self._is_from_environment:
+            place += f" ({TRACKING_URI})"
+        is_default = self.experiment == DEFAULT_EXPERIMENT
+        variable = "" if self.experiment != read_experiment_name() else f" ({EXPERIMENT_NAME})"
+        return place if is_default else f"{place}, experiment {self.experiment}{variable}"
+
+    def announce_environment(self) -> None:
+        """Print to stderr where runs are kept if the environment says so, and which variables of
+        MLflow have no effect.
+        """
+        if "(MLFLOW_" in (location := self.describe_location()):
+            print_line(f"store: {location}", to_stderr=True)
+        for name in list_unused_variables():
+            print_line(f"{name} has no effect here", to_stderr=True)
+
     def check(self) -> None:
         """Check all that can be known without opening the store; nothing is written.
 
@@ -87,7 +120,7 @@ class Store:
                 colon=False,
             )
         self._check_uri()
-        if self.offline and self.uri is not None:
+        if self.offline and self.uri is not None and not self._is_from_environment:
             raise UserError(
                 "a run kept offline has no store (tracking.offline=true)",
                 key="tracking.uri",
@@ -104,7 +137,13 @@ class Store:
     def _check_uri(self) -> None:
         if self.uri is None:
             return
-        error = functools.partial(UserError, key="tracking.uri", value=self.uri, colon=False)
+        error = functools.partial(
+            UserError,
+            key="tracking.uri",
+            value=self.uri,
+            colon=False,
+            where=f"{TRACKING_URI}={self.uri}" if self._is_from_environment else None,
+        )
         expected = (
             "null (a SQLite file in mlruns/), sqlite:///FILE, postgresql://... or http(s)://..."
         )
@@ -133,7 +172,8 @@ class Store:
         with pause_gc():
             from mlflow import set_tracking_uri
         session = _open_once(self)
-        set_tracking_uri(self.tracking_uri)
+        with keep_mlflow_environment():
+            set_tracking_uri(self.tracking_uri)
         return session
 
     def _open_for(self, run_id: str, key: str) -> "StoreSession":

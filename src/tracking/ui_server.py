@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from src.core.processes import end_process_group
 from src.core.user_errors import UserError
-from src.tracking.database import prepare_database, read_experiment_id
+from src.tracking.database import format_ui_link, prepare_database, read_experiment_id
 
 if TYPE_CHECKING:
     from src.tracking.store import Store
@@ -58,7 +58,7 @@ def resolve_runs_page(store: "Store") -> str:
     prepare_database(store.sqlite_file, store.artifacts_folder)
     experiment_id = read_experiment_id(store.sqlite_file, store.experiment)
     if experiment_id is not None:
-        return f"#/experiments/{experiment_id}/runs"
+        return format_ui_link(experiment_id)
     # imports MLflow, which takes seconds
     return store.open().build_ui_link()
 

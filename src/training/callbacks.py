@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
+from src.core.printing import print_line
 from src.core.validation import NonNegativeFloat, PositiveFloat, PositiveInt, validate_init
 from src.training.checkpoint_files import CheckpointHooks
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
+    from torch import Tensor
 
 
 @runtime_checkable
@@ -100,6 +102,25 @@ class EarlyStopping:
                 metric = {"monitor": self.monitor, "mode": self.mode}
                 return f"EarlyStopping.build.<locals>.Stopping{metric}"
 
+            def _evaluate_stopping_criteria(self, current: "Tensor") -> tuple[bool, str | None]:
+                # an undefined metric is neither an improvement nor a reason to stop
+                if current.isnan():
+                    return False, None
+                return super()._evaluate_stopping_criteria(current)
+
+            def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+                """Say why the training has ended before its budget, and tag the run."""
+                if self.wait_count < self.patience or not trainer.is_global_zero:
+                    return
+                best = float(self.best_score)
+                reason = (
+                    f"{self.monitor} has not been better than {best:.4g} in "
+                    f"{self.patience} validations; stopped at step {trainer.global_step}"
+                )
+                print_line(f"early stopping: {reason}")
+                if hooks is not None and hooks.tag is not None:
+                    hooks.tag("stopped_early", reason)
+
             def load_state_dict(self, state_dict: dict[str, Any]) -> None:
                 """Restore all but the patience, which the config of a fork may change."""
                 super().load_state_dict({**state_dict, "patience": self.patience})
@@ -110,7 +131,8 @@ class EarlyStopping:
                 mode=self.mode,
                 patience=self.patience,
                 min_delta=self.min_delta,
-                check_finite=True,
+                # a loss that is not finite is seen to by src/training/non_finite_recovery.py
+                check_finite=False,
                 # After each validation instead, before a checkpoint is written there.
                 check_on_train_epoch_end=False,
             )
@@ -201,3 +223,23 @@ def keep_freed_memory() -> "Callback":
             self._exit_stack.close()
 
     return FreedMemoryCallback()
+
+
+def announce_loading(set_tag: Callable[[str, str], None]) -> "Callback":
+    """Make a callback that prints and tags, once, how the weights were loaded."""
+    from lightning.pytorch import Callback, LightningModule, Trainer
+
+    from src.core.printing import print_line
+
+    class LoadingCallback(Callback):
+        def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            module: Any = pl_module
+            if not trainer.is_global_zero:
+                return
+            notices = module.describe_loading()
+            for line in notices.lines:
+                print_line(line)
+            for name, value in notices.tags.items():
+                set_tag(name, value)
+
+    return LoadingCallback()

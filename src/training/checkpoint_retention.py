@@ -30,11 +30,19 @@ class CheckpointRetention:
     last: list[str] = field(default_factory=list)
 
     def rank_with_candidate(self, file: str, score: float) -> dict[str, float]:
-        """Return the best with one more. Of two equals the older is better, and NaN is worst."""
+        """Return the best with one more.
+
+        Of two equals the older is better. A score that is NaN says nothing: it is worst, and of
+        several the newest stays, since training longer is the better guess.
+        """
         scores = {name: value for name, value in self.best.items() if name != file}
         scores[file] = score
-        rank = lambda item: math.inf if math.isnan(item[1]) else self.sign * item[1]
-        return dict(sorted(scores.items(), key=rank)[: self.max_best])
+        numbers = [item for item in scores.items() if not math.isnan(item[1])]
+        unknown = [item for item in scores.items() if math.isnan(item[1])]
+        numbers.sort(key=lambda item: self.sign * item[1])
+        # the newest stands last in the dictionary, whatever was kept before it
+        newest_first = sorted(unknown, key=lambda item: item[0] != file)
+        return dict([*numbers, *newest_first][: self.max_best])
 
     def add_checkpoint(self, file: str, score: float | None) -> None:
         """Keep one more as the last, and by its score if it has one."""

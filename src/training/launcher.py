@@ -172,6 +172,7 @@ class RankLauncher:
         self._logs: dict[int, IO[bytes]] = {}
         self._lost_rank: LostRank | None = None
         self._closing = threading.Event()
+        self._watcher: threading.Thread | None = None
         self._main_thread_id = threading.get_ident()
         # Of SIGUSR1, with which the watching thread interrupts the main thread.
         self._previous_handler: Any = None
@@ -190,7 +191,8 @@ class RankLauncher:
         except BaseException as error:
             self.__exit__(type(error), error, None)
             raise
-        threading.Thread(target=self._watch_ranks, name="ranks", daemon=True).start()
+        self._watcher = threading.Thread(target=self._watch_ranks, name="ranks", daemon=True)
+        self._watcher.start()
         return self
 
     def __exit__(
@@ -278,11 +280,8 @@ class RankLauncher:
         if not isinstance(error, RuntimeError) or not is_timeout:
             return None
         info = self.rank_info
-        who = (
-            f"rank {1 - info.rank} of 2"
-            if info.world_size == 2
-            else f"one of {info.world_size} ranks"
-        )
+        others = f"one of {info.world_size} ranks"
+        who = f"rank {1 - info.rank} of 2" if info.world_size == 2 else others
         lost = LostRank(
             f"{who} did not answer for {self.timeout_seconds:g} s (trainer.rank_timeout_seconds)"
             if self.has_training_begun
@@ -372,6 +371,9 @@ class RankLauncher:
             if process.stdin is not None:
                 with contextlib.suppress(OSError):
                     process.stdin.close()
+        if self._watcher is not None:
+            # It reads the logs of a rank that it sees dead, also of one that was ended here.
+            self._watcher.join()
         for log in self._logs.values():
             log.close()
 

@@ -56,6 +56,11 @@ def run_as_rank(task: Callable[..., object]) -> NoReturn:
     os._exit(0)
 
 
+def is_started_by_first_rank() -> bool:
+    """True in a process that the first rank of a run has started."""
+    return bool(_first_rank_message)
+
+
 def get_from_first_rank(name: str) -> str | None:
     """Return what the first rank sent under a name.
 

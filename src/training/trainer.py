@@ -193,6 +193,20 @@ class Training:
             chosen, reason = choose_precision(self._device_type())
         return {"fp32": "32-true", "bf16": "bf16-mixed"}[chosen], f"{chosen}: {reason}"
 
+    def describe_device(self, launcher: RankLauncher) -> str:
+        """The device's name, on a CPU with the threads of each process."""
+        import torch
+
+        kind = self._device_type()
+        if kind == "cuda":
+            return torch.cuda.get_device_name()
+        if kind != "cpu":
+            return kind
+        threads = self.threads or torch.get_num_threads()
+        if self.threads is None and launcher.rank_info.local_world_size > 1:
+            threads = launcher.threads_per_rank
+        return f"cpu ({threads} thread{'' if threads == 1 else 's'})"
+
     def _compile_callbacks(self) -> "list[Callback]":
         from src.training.torch_compile import CompileCallback
 

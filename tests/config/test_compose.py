@@ -23,17 +23,20 @@ from src.config.compose import (
     run_composed_once,
     to_plain_config,
 )
+from src.config.config_folders import take_config_folders
 from src.config.groups import (
     list_groups,
     list_options,
     load_option,
     options_with_key,
     options_without_key,
+    set_config_folders,
 )
+from src.config.override_errors import find_override_errors
 from src.config.validate_config import validate_config
 from src.core.files import CONF
 from src.core.nested_config import get_by_path
-from src.core.user_errors import UserError
+from src.core.user_errors import UserError, UserErrors
 from src.pipeline.run import read_task_schema
 
 EXPERIMENTS = list_options("experiment")
@@ -249,3 +252,56 @@ def test_what_a_task_raises_is_raised() -> None:
 
     with pytest.raises(ZeroDivisionError):
         run_composed_once([], task)
+
+
+def test_the_environment_names_the_store_unless_one_is_typed(
+    composed: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert composed()["tracking"]["uri"] is None
+    assert composed()["tracking"]["experiment"] == "palimpsest"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "reviews")
+    tracking = composed()["tracking"]
+    assert (tracking["uri"], tracking["experiment"]) == ("http://tracking:5000", "reviews")
+    assert composed("tracking=offline")["tracking"]["uri"] is None
+    typed = composed("tracking.uri=null", "tracking.experiment=mine")["tracking"]
+    assert (typed["uri"], typed["experiment"]) == (None, "mine")
+    # set but empty is not set, as for MLflow itself
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    assert composed()["tracking"]["uri"] is None
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A config folder with one experiment of its own."""
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "own.yaml").write_text("# @package _global_\nname: own\nseed: 7\n")
+    yield tmp_path
+    set_config_folders([])
+
+
+def test_the_experiments_of_another_folder_are_known(folder: Path) -> None:
+    asked = ["-m", "+experiment=own", "seed=1,2"]
+    for typed in (["--config-dir", str(folder)], [f"hydra.searchpath=[{folder}]"]):
+        arguments = take_config_folders([*typed, *asked])
+        assert arguments == [*asked, f"hydra.searchpath=['{folder}']"]
+        assert {"own", "imdb"} <= set(list_options("experiment"))
+        assert find_override_errors(arguments, read_task_schema()) == []
+        wrong = [text.replace("own", "owm") for text in arguments]
+        (error,) = find_override_errors(wrong, read_task_schema())
+        assert "own" in str(error)
+
+
+def test_a_config_folder_that_is_not_there_is_named() -> None:
+    with pytest.raises(UserError, match="--config-dir=/no/such: there is no such folder"):
+        take_config_folders(["+experiment=own", "--config-dir=/no/such"])
+
+
+@pytest.mark.parametrize("value", ["{a: [1]}", "{a: {b: c}}", "{a: null}"])
+def test_a_tag_is_one_value(value: str, composed: Compose) -> None:
+    with pytest.raises(UserErrors, match="tags: expected a mapping to"):
+        validate_config(composed(f"++tags={value}"), read_task_schema())
+
+
+def test_names_and_values_of_tags_may_be_numbers(composed: Compose) -> None:
+    validate_config(composed("++tags={2024: pilot, year: 2024, done: true}"), read_task_schema())

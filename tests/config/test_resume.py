@@ -259,3 +259,11 @@ def test_a_secret_must_be_given_again(text: str) -> None:
 def test_a_config_that_is_none(text: str) -> None:
     with pytest.raises(UserError, match="the run's config.yaml"):
         load_stored_config(text)
+
+
+def test_a_resume_looks_in_the_store_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
+    task = read_task_schema()
+    assert parse_resume_request(["resume=abcdef"], task).tracking["uri"] == "http://tracking:5000"
+    typed = parse_resume_request(["resume=abcdef", "tracking.uri=sqlite:///other.db"], task)
+    assert typed.tracking["uri"] == "sqlite:///other.db"

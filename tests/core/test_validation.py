@@ -86,6 +86,16 @@ def test_expectation_in_words(annotation: Any, words: str) -> None:
     assert describe_annotation(annotation) == words
 
 
+def test_a_wrong_entry_of_a_list_is_named() -> None:
+    names = list[str | float] | None
+    assert find_violation(names, [0, "good", 1.5]) is None
+    assert str(find_violation(names, [False, True])) == (
+        "expected a list in which every entry is a text or a number, found false; YAML reads yes, "
+        "no, on, off, true and false as true or false unless they stand in quotes, such as "
+        "['no', 'yes']"
+    )
+
+
 def test_a_problem_says_both_and_suggests_the_nearest_word() -> None:
     assert str(find_violation(RATE, 0)) == "expected a number above 0 and at most 1, found 0"
     assert (

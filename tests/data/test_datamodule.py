@@ -182,6 +182,37 @@ def test_unigram_entropy_by_hand(tmp_path: Path) -> None:
     assert data.val_dataloader() == [] == data.test_dataloader()
 
 
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_texts_of_which_the_tokenizer_knows_nothing(split: str, tmp_path: Path) -> None:
+    """Stretches of more than 100 letters are one unknown token: nothing is there to be masked."""
+    stretches = [f"{text.replace(' ', '') * 20}" for text in _texts(12)]
+    for name in ("train", "validation"):
+        texts = stretches if name == split else _texts(12, begin=100)
+        _write(tmp_path / "data" / f"{name}.csv", [[text, 0] for text in texts])
+    with pytest.raises(UserError, match=f"knows nothing of the {split} texts.* 12 unknown tokens"):
+        _prepared(
+            tmp_path,
+            task="masked_lm",
+            source=Source(path=str(tmp_path / "data")),
+            batching=Masked(row_tokens=8, batch_size=2, eval_batch_size=2),
+        )
+
+
+def test_unknown_tokens_are_counted(tmp_path: Path) -> None:
+    texts = [*_texts(12), "red " + "x" * 101]
+    _write(tmp_path / "data" / "train.csv", [[text, "no"] for text in texts] + [["blue", "yes"]])
+    _write(tmp_path / "data" / "test.csv", [["red", "no"]])
+    _write(tmp_path / "data" / "validation.csv", [["\u2603 old", "no"]])
+    profiles = {
+        split: entry["profile"] for split, entry in _prepared(tmp_path).describe_splits().items()
+    }
+    assert {split: profile["unknown"] for split, profile in profiles.items()} == {
+        "train": 1,
+        "validation": 1,
+        "test": 0,
+    }
+
+
 def test_splits_of_the_source_are_kept(folder: Path) -> None:
     _write(folder / "data" / "validation.csv", _labelled(6, 200))
     data = _prepared(folder, split=Split(validation=0.5, test=0.4))
@@ -291,8 +322,34 @@ def test_no_rows_left(folder: Path) -> None:
         _prepared(folder)
     assert str(caught.value) == (
         "no rows are left for test: 2 were read, 1 empty (data.source.text), 1 without a label "
-        "(data.source.label)"
+        "(data.source.label); data.source.test=null leaves test out"
     )
+
+
+def test_what_was_read_is_told(folder: Path) -> None:
+    rows = [*_labelled(20, names=("neg", "Neg ", "pos")), (" ", "neg"), ("red warm", "\u200b")]
+    (folder / "data" / "test.csv").unlink(missing_ok=True)
+    (folder / "data" / "validation.csv").unlink(missing_ok=True)
+    _write(folder / "data" / "train.csv", rows)
+    data = _prepared(
+        folder, batching=Labelled(max_tokens=5, batch_size=4, eval_batch_size=4), train_rows=9
+    )
+    notices = data.describe_reading()
+    assert [" ".join(line.split()) for line in notices.lines] == [
+        "train: 9 rows; Neg 3, neg 3, pos 3; 100.0 % of texts cut to 5 tokens",
+        "validation: 3 rows taken out of train; Neg 1, neg 1, pos 1; 100.0 % of texts cut to 5 "
+        "tokens",
+        "left out of 22 rows read for train: 1 empty (data.source.text), 1 without a label "
+        "(data.source.label)",
+        "left out of train by data.train_rows: 8 rows",
+        "note: labels that look alike are classes of their own: 'Neg' (3 rows), 'neg' (3 rows)",
+    ]
+    assert all(len(part) <= 80 for line in notices.lines for part in line.splitlines())
+    summary = json.loads(notices.tags["data/summary"])
+    assert summary["rows"] == {"train": 9, "validation": 3}
+    assert summary["left_out"] == {"train/empty_text": 1, "train/missing_label": 1}
+    assert summary["cut_texts"] == {"train": 9, "validation": 3}
+    assert notices.tags["data/remarks"].startswith("labels that look alike")
 
 
 # -- the cache

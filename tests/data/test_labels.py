@@ -5,13 +5,20 @@ import math
 import pytest
 
 from src.core.user_errors import UserError
-from src.data.labels import LabelSpace, RawLabel, parse_regression_target
+from src.data.labels import (
+    LabelSpace,
+    RawLabel,
+    describe_odd_labels,
+    normalize_label,
+    parse_regression_target,
+)
 
 WHERE = "reviews.csv, line 17"
-REMEDY = (
-    "is it a score (then a regression objective fits), or is another column the label "
-    "(data.source.label)?"
+REGRESSION = (
+    "data.task=regression model=regression callbacks.checkpoint.monitor=val/pearson "
+    "callbacks.checkpoint.mode=max predicts numbers"
 )
+REMEDY = f"is it a score ({REGRESSION}), or is another column the label (data.source.label)?"
 
 
 def message(call, *arguments: object, **options: object) -> str:
@@ -48,7 +55,6 @@ def test_values_are_how_the_file_writes_the_names() -> None:
     ("label", "hint"),
     [
         ("POSITIVE", "did you mean 'positive'?"),
-        (" positive", "did you mean 'positive'?"),
         ("positve", "did you mean 'positive'?"),
         (2, "valid: negative, positive"),
         (-1, "valid: negative, positive"),
@@ -129,12 +135,123 @@ def test_an_index_is_no_name_where_classes_were_found() -> None:
         (list("abcdefghijkl"), f"12 classes in 12 rows of train; {REMEDY}"),
         (
             [n / 10 for n in range(30)] * 5,
-            f"30 classes that are all numbers, not all of them whole, in train; {REMEDY}",
+            "30 labels in train that are all numbers, not all of them whole (0.1, 0.2, 0.3); "
+            f"{REGRESSION}",
+        ),
+        (
+            [0.0, 0.5, 1.0] * 5,
+            "3 labels in train that are all numbers, not all of them whole (0.5); "
+            f"{REGRESSION}, data.label_names=[0,0.5,1] takes them as classes",
+        ),
+        (
+            ["1e-2", "0.5", "1"] * 5,
+            "3 labels in train that are all numbers, not all of them whole (0.5, 1e-2); "
+            f"{REGRESSION}, data.label_names=[1e-2,0.5,1] takes them as classes",
         ),
     ],
 )
 def test_columns_that_are_no_classes(labels: list[RawLabel], expected: str) -> None:
     assert message(LabelSpace.from_labels, labels) == expected
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    ["pos ", " pos", "\tpos", "pos\u00a0", "pos\r", "pos\r\n", "\u200bpos", "\ufeffpos", "pos\x00"],
+)
+def test_what_cannot_be_seen_makes_no_class_of_its_own(spelling: str) -> None:
+    assert LabelSpace.from_labels(["neg", "pos", spelling]).names == ("neg", "pos")
+    assert normalize_label(spelling) == "pos"
+
+
+def test_accents_are_composed_and_numbers_keep_their_order() -> None:
+    assert LabelSpace.from_labels(["café", "cafe\u0301", "thé"]).names == ("café", "thé")
+    assert LabelSpace.from_labels(["1 ", "1", 10, " 9"]).names == ("1", "9", "10")
+    # joiners inside a word belong to it
+    assert normalize_label("a\u200db ") == "a\u200db"
+
+
+def test_a_label_of_nothing_but_invisible_characters_is_missing() -> None:
+    assert normalize_label(" \u200b\ufeff") is None
+
+
+def test_names_may_be_declared_as_numbers() -> None:
+    stars = LabelSpace.from_names([1, 2, 3, 4, 5])
+    assert stars.names == ("1", "2", "3", "4", "5")
+    assert stars.class_index("5.0", WHERE) == 4
+    assert LabelSpace.from_names([0, 0.5, 1]).class_index("0.50", WHERE) == 1
+    assert LabelSpace.from_names(["no", "yes"], [0, 1.5]).class_index("1.50", WHERE) == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "labels", "split", "hint"),
+    [
+        (
+            ["world", "sports", "business", "tech"],
+            ["3", "4", "2", "1"],
+            "train",
+            "data.label_values=[1,2,3,4] says that the data write world, sports, business, tech so",
+        ),
+        (
+            ["neg", "pos"],
+            ["4", "0"],
+            "train",
+            "data.label_values=[0,4] says that the data write neg, pos so",
+        ),
+        (
+            ["neg", "pos"],
+            ["Pos", "Neg"],
+            "train",
+            "data.label_values=[Neg,Pos] says that the data write neg, pos so",
+        ),
+        (
+            ["0", "1"],
+            [-1],
+            "test",
+            "-1 is the only one in test: does it stand for 'no label'? data.source.test=null "
+            "leaves test out",
+        ),
+        (
+            ["0", "1"],
+            ["0", "-1"],
+            "train",
+            "does it stand for 'no label'? an empty cell does, and such rows are left out",
+        ),
+    ],
+)
+def test_unknown_labels_name_the_option_that_mends_them(
+    names: list[str], labels: list[RawLabel], split: str, hint: str
+) -> None:
+    space = LabelSpace.from_names(names)
+    text = message(space.class_indices, dict.fromkeys(labels, WHERE), split)
+    assert text.startswith(f"{WHERE}: label ")
+    assert text.endswith(f" is none of the {len(names)} classes declared; {hint}")
+
+
+@pytest.mark.parametrize(
+    ("counts", "remarks"),
+    [
+        ({"neg": 5, "pos": 7}, []),
+        (
+            {"Pos": 3, "neg": 5, "pos": 7},
+            ["labels that look alike are classes of their own: 'Pos' (3 rows), 'pos' (7 rows)"],
+        ),
+        (
+            {"NA": 4, "neg": 5, "pos": 7},
+            ["the label 'NA' is a class (4 rows); only an empty cell is a missing label"],
+        ),
+        (
+            {"18": 5, "20": 5, "5": 5, "5,18": 5, "5,18,20": 5},
+            [
+                "2 of 5 classes look like several labels in one cell, such as '5,18'; every "
+                "combination is a class of its own"
+            ],
+        ),
+        ({"Portland, Oregon": 5, "Salem": 6}, []),
+        ({"a": 1, "b": 50, "c": 2}, ["2 of 3 classes have fewer than 3 rows in train: 'a', 'c'"]),
+    ],
+)
+def test_odd_labels_are_told_of(counts: dict[str, int], remarks: list[str]) -> None:
+    assert describe_odd_labels(counts) == remarks
 
 
 @pytest.mark.parametrize(

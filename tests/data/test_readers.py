@@ -71,7 +71,8 @@ def test_tsv_jsonl_and_parquet_give_the_same_texts_and_pairs(tmp_path: Path) -> 
     put_parquet(tmp_path / "a.parquet", rows)
     expected = [(text, text, label) for text, label in ROWS]
     for name in ("a.tsv", "a.jsonl", "a.parquet"):
-        records = read(tmp_path / name, pair="second", label="label")
+        quoting = True if name == "a.tsv" else None
+        records = read(tmp_path / name, pair="second", label="label", quoting=quoting)
         assert [(each.text, each.pair, str(each.label)) for each in records] == expected, name
     assert [each.where for each in read(tmp_path / "a.parquet")] == [
         f"a.parquet, row {n}" for n in (1, 2, 3)
@@ -235,7 +236,7 @@ def test_an_open_quote_does_not_take_the_whole_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = csv.field_size_limit(1000)
-    monkeypatch.setattr("src.data.readers.MAX_FIELD_CHARACTERS", 1000)
+    monkeypatch.setattr("src.data.tables.MAX_FIELD_CHARACTERS", 1000)
     try:
         put(tmp_path / "a.csv", 'text\na\n"open\n' + "c\n" * 1000 + '"\n')
         assert fault(tmp_path / "a.csv") == (
@@ -319,3 +320,17 @@ def test_parquet_that_is_none(tmp_path: Path) -> None:
     put(tmp_path / "b.parquet.gz", "x")
     message = "b.parquet.gz: Parquet is compressed inside; unpack the file (gunzip b.parquet.gz)"
     assert fault(tmp_path / "b.parquet.gz") == message
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_other_columns_are_kept_where_asked_for(tmp_path: Path, name: str) -> None:
+    row = {"id": "7", "text": "a"}
+    if name == "a.csv":
+        put(tmp_path / name, "id,text\n7,a\n")
+    elif name == "a.jsonl":
+        put(tmp_path / name, json.dumps(row))
+    else:
+        put_parquet(tmp_path / name, [row])
+    source = Source(path=str(tmp_path / name))
+    assert [record.other for record in source.read_records("train", keep_other=True)] == [row]
+    assert [record.other for record in source.read_records("train")] == [None]

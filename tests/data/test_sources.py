@@ -292,3 +292,15 @@ def test_real_data(folder: str, options: dict[str, object], expected: dict[str, 
     assert {
         split: sum(1 for _ in source.read_records(split)) for split in source.available_splits()
     } == expected
+
+
+def test_csv_of_the_hub_keeps_words_that_look_like_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    from src.data.hub import _build_hub_dataset
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    put(tmp_path / "data" / "train.csv", "text,label\nNone,1\nNA,0\nnull,1\n")
+    part = _build_hub_dataset(str(tmp_path / "data"), None, None)["train"]
+    assert part["text"][:] == ["None", "NA", "null"]

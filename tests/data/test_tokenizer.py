@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -27,40 +28,6 @@ TEXTS = [
     "cats and dogs and logs",
 ] * 5
 PIECES = WordPiece(vocab_size=120, min_frequency=1)
-
-
-class _Words:
-    """A backend whose ids are the numbers written in the text, so that results can be written by
-    hand.
-    """
-
-    def no_truncation(self) -> None: ...
-
-    def no_padding(self) -> None: ...
-
-    def get_vocab(self) -> dict[str, int]:
-        return {str(number): number for number in range(100)}
-
-    def _ids(self, text: str) -> list[int]:
-        return [7 if word == "a" else int(word) for word in text.split()]
-
-    def encode(self, text: str, pair: str | None = None, add_special_tokens: bool = True) -> Any:
-        ids = self._ids(text)
-        if add_special_tokens:
-            ids = [1, *ids, 2] if pair is None else [1, *ids, 2, *self._ids(pair), 2]
-        return SimpleNamespace(ids=ids)
-
-    def encode_batch_fast(self, texts: list[str], add_special_tokens: bool) -> list[Any]:
-        return [self.encode(text, add_special_tokens=add_special_tokens) for text in texts]
-
-
-class _Tokenizer:
-    backend_tokenizer = _Words()
-    mask_token_id, pad_token_id, all_special_ids = 3, 0, [2, 0, 1, 3]
-    name_or_path = "words"
-
-    def __len__(self) -> int:
-        return 100
 
 
 def test_ids_with_gaps_between_them(tmp_path: Path) -> None:
@@ -98,7 +65,20 @@ def test_ids_with_gaps_between_them(tmp_path: Path) -> None:
 
 @pytest.fixture
 def words() -> TextTokenizer:
-    return TextTokenizer(_Tokenizer())  # type: ignore[arg-type]
+    """A tokenizer whose ids are the numbers written in the text, so that results can be written by
+    hand.
+    """
+    special = {"[PAD]": 0, "[CLS]": 1, "[SEP]": 2, "[MASK]": 3}
+    vocabulary = special | {str(number): number for number in range(4, 100)}
+    backend = Tokenizer(models.WordLevel(vocabulary, "[PAD]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 1), ("[SEP]", 2)],
+    )
+    names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "cls", "sep", "mask")}
+    return TextTokenizer(PreTrainedTokenizerFast(tokenizer_object=backend, **names))
 
 
 def _text(begin: int, count: int) -> str:
@@ -169,13 +149,12 @@ def test_what_a_model_must_know(words: TextTokenizer) -> None:
 
 
 def test_a_tokenizer_without_padding_is_refused() -> None:
-    class Padless(_Tokenizer):
-        pad_token_id = None  # type: ignore[assignment]
-
+    padless = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"a": 0}, "a")))
+    padless.name_or_path = "words"
     with pytest.raises(
         UserError, match=r"the tokenizer words has no padding token \(data\.tokenizer\)"
     ):
-        TextTokenizer(Padless())  # type: ignore[arg-type]
+        TextTokenizer(padless)
 
 
 def test_a_tokenizer_without_a_fast_form_is_refused() -> None:
@@ -245,20 +224,49 @@ def test_learnt_tokenizer_in_use(tmp_path: Path) -> None:
     assert rows[4].tolist() == [2, 1, 3]  # [CLS] [UNK] [SEP]
     assert tokenizer.special_ids == (0, 1, 2, 3, 4)
     assert (tokenizer.pad_id, tokenizer.mask_id) == (0, 4)
-    tokenizer.save(tmp_path / "saved")
+    tokenizer.save(tmp_path / "saved", max_tokens=64, has_token_types=True)
     opened = AutoTokenizer.from_pretrained(tmp_path / "saved", local_files_only=True)
     for text in TEXTS[:4]:
         assert (
             opened(text)["input_ids"] == tokenizer.encode([text], None, None, "head")[0][0].tolist()
         )
-    pair = opened("the cat", "sat on", return_token_type_ids=True)
+    pair = opened("the cat", "sat on")
     rows, begins, _ = tokenizer.encode(["the cat"], ["sat on"], None, "head")
     assert pair["input_ids"] == rows[0].tolist()
+    assert len(opened("the cat " * 100, truncation=True)["input_ids"]) == 64
     assert pair["token_type_ids"] == [int(place >= begins[0]) for place in range(len(rows[0]))]
     assert (
         opened.decode(opened("the cat sat")["input_ids"], skip_special_tokens=True) == "the cat sat"
     )
     assert tokenizer.sample_tokens(10)["[PAD]"] == 0
+
+
+@pytest.mark.parametrize("class_name", ["PreTrainedTokenizerFast", "BertTokenizerFast"])
+def test_a_saved_tokenizer_gives_what_the_encoder_read(class_name: str, tmp_path: Path) -> None:
+    """Segments where the encoder has them, whatever class the tokenizer is of; padding behind, and
+    the end of a text that was cut so in training.
+    """
+    learnt = PIECES.load_tokenizer(lambda: TEXTS, "corpus", ContentCache(tmp_path / "cache"))
+    names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+    tokenizer = TextTokenizer(
+        getattr(transformers, class_name)(
+            tokenizer_object=learnt.backend, padding_side="left", **names
+        )
+    )
+    folder = tmp_path / "with"
+    tokenizer.save(folder, max_tokens=8, has_token_types=True, truncation="tail")
+    opened = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    rows, begins, _ = tokenizer.encode(TEXTS[:3], TEXTS[1:4], 8, "tail")
+    given = opened(TEXTS[:3], TEXTS[1:4], truncation=True)
+    assert given["input_ids"] == [row.tolist() for row in rows]
+    assert given["token_type_ids"] == [
+        [int(place >= begin) for place in range(len(row))]
+        for row, begin in zip(rows, begins, strict=True)
+    ]
+    assert opened(["the cat", "cat"], padding=True)["attention_mask"][1][-1] == 0
+    tokenizer.save(tmp_path / "without", max_tokens=8, has_token_types=False)
+    opened = AutoTokenizer.from_pretrained(tmp_path / "without", local_files_only=True)
+    assert set(opened("the cat", "sat")) == {"input_ids", "attention_mask"}
 
 
 def test_case_can_be_kept(tmp_path: Path) -> None:

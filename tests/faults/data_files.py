@@ -508,8 +508,8 @@ ENTRIES = [
     ),
     Entry(
         FILES + "data.source.path=HERE/a.csv data.label_names=[negative,positive]",
-        says="a.csv, line 2: label 'Positive' is none of the 2 classes declared; did you mean "
-        "'positive'?",
+        says="a.csv, line 2: label 'Positive' is none of the 2 classes declared; "
+        "data.label_values=[negative,Positive] says that the data write negative, positive so",
         files={"a.csv": "text,label\na,Positive\nb,negative\n"},
         failed=True,
         name="a label in capitals",
@@ -523,6 +523,14 @@ ENTRIES = [
         name="a label that is not declared",
     ),
     Entry(
+        FILES + "data.source.path=HERE/d",
+        says="test.csv, line 2: label '-1' is none of the 2 classes found in train; -1 is the only "
+        "one in test: does it stand for 'no label'? data.source.test=null leaves test out",
+        files={"d/train.csv": GOOD, "d/test.csv": "text,label\na,-1\nb,-1\n"},
+        failed=True,
+        name="a test split without labels",
+    ),
+    Entry(
         FILES + "data.source.path=HERE/a.csv data.num_labels=3",
         says="data.num_labels=3, but the data have 2 labels: 0, 1",
         files={"a.csv": GOOD},
@@ -532,9 +540,10 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.csv",
         says=(
-            "more than 1000 classes in the first 1001 rows of train; is it a score (then a "
-            "regression objective "
-            "fits), or is another column the label (data.source.label)?"
+            "more than 1000 classes in the first 1001 rows of train; is it a score ("
+            "data.task=regression model=regression callbacks.checkpoint.monitor=val/pearson "
+            "callbacks.checkpoint.mode=max predicts numbers), or is another column the "
+            "label (data.source.label)?"
         ),
         files={"a.csv": "text,label\n" + "".join(f"t{n},{n / 7}\n" for n in range(1100))},
         failed=True,

@@ -37,7 +37,7 @@ def sound(root: Path) -> Path:
         "sequence", facts, ("no", "yes")
     )
     encoder.save_pretrained(root / "model")
-    tokenizer.save(root / "model")
+    tokenizer.save(root / "model", max_tokens=encoder.max_tokens, has_token_types=True)
     return root / "model"
 
 

@@ -175,7 +175,7 @@ ENTRIES = [
         "-m model=classification,regression",
         says=(
             "data.task=classification, but model.objective is for regression "
-            "(src.model.objectives.Regression); model=classification or data=stsb fits"
+            "(src.model.objectives.Regression); model=classification or data.task=regression fits"
         ),
     ),
     Entry(
@@ -189,8 +189,7 @@ ENTRIES = [
     Entry(
         "-m seed=1,2 search/pruner=median search.pruner.patience=0 search.pruner.warmup=2",
         says=(
-            "search.pruner.warmup: there is no such key; valid: patience, startup_trials, "
-            "warmup_validations\n"
+            "search.pruner.warmup: there is no such key; did you mean 'warmup_share'?\n"
             "search.pruner.patience: expected a whole number at least 1 or null, found 0"
         ),
     ),

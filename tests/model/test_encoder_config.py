@@ -114,6 +114,20 @@ def test_a_tokenizer_larger_than_the_encoders_vocabulary(folder, facts):
     )
 
 
+def test_added_tokens_are_compared_too(folder, facts):
+    """Words that were added to an encoder's tokenizer stand beside its model's vocabulary."""
+    place = folder()
+    vocab = {f"w{number}": number for number in range(60)}
+    added = [{"content": f"w{number}", "id": number} for number in range(20, 60)]
+    own = dict(list(vocab.items())[:20])
+    (place / "tokenizer.json").write_text(
+        json.dumps({"model": {"vocab": own}, "added_tokens": added})
+    )
+    build(place, facts(sample_tokens=vocab))
+    with pytest.raises(UserError, match="2 of 60 tokens compared have another id"):
+        build(place, facts(sample_tokens=vocab | {"w30": 31, "w31": 30}))
+
+
 @pytest.mark.parametrize("listed", [False, True], ids=["mapping", "unigram list"])
 def test_a_tokenizer_that_does_not_fit(listed, folder, facts):
     place = folder()
@@ -270,7 +284,7 @@ def test_weights_are_taken_over_and_the_head_is_fresh(family, folder, tiny, fact
 
 
 def test_a_head_of_another_number_of_labels_is_replaced(folder, facts, laid):
-    place = folder("bert", "sequence", num_labels=3)
+    place = folder("bert", "sequence", id2label={0: "a", 1: "b", 2: "c"})
     encoder = build(place, facts(), "sequence", NAMES)
     tokens = laid([4, 6])
     logits = encoder.compute_sequence_logits(encoder.encode(tokens, at="first"))
@@ -282,6 +296,46 @@ def test_a_head_of_another_number_of_labels_is_replaced(folder, facts, laid):
         atol=0,
         rtol=0,
     )
+
+
+def output_layer(weights):
+    """The output layer's weight and bias in a state dict."""
+    for stem in ("classifier.out_proj", "classifier"):
+        if f"{stem}.weight" in weights:
+            return weights[f"{stem}.weight"], weights[f"{stem}.bias"]
+    raise AssertionError(list(weights))
+
+
+@pytest.mark.parametrize(
+    "stored, wanted, order",
+    [
+        (["pos", "neg"], ["neg", "pos"], [1, 0]),
+        (["c", "b", "a"], ["a", "b", "c"], [2, 1, 0]),
+        (["NEG", " Pos "], ["neg", "pos"], [0, 1]),
+        (["LABEL_1", "LABEL_0"], ["label_0", "label_1"], [1, 0]),
+    ],
+)
+def test_a_head_follows_the_names_of_its_labels(stored, wanted, order, family, folder, facts):
+    place = folder(family, "sequence", num_labels=len(stored), id2label=dict(enumerate(stored)))
+    encoder = build(place, facts(max_tokens=20), "sequence", tuple(wanted))
+    weight, bias = output_layer(load_file(place / "model.safetensors"))
+    expected = (weight[order], bias[order])
+    assert_close(output_layer(encoder.network.state_dict()), expected, atol=0, rtol=0)
+    lines = encoder.describe_loading().lines
+    assert any("in the order of the data's labels" in line for line in lines) == (
+        order != sorted(order)
+    )
+
+
+@pytest.mark.parametrize("stored", [["negative", "positive"], ["LABEL_0", "LABEL_1"]])
+def test_a_head_for_other_labels_is_fresh_and_that_is_said(stored, family, folder, facts):
+    place = folder(family, "sequence", num_labels=len(stored), id2label=dict(enumerate(stored)))
+    encoder = build(place, facts(max_tokens=20), "sequence", ("ham", "spam"))
+    old, _ = output_layer(load_file(place / "model.safetensors"))
+    new, bias = output_layer(encoder.network.state_dict())
+    assert not (old == new).any() and new.isfinite().all() and not bias.any()
+    (line,) = encoder.describe_loading().lines
+    assert "other labels" in line and "fresh" in line
 
 
 def test_a_regression_folder_can_learn_labels(folder, facts):

@@ -7,7 +7,16 @@ import math
 import optuna
 import pytest
 
-from src.search.pruners import Halving, Hyperband, Median, SearchPruner, has_stalled
+from src.search.pruners import (
+    PROGRESS,
+    VALIDATION_ROWS,
+    Halving,
+    Hyperband,
+    Median,
+    SearchPruner,
+    estimate_standard_error,
+    has_stalled,
+)
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -87,3 +96,83 @@ def test_hyperband_has_halving_in_brackets() -> None:
     # None: alone in its bracket
     assert ends <= {1, 3, 9, None} and len(ends) >= 3
     assert _ends(Hyperband(), [0.9] * 9, others=0) is None
+
+
+SHIPPED = {"warmup_share": 0.25, "tolerance": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("value", "rows", "maximised", "error"),
+    [
+        (0.5, 400, True, 0.025),  # sqrt(0.25 / 400)
+        (0.9, 100, True, 0.03),  # sqrt(0.09 / 100)
+        (1.0, 100, True, 0.01),  # that of one row
+        (0.7, 100, False, 0.07),
+        (3.0, 900, False, 0.1),
+        (math.nan, 100, True, 0.0),
+        (0.5, 0, True, 0.0),
+    ],
+)
+def test_the_standard_error(value: float, rows: int, maximised: bool, error: float) -> None:
+    assert estimate_standard_error(value, rows, maximised=maximised) == pytest.approx(error)
+
+
+def _end_of_one(
+    pruner: SearchPruner, others: list[list[float]], values: list[float], *, rows: int = 400
+) -> int | None:
+    """After which validation an accuracy as `values` is given up; `others` went to their end."""
+    study = optuna.create_study(direction="maximize", study_name="of this name")
+
+    def walk(values: list[float], *, may_end: bool) -> int | None:
+        trial = study.ask()
+        trial.set_user_attr(VALIDATION_ROWS, rows)
+        for validation, value in enumerate(values, start=1):
+            trial.report(value, validation)
+            trial.set_user_attr(PROGRESS, validation / len(values))
+            asked = study._storage.get_trial(trial._trial_id)
+            if pruner.build().prune(study, asked) and may_end:
+                return validation
+        study.tell(trial, values[-1])
+        return None
+
+    for curve in others:
+        walk(curve, may_end=False)
+    return walk(values, may_end=True)
+
+
+@pytest.mark.parametrize(
+    "pruner",
+    [
+        Median(startup_trials=5, **SHIPPED),
+        Halving(**SHIPPED),
+        Hyperband(validations=8, **SHIPPED),
+    ],
+    ids=lambda pruner: pruner.name,
+)
+def test_as_shipped_neither_ties_nor_noise_nor_slow_starts_end_a_trial(
+    pruner: SearchPruner,
+) -> None:
+    at_chance = [[0.5] * 8] * 6
+    assert _end_of_one(pruner, at_chance, [0.5] * 8) is None
+    # 0.5 of 400 rows has a standard error of 0.025
+    assert _end_of_one(pruner, at_chance, [0.48] * 8) is None
+    learned = [[0.5, 0.6, 0.7, 0.8, 0.8, 0.8, 0.8, 0.8]] * 6
+    # a quarter of the training is not judged, whatever was measured there
+    assert _end_of_one(pruner, learned, [0.4, 0.4, 0.8, 0.8, 0.9, 0.9, 0.9, 0.9]) is None
+
+
+def test_as_shipped_a_clearly_worse_trial_ends_behind_the_first_quarter() -> None:
+    # 0.7 of 400 rows has a standard error of 0.023
+    learned = [[0.5, 0.6, 0.7, 0.8, 0.8, 0.8, 0.8, 0.8]] * 6
+    assert _end_of_one(Median(startup_trials=5, **SHIPPED), learned, [0.5] * 8) == 3
+    assert _end_of_one(Halving(**SHIPPED), learned, [0.5] * 8) == 3
+    # 0.7 of 25 rows has one of 0.092, 0.8 one of 0.08: only 0.73 behind 0.8 is within it
+    few = Median(startup_trials=5, **SHIPPED)
+    assert (
+        _end_of_one(few, learned, [0.5, 0.5, 0.62, 0.73, 0.73, 0.73, 0.73, 0.73], rows=25) is None
+    )
+    assert _end_of_one(few, learned, [0.5, 0.5, 0.62, 0.71, 0.71, 0.71, 0.71, 0.71], rows=25) == 4
+
+
+def test_pruning_without_the_new_keys_judges_as_it_did() -> None:
+    assert _end_of_one(Median(), [[0.5] * 8] * 6, [0.499] * 8) == 1

@@ -51,7 +51,11 @@ def test_what_is_searched_where_nothing_is_said() -> None:
 
 def test_the_learning_rate() -> None:
     found = build_search(_config("search=learning_rate", "+experiment=imdb"))
-    assert (found.sampler, found.pruner, found.max_trials) == (TPE(), Median(), 20)
+    assert (found.sampler, found.pruner, found.max_trials) == (
+        TPE(),
+        Median(warmup_share=0.25, tolerance=1.0),
+        20,
+    )
     (dimension,) = parse_space([], found.space)[0].dimensions
     assert (dimension.key, dimension.low, dimension.high, dimension.log) == (
         "model.optim.lr",

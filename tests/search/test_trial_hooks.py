@@ -22,6 +22,7 @@ class Study:
     def __init__(self, *, prunes_at: int | None = None, fails: bool = False) -> None:
         self.intermediate_values: list[tuple[int, float]] = []
         self.told: list[tuple[Any, ...]] = []
+        self.attributes: list[dict[str, Any]] = []
         self.prunes_at, self.fails = prunes_at, fails
 
     def report_value(self, number: int, validation: int, value: float) -> None:
@@ -43,7 +44,9 @@ class Study:
         ]
 
     def set_trial_attributes(self, number: int, **about: Any) -> None:
-        self.report_value(number, 0, 0)
+        if self.fails:
+            raise OSError("the storage is\nlocked")
+        self.attributes.append(about)
 
     def end_trial(self, number: int, state: str, values: Any = None, **about: Any) -> None:
         self.told.append((number, state, values, about))
@@ -82,6 +85,10 @@ def test_validations_are_counted_and_counted_on(config: dict[str, Any], tmp_path
     points = [value for (key, _), value in sorted(whole.points.points.items()) if key == "val/loss"]
     assert first.study.intermediate_values == list(enumerate(points, start=1))  # type: ignore[union-attr]
     assert len(points) == 4 and first.pruned_reason is None
+    # what the pruner knows the noise and the warm-up by: 12 rows, and quarters of the training
+    assert first.study.attributes == [  # type: ignore[union-attr]
+        {"validation_rows": 12, "progress": quarter / 4} for quarter in (1, 2, 3, 4)
+    ]
     per_epoch = whole.trainer.global_step // 4
     begin = begun_at(tmp_path / "whole", tmp_path / "rest", 2 * per_epoch)
     train(config, tmp_path / "rest", *later.build(tmp_path), begin=begin)

@@ -1,8 +1,7 @@
 """A ready store for every test, copied from the blank one."""
 
-import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,14 +25,3 @@ def make_store(blank_database: Path) -> Callable[..., Store]:
 @pytest.fixture
 def store(make_store: Callable[..., Store], tmp_path: Path) -> Store:
     return make_store(tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def _tracking_uri_stays() -> Iterator[None]:
-    """Opening a store sets MLflow's global address, which other tests must not inherit."""
-    before = os.environ.get("MLFLOW_TRACKING_URI")
-    yield
-    if before is None:
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
-    else:
-        os.environ["MLFLOW_TRACKING_URI"] = before

@@ -25,7 +25,7 @@ from src.tracking.mlflow_format import (
             ["model/encoder=small", "++x.y=[1, 2]", "~callbacks"],
             "imdb model/encoder=small y=[1,2] no-callbacks",
         ),
-        ("", ["data='a b'", "name="], "run data=ab name=''"),
+        ("", ["data='a b'", "name="], "run data=ab"),
         ("imdb", ["seed=1", "model.seed=2"], "imdb seed=1 model.seed=2"),
     ],
 )
@@ -40,3 +40,7 @@ def test_a_long_name_ends_at_a_word() -> None:
 
 def test_keys_that_mlflow_does_not_take() -> None:
     assert split_long_params({"a@b": 1, "c/d": 2}) == ({"a_b": "1", "c/d": "2"}, {})
+
+
+def test_a_name_that_was_given_stands_once() -> None:
+    assert build_run_name("mine", ["name=mine", "seed=2"]) == "mine seed=2"

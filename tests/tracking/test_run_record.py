@@ -48,7 +48,8 @@ def test_success_is_finished(store: Store) -> None:
         found.tags.items()
         >= {"kind": "finetune", "note": "x", "mlflow.runName": "imdb lr=1"}.items()
     )
-    assert run.ui_link == f"#/experiments/{found.experiment_id}/runs/{run.run_id}"
+    page = f"#/experiments/{found.experiment_id}/runs/{run.run_id}"
+    assert run.ui_link == f"{page}?workflowType=machine_learning"
     files = artifacts(store, run.run_id)
     assert files["config.yaml"].read_text() == "seed: 1\n"
     assert "torch==" in files["environment.txt"].read_text()

@@ -1,5 +1,6 @@
 """The store of runs: checked, created by several processes at once, moved, and searched."""
 
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -232,3 +233,48 @@ def test_nothing_opens_a_second_database(
     with RunRecord(store=store, name="x", kind="k", params={}) as run:
         run.log_text("x", "x.txt")
     assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("address", ["databricks", "file:///tmp/mlruns", "./mlruns", "ftp://x/y"])
+def test_an_address_of_the_environment_that_is_none_is_refused(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    with pytest.raises(UserError) as refused:
+        Store(root=str(tmp_path), uri=address).check()
+    assert str(refused.value).startswith(f"MLFLOW_TRACKING_URI={address} ")
+
+
+def test_the_environment_is_said_and_stays_what_it_was(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    store.announce_environment()
+    assert capsys.readouterr().err == ""
+    store.open()
+    # MLflow writes the address that it uses into the environment
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "reviews")
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0123")
+    Store(root=store.root, uri="http://tracking:5000", experiment="reviews").announce_environment()
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "store: http://tracking:5000 (MLFLOW_TRACKING_URI), experiment reviews "
+        "(MLFLOW_EXPERIMENT_NAME)",
+        "MLFLOW_RUN_ID has no effect here",
+    ]
+    typed = Store(root=store.root, uri="sqlite:///other.db")
+    typed.announce_environment()
+    assert "MLFLOW_TRACKING_URI" not in capsys.readouterr().err
+
+
+def test_a_run_kept_offline_may_have_a_store_in_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offline = Store(root=str(tmp_path), uri="http://tracking:5000", offline=True)
+    with pytest.raises(UserError, match="has no store"):
+        offline.check()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
+    offline.check()

@@ -33,6 +33,8 @@ _CHANGEABLE_KEYS = (
 )
 # of the node `search`: what its trials and their order depend on
 _IDENTITY_FIELDS = ("sampler", "pruner", "monitor", "mode")
+# which sweeps begun before they were there lack; these go on with what is shipped now
+_NEWER_KEYS = ("search.pruner.warmup_share", "search.pruner.tolerance")
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ def _describe_changes(stored: Mapping[str, Any], request: SweepRequest) -> list[
     changes = [
         f"{key} ({before.get(key, 'absent')} -> {after.get(key, 'absent')})"
         for key in {**before, **after}
-        if before.get(key) != after.get(key)
+        if before.get(key) != after.get(key) and (key in before or key not in _NEWER_KEYS)
     ]
     varied = tuple(key.lstrip("+").replace("/", ".") + "." for key in current["space"])
     differences = request.compare_configs(stored["config"], current["config"])

@@ -81,6 +81,7 @@ def run_search_sweep(
     base_config = composer.base_config()
     store = build_node(base_config["tracking"])
     store.check()
+    store.announce_environment()
     request = SweepRequest(
         overrides=list(typed),
         space=space.to_plain_dict(),

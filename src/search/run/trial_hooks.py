@@ -17,11 +17,12 @@ from src.core.printing import print_line
 from src.core.processes import get_process_identity
 from src.core.retry import describe_error, retry
 from src.core.user_errors import UserError
+from src.search.pruners import PROGRESS, VALIDATION_ROWS
 from src.search.run.trial_spec import TrialSpec
 from src.search.trials import TrialRecord
 
 if TYPE_CHECKING:
-    from lightning.pytorch import Callback
+    from lightning.pytorch import Callback, Trainer
 
     from src.search.sweep_study import SweepStudy
     from src.tracking.earlier_runs import RunInfo
@@ -128,7 +129,13 @@ class TrialHooks:
         self._record.log_metrics(metrics, step=self.steps)
 
     def report_validation(
-        self, validation: int, step: int, metrics: Mapping[str, float], *, is_last: bool
+        self,
+        validation: int,
+        step: int,
+        metrics: Mapping[str, float],
+        *,
+        is_last: bool,
+        **attributes: float,
     ) -> str | None:
         """Report a validation to the study; returns why the trial is pruned, or None.
 
@@ -137,6 +144,7 @@ class TrialHooks:
             step: optimizer steps made before it.
             is_last: nothing of the training is left, so that pruning would spare no work; the
                 pruner sees the value all the same.
+            attributes: what else the pruner looks at, by the names in `search.pruners`.
         """
         key = self.trial.monitors[0]
         if key.startswith("val/") and key not in metrics:
@@ -147,6 +155,8 @@ class TrialHooks:
         self._pending_reports[validation] = value
         try:
             self._send_reports()
+            if attributes and self._pruner_name is not None:
+                self.study.set_trial_attributes(self.trial.number, **attributes)
             if self._pruner_name is None or not self.study.should_prune(self.trial.number):
                 return None
             if is_last:
@@ -330,6 +340,12 @@ def explain_pruning(
     return f"{text}, the {rank}{suffix} best of {len(values) + 1} trials there ({pruner})"
 
 
+def _count_validation_rows(trainer: "Trainer") -> int:
+    """The rows of the validation set; 0 where there is no data module of ours to tell them."""
+    stores = getattr(getattr(trainer, "datamodule", None), "token_stores", {})
+    return len(stores["validation"]) if "validation" in stores else 0
+
+
 def _build_callback(hooks: TrialHooks) -> "Callback":
     """Reports each validation, and stops the training on all ranks if the first one says so.
 
@@ -375,8 +391,17 @@ def _build_callback(hooks: TrialHooks) -> "Callback":
             self._validations += 1
             step = trainer.global_step
             metrics = {key: float(value) for key, value in trainer.callback_metrics.items()}
-            is_last = step >= getattr(pl_module, "total_steps", sys.maxsize)
-            reason = hooks.report_validation(self._validations, step, metrics, is_last=is_last)
+            total_steps = getattr(pl_module, "total_steps", sys.maxsize)
+            reason = hooks.report_validation(
+                self._validations,
+                step,
+                metrics,
+                is_last=step >= total_steps,
+                **{
+                    VALIDATION_ROWS: _count_validation_rows(trainer),
+                    PROGRESS: step / max(total_steps, 1),
+                },
+            )
             if trainer.world_size > 1 and hooks.trial.pruner is not None:
                 reason = trainer.strategy.broadcast(reason)
             hooks.pruned_reason = reason

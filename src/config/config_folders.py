@@ -1,0 +1,52 @@
+"""Config folders beside conf/: those of `--config-dir`, and of `hydra.searchpath`.
+
+They become one override, `hydra.searchpath=[...]`, so that one run, several and the search for
+mistakes see the same options.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from src.config.groups import set_config_folders
+from src.core.user_errors import UserError
+
+_FLAGS = ("--config-dir", "-cd")
+_KEY = "hydra.searchpath"
+
+
+def take_config_folders(arguments: Sequence[str]) -> list[str]:
+    """Return a command line with its config folders as one override, and have their options known.
+
+    Raises:
+        UserError: a folder is not there.
+    """
+    rest: list[str] = []
+    folders: list[Path] = []
+    words = iter(arguments)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name in _FLAGS:
+            folders.append(_find_folder(value if equals else next(words, ""), name))
+        elif name.lstrip("+") == _KEY and "://" not in value and "${" not in value:
+            paths = [part.strip(" '\"") for part in value.strip(" []'\"").split(",")]
+            folders += [_find_folder(path, _KEY) for path in paths if path]
+        else:
+            rest.append(word)
+    set_config_folders(folders)
+    if folders:
+        rest.append(f"{_KEY}=[{','.join(_quote(folder) for folder in folders)}]")
+    return rest
+
+
+def _find_folder(text: str, key: str) -> Path:
+    if not text:
+        raise UserError("names no folder", key=key, expected="a folder of configs", colon=False)
+    folder = Path(text).expanduser().resolve()
+    if not folder.is_dir():
+        raise UserError("there is no such folder", key=key, value=text, hint=f"looked for {folder}")
+    return folder
+
+
+def _quote(folder: Path) -> str:
+    escaped = str(folder).replace("'", "\\'")
+    return f"'{escaped}'"

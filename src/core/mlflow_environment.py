@@ -1,0 +1,43 @@
+"""The store that MLflow's own environment variables name: what is typed comes before it.
+
+MLflow writes the address of the store in use into its variable; `keep_mlflow_environment` undoes
+that, so that the variable always says what the user has set.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+TRACKING_URI = "MLFLOW_TRACKING_URI"
+EXPERIMENT_NAME = "MLFLOW_EXPERIMENT_NAME"
+DEFAULT_EXPERIMENT = "palimpsest"
+# MLflow's fluent interface reads them; a run here is always a new one of a named experiment
+_UNUSED = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID")
+
+
+def read_tracking_uri() -> str | None:
+    """The address of a store from the environment; None if there is none, or it is empty."""
+    return os.environ.get(TRACKING_URI) or None
+
+
+def read_experiment_name() -> str:
+    """The experiment from the environment, or the default one."""
+    return os.environ.get(EXPERIMENT_NAME) or DEFAULT_EXPERIMENT
+
+
+def list_unused_variables() -> list[str]:
+    """The variables of MLflow that are set and have no effect here."""
+    return [name for name in _UNUSED if os.environ.get(name)]
+
+
+@contextmanager
+def keep_mlflow_environment() -> Iterator[None]:
+    """Context manager after which the address in the environment is what it was before."""
+    before = os.environ.get(TRACKING_URI)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(TRACKING_URI, None)
+        else:
+            os.environ[TRACKING_URI] = before

@@ -1,0 +1,121 @@
+"""The columns that a source takes of a row, and the record that they make."""
+
+import math
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from src.core.user_errors import UserError, format_suggestion, suggest
+from src.data.records import RawRecord
+
+
+class ColumnSelection(NamedTuple):
+    """Which columns to take: names, or positions from 0 in a table without a header."""
+
+    text: str | int
+    pair: str | int | None
+    label: str | int | None
+
+    def requested_columns(self) -> dict[str, str | int]:
+        """The requested columns, by the last part of their config key: text, pair, label."""
+        return {key: column for key, column in self._asdict().items() if column is not None}
+
+
+def find_column_error(
+    name: str, columns: ColumnSelection, names: Sequence[str], *, has_header_line: bool = False
+) -> UserError | None:
+    """The error of a table that lacks a requested column or has it twice; None if it is fine.
+
+    Args:
+        name: how the message calls the table.
+        names: of its columns.
+        has_header_line: whether the names are the first line of a CSV or TSV file, which may be no
+            header, or have other separators.
+    """
+    for key, column in columns.requested_columns().items():
+        if column not in names:
+            hint, alternative = format_suggestion(column, names), None
+            if suggest(column, names) is not None:
+                hint = f"{hint} Columns: {', '.join(names)}"
+            elif has_header_line:
+                alternative = "data.source.header", "false where the first line holds no names"
+            return UserError(
+                f"{name} has no such column",
+                key=f"data.source.{key}",
+                value=column,
+                hint=hint,
+                alternative=alternative,
+            )
+        if names.count(str(column)) > 1:
+            return UserError(
+                f"{name} has {names.count(str(column))} columns of that name",
+                key=f"data.source.{key}",
+                value=column,
+            )
+    return None
+
+
+def build_record(columns: ColumnSelection, row: dict[str, Any], where: str) -> RawRecord:
+    text = _check_text(row[str(columns.text)], "text", columns.text, where)
+    pair = (
+        None
+        if columns.pair is None
+        else _check_text(row.get(str(columns.pair)), "pair", columns.pair, where)
+    )
+    return RawRecord(
+        text,
+        pair,
+        None if columns.label is None else parse_label(row.get(str(columns.label)), where),
+        where,
+    )
+
+
+def _check_text(value: Any, key: str, column: str | int, where: str) -> str:
+    if value is None:
+        return ""
+    value = _decode_bytes(value)
+    if not isinstance(value, str):
+        raise UserError(
+            f"{where}: '{column}' is {value!r:.60} ({type(value).__name__}); expected a text "
+            f"(data.source.{key})"
+        )
+    if not value.isascii() and re.search("[\ud800-\udfff]", value):
+        raise UserError(
+            f"{where}: '{column}' has half of a surrogate pair, which is not a character"
+        )
+    return value
+
+
+def parse_label(value: Any, where: str) -> str | int | float | None:
+    """A label as a reader found it, or None where it is missing."""
+    if (
+        value is None
+        or (isinstance(value, float) and math.isnan(value))
+        or (isinstance(value, str) and not value.strip())
+    ):
+        return None
+    value = _decode_bytes(value)
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, Decimal):
+        return int(value) if value.as_tuple().exponent == 0 else float(value)
+    if not isinstance(value, str | int | float):
+        raise UserError(
+            f"{where}: the label is {value!r:.60} ({type(value).__name__}); expected one text or "
+            "number "
+            "(data.source.label)"
+        )
+    return value
+
+
+def _decode_bytes(value: Any) -> Any:
+    """Bytes as the text that they are in UTF-8, as columns without that mark hold it; anything
+    else, and bytes that are no UTF-8, unchanged.
+    """
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value

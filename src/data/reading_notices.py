@@ -1,0 +1,108 @@
+"""What a run says of the rows that it read: how many of each split and label, and what was lost."""
+
+import json
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from src.core.formatting import format_quantity, truncate_middle
+from src.core.notices import Notices
+from src.data.corpus import DROP_REASONS
+
+_LINE_WIDTH = 80
+_SHOWN_LABELS = 6
+_LABEL_WIDTH = 24
+# A tag holds 8,000 characters; more classes stand in the profiles of the data sets.
+_TAGGED_LABELS = 50
+
+
+def describe_rows(
+    summary: Mapping[str, Any], cut_texts: Mapping[str, int], *, cut_tokens: int | None
+) -> Notices:
+    """Lines of at most 80 columns, and the same in numbers as the tags `data/summary` (JSON) and
+    `data/remarks`.
+
+    Args:
+        summary: the data summary of a `CorpusSurvey`. Where it has `unknown_share`, the share of
+            unknown tokens by split, that is told too.
+        cut_texts: by split, how many texts were cut to length.
+        cut_tokens: the length to which texts are cut; None if they are not.
+    """
+    rows, unknown = summary["rows"], summary.get("unknown_share", {})
+    lines = []
+    for split, count in rows.items():
+        facts = [format_quantity(count, "row")]
+        if f"{split}/read" not in summary["counts"]:
+            facts[0] += " taken out of train"
+        if labels := summary["labels"].get(split):
+            facts.append(_format_labels(labels))
+        if cut := cut_texts.get(split):
+            facts.append(f"{_format_share(cut / count)} of texts cut to {cut_tokens} tokens")
+        if unknown.get(split):
+            facts.append(f"{_format_share(unknown[split])} of tokens unknown")
+        lines.append(f"{split}: {'; '.join(facts)}")
+    lines += _describe_lost_rows(summary)
+    remarks = [f"note: {remark}" for remark in summary["remarks"]]
+    record = {
+        "rows": rows,
+        "left_out": _count_lost_rows(summary["counts"]),
+        "labels": {
+            split: labels
+            for split, labels in summary["labels"].items()
+            if len(labels) <= _TAGGED_LABELS
+        },
+        "cut_texts": dict(cut_texts),
+        "unknown_share": dict(unknown),
+    }
+    tags = {"data/summary": json.dumps(record, ensure_ascii=False)}
+    if remarks:
+        tags["data/remarks"] = "\n".join(summary["remarks"])[:5000]
+    return Notices(tuple(map(_wrap_line, [*lines, *remarks])), tags)
+
+
+def _count_lost_rows(counts: Mapping[str, int]) -> dict[str, int]:
+    """The rows that cleaning dropped, by split of the source and reason."""
+    return {
+        name: count
+        for name, count in counts.items()
+        if count and name.partition("/")[2] in DROP_REASONS
+    }
+
+
+def _describe_lost_rows(summary: Mapping[str, Any]) -> Iterator[str]:
+    counts = summary["counts"]
+    for name, read in counts.items():
+        split, _, kind = name.partition("/")
+        reasons = [
+            f"{counts[f'{split}/{reason}']:,} {words}"
+            for reason, words in DROP_REASONS.items()
+            if counts.get(f"{split}/{reason}")
+        ]
+        if kind == "read" and reasons:
+            yield f"left out of {read:,} rows read for {split}: {', '.join(reasons)}"
+    kept = sum(count for name, count in counts.items() if name.endswith("/kept"))
+    if unused := kept - sum(summary["rows"].values()):
+        yield f"left out of train by data.train_rows: {format_quantity(unused, 'row')}"
+
+
+def _format_labels(counts: Mapping[str, int]) -> str:
+    shown = [
+        f"{truncate_middle(name, _LABEL_WIDTH)} {count:,}"
+        for name, count in list(counts.items())[:_SHOWN_LABELS]
+    ]
+    if len(counts) > _SHOWN_LABELS:
+        shown.append(f"... ({len(counts):,} classes)")
+    return ", ".join(shown)
+
+
+def _format_share(share: float) -> str:
+    return f"{100 * share:.1f} %" if share >= 0.001 else "under 0.1 %"
+
+
+def _wrap_line(line: str) -> str:
+    return textwrap.fill(
+        line,
+        _LINE_WIDTH,
+        subsequent_indent="  ",
+        break_on_hyphens=False,
+    )

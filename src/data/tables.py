@@ -1,0 +1,246 @@
+"""Tables of text: CSV, TSV and whatever else parts its columns by one character."""
+
+import csv
+import re
+from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from src.core.user_errors import UserError
+from src.data.columns import ColumnSelection, find_column_error
+from src.data.decoding import InputFile, read_text_lines
+from src.data.records import RawRecord
+
+# In one CSV cell: 16 million, ten times the longest novel. A longer cell has an unclosed quote.
+MAX_FIELD_CHARACTERS = 1 << 24
+# Names for characters that a shell or Hydra would not let through as they are.
+CHARACTER_NAMES = {
+    "tab": "\t",
+    "comma": ",",
+    "semicolon": ";",
+    "pipe": "|",
+    "colon": ":",
+    "space": " ",
+    "single": "'",
+    "double": '"',
+    "backslash": "\\",
+}
+# In the order in which a message looks for them in a row.
+_COMMON_DELIMITERS = {"\t": "tab", ";": "semicolon", "|": "pipe", ",": "comma"}
+_SAMPLE_ROWS = 50
+
+
+class TableStyle(NamedTuple):
+    """How a table is written.
+
+    Args:
+        quote: the character around cells that hold delimiters or line ends; None where quotes are
+            ordinary characters.
+        escape: the character before a quote inside a quoted cell; None where quotes are doubled.
+        guessed_delimiter: whether the delimiter follows from the file's name alone.
+        guessed_quote: whether `quote` does.
+    """
+
+    delimiter: str
+    quote: str | None
+    escape: str | None
+    encoding: str
+    header: bool
+    guessed_delimiter: bool
+    guessed_quote: bool
+
+
+def parse_character(name: str) -> str | None:
+    """The character that a config names, by itself or in words; None if it names none."""
+    character = CHARACTER_NAMES.get(name, name)
+    return character if len(character) == 1 and character not in "\r\n\0" else None
+
+
+def read_table(
+    file: InputFile, columns: ColumnSelection, style: TableStyle, keep_other: bool = False
+) -> Iterator[RawRecord]:
+    """Read CSV or TSV.
+
+    With a header all rows must have its width. Without one, rows may have further columns.
+    """
+    rows = _iter_rows(file, style)
+    names: list[str] = []
+    if style.header:
+        _, names = next(rows, (0, []))
+        if not names:
+            return
+        if column_error := find_table_column_error(file, columns, names, style):
+            raise column_error
+    elif delimiter_error := find_delimiter_error(file, columns, style):
+        raise delimiter_error
+    positions = {
+        key: names.index(str(column)) if style.header else int(column)
+        for key, column in columns.requested_columns().items()
+    }
+    text, pair, label = positions["text"], positions.get("pair"), positions.get("label")
+    width = len(names) if style.header else max(positions.values()) + 1
+    for line, row in rows:
+        where = f"{file.name}, line {line}"
+        if len(row) < width or (style.header and len(row) > width):
+            raise _width_error(where, row, width, style)
+        if style.quote is None and style.guessed_quote:
+            _refuse_quoted_cells(where, row, [text] if pair is None else [text, pair])
+        value = None if label is None or not row[label].strip() else row[label]
+        keys = names or [str(position) for position in range(len(row))]
+        other = dict(zip(keys, row, strict=True)) if keep_other else None
+        yield RawRecord(row[text], None if pair is None else row[pair], value, where, other)
+
+
+def read_table_header(file: InputFile, style: TableStyle) -> list[str]:
+    """The first row that is not blank; empty if there is none."""
+    return next((row for _, row in _iter_rows(file, style)), [])
+
+
+def find_table_column_error(
+    file: InputFile, columns: ColumnSelection, names: list[str], style: TableStyle
+) -> UserError | None:
+    """The error of a header that lacks a requested column; it names another delimiter, if that
+    is what is wrong."""
+    error = find_column_error(file.name, columns, names, has_header_line=True)
+    if error is None or names.count(str(error.value)) > 1:
+        return error
+    line = style.delimiter.join(names)
+    for delimiter, name in _COMMON_DELIMITERS.items():
+        cells = [cell.strip().strip("\"'") for cell in line.split(delimiter)]
+        if delimiter != style.delimiter and (
+            str(error.value) in cells or (len(names) == 1 and len(cells) > 1)
+        ):
+            error.alternative = None
+            error.hint = f"its columns are parted by {_name_delimiter(delimiter, name)}"
+            break
+    return error
+
+
+def find_delimiter_error(
+    file: InputFile, columns: ColumnSelection, style: TableStyle
+) -> UserError | None:
+    """The error of a table without a header whose first rows part evenly by another delimiter.
+
+    Its own delimiter must be a guess, and part these rows into unequal numbers of cells.
+    """
+    if not style.guessed_delimiter:
+        return None
+    needed = max(int(column) for column in columns.requested_columns().values()) + 1
+    lines = [
+        line for line in islice(read_text_lines(file, style.encoding), _SAMPLE_ROWS) if line.strip()
+    ]
+    if len({line.count(style.delimiter) for line in lines}) < 2:
+        return None
+    for delimiter, name in _COMMON_DELIMITERS.items():
+        counts = {line.count(delimiter) for line in lines}
+        if delimiter != style.delimiter and len(counts) == 1 and min(counts) + 1 >= max(needed, 2):
+            own = _COMMON_DELIMITERS[style.delimiter]
+            return UserError(
+                f"its columns seem to be parted by {_name_delimiter(delimiter, name)}",
+                where=file.name,
+                hint=f"data.source.delimiter={own} where they are not",
+            )
+    return None
+
+
+def _iter_rows(file: InputFile, style: TableStyle) -> Iterator[tuple[int, list[str]]]:
+    """Rows of a table with the line on which each begins; blank lines are passed over."""
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD_CHARACTERS))
+    raw_lines: list[str] = []
+
+    def remember_lines() -> Iterator[str]:
+        for line in read_text_lines(file, style.encoding, newline=""):
+            raw_lines.append(line)
+            yield line
+
+    rows = csv.reader(
+        remember_lines(),
+        delimiter=style.delimiter,
+        quotechar=style.quote or '"',
+        escapechar=style.escape,
+        quoting=csv.QUOTE_NONE if style.quote is None else csv.QUOTE_MINIMAL,
+        strict=True,
+    )
+    while True:
+        start = rows.line_num + 1
+        raw_lines.clear()
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            remedy = _quoting_remedy("".join(raw_lines), style)
+            raise UserError(
+                _quoting_error_message(file, start, rows.line_num, error, remedy)
+            ) from error
+        if row:
+            yield start, row
+
+
+def _quoting_error_message(
+    file: InputFile, start: int, end: int, error: csv.Error, remedy: str
+) -> str:
+    if "unexpected end of data" in str(error) or "field limit" in str(error):
+        return (
+            f"{file.name}, line {start}: the row that begins here opens a quote that is "
+            f"never closed; {remedy}"
+        )
+    return (
+        f"{file.name}, line {start}: bad quoting in the row that ends on line {end}: "
+        f"{error}; {remedy}"
+    )
+
+
+def _quoting_remedy(raw: str, style: TableStyle) -> str:
+    """What to type for a row that breaks the rules of quoting."""
+    quote = re.escape(style.quote or '"')
+    if style.escape is None and re.search(rf"\\{quote}", raw):
+        return "data.source.escape=backslash where a backslash stands before quotes inside"
+    parted = re.search(rf"{quote}\s*([\t;|,])\s*({quote}|[^\s{quote}])", raw)
+    if parted and parted[1] != style.delimiter and style.guessed_delimiter:
+        name = _COMMON_DELIMITERS[parted[1]]
+        return f"its columns seem to be parted by {_name_delimiter(parted[1], name)}"
+    return "data.source.quoting=false where quotes are ordinary characters"
+
+
+def _width_error(where: str, row: list[str], width: int, style: TableStyle) -> UserError:
+    expected = (
+        f"the header has {width}" if style.header else f"data.source asks for at least {width}"
+    )
+    remedy = "is a quote or separator missing? (data.source.format, data.source.quoting)"
+    line = style.delimiter.join(row)
+    if style.quote is None and any(cell.startswith('"') for cell in row):
+        remedy = "data.source.quoting=true where quotes stand around cells"
+    elif len(row) < width:
+        for delimiter, name in _COMMON_DELIMITERS.items():
+            if delimiter != style.delimiter and line.count(delimiter) + 1 >= max(width, 2):
+                remedy = f"is it parted by {_name_delimiter(delimiter, name)}"
+                break
+    return UserError(f"{where}: {len(row)} columns, {expected}; {remedy}")
+
+
+def _name_delimiter(delimiter: str, name: str) -> str:
+    """A delimiter in words, with what to type for it."""
+    match name:
+        case "tab":
+            return "tabs: data.source.format=tsv"
+        case "comma":
+            return "commas: data.source.format=csv"
+        case _:
+            return f"'{delimiter}': data.source.delimiter={name}"
+
+
+def _refuse_quoted_cells(where: str, row: list[str], positions: list[int]) -> None:
+    """Raise UserError for a cell that is certainly quoted, though quotes are thought ordinary:
+    quotes around it, and all others in it doubled.
+    """
+    for position in positions:
+        cell = row[position]
+        inside = cell[1:-1]
+        quoted = len(cell) > 1 and cell[0] == cell[-1] == '"'
+        if quoted and '""' in inside and '"' not in inside.replace('""', ""):
+            raise UserError(
+                f"{where}: a cell with quotes around it and doubled quotes inside, "
+                f"{cell[:40]}; data.source.quoting=true takes them for quotes, "
+                "data.source.quoting=false as they stand"
+            )

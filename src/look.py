@@ -1,0 +1,231 @@
+"""What is in files, before a run: `python -m src.look data.source.path=reviews.csv`.
+
+It shows files, columns, rows, labels and lengths, and the command that trains on them. Columns
+that are not named, or named wrongly, are guessed. Nothing is trained and nothing is written.
+
+data.source.KEY=VALUE   path and any other option of data.source, as for src.run; without `label`
+                        or `text` these columns are guessed
+"""
+
+import json
+import re
+import shlex
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+from src.config.command_line import run_command_line
+from src.core.formatting import format_quantity, truncate_end, truncate_middle
+from src.core.printing import print_line
+from src.core.user_errors import UserError, format_suggestion
+from src.data.column_guesses import (
+    ColumnProfile,
+    guess_columns,
+    guess_task,
+    sample_columns,
+)
+from src.data.labels import describe_odd_labels, normalize_label
+from src.data.readers import ColumnSelection
+from src.data.sources import Source
+
+_PREFIX = "data.source."
+_COLUMNS = ("text", "pair", "label")
+_WIDTH = 80
+_SHOWN_LABELS = 12
+
+
+class _Contents(NamedTuple):
+    """What all rows of the files hold, by split where a split matters."""
+
+    rows: dict[str, int]
+    labels: Counter[str]
+    unlabelled: int
+    empty: int
+    lengths: list[int]
+    first_texts: list[str]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Show what the files hold; returns the exit code."""
+    return run_command_line(arguments, _handle_arguments, help_text=__doc__, option_names={})
+
+
+def _handle_arguments(arguments: Sequence[str]) -> int:
+    typed = _parse_options(arguments)
+    others = {key: value for key, value in typed.items() if key not in _COLUMNS}
+    if "path" not in typed:
+        raise UserError("must be given", key="data.source.path", expected="a file or a folder")
+    text = "text" if others.get("header", True) else 0
+    # any label asks for the labels of formats without columns
+    finding = Source(**others, text=text, label=text)
+    layout = finding.list_files()
+    print_line(f"format: {layout.format}")
+    for split, files in layout.files.items():
+        names = ", ".join(file.name for file in files[:3]) + ", ..." * (len(files) > 3)
+        print_line(f"{split}: {truncate_end(names, _WIDTH - len(split) - 2)}")
+    if not layout.files:
+        raise UserError("no files to read", key="data.source.path", value=typed["path"])
+    first_file = next(iter(layout.files.values()))[0]
+    profiles = sample_columns(finding, first_file, layout.format)
+    columns = _choose_columns(layout.format, profiles, typed)
+    if profiles:
+        _print_columns(profiles)
+    if columns is None:
+        print_line("no column looks like a text: name one with data.source.text=COLUMN")
+        return 0
+    chosen = {key: column for key, column in columns._asdict().items() if column is not None}
+    source = Source(**others, **chosen)
+    source.check()
+    contents = _read_contents(source)
+    _print_contents(contents)
+    label = next((one for one in profiles if one.name == columns.label), None)
+    task = _choose_task(columns, label)
+    if task == "classification":
+        for remark in describe_odd_labels(contents.labels):
+            _print_wrapped(f"note: {remark}")
+    guessed = [key for key in chosen if key not in typed or typed[key] != chosen[key]]
+    if profiles and guessed:
+        print_line(f"guessed columns: {', '.join(f'{key}={chosen[key]}' for key in guessed)}")
+    print_line(f"to train on it ({task}):")
+    print_line(_propose_command(task, others, chosen if profiles else {}))
+    return 0
+
+
+def _parse_options(arguments: Sequence[str]) -> dict[str, Any]:
+    """The options of `data.source` that were typed, by their last part; their values are read as
+    YAML reads them.
+    """
+    import yaml
+
+    names = [field.name for field in fields(Source)]
+    options: dict[str, Any] = {}
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if key in ("+experiment", "data.task", "model"):
+            # typed for a run; what fits is proposed anew
+            continue
+        if not equals or not key.startswith(_PREFIX) or key.removeprefix(_PREFIX) not in names:
+            raise UserError(
+                f"{argument!r} is not an option",
+                hint=format_suggestion(key, [f"{_PREFIX}{name}" for name in names]),
+            )
+        try:
+            options[key.removeprefix(_PREFIX)] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            options[key.removeprefix(_PREFIX)] = value
+    if "path" in options:
+        options["path"] = str(options["path"])
+    return options
+
+
+def _choose_columns(
+    format: str, profiles: Sequence[ColumnProfile], typed: Mapping[str, Any]
+) -> ColumnSelection | None:
+    if not profiles:
+        return ColumnSelection("text", None, None if format == "text" else "label")
+    known = [profile.name for profile in profiles]
+    for key in _COLUMNS:
+        if typed.get(key) is not None and typed[key] not in known:
+            _print_wrapped(f"data.source.{key}={typed[key]}: there is no such column")
+    named = {key: typed[key] for key in _COLUMNS if typed.get(key) is not None}
+    return guess_columns(profiles, named)
+
+
+def _choose_task(columns: ColumnSelection, label: ColumnProfile | None) -> str:
+    if label is None:
+        return "masked_lm" if columns.label is None else "classification"
+    return guess_task(label)
+
+
+def _print_columns(profiles: Sequence[ColumnProfile]) -> None:
+    print_line("columns, of the first rows:")
+    width = min(24, max(len(str(profile.name)) for profile in profiles))
+    for profile in profiles:
+        name = truncate_middle(str(profile.name), width)
+        examples = " | ".join(" ".join(example[:60].split()) for example in profile.examples)
+        line = f"  {name:<{width}}  {profile.distinct:>5,} different: {examples}"
+        print_line(truncate_end(line, _WIDTH))
+
+
+def _read_contents(source: Source) -> _Contents:
+    rows: dict[str, int] = {}
+    labels: Counter[str] = Counter()
+    unlabelled = empty = 0
+    lengths: list[int] = []
+    first_texts: list[str] = []
+    for split in source.available_splits():
+        rows[split] = 0
+        for record in source.read_records(split):
+            rows[split] += 1
+            lengths.append(len(record.text) + len(record.pair or ""))
+            empty += not record.text.strip()
+            label = normalize_label(record.label)
+            if label is None:
+                unlabelled += source.label is not None
+            else:
+                labels[str(label)] += 1
+            if len(first_texts) < 3:
+                first_texts.append(record.text)
+    return _Contents(rows, labels, unlabelled, empty, lengths, first_texts)
+
+
+def _print_contents(contents: _Contents) -> None:
+    rows = ", ".join(f"{split} {count:,}" for split, count in contents.rows.items())
+    missing = f", {contents.empty:,} with an empty text" * bool(contents.empty)
+    missing += f", {contents.unlabelled:,} without a label" * bool(contents.unlabelled)
+    _print_wrapped(f"rows: {rows}{missing}")
+    if contents.labels:
+        shown = [
+            f"{truncate_middle(name, 24)} {count:,}"
+            for name, count in contents.labels.most_common(_SHOWN_LABELS)
+        ]
+        more = ", ..." * (len(contents.labels) > _SHOWN_LABELS)
+        different = format_quantity(len(contents.labels), "different label")
+        _print_wrapped(f"{different}: {', '.join(shown)}{more}")
+    lengths = sorted(contents.lengths) or [0]
+    _print_wrapped(
+        f"characters of a row: half have up to {lengths[len(lengths) // 2]:,}, nine tenths up to "
+        f"{lengths[len(lengths) * 9 // 10]:,}, the longest {lengths[-1]:,}"
+    )
+    print_line("first rows:")
+    for text in contents.first_texts:
+        print_line("  " + truncate_end(json.dumps(text[:200], ensure_ascii=False), _WIDTH - 2))
+
+
+def _propose_command(task: str, others: Mapping[str, Any], columns: Mapping[str, str | int]) -> str:
+    experiment = "mlm_files" if task == "masked_lm" else "files"
+    options = [
+        f"{_PREFIX}{key}={_quote_value(value)}" for key, value in {**others, **columns}.items()
+    ]
+    if task == "regression":
+        options += [
+            "data.task=regression",
+            "model=regression",
+            "callbacks.checkpoint.monitor=val/pearson",
+            "callbacks.checkpoint.mode=max",
+        ]
+    return "  python -m src.run " + shlex.join([f"+experiment={experiment}", *options])
+
+
+def _quote_value(value: Any) -> str:
+    """A value as Hydra's grammar reads it back."""
+    if value is None or isinstance(value, bool | int | float):
+        return json.dumps(value)
+    text = str(value)
+    plain = re.fullmatch(r"[\w./~+-]+", text, re.ASCII)
+    if plain and not re.fullmatch(r"(?i)[-+]?[\d._e+-]+|true|false|null|nan|[-+]?inf", text):
+        return text
+    # a backslash is special only before a quote
+    escaped = re.sub(r'(\\*)("|\Z)', lambda found: found[1] * 2 + '\\"' * bool(found[2]), text)
+    return f'"{escaped}"'
+
+
+def _print_wrapped(line: str) -> None:
+    print_line(textwrap.fill(line, _WIDTH, subsequent_indent="  ", break_on_hyphens=False))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,77 @@
+"""Separators and quotes: rows never vanish, and what to type is named."""
+
+from pathlib import Path
+
+import pytest
+
+from src.core.user_errors import UserError
+from src.data.sources import Source
+from tests.data.test_readers import ROWS, fault, put, put_csv, read
+
+
+def test_quotes_in_tsv_swallow_no_rows(tmp_path: Path) -> None:
+    rows = [("0", '"a'), ("1", "b"), ("0", 'c"'), ("1", '"d"')]
+    body = "".join(f"{label}\t{text}\n" for label, text in rows)
+    put(tmp_path / "a.tsv", "label\ttext\n" + body)
+    assert [(row.label, row.text) for row in read(tmp_path / "a.tsv", label="label")] == rows
+    put(tmp_path / "b.txt", body)
+    for options in ({"format": "tsv"}, {"format": "csv", "delimiter": "tab"}):
+        records = read(tmp_path / "b.txt", header=False, text=1, label=0, **options)
+        assert [(row.label, row.text) for row in records] == rows
+    assert len(read(tmp_path / "a.tsv", quoting=True)) == 2
+    put(tmp_path / "c.tsv", 'text\tlabel\n"a\tb"\t1\n')
+    assert fault(tmp_path / "c.tsv").endswith(
+        "data.source.quoting=true where quotes stand around cells"
+    )
+    put(tmp_path / "d.tsv", 'text\n"he said ""no"""\n')
+    assert "data.source.quoting=true takes them for quotes" in fault(tmp_path / "d.tsv")
+    assert read(tmp_path / "d.tsv", quoting=True)[0].text == 'he said "no"'
+    assert read(tmp_path / "d.tsv", quoting=False)[0].text == '"he said ""no"""'
+
+
+@pytest.mark.parametrize(
+    ("name", "delimiter"), [("semicolon", ";"), ("pipe", "|"), ("^", "^"), ("tab", "\t")]
+)
+def test_other_delimiters(tmp_path: Path, name: str, delimiter: str) -> None:
+    put_csv(tmp_path / "a.csv", [("text", "label"), *ROWS], delimiter=delimiter)
+    records = read(tmp_path / "a.csv", label="label", delimiter=name, quote="double")
+    assert [(row.text, row.label) for row in records] == ROWS
+
+
+def test_quotes_of_another_kind(tmp_path: Path) -> None:
+    put(tmp_path / "a.csv", "Sport;'Ein Tor; ''schön'''\nWeb;'kurz, gut'\n")
+    records = read(tmp_path / "a.csv", header=False, text=1, label=0, delimiter=";", quote="single")
+    assert [row.text for row in records] == ["Ein Tor; 'schön'", "kurz, gut"]
+    put(tmp_path / "b.csv", 'text,label\n"He said \\"hi\\", ok",1\n')
+    assert fault(tmp_path / "b.csv").endswith(
+        "data.source.escape=backslash where a backslash stands before quotes inside"
+    )
+    assert read(tmp_path / "b.csv", escape="backslash")[0].text == 'He said "hi", ok'
+
+
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        ("text;label\na, b;1\n", {}),
+        ('"text";"label"\n"a, b";"1"\n', {}),
+        ("id|text|x, y\n1|a, b|2\n", {}),
+        ("1;a, b\n0;c\n", {"header": False, "text": 1}),
+        ("1;a, b, c\n0;c, d\n0;c\n", {"header": False, "text": 1}),
+        ("1;a\n0;c\n", {"header": False, "text": 1}),
+    ],
+)
+def test_the_delimiter_to_type_is_named(
+    tmp_path: Path, content: str, options: dict[str, object]
+) -> None:
+    put(tmp_path / "a.csv", content)
+    name = "pipe" if "|" in content else "semicolon"
+    assert f"data.source.delimiter={name}" in fault(tmp_path / "a.csv", **options)
+    assert read(tmp_path / "a.csv", delimiter=name, **options)
+
+
+def test_characters_that_are_none() -> None:
+    for key in ("delimiter", "quote", "escape"):
+        with pytest.raises(UserError, match=f"data.source.{key}=::: expected one character"):
+            Source(path="x", **{key: "::"})  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="give one of the two"):
+        Source(path="x", quoting=False, quote="single")
