@@ -72,9 +72,10 @@ def test_the_check_needs_no_library_to_refuse_a_function() -> None:
     with pytest.raises(UserErrors) as caught:
         validate_config(config, read_task_schema())
     assert [each for each in caught.value.messages if each.startswith("callbacks.a[")] == [
-        "callbacks.a[0]._target_: 'torch.hub.load' is not built: it is a function, expected a class",
-        "callbacks.a[1]._target_: 'src.pipeline.run.Path' is not built: Path is only imported there, "
-        "from pathlib",
+        "callbacks.a[0]._target_: 'torch.hub.load' is not built: it is a function, expected a "
+        "class",
+        "callbacks.a[1]._target_: 'src.pipeline.run.Path' is not built: Path is only imported "
+        "there, from pathlib",
     ]
 
 
