@@ -21,6 +21,11 @@ PATH_KEY = "data.source.path"
 FORMAT_NAMES = "csv, tsv, jsonl, parquet, text, folders, label_first"
 # The folder of aclImdb for reviews without a label; it is no class.
 UNLABELLED_FOLDER = "unsup"
+_SPLIT_ALIASES = {
+    "validation": ("dev", "valid", "val", "development"),
+    "train": ("training",),
+    "test": ("testing",),
+}
 _NON_DATA_STEMS = {"readme", "license", "licence", "sha256sums", "md5sums"}
 
 
@@ -264,7 +269,42 @@ def _no_data_files_error(folder: Path, format: str) -> UserError:
     )
 
 
-def missing_path_error(path: Path) -> UserError:
+def check_named_splits(folder: Path, layout: SplitFiles, names: Mapping[str, str]) -> None:
+    """Raise UserError for a missing split that has a name of its own or a common other one."""
+    if folder.is_file():
+        return
+    for split, name in names.items():
+        if split in layout.files:
+            continue
+        if name != split:
+            raise UserError(
+                f"data.source.{split}={name}: no file and no folder in {folder} is called so"
+            )
+        others = find_split_files(
+            folder, layout.format, {alias: alias for alias in _SPLIT_ALIASES[split]}, False
+        ).files
+        for other, files in others.items():
+            raise UserError(
+                f"data.source.{split}={name}: {folder} has none, but {files[0].name}; "
+                f"data.source.{split}={other} takes it, data.source.{split}=null leaves it"
+            )
+
+
+def find_path(typed: str) -> Path:
+    """The file or folder that was typed; UserError with the nearest name if there is none."""
+    if not typed.strip():
+        raise UserError("is empty", key=PATH_KEY, expected="a file or a folder", colon=False)
+    if "://" in typed:
+        raise UserError(
+            "an address", key=PATH_KEY, value=typed, hint="download it first and give the file"
+        )
+    path = Path(typed).expanduser()
+    if not path.exists():
+        raise _missing_path_error(path)
+    return path
+
+
+def _missing_path_error(path: Path) -> UserError:
     """The error for a missing path, with the nearest name in its deepest folder that exists."""
     parent_folder = next(parent for parent in path.absolute().parents if parent.is_dir())
     step = path.absolute().relative_to(parent_folder).parts[0]

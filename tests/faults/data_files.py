@@ -126,15 +126,15 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.json",
         says="a.json, line 1: a list and no object; expected one JSON object a line",
-        files={"a.json": '[{"text": "a", "label": 1}]'},
-        name="a JSON array",
+        files={"a.json": "[1, 2]"},
+        name="a JSON array of numbers",
     ),
     Entry(
         FILES + "data.source.path=HERE/a.json",
         says="a.json, line 1: not valid JSON (Expecting value at column 1); expected one JSON "
         "object a line",
-        files={"a.json": '[\n {"text": "a", "label": 1}\n]'},
-        name="JSON over several lines",
+        files={"a.json": '[\n {"text": "a", "label": 1}\n {"text": "b", "label": 0}]'},
+        name="JSON over several lines without a comma",
     ),
     Entry(
         FILES + "data.source.path=HERE/a.jsonl",
@@ -231,9 +231,8 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.csv",
         says=(
-            "data.source.text=text: a.csv has no such column; its columns are parted by "
-            "semicolons, which are "
-            "not read; save it with commas or tabs"
+            "data.source.text=text: a.csv has no such column; its columns are parted by ';'"
+            ": data.source.delimiter=semicolon"
         ),
         files={"a.csv": "text;label\na;1\n"},
         name="semicolons",
