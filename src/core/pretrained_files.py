@@ -40,7 +40,7 @@ def resolve_local_folder(name_or_path: str, key: str) -> Path | None:
         raise UserError(f"{key} is empty: expected a folder, or a name on the hub")
     if name_or_path.startswith("run:"):
         raise UserError(
-            f"{key}={name_or_path} stands for an earlier run, which is named by init_from=RUN_ID"
+            f"{key}={name_or_path} stands for an earlier run, which is named by init_from=ID"
         )
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
