@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 class RawRecord(NamedTuple):
     """One row of a file as it is there; `where` names file and line for messages.
 
-    `other` holds all columns of the row where they were asked for; None otherwise.
+    `other` holds all columns of the row where they were asked for; None otherwise. `remark` says
+    what should be known of how the row was read, in words that follow "3 rows".
     """
 
     text: str
@@ -15,6 +16,7 @@ class RawRecord(NamedTuple):
     label: str | int | float | None
     where: str
     other: Mapping[str, Any] | None = None
+    remark: str | None = None
 
 
 @runtime_checkable

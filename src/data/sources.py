@@ -36,9 +36,9 @@ _READING_VERSION = 3
 class Source:
     """Rows of text, with an optional second text and label. Building it reads nothing.
 
-    `path` is a file or a folder (`src/data/data_files.py` says which files make which split) and
-    goes before `hub`, a data set's name such as "stanfordnlp/imdb", with its `config` and
-    `revision`.
+    `path` is a file, a folder (`src/data/data_files.py` says which files make which split) or an
+    archive, unpacked into the cache; it may lead on inside the archive. It goes before `hub`, a
+    data set's name such as "stanfordnlp/imdb", with its `config` and `revision`.
 
     `text`, `pair` and `label` are columns: names, or positions from 0 where `header` is false.
     Several columns of `text`, [title, body], are joined, a line for each that is not empty. A table
@@ -52,7 +52,7 @@ class Source:
     `quote` is given. `escape` is a character (backslash) before quotes inside; null: they are
     doubled.
 
-    Plain text has one document
+    Of a spreadsheet `sheet` is read; null: the only one with rows. Plain text has one document
     per `line`, `paragraph` or `file`; with `heading`, a regular expression, one from each matching
     line to the next.
 
@@ -64,15 +64,16 @@ class Source:
     hub: str | None = None
     config: str | None = None
     revision: str | None = None
-    format: Literal["auto", "csv", "tsv", "jsonl", "parquet", "text", "folders", "label_first"] = (
-        "auto"
-    )
+    format: Literal[
+        "auto", "csv", "tsv", "jsonl", "parquet", "xlsx", "text", "folders", "label_first"
+    ] = "auto"
     text: str | int | list[str | int] = "text"
     pair: str | int | None = None
     label: str | int | None = None
     encoding: str = "utf-8"
     header: bool = True
     columns: list[str] | None = None
+    sheet: str | None = None
     quoting: bool | None = None
     delimiter: str | None = None
     quote: str | None = None
@@ -124,7 +125,7 @@ class Source:
                 )
             return
         layout = self.list_files()
-        check_named_splits(Path(self.path).expanduser(), layout, self.split_names())
+        check_named_splits(find_path(self.path), layout, self.split_names())
         options = self.reading_options(layout.format)
         errors = list(find_format_errors(options))
         for split, files in layout.files.items():
@@ -148,7 +149,9 @@ class Source:
             columns=self.select_columns(),
             encoding=self.encoding,
             style=style,
+            header=self.header,
             names=None if self.columns is None else tuple(self.columns),
+            sheet=self.sheet,
             document=self.document,
             heading=self.heading,
         )
@@ -196,7 +199,7 @@ class Source:
             part: Any = self._load_hub_dataset()[self.split_names()[split]]
             return _hash_as_json({**options, "hub": self.hub, "fingerprint": part._fingerprint})
         layout = self.list_files()
-        options |= {"header": self.header, **self.reading_options(layout.format)._asdict()}
+        options |= self.reading_options(layout.format)._asdict()
         contents = []
         for file in layout.files[split]:
             with file.path.open("rb") as stream:
