@@ -7,12 +7,13 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 class RawRecord(NamedTuple):
     """One row of a file as it is there; `where` names file and line for messages.
 
-    `other` holds all columns of the row where they were asked for; None otherwise.
+    `label` is a tuple where the row may have several labels. `other` holds all columns of the row
+    where they were asked for; None otherwise.
     """
 
     text: str
     pair: str | None
-    label: str | int | float | None
+    label: str | int | float | tuple[str | int | float, ...] | None
     where: str
     other: Mapping[str, Any] | None = None
 
