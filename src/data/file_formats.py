@@ -11,10 +11,9 @@ from src.data.json_rows import read_json_keys, read_json_rows
 from src.data.records import RawRecord
 from src.data.tables import (
     TableStyle,
-    find_delimiter_error,
-    find_table_column_error,
+    find_table_error,
+    read_first_row,
     read_table,
-    read_table_header,
 )
 
 # The formats whose rows are parted into columns by a character.
@@ -28,6 +27,8 @@ class ReadingOptions(NamedTuple):
 
     Args:
         style: of a table; None for other formats.
+        names: of the columns, where they do not stand in the file; None where they do, or where
+            columns are known by their positions.
         document, heading: of plain text, as in `Source`.
     """
 
@@ -35,6 +36,7 @@ class ReadingOptions(NamedTuple):
     columns: ColumnSelection
     encoding: str
     style: TableStyle | None
+    names: tuple[str, ...] | None
     document: Literal["line", "paragraph", "file"]
     heading: str | None
 
@@ -49,6 +51,13 @@ def find_format_errors(options: ReadingOptions) -> Iterator[UserError]:
                 value=value,
                 hint="give null",
             )
+    if options.names is not None and options.format not in (*TABLE_FORMATS, "jsonl"):
+        yield UserError(
+            f"{options.format} files take no names for columns",
+            key="data.source.columns",
+            value=f"[{','.join(options.names)}]",
+            hint="leave this option",
+        )
 
 
 def find_file_errors(file: InputFile, options: ReadingOptions) -> Iterator[UserError]:
@@ -60,11 +69,7 @@ def find_file_errors(file: InputFile, options: ReadingOptions) -> Iterator[UserE
         yield UserError("no rows in it", where=file.name)
         return
     if style is not None:
-        error = (
-            find_table_column_error(file, columns, header, style)
-            if style.header
-            else find_delimiter_error(file, columns, style)
-        )
+        error = find_table_error(file, columns, header, style)
     else:
         error = find_column_error(file.name, columns, header) if header else None
     if error is not None:
@@ -78,7 +83,7 @@ def _read_header(file: InputFile, options: ReadingOptions) -> list[str]:
     if options.format == "jsonl":
         return read_json_keys(file, options.columns, encoding=options.encoding)
     if options.style is not None and options.style.header:
-        return read_table_header(file, options.style)
+        return read_first_row(file, options.style)
     return []
 
 

@@ -62,7 +62,7 @@ def read_hub_rows(part: "Dataset", columns: ColumnSelection, where: str) -> Iter
         raise column_error
     # the hub's "no label"
     unknown = -1 if isinstance(part.features.get(str(columns.label)), ClassLabel) else None
-    keep = [str(column) for column in columns.requested_columns().values()]
+    keep = columns.requested_names()
     for number, row in enumerate(part.with_format(None).select_columns(keep), start=1):
         if unknown is not None and row[str(columns.label)] == unknown:
             row[str(columns.label)] = None

@@ -25,7 +25,7 @@ def read_parquet(
     from pyarrow.parquet import ParquetFile
 
     row = 0
-    taken = [str(column) for column in columns.requested_columns().values()]
+    taken = columns.requested_names()
     try:
         with ParquetFile(file.path) as table:
             for batch in table.iter_batches(batch_size=1024, columns=None if keep_other else taken):

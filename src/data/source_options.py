@@ -31,21 +31,34 @@ def find_option_errors(source: "Source") -> Iterator[UserError]:
 
 
 def _find_column_errors(source: "Source") -> Iterator[UserError]:
-    for key, column in source.select_columns().requested_columns().items():
-        if isinstance(column, int) and source.header:
+    named = source.header or source.columns is not None
+    for key, column in source.select_columns().requested_columns():
+        if isinstance(column, int) and named:
             yield UserError(
                 "a position, but the columns have names",
                 key=f"data.source.{key}",
                 value=column,
-                hint="give the name, or data.source.header=false for a table without a header",
+                hint="give the name (in quotes where it is a number: "
+                f"""'data.source.{key}="{column}"'), or data.source.header=false for a table """
+                "without a header",
             )
-        if not source.header and (isinstance(column, str) or column < 0):
+        if not named and (isinstance(column, str) or column < 0):
             yield UserError(
                 "data.source.header=false leaves columns without names",
                 key=f"data.source.{key}",
                 value=column,
-                hint="expected a position, counted from 0",
+                hint="expected a position, counted from 0, or data.source.columns=[NAME,NAME] with "
+                "all names",
             )
+    if not source.select_columns().text_columns:
+        yield UserError(key="data.source.text", expected="one column or more", found="[]")
+    names = list(source.columns or ["text"])
+    if not names or len(set(names)) < len(names):
+        yield UserError(
+            key="data.source.columns",
+            expected="the names of all columns, no name twice",
+            found=f"[{','.join(names)}]",
+        )
 
 
 def _find_character_errors(source: "Source") -> Iterator[UserError]:

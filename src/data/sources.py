@@ -40,10 +40,11 @@ class Source:
     goes before `hub`, a data set's name such as "stanfordnlp/imdb", with its `config` and
     `revision`.
 
-    `text`, `pair` and `label` are columns: names, or positions from 0 where `header` is false. For
-    `folders` and `label_first`, which have no columns, any `label` asks for the label, and null
-    leaves it. In `folders` a class called "unsup" (aclImdb) is passed over where labels are asked
-    for.
+    `text`, `pair` and `label` are columns: names, or positions from 0 where `header` is false.
+    Several columns of `text`, [title, body], are joined, a line for each that is not empty. A table
+    without a header may be given the names of all its `columns`. For `folders` and `label_first`,
+    which have no columns, any `label` asks for the label, and null leaves it. In `folders` a class
+    called "unsup" (aclImdb) is passed over where labels are asked for.
 
     Columns of CSV and TSV are parted by `delimiter`, a character or its name (tab, comma,
     semicolon, pipe, colon, space); null: a comma or, in TSV, a tab. `quoting` says whether `quote`
@@ -66,11 +67,12 @@ class Source:
     format: Literal["auto", "csv", "tsv", "jsonl", "parquet", "text", "folders", "label_first"] = (
         "auto"
     )
-    text: str | int = "text"
+    text: str | int | list[str | int] = "text"
     pair: str | int | None = None
     label: str | int | None = None
     encoding: str = "utf-8"
     header: bool = True
+    columns: list[str] | None = None
     quoting: bool | None = None
     delimiter: str | None = None
     quote: str | None = None
@@ -97,7 +99,8 @@ class Source:
             quote=parse_character(self.quote or "double") if quoted else None,
             escape=None if self.escape is None else parse_character(self.escape),
             encoding=self.encoding,
-            header=self.header,
+            header=self.header and self.columns is None,
+            names=None if self.columns is None else tuple(self.columns),
             guessed_delimiter=self.delimiter is None,
             guessed_quote=self.quoting is None,
         )
@@ -138,7 +141,13 @@ class Source:
         """The options that decide how a file of this format is read."""
         style = self.table_style(format) if format in TABLE_FORMATS else None
         return ReadingOptions(
-            format, self.select_columns(), self.encoding, style, self.document, self.heading
+            format=format,
+            columns=self.select_columns(),
+            encoding=self.encoding,
+            style=style,
+            names=None if self.columns is None else tuple(self.columns),
+            document=self.document,
+            heading=self.heading,
         )
 
     def available_splits(self) -> tuple[str, ...]:
