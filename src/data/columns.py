@@ -2,11 +2,11 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from src.core.user_errors import UserError, format_suggestion, suggest
+from src.core.user_errors import UserError, UserErrors, format_suggestion, suggest
 from src.data.records import RawRecord
 
 
@@ -40,10 +40,10 @@ def join_texts(texts: Sequence[str]) -> str:
     return texts[0] if len(texts) == 1 else "\n".join(text for text in texts if text.strip())
 
 
-def find_column_error(
+def find_column_errors(
     name: str, columns: ColumnSelection, names: Sequence[str], *, has_header_line: bool = False
-) -> UserError | None:
-    """The error of a table that lacks a requested column or has it twice; None if it is fine.
+) -> Iterator[UserError]:
+    """The errors of a table that lacks requested columns or has one twice.
 
     Args:
         name: how the message calls the table.
@@ -58,20 +58,25 @@ def find_column_error(
                 hint = f"{hint} Columns: {', '.join(names)}"
             elif has_header_line:
                 alternative = "data.source.header", "false where the first line holds no names"
-            return UserError(
+            yield UserError(
                 f"{name} has no such column",
                 key=f"data.source.{key}",
                 value=column,
                 hint=hint,
                 alternative=alternative,
             )
-        if names.count(str(column)) > 1:
-            return UserError(
+        elif names.count(str(column)) > 1:
+            yield UserError(
                 f"{name} has {names.count(str(column))} columns of that name",
                 key=f"data.source.{key}",
                 value=column,
             )
-    return None
+
+
+def check_columns(name: str, columns: ColumnSelection, names: Sequence[str]) -> None:
+    """Raise UserErrors if a table lacks requested columns or has one twice."""
+    if errors := list(find_column_errors(name, columns, names)):
+        raise UserErrors(errors)
 
 
 def build_record(columns: ColumnSelection, row: dict[str, Any], where: str) -> RawRecord:

@@ -5,13 +5,13 @@ from typing import Literal, NamedTuple
 
 from src.core.user_errors import UserError
 from src.data import readers
-from src.data.columns import ColumnSelection, find_column_error
+from src.data.columns import ColumnSelection, find_column_errors
 from src.data.decoding import InputFile
 from src.data.json_rows import read_json_keys, read_json_rows
 from src.data.records import RawRecord
 from src.data.tables import (
     TableStyle,
-    find_table_error,
+    find_table_errors,
     read_first_row,
     read_table,
 )
@@ -69,11 +69,9 @@ def find_file_errors(file: InputFile, options: ReadingOptions) -> Iterator[UserE
         yield UserError("no rows in it", where=file.name)
         return
     if style is not None:
-        error = find_table_error(file, columns, header, style)
-    else:
-        error = find_column_error(file.name, columns, header) if header else None
-    if error is not None:
-        yield error
+        yield from find_table_errors(file, columns, header, style)
+    elif header:
+        yield from find_column_errors(file.name, columns, header)
 
 
 def _read_header(file: InputFile, options: ReadingOptions) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from src.core.user_errors import UserError
-from src.data.columns import ColumnSelection, build_record, find_column_error
+from src.data.columns import ColumnSelection, build_record, check_columns
 from src.data.records import RawRecord
 
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ def read_hub_rows(part: "Dataset", columns: ColumnSelection, where: str) -> Iter
     """
     from datasets import ClassLabel
 
-    if column_error := find_column_error(where, columns, part.column_names):
-        raise column_error
+    check_columns(where, columns, part.column_names)
     # the hub's "no label"
     unknown = -1 if isinstance(part.features.get(str(columns.label)), ClassLabel) else None
     keep = columns.requested_names()

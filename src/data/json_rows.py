@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from src.core.user_errors import UserError, format_suggestion
-from src.data.columns import ColumnSelection, build_record, find_column_error
+from src.data.columns import ColumnSelection, build_record, check_columns
 from src.data.decoding import InputFile, read_text_lines
 from src.data.records import RawRecord
 
@@ -27,8 +27,8 @@ def read_json_rows(
     A column is a key, or a path of keys with dots between them ("review.text").
     """
     names = read_json_keys(file, columns, encoding=encoding)
-    if names and (column_error := find_column_error(file.name, columns, names)):
-        raise column_error
+    if names:
+        check_columns(file.name, columns, names)
     texts = [str(column) for column in columns.text_columns]
     wanted = columns.requested_names()
     for where, row in iter_json_objects(file, encoding, texts):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from src.core.user_errors import UserError
-from src.data.columns import ColumnSelection, build_record, find_column_error
+from src.data.columns import ColumnSelection, build_record, check_columns
 from src.data.decoding import InputFile, read_text_lines
 from src.data.records import RawRecord
 
@@ -19,8 +19,7 @@ def read_parquet(
     file: InputFile, columns: ColumnSelection, keep_other: bool = False
 ) -> Iterator[RawRecord]:
     """Read the requested columns of a Parquet file, batch by batch."""
-    if column_error := find_column_error(file.name, columns, read_parquet_columns(file)):
-        raise column_error
+    check_columns(file.name, columns, read_parquet_columns(file))
     import pyarrow
     from pyarrow.parquet import ParquetFile
 

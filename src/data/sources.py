@@ -127,8 +127,11 @@ class Source:
         check_named_splits(Path(self.path).expanduser(), layout, self.split_names())
         options = self.reading_options(layout.format)
         errors = list(find_format_errors(options))
-        for files in layout.files.values():
-            errors += find_file_errors(files[0], options)
+        for split, files in layout.files.items():
+            found = list(find_file_errors(files[0], options))
+            if split != "train" and not errors:
+                found = [_say_how_to_leave(split, error) for error in found]
+            errors += found
         if errors:
             raise UserErrors(errors)
 
@@ -218,6 +221,14 @@ class Source:
     def _load_hub_dataset(self) -> "DatasetDict":
         self.check()
         return load_from_hub(str(self.hub), self.config, self.revision)
+
+
+def _say_how_to_leave(split: str, error: UserError) -> UserError:
+    """An error of a split other than train, which may have no labels, with the way to go on."""
+    if error.key == "data.source.label":
+        error.hint = f"{error.hint}; data.source.{split}=null leaves {split} out"
+        error.alternative = None
+    return error
 
 
 def _hash_as_json(content: dict[str, Any]) -> str:

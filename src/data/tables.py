@@ -2,12 +2,12 @@
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from src.core.user_errors import UserError
-from src.data.columns import ColumnSelection, find_column_error, join_texts
+from src.core.user_errors import UserError, UserErrors
+from src.data.columns import ColumnSelection, find_column_errors, join_texts
 from src.data.decoding import InputFile, read_text_lines
 from src.data.records import RawRecord
 
@@ -74,8 +74,8 @@ def read_table(
             return
     else:
         names = list(style.names or ())
-    if error := find_table_error(file, columns, names, style):
-        raise error
+    if errors := list(find_table_errors(file, columns, names, style)):
+        raise UserErrors(errors)
 
     def find_position(column: str | int) -> int:
         return names.index(str(column)) if names else int(column)
@@ -104,40 +104,49 @@ def read_first_row(file: InputFile, style: TableStyle) -> list[str]:
     return next((row for _, row in _iter_rows(file, style)), [])
 
 
-def find_table_error(
+def find_table_errors(
     file: InputFile, columns: ColumnSelection, names: list[str], style: TableStyle
-) -> UserError | None:
+) -> Iterator[UserError]:
     """What the names of a table's columns show to be wrong, or its first rows if they have none."""
     if style.header:
-        return _find_header_error(file, columns, names, style)
-    return _find_names_error(file, columns, style) or _find_delimiter_error(file, columns, style)
+        yield from _find_header_errors(file, columns, names, style)
+        return
+    if style.names is not None:
+        yield from _find_names_errors(file, columns, style, style.names)
+    if (error := _find_delimiter_error(file, columns, style)) is not None:
+        yield error
 
 
-def _find_names_error(
-    file: InputFile, columns: ColumnSelection, style: TableStyle
-) -> UserError | None:
-    """The error of names that were given to columns and do not fit them."""
-    if style.names is None:
-        return None
+def _find_names_errors(
+    file: InputFile, columns: ColumnSelection, style: TableStyle, names: Sequence[str]
+) -> Iterator[UserError]:
+    """The errors of names that were given to columns and do not fit them."""
     first = read_first_row(file, style)
-    if [cell.strip() for cell in first] == list(style.names):
-        return UserError(
+    if [cell.strip() for cell in first] == list(names):
+        yield UserError(
             f"the first line of {file.name} holds these very names",
             key="data.source.columns",
-            value=f"[{','.join(style.names)}]",
+            value=f"[{','.join(names)}]",
             hint="leave this option",
         )
-    return find_column_error("data.source.columns", columns, style.names)
+    yield from find_column_errors("data.source.columns", columns, names)
 
 
-def _find_header_error(
+def _find_header_errors(
     file: InputFile, columns: ColumnSelection, names: list[str], style: TableStyle
-) -> UserError | None:
-    """The error of a header that lacks a requested column; it names another delimiter, if that
-    is what is wrong."""
-    error = find_column_error(file.name, columns, names, has_header_line=True)
-    if error is None or names.count(str(error.value)) > 1:
-        return error
+) -> Iterator[UserError]:
+    """The errors of a header that lacks requested columns. One names another delimiter alone, if
+    that is what is wrong."""
+    errors = list(find_column_errors(file.name, columns, names, has_header_line=True))
+    for error in errors:
+        if not names.count(str(error.value)) and _names_another_delimiter(error, names, style):
+            yield error
+            return
+    yield from errors
+
+
+def _names_another_delimiter(error: UserError, names: list[str], style: TableStyle) -> bool:
+    """Whether a column is missing since columns are parted otherwise; the error then says so."""
     line = style.delimiter.join(names)
     for delimiter, name in _COMMON_DELIMITERS.items():
         cells = [cell.strip().strip("\"'") for cell in line.split(delimiter)]
@@ -146,8 +155,8 @@ def _find_header_error(
         ):
             error.alternative = None
             error.hint = f"its columns are parted by {_name_delimiter(delimiter, name)}"
-            break
-    return error
+            return True
+    return False
 
 
 def _find_delimiter_error(

@@ -80,3 +80,31 @@ def test_a_name_of_digits_is_shown_as_it_is_typed(tmp_path: Path) -> None:
         Source(path=str(tmp_path / "a.csv"), text=0)
     assert "'data.source.text=\"0\"'" in str(caught.value)
     assert read(tmp_path / "a.csv", text="0", label="1")[0][:3] == ("good", None, "1")
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_all_missing_columns_are_told_at_once(tmp_path: Path, name: str) -> None:
+    row = {"review": "a", "stars": "1"}
+    if name == "a.parquet":
+        put_parquet(tmp_path / name, [dict(row)])
+    else:
+        put(tmp_path / name, json.dumps(row) if name == "a.jsonl" else "review,stars\na,1\n")
+    lines = check_fault(tmp_path / name, text="reviews", pair="other", label="star").splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        "data.source.text=reviews",
+        "data.source.pair=other",
+        "data.source.label=star",
+    ]
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_split_without_the_column_of_labels_can_be_left(tmp_path: Path, split: str) -> None:
+    put(tmp_path / "train.csv", "text,label\na,1\n")
+    put(tmp_path / f"{split}.csv", "id,text\n1,a\n")
+    assert check_fault(tmp_path, label="label") == (
+        f"data.source.label=label: {split}.csv has no such column; valid: id, text; "
+        f"data.source.{split}=null leaves {split} out"
+    )
+    Source(path=str(tmp_path), label="label", **{split: None}).check()  # type: ignore[arg-type]
+    put(tmp_path / "train.csv", "text,stars\na,1\n")
+    assert f"data.source.{split}=null" not in check_fault(tmp_path, label="label")

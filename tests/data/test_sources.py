@@ -94,7 +94,7 @@ def test_arguments_that_contradict_each_other_are_reported_together() -> None:
     assert str(caught.value).splitlines() == [
         (
             "data.source.text=text: data.source.header=false leaves columns without names; "
-            "expected a position, counted from 0"
+            "expected a position, counted from 0, or data.source.columns=[NAME,NAME] with all names"
         ),
         "data.source.encoding=hex: no such text encoding; common ones: utf-8, utf-16, latin-1, "
         "cp1252",
