@@ -12,6 +12,7 @@ from typing import Literal
 from src.core.user_errors import UserError
 from src.data.columns import ColumnSelection, build_record, check_columns
 from src.data.decoding import InputFile, read_text_lines
+from src.data.packed_files import is_packed
 from src.data.records import RawRecord
 
 
@@ -46,10 +47,8 @@ def read_parquet_columns(file: InputFile) -> list[str]:
         head = stream.read(4)
         stream.seek(max(0, size - 4))
         whole = head == stream.read(4) == b"PAR1"
-    if file.path.suffix == ".gz":
-        raise UserError(
-            f"{file.name}: Parquet is compressed inside; unpack the file (gunzip {file.name})"
-        )
+    if is_packed(file.path):
+        raise UserError(f"{file.name}: Parquet is compressed inside; unpack the file")
     if not whole:
         what = "cut off" if head == b"PAR1" else "not a Parquet file"
         raise UserError(f"{file.name}: {what}; its {size:,} bytes should begin and end with PAR1")

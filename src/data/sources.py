@@ -36,9 +36,9 @@ _READING_VERSION = 3
 class Source:
     """Rows of text, with an optional second text and label. Building it reads nothing.
 
-    `path` is a file or a folder (`src/data/data_files.py` says which files make which split) and
-    goes before `hub`, a data set's name such as "stanfordnlp/imdb", with its `config` and
-    `revision`.
+    `path` is a file, a folder (`src/data/data_files.py` says which files make which split) or an
+    archive, unpacked into the cache; it may lead on inside the archive. It goes before `hub`, a
+    data set's name such as "stanfordnlp/imdb", with its `config` and `revision`.
 
     `text`, `pair` and `label` are columns: names, or positions from 0 where `header` is false.
     Several columns of `text`, [title, body], are joined, a line for each that is not empty. A table
@@ -124,7 +124,7 @@ class Source:
                 )
             return
         layout = self.list_files()
-        check_named_splits(Path(self.path).expanduser(), layout, self.split_names())
+        check_named_splits(find_path(self.path), layout, self.split_names())
         options = self.reading_options(layout.format)
         errors = list(find_format_errors(options))
         for split, files in layout.files.items():

@@ -111,7 +111,7 @@ def test_splits_of_a_folder(
             (
                 "data.source.path={0}: no readable file; expected .csv, .tsv, .jsonl, .ndjson, "
                 ".json, .parquet, .txt, "
-                "each also with .gz; found train.xls; where names end otherwise: "
+                "each also with .gz, .bz2, .xz, .zip; found train.xls; where names end otherwise: "
                 "data.source.format=NAME, one of "
                 "csv, tsv, jsonl, parquet, text, folders, label_first"
             ),
