@@ -11,6 +11,7 @@ from src.data.columns import ColumnSelection
 from src.data.decoding import InputFile
 from src.data.json_rows import iter_json_objects
 from src.data.sources import Source
+from src.data.spreadsheets import iter_sheet_values
 from src.data.tables import read_first_row, read_table
 
 SAMPLE_ROWS = 1000
@@ -69,6 +70,12 @@ def _iter_rows(source: Source, file: InputFile, format: str) -> Iterator[dict[An
             texts = [str(column) for column in source.select_columns().text_columns]
             for _, row in iter_json_objects(file, source.encoding, texts):
                 yield row
+        case "xlsx":
+            named = source.header or source.columns is not None
+            for _, values in iter_sheet_values(
+                file, sheet=source.sheet, header=source.header, names=source.columns
+            ):
+                yield values if named else {int(name): cell for name, cell in values.items()}
         case "parquet":
             from pyarrow.parquet import ParquetFile
 

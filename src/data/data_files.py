@@ -17,10 +17,12 @@ FORMAT_BY_SUFFIX = {
     ".ndjson": "jsonl",
     ".json": "jsonl",
     ".parquet": "parquet",
+    ".xlsx": "xlsx",
+    ".xlsm": "xlsx",
     ".txt": "text",
 }
 PATH_KEY = "data.source.path"
-FORMAT_NAMES = "csv, tsv, jsonl, parquet, text, folders, label_first"
+FORMAT_NAMES = "csv, tsv, jsonl, parquet, xlsx, text, folders, label_first"
 # The folder of aclImdb for reviews without a label; it is no class.
 UNLABELLED_FOLDER = "unsup"
 _SPLIT_ALIASES = {

@@ -14,7 +14,8 @@ _FORMAT_BY_FIRST_BYTES = {
     b"\x1f\x8b": "gzip data, whose name must end in .gz",
     b"BZh": "bzip2 data, whose name must end in .bz2",
     b"\xfd7zXZ": "xz data, whose name must end in .xz",
-    b"PK\x03\x04": "a zip file (.xlsx and .docx are too); unpack it, or save the table as CSV",
+    b"PK\x03\x04": "a zip file, whose name must end in .zip, or in .xlsx for a spreadsheet",
+    b"\xd0\xcf\x11\xe0": "an old or encrypted file of Office; save the table as .xlsx or CSV",
     b"PAR1": "Parquet: data.source.format=parquet",
     b"%PDF": "a PDF file; expected plain text",
     b"SQLite": "an SQLite database; expected plain text",
@@ -57,7 +58,7 @@ def read_text_lines(file: InputFile, encoding: str, newline: str | None = None) 
             for count, line in enumerate(stream, start=1):
                 if "\0" in line:
                     other = (
-                        _detect_other_format(file)
+                        detect_other_format(file)
                         or f"not text in {encoding} (data.source.encoding=utf-16 reads UTF-16)"
                     )
                     raise UserError(f"{file.name}, line {count}: a NUL character; this is {other}")
@@ -83,7 +84,7 @@ def _bom_aware_encoding(encoding: str) -> str:
     return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
 
 
-def _detect_other_format(file: InputFile) -> str | None:
+def detect_other_format(file: InputFile) -> str | None:
     """The format that a file's first bytes show; None if they look like text."""
     with open_binary(file.path) as raw:
         head = raw.read(8)
@@ -97,7 +98,7 @@ def _decoding_error_message(file: InputFile, encoding: str) -> str:
 
     The file is read again, since the failed stream only knew positions in its buffer.
     """
-    if other := _detect_other_format(file):
+    if other := detect_other_format(file):
         return f"{file.name}: this is {other}"
     decoder = io.IncrementalNewlineDecoder(
         codecs.getincrementaldecoder(_bom_aware_encoding(encoding))(), translate=True

@@ -9,6 +9,7 @@ from src.data.columns import ColumnSelection, find_column_errors
 from src.data.decoding import InputFile
 from src.data.json_rows import read_json_keys, read_json_rows
 from src.data.records import RawRecord
+from src.data.spreadsheets import read_sheet_header, read_sheet_rows
 from src.data.tables import (
     TableStyle,
     find_table_errors,
@@ -29,6 +30,7 @@ class ReadingOptions(NamedTuple):
         style: of a table; None for other formats.
         names: of the columns, where they do not stand in the file; None where they do, or where
             columns are known by their positions.
+        sheet: of a spreadsheet, as in `Source`.
         document, heading: of plain text, as in `Source`.
     """
 
@@ -36,7 +38,9 @@ class ReadingOptions(NamedTuple):
     columns: ColumnSelection
     encoding: str
     style: TableStyle | None
+    header: bool
     names: tuple[str, ...] | None
+    sheet: str | None
     document: Literal["line", "paragraph", "file"]
     heading: str | None
 
@@ -51,7 +55,7 @@ def find_format_errors(options: ReadingOptions) -> Iterator[UserError]:
                 value=value,
                 hint="give null",
             )
-    if options.names is not None and options.format not in (*TABLE_FORMATS, "jsonl"):
+    if options.names is not None and options.format not in (*TABLE_FORMATS, "jsonl", "xlsx"):
         yield UserError(
             f"{options.format} files take no names for columns",
             key="data.source.columns",
@@ -64,14 +68,14 @@ def find_file_errors(file: InputFile, options: ReadingOptions) -> Iterator[UserE
     """What a look at the header of a file shows to be wrong."""
     columns, style = options.columns, options.style
     header = _read_header(file, options)
-    headed = style is not None and style.header
+    headed = style.header if style is not None else options.format == "xlsx"
     if not header and (headed or options.format == "jsonl"):
         yield UserError("no rows in it", where=file.name)
         return
     if style is not None:
         yield from find_table_errors(file, columns, header, style)
-    elif header:
-        yield from find_column_errors(file.name, columns, header)
+    elif header and (options.header or options.names is not None):
+        yield from find_column_errors(file.name, columns, options.names or header)
 
 
 def _read_header(file: InputFile, options: ReadingOptions) -> list[str]:
@@ -80,6 +84,8 @@ def _read_header(file: InputFile, options: ReadingOptions) -> list[str]:
         return readers.read_parquet_columns(file)
     if options.format == "jsonl":
         return read_json_keys(file, options.columns, encoding=options.encoding)
+    if options.format == "xlsx":
+        return read_sheet_header(file, options.sheet)
     if options.style is not None and options.style.header:
         return read_first_row(file, options.style)
     return []
@@ -107,6 +113,15 @@ def _iter_records(
             return read_json_rows(file, columns, encoding=encoding, keep_other=keep_other)
         case "parquet":
             return readers.read_parquet(file, columns, keep_other)
+        case "xlsx":
+            return read_sheet_rows(
+                file,
+                columns,
+                sheet=options.sheet,
+                header=options.header,
+                names=options.names,
+                keep_other=keep_other,
+            )
         case "label_first":
             return readers.read_labelled_lines(
                 file, encoding=encoding, labelled=columns.label is not None

@@ -52,7 +52,7 @@ class Source:
     `quote` is given. `escape` is a character (backslash) before quotes inside; null: they are
     doubled.
 
-    Plain text has one document
+    Of a spreadsheet `sheet` is read; null: the only one with rows. Plain text has one document
     per `line`, `paragraph` or `file`; with `heading`, a regular expression, one from each matching
     line to the next.
 
@@ -64,15 +64,16 @@ class Source:
     hub: str | None = None
     config: str | None = None
     revision: str | None = None
-    format: Literal["auto", "csv", "tsv", "jsonl", "parquet", "text", "folders", "label_first"] = (
-        "auto"
-    )
+    format: Literal[
+        "auto", "csv", "tsv", "jsonl", "parquet", "xlsx", "text", "folders", "label_first"
+    ] = "auto"
     text: str | int | list[str | int] = "text"
     pair: str | int | None = None
     label: str | int | None = None
     encoding: str = "utf-8"
     header: bool = True
     columns: list[str] | None = None
+    sheet: str | None = None
     quoting: bool | None = None
     delimiter: str | None = None
     quote: str | None = None
@@ -148,7 +149,9 @@ class Source:
             columns=self.select_columns(),
             encoding=self.encoding,
             style=style,
+            header=self.header,
             names=None if self.columns is None else tuple(self.columns),
+            sheet=self.sheet,
             document=self.document,
             heading=self.heading,
         )
@@ -196,7 +199,7 @@ class Source:
             part: Any = self._load_hub_dataset()[self.split_names()[split]]
             return _hash_as_json({**options, "hub": self.hub, "fingerprint": part._fingerprint})
         layout = self.list_files()
-        options |= {"header": self.header, **self.reading_options(layout.format)._asdict()}
+        options |= self.reading_options(layout.format)._asdict()
         contents = []
         for file in layout.files[split]:
             with file.path.open("rb") as stream:
