@@ -28,7 +28,8 @@ from src.data.column_guesses import (
     list_columns,
     sample_columns,
 )
-from src.data.labels import describe_odd_labels, normalize_label
+from src.data.label_sets import as_label_set
+from src.data.labels import describe_odd_labels, normalize_labels
 from src.data.readers import ColumnSelection
 from src.data.sources import Source
 
@@ -164,11 +165,9 @@ def _read_contents(source: Source) -> _Contents:
             rows[split] += 1
             lengths.append(len(record.text) + len(record.pair or ""))
             empty += not record.text.strip()
-            label = normalize_label(record.label)
-            if label is None:
+            if record.label is None:
                 unlabelled += source.label is not None
-            else:
-                labels[str(label)] += 1
+            labels.update(map(str, normalize_labels(as_label_set(record.label))))
             if len(first_texts) < 3:
                 first_texts.append(record.text)
     return _Contents(rows, labels, unlabelled, empty, lengths, first_texts)

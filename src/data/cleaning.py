@@ -14,7 +14,7 @@ from typing import Literal
 
 from src.core.user_errors import UserError
 from src.core.validation import validate_init
-from src.data.labels import normalize_label
+from src.data.labels import normalize_label, normalize_labels
 from src.data.records import RawRecord
 
 # Spreads digests evenly over the table (Fibonacci hashing: Knuth, 1998, section 6.4).
@@ -77,6 +77,15 @@ class DigestSet:
             if digest:
                 self._table[self._find_slot(digest)] = digest
 
+
+# Why cleaning drops a row, in words; the names are those of the counts.
+DROP_REASONS = {
+    "empty_text": "empty (data.source.text)",
+    "missing_label": "without a label (data.source.label)",
+    "overlap": "also in validation or test (data.cleaning.overlap)",
+    "duplicates": "there before (data.cleaning.duplicates)",
+    "contradicting_duplicates": "there before with another label (data.cleaning.duplicates)",
+}
 
 _BR_TAG_PATTERN = re.compile(r"<br\s*/?>", re.IGNORECASE)
 # A longer text is split into words piece by piece, to bound memory.
@@ -161,6 +170,8 @@ class Cleaning:
         """The row with its texts and its label as they are compared, counted and used."""
         if isinstance(record.label, str):
             record = record._replace(label=normalize_label(record.label))
+        elif isinstance(record.label, tuple):
+            record = record._replace(label=normalize_labels(record.label))
         if not self.breaks and not self.whitespace:
             return record
         pair = None if record.pair is None else self._normalize_text(record.pair)

@@ -36,28 +36,36 @@ _READING_VERSION = 3
 class Source:
     """Rows of text, with an optional second text and label. Building it reads nothing.
 
-    `path` is a file, a folder (`src/data/data_files.py` says which files make which split) or an
-    archive, unpacked into the cache; it may lead on inside the archive. It goes before `hub`, a
-    data set's name such as "stanfordnlp/imdb", with its `config` and `revision`.
-
-    `text`, `pair` and `label` are columns: names, or positions from 0 where `header` is false.
-    Several columns of `text`, [title, body], are joined, a line for each that is not empty. A table
-    without a header may be given the names of all its `columns`. For `folders` and `label_first`,
-    which have no columns, any `label` asks for the label, and null leaves it. In `folders` a class
-    called "unsup" (aclImdb) is passed over where labels are asked for.
-
-    Columns of CSV and TSV are parted by `delimiter`, a character or its name (tab, comma,
-    semicolon, pipe, colon, space); null: a comma or, in TSV, a tab. `quoting` says whether `quote`
-    (null: ") stands around cells; null: in CSV it does, where columns are parted by tabs only if a
-    `quote` is given. `escape` is a character (backslash) before quotes inside; null: they are
-    doubled.
-
-    Of a spreadsheet `sheet` is read; null: the only one with rows. Plain text has one document
-    per `line`, `paragraph` or `file`; with `heading`, a regular expression, one from each matching
-    line to the next.
-
-    `train`, `validation` and `test` say what each split is called at the source; null leaves it
-    alone.
+    Args:
+        path: a file, a folder (`src/data/data_files.py` says which files make which split) or an
+            archive, unpacked into the cache; it may lead on inside the archive. It goes before
+            `hub`.
+        hub: name of a data set on the Hugging Face hub, such as stanfordnlp/imdb.
+        config: of the data set on the hub; null: its only one.
+        revision: branch, tag or commit on the hub; null: the newest.
+        format: of the files; `auto` takes it from their names. `folders` has one for each class,
+            `label_first` lines such as "1 some sentence".
+        text: column of the text: a name, or a position from 0 where `header` is false. Several,
+            [title, body], are joined, a line for each that is not empty.
+        pair: column of the second text; null: there is none.
+        label: column of the label; null leaves it. For `folders` and `label_first`, which have no
+            columns, any name asks for the label. In `folders` a class called "unsup" (aclImdb) is
+            passed over where labels are asked for.
+        encoding: of text files, such as utf-8 or cp1252.
+        header: the first line of a table holds the names of its columns.
+        columns: names of all columns of a table without a header, in their order.
+        sheet: of a spreadsheet; null: the only one with rows.
+        quoting: quotes may stand around cells of CSV and TSV; null: in CSV they may, where columns
+            are parted by tabs only if a `quote` is given.
+        delimiter: between columns of CSV and TSV: a character or its name (tab, comma, semicolon,
+            pipe, colon, space); null: a comma or, in TSV, a tab.
+        quote: the character around cells; null: the double quote.
+        escape: the character (backslash) before quotes inside cells; null: they are doubled.
+        document: of plain text: one for each `line`, `paragraph` or `file`.
+        heading: of plain text: a regular expression; a document begins at each matching line.
+        train: what the split is called at the source.
+        validation: what the split is called at the source; null leaves it alone.
+        test: what the split is called at the source; null leaves it alone.
     """
 
     path: str | None = None
