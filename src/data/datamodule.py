@@ -282,6 +282,7 @@ class TextDataModule(LightningDataModule):
             "cleaning": asdict(self.config.cleaning),
             "max_tokens": self.config.batching.max_tokens,
             "truncation": self._truncation,
+            "pairs": any(store.begins.any() for store in self.token_stores.values()),
         }
 
     # -- batches

@@ -150,6 +150,7 @@ def test_regression_on_pairs(tmp_path: Path) -> None:
     assert batch.labels.dtype == torch.float32
     assert batch.labels.tolist() == pytest.approx([row / 10 for row in batch.row_ids.tolist()])
     assert sorted(set(batch.tokens.type_ids.tolist())) == [0, 1]
+    assert data.describe_preprocessing()["pairs"] is True
 
 
 def test_masked_lm_needs_no_labels(folder: Path) -> None:
@@ -481,6 +482,7 @@ def test_description_and_reading(folder: Path) -> None:
         ["neg", "pos"],
     )
     assert reading["cleaning"]["overlap"] == "drop"
+    assert reading["pairs"] is False
 
 
 # -- batches
