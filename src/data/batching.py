@@ -274,6 +274,7 @@ class Labelled:
         import torch
 
         from src.core.batch import LabelledBatch, build_tokens
+        from src.data.text_encoder import find_token_types
 
         count = len(rows)
         rows = rows if count else np.zeros(1, dtype=np.int64)
@@ -283,13 +284,12 @@ class Labelled:
         lengths = ends - begins
         spans = zip(begins.tolist(), ends.tolist(), strict=True)
         ids = np.concatenate([store.ids[begin:end] for begin, end in spans]).astype(np.int64)
-        second_begins = store.begins[rows]
-        type_ids = None
-        if second_begins.any():
-            positions = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-            in_second = positions >= np.repeat(second_begins, lengths)
-            type_ids = torch.from_numpy(in_second.astype(np.int64))
-        tokens = build_tokens(torch.from_numpy(ids), torch.from_numpy(lengths), type_ids)
+        types = find_token_types(store.begins[rows], lengths)
+        tokens = build_tokens(
+            torch.from_numpy(ids),
+            torch.from_numpy(lengths),
+            None if types is None else torch.from_numpy(types),
+        )
         rows = rows[:count]
         targets = torch.from_numpy(store.targets[rows])
         return LabelledBatch(tokens, targets, torch.from_numpy(store.identities[rows]))

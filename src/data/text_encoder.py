@@ -9,8 +9,7 @@ Shape legend: N texts or pairs, T tokens of all of them.
 """
 
 import re
-import string
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Literal, NamedTuple
 
@@ -18,9 +17,8 @@ import numpy as np
 
 from src.core.user_errors import UserError
 from src.data.special_frame import SpecialFrame, find_frame
+from src.data.word_cache import WHITE_SPACE, FlatIds, WordCache, list_component_names
 
-# ids [T] of all texts (uint32) without special tokens, and how many each text has [N] (int64)
-FlatIds = tuple[np.ndarray, np.ndarray]
 Truncation = Literal["head", "tail", "head_tail"]
 
 # `head_tail` keeps so much from the beginning; Sun et al. (2019), section 5.3.1: 128 of 510 tokens
@@ -37,7 +35,8 @@ class EncodedTexts(NamedTuple):
 
     ids: np.ndarray  # [T] uint32
     lengths: np.ndarray  # [N] int64, tokens of each
-    # [N] int32, tokens up to where the second segment begins; 0 where all tokens are of one
+    # [N] int32, tokens up to where the second segment begins; 0 where all tokens are of the first,
+    # -1 where all are of the second
     begins: np.ndarray
     # how many were shortened
     num_truncated: int
@@ -58,7 +57,8 @@ class TextEncoder:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled, for another process, without the words in the cache."""
-        return TextEncoder, (self.backend,)
+        # not part of the backend's own pickle
+        return _restore_encoder, (self.backend, self.backend.encode_special_tokens)
 
     @property
     def frame_ids(self) -> set[int]:
@@ -83,8 +83,26 @@ class TextEncoder:
         Of a pair that is too long the longer text is shortened first, until both have half: Hugging
         Face's `longest_first`, to the token.
 
-        Raises UserError if the tokenizer does not give the texts once each, in their order.
+        Raises UserError if the tokenizer does not give the texts once each, in their order, if its
+        special tokens alone are more than `max_tokens`, or if with `max_tokens` a row has no token
+        at all: nothing could be said of it.
         """
+        encoded = self._encode_rows(texts, pairs, max_tokens, truncation)
+        if max_tokens is not None and not encoded.lengths.all():
+            text = texts[int(encoded.lengths.argmin())]
+            raise UserError(
+                f"the tokenizer makes no token of the text {text[:40]!r}, and puts none around it",
+                key="data.tokenizer",
+            )
+        return encoded
+
+    def _encode_rows(
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None,
+        max_tokens: int | None,
+        truncation: Truncation,
+    ) -> EncodedTexts:
         frame = self._single_frame if pairs is None else self._pair_frame
         if frame is None:
             raise UserError(
@@ -93,6 +111,14 @@ class TextEncoder:
                 hint="data/tokenizer=wordpiece learns another from the texts",
             )
         room = None if max_tokens is None else max_tokens - frame.num_tokens
+        if room is not None and room < 0:
+            raise UserError(
+                f"the tokenizer puts {frame.num_tokens} special tokens around "
+                + ("a text" if pairs is None else "two texts"),
+                key="data.batching.max_tokens",
+                value=max_tokens,
+                hint=f"{{key}}={frame.num_tokens + 2} is the least that makes sense",
+            )
         first, first_lengths = self._encode_without_special(texts)
         if pairs is None:
             if room is None:
@@ -164,9 +190,24 @@ class TextEncoder:
         return split_text(text, self._boundary, PIECE_CHARACTERS)
 
 
+def _restore_encoder(backend: Any, splits_special_tokens: bool) -> TextEncoder:
+    backend.encode_special_tokens = splits_special_tokens
+    return TextEncoder(backend)
+
+
+def find_token_types(begins: np.ndarray, lengths: np.ndarray) -> np.ndarray | None:
+    """The segment [T] (0 or 1, int64) of each token of rows that lie end to end, from where their
+    second segments begin, as `EncodedTexts` has it; None if all tokens are of the first.
+    """
+    if not begins.any():
+        return None
+    positions = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    second_begins = np.where(begins == 0, lengths, begins)
+    return (positions >= np.repeat(second_begins, lengths)).astype(np.int64)
+
+
 # -- long texts in pieces
 
-WHITE_SPACE = re.compile(r"[ \t\n\r]")
 _SINGLE_SPACE = re.compile(r"(?<=\S) (?=\S)")
 
 
@@ -191,7 +232,7 @@ def find_split_pattern(backend: Any) -> re.Pattern[str] | None:
     nor an added token reaches over that space, unless the token holds a space itself or takes those
     behind it along.
     """
-    normalizer, *others = _component_names(backend)
+    normalizer, *others = list_component_names(backend)
     if normalizer not in ("NoneType", "NFC", "NFD") or others != ["ByteLevel", "BPE"]:
         return None
     if not backend.pre_tokenizer.use_regex or backend.model.dropout:
@@ -200,110 +241,6 @@ def find_split_pattern(backend: Any) -> re.Pattern[str] | None:
     if any(token.rstrip or re.search(r"\S ", token.content) for token in added_tokens):
         return None
     return _SINGLE_SPACE
-
-
-def _component_names(backend: Any) -> list[str]:
-    """Class names of a tokenizer's normalizer, pre-tokenizer and model."""
-    components = ("normalizer", "pre_tokenizer", "model")
-    return [type(getattr(backend, name, None)).__name__ for name in components]
-
-
-# -- words looked up
-
-# some 50 MB; when there are more, all are forgotten, and the frequent ones are soon back
-MAX_CACHED_WORDS = 1 << 18
-# of all cached words: a script without spaces has long ones
-MAX_CACHED_CHARACTERS = 1 << 23
-# looked up in one go: few enough that their words stay in the processor's cache
-TEXTS_PER_LOOKUP = 128
-
-_PUNCTUATION = re.escape(string.punctuation)
-_find_words: Callable[[str], list[str]] = re.compile(
-    rf"[^ \t\n\r{_PUNCTUATION}]+|[{_PUNCTUATION}]"
-).findall
-
-
-class WordCache:
-    """The ids of each word of a text, for tokenizers that work as BERT's does.
-
-    BERT normalises a text character by character, parts it at white space and around punctuation
-    marks, and cuts each part into pieces by itself (Devlin et al., 2019; `BertNormalizer`,
-    `BertPreTokenizer` and `WordPiece` in `tokenizers`). So the ids of a text are those of its
-    words, one after the other, wherever it is parted at ASCII white space and marks. Whatever
-    stands between two of these (accents, other scripts, invisible characters) is left to the
-    tokenizer as a whole. Only special tokens that are written out in a text ("[MASK]") reach across
-    marks: such texts are encoded whole.
-    """
-
-    def __init__(self, backend: Any) -> None:
-        self.backend = backend
-        self._special_tokens = [
-            token.content for token in backend.get_added_tokens_decoder().values()
-        ]
-        self._spaced_special_tokens = list(filter(WHITE_SPACE.search, self._special_tokens))
-        self._clear()
-
-    @staticmethod
-    def is_bert_style(backend: Any) -> bool:
-        """True if this tokenizer (`tokenizers.Tokenizer`) cuts texts in BERT's way."""
-        if _component_names(backend) != ["BertNormalizer", "BertPreTokenizer", "WordPiece"]:
-            return False
-        return not any(
-            token.normalized or token.single_word or token.lstrip or token.rstrip
-            for token in backend.get_added_tokens_decoder().values()
-        )
-
-    def has_spaced_special_token(self, text: str) -> bool:
-        """True if a special token with white space inside is written out in the text, which must
-        then not be cut at white space.
-        """
-        return any(token in text for token in self._spaced_special_tokens)
-
-    def _clear(self) -> None:
-        self._numbers: dict[str, int] = {}
-        self._characters = 0
-        # the ids of all cached words, and where those of each word begin
-        self._ids = np.zeros(0, dtype=np.uint32)
-        self._starts = np.zeros(1, dtype=np.int64)
-
-    def encode(self, texts: Sequence[str]) -> FlatIds:
-        """Ids of all texts, without special tokens around them, and how many each text has."""
-        groups = [
-            self._encode_group(texts[begin : begin + TEXTS_PER_LOOKUP])
-            for begin in range(0, len(texts), TEXTS_PER_LOOKUP)
-        ]
-        if len(self._numbers) > MAX_CACHED_WORDS or self._characters > MAX_CACHED_CHARACTERS:
-            self._clear()
-        ids, lengths = zip(*groups, strict=True)
-        return np.concatenate(ids), np.concatenate(lengths)
-
-    def _encode_group(self, texts: Sequence[str]) -> FlatIds:
-        words_of_texts = [
-            [text] if any(token in text for token in self._special_tokens) else _find_words(text)
-            for text in texts
-        ]
-        words = list(chain.from_iterable(words_of_texts))
-        if unknown := set(words).difference(self._numbers):
-            self._add_words(sorted(unknown))
-        numbers = np.fromiter(map(self._numbers.__getitem__, words), np.int64, len(words))
-        begins = self._starts[numbers]
-        lengths = self._starts[numbers + 1] - begins
-        ends = np.zeros(len(words) + 1, dtype=np.int64)
-        np.cumsum(lengths, out=ends[1:])
-        ids = self._ids[np.arange(ends[-1]) + np.repeat(begins - ends[:-1], lengths)]
-        counts = np.fromiter(map(len, words_of_texts), np.int64, len(texts))
-        return ids, np.diff(ends[np.cumsum(counts)], prepend=0)
-
-    def _add_words(self, words: list[str]) -> None:
-        encodings = self.backend.encode_batch_fast(words, add_special_tokens=False)
-        rows = [encoding.ids for encoding in encodings]
-        self._characters += sum(map(len, words))
-        first = len(self._numbers)
-        self._numbers.update(zip(words, range(first, first + len(words)), strict=True))
-        new_ids = np.fromiter(chain.from_iterable(rows), np.uint32)
-        self._ids = np.concatenate((self._ids, new_ids))
-        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-        self._starts = np.concatenate((self._starts, self._starts[-1] + np.cumsum(lengths)))
 
 
 # -- cut to length and framed
@@ -344,6 +281,7 @@ def _join_with_special(
     begins = np.zeros(len(starts), dtype=np.int32)
     if len(parts) == 2 and frame.second_segment is not None:
         begins[:] = parts[0][1] + frame.second_segment
+        begins[begins == 0] = -1
     cursors = starts.copy()
     for number, special in enumerate(frame.ids):
         places = cursors[:, None] + np.arange(len(special))

@@ -58,7 +58,7 @@ class TokenStore:
     folder: Path
     ids: np.ndarray  # [T] uint16 or uint32
     offsets: np.ndarray  # [N + 1] int64, where each row begins; the last is T
-    begins: np.ndarray  # [N] int32, tokens before the second text of a row; 0 without one
+    begins: np.ndarray  # [N] int32, where the second segment begins, as in `EncodedTexts`
     targets: np.ndarray  # [N] int64 classes or float32 values, or [N, C] uint8
     identities: np.ndarray  # [N] int64
     # rows that were cut to length

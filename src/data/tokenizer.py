@@ -65,7 +65,14 @@ class TextTokenizer:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of everything in the tokenizer, in hexadecimal digits."""
-        return hashlib.sha256(self.backend.to_str().encode()).hexdigest()
+        # the last three are not part of the backend's own text
+        facts = [
+            self.backend.to_str(),
+            self.backend.encode_special_tokens,
+            self.special_ids,
+            self.unknown_id,
+        ]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def sample_tokens(self, count: int = 400) -> dict[str, int]:
         """About `count` tokens spread evenly over the vocabulary, with their ids."""
@@ -82,8 +89,8 @@ class TextTokenizer:
         """Ids of each text or pair, special tokens included.
 
         Returns:
-            The ids of each row (int64); the number of tokens before its second text (0 without
-            pairs); how many rows were cut.
+            The ids of each row (int64); where its second segment begins, as in `EncodedTexts`; how
+            many rows were cut.
         """
         if not texts:
             return [], [], 0

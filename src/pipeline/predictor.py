@@ -20,6 +20,7 @@ from src.core.user_errors import UserError
 from src.data.batch_sampler import DistributedBatchSampler
 from src.data.cleaning import Cleaning
 from src.data.records import RawRecord
+from src.data.text_encoder import find_token_types
 from src.data.tokenizer import TextTokenizer
 from src.model.encoder import Encoder, load_encoder
 from src.pipeline.export import INFERENCE_CONFIG_NAME
@@ -163,14 +164,11 @@ class Predictor:
 
     def _batch_tokens(self, rows: list[np.ndarray], begins: np.ndarray) -> Tokens:
         lengths = np.array([len(row) for row in rows])
-        types = None
-        if begins.any():
-            second = np.concatenate(
-                [np.arange(length) >= begin for length, begin in zip(lengths, begins, strict=True)]
-            )
-            types = torch.from_numpy(second.astype(np.int64))
+        types = find_token_types(begins, lengths)
         return build_tokens(
-            torch.from_numpy(np.concatenate(rows)), torch.from_numpy(lengths), types
+            torch.from_numpy(np.concatenate(rows)),
+            torch.from_numpy(lengths),
+            None if types is None else torch.from_numpy(types),
         )
 
     def _compute_outputs(self, tokens: Tokens) -> torch.Tensor:

@@ -1,15 +1,17 @@
 """Special tokens and segments are the tokenizer's own, whatever it makes of any letter."""
 
+import pickle
 from collections.abc import Iterable
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import pytest
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from src.core.user_errors import UserError
 from src.data.special_frame import find_frame
-from src.data.text_encoder import TextEncoder
+from src.data.text_encoder import TextEncoder, find_token_types
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 DNA = ["ACGTACGT", "ACGT TTGA", "GATTACA", "", "a", "an a the", "CCCC"]
@@ -90,11 +92,9 @@ def test_ids_and_segments_are_those_of_whole_texts(name: str, processor: str) ->
     encoded = encoder.encode(firsts, seconds, None, "head")
     wholes = backend.encode_batch(list(zip(firsts, seconds, strict=True)))
     assert encoded.ids.tolist() == _join(whole.ids for whole in wholes)
-    for first, whole, begin in zip(firsts, wholes, encoded.begins.tolist(), strict=True):
-        if begin == 0 and not backend.encode(first, add_special_tokens=False).ids:
-            continue  # nothing stands before the second text: 0, as for a single one
-        types = [int(bool(begin) and place >= begin) for place in range(len(whole.ids))]
-        assert types == whole.type_ids
+    for whole, begin in zip(wholes, encoded.begins.tolist(), strict=True):
+        types = find_token_types(np.array([begin]), np.array([len(whole.ids)]))
+        assert ([0] * len(whole.ids) if types is None else types.tolist()) == whole.type_ids
 
 
 def test_segments_beyond_two_are_given_up() -> None:
@@ -108,6 +108,34 @@ def test_segments_beyond_two_are_given_up() -> None:
         whole.ids for whole in backend.encode_batch(list(zip(DNA, DNA, strict=True)))
     )
     assert not encoded.begins.any()
+
+
+def test_special_tokens_take_all_the_room() -> None:
+    backend = _bpe(DNA, unknown=True)
+    backend.post_processor = _template("[CLS] [CLS] $A", "[CLS] $A [SEP] [SEP] $B [SEP] [SEP]")
+    encoder = TextEncoder(backend)
+    assert encoder.encode(["GT"], None, 2, "head").ids.tolist() == [2, 2]
+    with pytest.raises(UserError, match="max_tokens=4: .* 5 special tokens around two texts"):
+        encoder.encode(["GT"], ["CC"], 4, "head")
+
+
+def test_a_row_without_any_token_is_refused() -> None:
+    encoder = TextEncoder(_bpe(DNA, unknown=False))
+    # documents that are laid end to end may be empty
+    assert encoder.encode(["GT", "xyz"], None, None, "head").lengths.tolist()[1] == 0
+    with pytest.raises(UserError, match="makes no token of the text 'xyz', and puts none around"):
+        encoder.encode(["GT", "xyz"], None, 8, "head")
+
+
+def test_in_another_process_special_tokens_are_split_as_before() -> None:
+    backend = _bpe(DNA, unknown=True)
+    backend.add_special_tokens(["[MASK]"])
+    whole = TextEncoder(backend).encode(["GT[MASK]"], None, None, "head").ids.tolist()
+    backend.encode_special_tokens = True
+    encoder = TextEncoder(backend)
+    split = encoder.encode(["GT[MASK]"], None, None, "head").ids.tolist()
+    copied = pickle.loads(pickle.dumps(encoder))
+    assert copied.encode(["GT[MASK]"], None, None, "head").ids.tolist() == split != whole
 
 
 def test_texts_in_another_order_are_refused() -> None:

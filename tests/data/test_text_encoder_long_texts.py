@@ -17,7 +17,7 @@ from tokenizers import (
     trainers,
 )
 
-from src.data import text_encoder
+from src.data import text_encoder, word_cache
 from src.data.cleaning import Cleaning
 from src.data.records import RawRecord
 from src.data.text_encoder import TextEncoder, find_split_pattern, split_text
@@ -84,7 +84,7 @@ marked = st.lists(
 def test_pieces_give_the_ids_of_the_whole(name: str, texts: list[str], size: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_encoder, "PIECE_CHARACTERS", size)
-        patch.setattr(split_text, "__defaults__", (text_encoder.WHITE_SPACE, size))
+        patch.setattr(split_text, "__defaults__", (word_cache.WHITE_SPACE, size))
         patch.setattr(text_encoder, "PIECE_BATCH_CHARACTERS", 3 * size)
         ids, lengths, _, _ = ENCODERS[name].encode(texts, None, None, "head")
     expected = [text_encoder.ids for text_encoder in BACKENDS[name].encode_batch(texts)]
@@ -140,7 +140,7 @@ def test_a_long_text_takes_a_few_times_its_size() -> None:
 def test_a_script_without_spaces_is_not_remembered_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(text_encoder, "MAX_CACHED_CHARACTERS", 100)
-    found = text_encoder.WordCache(BACKENDS["bert"])
+    monkeypatch.setattr(word_cache, "MAX_CACHED_CHARACTERS", 100)
+    found = word_cache.WordCache(BACKENDS["bert"])
     found.encode(["文" * 60, "字" * 60])
     assert not found._numbers

@@ -1,5 +1,6 @@
 """Text to ids: framing, cutting, learning a vocabulary, and equality with Hugging Face."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -313,3 +314,10 @@ def test_a_name_that_leads_nowhere(tmp_path: Path) -> None:
         PretrainedTokenizer(name_or_path=str(tmp_path)).load_tokenizer(
             list, "", ContentCache(tmp_path)
         )
+
+
+def test_what_the_backend_does_not_write_is_in_the_fingerprint(words: TextTokenizer) -> None:
+    tokenizer = words.huggingface
+    split = TextTokenizer(copy.deepcopy(tokenizer))
+    split.backend.encode_special_tokens = True
+    assert split.fingerprint != words.fingerprint == TextTokenizer(tokenizer).fingerprint

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from src.data import text_encoder as module
-from src.data.text_encoder import WordCache
+from src.data import word_cache as module
+from src.data.word_cache import WordCache
 
 LETTERS = "abcAB1'.,-<[]=\t\n\r  \x00\x1c\x85\xa0éÉßİſÅ\u0301\u0338\u200b\u2014≠文字ａΣς\ufffd😀"
 SPECIAL = ["[PAD]", "[UNK]", "[MASK]"]
