@@ -21,16 +21,13 @@ from src.core.printing import print_line
 from src.core.user_errors import UserError
 from src.data.cleaning import DROP_REASONS, Cleaning, DigestSet, hash_text
 from src.data.corpus_survey import TRAIN_CODE, UNUSED_ROW, CorpusSurvey, count_labels
-from src.data.label_sets import (
-    as_label_set,
-    build_membership,
-    describe_label_sets,
-    require_single_label,
-)
+from src.data.label_sets import build_membership, describe_label_sets
 from src.data.labels import (
     LabelSpace,
+    as_label_set,
     describe_odd_labels,
     parse_regression_target,
+    require_single_label,
 )
 from src.data.masking import permute_rows
 from src.data.records import DataSource, RawRecord

@@ -19,6 +19,7 @@ from src.data.file_formats import (
     read_file,
 )
 from src.data.hub import load_from_hub, read_hub_rows
+from src.data.label_cells import LabelReading
 from src.data.records import RawRecord
 from src.data.source_options import find_option_errors
 from src.data.tables import TableStyle, parse_character
@@ -46,6 +47,12 @@ class Source:
     which have no columns, any `label` asks for the label, and null leaves it. In `folders` a class
     called "unsup" (aclImdb) is passed over where labels are asked for.
 
+    A row may have several labels: parted by `label_separator` in one cell (a character or its name,
+    as for `delimiter`), in a JSON list, in fastText's way at the beginning of a line, or as columns
+    `label`, [anger, joy], of which each holds 1 or 0. With `label_threshold` a value is 1 from
+    there on, else 0. `label_pattern`, a regular expression with one group, takes a part of each
+    label.
+
     Columns of CSV and TSV are parted by `delimiter`, a character or its name (tab, comma,
     semicolon, pipe, colon, space); null: a comma or, in TSV, a tab. `quoting` says whether `quote`
     (null: ") stands around cells; null: in CSV it does, where columns are parted by tabs only if a
@@ -69,7 +76,10 @@ class Source:
     ] = "auto"
     text: str | int | list[str | int] = "text"
     pair: str | int | None = None
-    label: str | int | None = None
+    label: str | int | list[str | int] | None = None
+    label_separator: str | None = None
+    label_pattern: str | None = None
+    label_threshold: float | None = None
     encoding: str = "utf-8"
     header: bool = True
     columns: list[str] | None = None
@@ -154,6 +164,17 @@ class Source:
             sheet=self.sheet,
             document=self.document,
             heading=self.heading,
+            labels=self.label_reading(),
+        )
+
+    def label_reading(self) -> LabelReading:
+        """How labels are written."""
+        columns = self.select_columns()
+        return LabelReading(
+            tuple(map(str, columns.label_columns)) if columns.has_label_columns else None,
+            self.label_separator,
+            self.label_pattern,
+            self.label_threshold,
         )
 
     def available_splits(self) -> tuple[str, ...]:
@@ -180,7 +201,8 @@ class Source:
         if self.path is None:
             name = self.split_names()[split]
             part = self._load_hub_dataset()[name]
-            yield from read_hub_rows(part, self.select_columns(), f"{self.hub}, {name}")
+            rows = read_hub_rows(part, self.select_columns(), f"{self.hub}, {name}")
+            yield from map(self.label_reading().read_record, rows)
             return
         layout = self.list_files()
         options = self.reading_options(layout.format)
@@ -194,7 +216,11 @@ class Source:
         set of the hub its own fingerprint is taken.
         """
         self._check_split_exists(split)
-        options: dict[str, Any] = {"rules": _READING_VERSION, "columns": self.select_columns()}
+        options: dict[str, Any] = {
+            "rules": _READING_VERSION,
+            "columns": self.select_columns(),
+            "labels": self.label_reading(),
+        }
         if self.path is None:
             part: Any = self._load_hub_dataset()[self.split_names()[split]]
             return _hash_as_json({**options, "hub": self.hub, "fingerprint": part._fingerprint})
