@@ -28,8 +28,7 @@ from src.data.column_guesses import (
     list_columns,
     sample_columns,
 )
-from src.data.label_sets import as_label_set
-from src.data.labels import describe_odd_labels, normalize_labels
+from src.data.labels import as_label_set, describe_odd_labels, normalize_labels
 from src.data.readers import ColumnSelection
 from src.data.sources import Source
 

@@ -21,16 +21,13 @@ from src.core.printing import print_line
 from src.core.user_errors import UserError
 from src.data.cleaning import DROP_REASONS, Cleaning, DigestSet, hash_text
 from src.data.corpus_survey import TRAIN_CODE, UNUSED_ROW, CorpusSurvey, count_labels
-from src.data.label_sets import (
-    as_label_set,
-    build_membership,
-    describe_label_sets,
-    require_single_label,
-)
+from src.data.label_sets import build_membership, describe_label_sets
 from src.data.labels import (
     LabelSpace,
+    as_label_set,
     describe_odd_labels,
     parse_regression_target,
+    require_single_label,
 )
 from src.data.masking import permute_rows
 from src.data.reading_remarks import RemarkCounts
@@ -53,6 +50,8 @@ class _SurveyedSplit(NamedTuple):
             the order of those rows.
         codes: for each kept row, its label's index in `labels`, or its value; empty without labels.
         digests: for each kept row its hash, if hashes are needed, else empty.
+        characters: of all kept rows, both texts.
+        has_pairs: whether any kept row has a second text.
     """
 
     places: np.ndarray
@@ -60,6 +59,7 @@ class _SurveyedSplit(NamedTuple):
     codes: np.ndarray
     digests: np.ndarray
     characters: int
+    has_pairs: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +128,7 @@ class Corpus:
                 *self._describe_labels(places, targets, labels, missing_splits),
             ],
             "letters": sum(part.characters for part in parts.values()),
+            "pairs": any(part.has_pairs for part in parts.values()),
         }
         return CorpusSurvey(summary, places, targets if self.task != "masked_lm" else {})
 
@@ -174,13 +175,14 @@ class Corpus:
         labels: dict[Any, str] = {}
         numbers: dict[Any, int] = {}
         codes: array[Any] = array("d" if self.task == "regression" else "i")
-        letters = 0
+        letters, has_pairs = 0, False
         for row, record in self._iter_clean_records(
             split, counts, remarks, held_out if training and heeded else None
         ):
             places.extend(bytes(row - len(places)) + b"\1")
             length = len(record.text) + len(record.pair or "")
             letters += length
+            has_pairs |= record.pair is not None
             if length > LARGE_TEXT_CHARACTERS:
                 print_line(
                     f"note: {record.where}: one text of {length:,} letters, which memory must "
@@ -210,6 +212,7 @@ class Corpus:
             np.frombuffer(codes, dtype=codes.typecode),
             np.frombuffer(digests, dtype=np.uint64),
             letters,
+            has_pairs,
         )
 
     def _iter_clean_records(

@@ -4,6 +4,7 @@ checked. Nothing heavy is imported before `build`.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +13,9 @@ from src.core.user_errors import UserError, UserErrors
 from src.core.validation import Bound, NonNegativeInt, PositiveInt, validate_init
 from src.data.batching import Batching
 from src.data.cleaning import Cleaning
-from src.data.labels import LabelSpace
+from src.data.labels import MULTI_LABEL_HINT, LabelSpace, require_single_label
 from src.data.records import DataSource
+from src.data.sources import Source
 from src.data.splitting import Split
 from src.data.tokenizer import PretrainedTokenizer, Tokenizer
 
@@ -79,8 +81,24 @@ class DataConfig:
                     colon=False,
                 )
             )
+        errors += self._find_label_set_errors()
         if errors:
             raise UserErrors(errors)
+
+    def _find_label_set_errors(self) -> Iterator[UserError]:
+        """The error of options for several labels where the task is about one."""
+        if self.task in ("multi_label", "masked_lm") or not isinstance(self.source, Source):
+            return
+        reading = self.source.label_reading()
+        for key, value in (("label", reading.columns), ("label_separator", reading.separator)):
+            if value is not None:
+                yield UserError(
+                    f"rows may have several labels, but data.task={self.task} is about one",
+                    key=f"data.source.{key}",
+                    value=value if isinstance(value, str) else f"[{','.join(value)}]",
+                    hint=MULTI_LABEL_HINT,
+                    about=["data.task"],
+                )
 
     def with_origin(self, origin: Path | None) -> "DataConfig":
         """This config with the tokenizer of the run that `init_from` names.
@@ -100,6 +118,10 @@ class DataConfig:
             origin: the model folder of the run that `init_from` names.
         """
         self.source.check()
+        single = self.task in ("classification", "regression")
+        if single and isinstance(self.source, Source) and self.source.path:
+            for record in islice(self.source.read_records("train"), 1):
+                require_single_label(record.label, record.where)
         self.with_origin(origin).tokenizer.check()
 
     def build(self, origin: Path | None = None) -> "TextDataModule":

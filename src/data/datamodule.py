@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 # Texts with more characters than this are hashed in pieces.
 _LONG_TEXT_CHARACTERS = 1 << 20
 # The version of what lies in the cache. Raise it when the same inputs would give other content.
-CACHE_VERSION = 7
+CACHE_VERSION = 8
 
 
 class TextDataModule(LightningDataModule):
@@ -282,7 +282,7 @@ class TextDataModule(LightningDataModule):
             "cleaning": asdict(self.config.cleaning),
             "max_tokens": self.config.batching.max_tokens,
             "truncation": self._truncation,
-            "pairs": any(store.begins.any() for store in self.token_stores.values()),
+            "pairs": self.data_summary["pairs"],
         }
 
     # -- batches

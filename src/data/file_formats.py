@@ -8,6 +8,7 @@ from src.data import readers
 from src.data.columns import ColumnSelection, find_column_errors
 from src.data.decoding import InputFile
 from src.data.json_rows import read_json_keys, read_json_rows
+from src.data.label_cells import LabelReading
 from src.data.records import RawRecord
 from src.data.spreadsheets import read_sheet_header, read_sheet_rows
 from src.data.tables import (
@@ -32,6 +33,7 @@ class ReadingOptions(NamedTuple):
             columns are known by their positions.
         sheet: of a spreadsheet, as in `Source`.
         document, heading: of plain text, as in `Source`.
+        labels: how labels are written.
     """
 
     format: str
@@ -43,6 +45,7 @@ class ReadingOptions(NamedTuple):
     sheet: str | None
     document: Literal["line", "paragraph", "file"]
     heading: str | None
+    labels: LabelReading
 
 
 def find_format_errors(options: ReadingOptions) -> Iterator[UserError]:
@@ -99,7 +102,8 @@ def read_file(
     Args:
         keep_other: whether records shall have all columns of their row.
     """
-    return readers.require_records(_iter_records(file, options, keep_other), file.name)
+    records = readers.require_records(_iter_records(file, options, keep_other), file.name)
+    return records if options.labels.is_plain else map(options.labels.read_record, records)
 
 
 def _iter_records(

@@ -8,31 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from src.core.user_errors import UserError
 from src.data.labels import LabelSet, LabelSpace, RawLabel
-
-# Typed as it stands, it turns a classification of files into one with several labels for a text.
-MULTI_LABEL_HINT = (
-    "data.task=multi_label model=multi_label callbacks.checkpoint.monitor=val/f1_macro "
-    "callbacks.checkpoint.mode=max learns several"
-)
-
-
-def require_single_label(label: RawLabel | LabelSet, where: str) -> RawLabel:
-    """A label as it is; raises UserError, with `where` it stands, for a row of several."""
-    if not isinstance(label, tuple):
-        return label
-    shown = ", ".join(map(str, label[:5])) + ", ..." * (len(label) > 5)
-    raise UserError(
-        f"{where}: {len(label)} labels ({shown}), but a text has one here; {MULTI_LABEL_HINT}"
-    )
-
-
-def as_label_set(label: RawLabel | LabelSet) -> LabelSet:
-    """The labels of a row, of which a plain label is the only one."""
-    if isinstance(label, tuple):
-        return label
-    return () if label is None else (label,)
 
 
 def build_membership(sets: Mapping[LabelSet, str], space: LabelSpace, split: str) -> np.ndarray:

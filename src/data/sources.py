@@ -19,6 +19,7 @@ from src.data.file_formats import (
     read_file,
 )
 from src.data.hub import load_from_hub, read_hub_rows
+from src.data.label_cells import LabelReading
 from src.data.records import RawRecord
 from src.data.source_options import find_option_errors
 from src.data.tables import TableStyle, parse_character
@@ -48,9 +49,14 @@ class Source:
         text: column of the text: a name, or a position from 0 where `header` is false. Several,
             [title, body], are joined, a line for each that is not empty.
         pair: column of the second text; null: there is none.
-        label: column of the label; null leaves it. For `folders` and `label_first`, which have no
+        label: column of the label; null leaves it. Several, [anger, joy], are columns of which each
+            holds 1 or 0: a row has the labels whose columns hold 1. For `folders` and `label_first`, which have no
             columns, any name asks for the label. In `folders` a class called "unsup" (aclImdb) is
             passed over where labels are asked for.
+        label_separator: between several labels in one cell: a character or its name, as for
+            `delimiter`.
+        label_pattern: a regular expression with one group, which takes a part of each label.
+        label_threshold: where several columns hold shares: from which share on a label counts.
         encoding: of text files, such as utf-8 or cp1252.
         header: the first line of a table holds the names of its columns.
         columns: names of all columns of a table without a header, in their order.
@@ -77,7 +83,10 @@ class Source:
     ] = "auto"
     text: str | int | list[str | int] = "text"
     pair: str | int | None = None
-    label: str | int | None = None
+    label: str | int | list[str | int] | None = None
+    label_separator: str | None = None
+    label_pattern: str | None = None
+    label_threshold: float | None = None
     encoding: str = "utf-8"
     header: bool = True
     columns: list[str] | None = None
@@ -162,6 +171,17 @@ class Source:
             sheet=self.sheet,
             document=self.document,
             heading=self.heading,
+            labels=self.label_reading(),
+        )
+
+    def label_reading(self) -> LabelReading:
+        """How labels are written."""
+        columns = self.select_columns()
+        return LabelReading(
+            tuple(map(str, columns.label_columns)) if columns.has_label_columns else None,
+            self.label_separator,
+            self.label_pattern,
+            self.label_threshold,
         )
 
     def available_splits(self) -> tuple[str, ...]:
@@ -188,7 +208,8 @@ class Source:
         if self.path is None:
             name = self.split_names()[split]
             part = self._load_hub_dataset()[name]
-            yield from read_hub_rows(part, self.select_columns(), f"{self.hub}, {name}")
+            rows = read_hub_rows(part, self.select_columns(), f"{self.hub}, {name}")
+            yield from map(self.label_reading().read_record, rows)
             return
         layout = self.list_files()
         options = self.reading_options(layout.format)
@@ -202,7 +223,11 @@ class Source:
         set of the hub its own fingerprint is taken.
         """
         self._check_split_exists(split)
-        options: dict[str, Any] = {"rules": _READING_VERSION, "columns": self.select_columns()}
+        options: dict[str, Any] = {
+            "rules": _READING_VERSION,
+            "columns": self.select_columns(),
+            "labels": self.label_reading(),
+        }
         if self.path is None:
             part: Any = self._load_hub_dataset()[self.split_names()[split]]
             return _hash_as_json({**options, "hub": self.hub, "fingerprint": part._fingerprint})

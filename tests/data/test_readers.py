@@ -284,8 +284,9 @@ def test_rows_of_another_width(tmp_path: Path) -> None:
         ('{"txt": "x"}', "no 'text' (data.source.text=text); did you mean 'txt'?"),
         ('{"text": 5}', "'text' is 5 (int); expected a text (data.source.text)"),
         (
-            '{"text": "x", "label": [1]}',
-            "the label is [1] (list); expected one text or number (data.source.label)",
+            '{"text": "x", "label": {"a": 1}}',
+            "the label is {'a': 1} (dict); expected a text, a number, or a list of them "
+            "(data.source.label)",
         ),
         ('{"text": "\\ud800"}', "'text' has half of a surrogate pair, which is not a character"),
     ],
