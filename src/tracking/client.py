@@ -16,6 +16,7 @@ from src.core.mlflow_environment import keep_mlflow_environment
 from src.core.startup import pause_gc
 from src.core.user_errors import UserError
 from src.tracking.database import format_ui_link, prepare_database
+from src.tracking.schema_version import compare_schema, newer_schema_error
 
 if TYPE_CHECKING:
     from src.tracking.store import Store
@@ -108,8 +109,13 @@ def _check_database_login(store: "Store") -> None:
         engine = sqlalchemy.create_engine(uri)
         timed = engine.dialect.driver in ("psycopg2", "psycopg", "pymysql", "mysqldb")
         engine = sqlalchemy.create_engine(uri, connect_args={"connect_timeout": 5} if timed else {})
-        with engine.connect():
-            pass
+        with engine.connect() as connection:
+            tables = sqlalchemy.inspect(connection)
+            version = None
+            if tables.has_table("alembic_version") and tables.has_table("runs"):
+                version = connection.execute(
+                    sqlalchemy.text("SELECT version_num FROM alembic_version")
+                ).scalar()
         engine.dispose()
     except ModuleNotFoundError as error:
         raise user_error(f"needs the package {error.name}: pip install {error.name}") from error
@@ -124,6 +130,14 @@ def _check_database_login(store: "Store") -> None:
         cause = " ".join(str(getattr(error, "orig", None) or error).split())
         hint = f"mend it, {_ALTERNATIVES_HINT}"
         raise user_error(f"does not let us in ({cause})", hint=hint) from error
+    match compare_schema(version):
+        case "newer":
+            raise newer_schema_error(uri, version)
+        case "older":
+            raise user_error(
+                "was written by an older MLflow",
+                hint=f"have it copied, then: mlflow db upgrade {uri}",
+            )
 
 
 def _get_or_create_experiment(client: MlflowClient, store: "Store") -> str:
@@ -163,11 +177,6 @@ def _build_artifact_location(store: "Store") -> str | None:
 
 def store_error(store: "Store", error: MlflowException) -> UserError:
     """Return the message to the user about a store that MLflow cannot open."""
-    if "out-of-date database schema" in error.message:
-        return UserError(
-            f"{store.tracking_uri} was written by another version of MLflow",
-            hint=f"copy it to keep it safe, then: mlflow db upgrade {store.tracking_uri}",
-        )
     return UserError(
         f"cannot be opened: {' '.join(error.message.split())}",
         key="tracking.uri",

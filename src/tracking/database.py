@@ -17,6 +17,7 @@ from filelock import FileLock
 from src.core.files import atomic_write
 from src.core.printing import print_line
 from src.core.user_errors import UserError
+from src.tracking.schema_version import needs_update, update_schema
 
 # every column in which MLflow keeps an absolute path
 _ARTIFACT_COLUMNS = (
@@ -31,16 +32,20 @@ _ARTIFACT_COLUMNS = (
 def prepare_database(database: Path, artifacts: Path) -> None:
     """Have a complete database at `database` whose runs find their files under `artifacts`.
 
-    Raises UserError if the file is not a database of MLflow's.
+    Raises UserError if the file is not a database of MLflow's, or one of a newer MLflow.
     """
     database.parent.mkdir(parents=True, exist_ok=True)
     artifacts.mkdir(parents=True, exist_ok=True)
     _use_normal_synchronous(database)
+    lock = FileLock(database.with_name(".lock"))
     if not database.exists():
-        with FileLock(database.with_name(".lock")):
+        with lock:
             if not database.exists():
                 _create_database(database, artifacts)
     try:
+        if needs_update(database):
+            with lock:
+                update_schema(database)
         _relocate_artifacts(database, artifacts)
     except sqlite3.DatabaseError as error:
         raise UserError(
