@@ -287,6 +287,9 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
     announcers = announce_training(
         parts, precision_reason=precision_reason, total_steps=total_steps
     )
+    if checkpoint is None:
+        # else the weights are the checkpoint's
+        announcers.append(announce_loading(record.set_tag))
     is_foreign_checkpoint = parts.resume_point.is_foreign_checkpoint
     parts.launcher.send_config(
         parts.config,
@@ -313,7 +316,6 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
                 *configured,
                 *announcers,
                 *log_startup_time(record.log_metrics),
-                announce_loading(record.set_tag),
                 keep_freed_memory(),
             ],
             logger=record.logger,
