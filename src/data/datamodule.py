@@ -24,6 +24,7 @@ from src.data.device_dataset import DeviceBatchDataset, should_keep_on_device
 from src.data.loader import BatchDataset, PrefetchSampler, ResumableDataLoader
 from src.data.reading_notices import describe_rows
 from src.data.splitting import SPLITS
+from src.data.text_encoder import OWN_TOKENIZER_HINT
 from src.data.token_store import TargetLayout, TextRow, TokenStore
 from src.data.tokenize import CorpusSize, tokenize_to_stores
 from src.data.tokenizer import TextTokenizer
@@ -158,7 +159,6 @@ class TextDataModule(LightningDataModule):
             for split in SPLITS
             if (folder / split).is_dir()
         }
-        unknown = {split: self._count_unknown(of_split) for split, of_split in counts.items()}
         self._check_known_tokens(counts)
         entropy = (
             self._compute_unigram_entropy(counts["train"])
@@ -168,7 +168,10 @@ class TextDataModule(LightningDataModule):
         facts = {
             "digests": {split: digest.hexdigest() for split, digest in digests.items()},
             "unigram_entropy": entropy,
-            "unknown": unknown,
+            "unknown": {split: self._count_unknown(found) for split, found in counts.items()},
+            "unknown_share": {
+                split: self._compute_unknown_share(found) for split, found in counts.items()
+            },
         }
         (folder / "about.json").write_text(
             json.dumps({**summary, **facts}, ensure_ascii=False), encoding="utf-8"
@@ -219,6 +222,14 @@ class TextDataModule(LightningDataModule):
         unknown_id = self.tokenizer.unknown_id
         return 0 if unknown_id is None else int(counts[unknown_id])
 
+    def _compute_unknown_share(self, counts: np.ndarray) -> float:
+        """The unknown tokens among all that were counted, without the other special ones."""
+        unknown = self._count_unknown(counts)
+        known = int(np.delete(counts, self.tokenizer.special_ids).sum())
+        if self.tokenizer.unknown_id not in self.tokenizer.special_ids:
+            known -= unknown
+        return unknown / max(1, unknown + known)
+
     def _check_known_tokens(self, counts: Mapping[str, np.ndarray]) -> None:
         """Raise UserError if the texts of a split that is learnt from, or by which a masked
         language model is judged, are made of special and unknown tokens alone.
@@ -229,9 +240,10 @@ class TextDataModule(LightningDataModule):
                 continue
             raise UserError(
                 f"the tokenizer knows nothing of the {split} texts: all they become is "
-                f"{self._count_unknown(counts[split])} unknown tokens and special ones",
-                hint="data.tokenizer must suit the texts; WordPiece knows no stretch of more than "
-                "100 characters without a space",
+                f"{self._count_unknown(counts[split])} unknown tokens and special ones "
+                "(BERT's makes one unknown token of 100 characters without a space)",
+                key="data.tokenizer",
+                hint=OWN_TOKENIZER_HINT,
             )
 
     def _compute_unigram_entropy(self, counts: np.ndarray) -> float:

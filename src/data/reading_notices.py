@@ -14,6 +14,8 @@ _SHOWN_LABELS = 6
 _LABEL_WIDTH = 24
 # A tag holds 8,000 characters; more classes stand in the profiles of the data sets.
 _TAGGED_LABELS = 50
+# below it they are ordinary: some rare letters
+_TOLD_UNKNOWN_SHARE = 0.01
 
 
 def describe_rows(
@@ -24,7 +26,7 @@ def describe_rows(
 
     Args:
         summary: the data summary of a `CorpusSurvey`. Where it has `unknown_share`, the share of
-            unknown tokens by split, that is told too.
+            unknown tokens by split, that is told too, from 1 % on.
         cut_texts: by split, how many texts were cut to length.
         cut_tokens: the length to which texts are cut; None if they are not.
     """
@@ -38,7 +40,7 @@ def describe_rows(
             facts.append(_format_labels(labels))
         if cut := cut_texts.get(split):
             facts.append(f"{_format_share(cut / count)} of texts cut to {cut_tokens} tokens")
-        if unknown.get(split):
+        if unknown.get(split, 0) >= _TOLD_UNKNOWN_SHARE:
             facts.append(f"{_format_share(unknown[split])} of tokens unknown")
         lines.append(f"{split}: {'; '.join(facts)}")
     lines += _describe_lost_rows(summary)

@@ -30,6 +30,10 @@ PIECE_CHARACTERS = 1 << 14
 PIECE_BATCH_CHARACTERS = 1 << 20
 
 
+# what to type where a pretrained tokenizer cannot serve: an encoder learns only from its own
+OWN_TOKENIZER_HINT = "data/tokenizer=wordpiece model/encoder=small learns both from the texts"
+
+
 class EncodedTexts(NamedTuple):
     """Texts or pairs as ids, special tokens included, laid end to end."""
 
@@ -93,6 +97,7 @@ class TextEncoder:
             raise UserError(
                 f"the tokenizer makes no token of the text {text[:40]!r}, and puts none around it",
                 key="data.tokenizer",
+                hint=OWN_TOKENIZER_HINT,
             )
         return encoded
 
@@ -108,7 +113,7 @@ class TextEncoder:
             raise UserError(
                 "the tokenizer's post-processor does not give "
                 + ("a text once" if pairs is None else "two texts once each, in their order"),
-                hint="data/tokenizer=wordpiece learns another from the texts",
+                hint=OWN_TOKENIZER_HINT,
             )
         room = None if max_tokens is None else max_tokens - frame.num_tokens
         if room is not None and room < 0:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # gives the training texts anew for each pass over the corpus
 TextsFactory = Callable[[], Iterable[str]]
+# of the longest word that WordPiece reads; its time grows with the cube of that
+_WORD_CHARACTERS = 100
 
 
 class TextTokenizer:
@@ -196,7 +198,7 @@ class WordPiece:
             corpus_fingerprint: hash of everything that shapes these texts.
         """
         key = hashlib.sha256(
-            json.dumps([corpus_fingerprint, repr(self), "wordpiece-2"]).encode()
+            json.dumps([corpus_fingerprint, repr(self), "wordpiece-3"]).encode()
         ).hexdigest()
         folder = cache.get_or_build(
             "tokenizer", key, lambda folder: self._train_and_save(texts, folder)
@@ -217,7 +219,11 @@ class WordPiece:
         # letters, and the second is given them in order.
         letters = sorted(set(self._train_vocabulary(texts, special, len(special))) - set(special))
         vocabulary = self._train_vocabulary(texts, special + letters, self.vocab_size)
-        tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+        tokenizer = Tokenizer(
+            models.WordPiece(
+                vocabulary, unk_token="[UNK]", max_input_chars_per_word=_WORD_CHARACTERS
+            )
+        )
         tokenizer.normalizer, tokenizer.pre_tokenizer = self._build_bert_steps()
         tokenizer.decoder = decoders.WordPiece()
         ids = [(name, vocabulary[name]) for name in ("[CLS]", "[SEP]")]
@@ -235,11 +241,16 @@ class WordPiece:
         ).save_pretrained(folder)
 
     def _build_bert_steps(self) -> tuple[Any, Any]:
-        """BERT's normalizer, and its pre-tokenizer, which cuts a text into words."""
+        """BERT's normalizer, and its pre-tokenizer, which cuts a text into words.
+
+        WordPiece makes one unknown token of a word with more characters than it reads, so words are
+        cut into such lengths: for learning as for encoding.
+        """
         from tokenizers import normalizers, pre_tokenizers
 
         normalizer = normalizers.BertNormalizer(lowercase=self.lowercase)
-        return normalizer, pre_tokenizers.BertPreTokenizer()
+        steps = [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.FixedLength(_WORD_CHARACTERS)]
+        return normalizer, pre_tokenizers.Sequence(steps)
 
     def _train_vocabulary(
         self, texts: TextsFactory, first_tokens: list[str], vocab_size: int

@@ -31,7 +31,8 @@ class WordCache:
     BERT normalises a text character by character, parts it at white space and around punctuation
     marks, and cuts each part into pieces by itself (Devlin et al., 2019; `BertNormalizer`,
     `BertPreTokenizer` and `WordPiece` in `tokenizers`). So the ids of a text are those of its
-    words, one after the other, wherever it is parted at ASCII white space and marks. Whatever
+    words, one after the other, wherever it is parted at ASCII white space and marks. That long
+    words are cut into lengths (`FixedLength`) changes nothing of this. Whatever
     stands between two of these (accents, other scripts, invisible characters) is left to the
     tokenizer as a whole. Only special tokens that are written out in a text ("[MASK]") reach across
     marks: such texts are encoded whole.
@@ -48,7 +49,13 @@ class WordCache:
     @staticmethod
     def is_bert_style(backend: Any) -> bool:
         """True if this tokenizer (`tokenizers.Tokenizer`) cuts texts in BERT's way."""
-        if list_component_names(backend) != ["BertNormalizer", "BertPreTokenizer", "WordPiece"]:
+        normalizer, pre_tokenizer, model = list_component_names(backend)
+        if (normalizer, model) != ("BertNormalizer", "WordPiece"):
+            return False
+        steps = [pre_tokenizer]
+        if pre_tokenizer == "Sequence":
+            steps = [type(step).__name__ for step in backend.pre_tokenizer]
+        if steps not in (["BertPreTokenizer"], ["BertPreTokenizer", "FixedLength"]):
             return False
         return not any(
             token.normalized or token.single_word or token.lstrip or token.rstrip

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import pre_tokenizers
 
 from src.core.user_errors import UserError, UserErrors
 from src.data import datamodule as module
 from src.data import tokenize
 from src.data.batching import Labelled, Masked
+from src.data.cache import ContentCache
 from src.data.cleaning import Cleaning
 from src.data.data_config import DataConfig
 from src.data.datamodule import TextDataModule
@@ -22,7 +24,7 @@ from src.data.records import RawRecord
 from src.data.sources import Source
 from src.data.splitting import Split
 from src.data.token_store import TextRow, TokenStoreWriter
-from src.data.tokenizer import WordPiece
+from src.data.tokenizer import PretrainedTokenizer, WordPiece
 
 WORDS = ["red", "green", "blue", "warm", "cold", "soft", "hard", "old", "new", "dark"]
 
@@ -184,34 +186,56 @@ def test_unigram_entropy_by_hand(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
-def test_texts_of_which_the_tokenizer_knows_nothing(split: str, tmp_path: Path) -> None:
+def test_texts_of_which_the_tokenizer_knows_nothing(
+    split: str, tmp_path: Path, composed: Callable[..., dict[str, Any]]
+) -> None:
     """Stretches of more than 100 letters are one unknown token: nothing is there to be masked."""
     stretches = [f"{text.replace(' ', '') * 20}" for text in _texts(12)]
     for name in ("train", "validation"):
         texts = stretches if name == split else _texts(12, begin=100)
         _write(tmp_path / "data" / f"{name}.csv", [[text, 0] for text in texts])
-    with pytest.raises(UserError, match=f"knows nothing of the {split} texts.* 12 unknown tokens"):
-        _prepared(
-            tmp_path,
-            task="masked_lm",
-            source=Source(path=str(tmp_path / "data")),
-            batching=Masked(row_tokens=8, batch_size=2, eval_batch_size=2),
-        )
+    learnt = WordPiece(vocab_size=150, min_frequency=1).load_tokenizer(
+        lambda: _texts(12), "", ContentCache(tmp_path / "learnt")
+    )
+    learnt.backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    learnt.save(tmp_path / "tokenizer", max_tokens=64, has_token_types=True)
+    settings: dict[str, Any] = {
+        "task": "masked_lm",
+        "source": Source(path=str(tmp_path / "data")),
+        "batching": Masked(row_tokens=8, batch_size=2, eval_batch_size=2),
+    }
+    pretrained = PretrainedTokenizer(name_or_path=str(tmp_path / "tokenizer"))
+    with pytest.raises(
+        UserError, match=f"knows nothing of the {split} texts.* 12 unknown tokens"
+    ) as caught:
+        _prepared(tmp_path, tokenizer=pretrained, **settings)
+    proposed = str(caught.value).split("; ")[1].split(" learns both")[0].split()
+    config = composed("+experiment=mlm_files", "data.source.path=here", *proposed)
+    assert config["data"]["tokenizer"]["_target_"].endswith("WordPiece")
+    assert config["model"]["encoder"]["_target_"].endswith("Scratch")
+    # a vocabulary that is learnt here cuts them
+    data = _prepared(tmp_path, **settings)
+    shares = data.data_summary["unknown_share"]
+    assert shares["train"] == 0 and shares["validation"] < 0.15
 
 
 def test_unknown_tokens_are_counted(tmp_path: Path) -> None:
-    texts = [*_texts(12), "red " + "x" * 101]
+    texts = [*_texts(12), "red " + "green" * 100]
     _write(tmp_path / "data" / "train.csv", [[text, "no"] for text in texts] + [["blue", "yes"]])
     _write(tmp_path / "data" / "test.csv", [["red", "no"]])
     _write(tmp_path / "data" / "validation.csv", [["\u2603 old", "no"]])
-    profiles = {
-        split: entry["profile"] for split, entry in _prepared(tmp_path).describe_splits().items()
-    }
+    data = _prepared(tmp_path)
+    profiles = {split: entry["profile"] for split, entry in data.describe_splits().items()}
     assert {split: profile["unknown"] for split, profile in profiles.items()} == {
-        "train": 1,
+        "train": 0,
         "validation": 1,
         "test": 0,
     }
+    # of the tokens of the text: the special ones around it do not count
+    assert data.data_summary["unknown_share"] == {"train": 0.0, "validation": 0.5, "test": 0.0}
+    notices = data.describe_reading()
+    assert "50.0 % of tokens unknown" in " ".join(notices.lines)
+    assert json.loads(notices.tags["data/summary"])["unknown_share"]["validation"] == 0.5
 
 
 def test_splits_of_the_source_are_kept(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from src.data.cache import ContentCache
 from src.data.text_encoder import _truncate_ids
 from src.data.token_store import TargetLayout, TextRow, TokenStore, TokenStoreWriter
 from src.data.tokenizer import PretrainedTokenizer, TextTokenizer, WordPiece
+from src.data.word_cache import WordCache
 
 TEXTS = [
     "The cat sat on the mat.",
@@ -268,6 +270,26 @@ def test_a_saved_tokenizer_gives_what_the_encoder_read(class_name: str, tmp_path
     tokenizer.save(tmp_path / "without", max_tokens=8, has_token_types=False)
     opened = AutoTokenizer.from_pretrained(tmp_path / "without", local_files_only=True)
     assert set(opened("the cat", "sat")) == {"input_ids", "attention_mask"}
+
+
+def test_stretches_without_a_space(tmp_path: Path) -> None:
+    """What a vocabulary was learnt from it also encodes: no text becomes one unknown token."""
+    letters = random.Random(5)
+    stretches = [
+        "".join(letters.choices("ACGT", k=length)) for length in (99, 100, 101, 400, 20_000)
+    ]
+    kana = ["\u304b\u306a\u3042\u3044" * 60, "\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35" * 40]
+    texts = [*stretches, *kana, "words [MASK] and " + stretches[3] + "."]
+    tokenizer = PIECES.load_tokenizer(lambda: texts, "stretches", ContentCache(tmp_path / "cache"))
+    assert WordCache.is_bert_style(tokenizer.backend)
+    rows, _, _ = tokenizer.encode(texts, None, None, "head")
+    assert [row.tolist() for row in rows] == [
+        encoding.ids for encoding in tokenizer.backend.encode_batch(texts)
+    ]
+    assert not any((row == tokenizer.unknown_id).any() for row in rows)
+    tokenizer.save(tmp_path / "saved", max_tokens=64, has_token_types=True)
+    opened = AutoTokenizer.from_pretrained(tmp_path / "saved", local_files_only=True)
+    assert opened(texts)["input_ids"] == [row.tolist() for row in rows]
 
 
 def test_case_can_be_kept(tmp_path: Path) -> None:

@@ -46,6 +46,10 @@ def _plain(backend: Tokenizer, texts: list[str]) -> tuple[list[int], list[int]]:
 
 
 BACKENDS = {lowercase: _backend(lowercase) for lowercase in (True, False)}
+# words in lengths, as in a vocabulary that is learnt here
+BACKENDS[False].pre_tokenizer = pre_tokenizers.Sequence(
+    [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.FixedLength(3)]
+)
 # what they remember must not matter
 WORDS = {lowercase: WordCache(backend) for lowercase, backend in BACKENDS.items()}
 text = (
@@ -80,6 +84,12 @@ def test_more_texts_than_are_looked_up_at_once_and_more_words_than_are_remembere
 
 def test_which_tokenizers_fit() -> None:
     assert WordCache.is_bert_style(_backend())
+    in_lengths = _backend()
+    steps = [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.FixedLength(3)]
+    in_lengths.pre_tokenizer = pre_tokenizers.Sequence(steps)
+    assert WordCache.is_bert_style(in_lengths)
+    in_lengths.pre_tokenizer = pre_tokenizers.Sequence(steps[::-1])
+    assert not WordCache.is_bert_style(in_lengths)
     assert not WordCache.is_bert_style(_backend(lstrip=True))
     assert not WordCache.is_bert_style(_backend(single_word=True))
     split_otherwise = _backend()
