@@ -138,10 +138,10 @@ def _check_options(
             hint="the second texts of a file are pair_column=NAME",
             colon=False,
         )
-    if options["file"] != _STDIN and not (path := Path(options["file"]).expanduser()).exists():
-        from src.data.data_files import missing_path_error
+    if options["file"] != _STDIN:
+        from src.data.data_files import find_path
 
-        raise missing_path_error(path)
+        find_path(options["file"])
     output = resolve_output(options["file"], options["output"])
     check_output(output, options["file"], overwrite=options["overwrite"] == "true")
 
@@ -181,7 +181,7 @@ def _predict_text(model: "EarlierModel", options: dict[str, str], *, has_pair: b
     if answer is None:
         raise UserError("nothing is left of the text once it is cleaned as in training")
     print_line(f"precision {predictor.precision_reason.partition(':')[0]}", to_stderr=True)
-    print_line(answer.predicted)
+    print_line(answer.predicted or "none of the labels")
     for name, probability in answer.probabilities.items():
         print_line(f"  {name:<20} {probability:.4f}")
 
@@ -215,7 +215,9 @@ def _predict_file(
 def _open_input(file: str, model: "EarlierModel", source_options: dict[str, Any]) -> Iterator[Path]:
     """Yield the file or folder; the standard input becomes a file, whose name tells its format."""
     if file != _STDIN:
-        yield Path(file).expanduser()
+        from src.data.data_files import find_path
+
+        yield find_path(file)
         return
     from src.pipeline.prediction_source import choose_stdin_suffix
 

@@ -3,16 +3,19 @@
 import csv
 import io
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
+from zipfile import ZipFile
 
 import pytest
 import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from src import predict
-from src.core.dataset_info import DatasetInfo
+from src.core.dataset_info import DatasetInfo, Task
 from src.core.formatting import to_override_text
 from src.core.user_errors import UserError
 from src.data.cache import ContentCache
@@ -37,8 +40,8 @@ CLEANING = {
 }
 
 
-def make_model(root: Path, **inference_config: object) -> Path:
-    """A folder as a run leaves it, with random weights."""
+def make_model(root: Path, task: Task = "classification", **inference_config: object) -> Path:
+    """A folder as a run leaves it, with random weights; texts are cut to 16 tokens."""
     torch.manual_seed(0)
     tokenizer = WordPiece(vocab_size=100, min_frequency=1).load_tokenizer(
         lambda: TEXTS, "tiny", ContentCache(root / "cache")
@@ -53,12 +56,19 @@ def make_model(root: Path, **inference_config: object) -> Path:
         batches_per_epoch=1,
         sample_tokens={},
     )
-    encoder = Scratch(layers=1, width=16, heads=2, max_tokens=16).build(
-        "sequence", facts, ("no", "yes")
+    encoder = Scratch(layers=1, width=16, heads=2, max_tokens=64).build(
+        "masked_lm" if task == "masked_lm" else "sequence",
+        facts,
+        ("no", "yes") if task in ("classification", "multi_label") else (),
+        task=task,
     )
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            # so that answers differ
+            parameter.mul_(8)
     reading = {
-        "task": "classification",
-        "label_names": ["no", "yes"],
+        "task": task,
+        "label_names": ["no", "yes"] if task in ("classification", "multi_label") else [],
         "cleaning": CLEANING,
         "max_tokens": 16,
         "truncation": "head",
@@ -157,6 +167,55 @@ def test_bf16_is_said_and_close(model: Path) -> None:
     assert Predictor(model).precision_reason.split(":")[0] in ("fp32", "bf16")
     for one, two in zip(predict_texts(plain, TEXTS), predict_texts(other, TEXTS), strict=True):
         assert one.probabilities == pytest.approx(two.probabilities, abs=0.02)
+
+
+@pytest.mark.parametrize("truncation", ["head", "tail"])
+@pytest.mark.parametrize("task", ["classification", "multi_label", "regression"])
+def test_transformers_answers_the_same(tmp_path: Path, task: Task, truncation: str) -> None:
+    folder = make_model(tmp_path, task, truncation=truncation)
+    mine = Predictor(folder, precision="fp32")
+    theirs = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert tokenizer.model_max_length == 16
+    texts = [" ".join(["good", "bad", "film"][place % 3 :] * (1 + place)) for place in range(12)]
+    found = []
+    for pairs in (None, texts[::-1]):
+        inputs = tokenizer(texts, pairs, truncation=True, padding=True, return_tensors="pt")
+        logits = theirs(**inputs).logits.detach()
+        expected = {
+            "classification": logits.softmax(-1),
+            "multi_label": logits.sigmoid(),
+            "regression": logits,
+        }[task]
+        for answer, row in zip(mine.predict_texts(texts, pairs), expected.tolist(), strict=True):
+            assert answer is not None
+            outputs = list(answer.probabilities.values()) or [float(answer.predicted)]
+            assert outputs == pytest.approx(row, abs=1e-5 if answer.probabilities else 1e-4)
+            found.append(round(outputs[0], 4))
+    assert len(set(found)) > 12
+
+
+def test_a_text_may_have_several_labels_or_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], run: type[StoredRun]
+) -> None:
+    run.folder = make_model(tmp_path, "multi_label")
+    outputs = [[0.4, 0.6], [0.7, 0.6], [0.5, 0.1]]
+    predictor = Predictor(run.folder)
+    assert [predictor._build_prediction(row).predicted for row in outputs] == ["yes", "no,yes", ""]
+    path = put(tmp_path / "a.csv", "text,label\na good film,no\n")
+    assert set(ask(path)[0]) == {"row", "text", "label", "prediction", "no", "yes"}
+    assert "accuracy" not in capsys.readouterr().out
+
+
+def test_the_folder_follows_the_umask(tmp_path: Path) -> None:
+    for umask, rights in ((0o022, (0o755, 0o644)), (0o007, (0o770, 0o660))):
+        before = os.umask(umask)
+        try:
+            folder = make_model(tmp_path / str(umask))
+        finally:
+            os.umask(before)
+        files = {file.stat().st_mode & 0o777 for file in folder.iterdir()}
+        assert (folder.stat().st_mode & 0o777, files) == (rights[0], {rights[1]})
 
 
 def test_texts_are_cleaned_as_in_training(model: Path) -> None:
@@ -459,6 +518,26 @@ def test_parquet_keeps_every_type(tmp_path: Path) -> None:
     assert predict.main(["run=0123456", f"file={tmp_path}/a.parquet", output]) == 0
     answer = json.loads((tmp_path / "b.jsonl").read_text())
     assert (answer["list"], answer["day"]) == ([1.5], "2026-01-02")
+
+
+def test_columns_of_other_shapes_are_kept(tmp_path: Path, run: type[StoredRun]) -> None:
+    from openpyxl import Workbook
+
+    book = Workbook()
+    for row in (["id", "text"], ["x7", "a good film"]):
+        book.active.append(row)
+    book.save(tmp_path / "a.xlsx")
+    assert [row["id"] for row in ask(tmp_path / "a.xlsx")] == ["x7"]
+    run.source = {"columns": ["id", "text"]}
+    assert [row["id"] for row in ask(put(tmp_path / "a.csv", "x7,good\nx8,bad\n"))] == ["x7", "x8"]
+    run.source = {"text": ["title", "body"]}
+    [row] = ask(put(tmp_path / "b.csv", "title,body\ngood,film\n"))
+    assert (row["title"], row["body"]) == ("good", "film")
+    with ZipFile(tmp_path / "c.zip", "w") as archive:
+        archive.writestr("train.csv", "text\nbad\n")
+        archive.writestr("test.csv", "text\ngood\n")
+    run.source = {}
+    assert [row["text"] for row in ask(tmp_path / "c.zip")] == ["good"]
 
 
 def test_empty_texts_get_no_answer_as_in_training(

@@ -61,7 +61,7 @@ def find_split_files(
         UserError: nothing to read, several formats, or names that fit in more than one way.
     """
     if path.is_file():
-        format_name = _infer_format(path) if format == "auto" else format
+        format_name = infer_format(path) if format == "auto" else format
         if format_name is None:
             raise UserError(
                 f"what kind of file is this? data.source.format=NAME, one of {FORMAT_NAMES}",
@@ -81,7 +81,7 @@ def find_split_files(
     return _find_files_by_name(path, format, names)
 
 
-def _infer_format(path: Path) -> str | None:
+def infer_format(path: Path) -> str | None:
     """The format that a file's suffix names, packed or not; None for an unknown suffix."""
     return FORMAT_BY_SUFFIX.get(Path(strip_packed_suffix(path.name)).suffix.lower())
 
@@ -103,7 +103,7 @@ def _list_folders(folder: Path) -> list[Path]:
 
 
 def _iter_text_files(folder: Path) -> Iterable[Path]:
-    return (file for file in folder.iterdir() if file.is_file() and _infer_format(file) == "text")
+    return (file for file in folder.iterdir() if file.is_file() and infer_format(file) == "text")
 
 
 def _has_class_folders(folder: Path, names: Mapping[str, str]) -> bool:
@@ -152,8 +152,8 @@ def _list_data_files(folder: Path, format: str) -> list[Path]:
         file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")
     )
     if format == "auto":
-        return [file for file in every if _infer_format(file)]
-    return [file for file in every if _infer_format(file) == format] or [
+        return [file for file in every if infer_format(file)]
+    return [file for file in every if infer_format(file) == format] or [
         file for file in every if file.name.split(".")[0].lower() not in _NON_DATA_STEMS
     ]
 
@@ -176,7 +176,7 @@ def _find_files_by_name(folder: Path, format: str, names: Mapping[str, str]) -> 
     _check_no_duplicates(parts)
     kinds = sorted(
         {
-            _infer_format(file) or "" if format == "auto" else format
+            infer_format(file) or "" if format == "auto" else format
             for files in parts.values()
             for file in files
         }
@@ -223,9 +223,7 @@ def _assume_train_files(
     folder: Path, format: str, pools: list[tuple[Path, list[Path]]]
 ) -> list[Path]:
     filled = [files for _, files in pools if files]
-    text = all(
-        (_infer_format(file) if format == "auto" else format) == "text" for file in filled[0]
-    )
+    text = all((infer_format(file) if format == "auto" else format) == "text" for file in filled[0])
     if len(filled) == 1 and (len(filled[0]) == 1 or text):
         return filled[0]
     found = [str(file.relative_to(folder)) for files in filled for file in files]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from src.core.formatting import format_quantity, to_override_text
 from src.core.user_errors import UserError
+from src.data.reading_remarks import RemarkCounts
 from src.data.records import RawRecord
 from src.pipeline.label_score import LabelScore
 from src.pipeline.prediction_output import STDOUT, AnswerColumns, name_answer_columns, open_output
@@ -30,6 +31,7 @@ class FilePrediction:
     count: int
     columns: AnswerColumns
     score: LabelScore
+    remarks: RemarkCounts
 
     @classmethod
     def scan(cls, rows: "PredictionSource", model: "EarlierModel") -> "FilePrediction":
@@ -39,15 +41,18 @@ class FilePrediction:
             UserError: a row cannot be read.
         """
         label_names = model.inference_config.get("label_names") or []
-        score = LabelScore(label_names, model.config)
+        is_scored = model.inference_config["task"] == "classification"
+        score = LabelScore(label_names if is_scored else (), model.config)
+        remarks = RemarkCounts()
         count, names = 0, dict[str, None]()
         labels = []
         for record, columns in rows.iter_rows():
             count += 1
+            remarks.count(rows.source.name, record)
             names.update(dict.fromkeys(columns))
             if count <= _SAMPLE_ROWS:
                 labels.append(record.label)
-        if rows.format == "label_first" and label_names and not any(map(score.knows, labels)):
+        if rows.format == "label_first" and is_scored and not any(map(score.find_name, labels)):
             raise UserError(
                 f"{rows.source.path}: no line begins with a label of the model",
                 hint="data.source.format=text reads whole lines",
@@ -57,6 +62,7 @@ class FilePrediction:
             count=count,
             columns=name_answer_columns(list(names), label_names),
             score=score,
+            remarks=remarks,
         )
 
     def describe_reading(self) -> Iterator[str]:
@@ -64,6 +70,8 @@ class FilePrediction:
         if inherited := self.rows.inherited:
             shown = " ".join(f"{key}={to_override_text(value)}" for key, value in inherited.items())
             yield f"read as the run read its data: {shown}"
+        for remark in self.remarks.describe():
+            yield f"note: {remark}"
         for name, new in self.columns.renamed.items():
             yield f"the file has a column {name} of its own: the model's is {new}"
 

@@ -8,12 +8,14 @@ from src.core.nested_config import get_by_path
 from src.core.user_errors import UserError
 from src.data.labels import LabelSpace, RawLabel
 
+AnyLabel = RawLabel | tuple[str | int | float, ...]
+
 
 class LabelScore:
     """Counts the rows whose label is the predicted one.
 
     Args:
-        label_names: of the model; none for a regression, which is not scored.
+        label_names: of the model; none for tasks that are not scored.
         config: of the run, which says how its files write the labels.
     """
 
@@ -25,32 +27,35 @@ class LabelScore:
             self._space = LabelSpace.from_names(label_names, values)
         self._labelled = 0
         self._right = 0
-        self._unknown: list[str] = []
+        # the first one
+        self._unknown = ""
 
-    def knows(self, label: RawLabel) -> bool:
-        """Whether it is one of the model's labels."""
+    def find_name(self, label: AnyLabel) -> str | None:
+        """The model's name of a label; None if it is none of its labels."""
+        if self._space is None or isinstance(label, tuple):
+            return None
         try:
-            return self._space is not None and self._space.class_index(label, "") >= 0
+            return self._space.names[self._space.class_index(label, "")]
         except UserError:
-            return False
+            return None
 
-    def add(self, label: RawLabel, predicted: str) -> None:
+    def add(self, label: AnyLabel, predicted: str) -> None:
         """Count the answer for a row; a row without a label does not count."""
         if self._space is None or label is None:
             return
-        if not self.knows(label):
-            self._unknown.append(str(label))
-            del self._unknown[1000:]
+        name = self.find_name(label)
+        if name is None:
+            self._unknown = self._unknown or str(label)
             return
         self._labelled += 1
-        self._right += self._space.names[self._space.class_index(label, "")] == predicted
+        self._right += name == predicted
 
     def describe(self) -> str | None:
         """The accuracy in one line; None if no row has a label."""
         if self._unknown:
             return (
-                f"no accuracy: the label {self._unknown[0]!r} is none of the model's "
-                f"(data.source.label=null leaves labels alone)"
+                f"no accuracy: the label {self._unknown!r} is none of the model's "
+                "(data.source.label=null leaves labels alone)"
             )
         if not self._labelled:
             return None

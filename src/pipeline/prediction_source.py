@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from src.config.validate_config import build_checked_node
 from src.core.user_errors import UserError
-from src.data.data_files import FORMAT_BY_SUFFIX
+from src.data.data_files import FORMAT_BY_SUFFIX, infer_format
 from src.data.records import RawRecord
 from src.data.sources import SPLITS, Source
 
@@ -17,7 +17,7 @@ SOURCE_TARGET = "src.data.sources.Source"
 _PLACE_KEYS = ("path", "hub", "config", "revision")
 _COLUMN_KEYS = ("text", "pair", "label")
 _STYLE_KEYS = ("delimiter", "quoting", "quote", "escape")
-_TABLE_FORMATS = ("csv", "tsv")
+_FORMATS_WITH_HEADER = ("csv", "tsv", "xlsx")
 _FORMATS_WITHOUT_PAIRS = ("text", "folders", "label_first")
 
 
@@ -47,7 +47,8 @@ class PredictionSource(NamedTuple):
             ):
                 yield record, {"file": file.name, **_list_columns(record)}
             return
-        named = self.format not in _TABLE_FORMATS or self.source.header
+        named = self.source.header or self.source.columns is not None
+        named = named or self.format not in _FORMATS_WITH_HEADER
         for record in records:
             columns = _list_columns(record)
             yield (
@@ -129,7 +130,7 @@ def _inherit_options(
     if "format" in typed:
         # they told of files in another format
         dropped |= {"format", *_STYLE_KEYS}
-    own, other = _infer_suffix_format(run_source.get("path")), _infer_suffix_format(path)
+    own, other = infer_format(Path(str(run_source.get("path")))), infer_format(path)
     if path.is_file() and own is not None and other not in (None, own):
         dropped |= {"format", *_STYLE_KEYS}
     options = {key: value for key, value in run_source.items() if key not in dropped}
@@ -146,7 +147,7 @@ def choose_stdin_suffix(run_source: Mapping[str, Any], typed: Mapping[str, Any])
     """
     wanted = str(typed.get("format", "auto"))
     if wanted == "auto" and run_source.get("_target_") == SOURCE_TARGET:
-        wanted = _infer_suffix_format(run_source.get("path")) or _find_run_format(run_source)
+        wanted = infer_format(Path(str(run_source.get("path")))) or _find_run_format(run_source)
     return next((suffix for suffix, name in FORMAT_BY_SUFFIX.items() if name == wanted), ".txt")
 
 
@@ -158,12 +159,6 @@ def _find_run_format(run_source: Mapping[str, Any]) -> str:
         return _build_source(_omit(run_source, {"_target_"})).list_files().format
     except UserError:
         return "text"
-
-
-def _infer_suffix_format(path: object) -> str | None:
-    """The format that the suffix of a file's name tells; None if it tells none."""
-    suffixes = [suffix.lower() for suffix in Path(str(path)).suffixes if suffix != ".gz"]
-    return FORMAT_BY_SUFFIX.get(suffixes[-1]) if suffixes else None
 
 
 def _choose_split(path: Path, options: Mapping[str, Any], wanted: str) -> str:

@@ -31,7 +31,10 @@ MAX_TEXTS_PER_CALL = 4096
 
 
 class TextPrediction(NamedTuple):
-    """The likeliest label of a text, or its value, and the probability of every label."""
+    """The likeliest label of a text, or its value, and the probability of every label.
+
+    Where a text may have several labels these are joined by commas, and there may be none.
+    """
 
     predicted: str
     probabilities: dict[str, float]
@@ -79,6 +82,8 @@ class Predictor:
         )
         self.encoder: Encoder = load_encoder(folder, "sequence").eval().to(self.device)
         self.label_names: list[str] = self.inference_config["label_names"]
+        # of a text; each then has a probability of its own
+        self.has_many_labels = self.encoder.config.problem_type == "multi_label_classification"
         self.cleaning = replace(
             Cleaning(**self.inference_config["cleaning"]), empty_text="drop", duplicates="keep"
         )
@@ -177,12 +182,17 @@ class Predictor:
             field.to(self.device) if isinstance(field, torch.Tensor) else field for field in tokens
         )
         logits = self.encoder.compute_sequence_logits(self.encoder.encode_sequences(tokens)).float()
-        return (logits.softmax(-1) if self.label_names else logits).cpu()
+        if not self.label_names:
+            return logits.cpu()
+        return (logits.sigmoid() if self.has_many_labels else logits.softmax(-1)).cpu()
 
     def _build_prediction(self, outputs: list[float]) -> TextPrediction:
         if not self.label_names:
             return TextPrediction(f"{outputs[0]:.4f}", {})
-        best = max(range(len(outputs)), key=outputs.__getitem__)
-        return TextPrediction(
-            self.label_names[best], dict(zip(self.label_names, outputs, strict=True))
-        )
+        probabilities = dict(zip(self.label_names, outputs, strict=True))
+        if self.has_many_labels:
+            return TextPrediction(
+                ",".join(name for name, value in probabilities.items() if value > 0.5),
+                probabilities,
+            )
+        return TextPrediction(max(probabilities, key=probabilities.__getitem__), probabilities)
