@@ -25,9 +25,11 @@ from src.data.column_guesses import (
     ColumnProfile,
     guess_columns,
     guess_task,
+    list_columns,
     sample_columns,
 )
-from src.data.labels import describe_odd_labels, normalize_label
+from src.data.label_sets import as_label_set
+from src.data.labels import describe_odd_labels, normalize_labels
 from src.data.readers import ColumnSelection
 from src.data.sources import Source
 
@@ -58,7 +60,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     others = {key: value for key, value in typed.items() if key not in _COLUMNS}
     if "path" not in typed:
         raise UserError("must be given", key="data.source.path", expected="a file or a folder")
-    text = "text" if others.get("header", True) else 0
+    text = "text" if others.get("header", True) or others.get("columns") else 0
     # any label asks for the labels of formats without columns
     finding = Source(**others, text=text, label=text)
     layout = finding.list_files()
@@ -128,8 +130,9 @@ def _choose_columns(
         return ColumnSelection("text", None, None if format == "text" else "label")
     known = [profile.name for profile in profiles]
     for key in _COLUMNS:
-        if typed.get(key) is not None and typed[key] not in known:
-            _print_wrapped(f"data.source.{key}={typed[key]}: there is no such column")
+        for column in list_columns(typed.get(key)):
+            if column is not None and column not in known:
+                _print_wrapped(f"data.source.{key}={column}: there is no such column")
     named = {key: typed[key] for key in _COLUMNS if typed.get(key) is not None}
     return guess_columns(profiles, named)
 
@@ -162,11 +165,9 @@ def _read_contents(source: Source) -> _Contents:
             rows[split] += 1
             lengths.append(len(record.text) + len(record.pair or ""))
             empty += not record.text.strip()
-            label = normalize_label(record.label)
-            if label is None:
+            if record.label is None:
                 unlabelled += source.label is not None
-            else:
-                labels[str(label)] += 1
+            labels.update(map(str, normalize_labels(as_label_set(record.label))))
             if len(first_texts) < 3:
                 first_texts.append(record.text)
     return _Contents(rows, labels, unlabelled, empty, lengths, first_texts)
@@ -214,6 +215,8 @@ def _quote_value(value: Any) -> str:
     """A value as Hydra's grammar reads it back."""
     if value is None or isinstance(value, bool | int | float):
         return json.dumps(value)
+    if isinstance(value, list):
+        return f"[{','.join(map(_quote_value, value))}]"
     text = str(value)
     plain = re.fullmatch(r"[\w./~+-]+", text, re.ASCII)
     if plain and not re.fullmatch(r"(?i)[-+]?[\d._e+-]+|true|false|null|nan|[-+]?inf", text):

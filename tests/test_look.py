@@ -97,3 +97,19 @@ def test_torch_is_not_imported() -> None:
     assert (
         subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, check=False).returncode == 0
     )
+
+
+def test_joined_and_named_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("".join(f"{n % 2},title {n},body {n}\n" for n in range(20)), encoding="utf-8")
+    shown = _look(
+        capsys,
+        f"data.source.path={file}",
+        "data.source.columns=[label,title,body]",
+        "data.source.text=[title,body]",
+    )
+    assert "guessed columns: label=label\n" in shown
+    assert shown.endswith(
+        "'data.source.columns=[label,title,body]' 'data.source.text=[title,body]' "
+        "data.source.label=label\n"
+    )

@@ -13,7 +13,15 @@ from src.core.nested_config import get_by_path
 from src.core.user_errors import UserError, did_you_mean, suggest
 
 LOWER_IS_BETTER = ("loss", "perplexity", "mae")
-HIGHER_IS_BETTER = ("accuracy", "f1_macro", "masked_accuracy", "pearson", "spearman")
+HIGHER_IS_BETTER = (
+    "accuracy",
+    "f1_macro",
+    "f1_micro",
+    "subset_accuracy",
+    "masked_accuracy",
+    "pearson",
+    "spearman",
+)
 SCRATCH_TARGET = "src.model.encoder_config.Scratch"
 MUON_TARGET = "src.model.optim.Muon"
 

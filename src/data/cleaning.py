@@ -14,7 +14,7 @@ from typing import Literal
 
 from src.core.user_errors import UserError
 from src.core.validation import validate_init
-from src.data.labels import normalize_label
+from src.data.labels import normalize_label, normalize_labels
 from src.data.records import RawRecord
 
 # Spreads digests evenly over the table (Fibonacci hashing: Knuth, 1998, section 6.4).
@@ -78,6 +78,15 @@ class DigestSet:
                 self._table[self._find_slot(digest)] = digest
 
 
+# Why cleaning drops a row, in words; the names are those of the counts.
+DROP_REASONS = {
+    "empty_text": "empty (data.source.text)",
+    "missing_label": "without a label (data.source.label)",
+    "overlap": "also in validation or test (data.cleaning.overlap)",
+    "duplicates": "there before (data.cleaning.duplicates)",
+    "contradicting_duplicates": "there before with another label (data.cleaning.duplicates)",
+}
+
 _BR_TAG_PATTERN = re.compile(r"<br\s*/?>", re.IGNORECASE)
 # A longer text is split into words piece by piece, to bound memory.
 _LONG_TEXT_CHARACTERS = 1 << 20
@@ -90,11 +99,17 @@ _CLEANING_VERSION = 2
 class Cleaning:
     """What happens to texts and rows that may harm training or its evaluation.
 
-    `breaks` turns `<br />` tags into line breaks; `whitespace` makes every run of white space one
-    space. `duplicates` are equal texts (and pairs) within a split: "drop" keeps the first and
-    remembers 8 bytes of each (16 where rows have labels), which take three times as many in memory
-    at most (`DigestSet`). `overlap` are training texts that also stand in validation or test:
-    kept, they would flatter the score.
+    Args:
+        breaks: turn `<br />` tags into line breaks.
+        whitespace: make every run of white space one space.
+        empty_text: rows without text: `drop` them, or end with an `error`.
+        missing_label: rows without label, where labels are needed: `drop` them, or end with an
+            `error`.
+        duplicates: equal texts (and pairs) within a split: `drop` keeps the first and remembers 8
+            bytes of each (16 where rows have labels), which take three times as many in memory at
+            most (`DigestSet`).
+        overlap: training texts that also stand in validation or test: kept, they would flatter the
+            score.
     """
 
     breaks: bool = False
@@ -155,6 +170,8 @@ class Cleaning:
         """The row with its texts and its label as they are compared, counted and used."""
         if isinstance(record.label, str):
             record = record._replace(label=normalize_label(record.label))
+        elif isinstance(record.label, tuple):
+            record = record._replace(label=normalize_labels(record.label))
         if not self.breaks and not self.whitespace:
             return record
         pair = None if record.pair is None else self._normalize_text(record.pair)

@@ -11,7 +11,8 @@ from src.data.columns import ColumnSelection
 from src.data.decoding import InputFile
 from src.data.json_rows import iter_json_objects
 from src.data.sources import Source
-from src.data.tables import read_table, read_table_header
+from src.data.spreadsheets import iter_sheet_values
+from src.data.tables import read_first_row, read_table
 
 SAMPLE_ROWS = 1000
 _LABEL_NAMES = re.compile(
@@ -59,14 +60,22 @@ def _iter_rows(source: Source, file: InputFile, format: str) -> Iterator[dict[An
     match format:
         case "csv" | "tsv":
             style = source.table_style(format)
-            first = read_table_header(file, style)
-            names = first if style.header else list(range(len(first)))
+            first = read_first_row(file, style)
+            names: list[Any] = list(style.names or range(len(first)))
+            names = first if style.header else names
             columns = [read_table(file, ColumnSelection(name, None, None), style) for name in names]
             for records in zip(*columns, strict=True):
                 yield dict(zip(names, [record.text for record in records], strict=True))
         case "jsonl":
-            for _, row in iter_json_objects(file, source.encoding, str(source.text)):
+            texts = [str(column) for column in source.select_columns().text_columns]
+            for _, row in iter_json_objects(file, source.encoding, texts):
                 yield row
+        case "xlsx":
+            named = source.header or source.columns is not None
+            for _, values in iter_sheet_values(
+                file, sheet=source.sheet, header=source.header, names=source.columns
+            ):
+                yield values if named else {int(name): cell for name, cell in values.items()}
         case "parquet":
             from pyarrow.parquet import ParquetFile
 
@@ -98,16 +107,21 @@ def _parse_number(text: str) -> float | None:
 
 
 def guess_columns(
-    profiles: Sequence[ColumnProfile], typed: Mapping[str, str | int]
+    profiles: Sequence[ColumnProfile], typed: Mapping[str, Any]
 ) -> ColumnSelection | None:
     """The columns of text, second text and label; None if no column looks like a text.
 
     Args:
-        typed: what the user named, by `text`, `pair` and `label`; kept where such a column exists.
+        typed: what the user named, by `text`, `pair` and `label`; kept where such columns exist.
     """
     names = [profile.name for profile in profiles]
-    chosen = {key: name for key, name in typed.items() if name in names}
-    free = [profile for profile in profiles if profile.name not in chosen.values()]
+    chosen = {key: value for key, value in typed.items() if set(list_columns(value)) <= {*names}}
+
+    def find_free() -> list[ColumnProfile]:
+        taken = {column for value in chosen.values() for column in list_columns(value)}
+        return [profile for profile in profiles if profile.name not in taken]
+
+    free = find_free()
     if "text" not in chosen:
         texts = [profile for profile in free if profile.filled and not profile.is_numeric]
         first = [profile for profile in texts if _find_second(profile.name, names) is not None]
@@ -118,8 +132,7 @@ def guess_columns(
     if "pair" not in chosen and second is not None and second not in chosen.values():
         chosen["pair"] = second
     if "label" not in chosen:
-        free = [profile for profile in profiles if profile.name not in chosen.values()]
-        labels = [profile for profile in free if _may_be_label(profile)]
+        labels = [profile for profile in find_free() if _may_be_label(profile)]
         if labels:
             chosen["label"] = min(
                 labels,
@@ -131,7 +144,12 @@ def guess_columns(
     return ColumnSelection(chosen["text"], chosen.get("pair"), chosen.get("label"))
 
 
-def _find_second(name: str | int, names: Sequence[str | int]) -> str | int | None:
+def list_columns(value: Any) -> list[Any]:
+    """The columns that the value of an option names: one, or a list of them."""
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _find_second(name: Any, names: Sequence[str | int]) -> str | int | None:
     second = _SECOND_TEXTS.get(str(name).lower())
     return next((other for other in names if str(other).lower() == second), None)
 

@@ -2,30 +2,48 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from src.core.user_errors import UserError, format_suggestion, suggest
+from src.core.user_errors import UserError, UserErrors, format_suggestion, suggest
 from src.data.records import RawRecord
 
 
 class ColumnSelection(NamedTuple):
-    """Which columns to take: names, or positions from 0 in a table without a header."""
+    """Which columns to take: names, or positions from 0 in a table without a header.
 
-    text: str | int
+    Several columns of `text` are joined, in their order.
+    """
+
+    text: str | int | Sequence[str | int]
     pair: str | int | None
     label: str | int | None
 
-    def requested_columns(self) -> dict[str, str | int]:
-        """The requested columns, by the last part of their config key: text, pair, label."""
-        return {key: column for key, column in self._asdict().items() if column is not None}
+    @property
+    def text_columns(self) -> tuple[str | int, ...]:
+        return (self.text,) if isinstance(self.text, str | int) else tuple(self.text)
+
+    def requested_columns(self) -> list[tuple[str, str | int]]:
+        """The requested columns, with the last part of their config key: text, pair, label."""
+        pairs: list[tuple[str, str | int | None]] = [("text", name) for name in self.text_columns]
+        pairs += [("pair", self.pair), ("label", self.label)]
+        return [(key, column) for key, column in pairs if column is not None]
+
+    def requested_names(self) -> list[str]:
+        """The requested columns as names, without repeats."""
+        return list(dict.fromkeys(str(column) for _, column in self.requested_columns()))
 
 
-def find_column_error(
+def join_texts(texts: Sequence[str]) -> str:
+    """The texts of several columns as one, a line for each that is not empty."""
+    return texts[0] if len(texts) == 1 else "\n".join(text for text in texts if text.strip())
+
+
+def find_column_errors(
     name: str, columns: ColumnSelection, names: Sequence[str], *, has_header_line: bool = False
-) -> UserError | None:
-    """The error of a table that lacks a requested column or has it twice; None if it is fine.
+) -> Iterator[UserError]:
+    """The errors of a table that lacks requested columns or has one twice.
 
     Args:
         name: how the message calls the table.
@@ -33,38 +51,43 @@ def find_column_error(
         has_header_line: whether the names are the first line of a CSV or TSV file, which may be no
             header, or have other separators.
     """
-    for key, column in columns.requested_columns().items():
+    for key, column in columns.requested_columns():
         if column not in names:
             hint, alternative = format_suggestion(column, names), None
             if suggest(column, names) is not None:
                 hint = f"{hint} Columns: {', '.join(names)}"
             elif has_header_line:
                 alternative = "data.source.header", "false where the first line holds no names"
-            return UserError(
+            yield UserError(
                 f"{name} has no such column",
                 key=f"data.source.{key}",
                 value=column,
                 hint=hint,
                 alternative=alternative,
             )
-        if names.count(str(column)) > 1:
-            return UserError(
+        elif names.count(str(column)) > 1:
+            yield UserError(
                 f"{name} has {names.count(str(column))} columns of that name",
                 key=f"data.source.{key}",
                 value=column,
             )
-    return None
+
+
+def check_columns(name: str, columns: ColumnSelection, names: Sequence[str]) -> None:
+    """Raise UserErrors if a table lacks requested columns or has one twice."""
+    if errors := list(find_column_errors(name, columns, names)):
+        raise UserErrors(errors)
 
 
 def build_record(columns: ColumnSelection, row: dict[str, Any], where: str) -> RawRecord:
-    text = _check_text(row[str(columns.text)], "text", columns.text, where)
+    texts = [_check_text(row.get(str(name)), "text", name, where) for name in columns.text_columns]
     pair = (
         None
         if columns.pair is None
         else _check_text(row.get(str(columns.pair)), "pair", columns.pair, where)
     )
     return RawRecord(
-        text,
+        join_texts(texts),
         pair,
         None if columns.label is None else parse_label(row.get(str(columns.label)), where),
         where,

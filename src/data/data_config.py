@@ -27,7 +27,7 @@ class DataConfig:
     """Text from a source, cleaned, split, tokenised and put into batches.
 
     Args:
-        task: what the rows are for; `classification` and `regression` need labels.
+        task: what the rows are for; all but `masked_lm` need labels.
         source: where the rows come from.
         cleaning: how texts are cleaned, and which rows are dropped.
         split: how the rows are divided into train, validation and test.

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from src.core.user_errors import UserError, did_you_mean, suggest
+from src.data.archives import enter_archive, is_archive
 from src.data.decoding import InputFile
+from src.data.packed_files import PACKED_SUFFIXES, strip_packed_suffix
 
 FORMAT_BY_SUFFIX = {
     ".csv": "csv",
@@ -15,12 +17,19 @@ FORMAT_BY_SUFFIX = {
     ".ndjson": "jsonl",
     ".json": "jsonl",
     ".parquet": "parquet",
+    ".xlsx": "xlsx",
+    ".xlsm": "xlsx",
     ".txt": "text",
 }
 PATH_KEY = "data.source.path"
-FORMAT_NAMES = "csv, tsv, jsonl, parquet, text, folders, label_first"
+FORMAT_NAMES = "csv, tsv, jsonl, parquet, xlsx, text, folders, label_first"
 # The folder of aclImdb for reviews without a label; it is no class.
 UNLABELLED_FOLDER = "unsup"
+_SPLIT_ALIASES = {
+    "validation": ("dev", "valid", "val", "development"),
+    "train": ("training",),
+    "test": ("testing",),
+}
 _NON_DATA_STEMS = {"readme", "license", "licence", "sha256sums", "md5sums"}
 
 
@@ -73,14 +82,13 @@ def find_split_files(
 
 
 def _infer_format(path: Path) -> str | None:
-    """The format that a file's suffix names, with or without `.gz`; None for an unknown suffix."""
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix != ".gz"]
-    return FORMAT_BY_SUFFIX.get(suffixes[-1]) if suffixes else None
+    """The format that a file's suffix names, packed or not; None for an unknown suffix."""
+    return FORMAT_BY_SUFFIX.get(Path(strip_packed_suffix(path.name)).suffix.lower())
 
 
 def _strip_data_suffixes(path: Path) -> str:
     """The name without data suffixes: "train" of "train.csv.gz"; all of "stsa.binary.train"."""
-    name = path.name.removesuffix(".gz")
+    name = strip_packed_suffix(path.name)
     return (
         name[: -len(Path(name).suffix)] if Path(name).suffix.lower() in FORMAT_BY_SUFFIX else name
     )
@@ -234,7 +242,7 @@ def _check_no_duplicates(parts: Mapping[str, list[Path]]) -> None:
     split_by_name: dict[str, str] = {}
     for split, files in parts.items():
         for path in files:
-            plain = str(path).removesuffix(".gz")
+            plain = strip_packed_suffix(str(path))
             if plain in split_by_name:
                 other = (
                     f"in both {split_by_name[plain]} and {split}"
@@ -252,10 +260,18 @@ def _no_data_files_error(folder: Path, format: str) -> UserError:
     if not found:
         return UserError("the folder is empty", key=PATH_KEY, value=folder)
     expected = (
-        f"expected {', '.join(FORMAT_BY_SUFFIX)}, each also with .gz"
+        f"expected {', '.join(FORMAT_BY_SUFFIX)}, each also with {', '.join(PACKED_SUFFIXES)}"
         if format == "auto"
         else f"expected {format}"
     )
+    archives = [entry for entry in sorted(folder.iterdir()) if is_archive(entry)]
+    if archives:
+        return UserError(
+            f"no readable file; found {_abbreviate_names(found)}",
+            key=PATH_KEY,
+            value=folder,
+            hint=f"an archive is read where it is named itself: {{key}}={archives[0]}",
+        )
     return UserError(
         f"no readable file; {expected}; found {_abbreviate_names(found)}",
         key=PATH_KEY,
@@ -264,7 +280,42 @@ def _no_data_files_error(folder: Path, format: str) -> UserError:
     )
 
 
-def missing_path_error(path: Path) -> UserError:
+def check_named_splits(folder: Path, layout: SplitFiles, names: Mapping[str, str]) -> None:
+    """Raise UserError for a missing split that has a name of its own or a common other one."""
+    if folder.is_file():
+        return
+    for split, name in names.items():
+        if split in layout.files:
+            continue
+        if name != split:
+            raise UserError(
+                f"data.source.{split}={name}: no file and no folder in {folder} is called so"
+            )
+        others = find_split_files(
+            folder, layout.format, {alias: alias for alias in _SPLIT_ALIASES[split]}, False
+        ).files
+        for other, files in others.items():
+            raise UserError(
+                f"data.source.{split}={name}: {folder} has none, but {files[0].name}; "
+                f"data.source.{split}={other} takes it, data.source.{split}=null leaves it"
+            )
+
+
+def find_path(typed: str) -> Path:
+    """The file or folder that was typed; UserError with the nearest name if there is none."""
+    if not typed.strip():
+        raise UserError("is empty", key=PATH_KEY, expected="a file or a folder", colon=False)
+    if "://" in typed:
+        raise UserError(
+            "an address", key=PATH_KEY, value=typed, hint="download it first and give the file"
+        )
+    path = enter_archive(Path(typed).expanduser())
+    if not path.exists():
+        raise _missing_path_error(path, Path(typed).expanduser())
+    return path
+
+
+def _missing_path_error(path: Path, typed: Path) -> UserError:
     """The error for a missing path, with the nearest name in its deepest folder that exists."""
     parent_folder = next(parent for parent in path.absolute().parents if parent.is_dir())
     step = path.absolute().relative_to(parent_folder).parts[0]
@@ -274,7 +325,7 @@ def missing_path_error(path: Path) -> UserError:
     else:
         hint = f"there: {_abbreviate_names(sorted(names))}" if names else "the folder is empty"
     return UserError(
-        f"there is no '{step}' in {parent_folder}", key=PATH_KEY, value=path, hint=hint
+        f"there is no '{step}' in {parent_folder}", key=PATH_KEY, value=typed, hint=hint
     )
 
 

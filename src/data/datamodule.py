@@ -18,12 +18,13 @@ from src.core.user_errors import UserError
 from src.data.batch_sampler import DistributedBatchSampler
 from src.data.batching import Labelled
 from src.data.cache import ContentCache
-from src.data.corpus import Corpus, CorpusSurvey
+from src.data.corpus import Corpus
+from src.data.corpus_survey import CorpusSurvey
 from src.data.device_dataset import DeviceBatchDataset, should_keep_on_device
 from src.data.loader import BatchDataset, PrefetchSampler, ResumableDataLoader
 from src.data.reading_notices import describe_rows
 from src.data.splitting import SPLITS
-from src.data.token_store import TextRow, TokenStore
+from src.data.token_store import TargetLayout, TextRow, TokenStore
 from src.data.tokenize import CorpusSize, tokenize_to_stores
 from src.data.tokenizer import TextTokenizer
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 # Texts with more characters than this are hashed in pieces.
 _LONG_TEXT_CHARACTERS = 1 << 20
 # The version of what lies in the cache. Raise it when the same inputs would give other content.
-CACHE_VERSION = 6
+CACHE_VERSION = 7
 
 
 class TextDataModule(LightningDataModule):
@@ -149,7 +150,7 @@ class TextDataModule(LightningDataModule):
             vocab_size=self.tokenizer.vocab_size,
             max_tokens=self.config.batching.truncation_tokens,
             truncation=self._truncation,
-            float_targets=self.config.task == "regression",
+            targets=self._target_layout(len(summary["label_names"])),
             size=CorpusSize(sum(summary["rows"].values()), summary["letters"]),
         )
         counts = {
@@ -172,6 +173,15 @@ class TextDataModule(LightningDataModule):
         (folder / "about.json").write_text(
             json.dumps({**summary, **facts}, ensure_ascii=False), encoding="utf-8"
         )
+
+    def _target_layout(self, num_labels: int) -> TargetLayout:
+        match self.config.task:
+            case "regression":
+                return TargetLayout("float32")
+            case "multi_label":
+                return TargetLayout("uint8", num_labels)
+            case _:
+                return TargetLayout()
 
     # -- facts for the model and for the record of the run
 

@@ -1,11 +1,11 @@
 """JSON: one object a line, one array of objects, or one object around such an array."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from src.core.user_errors import UserError, format_suggestion
-from src.data.columns import ColumnSelection, build_record, find_column_error
+from src.data.columns import ColumnSelection, build_record, check_columns
 from src.data.decoding import InputFile, read_text_lines
 from src.data.records import RawRecord
 
@@ -27,17 +27,16 @@ def read_json_rows(
     A column is a key, or a path of keys with dots between them ("review.text").
     """
     names = read_json_keys(file, columns, encoding=encoding)
-    if names and (column_error := find_column_error(file.name, columns, names)):
-        raise column_error
-    text = str(columns.text)
-    for where, row in iter_json_objects(file, encoding, str(columns.text)):
-        values = {
-            str(column): _look_up(row, str(column))
-            for column in columns.requested_columns().values()
-        }
-        if values[text] is None and text not in _list_keys(row):
+    if names:
+        check_columns(file.name, columns, names)
+    texts = [str(column) for column in columns.text_columns]
+    wanted = columns.requested_names()
+    for where, row in iter_json_objects(file, encoding, texts):
+        values = {column: _look_up(row, column) for column in wanted}
+        if all(values[text] is None for text in texts) and not _has_any(texts, row):
             raise UserError(
-                f"{where}: no '{text}' (data.source.text={text}); {format_suggestion(text, row)}"
+                f"{where}: no '{texts[0]}' (data.source.text={texts[0]}); "
+                f"{format_suggestion(texts[0], row)}"
             )
         yield build_record(columns, values, where)._replace(other=row if keep_other else None)
 
@@ -47,8 +46,9 @@ def read_json_keys(file: InputFile, columns: ColumnSelection, *, encoding: str) 
     others as paths with dots. Empty if there is no object, or none with a key.
     """
     names: dict[str, None] = {}
-    wanted = {str(column) for column in columns.requested_columns().values()}
-    for _, row in iter_json_objects(file, encoding, str(columns.text)):
+    wanted = set(columns.requested_names())
+    texts = [str(column) for column in columns.text_columns]
+    for _, row in iter_json_objects(file, encoding, texts):
         names.update(dict.fromkeys(_list_keys(row)))
         if wanted <= names.keys():
             break
@@ -62,6 +62,11 @@ def _list_keys(row: dict[str, Any], prefix: str = "") -> Iterator[str]:
             yield from _list_keys(value, f"{prefix}{key}.")
 
 
+def _has_any(columns: Sequence[str], row: dict[str, Any]) -> bool:
+    """Whether a row has one of some columns, be it null."""
+    return not set(columns).isdisjoint(_list_keys(row))
+
+
 def _look_up(row: dict[str, Any], column: str) -> Any:
     """The value of a key or of a path with dots; None if there is none. A key goes first."""
     if column in row:
@@ -73,11 +78,11 @@ def _look_up(row: dict[str, Any], column: str) -> Any:
 
 
 def iter_json_objects(
-    file: InputFile, encoding: str, text: str
+    file: InputFile, encoding: str, texts: Sequence[str]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Objects with where they stand: line by line, or item by item of an array.
 
-    An object that has `text` is a row, whatever arrays it holds.
+    An object that has one of `texts` is a row, whatever arrays it holds.
     """
     first = True
     for number, line in enumerate(read_text_lines(file, encoding), start=1):
@@ -96,7 +101,7 @@ def iter_json_objects(
                 else error
             )
             raise UserError(f"{where}: not valid JSON ({reason}); {_EXPECTED}") from error
-        wraps = first and not (isinstance(row, dict) and text in _list_keys(row))
+        wraps = first and not (isinstance(row, dict) and _has_any(texts, row))
         items = _find_items(row) if wraps else None
         if items is not None and _parse_whole_file(file, encoding) is not None:
             yield from _name_items(file, items)

@@ -11,6 +11,8 @@ from typing import Self
 from src.core.user_errors import UserError, did_you_mean, format_suggestion
 
 RawLabel = str | int | float | None
+# the labels of a row that may have several
+LabelSet = tuple[str | int | float, ...]
 
 # A column with more classes is probably something else: a score, an id, the text.
 MAX_CLASSES = 1000
@@ -210,6 +212,14 @@ _REGRESSION_HINT = (
 _NOT_CLASSES_HINT = (
     f"is it a score ({_REGRESSION_HINT}), or is another column the label (data.source.label)?"
 )
+
+
+def normalize_labels(labels: LabelSet) -> LabelSet:
+    """The labels of a row as they are compared: each as `normalize_label` gives it, once, in an
+    order of their own.
+    """
+    normal = {normalize_label(label) for label in labels}
+    return tuple(sorted((label for label in normal if label is not None), key=str))
 
 
 def normalize_label(label: RawLabel) -> RawLabel:

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from src.core.user_errors import UserError
-from src.data.columns import ColumnSelection, build_record, find_column_error
+from src.data.columns import ColumnSelection, build_record, check_columns
 from src.data.decoding import InputFile, read_text_lines
+from src.data.packed_files import is_packed
 from src.data.records import RawRecord
 
 
@@ -19,13 +20,12 @@ def read_parquet(
     file: InputFile, columns: ColumnSelection, keep_other: bool = False
 ) -> Iterator[RawRecord]:
     """Read the requested columns of a Parquet file, batch by batch."""
-    if column_error := find_column_error(file.name, columns, read_parquet_columns(file)):
-        raise column_error
+    check_columns(file.name, columns, read_parquet_columns(file))
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
     row = 0
-    taken = [str(column) for column in columns.requested_columns().values()]
+    taken = columns.requested_names()
     try:
         with ParquetFile(file.path) as table:
             for batch in table.iter_batches(batch_size=1024, columns=None if keep_other else taken):
@@ -47,10 +47,8 @@ def read_parquet_columns(file: InputFile) -> list[str]:
         head = stream.read(4)
         stream.seek(max(0, size - 4))
         whole = head == stream.read(4) == b"PAR1"
-    if file.path.suffix == ".gz":
-        raise UserError(
-            f"{file.name}: Parquet is compressed inside; unpack the file (gunzip {file.name})"
-        )
+    if is_packed(file.path):
+        raise UserError(f"{file.name}: Parquet is compressed inside; unpack the file")
     if not whole:
         what = "cut off" if head == b"PAR1" else "not a Parquet file"
         raise UserError(f"{file.name}: {what}; its {size:,} bytes should begin and end with PAR1")

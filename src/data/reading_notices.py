@@ -7,7 +7,7 @@ from typing import Any
 
 from src.core.formatting import format_quantity, truncate_middle
 from src.core.notices import Notices
-from src.data.corpus import DROP_REASONS
+from src.data.cleaning import DROP_REASONS
 
 _LINE_WIDTH = 80
 _SHOWN_LABELS = 6

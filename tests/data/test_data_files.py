@@ -110,10 +110,10 @@ def test_splits_of_a_folder(
             {},
             (
                 "data.source.path={0}: no readable file; expected .csv, .tsv, .jsonl, .ndjson, "
-                ".json, .parquet, .txt, "
-                "each also with .gz; found train.xls; where names end otherwise: "
+                ".json, .parquet, .xlsx, .xlsm, .txt, "
+                "each also with .gz, .bz2, .xz, .zip; found train.xls; where names end otherwise: "
                 "data.source.format=NAME, one of "
-                "csv, tsv, jsonl, parquet, text, folders, label_first"
+                "csv, tsv, jsonl, parquet, xlsx, text, folders, label_first"
             ),
         ),
         ([], {}, "data.source.path={0}: the folder is empty"),
@@ -186,6 +186,6 @@ def test_an_unknown_ending(tmp_path: Path) -> None:
     message = (
         f"data.source.path={tmp_path}/a.xls: what kind of file is this? data.source.format=NAME, "
         "one of "
-        "csv, tsv, jsonl, parquet, text, folders, label_first"
+        "csv, tsv, jsonl, parquet, xlsx, text, folders, label_first"
     )
     assert check_fault(put(tmp_path / "a.xls", "x")) == message

@@ -55,7 +55,13 @@ def test_csv_names_the_line_on_which_a_row_begins(tmp_path: Path) -> None:
     put_csv(tmp_path / "a.csv", [("text", "label"), *ROWS])
     assert read(tmp_path / "a.csv", label="label") == [
         RawRecord("a fine day", None, "1", "a.csv, line 2"),
-        RawRecord("rain, and\nmore rain", None, "0", "a.csv, line 3"),
+        RawRecord(
+            "rain, and\nmore rain",
+            None,
+            "0",
+            "a.csv, line 3",
+            remark="over several lines, in quotes",
+        ),
         RawRecord('he said "no"', None, "1", "a.csv, line 5"),
     ]
 
@@ -294,14 +300,14 @@ def test_gzip_that_is_cut_off(tmp_path: Path) -> None:
     whole = gzip.compress(noise.encode())
     (tmp_path / "a.txt.gz").write_bytes(whole[: len(whole) // 2])
     message = fault(tmp_path / "a.txt.gz")
-    assert message.startswith("a.txt.gz: broken gzip data after line ")
+    assert message.startswith("a.txt.gz: broken packed data after line ")
     assert message.endswith(
         "(Compressed file ended before the end-of-stream marker was reached); the file is cut off "
         "or damaged, "
         "copy or download it again"
     )
     (tmp_path / "b.txt.gz").write_bytes(b"no gzip")
-    assert "b.txt.gz: broken gzip data after line 0 (Not a gzipped file" in fault(
+    assert "b.txt.gz: broken packed data after line 0 (Not a gzipped file" in fault(
         tmp_path / "b.txt.gz"
     )
 
@@ -318,7 +324,7 @@ def test_parquet_that_is_none(tmp_path: Path) -> None:
     put(tmp_path / "a.parquet", "no parquet at all")
     assert fault(tmp_path / "a.parquet").startswith("a.parquet: not a Parquet file; ")
     put(tmp_path / "b.parquet.gz", "x")
-    message = "b.parquet.gz: Parquet is compressed inside; unpack the file (gunzip b.parquet.gz)"
+    message = "b.parquet.gz: Parquet is compressed inside; unpack the file"
     assert fault(tmp_path / "b.parquet.gz") == message
 
 

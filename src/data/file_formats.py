@@ -1,0 +1,134 @@
+"""How a file of each format is read: its columns, what is wrong with them, and its records."""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from src.core.user_errors import UserError
+from src.data import readers
+from src.data.columns import ColumnSelection, find_column_errors
+from src.data.decoding import InputFile
+from src.data.json_rows import read_json_keys, read_json_rows
+from src.data.records import RawRecord
+from src.data.spreadsheets import read_sheet_header, read_sheet_rows
+from src.data.tables import (
+    TableStyle,
+    find_table_errors,
+    read_first_row,
+    read_table,
+)
+
+# The formats whose rows are parted into columns by a character.
+TABLE_FORMATS = ("csv", "tsv")
+# Options that a format knows nothing of.
+_KEYS_WITHOUT_USE = {"text": ("pair", "label"), "folders": ("pair",), "label_first": ("pair",)}
+
+
+class ReadingOptions(NamedTuple):
+    """What decides how the bytes of a file become records.
+
+    Args:
+        style: of a table; None for other formats.
+        names: of the columns, where they do not stand in the file; None where they do, or where
+            columns are known by their positions.
+        sheet: of a spreadsheet, as in `Source`.
+        document, heading: of plain text, as in `Source`.
+    """
+
+    format: str
+    columns: ColumnSelection
+    encoding: str
+    style: TableStyle | None
+    header: bool
+    names: tuple[str, ...] | None
+    sheet: str | None
+    document: Literal["line", "paragraph", "file"]
+    heading: str | None
+
+
+def find_format_errors(options: ReadingOptions) -> Iterator[UserError]:
+    """Options that the format knows nothing of."""
+    for key in _KEYS_WITHOUT_USE.get(options.format, ()):
+        if (value := getattr(options.columns, key)) is not None:
+            yield UserError(
+                f"{options.format} files have no {key}",
+                key=f"data.source.{key}",
+                value=value,
+                hint="give null",
+            )
+    if options.names is not None and options.format not in (*TABLE_FORMATS, "jsonl", "xlsx"):
+        yield UserError(
+            f"{options.format} files take no names for columns",
+            key="data.source.columns",
+            value=f"[{','.join(options.names)}]",
+            hint="leave this option",
+        )
+
+
+def find_file_errors(file: InputFile, options: ReadingOptions) -> Iterator[UserError]:
+    """What a look at the header of a file shows to be wrong."""
+    columns, style = options.columns, options.style
+    header = _read_header(file, options)
+    headed = style.header if style is not None else options.format == "xlsx"
+    if not header and (headed or options.format == "jsonl"):
+        yield UserError("no rows in it", where=file.name)
+        return
+    if style is not None:
+        yield from find_table_errors(file, columns, header, style)
+    elif header and (options.header or options.names is not None):
+        yield from find_column_errors(file.name, columns, options.names or header)
+
+
+def _read_header(file: InputFile, options: ReadingOptions) -> list[str]:
+    """The column names of a file; empty if it has none."""
+    if options.format == "parquet":
+        return readers.read_parquet_columns(file)
+    if options.format == "jsonl":
+        return read_json_keys(file, options.columns, encoding=options.encoding)
+    if options.format == "xlsx":
+        return read_sheet_header(file, options.sheet)
+    if options.style is not None and options.style.header:
+        return read_first_row(file, options.style)
+    return []
+
+
+def read_file(
+    file: InputFile, options: ReadingOptions, *, keep_other: bool = False
+) -> Iterator[RawRecord]:
+    """Stream the records of a file, of which there must be some.
+
+    Args:
+        keep_other: whether records shall have all columns of their row.
+    """
+    return readers.require_records(_iter_records(file, options, keep_other), file.name)
+
+
+def _iter_records(
+    file: InputFile, options: ReadingOptions, keep_other: bool
+) -> Iterator[RawRecord]:
+    columns, encoding = options.columns, options.encoding
+    if options.style is not None:
+        return read_table(file, columns, options.style, keep_other)
+    match options.format:
+        case "jsonl":
+            return read_json_rows(file, columns, encoding=encoding, keep_other=keep_other)
+        case "parquet":
+            return readers.read_parquet(file, columns, keep_other)
+        case "xlsx":
+            return read_sheet_rows(
+                file,
+                columns,
+                sheet=options.sheet,
+                header=options.header,
+                names=options.names,
+                keep_other=keep_other,
+            )
+        case "label_first":
+            return readers.read_labelled_lines(
+                file, encoding=encoding, labelled=columns.label is not None
+            )
+        case "folders":
+            return readers.read_documents(file, encoding=encoding, document="file", heading=None)
+        case _:
+            return readers.read_documents(
+                file, encoding=encoding, document=options.document, heading=options.heading
+            )
