@@ -41,7 +41,7 @@ def test_the_page(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, Any] = {}
     exec(code, names)
     said = capsys.readouterr().out
-    assert "model.optim.lrr: there is no such key; did you mean 'model.optim.lr'?" in said
+    assert "model.optim.lrr: there is no such key; did you mean 'lr'?" in said
     client = Store(root=str(place)).open().client
     runs = client.search_runs([client.get_experiment_by_name("palimpsest").experiment_id])
     assert [run.info.status for run in runs] == ["FINISHED"] * 4
