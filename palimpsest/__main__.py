@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 
-from palimpsest import CODE_ROOT
+from palimpsest.code_path import CODE_ROOT
 
 _COMMANDS = ("look", "predict", "quickstart", "runs", "sync", "ui")
 

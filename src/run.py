@@ -63,29 +63,11 @@ def resume_from_command_line(arguments: Sequence[str], task: "Schema") -> int:
     """Go on with an earlier run, or fork it, as `resume=ID` asks, with its own config instead of
     conf/. Returns the exit code.
     """
-    from src.config.build_nodes import build_node
-    from src.config.resume import parse_resume_request
-    from src.pipeline.resume_hint import build_resume_command, print_resume_hint, report_error
-    from src.pipeline.run import run
+    from src.pipeline.resume_hint import print_resume_hint, report_error
+    from src.pipeline.resume_run import resume_run
 
     try:
-        asked = parse_resume_request(arguments, task)
-        store = build_node(asked.tracking)
-        store.check()
-        found = store.find_run(asked.run_id, key="resume")
-        if found.tags.get("kind") == "search":
-            command = build_resume_command(found.id, root=store.root, uri=store.uri, sweep=found.id)
-            raise UserError(
-                f"run {found.id} is a sweep of several",
-                key="resume",
-                value=asked.run_id,
-                hint=f"go on with it: {command}",
-            )
-        run(
-            **asked.merge_stored_config(store.load_config_yaml(found.id, key="resume"), task),
-            resume=found.id,
-            fork=asked.fork,
-        )
+        resume_run(arguments, task)
     except Exception as error:
         return report_error(error)
     except (KeyboardInterrupt, SystemExit) as error:
