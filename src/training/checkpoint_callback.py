@@ -23,6 +23,7 @@ from src.training.checkpoint_files import (
     delete_partial_files,
     get_description,
     list_checkpoints,
+    parse_checkpoint_step,
     write_checkpoint,
 )
 from src.training.checkpoint_retention import CheckpointRetention
@@ -99,6 +100,13 @@ class CheckpointCallback(Checkpoint):
     def best_model_path(self) -> str:
         """The checkpoint that is best by the monitored metric, or "" where there is none."""
         return str(self._folder / next(iter(self._retention.best))) if self._retention.best else ""
+
+    @property
+    def best_score(self) -> tuple[str, float, int] | None:
+        """The monitored metric, its best value and the step of that; None where there is none."""
+        for name, score in self._retention.best.items():
+            return self._monitor, score, parse_checkpoint_step(Path(name))
+        return None
 
     @property
     def last_model_path(self) -> str:

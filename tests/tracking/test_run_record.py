@@ -49,7 +49,9 @@ def test_success_is_finished(store: Store) -> None:
         >= {"kind": "finetune", "note": "x", "mlflow.runName": "imdb lr=1"}.items()
     )
     page = f"#/experiments/{found.experiment_id}/runs/{run.run_id}"
-    assert run.ui_link == f"{page}?workflowType=machine_learning"
+    assert run.ui_link == (
+        f"make ui, then http://127.0.0.1:5000/{page}?workflowType=machine_learning"
+    )
     files = artifacts(store, run.run_id)
     assert files["config.yaml"].read_text() == "seed: 1\n"
     assert "torch==" in files["environment.txt"].read_text()
