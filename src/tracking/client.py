@@ -6,6 +6,7 @@ A store that cannot be reached, or refuses, is reported within seconds, before a
 import functools
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,13 @@ from mlflow.exceptions import MlflowException
 from src.core.mlflow_environment import keep_mlflow_environment
 from src.core.startup import pause_gc
 from src.core.user_errors import UserError
-from src.tracking.database import format_ui_link, prepare_database
+from src.tracking.database import prepare_database
 from src.tracking.schema_version import compare_schema, newer_schema_error
+from src.tracking.ui_pages import VIEW_TAG, build_table_view, describe_ui_page, format_ui_link
 
 if TYPE_CHECKING:
+    from mlflow.entities import Experiment
+
     from src.tracking.store import Store
 
 _MLFLOW_SETTINGS = {
@@ -49,6 +53,10 @@ class StoreSession:
     def build_ui_link(self, run_id: str | None = None) -> str:
         """Return the path of a run's page, or that of all runs, relative to the UI's address."""
         return format_ui_link(self.experiment_id, run_id)
+
+    def describe_ui_page(self, run_id: str | None = None) -> str:
+        """Return where to see a run, or all of them, for a person."""
+        return describe_ui_page(self.store.tracking_uri, self.build_ui_link(run_id))
 
 
 def connect_to_store(store: "Store") -> StoreSession:
@@ -144,14 +152,15 @@ def _get_or_create_experiment(client: MlflowClient, store: "Store") -> str:
     experiment = client.get_experiment_by_name(store.experiment)
     if experiment is None:
         try:
-            return client.create_experiment(
+            client.create_experiment(
                 store.experiment, artifact_location=_build_artifact_location(store)
             )
         except MlflowException:
             # another process may have created it at the same time
-            experiment = client.get_experiment_by_name(store.experiment)
-            if experiment is None:
+            if client.get_experiment_by_name(store.experiment) is None:
                 raise
+        experiment = client.get_experiment_by_name(store.experiment)
+        assert experiment is not None
     if experiment.lifecycle_stage == "deleted":
         raise UserError(
             "is in the UI's bin: restore it there (mlflow experiments restore --experiment-id "
@@ -160,7 +169,17 @@ def _get_or_create_experiment(client: MlflowClient, store: "Store") -> str:
             value=store.experiment,
             colon=False,
         )
+    _share_table_view(client, experiment)
     return experiment.experiment_id
+
+
+def _share_table_view(client: MlflowClient, experiment: "Experiment") -> None:
+    """Have the table of runs open with their results in columns."""
+    view = build_table_view()
+    if experiment.tags.get(VIEW_TAG) != view:
+        # a server may let others alone write an experiment's tags, and the runs are not hurt
+        with suppress(MlflowException):
+            client.set_experiment_tag(experiment.experiment_id, VIEW_TAG, view)
 
 
 def _build_artifact_location(store: "Store") -> str | None:

@@ -54,11 +54,13 @@ def prepare_database(database: Path, artifacts: Path) -> None:
         ) from error
 
 
-def read_experiment_id(database: Path, name: str) -> str | None:
-    """Return the id of an experiment, read without MLflow, or None if there is none."""
+def read_experiment_id(database: Path, name: str, tag: tuple[str, str]) -> str | None:
+    """Return the id of an experiment that has a tag, read without MLflow; None if there is none."""
     with closing(sqlite3.connect(database, timeout=20)) as connection:
         row = connection.execute(
-            "SELECT experiment_id FROM experiments WHERE name = ?", (name,)
+            "SELECT experiment_id FROM experiments JOIN experiment_tags USING (experiment_id) "
+            "WHERE name = ? AND key = ? AND value = ?",
+            (name, *tag),
         ).fetchone()
     return None if row is None else str(row[0])
 
@@ -145,13 +147,3 @@ def _belongs_here(connection: sqlite3.Connection, old: str, artifacts: Path) -> 
         "SELECT artifact_uri FROM runs WHERE substr(artifact_uri, 1, ?) = ?", (len(old), old)
     )
     return any((artifacts / path[len(old) + 1 :]).exists() for (path,) in rows)
-
-
-def format_ui_link(experiment_id: str, run_id: str | None = None) -> str:
-    """The path of a run's page, or that of an experiment's runs, below the address of MLflow's UI.
-
-    Without the workflow type the UI opens in its mode for language-model applications, where the
-    table has no metrics.
-    """
-    page = f"#/experiments/{experiment_id}/runs{'/' + run_id if run_id else ''}"
-    return f"{page}?workflowType=machine_learning"

@@ -165,7 +165,7 @@ class _OutboxUpload:
             position, unsent_count = next_position, unsent_count + 1
             if entry["kind"] == "points":
                 self._pending_points += [
-                    Metric(key, math.nan if value is None else value, entry["when"], entry["step"])
+                    Metric(key, _to_stored_value(value), entry["when"], entry["step"])
                     for key, value in entry["values"].items()
                 ]
                 if len(self._pending_points) < _MAX_POINTS:
@@ -342,6 +342,15 @@ def _is_run_over(folder: Path) -> bool:
     if process.split(" ")[0] == identify_machine()[0]:
         return False
     return time.time() - outbox.read_last_write_time(folder) > _SILENCE_LIMIT_SECONDS
+
+
+def _to_stored_value(value: float | None) -> float:
+    """Return NaN for what is no finite number: MLflow shows it as such and leaves it out of charts.
+
+    An infinity it would store as 1.8e308, beside which every other point of a chart is flat. The
+    run's tag `non_finite` says which it was.
+    """
+    return value if value is not None and math.isfinite(value) else math.nan
 
 
 def _halve_entry(entry: _Entry) -> list[_Entry]:

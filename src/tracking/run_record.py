@@ -71,7 +71,7 @@ class RunRecord:
         self.name = redact_text(name) if resume is None else resume.name
         self.kind = kind
         self.run_id = ""
-        # the run's page, relative to the UI's address
+        # where the run's page in the UI is, for a person; empty while no store has the run
         self.ui_link = ""
         self.signals = SignalHandler()
         self._store = store

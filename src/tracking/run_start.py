@@ -35,7 +35,7 @@ class OpenedRun(NamedTuple):
     # None if no store is asked
     session: "StoreSession | None"
     outbox: Outbox
-    # relative to the UI's address
+    # where its page in the UI is, for a person
     ui_link: str
     # the copy of what is printed
     console_path: Path
@@ -84,7 +84,7 @@ def start_new_run(
     run_id, artifact_uri = _create_run(session, name, tags, now)
     box = Outbox(store.runs_folder, run_id, metadata)
     console = _resolve_console_path(artifact_uri, box)
-    return OpenedRun(run_id, session, box, session.build_ui_link(run_id), console, {}, 0)
+    return OpenedRun(run_id, session, box, session.describe_ui_page(run_id), console, {}, 0)
 
 
 def resume_run(session: "StoreSession", run: "RunInfo", tags: Mapping[str, str]) -> OpenedRun:
@@ -118,7 +118,7 @@ def resume_run(session: "StoreSession", run: "RunInfo", tags: Mapping[str, str])
     last_system_step = max(
         (step for key, step in run.last_steps.items() if key.startswith(_SYSTEM_PREFIX)), default=-1
     )
-    link = session.build_ui_link(run.id)
+    link = session.describe_ui_page(run.id)
     return OpenedRun(run.id, session, box, link, console, run.last_steps, last_system_step + 1)
 
 
