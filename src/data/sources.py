@@ -19,6 +19,7 @@ from src.data.file_formats import (
     read_file,
 )
 from src.data.hub import load_from_hub, read_hub_rows
+from src.data.json_shapes import split_parts
 from src.data.label_cells import LabelReading
 from src.data.records import RawRecord
 from src.data.source_options import find_option_errors
@@ -50,9 +51,9 @@ class Source:
             [title, body], are joined, a line for each that is not empty.
         pair: column of the second text; null: there is none.
         label: column of the label; null leaves it. Several, [anger, joy], are columns of which each
-            holds 1 or 0: a row has the labels whose columns hold 1. For `folders` and `label_first`, which have no
-            columns, any name asks for the label. In `folders` a class called "unsup" (aclImdb) is
-            passed over where labels are asked for.
+            holds 1 or 0: a row has the labels whose columns hold 1. For `folders` and
+            `label_first`, which have no columns, any name asks for the label. In `folders` a class
+            called "unsup" (aclImdb) is passed over where labels are asked for.
         label_separator: between several labels in one cell: a character or its name, as for
             `delimiter`.
         label_pattern: a regular expression with one group, which takes a part of each label.
@@ -156,7 +157,9 @@ class Source:
     def list_files(self) -> SplitFiles:
         """The files of each split and their format. Columns are not looked at."""
         path = find_path(str(self.path))
-        return find_split_files(path, self.format, self.split_names(), self.label is not None)
+        names = self.split_names()
+        layout = find_split_files(path, self.format, names, self.label is not None)
+        return split_parts(layout, names, self.encoding) if path.is_file() else layout
 
     def reading_options(self, format: str) -> ReadingOptions:
         """The options that decide how a file of this format is read."""
@@ -236,7 +239,9 @@ class Source:
         contents = []
         for file in layout.files[split]:
             with file.path.open("rb") as stream:
-                contents.append((file.label, hashlib.file_digest(stream, "sha256").hexdigest()))
+                contents.append(
+                    (file.label, file.member, hashlib.file_digest(stream, "sha256").hexdigest())
+                )
         return _hash_as_json({**options, "contents": contents})
 
     def select_columns(self) -> ColumnSelection:
