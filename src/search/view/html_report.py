@@ -48,6 +48,8 @@ _MAX_REASON_LENGTH = 300
 _MAX_COMMAND_LENGTH = 1200
 # parameters with columns of their own in a note
 _MAX_KEY_COLUMNS = 8
+# where `python -m src.ui` serves a store that has no address of its own
+_LOCAL_UI_ADDRESS = "http://127.0.0.1:5000/"
 
 _STYLE = """
 body { margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #22303c;
@@ -80,6 +82,9 @@ def render_page(sweep: SweepSnapshot, pictures: Mapping[str, bytes]) -> str:
     parts = [
         f"<h1>{title}</h1>",
         f"<p><b>{sweep.state}</b> {link} as of {as_of} UTC</p>",
+        f"<p>Ids are links into the UI that <code>make ui</code> serves at {_LOCAL_UI_ADDRESS}</p>"
+        if sweep.run_url.startswith("#/")
+        else "",
         f"<p>{escape(sweep.reason)}</p>" if sweep.reason else "",
         _render_best_trials(sweep),
         f"<h2>Trials</h2><p>{escape(format_status_counts(sweep.rows))}</p>",
@@ -203,6 +208,8 @@ def _render_table(sweep: SweepSnapshot) -> str:
     right = '<th class="n">'
     heads = [f"{right}trial</th><th>state</th>"]
     heads += [f"{right}{escape(monitor)}</th>" for monitor in sweep.monitors]
+    if sweep.test_values:
+        heads.append(f"{right}{escape(sweep.test_metric)}</th>")
     heads += [f'<th title="{escape(key)}">{escape(names[key])}</th>' for key in sweep.keys]
     heads.append(f"{right}validations</th>{right}time</th><th>run</th><th>reason</th>")
     lines = []
@@ -220,6 +227,9 @@ def _render_table(sweep: SweepSnapshot) -> str:
             f"<small>{trial.describe_choice(monitor)}</small></td>"
             for monitor, value in zip(sweep.monitors, values, strict=True)
         ]
+        if sweep.test_values:
+            tested = sweep.test_values.get(trial.number)
+            cells.append(f'<td class="n">{"" if tested is None else format_number(tested, 4)}</td>')
         cells += [
             f"<td>{escape(truncate_middle(format_value(trial.params.get(key, ''), 4), 80))}</td>"
             for key in sweep.keys
@@ -296,8 +306,10 @@ def _render_run_link(trial: TrialRecord, sweep: SweepSnapshot) -> str:
 
 
 def _render_link(run_id: str, url: str, text: str) -> str:
-    """A run's id, which can be copied where the page has no server to link to."""
+    """A run's id, as a link to its page where it has one."""
     code = f'<code title="{escape(run_id)}">{escape(text)}</code>'
+    if url.startswith("#/"):
+        url = _LOCAL_UI_ADDRESS + url
     if not url.startswith(("http://", "https://")):
         return code
     return f'<a href="{escape(url)}" target="_blank" rel="noopener">{code}</a>'
