@@ -30,6 +30,7 @@ from src.data.labels import (
     require_single_label,
 )
 from src.data.masking import permute_rows
+from src.data.reading_remarks import RemarkCounts
 from src.data.records import DataSource, RawRecord
 from src.data.splitting import SPLITS, Split
 from src.data.token_store import TextRow
@@ -77,6 +78,7 @@ class Corpus:
             UserError: a row cannot be used and must not be dropped, or a split has no rows left.
         """
         counts: Counter[str] = Counter()
+        remarks = RemarkCounts()
         available = self.source.available_splits()
         if "train" not in available:
             raise UserError(
@@ -87,7 +89,9 @@ class Corpus:
         parts: dict[str, _SurveyedSplit] = {}
         # held-out splits come first, since train leaves out what they hold
         for split in reversed([known_split for known_split in SPLITS if known_split in available]):
-            parts[split] = self._survey_split(split, counts, held_out, repeats=bool(missing_splits))
+            parts[split] = self._survey_split(
+                split, counts, remarks, held_out, repeats=bool(missing_splits)
+            )
         for split in parts:
             if not parts[split].places.any():
                 raise UserError(_empty_split_message(split, counts))
@@ -116,7 +120,10 @@ class Corpus:
             "counts": dict(counts),
             "rows": rows,
             "labels": labels,
-            "remarks": self._describe_labels(places, targets, labels, missing_splits),
+            "remarks": [
+                *remarks.describe(),
+                *self._describe_labels(places, targets, labels, missing_splits),
+            ],
             "letters": sum(part.characters for part in parts.values()),
         }
         return CorpusSurvey(summary, places, targets if self.task != "masked_lm" else {})
@@ -144,7 +151,13 @@ class Corpus:
         return remarks
 
     def _survey_split(
-        self, split: str, counts: Counter[str], held_out: DigestSet, *, repeats: bool
+        self,
+        split: str,
+        counts: Counter[str],
+        remarks: RemarkCounts,
+        held_out: DigestSet,
+        *,
+        repeats: bool,
     ) -> _SurveyedSplit:
         """Read and clean one split of the source.
 
@@ -160,7 +173,7 @@ class Corpus:
         codes: array[Any] = array("d" if self.task == "regression" else "i")
         letters = 0
         for row, record in self._iter_clean_records(
-            split, counts, held_out if training and heeded else None
+            split, counts, remarks, held_out if training and heeded else None
         ):
             places.extend(bytes(row - len(places)) + b"\1")
             length = len(record.text) + len(record.pair or "")
@@ -197,7 +210,11 @@ class Corpus:
         )
 
     def _iter_clean_records(
-        self, split: str, counts: Counter[str], forbidden: DigestSet | None
+        self,
+        split: str,
+        counts: Counter[str],
+        remarks: RemarkCounts,
+        forbidden: DigestSet | None,
     ) -> Iterator[tuple[int, RawRecord]]:
         """Iterate over the rows that stay, each with its number in the source."""
         # cleaning yields a row before it asks for the next, so this is the number of that row
@@ -207,6 +224,7 @@ class Corpus:
             nonlocal latest
             for record in self.source.read_records(split):
                 latest += 1
+                remarks.count(split, record)
                 yield record
 
         labelled = self.task != "masked_lm"

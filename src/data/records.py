@@ -8,7 +8,8 @@ class RawRecord(NamedTuple):
     """One row of a file as it is there; `where` names file and line for messages.
 
     `label` is a tuple where the row may have several labels. `other` holds all columns of the row
-    where they were asked for; None otherwise.
+    where they were asked for; None otherwise. `remark` says what should be known of how the row was
+    read, in words that follow "3 rows".
     """
 
     text: str
@@ -16,6 +17,7 @@ class RawRecord(NamedTuple):
     label: str | int | float | tuple[str | int | float, ...] | None
     where: str
     other: Mapping[str, Any] | None = None
+    remark: str | None = None
 
 
 @runtime_checkable

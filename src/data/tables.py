@@ -69,7 +69,7 @@ def read_table(
     """
     rows = _iter_rows(file, style)
     if style.header:
-        _, names = next(rows, (0, []))
+        _, names, _ = next(rows, (0, [], []))
         if not names:
             return
     else:
@@ -86,7 +86,7 @@ def read_table(
     checked = texts if pair is None else [*texts, pair]
     taken = [*checked, *labels]
     width = len(names) or 1 + max(taken)
-    for line, row in rows:
+    for line, row, raw_lines in rows:
         where = f"{file.name}, line {line}"
         if len(row) < width or (names and len(row) > width):
             raise _width_error(where, row, width, style)
@@ -98,12 +98,13 @@ def read_table(
         )
         keys = names or [str(position) for position in range(len(row))]
         other = dict(zip(keys, row, strict=True)) if keep_other else None
-        yield RawRecord(text, None if pair is None else row[pair], label, where, other)
+        remark = _describe_lines(raw_lines, len(row), style) if len(raw_lines) > 1 else None
+        yield RawRecord(text, None if pair is None else row[pair], label, where, other, remark)
 
 
 def read_first_row(file: InputFile, style: TableStyle) -> list[str]:
     """The first row that is not blank; empty if there is none."""
-    return next((row for _, row in _iter_rows(file, style)), [])
+    return next((row for _, row, _ in _iter_rows(file, style)), [])
 
 
 def find_table_errors(
@@ -189,8 +190,10 @@ def _find_delimiter_error(
     return None
 
 
-def _iter_rows(file: InputFile, style: TableStyle) -> Iterator[tuple[int, list[str]]]:
-    """Rows of a table with the line on which each begins; blank lines are passed over."""
+def _iter_rows(file: InputFile, style: TableStyle) -> Iterator[tuple[int, list[str], list[str]]]:
+    """The line on which a row of a table begins, its cells, and the lines on which it stands; blank
+    lines are passed over.
+    """
     csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD_CHARACTERS))
     raw_lines: list[str] = []
 
@@ -220,7 +223,19 @@ def _iter_rows(file: InputFile, style: TableStyle) -> Iterator[tuple[int, list[s
                 _quoting_error_message(file, start, rows.line_num, error, remedy)
             ) from error
         if row:
-            yield start, row
+            yield start, row, raw_lines
+
+
+def _describe_lines(lines: Sequence[str], width: int, style: TableStyle) -> str:
+    """The remark on a row that stands on several lines, which a stray quote may have joined."""
+    delimiter = style.delimiter
+    # in prose a space follows a comma
+    if all(line.count(delimiter) == width - 1 and f"{delimiter} " not in line for line in lines):
+        return (
+            "over several lines that all look like rows of their own: data.source.quoting=false "
+            "where quotes are ordinary characters"
+        )
+    return "over several lines, in quotes"
 
 
 def _quoting_error_message(

@@ -55,7 +55,13 @@ def test_csv_names_the_line_on_which_a_row_begins(tmp_path: Path) -> None:
     put_csv(tmp_path / "a.csv", [("text", "label"), *ROWS])
     assert read(tmp_path / "a.csv", label="label") == [
         RawRecord("a fine day", None, "1", "a.csv, line 2"),
-        RawRecord("rain, and\nmore rain", None, "0", "a.csv, line 3"),
+        RawRecord(
+            "rain, and\nmore rain",
+            None,
+            "0",
+            "a.csv, line 3",
+            remark="over several lines, in quotes",
+        ),
         RawRecord('he said "no"', None, "1", "a.csv, line 5"),
     ]
 
