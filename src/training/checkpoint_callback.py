@@ -110,7 +110,7 @@ class CheckpointCallback(Checkpoint):
     def best_score(self) -> tuple[str, float, int] | None:
         """The monitored metric, its best value and the step of that; None where there is none."""
         for name, score in self._retention.best.items():
-            return self._monitor, score, parse_checkpoint_step(Path(name))
+            return self.monitor, score, parse_checkpoint_step(Path(name))
         return None
 
     @property
