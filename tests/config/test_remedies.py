@@ -23,6 +23,7 @@ _BASES = (
     ["+experiment=mlm_imdb"],
     ["+experiment=stsb"],
     ["+experiment=stsb", "data.task=classification", "model=regression"],
+    ["+experiment=imdb", "model=multi_label"],
     ["callbacks=early_stopping"],
     ["trainer.max_steps=5"],
     ["-m", "seed=1,2"],

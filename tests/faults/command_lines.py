@@ -222,7 +222,8 @@ ENTRIES = [
     ),
     Entry(
         "model=bert",
-        says="model=bert: there is no such choice; valid: classification, masked_lm, regression",
+        says="model=bert: there is no such choice; valid: classification, masked_lm, "
+        "multi_label, regression",
     ),
     Entry(
         "data=imbd",
@@ -281,11 +282,12 @@ ENTRIES = [
     ),
     Entry(
         "model=null",
-        says="model=null: there is no such choice; valid: classification, masked_lm, regression",
+        says="model=null: there is no such choice; valid: classification, masked_lm, "
+        "multi_label, regression",
     ),
     Entry(
         "~model",
-        says="model: must be given, as model=classification|masked_lm|regression",
+        says="model: must be given, as model=classification|masked_lm|multi_label|regression",
     ),
     Entry(
         "~model.encoder",
