@@ -57,9 +57,11 @@ def sample_columns(source: Source, file: InputFile, format: str) -> list[ColumnP
 
 
 def _iter_rows(source: Source, file: InputFile, format: str) -> Iterator[dict[Any, Any]]:
+    options, _ = source.reading_options(format).choose_encoding(file)
     match format:
         case "csv" | "tsv":
-            style = source.table_style(format)
+            style = options.style
+            assert style is not None
             first = read_first_row(file, style)
             names: list[Any] = list(style.names or range(len(first)))
             names = first if style.header else names
@@ -68,7 +70,7 @@ def _iter_rows(source: Source, file: InputFile, format: str) -> Iterator[dict[An
                 yield dict(zip(names, [record.text for record in records], strict=True))
         case "jsonl":
             texts = [str(column) for column in source.select_columns().text_columns]
-            for _, row in iter_json_objects(file, source.reading_options(format).json_style, texts):
+            for _, row in iter_json_objects(file, options.json_style, texts):
                 yield row
         case "xlsx":
             named = source.header or source.columns is not None

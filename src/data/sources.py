@@ -41,6 +41,8 @@ class Source:
     archive, unpacked into the cache; it may lead on inside the archive. It goes before `hub`, a
     data set's name such as "stanfordnlp/imdb", with its `config` and `revision`.
 
+    Of several names of an `encoding` each file has the first that fits it.
+
     `text`, `pair` and `label` are columns: names, or positions from 0 where `header` is false.
     Several columns of `text`, [title, body], are joined, a line for each that is not empty. A table
     without a header may be given the names of all its `columns`. For `folders` and `label_first`,
@@ -71,7 +73,7 @@ class Source:
     text: str | int | list[str | int] = "text"
     pair: str | int | None = None
     label: str | int | None = None
-    encoding: str = "utf-8"
+    encoding: str | list[str] = "utf-8"
     header: bool = True
     columns: list[str] | None = None
     sheet: str | None = None
@@ -89,6 +91,10 @@ class Source:
         if errors := list(find_option_errors(self)):
             raise UserErrors(errors)
 
+    @property
+    def encodings(self) -> tuple[str, ...]:
+        return (self.encoding,) if isinstance(self.encoding, str) else tuple(self.encoding)
+
     def table_style(self, format: str) -> TableStyle:
         delimiter = parse_character(self.delimiter or ("comma" if format == "csv" else "tab"))
         quoted = (
@@ -100,7 +106,7 @@ class Source:
             delimiter=str(delimiter),
             quote=parse_character(self.quote or "double") if quoted else None,
             escape=None if self.escape is None else parse_character(self.escape),
-            encoding=self.encoding,
+            encoding=self.encodings[0],
             header=self.header and self.columns is None,
             names=None if self.columns is None else tuple(self.columns),
             guessed_delimiter=self.delimiter is None,
@@ -142,7 +148,7 @@ class Source:
         path = find_path(str(self.path))
         names = self.split_names()
         layout = find_split_files(path, self.format, names, self.label is not None)
-        return split_parts(layout, names, self.encoding) if path.is_file() else layout
+        return split_parts(layout, names, self.encodings) if path.is_file() else layout
 
     def reading_options(self, format: str) -> ReadingOptions:
         """The options that decide how a file of this format is read."""
@@ -150,7 +156,7 @@ class Source:
         return ReadingOptions(
             format=format,
             columns=self.select_columns(),
-            encoding=self.encoding,
+            encodings=self.encodings,
             style=style,
             header=self.header,
             names=None if self.columns is None else tuple(self.columns),
