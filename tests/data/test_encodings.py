@@ -56,7 +56,8 @@ def test_every_format_of_text_chooses(tmp_path: Path, name: str) -> None:
         "a.csv": "text,label\nKäse,1\n",
         "a.tsv": "text\tlabel\nKäse\t1\n",
         "a.jsonl": '{"text": "Käse", "label": "1"}\n',
-        "a.json": '{"train": [{"text": "Käse", "label": "1"}], "test": [{"text": "ä", "label": "0"}]}',
+        "a.json": '{"train": [{"text": "Käse", "label": "1"}],'
+        ' "test": [{"text": "ä", "label": "0"}]}',
     }[name.removesuffix(".gz")]
     options = {"label": "label", "encoding": ["utf-8", "utf-16", "latin-1"]}
     for encoding in ("utf-8", "utf-16", "latin-1"):
