@@ -21,7 +21,16 @@ from src.data.tables import (
 # The formats whose rows are parted into columns by a character.
 TABLE_FORMATS = ("csv", "tsv")
 # Options that a format knows nothing of.
-_KEYS_WITHOUT_USE = {"text": ("pair", "label"), "folders": ("pair",), "label_first": ("pair",)}
+_KEYS_WITHOUT_USE = {
+    "text": ("pair", "label", "split_column"),
+    "folders": ("pair", "split_column"),
+    "class_files": ("pair", "split_column"),
+    "label_first": ("pair", "split_column"),
+}
+_NO_LABEL_HINT = (
+    "give null, or data.source.format=label_first where lines begin with it, class_files where "
+    "every file holds the texts of a class"
+)
 
 
 class ReadingOptions(NamedTuple):
@@ -56,8 +65,15 @@ def find_format_errors(options: ReadingOptions) -> Iterator[UserError]:
                 f"{options.format} files have no {key}",
                 key=f"data.source.{key}",
                 value=value,
-                hint="give null",
+                hint=_NO_LABEL_HINT if key == "label" else "give null",
             )
+    if options.format in _KEYS_WITHOUT_USE and options.columns.has_label_columns:
+        yield UserError(
+            f"{options.format} files have no columns",
+            key="data.source.label",
+            value=f"[{','.join(map(str, options.columns.label_columns))}]",
+            hint="{key}=label asks for the label",
+        )
     if options.names is not None and options.format not in (*TABLE_FORMATS, "jsonl", "xlsx"):
         yield UserError(
             f"{options.format} files take no names for columns",
@@ -70,7 +86,7 @@ def find_format_errors(options: ReadingOptions) -> Iterator[UserError]:
 def find_file_errors(file: InputFile, options: ReadingOptions) -> Iterator[UserError]:
     """What a look at the header of a file shows to be wrong."""
     columns, style = options.columns, options.style
-    header = _read_header(file, options)
+    header = read_header(file, options)
     headed = style.header if style is not None else options.format == "xlsx"
     if not header and (headed or options.format == "jsonl"):
         yield UserError("no rows in it", where=file.name)
@@ -81,7 +97,7 @@ def find_file_errors(file: InputFile, options: ReadingOptions) -> Iterator[UserE
         yield from find_column_errors(file.name, columns, options.names or header)
 
 
-def _read_header(file: InputFile, options: ReadingOptions) -> list[str]:
+def read_header(file: InputFile, options: ReadingOptions) -> list[str]:
     """The column names of a file; empty if it has none."""
     if options.format == "parquet":
         return readers.read_parquet_columns(file)

@@ -24,6 +24,13 @@ def find_option_errors(source: "Source") -> Iterator[UserError]:
             f"not a regular expression ({error})", key="data.source.heading", value=source.heading
         )
     yield from _find_label_errors(source)
+    if source.split_column is not None and source.path is None:
+        yield UserError(
+            "a data set of the hub has its splits",
+            key="data.source.split_column",
+            value=source.split_column,
+            hint="leave this option, or give data.source.path=FILE",
+        )
     names = list(source.split_names().values())
     for name in sorted({repeated for repeated in names if names.count(repeated) > 1}):
         yield UserError(
