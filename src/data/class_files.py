@@ -81,7 +81,7 @@ def find_class_folders(folder: Path, names: Mapping[str, str], labelled: bool) -
             value=folder,
             hint="data.source.format=folders expects some",
         )
-    return SplitFiles("folders", files, tuple(passed_over))
+    return SplitFiles("folders", files, passed_over=tuple(passed_over))
 
 
 def find_class_files(folder: Path, names: Mapping[str, str], labelled: bool) -> SplitFiles:
@@ -119,7 +119,7 @@ def find_class_files(folder: Path, names: Mapping[str, str], labelled: bool) -> 
         )
         if beside := [file for file in _list_files(part) if file not in set(texts)]:
             passed_over.append(f"files beside those of the classes: {_name_files(folder, beside)}")
-    return SplitFiles("class_files", files, tuple(passed_over))
+    return SplitFiles("class_files", files, passed_over=tuple(passed_over))
 
 
 def may_be_class_files(folder: Path) -> bool:

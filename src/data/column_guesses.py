@@ -98,7 +98,7 @@ def _iter_rows(source: Source, file: InputFile, format: str) -> Iterator[dict[An
                 yield dict(zip(names, [record.text for record in records], strict=True))
         case "jsonl":
             texts = [str(column) for column in source.select_columns().text_columns]
-            for _, row in iter_json_objects(file, source.encoding, texts):
+            for _, row in iter_json_objects(file, source.reading_options(format).json_style, texts):
                 yield row
         case "xlsx":
             named = source.header or source.columns is not None

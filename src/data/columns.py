@@ -75,7 +75,7 @@ def find_column_errors(
             header, or have other separators.
     """
     for key, column in columns.requested_columns():
-        if column not in names:
+        if str(column) not in names:
             hint, alternative = format_suggestion(column, names), None
             if suggest(column, names) is not None:
                 hint = f"{hint} Columns: {', '.join(names)}"

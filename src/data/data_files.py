@@ -194,25 +194,34 @@ def _no_data_files_error(folder: Path, format: str) -> UserError:
     )
 
 
-def check_named_splits(folder: Path, layout: SplitFiles, names: Mapping[str, str]) -> None:
+def check_named_splits(path: Path, layout: SplitFiles, names: Mapping[str, str]) -> None:
     """Raise UserError for a missing split that has a name of its own or a common other one."""
-    if folder.is_file():
+    if path.is_file() and not layout.other_parts:
         return
     for split, name in names.items():
         if split in layout.files:
             continue
         if name != split:
-            raise UserError(
-                f"data.source.{split}={name}: no file and no folder in {folder} is called so"
+            there = (
+                f"{path} holds {', '.join(layout.other_parts)}"
+                if path.is_file()
+                else f"no file and no folder in {path} is called so"
             )
-        others = find_split_files(
-            folder, layout.format, {alias: alias for alias in SPLIT_ALIASES[split]}, False
-        ).files
-        for other, files in others.items():
+            raise UserError(f"data.source.{split}={name}: {there}")
+        for alias, found in _find_aliases(path, layout, split).items():
             raise UserError(
-                f"data.source.{split}={name}: {folder} has none, but {files[0].name}; "
-                f"data.source.{split}={other} takes it, data.source.{split}=null leaves it"
+                f"data.source.{split}={name}: {path} has none, but {found}; "
+                f"data.source.{split}={alias} takes it, data.source.{split}=null leaves it"
             )
+
+
+def _find_aliases(path: Path, layout: SplitFiles, split: str) -> dict[str, str]:
+    """What is there under other common names of a split, by the name to type."""
+    aliases = SPLIT_ALIASES[split]
+    if path.is_file():
+        return {part: part for part in layout.other_parts if part.casefold() in aliases}
+    layout = find_split_files(path, layout.format, {alias: alias for alias in aliases}, False)
+    return {alias: files[0].name for alias, files in layout.files.items()}
 
 
 def find_path(typed: str) -> Path:

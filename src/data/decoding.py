@@ -30,11 +30,13 @@ class InputFile(NamedTuple):
     Args:
         name: how messages call it.
         label: the name of its folder, if folders are classes.
+        member: the key of its rows, where a JSON file holds several tables.
     """
 
     path: Path
     name: str
     label: str | None = None
+    member: str | None = None
 
 
 def read_text_lines(file: InputFile, encoding: str, newline: str | None = None) -> Iterator[str]:

@@ -7,7 +7,7 @@ from src.core.user_errors import UserError
 from src.data import readers
 from src.data.columns import ColumnSelection, find_column_errors
 from src.data.decoding import InputFile
-from src.data.json_rows import read_json_keys, read_json_rows
+from src.data.json_rows import JsonStyle, read_json_keys, read_json_rows
 from src.data.label_cells import LabelReading
 from src.data.records import RawRecord
 from src.data.spreadsheets import read_sheet_header, read_sheet_rows
@@ -56,6 +56,10 @@ class ReadingOptions(NamedTuple):
     heading: str | None
     labels: LabelReading
 
+    @property
+    def json_style(self) -> JsonStyle:
+        return JsonStyle(self.encoding, self.header, self.names)
+
 
 def find_format_errors(options: ReadingOptions) -> Iterator[UserError]:
     """Options that the format knows nothing of."""
@@ -102,7 +106,7 @@ def read_header(file: InputFile, options: ReadingOptions) -> list[str]:
     if options.format == "parquet":
         return readers.read_parquet_columns(file)
     if options.format == "jsonl":
-        return read_json_keys(file, options.columns, encoding=options.encoding)
+        return read_json_keys(file, options.columns, options.json_style)
     if options.format == "xlsx":
         return read_sheet_header(file, options.sheet)
     if options.style is not None and options.style.header:
@@ -130,7 +134,7 @@ def _iter_records(
         return read_table(file, columns, options.style, keep_other)
     match options.format:
         case "jsonl":
-            return read_json_rows(file, columns, encoding=encoding, keep_other=keep_other)
+            return read_json_rows(file, columns, options.json_style, keep_other)
         case "parquet":
             return readers.read_parquet(file, columns, keep_other)
         case "xlsx":

@@ -30,11 +30,16 @@ _NON_DATA_STEMS = {"readme", "license", "licence", "sha256sums", "md5sums"}
 
 
 class SplitFiles(NamedTuple):
-    """The files of each split in reading order, and the format that all of them have."""
+    """The files of each split in reading order, and the format that all of them have.
+
+    Args:
+        other_parts: what else a lone file holds that could be a split, by its name there.
+        passed_over: what else lies there and is not read, in words.
+    """
 
     format: str
     files: dict[str, tuple[InputFile, ...]]
-    # what else lies there and is not read, in words
+    other_parts: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()
 
 

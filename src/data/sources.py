@@ -23,6 +23,7 @@ from src.data.file_formats import (
 )
 from src.data.file_names import SplitFiles, abbreviate_names
 from src.data.hub import load_from_hub, read_hub_rows
+from src.data.json_shapes import split_parts
 from src.data.label_cells import LabelReading
 from src.data.records import RawRecord
 from src.data.source_options import find_option_errors
@@ -175,6 +176,8 @@ class Source:
         by_column = self.split_column is not None
         names = {split: split for split in SPLITS} if by_column else self.split_names()
         layout = find_split_files(path, self.format, names, self.label is not None)
+        if path.is_file():
+            layout = split_parts(layout, names, self.encoding)
         if by_column and (others := layout.files.keys() - {"train"}):
             raise UserError(
                 f"{self.path} is divided already: it has {', '.join(sorted(others))}",
@@ -297,7 +300,9 @@ class Source:
         contents = []
         for file in layout.files[split]:
             with file.path.open("rb") as stream:
-                contents.append((file.label, hashlib.file_digest(stream, "sha256").hexdigest()))
+                contents.append(
+                    (file.label, file.member, hashlib.file_digest(stream, "sha256").hexdigest())
+                )
         return _hash_as_json({**options, "contents": contents})
 
     def select_columns(self) -> ColumnSelection:
