@@ -215,7 +215,7 @@ def test_a_data_set_of_the_hub(capsys: pytest.CaptureFixture[str]) -> None:
         (
             "germeval.txt",
             "words of {1}\tclass{0}\n",
-            "data.source.text=0 data.source.label=1 data.source.format=tsv\n",
+            "data.source.format=tsv data.source.text=0 data.source.label=1\n",
         ),
     ],
 )

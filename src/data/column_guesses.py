@@ -12,6 +12,7 @@ from src.data.columns import ColumnSelection
 from src.data.decoding import InputFile, read_text_lines
 from src.data.file_names import SPLIT_ALIASES, infer_format
 from src.data.json_rows import iter_json_objects
+from src.data.readers import FASTTEXT_MARK
 from src.data.sources import Source
 from src.data.split_column import is_split_name
 from src.data.spreadsheets import iter_sheet_values
@@ -73,6 +74,8 @@ def guess_text_format(path: Path, encoding: str) -> str | None:
     tabs = {line.count("\t") for line in sample}
     if len(tabs) == 1 and tabs != {0}:
         return "tsv"
+    if sample and all(line.startswith(FASTTEXT_MARK) for line in sample):
+        return "label_first"
     words = [line.split(maxsplit=1) for line in sample]
     first = {word[0] for word in words}
     several = len(words) > 1 and all(len(word) > 1 for word in words)

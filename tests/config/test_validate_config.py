@@ -176,6 +176,13 @@ SAID: dict[str, list[str]] = {
         "(src.model.objectives.MaskedLM); "
         f"model=classification or {TEXTS} fits"
     ],
+    "data.task=multi_label callbacks.checkpoint.monitor=val/accuracy "
+    "callbacks.checkpoint.mode=max": [
+        "data.task=multi_label, but model.objective is for classification "
+        "(src.model.objectives.Classification); model=multi_label "
+        "callbacks.checkpoint.monitor=val/f1_macro callbacks.checkpoint.mode=max "
+        "or data.task=classification fits"
+    ],
     "init_from=abc callbacks.checkpoint.monitor=val/acuracy model.freeze=3": [
         "model.freeze=3 is more layers than the encoder has, model.encoder.layers=2",
         "callbacks.checkpoint.monitor=val/acuracy: this model does not measure it in validation; "
@@ -230,7 +237,7 @@ def test_mistake(line: str, program: dict[str, Any]) -> None:
 
 
 def test_mistakes_cost_and_leave_nothing(program: dict[str, Any]) -> None:
-    assert len(program["answers"]) == len(SAID) == 37
+    assert len(program["answers"]) == len(SAID) == 38
     assert not program["modules"] & {
         "torch",
         "lightning",
