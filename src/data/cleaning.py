@@ -14,7 +14,8 @@ from typing import Literal
 
 from src.core.user_errors import UserError
 from src.core.validation import validate_init
-from src.data.labels import normalize_label
+from src.data.label_map import LabelMap
+from src.data.labels import normalize_label, normalize_labels
 from src.data.records import RawRecord
 
 # Spreads digests evenly over the table (Fibonacci hashing: Knuth, 1998, section 6.4).
@@ -78,6 +79,16 @@ class DigestSet:
                 self._table[self._find_slot(digest)] = digest
 
 
+# Why cleaning drops a row, in words; the names are those of the counts.
+DROP_REASONS = {
+    "empty_text": "empty (data.source.text)",
+    "missing_label": "without a label (data.source.label)",
+    "unmapped_label": "with a label that data.label_map leaves out",
+    "overlap": "also in validation or test (data.cleaning.overlap)",
+    "duplicates": "there before (data.cleaning.duplicates)",
+    "contradicting_duplicates": "there before with another label (data.cleaning.duplicates)",
+}
+
 _BR_TAG_PATTERN = re.compile(r"<br\s*/?>", re.IGNORECASE)
 # A longer text is split into words piece by piece, to bound memory.
 _LONG_TEXT_CHARACTERS = 1 << 20
@@ -112,17 +123,19 @@ class Cleaning:
         labelled: bool,
         counts: Counter[str],
         forbidden: Container[int] | None = None,
+        label_map: LabelMap | None = None,
     ) -> Iterator[RawRecord]:
         """Iterate over the rows that stay, with normalised texts.
 
         Each row is counted twice: as "<split>/read", and as "<split>/kept" or with the reason why
-        it was dropped: "empty_text", "missing_label", "overlap", "duplicates" or, if the first row
-        with its text has another label, "contradicting_duplicates".
+        it was dropped: "empty_text", "missing_label", "unmapped_label", "overlap", "duplicates" or,
+        if the first row with its text has another label, "contradicting_duplicates".
 
         Args:
             labelled: whether every row needs a label.
             counts: incremented as said above.
             forbidden: hashes of the rows that this split must not overlap.
+            label_map: what becomes of labels.
 
         Raises:
             UserError: an empty text or a missing label whose policy is "error".
@@ -131,6 +144,9 @@ class Cleaning:
         for raw_record in records:
             record = self.normalize_record(raw_record)
             reason = self._find_drop_reason(record, labelled)
+            if reason is None and label_map is not None:
+                record = record._replace(label=label_map.map_labels(record.label))
+                reason = "unmapped_label" if record.label is None else None
             if (
                 reason is None
                 and forbidden is not None
@@ -155,6 +171,8 @@ class Cleaning:
         """The row with its texts and its label as they are compared, counted and used."""
         if isinstance(record.label, str):
             record = record._replace(label=normalize_label(record.label))
+        elif isinstance(record.label, tuple):
+            record = record._replace(label=normalize_labels(record.label))
         if not self.breaks and not self.whitespace:
             return record
         pair = None if record.pair is None else self._normalize_text(record.pair)

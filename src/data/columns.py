@@ -7,28 +7,51 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from src.core.user_errors import UserError, UserErrors, format_suggestion, suggest
+from src.data.labels import LabelSet, RawLabel
 from src.data.records import RawRecord
 
 
 class ColumnSelection(NamedTuple):
     """Which columns to take: names, or positions from 0 in a table without a header.
 
-    Several columns of `text` are joined, in their order.
+    Several columns of `text` are joined, in their order. Several columns of `label` say of one
+    label each whether a row has it. `split_column` says to which split a row belongs.
     """
 
     text: str | int | Sequence[str | int]
     pair: str | int | None
-    label: str | int | None
+    label: str | int | Sequence[str | int] | None
+    split_column: str | int | None = None
 
     @property
     def text_columns(self) -> tuple[str | int, ...]:
         return (self.text,) if isinstance(self.text, str | int) else tuple(self.text)
 
+    @property
+    def label_columns(self) -> tuple[str | int, ...]:
+        if self.label is None:
+            return ()
+        return (self.label,) if isinstance(self.label, str | int) else tuple(self.label)
+
+    @property
+    def has_label_columns(self) -> bool:
+        """Whether each label has a column of its own."""
+        return self.label is not None and not isinstance(self.label, str | int)
+
     def requested_columns(self) -> list[tuple[str, str | int]]:
-        """The requested columns, with the last part of their config key: text, pair, label."""
+        """The requested columns, with the last part of their config key."""
         pairs: list[tuple[str, str | int | None]] = [("text", name) for name in self.text_columns]
-        pairs += [("pair", self.pair), ("label", self.label)]
+        pairs += [("pair", self.pair), *(("label", name) for name in self.label_columns)]
+        pairs.append(("split_column", self.split_column))
         return [(key, column) for key, column in pairs if column is not None]
+
+    def pack_labels(self, found: Sequence[Any]) -> Any:
+        """What stands in the columns of the label: a tuple, "" where one is empty, if each label
+        has its own; else what its only column holds; None without a label.
+        """
+        if self.has_label_columns:
+            return tuple("" if label is None else label for label in found)
+        return found[0] if found else None
 
     def requested_names(self) -> list[str]:
         """The requested columns as names, without repeats."""
@@ -86,12 +109,8 @@ def build_record(columns: ColumnSelection, row: dict[str, Any], where: str) -> R
         if columns.pair is None
         else _check_text(row.get(str(columns.pair)), "pair", columns.pair, where)
     )
-    return RawRecord(
-        join_texts(texts),
-        pair,
-        None if columns.label is None else parse_label(row.get(str(columns.label)), where),
-        where,
-    )
+    labels = [parse_label(row.get(str(name)), where) for name in columns.label_columns]
+    return RawRecord(join_texts(texts), pair, columns.pack_labels(labels), where)
 
 
 def _check_text(value: Any, key: str, column: str | int, where: str) -> str:
@@ -110,8 +129,15 @@ def _check_text(value: Any, key: str, column: str | int, where: str) -> str:
     return value
 
 
-def parse_label(value: Any, where: str) -> str | int | float | None:
-    """A label as a reader found it, or None where it is missing."""
+def parse_label(value: Any, where: str) -> RawLabel | LabelSet:
+    """A label as a reader found it, a tuple of a list of labels, or None where it is missing."""
+    if isinstance(value, list):
+        labels = (_parse_single_label(item, where) for item in value)
+        return tuple(label for label in labels if label is not None)
+    return _parse_single_label(value, where)
+
+
+def _parse_single_label(value: Any, where: str) -> RawLabel:
     if (
         value is None
         or (isinstance(value, float) and math.isnan(value))
@@ -125,8 +151,8 @@ def parse_label(value: Any, where: str) -> str | int | float | None:
         return int(value) if value.as_tuple().exponent == 0 else float(value)
     if not isinstance(value, str | int | float):
         raise UserError(
-            f"{where}: the label is {value!r:.60} ({type(value).__name__}); expected one text or "
-            "number "
+            f"{where}: the label is {value!r:.60} ({type(value).__name__}); expected a text, a "
+            "number, or a list of them "
             "(data.source.label)"
         )
     return value

@@ -15,6 +15,11 @@ from src.data.decoding import InputFile, read_text_lines
 from src.data.packed_files import is_packed
 from src.data.records import RawRecord
 
+# Every label of fastText begins with it.
+FASTTEXT_MARK = "__label__"
+# What stands before a text: labels with that mark, else one word.
+_LINE_LABELS = re.compile(rf"\s*((?:{FASTTEXT_MARK}\S+\s+)*{FASTTEXT_MARK}\S+|\S+)\s*")
+
 
 def read_parquet(
     file: InputFile, columns: ColumnSelection, keep_other: bool = False
@@ -99,14 +104,18 @@ def read_documents(
 
 
 def read_labelled_lines(file: InputFile, *, encoding: str, labelled: bool) -> Iterator[RawRecord]:
-    """Read lines `<label> <sentence>`, where the label ends at the first white space."""
+    """Read lines `<label> <sentence>`, where the label ends at the first white space.
+
+    A line may begin with several labels in fastText's way, `__label__a __label__b <sentence>`.
+    """
     for number, line in enumerate(read_text_lines(file, encoding), start=1):
         if not line.strip():
             continue
-        first, *rest = line.strip("\n").split(maxsplit=1)
-        yield RawRecord(
-            "".join(rest), None, first if labelled else None, f"{file.name}, line {number}"
-        )
+        begin = _LINE_LABELS.match(line)
+        assert begin is not None
+        labels, text = begin[1].split(), line[begin.end() :].strip("\n")
+        label = labels[0] if len(labels) == 1 else tuple(labels)
+        yield RawRecord(text, None, label if labelled else None, f"{file.name}, line {number}")
 
 
 def require_records(records: Iterable[RawRecord], name: str) -> Iterator[RawRecord]:

@@ -16,15 +16,20 @@ def find_option_errors(source: "Source") -> Iterator[UserError]:
     """Every option that cannot be, alone or beside the others."""
     yield from _find_column_errors(source)
     yield from _find_character_errors(source)
-    if not source.encodings:
-        yield UserError(key="data.source.encoding", expected="one encoding or more", found="[]")
-    for encoding in source.encodings:
-        yield from _find_encoding_errors(encoding)
+    yield from _find_encoding_errors(source.encoding)
     try:
         re.compile(source.heading or "")
     except re.error as error:
         yield UserError(
             f"not a regular expression ({error})", key="data.source.heading", value=source.heading
+        )
+    yield from _find_label_errors(source)
+    if source.split_column is not None and source.path is None:
+        yield UserError(
+            "a data set of the hub has its splits",
+            key="data.source.split_column",
+            value=source.split_column,
+            hint="leave this option, or give data.source.path=FILE",
         )
     names = list(source.split_names().values())
     for name in sorted({repeated for repeated in names if names.count(repeated) > 1}):
@@ -61,6 +66,51 @@ def _find_column_errors(source: "Source") -> Iterator[UserError]:
             key="data.source.columns",
             expected="the names of all columns, no name twice",
             found=f"[{','.join(names)}]",
+        )
+
+
+def _find_label_errors(source: "Source") -> Iterator[UserError]:
+    columns = source.select_columns()
+    if columns.has_label_columns and len(set(map(str, columns.label_columns))) < max(
+        2, len(columns.label_columns)
+    ):
+        yield UserError(
+            key="data.source.label",
+            expected="one column, or two or more of which each says whether a row has its label",
+            found=f"[{','.join(map(str, columns.label_columns))}]",
+        )
+    for key in ("label_separator", "label_pattern"):
+        value = getattr(source, key)
+        if value is not None and columns.has_label_columns:
+            yield UserError(
+                "the columns of data.source.label hold 1 and 0 and no labels",
+                key=f"data.source.{key}",
+                value=value,
+                hint="leave this option",
+            )
+    if source.label_separator == "":
+        yield UserError(key="data.source.label_separator", expected="a character", found="''")
+    if source.label_separator is not None and source.label_threshold is not None:
+        yield UserError(
+            "a cell holds either names of labels or a number",
+            key="data.source.label_threshold",
+            value=source.label_threshold,
+            hint="leave this option or data.source.label_separator",
+        )
+    if source.label_pattern is None:
+        return
+    try:
+        groups = re.compile(source.label_pattern).groups
+    except re.error as error:
+        problem = f"not a regular expression ({error})"
+    else:
+        problem = "" if groups == 1 else f"{groups} groups, but one says which part is the label"
+    if problem:
+        yield UserError(
+            problem,
+            key="data.source.label_pattern",
+            value=source.label_pattern,
+            hint="such as '^([^:]+)' for what stands before a colon",
         )
 
 

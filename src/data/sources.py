@@ -4,24 +4,30 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from src.core.user_errors import UserError, UserErrors, format_suggestion
 from src.core.validation import validate_init
+from src.data.class_files import find_list_errors
 from src.data.columns import ColumnSelection
-from src.data.data_files import SplitFiles, check_named_splits, find_path, find_split_files
+from src.data.data_files import check_named_splits, find_path, find_split_files
 from src.data.file_formats import (
     TABLE_FORMATS,
     ReadingOptions,
     find_file_errors,
     find_format_errors,
     read_file,
+    read_header,
 )
+from src.data.file_names import SplitFiles, abbreviate_names
 from src.data.hub import load_from_hub, read_hub_rows
 from src.data.json_shapes import split_parts
+from src.data.label_cells import LabelReading
 from src.data.records import RawRecord
 from src.data.source_options import find_option_errors
+from src.data.split_column import SplitValues, describe_unused_column
 from src.data.tables import TableStyle, parse_character
 
 if TYPE_CHECKING:
@@ -41,13 +47,19 @@ class Source:
     archive, unpacked into the cache; it may lead on inside the archive. It goes before `hub`, a
     data set's name such as "stanfordnlp/imdb", with its `config` and `revision`.
 
-    Of several names of an `encoding` each file has the first that fits it.
-
     `text`, `pair` and `label` are columns: names, or positions from 0 where `header` is false.
     Several columns of `text`, [title, body], are joined, a line for each that is not empty. A table
-    without a header may be given the names of all its `columns`. For `folders` and `label_first`,
-    which have no columns, any `label` asks for the label, and null leaves it. In `folders` a class
-    called "unsup" (aclImdb) is passed over where labels are asked for.
+    without a header may be given the names of all its `columns`. For `folders`,
+    `class_files` and `label_first`, which have no columns, any `label` asks for the label, and null
+    leaves it. In `folders` a file is a text and its folder a class; one called "unsup" (aclImdb) is
+    passed over where labels are asked for. In `class_files` a file is a class and holds texts, a
+    `document` each.
+
+    A row may have several labels: parted by `label_separator` in one cell (a character or its name,
+    as for `delimiter`), in a JSON list, in fastText's way at the beginning of a line, or as columns
+    `label`, [anger, joy], of which each holds 1 or 0. With `label_threshold` a value is 1 from
+    there on, else 0. `label_pattern`, a regular expression with one group, takes a part of each
+    label.
 
     Columns of CSV and TSV are parted by `delimiter`, a character or its name (tab, comma,
     semicolon, pipe, colon, space); null: a comma or, in TSV, a tab. `quoting` says whether `quote`
@@ -60,7 +72,7 @@ class Source:
     line to the next.
 
     `train`, `validation` and `test` say what each split is called at the source; null leaves it
-    alone.
+    alone. Files that are not divided may say it in their rows, in the column `split_column`.
     """
 
     path: str | None = None
@@ -68,12 +80,25 @@ class Source:
     config: str | None = None
     revision: str | None = None
     format: Literal[
-        "auto", "csv", "tsv", "jsonl", "parquet", "xlsx", "text", "folders", "label_first"
+        "auto",
+        "csv",
+        "tsv",
+        "jsonl",
+        "parquet",
+        "xlsx",
+        "text",
+        "folders",
+        "class_files",
+        "label_first",
     ] = "auto"
     text: str | int | list[str | int] = "text"
     pair: str | int | None = None
-    label: str | int | None = None
-    encoding: str | list[str] = "utf-8"
+    label: str | int | list[str | int] | None = None
+    label_separator: str | None = None
+    label_pattern: str | None = None
+    label_threshold: float | None = None
+    split_column: str | int | None = None
+    encoding: str = "utf-8"
     header: bool = True
     columns: list[str] | None = None
     sheet: str | None = None
@@ -91,10 +116,6 @@ class Source:
         if errors := list(find_option_errors(self)):
             raise UserErrors(errors)
 
-    @property
-    def encodings(self) -> tuple[str, ...]:
-        return (self.encoding,) if isinstance(self.encoding, str) else tuple(self.encoding)
-
     def table_style(self, format: str) -> TableStyle:
         delimiter = parse_character(self.delimiter or ("comma" if format == "csv" else "tab"))
         quoted = (
@@ -106,7 +127,7 @@ class Source:
             delimiter=str(delimiter),
             quote=parse_character(self.quote or "double") if quoted else None,
             escape=None if self.escape is None else parse_character(self.escape),
-            encoding=self.encodings[0],
+            encoding=self.encoding,
             header=self.header and self.columns is None,
             names=None if self.columns is None else tuple(self.columns),
             guessed_delimiter=self.delimiter is None,
@@ -132,23 +153,46 @@ class Source:
                 )
             return
         layout = self.list_files()
-        check_named_splits(find_path(self.path), layout, self.split_names())
+        if self.split_column is None:
+            check_named_splits(find_path(self.path), layout, self.split_names())
         options = self.reading_options(layout.format)
-        errors = list(find_format_errors(options))
+        errors = [*find_format_errors(options), *find_list_errors(layout, self.encoding)]
         for split, files in layout.files.items():
             found = list(find_file_errors(files[0], options))
             if split != "train" and not errors:
                 found = [_say_how_to_leave(split, error) for error in found]
             errors += found
+        if not errors and self._split_values is not None:
+            errors += self._split_values.find_errors()
         if errors:
             raise UserErrors(errors)
 
     def list_files(self) -> SplitFiles:
-        """The files of each split and their format. Columns are not looked at."""
+        """The files of each split and their format. Columns are not looked at.
+
+        All files are those of train where a column divides the rows.
+        """
         path = find_path(str(self.path))
-        names = self.split_names()
+        by_column = self.split_column is not None
+        names = {split: split for split in SPLITS} if by_column else self.split_names()
         layout = find_split_files(path, self.format, names, self.label is not None)
-        return split_parts(layout, names, self.encodings) if path.is_file() else layout
+        if path.is_file():
+            layout = split_parts(layout, names, self.encoding)
+        if by_column and (others := layout.files.keys() - {"train"}):
+            raise UserError(
+                f"{self.path} is divided already: it has {', '.join(sorted(others))}",
+                key="data.source.split_column",
+                value=self.split_column,
+                hint="give one file: data.source.path=FILE",
+            )
+        return layout
+
+    @cached_property
+    def _split_values(self) -> SplitValues | None:
+        """What stands in the split column; None without one. Reads the files once."""
+        if self.split_column is None or self.path is None:
+            return None
+        return SplitValues(self.split_column, self._read_rows("train", True), self.split_names())
 
     def reading_options(self, format: str) -> ReadingOptions:
         """The options that decide how a file of this format is read."""
@@ -156,18 +200,31 @@ class Source:
         return ReadingOptions(
             format=format,
             columns=self.select_columns(),
-            encodings=self.encodings,
+            encoding=self.encoding,
             style=style,
             header=self.header,
             names=None if self.columns is None else tuple(self.columns),
             sheet=self.sheet,
             document=self.document,
             heading=self.heading,
+            labels=self.label_reading(),
+        )
+
+    def label_reading(self) -> LabelReading:
+        """How labels are written."""
+        columns = self.select_columns()
+        return LabelReading(
+            tuple(map(str, columns.label_columns)) if columns.has_label_columns else None,
+            self.label_separator,
+            self.label_pattern,
+            self.label_threshold,
         )
 
     def available_splits(self) -> tuple[str, ...]:
         """Those of "train", "validation" and "test" that the source has."""
-        if self.path is not None:
+        if self._split_values is not None:
+            there = set(self._split_values.available)
+        elif self.path is not None:
             there = set(self.list_files().files)
         else:
             on_hub = list(self._load_hub_dataset())
@@ -189,12 +246,37 @@ class Source:
         if self.path is None:
             name = self.split_names()[split]
             part = self._load_hub_dataset()[name]
-            yield from read_hub_rows(part, self.select_columns(), f"{self.hub}, {name}")
+            rows = read_hub_rows(part, self.select_columns(), f"{self.hub}, {name}")
+            yield from map(self.label_reading().read_record, rows)
             return
+        if self._split_values is None:
+            yield from self._read_rows(split, keep_other)
+            return
+        for record in self._split_values.select_rows(self._read_rows("train", True), split):
+            yield record if keep_other else record._replace(other=None)
+
+    def _read_rows(self, split: str, keep_other: bool) -> Iterator[RawRecord]:
+        """Stream the rows of a split's files."""
         layout = self.list_files()
         options = self.reading_options(layout.format)
         for file in layout.files[split]:
             yield from read_file(file, options, keep_other=keep_other)
+
+    def describe_unread(self) -> list[str]:
+        """What lies at the path and is not read, in sentences."""
+        if self.path is None:
+            return []
+        layout = self.list_files()
+        lines = []
+        if layout.passed_over:
+            lines.append(f"not read: {abbreviate_names(list(layout.passed_over))}")
+        if self._split_values is not None:
+            lines += self._split_values.describe_others()
+        elif layout.files.keys() == {"train"}:
+            options = self.reading_options(layout.format)
+            header = options.names or read_header(layout.files["train"][0], options)
+            lines += describe_unused_column(header)
+        return lines
 
     def fingerprint_split(self, split: str) -> str:
         """SHA-256, in hex, of a split's bytes and of the options that decide how they are read.
@@ -203,12 +285,18 @@ class Source:
         set of the hub its own fingerprint is taken.
         """
         self._check_split_exists(split)
-        options: dict[str, Any] = {"rules": _READING_VERSION, "columns": self.select_columns()}
+        options: dict[str, Any] = {
+            "rules": _READING_VERSION,
+            "columns": self.select_columns(),
+            "labels": self.label_reading(),
+        }
         if self.path is None:
             part: Any = self._load_hub_dataset()[self.split_names()[split]]
             return _hash_as_json({**options, "hub": self.hub, "fingerprint": part._fingerprint})
         layout = self.list_files()
         options |= self.reading_options(layout.format)._asdict()
+        if self._split_values is not None:
+            options["split"], split = self._split_values.names[split], "train"
         contents = []
         for file in layout.files[split]:
             with file.path.open("rb") as stream:
@@ -219,7 +307,7 @@ class Source:
 
     def select_columns(self) -> ColumnSelection:
         """The columns that are taken of a row."""
-        return ColumnSelection(self.text, self.pair, self.label)
+        return ColumnSelection(self.text, self.pair, self.label, self.split_column)
 
     def split_names(self) -> dict[str, str]:
         """The source's name of each split, by ours; splits that are turned off are left out."""

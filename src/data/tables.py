@@ -82,9 +82,9 @@ def read_table(
 
     texts = [find_position(column) for column in columns.text_columns]
     pair = None if columns.pair is None else find_position(columns.pair)
-    label = None if columns.label is None else find_position(columns.label)
+    labels = [find_position(column) for column in columns.label_columns]
     checked = texts if pair is None else [*texts, pair]
-    taken = checked if label is None else [*checked, label]
+    taken = [*checked, *labels]
     width = len(names) or 1 + max(taken)
     for line, row, raw_lines in rows:
         where = f"{file.name}, line {line}"
@@ -93,11 +93,13 @@ def read_table(
         if style.quote is None and style.guessed_quote:
             _refuse_quoted_cells(where, row, checked)
         text = join_texts([row[position] for position in texts])
-        value = None if label is None or not row[label].strip() else row[label]
+        label = columns.pack_labels(
+            [cell if (cell := row[position]).strip() else None for position in labels]
+        )
         keys = names or [str(position) for position in range(len(row))]
         other = dict(zip(keys, row, strict=True)) if keep_other else None
         remark = _describe_lines(raw_lines, len(row), style) if len(raw_lines) > 1 else None
-        yield RawRecord(text, None if pair is None else row[pair], value, where, other, remark)
+        yield RawRecord(text, None if pair is None else row[pair], label, where, other, remark)
 
 
 def read_first_row(file: InputFile, style: TableStyle) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from src.core.dataset_info import DatasetInfo
+from src.core.dataset_info import DatasetInfo, Task
 from src.core.pretrained_files import check_encoder_folder, resolve_local_folder
 from src.core.user_errors import UserError, UserErrors
 from src.core.validation import Bound, PositiveInt, validate_init
@@ -71,7 +71,7 @@ class Scratch:
         dataset_info: DatasetInfo,
         label_names: tuple[str, ...],
         *,
-        regression: bool = False,
+        task: Task = "classification",
     ) -> "Encoder":
         """Build the encoder with random weights from torch's global generator.
 
@@ -79,7 +79,7 @@ class Scratch:
             head: what it is for.
             dataset_info: vocabulary and length of the data.
             label_names: classes of a classification head; empty for other heads.
-            regression: a sequence head with one value instead of classes.
+            task: what a sequence head is for.
 
         Raises UserError if the data's sequences are too long for it.
         """
@@ -98,7 +98,7 @@ class Scratch:
             max_position_embeddings=self.max_tokens,
             pad_token_id=dataset_info.pad_id,
             **_special_token_ids(self.family, dataset_info),
-            **_label_settings(label_names, regression),
+            **_label_settings(label_names, task),
         )
         _set_dropout(config, self.dropout)
         return Encoder(AUTO_MODEL_CLASSES[head].from_config(config), head)
@@ -141,7 +141,7 @@ class Pretrained:
         dataset_info: DatasetInfo,
         label_names: tuple[str, ...],
         *,
-        regression: bool = False,
+        task: Task = "classification",
     ) -> "Encoder":
         """Load the encoder with its weights. Its head is fresh where the folder has none that fits,
         which for a classifier means the same label names.
@@ -168,7 +168,7 @@ class Pretrained:
         longest = config.max_position_embeddings - first_position_id(config)
         _check_max_tokens(dataset_info, longest, "positions of model.encoder.name_or_path")
         stored_labels = {int(place): str(name) for place, name in (config.id2label or {}).items()}
-        for key, value in _label_settings(label_names, regression).items():
+        for key, value in _label_settings(label_names, task).items():
             setattr(config, key, value)
         if self.dropout is not None:
             _set_dropout(config, self.dropout)
@@ -184,7 +184,7 @@ class Pretrained:
         )
         self._check_body_weights(network.base_model_prefix, loading)
         encoder = Encoder(network.float(), head)
-        if label_names and not regression:
+        if label_names and task != "regression":
             encoder.loading_lines = self._align_head(network, loading, stored_labels, label_names)
         return encoder
 
@@ -273,15 +273,17 @@ class Pretrained:
             )
 
 
-def _label_settings(label_names: tuple[str, ...], regression: bool) -> dict[str, Any]:
+def _label_settings(label_names: tuple[str, ...], task: Task) -> dict[str, Any]:
     """The entries of a Hugging Face config that describe a sequence head."""
-    if regression:
+    if task == "regression":
         return {"num_labels": 1, "problem_type": "regression"}
     if not label_names:
         return {}
     return {
         "num_labels": len(label_names),
-        "problem_type": "single_label_classification",
+        "problem_type": (
+            "multi_label_classification" if task == "multi_label" else "single_label_classification"
+        ),
         "id2label": dict(enumerate(label_names)),
         "label2id": {name: index for index, name in enumerate(label_names)},
     }

@@ -11,7 +11,8 @@ import pytest
 from src.core.user_errors import UserError
 from src.data import corpus as module
 from src.data.cleaning import Cleaning
-from src.data.corpus import Corpus, CorpusSurvey
+from src.data.corpus import Corpus
+from src.data.corpus_survey import CorpusSurvey
 from src.data.records import RawRecord
 from src.data.sources import Source
 from src.data.splitting import Split

@@ -211,14 +211,12 @@ def test_bytes_that_do_not_decode_are_located(tmp_path: Path) -> None:
     assert fault(tmp_path / "a.txt") == (
         f"a.txt, line 20001: byte 0xe9 at position {len(good.encode()) + 3} of the file is not "
         "utf-8 "
-        "(invalid continuation byte); name the file's encoding: data.source.encoding=NAME, or "
-        "data.source.encoding=[utf-8,NAME] if only some files have it"
+        "(invalid continuation byte); name the file's encoding: data.source.encoding=NAME"
     )
     put(tmp_path / "b.txt", b"\xef\xbb\xbfone\nab\xc3")
     assert fault(tmp_path / "b.txt") == (
         "b.txt, line 2: byte 0xc3 at position 9 of the file is not utf-8 "
-        "(unexpected end of data); name the file's encoding: data.source.encoding=NAME, or "
-        "data.source.encoding=[utf-8,NAME] if only some files have it"
+        "(unexpected end of data); name the file's encoding: data.source.encoding=NAME"
     )
 
 
@@ -290,8 +288,9 @@ def test_rows_of_another_width(tmp_path: Path) -> None:
         ('{"txt": "x"}', "no 'text' (data.source.text=text); did you mean 'txt'?"),
         ('{"text": 5}', "'text' is 5 (int); expected a text (data.source.text)"),
         (
-            '{"text": "x", "label": [1]}',
-            "the label is [1] (list); expected one text or number (data.source.label)",
+            '{"text": "x", "label": {"a": 1}}',
+            "the label is {'a': 1} (dict); expected a text, a number, or a list of them "
+            "(data.source.label)",
         ),
         ('{"text": "\\ud800"}', "'text' has half of a surrogate pair, which is not a character"),
     ],

@@ -222,7 +222,10 @@ ENTRIES = [
     ),
     Entry(
         "model=bert",
-        says="model=bert: there is no such choice; valid: classification, masked_lm, regression",
+        says=(
+            "model=bert: there is no such choice; valid: "
+            "classification, masked_lm, multi_label, regression"
+        ),
     ),
     Entry(
         "data=imbd",
@@ -281,7 +284,10 @@ ENTRIES = [
     ),
     Entry(
         "model=null",
-        says="model=null: there is no such choice; valid: classification, masked_lm, regression",
+        says=(
+            "model=null: there is no such choice; valid: "
+            "classification, masked_lm, multi_label, regression"
+        ),
     ),
     Entry(
         "~model",

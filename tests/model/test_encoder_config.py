@@ -62,8 +62,16 @@ def test_a_fresh_encoder_is_the_seeds_alone(facts):
 
 
 def test_regression_has_one_output(facts):
-    encoder = Scratch(layers=1, width=8, heads=2).build("sequence", facts(), (), regression=True)
+    encoder = Scratch(layers=1, width=8, heads=2).build("sequence", facts(), (), task="regression")
     assert (encoder.config.num_labels, encoder.config.problem_type) == (1, "regression")
+
+
+def test_the_exported_config_says_that_a_text_may_have_several_labels(facts):
+    encoder = Scratch(layers=1, width=8, heads=2).build(
+        "sequence", facts(), ("a", "b", "c"), task="multi_label"
+    )
+    assert encoder.config.problem_type == "multi_label_classification"
+    assert (encoder.config.num_labels, encoder.config.id2label) == (3, {0: "a", 1: "b", 2: "c"})
 
 
 def test_width_must_be_divisible_by_heads():

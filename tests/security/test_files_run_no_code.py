@@ -15,7 +15,7 @@ from src.core.dataset_info import DatasetInfo
 from src.core.user_errors import UserError
 from src.data import hub
 from src.data.cache import ContentCache
-from src.data.corpus import CorpusSurvey
+from src.data.corpus_survey import CorpusSurvey
 from src.data.sources import Source
 from src.data.token_store import TokenStore
 from src.data.tokenizer import PretrainedTokenizer, WordPiece
