@@ -14,6 +14,7 @@ from typing import Literal
 
 from src.core.user_errors import UserError
 from src.core.validation import validate_init
+from src.data.label_map import LabelMap
 from src.data.labels import normalize_label, normalize_labels
 from src.data.records import RawRecord
 
@@ -82,6 +83,7 @@ class DigestSet:
 DROP_REASONS = {
     "empty_text": "empty (data.source.text)",
     "missing_label": "without a label (data.source.label)",
+    "unmapped_label": "with a label that data.label_map leaves out",
     "overlap": "also in validation or test (data.cleaning.overlap)",
     "duplicates": "there before (data.cleaning.duplicates)",
     "contradicting_duplicates": "there before with another label (data.cleaning.duplicates)",
@@ -127,17 +129,19 @@ class Cleaning:
         labelled: bool,
         counts: Counter[str],
         forbidden: Container[int] | None = None,
+        label_map: LabelMap | None = None,
     ) -> Iterator[RawRecord]:
         """Iterate over the rows that stay, with normalised texts.
 
         Each row is counted twice: as "<split>/read", and as "<split>/kept" or with the reason why
-        it was dropped: "empty_text", "missing_label", "overlap", "duplicates" or, if the first row
-        with its text has another label, "contradicting_duplicates".
+        it was dropped: "empty_text", "missing_label", "unmapped_label", "overlap", "duplicates" or,
+        if the first row with its text has another label, "contradicting_duplicates".
 
         Args:
             labelled: whether every row needs a label.
             counts: incremented as said above.
             forbidden: hashes of the rows that this split must not overlap.
+            label_map: what becomes of labels.
 
         Raises:
             UserError: an empty text or a missing label whose policy is "error".
@@ -146,6 +150,9 @@ class Cleaning:
         for raw_record in records:
             record = self.normalize_record(raw_record)
             reason = self._find_drop_reason(record, labelled)
+            if reason is None and label_map is not None:
+                record = record._replace(label=label_map.map_labels(record.label))
+                reason = "unmapped_label" if record.label is None else None
             if (
                 reason is None
                 and forbidden is not None

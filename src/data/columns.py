@@ -15,12 +15,13 @@ class ColumnSelection(NamedTuple):
     """Which columns to take: names, or positions from 0 in a table without a header.
 
     Several columns of `text` are joined, in their order. Several columns of `label` say of one
-    label each whether a row has it.
+    label each whether a row has it. `split_column` says to which split a row belongs.
     """
 
     text: str | int | Sequence[str | int]
     pair: str | int | None
     label: str | int | Sequence[str | int] | None
+    split_column: str | int | None = None
 
     @property
     def text_columns(self) -> tuple[str | int, ...]:
@@ -38,9 +39,10 @@ class ColumnSelection(NamedTuple):
         return self.label is not None and not isinstance(self.label, str | int)
 
     def requested_columns(self) -> list[tuple[str, str | int]]:
-        """The requested columns, with the last part of their config key: text, pair, label."""
+        """The requested columns, with the last part of their config key."""
         pairs: list[tuple[str, str | int | None]] = [("text", name) for name in self.text_columns]
         pairs += [("pair", self.pair), *(("label", name) for name in self.label_columns)]
+        pairs.append(("split_column", self.split_column))
         return [(key, column) for key, column in pairs if column is not None]
 
     def pack_labels(self, found: Sequence[Any]) -> Any:

@@ -21,6 +21,7 @@ from src.core.printing import print_line
 from src.core.user_errors import UserError
 from src.data.cleaning import DROP_REASONS, Cleaning, DigestSet, hash_text
 from src.data.corpus_survey import TRAIN_CODE, UNUSED_ROW, CorpusSurvey, count_labels
+from src.data.label_map import LabelMap
 from src.data.label_sets import build_membership, describe_label_sets
 from src.data.labels import (
     LabelSpace,
@@ -72,6 +73,7 @@ class Corpus:
     split: Split
     label_names: list[str | float] | None = None
     label_values: list[str | float] | None = None
+    label_map: LabelMap | None = None
     train_rows: int | None = None
 
     def survey_rows(self) -> CorpusSurvey:
@@ -142,7 +144,8 @@ class Corpus:
         """What should be known of the labels of train, and of how they are divided."""
         if not labels:
             return []
-        remarks = describe_odd_labels(labels["train"])
+        remarks = list(self.label_map.describe()) if self.label_map is not None else []
+        remarks += describe_odd_labels(labels["train"])
         if self.task == "multi_label":
             rows = targets["train"][places["train"] == TRAIN_CODE]
             remarks += describe_label_sets(rows.sum(1))
@@ -238,7 +241,12 @@ class Corpus:
             numbered(), desc=f"read {split}", unit=" texts", delay=1, disable=None
         )
         for record in self.cleaning.clean_records(
-            rows_with_progress, split=split, labelled=labelled, counts=counts, forbidden=forbidden
+            rows_with_progress,
+            split=split,
+            labelled=labelled,
+            counts=counts,
+            forbidden=forbidden,
+            label_map=self.label_map,
         ):
             yield latest, record
 

@@ -1,48 +1,31 @@
 """Which files of a folder belong to which split, and in which format; decided by names alone."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from src.core.user_errors import UserError, did_you_mean, suggest
 from src.data.archives import enter_archive, is_archive
+from src.data.class_files import (
+    find_class_files,
+    find_class_folders,
+    has_class_folders,
+    may_be_class_files,
+)
 from src.data.decoding import InputFile
+from src.data.file_names import (
+    FORMAT_BY_SUFFIX,
+    FORMAT_NAMES,
+    PATH_KEY,
+    SPLIT_ALIASES,
+    SplitFiles,
+    abbreviate_names,
+    infer_format,
+    list_data_files,
+    list_folders,
+    strip_data_suffixes,
+)
 from src.data.packed_files import PACKED_SUFFIXES, strip_packed_suffix
-
-FORMAT_BY_SUFFIX = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".parquet": "parquet",
-    ".xlsx": "xlsx",
-    ".xlsm": "xlsx",
-    ".txt": "text",
-}
-PATH_KEY = "data.source.path"
-FORMAT_NAMES = "csv, tsv, jsonl, parquet, xlsx, text, folders, label_first"
-# The folder of aclImdb for reviews without a label; it is no class.
-UNLABELLED_FOLDER = "unsup"
-_SPLIT_ALIASES = {
-    "validation": ("dev", "valid", "val", "development"),
-    "train": ("training",),
-    "test": ("testing",),
-}
-_NON_DATA_STEMS = {"readme", "license", "licence", "sha256sums", "md5sums"}
-
-
-class SplitFiles(NamedTuple):
-    """The files of each split in reading order, and the format that all of them have.
-
-    Args:
-        other_parts: what else a lone file holds that could be a split, by its name there.
-    """
-
-    format: str
-    files: dict[str, tuple[InputFile, ...]]
-    other_parts: tuple[str, ...] = ()
 
 
 def find_split_files(
@@ -54,8 +37,7 @@ def find_split_files(
     the name: "train.csv", "train-00000-of-00001.parquet", "stsa.binary.train"; where one is called
     exactly so, the others of the split are left alone. The files stand in the folder itself or in
     one sub-folder. Where no file carries the name of a split, a single file is "train", and so are
-    all files of plain text. Sub-folders of text files are classes (`folders`) where they stand
-    inside a split's folder, or where there are two or more and no other data.
+    all files of plain text. `src/data/class_files.py` finds the folders or files of classes.
 
     Args:
         format: a name of `FORMAT_NAMES`, or "auto" to tell it from the files' suffixes.
@@ -73,107 +55,33 @@ def find_split_files(
                 key=PATH_KEY,
                 value=path,
             )
-        if format_name == "folders":
+        if format_name in ("folders", "class_files"):
+            what = "folder" if format_name == "folders" else "file"
             raise UserError(
-                f"data.source.format=folders: {path} is a file; expected a folder of one folder "
-                "per class"
+                f"data.source.format={format_name}: {path} is a file; expected a folder of one "
+                f"{what} per class"
             )
         return SplitFiles(
             format_name, {"train": (InputFile(path, path.name),)} if "train" in names else {}
         )
-    if format == "folders" or (format == "auto" and _has_class_folders(path, names)):
-        return SplitFiles("folders", _find_class_files(path, names, labelled))
+    if format == "class_files":
+        return find_class_files(path, names, labelled)
+    if format == "folders" or (format == "auto" and has_class_folders(path, names)):
+        return find_class_folders(path, names, labelled)
     return _find_files_by_name(path, format, names)
 
 
-def infer_format(path: Path) -> str | None:
-    """The format that a file's suffix names, packed or not; None for an unknown suffix."""
-    return FORMAT_BY_SUFFIX.get(Path(strip_packed_suffix(path.name)).suffix.lower())
-
-
-def _strip_data_suffixes(path: Path) -> str:
-    """The name without data suffixes: "train" of "train.csv.gz"; all of "stsa.binary.train"."""
-    name = strip_packed_suffix(path.name)
-    return (
-        name[: -len(Path(name).suffix)] if Path(name).suffix.lower() in FORMAT_BY_SUFFIX else name
-    )
-
-
-def _list_folders(folder: Path) -> list[Path]:
-    return sorted(
-        child
-        for child in folder.iterdir()
-        if child.is_dir() and not child.name.startswith((".", "__"))
-    )
-
-
-def _iter_text_files(folder: Path) -> Iterable[Path]:
-    return (file for file in folder.iterdir() if file.is_file() and infer_format(file) == "text")
-
-
-def _has_class_folders(folder: Path, names: Mapping[str, str]) -> bool:
-    parts = [folder / name for name in names.values() if (folder / name).is_dir()]
-    if parts:
-        return any(
-            any(_iter_text_files(class_folder))
-            for part in parts
-            for class_folder in _list_folders(part)
-        )
-    return (
-        not _list_data_files(folder, "auto")
-        and sum(any(_iter_text_files(class_folder)) for class_folder in _list_folders(folder)) > 1
-    )
-
-
-def _find_class_files(
-    folder: Path, names: Mapping[str, str], labelled: bool
-) -> dict[str, tuple[InputFile, ...]]:
-    """Find one folder per class: inside the splits' folders, else in `folder`, as "train"."""
-    parts = {split: folder / name for split, name in names.items() if (folder / name).is_dir()}
-    if not parts and "train" in names:
-        parts = {"train": folder}
-    files = {
-        split: tuple(
-            InputFile(path, str(path.relative_to(folder)), class_folder.name if labelled else None)
-            for class_folder in _list_folders(part)
-            if not (labelled and class_folder.name == UNLABELLED_FOLDER)
-            for path in sorted(_iter_text_files(class_folder))
-        )
-        for split, part in parts.items()
-    }
-    if parts and not any(files.values()):
-        raise UserError(
-            "no folders of .txt files here",
-            key=PATH_KEY,
-            value=folder,
-            hint="data.source.format=folders expects some",
-        )
-    return {split: split_files for split, split_files in files.items() if split_files}
-
-
-def _list_data_files(folder: Path, format: str) -> list[Path]:
-    """The files with a known suffix. For a named format, if none has its suffix: all files."""
-    every = sorted(
-        file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")
-    )
-    if format == "auto":
-        return [file for file in every if infer_format(file)]
-    return [file for file in every if infer_format(file) == format] or [
-        file for file in every if file.name.split(".")[0].lower() not in _NON_DATA_STEMS
-    ]
-
-
 def _find_files_by_name(folder: Path, format: str, names: Mapping[str, str]) -> SplitFiles:
-    inner = [(child, _list_data_files(child, format)) for child in _list_folders(folder)]
+    inner = [(child, list_data_files(child, format)) for child in list_folders(folder)]
     pools = [
-        (folder, _list_data_files(folder, format)),
+        (folder, list_data_files(folder, format)),
         *((child, files) for child, files in inner if files),
     ]
     if not any(files for _, files in pools):
         raise _no_data_files_error(folder, format)
     parts: dict[str, list[Path]] = {}
     for split, name in names.items():
-        folder_files = _list_data_files(folder / name, format) if (folder / name).is_dir() else []
+        folder_files = list_data_files(folder / name, format) if (folder / name).is_dir() else []
         if files := folder_files or _match_split_name(folder, name, pools):
             parts[split] = files
     if not parts and "train" in names:
@@ -206,7 +114,7 @@ def _match_split_name(folder: Path, name: str, pools: list[tuple[Path, list[Path
     """
     part = re.compile(rf"(^|[._-]){re.escape(name)}([._-]|$)")
     matching = [
-        (where, [file for file in files if part.search(_strip_data_suffixes(file))])
+        (where, [file for file in files if part.search(strip_data_suffixes(file))])
         for where, files in pools
     ]
     matching = [(where, files) for where, files in matching if files]
@@ -221,7 +129,7 @@ def _match_split_name(folder: Path, name: str, pools: list[tuple[Path, list[Path
             hint=f"name one of them: {rivals}",
         )
     files = matching[0][1]
-    return [file for file in files if _strip_data_suffixes(file) == name] or files
+    return [file for file in files if strip_data_suffixes(file) == name] or files
 
 
 def _assume_train_files(
@@ -233,7 +141,7 @@ def _assume_train_files(
         return filled[0]
     found = [str(file.relative_to(folder)) for files in filled for file in files]
     raise UserError(
-        f"no file carries the name of a split; found {_abbreviate_names(found)}",
+        f"no file carries the name of a split; found {abbreviate_names(found)}",
         key=PATH_KEY,
         value=folder,
         hint="say which is which: data.source.train=NAME, or give one file: {key}=FILE",
@@ -270,16 +178,19 @@ def _no_data_files_error(folder: Path, format: str) -> UserError:
     archives = [entry for entry in sorted(folder.iterdir()) if is_archive(entry)]
     if archives:
         return UserError(
-            f"no readable file; found {_abbreviate_names(found)}",
+            f"no readable file; found {abbreviate_names(found)}",
             key=PATH_KEY,
             value=folder,
             hint=f"an archive is read where it is named itself: {{key}}={archives[0]}",
         )
+    hint = f"where names end otherwise: data.source.format=NAME, one of {FORMAT_NAMES}"
+    if may_be_class_files(folder):
+        hint = "data.source.format=class_files where every file holds the texts of a class; " + hint
     return UserError(
-        f"no readable file; {expected}; found {_abbreviate_names(found)}",
+        f"no readable file; {expected}; found {abbreviate_names(found)}",
         key=PATH_KEY,
         value=folder,
-        hint=f"where names end otherwise: data.source.format=NAME, one of {FORMAT_NAMES}",
+        hint=hint,
     )
 
 
@@ -306,7 +217,7 @@ def check_named_splits(path: Path, layout: SplitFiles, names: Mapping[str, str])
 
 def _find_aliases(path: Path, layout: SplitFiles, split: str) -> dict[str, str]:
     """What is there under other common names of a split, by the name to type."""
-    aliases = _SPLIT_ALIASES[split]
+    aliases = SPLIT_ALIASES[split]
     if path.is_file():
         return {part: part for part in layout.other_parts if part.casefold() in aliases}
     layout = find_split_files(path, layout.format, {alias: alias for alias in aliases}, False)
@@ -335,12 +246,7 @@ def _missing_path_error(path: Path, typed: Path) -> UserError:
     if (near := suggest(step, names)) is not None:
         hint = did_you_mean(near)
     else:
-        hint = f"there: {_abbreviate_names(sorted(names))}" if names else "the folder is empty"
+        hint = f"there: {abbreviate_names(sorted(names))}" if names else "the folder is empty"
     return UserError(
         f"there is no '{step}' in {parent_folder}", key=PATH_KEY, value=typed, hint=hint
     )
-
-
-def _abbreviate_names(names: list[str]) -> str:
-    """A list of names for a message, ten at most."""
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

@@ -21,8 +21,10 @@ from src.data.cache import ContentCache
 from src.data.corpus import Corpus
 from src.data.corpus_survey import CorpusSurvey
 from src.data.device_dataset import DeviceBatchDataset, should_keep_on_device
+from src.data.label_map import LabelMap
 from src.data.loader import BatchDataset, PrefetchSampler, ResumableDataLoader
 from src.data.reading_notices import describe_rows
+from src.data.sources import Source
 from src.data.splitting import SPLITS
 from src.data.text_encoder import OWN_TOKENIZER_HINT
 from src.data.token_store import TargetLayout, TextRow, TokenStore
@@ -61,13 +63,15 @@ class TextDataModule(LightningDataModule):
         """Read, clean, split and tokenise, or find it all in the cache; idempotent."""
         if self.token_stores:
             return
+        label_map = self.config.label_map
         corpus = Corpus(
             task=self.config.task,
             source=self.config.source,
             cleaning=self.config.cleaning,
             split=self.config.split,
-            label_names=self.config.label_names,
+            label_names=self.config.declared_label_names(),
             label_values=self.config.label_values,
+            label_map=None if label_map is None else LabelMap(label_map),
             train_rows=self.config.train_rows,
         )
         # This fingerprint covers everything that shapes the rows.
@@ -113,12 +117,14 @@ class TextDataModule(LightningDataModule):
             split: self.config.source.fingerprint_split(split)
             for split in self.config.source.available_splits()
         }
+        label_map = self.config.label_map
         settings = [
             self.config.task,
             self.config.cleaning.compute_fingerprint(),
             repr(self.config.split),
-            self.config.label_names,
+            self.config.declared_label_names(),
             self.config.label_values,
+            None if label_map is None else list(label_map.items()),
         ]
         return _hash_as_json([CACHE_VERSION, parts, settings, self.config.train_rows])
 
@@ -278,10 +284,12 @@ class TextDataModule(LightningDataModule):
 
     def describe_reading(self) -> Notices:
         """What was read, kept and lost, for the screen and the record of the run."""
+        source = self.config.source
         return describe_rows(
             self.data_summary,
             {split: store.num_truncated for split, store in self.token_stores.items()},
             cut_tokens=self.config.batching.truncation_tokens,
+            unread=source.describe_unread() if isinstance(source, Source) else (),
         )
 
     def describe_preprocessing(self) -> dict[str, Any]:

@@ -15,8 +15,10 @@ from src.data.decoding import InputFile, read_text_lines
 from src.data.packed_files import is_packed
 from src.data.records import RawRecord
 
-# What stands before a text: labels with fastText's mark, else one word.
-_LINE_LABELS = re.compile(r"\s*((?:__label__\S+\s+)*__label__\S+|\S+)\s*")
+# Every label of fastText begins with it.
+FASTTEXT_MARK = "__label__"
+# What stands before a text: labels with that mark, else one word.
+_LINE_LABELS = re.compile(rf"\s*((?:{FASTTEXT_MARK}\S+\s+)*{FASTTEXT_MARK}\S+|\S+)\s*")
 
 
 def read_parquet(

@@ -16,7 +16,10 @@ def find_option_errors(source: "Source") -> Iterator[UserError]:
     """Every option that cannot be, alone or beside the others."""
     yield from _find_column_errors(source)
     yield from _find_character_errors(source)
-    yield from _find_encoding_errors(source.encoding)
+    if not source.encodings:
+        yield UserError(key="data.source.encoding", expected="one encoding or more", found="[]")
+    for encoding in source.encodings:
+        yield from _find_encoding_errors(encoding)
     try:
         re.compile(source.heading or "")
     except re.error as error:
@@ -24,6 +27,13 @@ def find_option_errors(source: "Source") -> Iterator[UserError]:
             f"not a regular expression ({error})", key="data.source.heading", value=source.heading
         )
     yield from _find_label_errors(source)
+    if source.split_column is not None and source.path is None:
+        yield UserError(
+            "a data set of the hub has its splits",
+            key="data.source.split_column",
+            value=source.split_column,
+            hint="leave this option, or give data.source.path=FILE",
+        )
     names = list(source.split_names().values())
     for name in sorted({repeated for repeated in names if names.count(repeated) > 1}):
         yield UserError(

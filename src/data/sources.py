@@ -4,25 +4,30 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from src.core.user_errors import UserError, UserErrors, format_suggestion
 from src.core.validation import validate_init
+from src.data.class_files import find_list_errors
 from src.data.columns import ColumnSelection
-from src.data.data_files import SplitFiles, check_named_splits, find_path, find_split_files
+from src.data.data_files import check_named_splits, find_path, find_split_files
 from src.data.file_formats import (
     TABLE_FORMATS,
     ReadingOptions,
     find_file_errors,
     find_format_errors,
     read_file,
+    read_header,
 )
+from src.data.file_names import SplitFiles, abbreviate_names
 from src.data.hub import load_from_hub, read_hub_rows
 from src.data.json_shapes import split_parts
 from src.data.label_cells import LabelReading
 from src.data.records import RawRecord
 from src.data.source_options import find_option_errors
+from src.data.split_column import SplitValues, describe_unused_column
 from src.data.tables import TableStyle, parse_character
 
 if TYPE_CHECKING:
@@ -45,20 +50,22 @@ class Source:
         hub: name of a data set on the Hugging Face hub, such as stanfordnlp/imdb.
         config: of the data set on the hub; null: its only one.
         revision: branch, tag or commit on the hub; null: the newest.
-        format: of the files; `auto` takes it from their names. `folders` has one for each class,
-            `label_first` lines such as "1 some sentence".
+        format: of the files; `auto` takes it from their names. In `folders` a file is a text and
+            its folder a class; in `class_files` a file is a class and holds texts, a `document` each;
+            `label_first` has lines such as "1 some sentence".
         text: column of the text: a name, or a position from 0 where `header` is false. Several,
             [title, body], are joined, a line for each that is not empty.
         pair: column of the second text; null: there is none.
         label: column of the label; null leaves it. Several, [anger, joy], are columns of which each
-            holds 1 or 0: a row has the labels whose columns hold 1. For `folders` and
-            `label_first`, which have no columns, any name asks for the label. In `folders` a class
-            called "unsup" (aclImdb) is passed over where labels are asked for.
+            holds 1 or 0: a row has the labels whose columns hold 1. For `folders`,
+            `class_files` and `label_first`, which have no columns, any name asks for the label. In
+            `folders` a class called "unsup" (aclImdb) is passed over where labels are asked for.
         label_separator: between several labels in one cell: a character or its name, as for
             `delimiter`.
         label_pattern: a regular expression with one group, which takes a part of each label.
         label_threshold: where several columns hold shares: from which share on a label counts.
-        encoding: of text files, such as utf-8 or cp1252.
+        encoding: of text files, such as utf-8 or cp1252; of several each file has the first that
+            fits it.
         header: the first line of a table holds the names of its columns.
         columns: names of all columns of a table without a header, in their order.
         sheet: of a spreadsheet; null: the only one with rows.
@@ -70,6 +77,7 @@ class Source:
         escape: the character (backslash) before quotes inside cells; null: they are doubled.
         document: of plain text: one for each `line`, `paragraph` or `file`.
         heading: of plain text: a regular expression; a document begins at each matching line.
+        split_column: column that says to which split a row belongs, for files that are not divided.
         train: what the split is called at the source.
         validation: what the split is called at the source; null leaves it alone.
         test: what the split is called at the source; null leaves it alone.
@@ -80,7 +88,16 @@ class Source:
     config: str | None = None
     revision: str | None = None
     format: Literal[
-        "auto", "csv", "tsv", "jsonl", "parquet", "xlsx", "text", "folders", "label_first"
+        "auto",
+        "csv",
+        "tsv",
+        "jsonl",
+        "parquet",
+        "xlsx",
+        "text",
+        "folders",
+        "class_files",
+        "label_first",
     ] = "auto"
     text: str | int | list[str | int] = "text"
     pair: str | int | None = None
@@ -88,7 +105,8 @@ class Source:
     label_separator: str | None = None
     label_pattern: str | None = None
     label_threshold: float | None = None
-    encoding: str = "utf-8"
+    split_column: str | int | None = None
+    encoding: str | list[str] = "utf-8"
     header: bool = True
     columns: list[str] | None = None
     sheet: str | None = None
@@ -106,6 +124,10 @@ class Source:
         if errors := list(find_option_errors(self)):
             raise UserErrors(errors)
 
+    @property
+    def encodings(self) -> tuple[str, ...]:
+        return (self.encoding,) if isinstance(self.encoding, str) else tuple(self.encoding)
+
     def table_style(self, format: str) -> TableStyle:
         delimiter = parse_character(self.delimiter or ("comma" if format == "csv" else "tab"))
         quoted = (
@@ -117,7 +139,7 @@ class Source:
             delimiter=str(delimiter),
             quote=parse_character(self.quote or "double") if quoted else None,
             escape=None if self.escape is None else parse_character(self.escape),
-            encoding=self.encoding,
+            encoding=self.encodings[0],
             header=self.header and self.columns is None,
             names=None if self.columns is None else tuple(self.columns),
             guessed_delimiter=self.delimiter is None,
@@ -143,23 +165,46 @@ class Source:
                 )
             return
         layout = self.list_files()
-        check_named_splits(find_path(self.path), layout, self.split_names())
+        if self.split_column is None:
+            check_named_splits(find_path(self.path), layout, self.split_names())
         options = self.reading_options(layout.format)
-        errors = list(find_format_errors(options))
+        errors = [*find_format_errors(options), *find_list_errors(layout, self.encodings)]
         for split, files in layout.files.items():
             found = list(find_file_errors(files[0], options))
             if split != "train" and not errors:
                 found = [_say_how_to_leave(split, error) for error in found]
             errors += found
+        if not errors and self._split_values is not None:
+            errors += self._split_values.find_errors()
         if errors:
             raise UserErrors(errors)
 
     def list_files(self) -> SplitFiles:
-        """The files of each split and their format. Columns are not looked at."""
+        """The files of each split and their format. Columns are not looked at.
+
+        All files are those of train where a column divides the rows.
+        """
         path = find_path(str(self.path))
-        names = self.split_names()
+        by_column = self.split_column is not None
+        names = {split: split for split in SPLITS} if by_column else self.split_names()
         layout = find_split_files(path, self.format, names, self.label is not None)
-        return split_parts(layout, names, self.encoding) if path.is_file() else layout
+        if path.is_file():
+            layout = split_parts(layout, names, self.encodings)
+        if by_column and (others := layout.files.keys() - {"train"}):
+            raise UserError(
+                f"{self.path} is divided already: it has {', '.join(sorted(others))}",
+                key="data.source.split_column",
+                value=self.split_column,
+                hint="give one file: data.source.path=FILE",
+            )
+        return layout
+
+    @cached_property
+    def _split_values(self) -> SplitValues | None:
+        """What stands in the split column; None without one. Reads the files once."""
+        if self.split_column is None or self.path is None:
+            return None
+        return SplitValues(self.split_column, self._read_rows("train", True), self.split_names())
 
     def reading_options(self, format: str) -> ReadingOptions:
         """The options that decide how a file of this format is read."""
@@ -167,7 +212,7 @@ class Source:
         return ReadingOptions(
             format=format,
             columns=self.select_columns(),
-            encoding=self.encoding,
+            encodings=self.encodings,
             style=style,
             header=self.header,
             names=None if self.columns is None else tuple(self.columns),
@@ -189,7 +234,9 @@ class Source:
 
     def available_splits(self) -> tuple[str, ...]:
         """Those of "train", "validation" and "test" that the source has."""
-        if self.path is not None:
+        if self._split_values is not None:
+            there = set(self._split_values.available)
+        elif self.path is not None:
             there = set(self.list_files().files)
         else:
             on_hub = list(self._load_hub_dataset())
@@ -214,10 +261,34 @@ class Source:
             rows = read_hub_rows(part, self.select_columns(), f"{self.hub}, {name}")
             yield from map(self.label_reading().read_record, rows)
             return
+        if self._split_values is None:
+            yield from self._read_rows(split, keep_other)
+            return
+        for record in self._split_values.select_rows(self._read_rows("train", True), split):
+            yield record if keep_other else record._replace(other=None)
+
+    def _read_rows(self, split: str, keep_other: bool) -> Iterator[RawRecord]:
+        """Stream the rows of a split's files."""
         layout = self.list_files()
         options = self.reading_options(layout.format)
         for file in layout.files[split]:
             yield from read_file(file, options, keep_other=keep_other)
+
+    def describe_unread(self) -> list[str]:
+        """What lies at the path and is not read, in sentences."""
+        if self.path is None:
+            return []
+        layout = self.list_files()
+        lines = []
+        if layout.passed_over:
+            lines.append(f"not read: {abbreviate_names(list(layout.passed_over))}")
+        if self._split_values is not None:
+            lines += self._split_values.describe_others()
+        elif layout.files.keys() == {"train"}:
+            options = self.reading_options(layout.format)
+            header = options.names or read_header(layout.files["train"][0], options)
+            lines += describe_unused_column(header)
+        return lines
 
     def fingerprint_split(self, split: str) -> str:
         """SHA-256, in hex, of a split's bytes and of the options that decide how they are read.
@@ -236,6 +307,8 @@ class Source:
             return _hash_as_json({**options, "hub": self.hub, "fingerprint": part._fingerprint})
         layout = self.list_files()
         options |= self.reading_options(layout.format)._asdict()
+        if self._split_values is not None:
+            options["split"], split = self._split_values.names[split], "train"
         contents = []
         for file in layout.files[split]:
             with file.path.open("rb") as stream:
@@ -246,7 +319,7 @@ class Source:
 
     def select_columns(self) -> ColumnSelection:
         """The columns that are taken of a row."""
-        return ColumnSelection(self.text, self.pair, self.label)
+        return ColumnSelection(self.text, self.pair, self.label, self.split_column)
 
     def split_names(self) -> dict[str, str]:
         """The source's name of each split, by ours; splits that are turned off are left out."""

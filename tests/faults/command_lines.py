@@ -222,8 +222,10 @@ ENTRIES = [
     ),
     Entry(
         "model=bert",
-        says="model=bert: there is no such choice; valid: classification, masked_lm, "
-        "multi_label, regression",
+        says=(
+            "model=bert: there is no such choice; valid: "
+            "classification, masked_lm, multi_label, regression"
+        ),
     ),
     Entry(
         "data=imbd",
@@ -282,8 +284,10 @@ ENTRIES = [
     ),
     Entry(
         "model=null",
-        says="model=null: there is no such choice; valid: classification, masked_lm, "
-        "multi_label, regression",
+        says=(
+            "model=null: there is no such choice; valid: "
+            "classification, masked_lm, multi_label, regression"
+        ),
     ),
     Entry(
         "~model",
