@@ -153,7 +153,7 @@ def _guess_format(options: Mapping[str, Any]) -> dict[str, Any]:
     if options.get("format", "auto") != "auto":
         return {}
     path = Path(options["path"]).expanduser()
-    found = guess_text_format(path, options.get("encoding", "utf-8"))
+    found = guess_text_format(path, list_columns(options.get("encoding", "utf-8")))
     return {} if found is None else {"format": found}
 
 

@@ -9,6 +9,7 @@ from src.core.formatting import format_quantity
 from src.core.user_errors import UserError
 from src.data.archives import is_archive
 from src.data.decoding import InputFile, read_text_lines
+from src.data.encodings import choose_encoding
 from src.data.file_names import (
     PATH_KEY,
     SplitFiles,
@@ -128,7 +129,7 @@ def may_be_class_files(folder: Path) -> bool:
     return len(texts) > 1
 
 
-def find_list_errors(layout: SplitFiles, encoding: str) -> Iterator[UserError]:
+def find_list_errors(layout: SplitFiles, encodings: Sequence[str]) -> Iterator[UserError]:
     """The error of class folders that seem to hold lists of texts and no texts: one file for each
     class, of many lines.
     """
@@ -137,6 +138,7 @@ def find_list_errors(layout: SplitFiles, encoding: str) -> Iterator[UserError]:
     if layout.format != "folders" or None in labels or len(set(labels)) < len(labels):
         return
     for file in files:
+        encoding = choose_encoding(file, encodings).name
         lines = (line for line in read_text_lines(file, encoding) if line.strip())
         if len(list(islice(lines, _LINES_OF_A_LIST))) < _LINES_OF_A_LIST:
             return

@@ -10,6 +10,7 @@ from src.core.dataset_info import Task
 from src.data import readers
 from src.data.columns import ColumnSelection
 from src.data.decoding import InputFile, read_text_lines
+from src.data.encodings import choose_encoding
 from src.data.file_names import SPLIT_ALIASES, infer_format
 from src.data.json_rows import iter_json_objects
 from src.data.readers import FASTTEXT_MARK
@@ -63,13 +64,14 @@ class ColumnProfile(NamedTuple):
     is_share: bool = False
 
 
-def guess_text_format(path: Path, encoding: str) -> str | None:
+def guess_text_format(path: Path, encodings: Sequence[str]) -> str | None:
     """The format of a file of lines whose name does not tell it: "tsv" where all lines have equally
     many tabs, "label_first" where they begin with a few words that come again; None if neither.
     """
     if not path.is_file() or infer_format(path) not in (None, "text"):
         return None
-    lines = read_text_lines(InputFile(path, path.name), encoding)
+    file = InputFile(path, path.name)
+    lines = read_text_lines(file, choose_encoding(file, encodings).name)
     sample = [line.strip() for line in itertools.islice(lines, SAMPLE_ROWS) if line.strip()]
     tabs = {line.count("\t") for line in sample}
     if len(tabs) == 1 and tabs != {0}:
@@ -90,9 +92,11 @@ def sample_columns(source: Source, file: InputFile, format: str) -> list[ColumnP
 
 
 def _iter_rows(source: Source, file: InputFile, format: str) -> Iterator[dict[Any, Any]]:
+    options, _ = source.reading_options(format).choose_encoding(file)
     match format:
         case "csv" | "tsv":
-            style = source.table_style(format)
+            style = options.style
+            assert style is not None
             first = read_first_row(file, style)
             names: list[Any] = list(style.names or range(len(first)))
             names = first if style.header else names
@@ -101,7 +105,7 @@ def _iter_rows(source: Source, file: InputFile, format: str) -> Iterator[dict[An
                 yield dict(zip(names, [record.text for record in records], strict=True))
         case "jsonl":
             texts = [str(column) for column in source.select_columns().text_columns]
-            for _, row in iter_json_objects(file, source.reading_options(format).json_style, texts):
+            for _, row in iter_json_objects(file, options.json_style, texts):
                 yield row
         case "xlsx":
             named = source.header or source.columns is not None

@@ -55,7 +55,7 @@ def read_text_lines(file: InputFile, encoding: str, newline: str | None = None) 
     try:
         with (
             open_binary(file.path) as raw,
-            io.TextIOWrapper(raw, _bom_aware_encoding(encoding), newline=newline) as stream,
+            io.TextIOWrapper(raw, bom_aware_encoding(encoding), newline=newline) as stream,
         ):
             for count, line in enumerate(stream, start=1):
                 if "\0" in line:
@@ -82,7 +82,8 @@ def read_text_lines(file: InputFile, encoding: str, newline: str | None = None) 
         ) from error
 
 
-def _bom_aware_encoding(encoding: str) -> str:
+def bom_aware_encoding(encoding: str) -> str:
+    """The codec that also reads the byte order mark with which a UTF-8 file may begin."""
     return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
 
 
@@ -103,7 +104,7 @@ def _decoding_error_message(file: InputFile, encoding: str) -> str:
     if other := detect_other_format(file):
         return f"{file.name}: this is {other}"
     decoder = io.IncrementalNewlineDecoder(
-        codecs.getincrementaldecoder(_bom_aware_encoding(encoding))(), translate=True
+        codecs.getincrementaldecoder(bom_aware_encoding(encoding))(), translate=True
     )
     offset, line = 0, 1
     with open_binary(file.path) as raw:
@@ -116,10 +117,13 @@ def _decoding_error_message(file: InputFile, encoding: str) -> str:
                 # where the chunk ends
                 sound = len(chunk) - len(error.object) + error.start
                 line += decoder.decode(chunk[: max(sound, 0)]).count("\n")
+                others = ""
+                if codecs.lookup(encoding).name == "utf-8":
+                    others = ", or data.source.encoding=[utf-8,NAME] if only some files have it"
                 return (
                     f"{file.name}, line {line}: byte {error.object[error.start]:#04x} at position "
                     f"{offset + sound} of "
                     f"the file is not {encoding} ({error.reason}); name the file's encoding: "
-                    "data.source.encoding=NAME"
+                    f"data.source.encoding=NAME{others}"
                 )
             offset += len(chunk)

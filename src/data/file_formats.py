@@ -7,6 +7,7 @@ from src.core.user_errors import UserError
 from src.data import readers
 from src.data.columns import ColumnSelection, find_column_errors
 from src.data.decoding import InputFile
+from src.data.encodings import choose_encoding
 from src.data.json_rows import JsonStyle, read_json_keys, read_json_rows
 from src.data.label_cells import LabelReading
 from src.data.records import RawRecord
@@ -20,6 +21,7 @@ from src.data.tables import (
 
 # The formats whose rows are parted into columns by a character.
 TABLE_FORMATS = ("csv", "tsv")
+BINARY_FORMATS = ("parquet", "xlsx")
 # Options that a format knows nothing of.
 _KEYS_WITHOUT_USE = {
     "text": ("pair", "label", "split_column"),
@@ -37,6 +39,7 @@ class ReadingOptions(NamedTuple):
     """What decides how the bytes of a file become records.
 
     Args:
+        encodings: of which the first that fits is a file's own.
         style: of a table; None for other formats.
         names: of the columns, where they do not stand in the file; None where they do, or where
             columns are known by their positions.
@@ -47,7 +50,7 @@ class ReadingOptions(NamedTuple):
 
     format: str
     columns: ColumnSelection
-    encoding: str
+    encodings: tuple[str, ...]
     style: TableStyle | None
     header: bool
     names: tuple[str, ...] | None
@@ -58,7 +61,19 @@ class ReadingOptions(NamedTuple):
 
     @property
     def json_style(self) -> JsonStyle:
-        return JsonStyle(self.encoding, self.header, self.names)
+        return JsonStyle(self.encodings[0], self.header, self.names)
+
+    def with_encoding(self, encoding: str) -> "ReadingOptions":
+        """The same for files that all have one encoding."""
+        style = None if self.style is None else self.style._replace(encoding=encoding)
+        return self._replace(encodings=(encoding,), style=style)
+
+    def choose_encoding(self, file: InputFile) -> "tuple[ReadingOptions, str | None]":
+        """The options for a file with an encoding of its own, and a remark on that."""
+        if self.format in BINARY_FORMATS:
+            return self, None
+        encoding, remark = choose_encoding(file, self.encodings)
+        return self.with_encoding(encoding), remark
 
 
 def find_format_errors(options: ReadingOptions) -> Iterator[UserError]:
@@ -89,6 +104,7 @@ def find_format_errors(options: ReadingOptions) -> Iterator[UserError]:
 
 def find_file_errors(file: InputFile, options: ReadingOptions) -> Iterator[UserError]:
     """What a look at the header of a file shows to be wrong."""
+    options, _ = options.choose_encoding(file)
     columns, style = options.columns, options.style
     header = read_header(file, options)
     headed = style.header if style is not None else options.format == "xlsx"
@@ -122,14 +138,21 @@ def read_file(
     Args:
         keep_other: whether records shall have all columns of their row.
     """
+    options, remark = options.choose_encoding(file)
     records = readers.require_records(_iter_records(file, options, keep_other), file.name)
-    return records if options.labels.is_plain else map(options.labels.read_record, records)
+    if not options.labels.is_plain:
+        records = map(options.labels.read_record, records)
+    if remark is None:
+        yield from records
+        return
+    for record in records:
+        yield record if record.remark else record._replace(remark=remark)
 
 
 def _iter_records(
     file: InputFile, options: ReadingOptions, keep_other: bool
 ) -> Iterator[RawRecord]:
-    columns, encoding = options.columns, options.encoding
+    columns, encoding = options.columns, options.encodings[0]
     if options.style is not None:
         return read_table(file, columns, options.style, keep_other)
     match options.format:

@@ -9,6 +9,7 @@ from typing import Any
 
 from src.core.user_errors import UserError
 from src.data.decoding import InputFile, read_text_lines
+from src.data.encodings import choose_encoding
 from src.data.file_names import SplitFiles
 
 
@@ -48,7 +49,9 @@ def _find_columns(value: Mapping[str, Any]) -> list[Any] | None:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def split_parts(layout: SplitFiles, names: Mapping[str, str], encoding: str) -> SplitFiles:
+def split_parts(
+    layout: SplitFiles, names: Mapping[str, str], encodings: Sequence[str]
+) -> SplitFiles:
     """The layout of a lone JSON file that holds splits by name, `{"train": [...], "val": [...]}`;
     any other layout unchanged.
 
@@ -58,7 +61,7 @@ def split_parts(layout: SplitFiles, names: Mapping[str, str], encoding: str) -> 
     lone = layout.files.get("train", ())
     if layout.format != "jsonl" or len(lone) != 1 or lone[0].label is not None:
         return layout
-    parts = list_parts(lone[0], encoding)
+    parts = list_parts(lone[0], choose_encoding(lone[0], encodings).name)
     if len(parts) < 2:
         return layout
     by_name = {part.casefold(): part for part in parts}

@@ -16,7 +16,10 @@ def find_option_errors(source: "Source") -> Iterator[UserError]:
     """Every option that cannot be, alone or beside the others."""
     yield from _find_column_errors(source)
     yield from _find_character_errors(source)
-    yield from _find_encoding_errors(source.encoding)
+    if not source.encodings:
+        yield UserError(key="data.source.encoding", expected="one encoding or more", found="[]")
+    for encoding in source.encodings:
+        yield from _find_encoding_errors(encoding)
     try:
         re.compile(source.heading or "")
     except re.error as error:

@@ -47,6 +47,8 @@ class Source:
     archive, unpacked into the cache; it may lead on inside the archive. It goes before `hub`, a
     data set's name such as "stanfordnlp/imdb", with its `config` and `revision`.
 
+    Of several names of an `encoding` each file has the first that fits it.
+
     `text`, `pair` and `label` are columns: names, or positions from 0 where `header` is false.
     Several columns of `text`, [title, body], are joined, a line for each that is not empty. A table
     without a header may be given the names of all its `columns`. For `folders`,
@@ -98,7 +100,7 @@ class Source:
     label_pattern: str | None = None
     label_threshold: float | None = None
     split_column: str | int | None = None
-    encoding: str = "utf-8"
+    encoding: str | list[str] = "utf-8"
     header: bool = True
     columns: list[str] | None = None
     sheet: str | None = None
@@ -116,6 +118,10 @@ class Source:
         if errors := list(find_option_errors(self)):
             raise UserErrors(errors)
 
+    @property
+    def encodings(self) -> tuple[str, ...]:
+        return (self.encoding,) if isinstance(self.encoding, str) else tuple(self.encoding)
+
     def table_style(self, format: str) -> TableStyle:
         delimiter = parse_character(self.delimiter or ("comma" if format == "csv" else "tab"))
         quoted = (
@@ -127,7 +133,7 @@ class Source:
             delimiter=str(delimiter),
             quote=parse_character(self.quote or "double") if quoted else None,
             escape=None if self.escape is None else parse_character(self.escape),
-            encoding=self.encoding,
+            encoding=self.encodings[0],
             header=self.header and self.columns is None,
             names=None if self.columns is None else tuple(self.columns),
             guessed_delimiter=self.delimiter is None,
@@ -156,7 +162,7 @@ class Source:
         if self.split_column is None:
             check_named_splits(find_path(self.path), layout, self.split_names())
         options = self.reading_options(layout.format)
-        errors = [*find_format_errors(options), *find_list_errors(layout, self.encoding)]
+        errors = [*find_format_errors(options), *find_list_errors(layout, self.encodings)]
         for split, files in layout.files.items():
             found = list(find_file_errors(files[0], options))
             if split != "train" and not errors:
@@ -177,7 +183,7 @@ class Source:
         names = {split: split for split in SPLITS} if by_column else self.split_names()
         layout = find_split_files(path, self.format, names, self.label is not None)
         if path.is_file():
-            layout = split_parts(layout, names, self.encoding)
+            layout = split_parts(layout, names, self.encodings)
         if by_column and (others := layout.files.keys() - {"train"}):
             raise UserError(
                 f"{self.path} is divided already: it has {', '.join(sorted(others))}",
@@ -200,7 +206,7 @@ class Source:
         return ReadingOptions(
             format=format,
             columns=self.select_columns(),
-            encoding=self.encoding,
+            encodings=self.encodings,
             style=style,
             header=self.header,
             names=None if self.columns is None else tuple(self.columns),

@@ -211,12 +211,14 @@ def test_bytes_that_do_not_decode_are_located(tmp_path: Path) -> None:
     assert fault(tmp_path / "a.txt") == (
         f"a.txt, line 20001: byte 0xe9 at position {len(good.encode()) + 3} of the file is not "
         "utf-8 "
-        "(invalid continuation byte); name the file's encoding: data.source.encoding=NAME"
+        "(invalid continuation byte); name the file's encoding: data.source.encoding=NAME, or "
+        "data.source.encoding=[utf-8,NAME] if only some files have it"
     )
     put(tmp_path / "b.txt", b"\xef\xbb\xbfone\nab\xc3")
     assert fault(tmp_path / "b.txt") == (
         "b.txt, line 2: byte 0xc3 at position 9 of the file is not utf-8 "
-        "(unexpected end of data); name the file's encoding: data.source.encoding=NAME"
+        "(unexpected end of data); name the file's encoding: data.source.encoding=NAME, or "
+        "data.source.encoding=[utf-8,NAME] if only some files have it"
     )
 
 
