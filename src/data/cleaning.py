@@ -106,7 +106,7 @@ class Cleaning:
         whitespace: make every run of white space one space.
         empty_text: rows without text: `drop` them, or end with an `error`.
         missing_label: rows without label, where labels are needed: `drop` them, or end with an
-            `error`.
+            `error`. `keep` means, where a row may have several labels, that it has none of them.
         duplicates: equal texts (and pairs) within a split: `drop` keeps the first and remembers 8
             bytes of each (16 where rows have labels), which take three times as many in memory at
             most (`DigestSet`).
@@ -117,7 +117,7 @@ class Cleaning:
     breaks: bool = False
     whitespace: bool = False
     empty_text: Literal["drop", "error"] = "drop"
-    missing_label: Literal["drop", "error"] = "drop"
+    missing_label: Literal["drop", "error", "keep"] = "drop"
     duplicates: Literal["keep", "drop"] = "keep"
     overlap: Literal["keep", "drop"] = "drop"
 
@@ -150,7 +150,7 @@ class Cleaning:
         for raw_record in records:
             record = self.normalize_record(raw_record)
             reason = self._find_drop_reason(record, labelled)
-            if reason is None and label_map is not None:
+            if reason is None and label_map is not None and record.label is not None:
                 record = record._replace(label=label_map.map_labels(record.label))
                 reason = "unmapped_label" if record.label is None else None
             if (
@@ -210,7 +210,7 @@ class Cleaning:
                     "such rows out"
                 )
             return "empty_text"
-        if labelled and record.label is None:
+        if labelled and record.label is None and self.missing_label != "keep":
             if self.missing_label == "error":
                 raise UserError(
                     f"{record.where}: no label; data.cleaning.missing_label=drop leaves such rows "

@@ -377,6 +377,17 @@ def test_what_was_read_is_told(folder: Path) -> None:
     assert notices.tags["data/remarks"].startswith("labels that look alike")
 
 
+def test_what_was_not_read_is_told(tmp_path: Path) -> None:
+    for number, text in enumerate(_texts(20)):
+        file = tmp_path / "data" / ("pos", "neg")[number % 2] / str(number)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    (tmp_path / "data" / "README.TXT").write_text("about")
+    notices = _prepared(tmp_path).describe_reading()
+    line = "not read: files beside the class folders: README.TXT"
+    assert line in notices.lines and notices.tags["data/unread"] == line
+
+
 # -- the cache
 
 
