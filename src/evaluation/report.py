@@ -25,10 +25,10 @@ from torchmetrics.functional.classification import (
 from torchmetrics.functional.regression import (
     mean_absolute_error,
     mean_squared_error,
-    pearson_corrcoef,
 )
 
 from src.evaluation.plots import plot_confusion_matrix, plot_predictions
+from src.model.correlation import compute_pearson, compute_spearman, explain_undefined
 
 
 class Predictions(NamedTuple):
@@ -142,19 +142,15 @@ def build_regression_report(predictions: Predictions) -> EvaluationReport:
     rows, targets, outputs = _validate_on_cpu(predictions)
     if outputs.ndim != 1:
         raise ValueError(f"expected outputs of shape [N], found {list(outputs.shape)}")
-    # in single precision torchmetrics finds the variance of a few thousand rows with one outlier
-    # too small to use
     targets, outputs = targets.double(), outputs.double()
     metrics = {
         "mae": mean_absolute_error(outputs, targets).item(),
         "rmse": mean_squared_error(outputs, targets, squared=False).item(),
         "support": float(len(rows)),
     }
-    if targets.min() < targets.max() and outputs.min() < outputs.max():
-        metrics["pearson"] = pearson_corrcoef(outputs, targets).item()
-        # not torchmetrics' own spearman: it adds a constant to the denominator, so that a perfect
-        # order of few rows falls short of 1
-        metrics["spearman"] = pearson_corrcoef(_rank_values(outputs), _rank_values(targets)).item()
+    if explain_undefined(outputs, targets) is None:
+        metrics["pearson"] = compute_pearson(outputs, targets).item()
+        metrics["spearman"] = compute_spearman(outputs, targets).item()
     table = {"row": rows.tolist(), "label": targets.tolist(), "predicted": outputs.tolist()}
     figure = plot_predictions(targets.tolist(), outputs.tolist())
     return EvaluationReport(metrics, {"predictions": table}, {"scatter": figure})
@@ -204,12 +200,6 @@ def _label_columns(prefix: str, names: list[str], values: Tensor) -> dict[str, l
     """The columns of `values` [..., C], each named after its label."""
     columns = zip(names, values.T.tolist(), strict=True)
     return {f"{prefix}_{name}": column for name, column in columns}
-
-
-def _rank_values(values: Tensor) -> Tensor:
-    """Ranks from 1; equal values share the mean of their ranks: [7 5 7] -> [2.5 1 2.5]."""
-    _, indices, counts = torch.unique(values, return_inverse=True, return_counts=True)
-    return (counts.cumsum(0).double() - (counts - 1) / 2)[indices]
 
 
 def _make_column_names(label_names: Sequence[str]) -> list[str]:

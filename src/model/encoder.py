@@ -26,6 +26,7 @@ from src.core.notices import Notices
 from src.core.pretrained_files import load_from_hub_or_folder
 from src.core.user_errors import UserError, format_suggestion
 from src.model import fast_encoder, ragged_attention
+from src.model.pretrained_weights import LoadedWeights
 from src.model.ragged_layout import RaggedLayout, mean_pool
 from src.model.vocab_loss import vocabulary_loss, vocabulary_loss_and_predictions
 
@@ -160,8 +161,8 @@ class Encoder(nn.Module):
         # run the body by src/model/fast_encoder.py; else by its own forward in transformers
         self.uses_fast_path = network.config.model_type in fast_encoder.FAST_FAMILIES
         self.gradient_checkpointing = False
-        # what should be known of how its weights were loaded
-        self.loading_lines: tuple[str, ...] = ()
+        # None: all began random
+        self.loaded_weights: LoadedWeights | None = None
         if self.supports_packing:
             network.config._attn_implementation = ragged_attention.ATTENTION_NAME
         for module in network.modules():
@@ -183,10 +184,15 @@ class Encoder(nn.Module):
 
     def describe_loading(self) -> Notices:
         """What should be known of how the weights were loaded, and how many are trained."""
-        return Notices(
-            self.loading_lines,
-            {"model/head": "; ".join(self.loading_lines)} if self.loading_lines else {},
-        )
+        parameters = list(self.parameters())
+        sizes = {
+            "model/parameters": str(sum(item.numel() for item in parameters)),
+            "model/trained": str(sum(item.numel() for item in parameters if item.requires_grad)),
+        }
+        if self.loaded_weights is None:
+            return Notices((), sizes)
+        notices = self.loaded_weights.describe(self.network.base_model_prefix)
+        return Notices(notices.lines, notices.tags | sizes)
 
     def encode_sequences(self, tokens: Tokens) -> Tensor:
         """The vector that represents each sequence [B, D], for `compute_sequence_logits`."""

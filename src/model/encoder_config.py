@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from src.model.encoder import Encoder, HeadType
 
 NAME_OR_PATH_KEY = "model.encoder.name_or_path"
+HEAD_KEY = "model.encoder.head"
 DropoutRate = Annotated[float, Bound(least=0, below=1)]
 _DROPOUT_KEYS = (
     "hidden_dropout_prob",
@@ -115,11 +116,16 @@ class Pretrained:
         revision: branch, tag or commit of a hub name.
         dropout: share dropped everywhere inside, in place of what the encoder was trained with;
             null keeps that.
+        head: what is done with a stored head for labels or a number. `auto` goes by the names of
+            its labels: the same names are put in the order of the data's, and for others the output
+            layer is fresh; `keep` keeps each output in its place, whatever its name; `fresh` begins
+            with a fresh output layer.
     """
 
     name_or_path: str
     revision: str | None = None
     dropout: DropoutRate | None = None
+    head: Literal["auto", "keep", "fresh"] = "auto"
 
     def check(self) -> None:
         """Raise UserError if `name_or_path` means a folder that is absent or holds no whole encoder
@@ -147,16 +153,24 @@ class Pretrained:
         which for a classifier means the same label names.
 
         Arguments as for `Scratch.build`. Raises UserError if the encoder fits neither the tokenizer
-        nor the length of the data, or if its weights are incomplete.
+        nor the length of the data, if its weights are incomplete, or if there is no head to keep.
         """
-        from src.core.pretrained_files import load_from_hub_or_folder
+        from src.model.classification_head import StoredHead, align_head
         from src.model.encoder import (
             AUTO_MODEL_CLASSES,
             Encoder,
             first_position_id,
             load_encoder_config,
         )
+        from src.model.pretrained_weights import check_body_weights, load_pretrained_network
 
+        if head != "sequence" and self.head != "auto":
+            raise UserError(
+                "there is a head to keep or to renew for labels and numbers only",
+                key=HEAD_KEY,
+                value=self.head,
+                expected="auto",
+            )
         self._check_tokenizer_matches(dataset_info)
         config = load_encoder_config(self.name_or_path, NAME_OR_PATH_KEY, self.revision)
         if dataset_info.vocab_size > config.vocab_size:
@@ -167,80 +181,26 @@ class Pretrained:
             )
         longest = config.max_position_embeddings - first_position_id(config)
         _check_max_tokens(dataset_info, longest, "positions of model.encoder.name_or_path")
-        stored_labels = {int(place): str(name) for place, name in (config.id2label or {}).items()}
+        stored_head = StoredHead.read(config)
         for key, value in _label_settings(label_names, regression).items():
             setattr(config, key, value)
         if self.dropout is not None:
             _set_dropout(config, self.dropout)
-        network, loading = load_from_hub_or_folder(
-            AUTO_MODEL_CLASSES[head].from_pretrained,
+        network, loaded = load_pretrained_network(
+            AUTO_MODEL_CLASSES[head],
             self.name_or_path,
             key=NAME_OR_PATH_KEY,
             revision=self.revision,
             config=config,
-            # a head for another number of labels is replaced by a fresh one
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
         )
-        self._check_body_weights(network.base_model_prefix, loading)
-        encoder = Encoder(network.float(), head)
-        if label_names and not regression:
-            encoder.loading_lines = self._align_head(network, loading, stored_labels, label_names)
+        check_body_weights(network, loaded, NAME_OR_PATH_KEY)
+        network = network.float()
+        if head == "sequence":
+            names = () if regression else label_names
+            loaded = align_head(network, loaded, stored_head, names, self.head, HEAD_KEY)
+        encoder = Encoder(network, head)
+        encoder.loaded_weights = loaded
         return encoder
-
-    def _align_head(
-        self,
-        network: Any,
-        loading: dict[str, Any],
-        stored: dict[int, str],
-        wanted: tuple[str, ...],
-    ) -> tuple[str, ...]:
-        """Bring a loaded head in line with the labels' names, and say what became of it.
-
-        The same names in another order are put in the new order; a head for other names is
-        replaced by a fresh one, also where their number happens to be the same.
-        """
-        from src.model.classification_head import (
-            describe_labels,
-            match_label_names,
-            permute_labels,
-            reset_output_layer,
-        )
-
-        not_loaded = [*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])]
-        if any(key.startswith("classifier.") for key in not_loaded):
-            return ()
-        order = match_label_names(stored, wanted)
-        if order is None:
-            reset_output_layer(network)
-            return (
-                f"the classification head of {self.name_or_path} is for other labels "
-                f"({describe_labels(stored)}): its output layer is fresh",
-            )
-        if order == list(range(len(order))):
-            return ()
-        permute_labels(network, order)
-        return (
-            f"the classification head of {self.name_or_path} is put in the order of the data's "
-            f"labels ({describe_labels(dict(enumerate(wanted)))})",
-        )
-
-    def _check_body_weights(self, prefix: str, loading: dict[str, Any]) -> None:
-        """Raise UserError if weights of the body were not loaded: a head may be fresh, but an
-        encoder with random parts is not pretrained.
-        """
-        not_loaded = [*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])]
-        random_parts = {
-            key
-            for key in not_loaded
-            if key.startswith(f"{prefix}.") and not key.startswith(f"{prefix}.pooler")
-        }
-        if random_parts:
-            raise UserError(
-                f"the weights of {self.name_or_path} do not fill its own config.json: "
-                f"{len(random_parts)} are missing or of another shape, the first is "
-                f"{min(random_parts)} ({NAME_OR_PATH_KEY})"
-            )
 
     def _check_tokenizer_matches(self, dataset_info: DatasetInfo) -> None:
         """Raise UserError if a token has another id in the encoder's own tokenizer; a comparison of

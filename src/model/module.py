@@ -4,19 +4,20 @@ objective decides which task that is.
 
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric
 
 from src.core.batch import Batch, LabelledBatch
 from src.core.dataset_info import DatasetInfo
 from src.core.failures import NonFiniteLoss
 from src.core.notices import Notices
+from src.core.printing import print_line
 from src.model.encoder import Encoder
 from src.model.objectives import ObjectiveOutput
+from src.model.stage_metrics import SPLITS, Stage, StageMetrics
 
 if TYPE_CHECKING:
     from src.model.model_config import ModelConfig
@@ -25,13 +26,6 @@ NON_FINITE_REMEDIES = (
     "A lower model.optim.lr, a longer model.optim.warmup_fraction or "
     "trainer.gradient_clip_val=1.0 usually help"
 )
-
-
-def build_loss_metric() -> MeanMetric:
-    """A mean weighted by counts, in which NaN stays NaN. The default `nan_strategy` drops NaN, and
-    "disable" ignores the weights (torchmetrics 1.9).
-    """
-    return MeanMetric(nan_strategy=math.nan)
 
 
 class EncoderModule(LightningModule):
@@ -63,6 +57,8 @@ class EncoderModule(LightningModule):
         # The indices of the batches of the current optimizer step.
         self._step_batches: list[int] = []
         self._frozen_modules: list[nn.Module] = []
+        # Metrics that once had no value, and why.
+        self.undefined_metrics: dict[str, str] = {}
         self._test_predictions: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def set_dataset_info(self, facts: DatasetInfo, total_steps: int) -> None:
@@ -89,16 +85,11 @@ class EncoderModule(LightningModule):
         if self.config.freeze not in ("nothing", 0):
             self._frozen_modules = self.encoder.freeze_modules(self.config.freeze)
         width = len(names) or self.encoder.config.vocab_size
+        stages: tuple[Stage, ...] = ("val", "test")
         self._metrics = nn.ModuleDict(
             {
-                stage: nn.ModuleDict(
-                    {
-                        "loss": build_loss_metric(),
-                        **self.objective.build_metrics(width),
-                        **{name: metric.build() for name, metric in self.config.metrics.items()},
-                    }
-                )
-                for stage in ("val", "test")
+                stage: StageMetrics(stage, self.objective, self.config.metrics, width)
+                for stage in stages
             }
         )
         self.train(self.training)
@@ -186,34 +177,57 @@ class EncoderModule(LightningModule):
         # The weights must be known to be sound before a checkpoint may be kept.
         self.check_finite()
 
-    def _evaluate_batch(self, stage: str, batch: Batch) -> ObjectiveOutput:
+    def _evaluate_batch(self, stage: Stage, batch: Batch) -> ObjectiveOutput:
         result: ObjectiveOutput = self.objective.forward(self.encoder, batch)
-        # There is nothing to measure, and torchmetrics does not accept an empty batch.
-        if result.num_targets == 0:
-            return result
-        for name, metric in self._get_stage_metrics(stage).items():
-            if name == "loss":
-                metric.update(result.loss, weight=result.num_targets)
-            else:
-                metric.update(result.outputs, result.targets)
+        self._get_stage_metrics(stage).update(result)
         return result
 
-    def _get_stage_metrics(self, stage: str) -> dict[str, Metric]:
-        return dict(self._metrics[stage].items())  # type: ignore[operator]
+    def _get_stage_metrics(self, stage: Stage) -> StageMetrics:
+        return cast(StageMetrics, self._metrics[stage])
 
-    def _log_epoch_metrics(self, stage: str) -> None:
-        """Log the values of an epoch: sums over counts of all ranks, divided once."""
+    def _log_epoch_metrics(self, stage: Stage) -> None:
+        """Log the values of an epoch: sums over counts of all ranks, divided once.
+
+        A metric that is not defined, or beyond the range of numbers, is left out of the record, and
+        that is said once. Callbacks are given NaN or infinity for it.
+
+        Raises:
+            UserError: there was nothing to measure.
+            NonFiniteLoss: the loss is not finite.
+        """
         metrics = self._get_stage_metrics(stage)
-        values = {name: float(metric.compute()) for name, metric in metrics.items()}
+        values = metrics.compute()
+        if not math.isfinite(values["loss"]):
+            raise NonFiniteLoss(
+                f"the loss of the {SPLITS[stage]} split is {values['loss']} "
+                f"{self._describe_position()}. {NON_FINITE_REMEDIES}",
+                self.global_step,
+            )
         values |= self.objective.derive_metrics(values, self.dataset_info)
-        for metric in metrics.values():
-            metric.reset()
-        named = {f"{stage}/{name}": value for name, value in values.items()}
+        for name, value in values.items():
+            key = f"{stage}/{name}"
+            if not math.isfinite(value) and key not in self.undefined_metrics:
+                reason = f"{metrics.explain_undefined(name, value)} (step {self.global_step})"
+                self.undefined_metrics[key] = reason
+                if self.trainer.is_global_zero:
+                    print_line(f"{key} is left out: {reason}")
+        metrics.reset()
         # Lightning gets the values for callbacks and the progress bar. The logger gets them
         # directly, because Lightning's own step is one too low at the end of an epoch.
-        self.log_dict(named, logger=False, prog_bar=stage == "val", sync_dist=False, batch_size=1)
+        dtype = torch.float32 if self.device.type == "mps" else torch.float64
+        tensors = {
+            f"{stage}/{name}": torch.tensor(value, dtype=dtype, device=self.device)
+            for name, value in values.items()
+        }
+        self.log_dict(tensors, logger=False, prog_bar=stage == "val", sync_dist=False, batch_size=1)
         if self.logger is not None and not self.trainer.sanity_checking:
-            self.logger.log_metrics(named, step=self.global_step)
+            defined = {
+                f"{stage}/{name}": value for name, value in values.items() if math.isfinite(value)
+            }
+            self.logger.log_metrics(defined, step=self.global_step)
+
+    def on_validation_epoch_start(self) -> None:
+        self._get_stage_metrics("val").use_double_precision()
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         self._evaluate_batch("val", batch)
@@ -223,6 +237,7 @@ class EncoderModule(LightningModule):
 
     def on_test_epoch_start(self) -> None:
         self._test_predictions.clear()
+        self._get_stage_metrics("test").use_double_precision()
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
         result = self._evaluate_batch("test", batch)

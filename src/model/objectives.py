@@ -6,6 +6,8 @@ torch and torchmetrics are imported only inside its methods.
 Shape legend: B sequences, T real tokens, K masked positions, V vocabulary, C classes.
 """
 
+import math
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
     from src.core.batch import LabelledBatch, MaskedBatch
     from src.model.encoder import Encoder, HeadType
+
+# of the largest number
+_MAX_EXPONENT = math.log(sys.float_info.max)
 
 
 class ObjectiveOutput(NamedTuple):
@@ -120,14 +125,14 @@ class MaskedLM:
 
     def derive_metrics(self, values: dict[str, float], facts: DatasetInfo) -> dict[str, float]:
         """The perplexity, which is the exponential of the mean loss, and as a yardstick the unigram
-        entropy, if it is known.
+        entropy, if it is known. A perplexity beyond the range of numbers is infinite.
         """
-        import torch
-
+        loss = values["loss"]
+        perplexity = math.exp(loss) if loss < _MAX_EXPONENT else math.inf
         yardstick = (
             {} if facts.unigram_entropy is None else {"unigram_entropy": facts.unigram_entropy}
         )
-        return {"perplexity": float(torch.tensor(values["loss"]).exp()), **yardstick}
+        return {"perplexity": perplexity, **yardstick}
 
     def to_predictions(self, outputs: "Tensor") -> "Tensor":
         """The likeliest tokens [K]. They are not stored: probabilities over the vocabulary would
@@ -220,16 +225,20 @@ class Regression:
         ]  # [B]
         if not len(batch.labels):
             return _empty_output(values, batch.labels)
-        return ObjectiveOutput(
-            mse_loss(values, batch.labels), len(batch.labels), values, batch.labels
-        )
+        targets = batch.labels
+        if not encoder.training and values.device.type != "mps":
+            # squares of outliers are too large for single precision, which is all that a Mac has
+            values, targets = values.double(), targets.double()
+        return ObjectiveOutput(mse_loss(values, targets), len(targets), values, targets)
 
     def build_metrics(self, num_labels: int) -> "dict[str, Metric]":
-        from torchmetrics.regression import MeanAbsoluteError, PearsonCorrCoef, SpearmanCorrCoef
+        from torchmetrics.regression import MeanAbsoluteError
+
+        from src.model.correlation import Correlation
 
         return {
-            "pearson": PearsonCorrCoef(),
-            "spearman": SpearmanCorrCoef(),
+            "pearson": Correlation("pearson"),
+            "spearman": Correlation("spearman"),
             "mae": MeanAbsoluteError(),
         }
 

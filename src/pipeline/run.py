@@ -4,6 +4,7 @@
 line reads its signature as the schema of a config's top level.
 """
 
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ from src.pipeline.announcement import announce_end, announce_start, announce_tra
 from src.pipeline.early_checks import check_without_torch
 from src.pipeline.hooks import NoHooks, RunHooks
 from src.pipeline.run_parts import RunOutcome, RunParts
-from src.pipeline.run_report import log_report
+from src.pipeline.run_report import log_report, log_tested_checkpoint
 from src.training.callbacks import CallbackConfig
 
 if TYPE_CHECKING:
@@ -287,6 +288,9 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
     announcers = announce_training(
         parts, precision_reason=precision_reason, total_steps=total_steps
     )
+    if checkpoint is None:
+        # else the weights are the checkpoint's
+        announcers.append(announce_loading(record.set_tag))
     is_foreign_checkpoint = parts.resume_point.is_foreign_checkpoint
     parts.launcher.send_config(
         parts.config,
@@ -313,7 +317,6 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
                 *configured,
                 *announcers,
                 *log_startup_time(record.log_metrics),
-                announce_loading(record.set_tag),
                 keep_freed_memory(),
             ],
             logger=record.logger,
@@ -362,6 +365,8 @@ def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -
         record.set_tag("checkpoint", os.path.relpath(best_checkpoint, PROJECT_ROOT))
         load_checkpoint_weights(module, best_checkpoint)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    if parts.is_first_rank:
+        log_tested_checkpoint(parts, trainer, best_checkpoint, metrics)
     if "test" in datamodule.token_stores:
         trainer.test(module, datamodule=datamodule, verbose=False)
         metrics |= {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -369,9 +374,12 @@ def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -
     unshard_encoder(module.encoder)
     if not parts.is_first_rank:
         return metrics
+    if undefined := module.undefined_metrics:
+        record.set_tag("undefined_metrics", "; ".join(map(": ".join, undefined.items())))
     metrics |= log_report(parts, module, predictions, metrics, step=trainer.global_step)
     parts.hooks.on_run_evaluated(best_checkpoint, metrics)
     inference_config = datamodule.describe_preprocessing()
     with save_model(module.encoder, datamodule.tokenizer, inference_config) as folder:
         record.log_folder(folder, "model")
-    return metrics
+    # what is not finite is no metric of the run
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}

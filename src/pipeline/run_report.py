@@ -1,14 +1,54 @@
-"""The report of a run's test predictions, as it lies in the record of the run."""
+"""What the record of a run holds of its evaluation: which checkpoint was tested, and the report of
+the test predictions.
+"""
 
+import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from src.core.printing import print_line
 from src.pipeline.run_parts import RunParts
 
 if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
     from torch import Tensor
 
     from src.model.module import EncoderModule
+
+
+def log_tested_checkpoint(
+    parts: RunParts, trainer: "Trainer", checkpoint: str | None, latest: Mapping[str, float]
+) -> None:
+    """Record the validation metrics of what is tested as `best/val/NAME`, and say so if it was not
+    chosen by its score.
+
+    Args:
+        checkpoint: what is tested; None for the weights at the end of training.
+        latest: the metrics of the last validation.
+    """
+    from src.training.checkpoint_callback import find_checkpoint_callback
+    from src.training.checkpoint_files import read_checkpoint_description
+
+    metrics, step = dict(latest), trainer.global_step
+    if checkpoint is not None:
+        description = read_checkpoint_description(Path(checkpoint))
+        metrics, step = description["metrics"], description["step"]
+    measured = {
+        f"best/{name}": value
+        for name, value in metrics.items()
+        if name.startswith("val/") and math.isfinite(value)
+    }
+    parts.record.log_metrics(measured, step=step)
+    checkpoints = find_checkpoint_callback(trainer)
+    if checkpoint is None or checkpoints is None or checkpoints.is_best_by_score:
+        return
+    choice = (
+        f"{checkpoints.monitor} was no number in any validation, so the last checkpoint is the one "
+        f"that is tested: {Path(checkpoint).name}"
+    )
+    print_line(choice)
+    parts.record.set_tag("checkpoint_choice", choice)
 
 
 def log_report(

@@ -226,16 +226,21 @@ def keep_freed_memory() -> "Callback":
 
 
 def announce_loading(set_tag: Callable[[str, str], None]) -> "Callback":
-    """Make a callback that prints and tags, once, how the weights were loaded."""
+    """Make a callback that prints and tags, once, how the weights were loaded.
+
+    It may be given to several Trainers: a run that goes back to a checkpoint has more than one.
+    """
     from lightning.pytorch import Callback, LightningModule, Trainer
 
-    from src.core.printing import print_line
-
     class LoadingCallback(Callback):
+        def __init__(self) -> None:
+            self._is_done = False
+
         def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
             module: Any = pl_module
-            if not trainer.is_global_zero:
+            if self._is_done or not trainer.is_global_zero:
                 return
+            self._is_done = True
             notices = module.describe_loading()
             for line in notices.lines:
                 print_line(line)

@@ -71,7 +71,7 @@ class CheckpointCallback(Checkpoint):
         # Why the last state is on no disk.
         self.unsaved_reason: str | None = None
         self._folder = folder
-        self._monitor = monitor
+        self.monitor = monitor
         self._retention = CheckpointRetention(
             folder=folder,
             sign=1 if mode == "min" else -1,
@@ -99,6 +99,11 @@ class CheckpointCallback(Checkpoint):
     def best_model_path(self) -> str:
         """The checkpoint that is best by the monitored metric, or "" where there is none."""
         return str(self._folder / next(iter(self._retention.best))) if self._retention.best else ""
+
+    @property
+    def is_best_by_score(self) -> bool:
+        """False where no checkpoint was kept under a score that is a number."""
+        return any(not math.isnan(score) for score in self._retention.best.values())
 
     @property
     def last_model_path(self) -> str:
@@ -217,12 +222,12 @@ class CheckpointCallback(Checkpoint):
         }
         is_best, score = False, math.nan
         if self._retention.max_best:
-            if self._monitor not in trainer.callback_metrics:
+            if self.monitor not in trainer.callback_metrics:
                 raise UserError(
-                    f"callbacks.checkpoint.monitor={self._monitor} is not among what validation "
+                    f"callbacks.checkpoint.monitor={self.monitor} is not among what validation "
                     f"has measured: {', '.join(sorted(self._validation_metrics))}"
                 )
-            score = float(trainer.callback_metrics[self._monitor])
+            score = float(trainer.callback_metrics[self.monitor])
             name = checkpoint_name(trainer.global_step)
             is_best = name in self._retention.rank_with_candidate(name, score)
         is_last = self.keeps_last and (as_last or self.is_save_step(trainer))

@@ -1,5 +1,6 @@
 """Progress of a training on a terminal or in a log file."""
 
+import math
 import time
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ class Bar(TQDMProgressBar):
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
-        return metrics
+        return {name: value for name, value in metrics.items() if is_shown(name, value)}
 
 
 class Lines(ProgressBar):
@@ -69,9 +70,14 @@ class Lines(ProgressBar):
         metrics = "  ".join(
             f"{name} {float(value):.4g}"
             for name, value in trainer.progress_bar_metrics.items()
-            if name != "v_num"
+            if name != "v_num" and is_shown(name, value)
         )
         print_line(f"{stage} {done}/{total:g}  {metrics}")
+
+
+def is_shown(name: str, value: Any) -> bool:
+    """False for a metric of validation that has no value: the module has said so."""
+    return not name.startswith("val/") or math.isfinite(float(value))
 
 
 def _total_steps(module: LightningModule) -> int:

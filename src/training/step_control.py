@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from src.core.failures import NonFiniteLoss
 from src.training.checkpoint_callback import CheckpointCallback, find_checkpoint_callback
 from src.training.checkpoint_files import get_description
 from src.training.lightning_internals import (
@@ -244,6 +245,9 @@ class StepControl(Callback):
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         if self._checkpoints is None or not self._checkpoints.may_save_after_failure(trainer):
+            return
+        if isinstance(exception, NonFiniteLoss) and not exception.batch_positions:
+            # the weights may not be good
             return
         if not self._is_at_boundary:
             self._checkpoints.note_interrupted_step(trainer)

@@ -335,7 +335,8 @@ def test_a_head_for_other_labels_is_fresh_and_that_is_said(stored, family, folde
     new, bias = output_layer(encoder.network.state_dict())
     assert not (old == new).any() and new.isfinite().all() and not bias.any()
     (line,) = encoder.describe_loading().lines
-    assert "other labels" in line and "fresh" in line
+    assert "does not fit ham, spam, so its output layer is new" in line
+    assert "random to begin with: classifier.* (2 tensors)" in line
 
 
 def test_a_regression_folder_can_learn_labels(folder, facts):

@@ -12,12 +12,15 @@ from torch.utils.data import DataLoader
 
 from src.core.batch import LabelledBatch, MaskedBatch, build_tokens
 from src.core.user_errors import UserError
+from src.evaluation.report import Predictions, build_regression_report
 from src.model.encoder import Encoder
 from src.model.encoder_config import Pretrained, Scratch
 from src.model.model_config import ModelConfig
-from src.model.module import NonFiniteLoss, build_loss_metric
+from src.model.module import NonFiniteLoss
 from src.model.objectives import Classification, MaskedLM, Regression
 from src.model.optim import AdamW
+from src.model.stage_metrics import build_loss_metric
+from src.training.progress import Lines
 
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore:{message}")
@@ -27,7 +30,6 @@ pytestmark = [
         # what is frozen
         ".*in eval mode at the start of training",
         "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
-        "Metric `SpearmanCorrcoef` will save all targets:UserWarning",
     )
 ]
 TINY = Scratch(layers=2, width=16, heads=2, max_tokens=40)
@@ -422,3 +424,116 @@ def test_bf16_follows_fp32(built, masked, tmp_path):
         fit(running, module, batches, batches)
         losses[precision] = running.callback_metrics["val/loss"].item()
     assert losses["bf16-mixed"] == pytest.approx(losses["32-true"], abs=0.02)
+
+
+class Answers(Regression):
+    """A regression whose outputs are given: what is measured of them is what is tested."""
+
+    def forward(self, encoder, batch):
+        result = super().forward(encoder, batch)
+        if encoder.training:
+            return result
+        outputs = self.outputs[batch.row_ids].to(result.outputs.dtype)
+        loss = (outputs - result.targets).square().mean()
+        return result._replace(outputs=outputs, loss=loss)
+
+
+def test_numbers_of_the_module_are_those_of_the_report(built, laid, tmp_path):
+    """Also where one outlier takes the variance of all others in single precision."""
+    count, objective = 4000, Answers()
+    generator = torch.Generator().manual_seed(1)
+    targets = 5 * torch.rand(count, generator=generator)
+    targets[17] = 500
+    outputs = targets.clamp(max=5) / 5e4 + 2.5
+    vars(objective)["outputs"] = outputs
+    module = built(objective)
+    batches = [
+        LabelledBatch(
+            laid([2] * 100), targets[begin : begin + 100], torch.arange(begin, begin + 100)
+        )
+        for begin in range(0, count, 100)
+    ]
+    running = trainer(tmp_path)
+    running.test(module, loader(batches), verbose=False)
+    report = build_regression_report(Predictions(*module.collect_test_predictions())).metrics
+    measured = {name: float(value) for name, value in running.callback_metrics.items()}
+    for name in ("pearson", "spearman", "mae"):
+        assert measured[f"test/{name}"] == pytest.approx(report[name], rel=1e-12)
+    assert measured["test/loss"] == pytest.approx(report["rmse"] ** 2, rel=1e-12)
+    assert 0 < report["pearson"] < 1 and report["spearman"] > 0.99
+
+
+@pytest.mark.parametrize(
+    "targets, reason",
+    [
+        ([4.0, 4.0, 4.0], "all targets are equal (step 1)"),
+        ([4.0], "rows: 1 (step 1)"),
+    ],
+)
+def test_an_undefined_metric_is_left_out_and_said_once(
+    targets, reason, built, laid, tmp_path, capsys
+):
+    notes, module = Notes(), built(Regression())
+    rows = torch.arange(len(targets))
+    held_out = LabelledBatch(laid([4] * len(targets)), torch.tensor(targets), rows)
+    learnt = LabelledBatch(laid([4, 5]), torch.tensor([1.0, 2.0]), torch.arange(2))
+    running = trainer(
+        tmp_path, logger=notes, max_epochs=2, callbacks=[Lines(0.0)], enable_progress_bar=True
+    )
+    fit(running, module, [learnt], [held_out])
+    measured = {name for _, values in notes.logged for name in values}
+    assert {name for name in measured if name.startswith("val/")} == {"val/loss", "val/mae"}
+    assert running.callback_metrics["val/pearson"].isnan()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "pearson" in line] == [f"val/pearson is left out: {reason}"]
+    assert [line for line in lines if "spearman" in line] == [f"val/spearman is left out: {reason}"]
+    assert module.undefined_metrics == {"val/pearson": reason, "val/spearman": reason}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_held_out_loss_that_is_not_finite_ends_the_run(value, built, labelled, tmp_path):
+    module = built(Classification(), NAMES)
+    own = module.objective.forward
+
+    def spoil(encoder, batch):
+        result = own(encoder, batch)
+        return result if encoder.training else result._replace(loss=torch.tensor(value))
+
+    vars(module.objective)["forward"] = spoil
+    with pytest.raises(NonFiniteLoss, match=f"the loss of the validation split is {value} at opt"):
+        fit(trainer(tmp_path), module, [labelled([0, 1])])
+
+
+def test_a_validation_with_nothing_to_predict_ends_the_run(built, masked, tmp_path):
+    module = built(MaskedLM())
+    with pytest.raises(UserError) as caught:
+        fit(trainer(tmp_path), module, [masked([9, 7])], [masked([1]), masked([1])])
+    assert str(caught.value) == (
+        "nothing in the rows of the validation split is to be predicted, so there is no loss to "
+        "measure; more rows would help (data.source.validation)"
+    )
+
+
+@pytest.mark.parametrize("loss, perplexity", [(88.8, math.exp(88.8)), (710.0, math.inf)])
+def test_perplexity_has_the_range_of_double_precision(
+    loss, perplexity, built, masked, tmp_path, capsys
+):
+    """In single precision it ends at a loss of 88.7; MLflow shows infinity as 1.8e308."""
+    notes, module = Notes(), built(MaskedLM())
+    own = module.objective.forward
+
+    def spoil(encoder, batch):
+        result = own(encoder, batch)
+        held_out = result._replace(loss=torch.tensor(loss, dtype=torch.float64))
+        return result if encoder.training else held_out
+
+    vars(module.objective)["forward"] = spoil
+    running = trainer(tmp_path, logger=notes)
+    fit(running, module, [masked([9, 7])])
+    measured = {name: value for _, values in notes.logged for name, value in values.items()}
+    assert float(running.callback_metrics["val/perplexity"]) == pytest.approx(perplexity)
+    if math.isinf(perplexity):
+        assert "val/perplexity" not in measured
+        assert "val/perplexity is left out: it is too large for a number" in capsys.readouterr().out
+    else:
+        assert measured["val/perplexity"] == pytest.approx(perplexity)
