@@ -96,14 +96,62 @@ def check_encoder_folder(folder: Path, families: Collection[str], key: str) -> d
 
 
 def check_tokenizer_files(folder: Path, key: str) -> None:
-    """Raise UserError if a folder holds no tokenizer: without a vocabulary transformers would make
-    one of special tokens alone.
+    """Raise UserError if a folder holds no tokenizer, or a broken one: without a vocabulary
+    transformers would make one of special tokens alone.
     """
-    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+    found = next((folder / name for name in _TOKENIZER_FILES if (folder / name).is_file()), None)
+    if found is None:
         raise UserError(
             f"{key}: {folder} holds no tokenizer; expected tokenizer.json, or one of "
             f"{', '.join(_TOKENIZER_FILES[1:])}"
         )
+    if found.suffix == ".model":
+        _check_sentencepiece(found, key)
+    elif found.name == _TOKENIZER_FILES[0]:
+        _check_tokenizer_json(found, key)
+
+
+def _check_tokenizer_json(file: Path, key: str) -> None:
+    from tokenizers import Tokenizer
+
+    try:
+        Tokenizer.from_file(str(file))
+    except Exception as error:
+        # the library raises nothing more exact
+        _refuse_lfs_pointer(file, key)
+        raise UserError(
+            f"no tokenizer can be read from it: {error}", where=file, key=key
+        ) from error
+
+
+def _check_sentencepiece(file: Path, key: str) -> None:
+    """Raise UserError if a file of this kind is none: transformers would take it for another kind,
+    tiktoken's, and say nothing of use.
+    """
+    from sentencepiece import SentencePieceProcessor
+
+    try:
+        SentencePieceProcessor(model_file=str(file))
+    except (RuntimeError, OSError) as error:
+        _refuse_lfs_pointer(file, key)
+        raise UserError(
+            "no SentencePiece model, or a broken one",
+            where=file,
+            hint="copy it again; a tokenizer of another kind must be saved as tokenizer.json",
+            key=key,
+        ) from error
+
+
+def _refuse_lfs_pointer(file: Path, key: str) -> None:
+    """Raise UserError if a file is what Git leaves where Git LFS has not fetched the real one."""
+    with file.open("rb") as stream:
+        if stream.read(8) == b"version ":
+            raise UserError(
+                "a pointer of Git LFS and not the file itself",
+                where=file,
+                hint="fetch it: git lfs pull",
+                key=key,
+            )
 
 
 def _read_json_object(file: Path, key: str) -> dict[str, Any]:
@@ -154,6 +202,7 @@ def _check_safetensors(file: Path, key: str) -> None:
         with safe_open(file, framework="numpy"):
             return
     except SafetensorError as error:
+        _refuse_lfs_pointer(file, key)
         raise _explain_refused_weights(file, key) from error
 
 
@@ -168,13 +217,6 @@ def _explain_refused_weights(file: Path, key: str) -> UserError:
         start = stream.read(8)
         length = int.from_bytes(start, "little")
         header = stream.read(length) if length <= _MAX_HEADER_BYTES else b""
-    if start == b"version ":
-        return UserError(
-            "a pointer of Git LFS and not the weights themselves",
-            where=file,
-            hint="fetch them: git lfs pull",
-            key=key,
-        )
     expected, is_cut = 8 + length, len(header) < length <= _MAX_HEADER_BYTES
     more = "more than " if is_cut else ""
     if not is_cut:

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import transformers
+from sentencepiece import SentencePieceTrainer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerFast
 
 from src.core.user_errors import UserError
 from src.data.batching import Masked
@@ -297,6 +298,60 @@ def test_case_can_be_kept(tmp_path: Path) -> None:
     tokenizer = cased.load_tokenizer(lambda: TEXTS, "corpus", ContentCache(tmp_path))
     rows, _, _ = tokenizer.encode(["The", "the"], None, None, "head")
     assert rows[0].tolist() != rows[1].tolist()
+
+
+# -- folders of which AutoTokenizer makes a fast tokenizer
+
+# the name of the file, and the pieces that stand for special tokens in it
+SENTENCEPIECE = {
+    "albert": ("spiece.model", {"bos_id": -1, "control_symbols": "[CLS],[SEP],[MASK]"}),
+    "camembert": ("sentencepiece.bpe.model", {}),
+    "deberta-v2": ("spm.model", {"unk_piece": "[UNK]", "bos_piece": "[CLS]", "eos_piece": "[SEP]"}),
+    "xlm-roberta": ("sentencepiece.bpe.model", {}),
+}
+
+
+@pytest.mark.parametrize("family", SENTENCEPIECE)
+def test_a_sentencepiece_model_alone(family: str, tmp_path: Path) -> None:
+    """As the hub has DeBERTa-v3: no tokenizer.json, which a run then writes."""
+    name, pieces = SENTENCEPIECE[family]
+    given = tmp_path / "given"
+    AutoConfig.for_model(family).save_pretrained(given)
+    with (given / name).open("wb") as stream:
+        SentencePieceTrainer.train(
+            sentence_iterator=iter(TEXTS),
+            model_writer=stream,
+            vocab_size=33,
+            minloglevel=9,
+            **pieces,
+        )
+    config = PretrainedTokenizer(name_or_path=str(given))
+    config.check()
+    tokenizer = config.load_tokenizer(list, "", ContentCache(tmp_path))
+    rows, _, _ = tokenizer.encode([*TEXTS[:4], ""], None, None, "head")
+    assert all((row != tokenizer.unknown_id).all() for row in rows)
+    AutoConfig.for_model(family).save_pretrained(tmp_path / "saved")
+    tokenizer.save(tmp_path / "saved", max_tokens=64, has_token_types=family == "albert")
+    opened = AutoTokenizer.from_pretrained(tmp_path / "saved")
+    assert opened([*TEXTS[:4], ""])["input_ids"] == [row.tolist() for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("spm.model", b"\x0e\x08 cut off", "spm.model: no SentencePiece model, or a broken one"),
+        ("tokenizer.model", b"YQ== 0\nYg== 1\n", "must be saved as tokenizer.json"),
+        ("spm.model", b"version https://git-lfs", "a pointer of Git LFS and not the file itself"),
+        ("tokenizer.json", b"version https://git-lfs", "a pointer of Git LFS"),
+        ("tokenizer.json", b'{"model": {"vocab"', "no tokenizer can be read from it: EOF"),
+    ],
+)
+def test_broken_tokenizers_are_refused_before_a_run(
+    name: str, content: bytes, says: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=says):
+        PretrainedTokenizer(name_or_path=str(tmp_path)).check()
 
 
 # -- a real one

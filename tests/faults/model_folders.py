@@ -145,9 +145,8 @@ ENTRIES = [
     Entry(
         HERE,
         says=(
-            "HERE/m/model.safetensors: a pointer of Git LFS and not the weights themselves; fetch "
-            "them: git lfs "
-            "pull (model.encoder.name_or_path)"
+            "HERE/m/model.safetensors: a pointer of Git LFS and not the file itself; fetch it: "
+            "git lfs pull (model.encoder.name_or_path)"
         ),
         model="a pointer",
         name="model folder: a pointer",

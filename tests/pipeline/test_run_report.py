@@ -1,0 +1,193 @@
+"""What a run says and records of its head, of undefined metrics and of the checkpoint tested."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from src.config.compose import to_plain_config
+from src.core.user_errors import UserError
+from src.pipeline.run import RunOutcome, run
+from src.tracking.store import Store
+from tests.labelled import CONF, project_of
+
+BASE = (
+    "data=files",
+    "data.batching.batch_size=8",
+    "trainer.accelerator=cpu",
+    "trainer.precision=fp32",
+    "trainer.threads=1",
+    "trainer.max_epochs=1",
+    "callbacks.progress.style=off",
+    "tracking.system_metrics=false",
+)
+FRESH = (
+    "data/tokenizer=wordpiece",
+    "model/encoder=tiny",
+    "model.encoder.layers=1",
+    "model.optim.lr=1e-2",
+)
+SCORES = {"train": [1, 2, 3, 5, 4, 2, 1, 5] * 2, "validation": [4] * 4, "test": [1, 2, 5, 3]}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, blank_database: Path) -> Path:
+    root = project_of(tmp_path_factory.mktemp("project"), blank_database)
+    (root / "scores").mkdir()
+    for split, scores in SCORES.items():
+        rows = [f"{split} {'word ' * score}{place},{score}\n" for place, score in enumerate(scores)]
+        (root / "scores" / f"{split}.csv").write_text("text,score\n" + "".join(rows))
+    return root
+
+
+@pytest.fixture(scope="module")
+def store(project: Path) -> Store:
+    return Store(root=str(project))
+
+
+def start(project: Path, *overrides: str, data: str = "rows", **arguments: Any) -> RunOutcome:
+    GlobalHydra.instance().clear()
+    places = (
+        f"data.source.path={project}/{data}",
+        f"tracking.root={project}",
+        f"data.cache={project}/.cache",
+    )
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        config = to_plain_config(compose("config", [*BASE, *overrides, *places]))
+    return run(**(config | arguments))
+
+
+def start_from(project: Path, folder: Path | str, *overrides: str, **arguments: Any) -> RunOutcome:
+    """A run that takes an encoder and changes nothing of it."""
+    return start(
+        project,
+        "data/tokenizer=pretrained",
+        "model/encoder=pretrained",
+        f"data.tokenizer.name_or_path={folder}",
+        f"model.encoder.name_or_path={folder}",
+        "trainer.max_epochs=null",
+        "trainer.max_steps=1",
+        "model.optim.lr=1e-9",
+        *overrides,
+        **arguments,
+    )
+
+
+@pytest.fixture(scope="module")
+def classifier(project: Path) -> RunOutcome:
+    """Has learnt to tell 1 (good) from 0 (bad)."""
+    return start(project, *FRESH, "trainer.max_epochs=10")
+
+
+@pytest.mark.parametrize("is_init", [True, False], ids=["init_from", "folder"])
+def test_a_classifier_keeps_its_answers_under_labels_in_another_order(
+    is_init: bool,
+    project: Path,
+    store: Store,
+    classifier: RunOutcome,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert classifier.metrics["test/accuracy"] == 1
+    folder, run_id = store.fetch_model_folder(classifier.run_id), classifier.run_id
+    again = start_from(
+        project,
+        f"run:{run_id}" if is_init else folder,
+        "data.label_names=['1','0']",
+        **({"init_from": run_id} if is_init else {}),
+    )
+    assert again.metrics["test/accuracy"] == 1
+    tags = store.find_run(again.run_id).tags
+    assert tags["model/head"] == (
+        "the head for 0, 1 is kept, in the order of the data's labels (1, 0)"
+    )
+    assert (tags["model/fresh"], tags["model/unused"]) == ("none", "none")
+    lines = [line for line in capfd.readouterr().out.splitlines() if line.startswith("weights of")]
+    assert len(lines) == 1 and tags["model/head"] in lines[0]
+
+
+def test_a_classifier_of_other_labels_begins_anew_unless_it_is_kept_on_purpose(
+    project: Path, store: Store, classifier: RunOutcome
+) -> None:
+    folder = store.fetch_model_folder(classifier.run_id)
+    names = ("data.label_names=[bad,good]", "data.label_values=['0','1']")
+    kept = start_from(project, folder, *names, "model.encoder.head=keep")
+    assert kept.metrics["test/accuracy"] == 1
+    fresh = start_from(project, folder, *names)
+    tags = store.find_run(fresh.run_id).tags
+    assert tags["model/head"].startswith("the head for 0, 1 does not fit bad, good, so its output")
+    assert tags["model/fresh"] == "classifier.* (2 tensors)"
+    with pytest.raises(
+        UserError, match=r"^model\.encoder\.head=keep: the head of .* is for 0, 1, "
+    ):
+        start_from(
+            project,
+            folder,
+            "model.encoder.head=keep",
+            "data.task=regression",
+            "model=regression",
+            "data.source.label=score",
+            data="scores",
+        )
+
+
+def test_an_undefined_monitor_leaves_the_last_checkpoint_and_that_is_told(
+    project: Path, store: Store, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """All targets of the validation are equal, so it has no correlation."""
+    outcome = start(
+        project,
+        *FRESH,
+        "data.task=regression",
+        "model=regression",
+        "data.source.label=score",
+        "callbacks=early_stopping",
+        "callbacks.early_stopping.patience=1",
+        "callbacks.checkpoint.monitor=val/pearson",
+        "callbacks.checkpoint.mode=max",
+        "trainer.val_check_steps=1",
+        "trainer.max_epochs=null",
+        "trainer.max_steps=3",
+        data="scores",
+    )
+    assert outcome.metrics["test/support"] == 4
+    found = store.find_run(outcome.run_id)
+    undefined = {"val/pearson", "val/spearman", "best/val/pearson", "best/val/spearman"}
+    assert not undefined & (set(found.metrics) | set(outcome.metrics))
+    assert found.metrics["best/val/loss"] == found.metrics["val/loss"]
+    assert found.tags["checkpoint"].endswith("step=3.ckpt")
+    assert found.tags["undefined_metrics"] == (
+        "val/pearson: all targets are equal (step 1); val/spearman: all targets are equal (step 1)"
+    )
+    assert "non_finite" not in found.tags
+    said = capfd.readouterr().out
+    assert said.count("val/pearson is left out: all targets are equal (step 1)") == 1
+    assert found.tags["checkpoint_choice"] in said
+    assert found.tags["checkpoint_choice"] == (
+        "val/pearson was no number in any validation, so the last checkpoint is the one that is "
+        "tested: step=3.ckpt"
+    )
+
+
+def test_the_validation_of_what_was_tested_is_recorded(project: Path, store: Store) -> None:
+    """The best checkpoint is not the last: the rate is far too high."""
+    outcome = start(
+        project,
+        *FRESH,
+        "model.optim.lr=1",
+        "model.optim.warmup_fraction=0",
+        "trainer.val_check_steps=1",
+        "trainer.max_epochs=null",
+        "trainer.max_steps=4",
+    )
+    client = store.open().client
+    history = {
+        name: {point.step: point.value for point in client.get_metric_history(outcome.run_id, name)}
+        for name in ("val/loss", "val/accuracy", "best/val/loss", "best/val/accuracy")
+    }
+    losses = history["val/loss"]
+    best = min(losses, key=lambda step: losses[step])
+    for name in ("loss", "accuracy"):
+        assert history[f"best/val/{name}"] == {best: history[f"val/{name}"][best]}
+    assert store.find_run(outcome.run_id).tags["checkpoint"].endswith(f"step={best}.ckpt")
