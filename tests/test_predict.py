@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 from zipfile import ZipFile
 
@@ -101,6 +102,7 @@ class StoredRun:
 @pytest.fixture(autouse=True)
 def run(model: Path, monkeypatch: pytest.MonkeyPatch) -> type[StoredRun]:
     StoredRun.folder, StoredRun.source = model, {}
+    monkeypatch.setattr(Store, "find_run", lambda *_, **__: SimpleNamespace(id="0123456"))
     monkeypatch.setattr(Store, "fetch_model_folder", lambda *_, **__: StoredRun.folder)
     monkeypatch.setattr(Store, "load_config_yaml", lambda *_, **__: stored_config())
     return StoredRun

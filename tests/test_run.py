@@ -67,7 +67,9 @@ def pretrained(project: Path) -> RunOutcome:
 
 @pytest.fixture(scope="module")
 def finetuned(project: Path, pretrained: RunOutcome) -> RunOutcome:
-    overrides = ("+experiment=quickstart", f"++init_from={pretrained.run_id}", *REVIEWS)
+    # the whole id is recorded, whatever was typed
+    typed = f"++init_from='{pretrained.run_id[:8]}'"
+    overrides = ("+experiment=quickstart", typed, *REVIEWS)
     return run(**config(project, *overrides))
 
 

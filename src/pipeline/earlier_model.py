@@ -65,8 +65,13 @@ class EarlierModel(NamedTuple):
             )
 
 
-def find_earlier_model(store: "Store", run_id: str) -> EarlierModel:
-    """The model of a run. Raises UserError if there is none; the message names `run`."""
+def find_earlier_model(store: "Store", typed: str) -> EarlierModel:
+    """The model of a run. Raises UserError if there is none; the message names `run`.
+
+    Args:
+        typed: the id of the run, or another name that `Store.find_run` takes.
+    """
+    run_id = store.find_run(typed, key="run").id
     folder = store.fetch_model_folder(run_id, key="run")
     file = folder / INFERENCE_CONFIG_NAME
     if not file.is_file():
