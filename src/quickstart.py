@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from src.config.command_line import parse_key_values
+from src.core.checkout import check_checkout
 from src.core.printing import print_line
 from src.core.user_errors import UserError
 from src.pipeline.resume_hint import print_resume_hint, report_error
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str]) -> int:
         print_line(__doc__)
         return 0
     try:
+        check_checkout()
         shared = [argument for argument in arguments if "." in argument.partition("=")[0]]
         own = [argument for argument in arguments if argument not in shared]
         groups = [

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from src.core import startup
+from src.core.checkout import check_checkout
 from src.core.files import CONF
 from src.core.printing import print_line
 from src.core.user_errors import UserError, UserErrors
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from src.config.build_nodes import Schema
     from src.config.override_errors import SearchCheck
     from src.pipeline.run_parts import RunOutcome
+
+
+# Hydra prints and ends
+_PRINTING_FLAGS = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
 
 
 def run_rank(**config: Any) -> "RunOutcome":
@@ -114,6 +119,8 @@ def compose_and_run(arguments: Sequence[str], task: "Schema") -> int:
         if flags or not run_composed_once(overrides, main):
             import hydra
 
+            if {flag.partition("=")[0] for flag in flags} & _PRINTING_FLAGS:
+                startup.end_when_unread()
             sys.argv[1:] = overrides
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(main)()
     except COMPOSE_ERRORS as error:
@@ -175,6 +182,11 @@ def run_program() -> None:
     from src.config.compose import is_resume, register_resolvers
     from src.pipeline.run import read_task_schema
 
+    try:
+        check_checkout()
+    except UserError as error:
+        print_line(f"error: {error}", to_stderr=True)
+        sys.exit(2)
     arguments = take_allowed(arguments)
     # exceptions come here instead of being printed and turned into exit code 1
     os.environ["HYDRA_FULL_ERROR"] = "1"

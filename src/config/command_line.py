@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from src.config.groups import list_options
+from src.core.checkout import check_checkout
 from src.core.files import CONF
 from src.core.printing import print_line
 from src.core.user_errors import UserError, format_suggestion
@@ -61,6 +62,7 @@ def run_command_line(
         print_line(help_text)
         return 0
     try:
+        check_checkout()
         return answer(arguments)
     except UserError as error:
         print_line(f"error: {error.with_renamed_keys(option_names)}", to_stderr=True)
