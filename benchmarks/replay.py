@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.recorded_curves import HIGHEST, LOWEST, Curve, Task
 from src.search.optuna_algorithms import OptunaAdapter
-from src.search.pruners import PROGRESS, VALIDATION_ROWS, SearchPruner
+from src.search.pruners import PROGRESS, SearchPruner
 from src.search.samplers import SearchSampler
 
 RATE = "model.optim.lr"
@@ -108,7 +108,6 @@ class ReplayedSearch:
         trial_id = self._storage.create_new_trial(self._study_id)
         number = self._storage.get_trial(trial_id).number
         self._adapter.suggest_params(number, self._sampler, _SPACE)
-        self._storage.set_trial_user_attr(trial_id, VALIDATION_ROWS, self._task.rows)
         trial = self._storage.get_trial(trial_id)
         return _Running(number, trial_id, self._choose_curve(trial), now)
 

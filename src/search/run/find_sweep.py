@@ -36,7 +36,7 @@ _CHANGEABLE_KEYS = (
 # of the node `search`: what its trials and their order depend on
 _IDENTITY_FIELDS = ("sampler", "pruner", "monitor", "mode")
 # which sweeps begun before they were there lack; these go on with what is shipped now
-_NEWER_KEYS = ("search.pruner.warmup_share", "search.pruner.tolerance")
+_NEWER_KEYS = ("search.pruner.warmup_share",)
 
 
 @dataclass(frozen=True)

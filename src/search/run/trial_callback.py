@@ -5,18 +5,12 @@ training if they say so.
 import sys
 from typing import TYPE_CHECKING, Any
 
-from src.search.pruners import PROGRESS, VALIDATION_ROWS
+from src.search.pruners import PROGRESS
 
 if TYPE_CHECKING:
-    from lightning.pytorch import Callback, Trainer
+    from lightning.pytorch import Callback
 
     from src.search.run.trial_hooks import TrialHooks
-
-
-def _count_validation_rows(trainer: "Trainer") -> int:
-    """The rows of the validation set; 0 where there is no data module of ours to tell them."""
-    stores = getattr(getattr(trainer, "datamodule", None), "token_stores", {})
-    return len(stores["validation"]) if "validation" in stores else 0
 
 
 def build_callback(hooks: "TrialHooks") -> "Callback":
@@ -70,10 +64,7 @@ def build_callback(hooks: "TrialHooks") -> "Callback":
                 step,
                 metrics,
                 is_last=step >= total_steps,
-                **{
-                    VALIDATION_ROWS: _count_validation_rows(trainer),
-                    PROGRESS: step / max(total_steps, 1),
-                },
+                **{PROGRESS: step / max(total_steps, 1)},
             )
             if trainer.world_size > 1 and hooks.trial.pruner is not None:
                 reason = trainer.strategy.broadcast(reason)
