@@ -62,7 +62,7 @@ class DataConfig:
     label_names: list[str | float] | str | None = None
     num_labels: Annotated[int, Bound(least=2)] | None = None
     label_values: list[str | float] | None = None
-    label_map: Mapping[str, str | float | None] | None = None
+    label_map: Mapping[str | float, str | float | None] | None = None
     train_rows: PositiveInt | None = None
     cache: str
     seed: int = 0

@@ -51,8 +51,8 @@ class Source:
         config: of the data set on the hub; null: its only one.
         revision: branch, tag or commit on the hub; null: the newest.
         format: of the files; `auto` takes it from their names. In `folders` a file is a text and
-            its folder a class; in `class_files` a file is a class and holds texts, a `document` each;
-            `label_first` has lines such as "1 some sentence".
+            its folder a class; in `class_files` a file is a class and holds texts, a `document`
+            each; `label_first` has lines such as "1 some sentence".
         text: column of the text: a name, or a position from 0 where `header` is false. Several,
             [title, body], are joined, a line for each that is not empty.
         pair: column of the second text; null: there is none.

@@ -86,6 +86,7 @@ class Halving:
     as many validations.
 
     Args:
+        factor: one in so many trials goes on at each rung.
         startup_trials: how many trials must have finished before any is pruned.
         warmup_validations: how many first validations of each trial are not judged.
         patience: prune a trial only if it has not improved for so many validations; null: at once.
@@ -115,6 +116,7 @@ class Hyperband:
     before it (Li et al. 2016).
 
     Args:
+        factor: one in so many trials goes on at each rung.
         validations: how many a trial has that is not pruned; null: as many as the longest finished
             trial had, and none is pruned until one has finished.
         startup_trials: how many trials must have finished before any is pruned.
