@@ -367,7 +367,8 @@ def test_what_was_read_is_told(folder: Path) -> None:
         "left out of 22 rows read for train: 1 empty (data.source.text), 1 without a label "
         "(data.source.label)",
         "left out of train by data.train_rows: 8 rows",
-        "note: labels that look alike are classes of their own: 'Neg' (3 rows), 'neg' (3 rows)",
+        "note: labels that look alike are classes of their own: 'Neg' (3 rows), 'neg' (3 rows); "
+        "'data.label_map={Neg: neg, neg: neg, pos: pos}' merges them",
     ]
     assert all(len(part) <= 80 for line in notices.lines for part in line.splitlines())
     summary = json.loads(notices.tags["data/summary"])
