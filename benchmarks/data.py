@@ -389,8 +389,8 @@ def _interleaved(*works: Callable[[], object]) -> list[tuple[float, ...]]:
 
 def _store(folder: Path, texts: list[str], encoder: Any) -> Any:
     from src.data import tokenize
+    from src.data.token_store import TargetLayout, TokenStore
     from src.data.token_store import TextRow as Text
-    from src.data.token_store import TokenStore
 
     tokenize.tokenize_to_stores(
         folder,
@@ -399,7 +399,7 @@ def _store(folder: Path, texts: list[str], encoder: Any) -> Any:
         vocab_size=2**15,
         max_tokens=None,
         truncation="head",
-        float_targets=False,
+        targets=TargetLayout(),
         size=tokenize.CorpusSize(len(texts), 0),
     )
     return TokenStore.open(folder / "train")

@@ -60,7 +60,7 @@ def _race(ours: Predictor, best: tuple[int, Asked], reviews: list[str], kind: st
     """Both answer the same quarter of the reviews in turn."""
     size, theirs = best
     mine: Asked = lambda texts: [
-        answer.probabilities[LABEL] for answer in ours.predict_texts(texts)
+        answer.probabilities[LABEL] for answer in ours.predict_texts(texts) if answer
     ]
     seconds, apart = {"ours": 0.0, "theirs": 0.0}, 0.0
     for turn in range(TURNS):

@@ -5,6 +5,9 @@ that are not named, or named wrongly, are guessed. Nothing is trained and nothin
 
 data.source.KEY=VALUE   path and any other option of data.source, as for src.run; without `label`
                         or `text` these columns are guessed
+data.tokenizer.name_or_path=FOLDER   a tokenizer's folder: how long texts are in its tokens, and
+                        how many of these are unknown
+data.label_names, label_values, label_map, model.encoder.name_or_path   are kept in the command
 """
 
 import json
@@ -15,6 +18,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from src.config.command_line import run_command_line
@@ -24,17 +28,43 @@ from src.core.user_errors import UserError, format_suggestion
 from src.data.column_guesses import (
     ColumnProfile,
     guess_columns,
+    guess_split_column,
     guess_task,
+    guess_text_format,
+    list_columns,
     sample_columns,
 )
-from src.data.labels import describe_odd_labels, normalize_label
+from src.data.labels import (
+    as_label_set,
+    describe_odd_labels,
+    guess_label_separator,
+    normalize_labels,
+)
 from src.data.readers import ColumnSelection
 from src.data.sources import Source
 
 _PREFIX = "data.source."
 _COLUMNS = ("text", "pair", "label")
+_TOKENIZER = "data.tokenizer.name_or_path"
+# Kept in the proposed command as they were typed.
+_KEPT = (
+    _TOKENIZER,
+    "data.label_names",
+    "data.label_values",
+    "data.label_map",
+    "model.encoder.name_or_path",
+)
+# Whatever was typed of these for a run, what fits is proposed anew.
+_PASSED_OVER = (
+    "+experiment",
+    "data.task",
+    "model",
+    "callbacks.checkpoint.monitor",
+    "callbacks.checkpoint.mode",
+)
 _WIDTH = 80
 _SHOWN_LABELS = 12
+_SAMPLE_TEXTS = 1000
 
 
 class _Contents(NamedTuple):
@@ -45,7 +75,10 @@ class _Contents(NamedTuple):
     unlabelled: int
     empty: int
     lengths: list[int]
-    first_texts: list[str]
+    # of the first rows
+    sample_texts: list[str]
+    # whether some row may have several
+    has_label_sets: bool
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -54,13 +87,17 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _handle_arguments(arguments: Sequence[str]) -> int:
-    typed = _parse_options(arguments)
+    kept = [one for one in arguments if one.partition("=")[0] in _KEPT]
+    typed = _parse_options([one for one in arguments if one not in kept])
     others = {key: value for key, value in typed.items() if key not in _COLUMNS}
     if "path" not in typed:
-        raise UserError("must be given", key="data.source.path", expected="a file or a folder")
-    text = "text" if others.get("header", True) else 0
+        raise _missing_path_error(typed)
+    added = _guess_format(others)
+    others |= added
+    text = "text" if others.get("header", True) or others.get("columns") else 0
     # any label asks for the labels of formats without columns
-    finding = Source(**others, text=text, label=text)
+    label_options = {key: None for key in others if key.startswith("label_")}
+    finding = Source(**{**others, **label_options, "split_column": None}, text=text, label=text)
     layout = finding.list_files()
     print_line(f"format: {layout.format}")
     for split, files in layout.files.items():
@@ -73,25 +110,79 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     columns = _choose_columns(layout.format, profiles, typed)
     if profiles:
         _print_columns(profiles)
+    if layout.format == "text" and len(layout.files.get("train", ())) > 1:
+        _print_wrapped(
+            "note: where every file holds the texts of one class, data.source.format=class_files "
+            "takes these for labels"
+        )
     if columns is None:
         print_line("no column looks like a text: name one with data.source.text=COLUMN")
         return 0
     chosen = {key: column for key, column in columns._asdict().items() if column is not None}
-    source = Source(**others, **chosen)
+    options = {**others, **chosen}
+    guessed = [key for key in chosen if key not in typed or typed[key] != chosen[key]]
+    added |= _guess_label_options(options, profiles, columns)
+    if layout.files.keys() == {"train"}:
+        added |= guess_split_column(Source(**{**options, **added}), profiles)
+    source = Source(**{**options, **added})
     source.check()
     contents = _read_contents(source)
     _print_contents(contents)
+    for line in source.describe_unread():
+        _print_wrapped(line)
+    for argument in kept:
+        if argument.startswith(f"{_TOKENIZER}="):
+            _print_wrapped(_describe_tokens(argument.partition("=")[2], contents.sample_texts))
     label = next((one for one in profiles if one.name == columns.label), None)
-    task = _choose_task(columns, label)
+    task = "multi_label" if contents.has_label_sets else _choose_task(columns, label)
     if task == "classification":
         for remark in describe_odd_labels(contents.labels):
             _print_wrapped(f"note: {remark}")
-    guessed = [key for key in chosen if key not in typed or typed[key] != chosen[key]]
-    if profiles and guessed:
-        print_line(f"guessed columns: {', '.join(f'{key}={chosen[key]}' for key in guessed)}")
+    if profiles and (shown := [f"{key}={chosen[key]}" for key in guessed]):
+        _print_wrapped(f"guessed columns: {', '.join(shown).replace(chr(39), '')}")
+    if added:
+        _print_wrapped(f"guessed: {', '.join(f'{key}={added[key]}' for key in added)}")
     print_line(f"to train on it ({task}):")
-    print_line(_propose_command(task, others, chosen if profiles else {}))
+    proposed = {**others, **(chosen if profiles else {}), **added}
+    print_line(_propose_command(task, proposed, kept))
     return 0
+
+
+def _guess_format(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The format of a lone file whose name does not tell it, if its lines do."""
+    if options.get("format", "auto") != "auto":
+        return {}
+    path = Path(options["path"]).expanduser()
+    found = guess_text_format(path, list_columns(options.get("encoding", "utf-8")))
+    return {} if found is None else {"format": found}
+
+
+def _missing_path_error(typed: Mapping[str, Any]) -> UserError:
+    if typed.get("hub") is None:
+        return UserError("must be given", key="data.source.path", expected="a file or a folder")
+    return UserError(
+        "a data set of the hub is read by a run alone",
+        key="data.source.hub",
+        value=typed["hub"],
+        hint="give a file or a folder: data.source.path=FILE; the columns of a data set stand on "
+        f"its page, https://huggingface.co/datasets/{typed['hub']}",
+    )
+
+
+def _guess_label_options(
+    options: Mapping[str, Any], profiles: Sequence[ColumnProfile], columns: ColumnSelection
+) -> dict[str, Any]:
+    """Options without which labels are not what they seem to be."""
+    by_name = {profile.name: profile for profile in profiles}
+    if any(options.get(f"label_{key}") is not None for key in ("separator", "threshold")):
+        return {}
+    if columns.has_label_columns:
+        known = [by_name[name] for name in columns.label_columns]
+        return {} if all(one.is_yes_no for one in known) else {"label_threshold": 0.5}
+    if isinstance(columns.label, str | int) and columns.label in by_name:
+        found = guess_label_separator(by_name[columns.label].labels)
+        return {} if found is None else {"label_separator": found[0]}
+    return {}
 
 
 def _parse_options(arguments: Sequence[str]) -> dict[str, Any]:
@@ -104,8 +195,7 @@ def _parse_options(arguments: Sequence[str]) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for argument in arguments:
         key, equals, value = argument.partition("=")
-        if key in ("+experiment", "data.task", "model"):
-            # typed for a run; what fits is proposed anew
+        if key in _PASSED_OVER:
             continue
         if not equals or not key.startswith(_PREFIX) or key.removeprefix(_PREFIX) not in names:
             raise UserError(
@@ -128,8 +218,9 @@ def _choose_columns(
         return ColumnSelection("text", None, None if format == "text" else "label")
     known = [profile.name for profile in profiles]
     for key in _COLUMNS:
-        if typed.get(key) is not None and typed[key] not in known:
-            _print_wrapped(f"data.source.{key}={typed[key]}: there is no such column")
+        for column in list_columns(typed.get(key)):
+            if column is not None and column not in known:
+                _print_wrapped(f"data.source.{key}={column}: there is no such column")
     named = {key: typed[key] for key in _COLUMNS if typed.get(key) is not None}
     return guess_columns(profiles, named)
 
@@ -155,21 +246,21 @@ def _read_contents(source: Source) -> _Contents:
     labels: Counter[str] = Counter()
     unlabelled = empty = 0
     lengths: list[int] = []
-    first_texts: list[str] = []
+    sample_texts: list[str] = []
+    has_label_sets = False
     for split in source.available_splits():
         rows[split] = 0
         for record in source.read_records(split):
             rows[split] += 1
             lengths.append(len(record.text) + len(record.pair or ""))
             empty += not record.text.strip()
-            label = normalize_label(record.label)
-            if label is None:
+            if record.label is None:
                 unlabelled += source.label is not None
-            else:
-                labels[str(label)] += 1
-            if len(first_texts) < 3:
-                first_texts.append(record.text)
-    return _Contents(rows, labels, unlabelled, empty, lengths, first_texts)
+            labels.update(map(str, normalize_labels(as_label_set(record.label))))
+            has_label_sets = has_label_sets or isinstance(record.label, tuple)
+            if len(sample_texts) < _SAMPLE_TEXTS:
+                sample_texts.append(record.text)
+    return _Contents(rows, labels, unlabelled, empty, lengths, sample_texts, has_label_sets)
 
 
 def _print_contents(contents: _Contents) -> None:
@@ -191,29 +282,53 @@ def _print_contents(contents: _Contents) -> None:
         f"{lengths[len(lengths) * 9 // 10]:,}, the longest {lengths[-1]:,}"
     )
     print_line("first rows:")
-    for text in contents.first_texts:
+    for text in contents.sample_texts[:3]:
         print_line("  " + truncate_end(json.dumps(text[:200], ensure_ascii=False), _WIDTH - 2))
 
 
-def _propose_command(task: str, others: Mapping[str, Any], columns: Mapping[str, str | int]) -> str:
+def _describe_tokens(folder: str, texts: Sequence[str]) -> str:
+    """How long texts are in a tokenizer's tokens, and how many of these it does not know."""
+    from tokenizers import Tokenizer
+
+    file = Path(folder).expanduser() / "tokenizer.json"
+    if not file.is_file():
+        return f"tokens: there is no {file}; {_TOKENIZER}=FOLDER shows them"
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    ids = [encoded.ids for encoded in tokenizer.encode_batch(list(texts))]
+    lengths = sorted(map(len, ids)) or [0]
+    unknown = tokenizer.token_to_id(str(getattr(tokenizer.model, "unk_token", None)))
+    count = sum(row.count(unknown) for row in ids) if unknown is not None else 0
+    return (
+        f"tokens of a text: half have up to {lengths[len(lengths) // 2]:,}, nine tenths up to "
+        f"{lengths[len(lengths) * 9 // 10]:,}, the longest {lengths[-1]:,}; "
+        f"{100 * count / max(1, sum(lengths)):.1f} % of them unknown"
+        + f" (first {len(texts):,} rows)"
+        * (len(texts) == _SAMPLE_TEXTS)
+    )
+
+
+def _propose_command(task: str, source: Mapping[str, Any], kept: Sequence[str]) -> str:
     experiment = "mlm_files" if task == "masked_lm" else "files"
-    options = [
-        f"{_PREFIX}{key}={_quote_value(value)}" for key, value in {**others, **columns}.items()
-    ]
-    if task == "regression":
+    options = [f"{_PREFIX}{key}={_quote_value(value)}" for key, value in source.items()]
+    metrics = {"regression": "pearson", "multi_label": "f1_macro"}
+    if task in metrics:
         options += [
-            "data.task=regression",
-            "model=regression",
-            "callbacks.checkpoint.monitor=val/pearson",
+            f"data.task={task}",
+            f"model={task}",
+            f"callbacks.checkpoint.monitor=val/{metrics[task]}",
             "callbacks.checkpoint.mode=max",
         ]
-    return "  python -m src.run " + shlex.join([f"+experiment={experiment}", *options])
+    return "  python -m src.run " + shlex.join([f"+experiment={experiment}", *options, *kept])
 
 
 def _quote_value(value: Any) -> str:
     """A value as Hydra's grammar reads it back."""
     if value is None or isinstance(value, bool | int | float):
         return json.dumps(value)
+    if isinstance(value, list):
+        return f"[{','.join(map(_quote_value, value))}]"
     text = str(value)
     plain = re.fullmatch(r"[\w./~+-]+", text, re.ASCII)
     if plain and not re.fullmatch(r"(?i)[-+]?[\d._e+-]+|true|false|null|nan|[-+]?inf", text):

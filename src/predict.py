@@ -2,40 +2,51 @@
 file=reviews.csv`.
 
 run=ID           the run, by its id or the beginning of it
-text=TEXT        one text; pair=TEXT where the model judges pairs
-file=FILE        CSV, TSV, JSON lines, Parquet or plain text (one text a line)
-column=text      the file's column of texts; pair_column= of second texts
-output=FILE      where a file's answers go (CSV); default: FILE's name with .predictions.csv, \
-beside it
+text=TEXT        one text; pair=TEXT as well where the model judges pairs
+file=FILE        a file, a folder (its split test; split= names another), or - for the standard \
+input; read as the run read its own data
+column=, pair_column=  the file's columns of texts and second texts; default: those of the run
+data.source.KEY=VALUE  any other option of how the file is read, as src.run takes it
+output=FILE      where a file's answers go: .csv, .tsv, .jsonl, or - for the standard output; \
+default: FILE's name with .predictions.csv, beside it
+overwrite=true   replace a file of answers that is there already
 batch_tokens=8192  most tokens of all texts that go through the model together
-precision=auto   fp32 or bf16; auto takes bf16 where this machine is clearly faster at it
+precision=auto   fp32 or bf16; auto takes fp32 for one text, and for files bf16 where this machine \
+is clearly faster at it
 uri=             a store other than mlruns/mlflow.db
 """
 
-import csv
+import contextlib
+import shutil
+import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from src.config.command_line import parse_key_values, run_command_line
 from src.core import startup
-from src.core.files import PROJECT_ROOT, atomic_write
+from src.core.files import PROJECT_ROOT
 from src.core.mlflow_environment import read_experiment_name, read_tracking_uri
 from src.core.printing import print_line
 from src.core.user_errors import UserError
+from src.pipeline.prediction_output import STDOUT, check_output, resolve_output
 
 if TYPE_CHECKING:
-    from src.pipeline.predictor import Predictor, TextPrediction
+    from src.pipeline.earlier_model import EarlierModel
+    from src.pipeline.predictor import Predictor
 
 OPTION_DEFAULTS = {
     "run": "",
     "text": "",
     "pair": "",
     "file": "",
-    "column": "text",
+    "column": "",
     "pair_column": "",
+    "split": "",
     "output": "",
+    "overwrite": "false",
     "batch_tokens": "8192",
     "precision": "auto",
     "uri": "",
@@ -47,11 +58,8 @@ _OPTION_NAMES = {
     "tracking.uri": "uri",
 }
 PRECISIONS = ("auto", "fp32", "bf16")
-
-
-class Question(NamedTuple):
-    text: str
-    pair: str | None
+_FILE_OPTIONS = ("column", "pair_column", "split", "output")
+_STDIN = "-"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -62,20 +70,45 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _handle_arguments(arguments: Sequence[str]) -> int:
-    options = parse_key_values(arguments, OPTION_DEFAULTS)
-    _check_options(options)
-    predictor = _load_predictor(options)
-    if options["text"]:
-        _predict_text(predictor, Question(options["text"], options["pair"] or None))
+    source_arguments = [text for text in arguments if text.lstrip("+~").startswith("data.")]
+    own = [text for text in arguments if text not in source_arguments]
+    options = parse_key_values(own, OPTION_DEFAULTS)
+    source_options = _parse_source_options(source_arguments, options)
+    given = {text.partition("=")[0] for text in own}
+    _check_options(options, given, source_options)
+    with contextlib.redirect_stdout(sys.stderr):
+        model = _find_model(options)
+    if "text" in given:
+        _predict_text(model, options, has_pair="pair" in given)
     else:
-        _predict_file(predictor, options)
+        _predict_file(model, options, source_options)
     return 0
 
 
-def _check_options(options: dict[str, str]) -> None:
+def _parse_source_options(arguments: Sequence[str], options: dict[str, str]) -> dict[str, Any]:
+    """The options of the source that were typed; the file goes to `options`."""
+    if not arguments:
+        return {}
+    from src.config.build_nodes import read_schema
+    from src.config.node_overrides import parse_node_overrides
+    from src.data.sources import Source
+
+    typed = parse_node_overrides(arguments, "data.source", read_schema(Source).parameters)
+    for key, option in (("path", "file"), ("text", "column"), ("pair", "pair_column")):
+        if key in typed and options[option]:
+            raise UserError(f"{option}= and data.source.{key}= are the same; give one of them")
+    if "path" in typed:
+        options["file"] = str(typed.pop("path"))
+    return typed
+
+
+def _check_options(
+    options: dict[str, str], given: set[str], source_options: dict[str, Any]
+) -> None:
+    """Refuse what is wrong whatever the run is."""
     if not options["run"]:
         raise UserError("must be given, as run=ID", key="run", hint="`make ui` shows the ids")
-    if bool(options["text"]) == bool(options["file"]):
+    if ("text" in given) == bool(options["file"]):
         raise UserError('expected either text="..." or file=FILE')
     if not options["batch_tokens"].isdecimal() or int(options["batch_tokens"]) < 1:
         raise UserError(
@@ -85,40 +118,37 @@ def _check_options(options: dict[str, str]) -> None:
         raise UserError(
             key="precision", value=options["precision"], expected=f"one of {', '.join(PRECISIONS)}"
         )
-    if options["file"]:
-        target = _output_path(options)
-        if not target.parent.is_dir():
-            raise UserError(f"there is no folder {target.parent}", key="output", value=target)
-        if target.resolve() == Path(options["file"]).resolve():
-            raise UserError(
-                "is the file that is read",
-                key="output",
-                value=target,
-                hint="the answers need another name",
-                colon=False,
-            )
-        _make_source(options).check()
+    if options["overwrite"] not in ("true", "false"):
+        raise UserError(key="overwrite", value=options["overwrite"], expected="true or false")
+    if "text" in given:
+        for name in _FILE_OPTIONS:
+            if options[name]:
+                raise UserError("goes with file=", key=name, value=options[name], colon=False)
+        if source_options:
+            raise UserError("data.source options go with file=, which they say how to read")
+        for name in ("text", "pair"):
+            if name in given and not options[name].strip():
+                raise UserError("is empty", key=name, expected="a text", colon=False)
+        return
+    if "pair" in given:
+        raise UserError(
+            "goes with text=",
+            key="pair",
+            value=options["pair"],
+            hint="the second texts of a file are pair_column=NAME",
+            colon=False,
+        )
+    if options["file"] != _STDIN:
+        from src.data.data_files import find_path
+
+        find_path(options["file"])
+    output = resolve_output(options["file"], options["output"])
+    check_output(output, options["file"], overwrite=options["overwrite"] == "true")
 
 
-def _output_path(options: dict[str, str]) -> Path:
-    """Where a file's answers go."""
-    source = Path(options["file"])
-    return (
-        Path(options["output"])
-        if options["output"]
-        else source.with_name(f"{source.name}.predictions.csv")
-    )
-
-
-def _make_source(options: dict[str, str]):  # type: ignore[no-untyped-def]
-    # imported late, with what it needs
-    from src.data.sources import Source
-
-    return Source(path=options["file"], text=options["column"], pair=options["pair_column"] or None)
-
-
-def _load_predictor(options: dict[str, str]) -> "Predictor":
+def _find_model(options: dict[str, str]) -> "EarlierModel":
     from src.core.startup import silence_transformers
+    from src.pipeline.earlier_model import find_earlier_model
     from src.tracking.store import Store
     from src.training.cpu_allocators import limit_kernel_cache
 
@@ -131,68 +161,78 @@ def _load_predictor(options: dict[str, str]) -> "Predictor":
     )
     store.check()
     store.announce_environment()
-    folder = store.fetch_model_folder(options["run"], key="run")
+    return find_earlier_model(store, options["run"])
 
+
+def _load_predictor(model: "EarlierModel", options: dict[str, str]) -> "Predictor":
     from src.pipeline.predictor import Predictor
 
     startup.resume_gc()
     precision: Any = options["precision"]
-    return Predictor(folder, batch_tokens=int(options["batch_tokens"]), precision=precision)
+    if precision == "auto" and options["text"]:
+        precision = "fp32"
+    return Predictor(model.folder, batch_tokens=int(options["batch_tokens"]), precision=precision)
 
 
-def _predict_text(predictor: "Predictor", question: Question) -> None:
-    [answer] = predictor.predict_texts(
-        [question.text], [question.pair] if question.pair is not None else None
-    )
-    print_line(answer.predicted)
+def _predict_text(model: "EarlierModel", options: dict[str, str], *, has_pair: bool) -> None:
+    model.check_pair(has_pair, key="pair", value=options["pair"])
+    predictor = _load_predictor(model, options)
+    [answer] = predictor.predict_texts([options["text"]], [options["pair"]] if has_pair else None)
+    if answer is None:
+        raise UserError("nothing is left of the text once it is cleaned as in training")
+    print_line(f"precision {predictor.precision_reason.partition(':')[0]}", to_stderr=True)
+    print_line(answer.predicted or "none of the labels")
     for name, probability in answer.probabilities.items():
         print_line(f"  {name:<20} {probability:.4f}")
 
 
-def _predict_file(predictor: "Predictor", options: dict[str, str]) -> None:
-    from tqdm import tqdm
+def _predict_file(
+    model: "EarlierModel", options: dict[str, str], source_options: dict[str, Any]
+) -> None:
+    from src.pipeline.file_prediction import FilePrediction
+    from src.pipeline.prediction_source import find_prediction_source
 
-    target = _output_path(options)
-    count = 0
-    with (
-        atomic_write(target) as partial,
-        partial.open("w", newline="", encoding="utf-8") as sink,
-        tqdm(desc="predict", unit=" texts", disable=None) as bar,
-    ):
-        writer = csv.writer(sink)
-        for number, (text, answer) in enumerate(_iter_predictions(predictor, options, bar.update)):
-            if number == 0:
-                writer.writerow(["row", "text", "prediction", *answer.probabilities])
-            writer.writerow(
-                [
-                    number,
-                    text,
-                    answer.predicted,
-                    *(f"{probability:.6f}" for probability in answer.probabilities.values()),
-                ]
-            )
-            count += 1
-    print_line(f"{count} answers in {target} ({predictor.precision_reason})")
-
-
-def _iter_predictions(
-    predictor: "Predictor", options: dict[str, str], done: Callable[[int], object]
-) -> Iterator[tuple[str, "TextPrediction"]]:
-    """Texts and answers in the file's order, in constant memory."""
-    from itertools import islice
-
-    from src.pipeline.predictor import MAX_TEXTS_PER_CALL
-
-    source = _make_source(options)
-    records = source.read_records(source.available_splits()[0])
-    while chunk := list(islice(records, MAX_TEXTS_PER_CALL)):
-        pairs = [record.pair or "" for record in chunk] if options["pair_column"] else None
-        answers = predictor.predict_texts(
-            [record.text for record in chunk], pairs, on_batch_done=done
+    for option, key in (("column", "text"), ("pair_column", "pair")):
+        if options[option]:
+            source_options[key] = options[option]
+    with _open_input(options["file"], model, source_options) as path:
+        rows = find_prediction_source(
+            path, model.run_source, source_options, split=options["split"]
         )
-        yield from ((record.text, answer) for record, answer in zip(chunk, answers, strict=True))
+        model.check_pair(
+            rows.source.pair is not None, key="pair_column", value=str(rows.source.pair or "NAME")
+        )
+        prediction = FilePrediction.scan(rows, model)
+        for line in prediction.describe_reading():
+            print_line(line, to_stderr=True)
+        output = resolve_output(options["file"], options["output"])
+        predictor = _load_predictor(model, options)
+        for line in prediction.write_answers(predictor, output):
+            print_line(line, to_stderr=output == STDOUT)
+
+
+@contextlib.contextmanager
+def _open_input(file: str, model: "EarlierModel", source_options: dict[str, Any]) -> Iterator[Path]:
+    """Yield the file or folder; the standard input becomes a file, whose name tells its format."""
+    if file != _STDIN:
+        from src.data.data_files import find_path
+
+        yield find_path(file)
+        return
+    from src.pipeline.prediction_source import choose_stdin_suffix
+
+    with tempfile.TemporaryDirectory() as folder:
+        suffix = choose_stdin_suffix(model.run_source, source_options)
+        path = Path(folder) / f"stdin{suffix}"
+        if sys.stdin.isatty():
+            print_line(f"reading the standard input as {suffix[1:]}", to_stderr=True)
+        with path.open("wb") as copy:
+            shutil.copyfileobj(sys.stdin.buffer, copy)
+        yield path
 
 
 if __name__ == "__main__":
+    # so that nothing half written is left behind
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with startup.run_without_gc():
         sys.exit(main(sys.argv[1:]))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from src.config.command_line import parse_key_values
-from src.core.files import CONF
+from src.core.checkout import check_checkout
 from src.core.printing import print_line
 from src.core.user_errors import UserError
 from src.pipeline.resume_hint import print_resume_hint, report_error
@@ -29,6 +29,7 @@ def main(arguments: Sequence[str]) -> int:
         print_line(__doc__)
         return 0
     try:
+        check_checkout()
         shared = [argument for argument in arguments if "." in argument.partition("=")[0]]
         own = [argument for argument in arguments if argument not in shared]
         groups = [
@@ -72,23 +73,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run_experiment(number: int, title: str, *overrides: str) -> "RunOutcome":
-    from hydra import compose, initialize_config_dir
 
-    from src.config.compose import prefix_optional_inputs, register_resolvers, to_plain_config
-    from src.config.override_errors import COMPOSE_ERRORS, explain_compose_error
-    from src.config.validate_config import validate_config
+    from src.config.compose import register_resolvers
+    from src.config.compose_run import compose_run
     from src.pipeline.run import read_task_schema, run
 
     print_line(f"\n{number} of 3: {title}  (python -m src.run {' '.join(overrides)})")
     register_resolvers()
-    task = read_task_schema()
-    try:
-        with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-            config = to_plain_config(compose("config", prefix_optional_inputs(overrides, task)))
-    except COMPOSE_ERRORS as error:
-        raise explain_compose_error(overrides, error, task) from error
-    validate_config(config, task)
-    return run(**config)
+    return run(**compose_run(overrides, read_task_schema()))
 
 
 def _print_comparison(outcomes: dict[str, "RunOutcome"]) -> None:

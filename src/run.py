@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from src.core import startup
+from src.core.checkout import check_checkout
 from src.core.files import CONF
 from src.core.printing import print_line
 from src.core.user_errors import UserError, UserErrors
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from src.config.build_nodes import Schema
     from src.config.override_errors import SearchCheck
     from src.pipeline.run_parts import RunOutcome
+
+
+# Hydra prints and ends
+_PRINTING_FLAGS = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
 
 
 def run_rank(**config: Any) -> "RunOutcome":
@@ -63,29 +68,11 @@ def resume_from_command_line(arguments: Sequence[str], task: "Schema") -> int:
     """Go on with an earlier run, or fork it, as `resume=ID` asks, with its own config instead of
     conf/. Returns the exit code.
     """
-    from src.config.build_nodes import build_node
-    from src.config.resume import parse_resume_request
-    from src.pipeline.resume_hint import build_resume_command, print_resume_hint, report_error
-    from src.pipeline.run import run
+    from src.pipeline.resume_hint import print_resume_hint, report_error
+    from src.pipeline.resume_run import resume_run
 
     try:
-        asked = parse_resume_request(arguments, task)
-        store = build_node(asked.tracking)
-        store.check()
-        found = store.find_run(asked.run_id, key="resume")
-        if found.tags.get("kind") == "search":
-            command = build_resume_command(found.id, root=store.root, uri=store.uri, sweep=found.id)
-            raise UserError(
-                f"run {found.id} is a sweep of several",
-                key="resume",
-                value=asked.run_id,
-                hint=f"go on with it: {command}",
-            )
-        run(
-            **asked.merge_stored_config(store.load_config_yaml(found.id, key="resume"), task),
-            resume=found.id,
-            fork=asked.fork,
-        )
+        resume_run(arguments, task)
     except Exception as error:
         return report_error(error)
     except (KeyboardInterrupt, SystemExit) as error:
@@ -132,6 +119,8 @@ def compose_and_run(arguments: Sequence[str], task: "Schema") -> int:
         if flags or not run_composed_once(overrides, main):
             import hydra
 
+            if {flag.partition("=")[0] for flag in flags} & _PRINTING_FLAGS:
+                startup.end_when_unread()
             sys.argv[1:] = overrides
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(main)()
     except COMPOSE_ERRORS as error:
@@ -193,6 +182,11 @@ def run_program() -> None:
     from src.config.compose import is_resume, register_resolvers
     from src.pipeline.run import read_task_schema
 
+    try:
+        check_checkout()
+    except UserError as error:
+        print_line(f"error: {error}", to_stderr=True)
+        sys.exit(2)
     arguments = take_allowed(arguments)
     # exceptions come here instead of being printed and turned into exit code 1
     os.environ["HYDRA_FULL_ERROR"] = "1"

@@ -1,5 +1,6 @@
 """`python -m src.look`: what is in files, and the command that trains on them."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -97,3 +98,142 @@ def test_torch_is_not_imported() -> None:
     assert (
         subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, check=False).returncode == 0
     )
+
+
+def test_joined_and_named_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("".join(f"{n % 2},title {n},body {n}\n" for n in range(20)), encoding="utf-8")
+    shown = _look(
+        capsys,
+        f"data.source.path={file}",
+        "data.source.columns=[label,title,body]",
+        "data.source.text=[title,body]",
+    )
+    assert "guessed columns: label=label\n" in shown
+    assert shown.endswith(
+        "'data.source.columns=[label,title,body]' 'data.source.text=[title,body]' "
+        "data.source.label=label\n"
+    )
+
+
+MULTI_LABEL = (
+    "data.task=multi_label model=multi_label callbacks.checkpoint.monitor=val/f1_macro "
+    "callbacks.checkpoint.mode=max\n"
+)
+
+
+def test_several_labels_in_one_cell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "go.tsv"
+    cells = ["5", "5,18", "27", "18", "5,27", "20"]
+    file.write_text("".join(f"words of row {n}\t{cells[n % 6]}\tid{n}\n" for n in range(60)))
+    shown = _look(capsys, f"data.source.path={file}", "data.source.header=false")
+    assert "4 different labels: 5 30, 18 20, 27 20, 20 10\n" in shown
+    assert "guessed: label_separator=comma\n" in shown
+    assert shown.endswith(f"data.source.label=1 data.source.label_separator=comma {MULTI_LABEL}")
+
+
+@pytest.mark.parametrize("share", [1, 0.75])
+def test_a_column_for_each_label(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], share: float
+) -> None:
+    file = tmp_path / "toxic.csv"
+    rows = [f"{n},words of row {n},{n % 2},{n % 3 // 2 * share},{n % 5 // 4}\n" for n in range(60)]
+    file.write_text("id,comment,toxic,obscene,threat\n" + "".join(rows))
+    shown = _look(capsys, f"data.source.path={file}")
+    assert "3 different labels: toxic 30, obscene 20, threat 12\n" in shown
+    threshold = "" if share == 1 else "data.source.label_threshold=0.5 "
+    assert shown.endswith(
+        f"data.source.text=comment 'data.source.label=[toxic,obscene,threat]' {threshold}"
+        f"{MULTI_LABEL}"
+    )
+
+
+def test_lists_of_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "a.jsonl"
+    rows = [json.dumps({"text": f"row {n}", "labels": ["a", "b"][: n % 3]}) for n in range(30)]
+    file.write_text("\n".join(rows))
+    assert _look(capsys, f"data.source.path={file}").endswith(
+        f"data.source.label=labels {MULTI_LABEL}"
+    )
+
+
+def test_a_column_that_divides_the_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "emobank.csv"
+    splits = ["train", "train", "dev", "test"]
+    rows = [f"{n},{splits[n % 4]},{2 + n % 25 / 7:.2f},words of row {n}\n" for n in range(100)]
+    file.write_text("id,split,V,text\n" + "".join(rows))
+    shown = _look(capsys, f"data.source.path={file}")
+    assert "rows: train 50, validation 25, test 25\n" in shown
+    assert "data.source.label=V data.source.split_column=split data.source.validation=dev" in shown
+
+
+def test_files_that_are_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("pos", "neg"):
+        (tmp_path / name / "more").mkdir(parents=True)
+        (tmp_path / name / "1").write_text("words")
+        (tmp_path / name / "more" / "2").write_text("words")
+    shown = _look(capsys, f"data.source.path={tmp_path}")
+    assert "not read: 1 file in neg/more, 1 file in pos/more\n" in shown
+
+
+def test_tokens_of_a_tokenizer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], minilm: str
+) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("text,label\nhello world,a\n\u2603 \u2603,b\nhello there,a\nhi,b\n")
+    tokenizer = f"data.tokenizer.name_or_path={minilm}"
+    shown = _look(capsys, f"data.source.path={file}", tokenizer, "data.label_names=[a,b]")
+    # [CLS] and [SEP] besides; the snowman is unknown
+    assert (
+        "tokens of a text: half have up to 4, nine tenths up to 4, the longest 4; 13.3 % of them"
+        in shown
+    )
+    assert shown.endswith(f" {tokenizer} 'data.label_names=[a,b]'\n")
+    shown = _look(capsys, f"data.source.path={file}", f"data.tokenizer.name_or_path={tmp_path}")
+    assert "tokens: there is no " in shown
+
+
+def test_a_data_set_of_the_hub(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data.source.hub=stanfordnlp/imdb"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(
+        "error: data.source.hub=stanfordnlp/imdb: a data set of the hub is read by a run alone; "
+    )
+    assert "https://huggingface.co/datasets/stanfordnlp/imdb" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "proposed"),
+    [
+        ("train_5500.label", "{}:fine words of {}\n", "data.source.format=label_first\n"),
+        ("a.txt", "__label__{} words of {}\n", "data.source.format=label_first\n"),
+        (
+            "b.txt",
+            "__label__x __label__{} of {}\n",
+            f"data.source.format=label_first {MULTI_LABEL}",
+        ),
+        (
+            "germeval.txt",
+            "words of {1}\tclass{0}\n",
+            "data.source.format=tsv data.source.text=0 data.source.label=1\n",
+        ),
+    ],
+)
+def test_lines_whose_file_does_not_tell_its_format(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, line: str, proposed: str
+) -> None:
+    (tmp_path / name).write_text("".join(line.format(n % 3, n) for n in range(30)))
+    more = ["data.source.header=false"] if "tsv" in proposed else []
+    shown = _look(capsys, f"data.source.path={tmp_path / name}", *more)
+    assert proposed in shown
+    assert "guessed: format=" in shown
+
+
+def test_files_that_may_be_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("pos", "neg"):
+        (tmp_path / f"{name}.txt").write_text(f"{name} one\n{name} two\n")
+    shown = _look(capsys, f"data.source.path={tmp_path}")
+    assert "data.source.format=class_files takes these for labels" in " ".join(shown.split())
+    shown = _look(capsys, f"data.source.path={tmp_path}", "data.source.format=class_files")
+    assert "2 different labels: neg 2, pos 2\n" in shown
+    assert shown.endswith("data.source.format=class_files\n")

@@ -1,32 +1,49 @@
 """A run's model asked on the command line."""
 
 import csv
+import io
 import json
+import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
+from zipfile import ZipFile
 
 import pytest
 import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from src import predict
-from src.core.dataset_info import DatasetInfo
+from src.core.dataset_info import DatasetInfo, Task
+from src.core.formatting import to_override_text
 from src.core.user_errors import UserError
 from src.data.cache import ContentCache
+from src.data.sources import Source
 from src.data.tokenizer import WordPiece
 from src.model.encoder_config import Scratch
 from src.pipeline import predictor
 from src.pipeline.export import save_model
-from src.pipeline.predictor import Predictor
+from src.pipeline.predictor import Predictor, TextPrediction
 from src.tracking.store import Store
 
 TEXTS = ["a good film", "a bad film, a very bad and long film", "", "good good good"]
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as a run leaves it, with random weights."""
+CLEANING = {
+    "breaks": True,
+    "whitespace": True,
+    "empty_text": "drop",
+    "missing_label": "drop",
+    "duplicates": "drop",
+    "overlap": "drop",
+}
+
+
+def make_model(root: Path, task: Task = "classification", **inference_config: object) -> Path:
+    """A folder as a run leaves it, with random weights; texts are cut to 16 tokens."""
     torch.manual_seed(0)
-    root = tmp_path_factory.mktemp("model")
     tokenizer = WordPiece(vocab_size=100, min_frequency=1).load_tokenizer(
         lambda: TEXTS, "tiny", ContentCache(root / "cache")
     )
@@ -40,37 +57,89 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         batches_per_epoch=1,
         sample_tokens={},
     )
-    encoder = Scratch(layers=1, width=16, heads=2, max_tokens=16).build(
-        "sequence", facts, ("no", "yes")
+    encoder = Scratch(layers=1, width=16, heads=2, max_tokens=64).build(
+        "masked_lm" if task == "masked_lm" else "sequence",
+        facts,
+        ("no", "yes") if task in ("classification", "multi_label") else (),
+        task=task,
     )
-    cleaning = {
-        "breaks": True,
-        "whitespace": True,
-        "empty_text": "drop",
-        "missing_label": "drop",
-        "duplicates": "keep",
-        "overlap": "drop",
-    }
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            # so that answers differ
+            parameter.mul_(8)
     reading = {
-        "task": "classification",
-        "label_names": ["no", "yes"],
-        "cleaning": cleaning,
+        "task": task,
+        "label_names": ["no", "yes"] if task in ("classification", "multi_label") else [],
+        "cleaning": CLEANING,
         "max_tokens": 16,
         "truncation": "head",
+        **inference_config,
     }
     with save_model(encoder, tokenizer, reading) as folder:
         shutil.copytree(folder, root / "model")
     return root / "model"
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of single texts."""
+    return make_model(tmp_path_factory.mktemp("model"), pairs=False)
+
+
+@pytest.fixture(scope="module")
+def pair_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of pairs."""
+    return make_model(tmp_path_factory.mktemp("model"), pairs=True)
+
+
+class StoredRun:
+    """What the store of these tests says of any run."""
+
+    folder: Path
+    source: ClassVar[dict[str, object]]
+
+
 @pytest.fixture(autouse=True)
-def _found(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Store, "fetch_model_folder", lambda *_, **__: model)
+def run(model: Path, monkeypatch: pytest.MonkeyPatch) -> type[StoredRun]:
+    StoredRun.folder, StoredRun.source = model, {}
+    monkeypatch.setattr(Store, "find_run", lambda *_, **__: SimpleNamespace(id="0123456"))
+    monkeypatch.setattr(Store, "fetch_model_folder", lambda *_, **__: StoredRun.folder)
+    monkeypatch.setattr(Store, "load_config_yaml", lambda *_, **__: stored_config())
+    return StoredRun
+
+
+def stored_config() -> str:
+    node = {"_target_": "src.data.sources.Source", "label": "label", **StoredRun.source}
+    return json.dumps({"data": {"source": node}})
+
+
+def ask(file: Path | str, *arguments: str) -> list[dict[str, str]]:
+    """The answers for a file, as a table."""
+    output = "" if str(file) == "-" else f"{file}.predictions.csv"
+    assert predict.main(["run=0123456", f"file={file}", "overwrite=true", *arguments]) == 0
+    if not output:
+        return []
+    with open(output, newline="", encoding="utf-8") as written:
+        return list(csv.DictReader(written))
+
+
+def refuse(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The message with which a command is refused."""
+    capsys.readouterr()
+    assert predict.main(["run=0123456", *arguments]) == 2
+    return capsys.readouterr().err
+
+
+def predict_texts(predictor: Predictor, texts: Sequence[str]) -> list[TextPrediction]:
+    """The answers for texts of which none is empty."""
+    answers = predictor.predict_texts(texts)
+    return [answer for answer in answers if answer is not None]
 
 
 def test_answers_do_not_depend_on_their_neighbours(model: Path) -> None:
-    together = Predictor(model, batch_tokens=12, precision="fp32").predict_texts(TEXTS)
-    alone = [Predictor(model, precision="fp32").predict_texts([text])[0] for text in TEXTS]
+    texts = list(filter(None, TEXTS))
+    together = predict_texts(Predictor(model, batch_tokens=12, precision="fp32"), texts)
+    alone = [predict_texts(Predictor(model, precision="fp32"), [text])[0] for text in texts]
     for one, other in zip(together, alone, strict=True):
         assert one.predicted == other.predicted
         assert one.probabilities == pytest.approx(other.probabilities, abs=1e-6)
@@ -84,10 +153,12 @@ def test_answers_come_in_order_whatever_the_batches(model: Path) -> None:
     done: list[int] = []
     asked = Predictor(model, batch_tokens=32, precision="fp32")
     answers = asked.predict_texts(texts, on_batch_done=done.append)
+    assert None not in answers
     assert sum(done) == 30 and len(done) > 5
     for text, answer in zip(texts, answers, strict=True):
+        assert answer is not None
         assert answer.probabilities == pytest.approx(
-            asked.predict_texts([text])[0].probabilities, abs=1e-6
+            predict_texts(asked, [text])[0].probabilities, abs=1e-6
         )
     assert asked.predict_texts([]) == []
 
@@ -96,8 +167,57 @@ def test_bf16_is_said_and_close(model: Path) -> None:
     plain, other = Predictor(model, precision="fp32"), Predictor(model, precision="bf16")
     assert (plain.precision_reason, other.precision_reason) == ("fp32: as asked", "bf16: as asked")
     assert Predictor(model).precision_reason.split(":")[0] in ("fp32", "bf16")
-    for one, two in zip(plain.predict_texts(TEXTS), other.predict_texts(TEXTS), strict=True):
+    for one, two in zip(predict_texts(plain, TEXTS), predict_texts(other, TEXTS), strict=True):
         assert one.probabilities == pytest.approx(two.probabilities, abs=0.02)
+
+
+@pytest.mark.parametrize("truncation", ["head", "tail"])
+@pytest.mark.parametrize("task", ["classification", "multi_label", "regression"])
+def test_transformers_answers_the_same(tmp_path: Path, task: Task, truncation: str) -> None:
+    folder = make_model(tmp_path, task, truncation=truncation)
+    mine = Predictor(folder, precision="fp32")
+    theirs = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert tokenizer.model_max_length == 16
+    texts = [" ".join(["good", "bad", "film"][place % 3 :] * (1 + place)) for place in range(12)]
+    found = []
+    for pairs in (None, texts[::-1]):
+        inputs = tokenizer(texts, pairs, truncation=True, padding=True, return_tensors="pt")
+        logits = theirs(**inputs).logits.detach()
+        expected = {
+            "classification": logits.softmax(-1),
+            "multi_label": logits.sigmoid(),
+            "regression": logits,
+        }[task]
+        for answer, row in zip(mine.predict_texts(texts, pairs), expected.tolist(), strict=True):
+            assert answer is not None
+            outputs = list(answer.probabilities.values()) or [float(answer.predicted)]
+            assert outputs == pytest.approx(row, abs=1e-5 if answer.probabilities else 1e-4)
+            found.append(round(outputs[0], 4))
+    assert len(set(found)) > 12
+
+
+def test_a_text_may_have_several_labels_or_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], run: type[StoredRun]
+) -> None:
+    run.folder = make_model(tmp_path, "multi_label")
+    outputs = [[0.4, 0.6], [0.7, 0.6], [0.5, 0.1]]
+    predictor = Predictor(run.folder)
+    assert [predictor._build_prediction(row).predicted for row in outputs] == ["yes", "no,yes", ""]
+    path = put(tmp_path / "a.csv", "text,label\na good film,no\n")
+    assert set(ask(path)[0]) == {"row", "text", "label", "prediction", "no", "yes"}
+    assert "accuracy" not in capsys.readouterr().out
+
+
+def test_the_folder_follows_the_umask(tmp_path: Path) -> None:
+    for umask, rights in ((0o022, (0o755, 0o644)), (0o007, (0o770, 0o660))):
+        before = os.umask(umask)
+        try:
+            folder = make_model(tmp_path / str(umask))
+        finally:
+            os.umask(before)
+        files = {file.stat().st_mode & 0o777 for file in folder.iterdir()}
+        assert (folder.stat().st_mode & 0o777, files) == (rights[0], {rights[1]})
 
 
 def test_texts_are_cleaned_as_in_training(model: Path) -> None:
@@ -128,10 +248,11 @@ def test_a_file(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) ->
     )
     rows = list(csv.DictReader((tmp_path / "reviews.csv.predictions.csv").read_text().splitlines()))
     assert [row["row"] for row in rows] == ["0", "1", "2", "3"]
-    expected = Predictor(model, precision="fp32").predict_texts([text or "-" for text in TEXTS])
+    texts = [text or "-" for text in TEXTS]
+    expected = predict_texts(Predictor(model, precision="fp32"), texts)
     assert [row["prediction"] for row in rows] == [answer.predicted for answer in expected]
     assert [float(row["yes"]) for row in rows] == pytest.approx(
-        [each.probabilities["yes"] for each in expected], abs=1e-6
+        [answer.probabilities["yes"] for answer in expected], abs=1e-6
     )
 
 
@@ -162,7 +283,7 @@ def test_a_pretraining_run_judges_nothing(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "palimpsest.json").write_text(json.dumps({"task": "masked_lm"}))
-    with pytest.raises(UserError, match="judges nothing; fine-tune it first, with init_from=RUN"):
+    with pytest.raises(UserError, match="judges nothing; fine-tune it first, with init_from=ID"):
         Predictor(tmp_path)
 
 
@@ -176,3 +297,373 @@ def test_asking_a_store_that_is_not_there_makes_none(
     ):
         Store(root=str(tmp_path)).fetch_model_folder("123456", key="run")
     assert list(tmp_path.iterdir()) == []
+
+
+# -- files are read as the run read its own
+
+
+def put(path: Path, content: str, encoding: str = "utf-8") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode(encoding))
+    return path
+
+
+def test_a_table_without_a_header_is_read_as_in_training(
+    tmp_path: Path, run: type[StoredRun], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.source = {"path": "/no/longer/here.tsv", "header": False, "text": 1, "label": 0}
+    path = put(tmp_path / "a.tsv", "yes\ta good film\nno\ta bad film\n")
+    rows = ask(path)
+    assert [row["column_1"] for row in rows] == ["a good film", "a bad film"]
+    assert list(rows[0]) == ["row", "column_0", "column_1", "prediction", "no", "yes"]
+    said = capsys.readouterr()
+    assert (
+        "read as the run read its data: data.source.label=0 data.source.header=false "
+        "data.source.text=1" in said.err
+    )
+    right = sum(row["prediction"] == row["column_0"] for row in rows)
+    assert f"accuracy {right / 2:.4f} ({right} of 2 labelled rows)" in said.out
+
+
+def test_labels_need_not_be_there(tmp_path: Path, run: type[StoredRun]) -> None:
+    run.source = {"header": False, "text": 0, "label": 1}
+    assert len(ask(put(tmp_path / "a.csv", "a good film\na bad film\n"))) == 2
+    # where the texts stand now, the labels stood
+    run.source = {"header": False, "text": 1, "label": 0}
+    assert len(ask(put(tmp_path / "b.csv", "a good film\n"), "column=0")) == 1
+    run.source = {"text": "review", "label": "stars"}
+    assert len(ask(put(tmp_path / "c.csv", "id,review\n7,a good film\n"))) == 1
+    run.source = {"text": "text", "label": "stars"}
+    assert len(ask(put(tmp_path / "d.txt", "a good film\na bad film\n"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "content", "encoding"),
+    [
+        ({"quoting": False}, "a.csv", 'text\n"good" he said\n', "utf-8"),
+        ({"encoding": "cp1252"}, "a.csv", "text\nun film é\n", "cp1252"),
+        ({"delimiter": "semicolon"}, "a.csv", "text;id\na good, bad film;7\n", "utf-8"),
+        ({"format": "tsv", "path": "x.csv"}, "a.csv", "id\ttext\n7\ta good, bad film\n", "utf-8"),
+        ({"quote": "single"}, "a.csv", "text,id\n'good, bad',7\n", "utf-8"),
+        ({"document": "paragraph"}, "a.txt", "a good\nfilm\n\n", "utf-8"),
+        ({"heading": "^= "}, "a.txt", "= good\nfilm\n\nbad\n", "utf-8"),
+        ({"format": "label_first"}, "a.train", "yes a good film\n", "utf-8"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_every_option_of_the_run_counts(
+    tmp_path: Path,
+    run: type[StoredRun],
+    source: dict[str, object],
+    name: str,
+    content: str,
+    encoding: str,
+) -> None:
+    path = put(tmp_path / name, content, encoding)
+    run.source = source
+    [row] = ask(path)
+    [record] = Source(**{**source, "path": str(path)}).read_records("train")  # type: ignore[arg-type]
+    assert row["text"] == record.text
+    # and all of them can be typed
+    run.source = {}
+    typed = [f"data.source.{key}={to_override_text(value)}" for key, value in source.items()]
+    assert ask(path, *[text for text in typed if ".path=" not in text and "^" not in text]) != []
+
+
+def test_what_is_typed_goes_before_what_the_run_has(
+    tmp_path: Path, run: type[StoredRun], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.source = {"header": False, "text": 1, "delimiter": "semicolon", "encoding": "cp1252"}
+    path = put(tmp_path / "a.csv", "review\té\na good film\t7\n")
+    message = refuse(capsys, f"file={path}", "data.source.header=true", "column=review")
+    assert "data.source.format=tsv" in message
+    typed = ["data.source.header=true", "data.source.encoding=utf-8", "data.source.text=review"]
+    [row] = ask(path, *typed, "data.source.format=tsv")
+    assert (row["review"], row["é"]) == ("a good film", "7")
+    # one in another format is not read by a table's options
+    run.source = {"header": False, "text": 1, "path": "a.csv", "delimiter": "semicolon"}
+    assert len(ask(put(tmp_path / "b.jsonl", '{"text": "a good film"}\n'))) == 1
+
+
+def test_options_of_the_source_that_are_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = put(tmp_path / "a.csv", "text\ngood\n")
+    for argument, message in {
+        "data.source.heder=false": "data.source.heder: there is no such key; did you mean "
+        "'header'?",
+        "data.source.header=maybe": "data.source.header: expected true or false, found 'maybe'",
+        "data.cleaning.breaks=true": "data.cleaning: there is no such key",
+        "data.source=files": "data.source=files: expected data.source.KEY=VALUE",
+        "data.source.text=a,b": "data.source.text=a,b: several values, expected one",
+        "data.source.delimiter=;": "as a text it is typed 'data.source.delimiter=\";\"'",
+        "column=txt": "column=txt: a.csv has no such column; did you mean 'text'? Columns: text",
+        "data.source.label=stars": "data.source.label=stars: a.csv has no such column",
+    }.items():
+        assert message in refuse(capsys, f"file={path}", argument)
+    assert "column= and data.source.text= are the same; give one of them" in refuse(
+        capsys, f"file={path}", "data.source.text=a", "column=b"
+    )
+    assert ask(path, 'data.source.delimiter=";"') != []
+    assert not list(tmp_path.glob("*.part*"))
+
+
+def test_files_whatever_their_names_and_folders(
+    tmp_path: Path, run: type[StoredRun], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.source = {"validation": "dev", "train": None}
+    for name in ("test.csv", "dev.csv", "x.csv"):
+        assert len(ask(put(tmp_path / "files" / name, "text\na good film\n"))) == 1
+    folder = tmp_path / "folder"
+    put(folder / "train.csv", "text\na bad film\n")
+    put(folder / "dev.csv", "text\na good film\n")
+    [row] = ask(folder)
+    assert row["text"] == "a good film"
+    run.source = {"validation": "dev"}
+    assert f"{folder} has train and validation, and no test; split=train reads that one" in refuse(
+        capsys, f"file={folder}", "overwrite=true"
+    )
+    [row] = ask(folder, "split=train")
+    assert row["text"] == "a bad film"
+    put(folder / "test.csv", "text\ngood good good\n")
+    [row] = ask(folder)
+    assert row["text"] == "good good good"
+    assert "split=tset: " in refuse(capsys, f"file={folder}", "split=tset", "overwrite=true")
+
+
+def test_folders_of_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path / "a" / "no" / "1.txt", "a bad film")
+    put(tmp_path / "a" / "yes" / "2.txt", "a good film")
+    rows = ask(tmp_path / "a")
+    assert [(row["file"], row["label"], row["text"]) for row in rows] == [
+        ("no/1.txt", "no", "a bad film"),
+        ("yes/2.txt", "yes", "a good film"),
+    ]
+    assert "of 2 labelled rows)" in capsys.readouterr().out
+
+
+def test_the_first_word_of_a_plain_line_is_no_label(
+    tmp_path: Path, run: type[StoredRun], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.source = {"format": "label_first"}
+    path = put(tmp_path / "a.txt", "a good film\n")
+    assert (
+        "no line begins with a label of the model; data.source.format=text reads whole lines"
+    ) in refuse(capsys, f"file={path}")
+    [row] = ask(path, "data.source.format=text")
+    assert row["text"] == "a good film"
+
+
+def test_labels_that_the_model_does_not_know(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = put(tmp_path / "a.csv", "text,label\na good film,maybe\n")
+    ask(path)
+    assert (
+        "no accuracy: the label 'maybe' is none of the model's (data.source.label=null leaves "
+        "labels alone)" in capsys.readouterr().out
+    )
+    ask(path, "data.source.label=null")
+    assert "accuracy" not in capsys.readouterr().out
+
+
+# -- what is written
+
+
+def test_other_columns_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = put(tmp_path / "a.csv", 'id,text,yes,row\nx7,"a good, ""bad"" film",1,9\nx8,good,2,8\n')
+    rows = ask(path)
+    assert list(rows[0]) == ["row_2", "id", "text", "yes", "row", "prediction", "no", "yes_2"]
+    assert [(row["row_2"], row["id"], row["text"], row["row"]) for row in rows] == [
+        ("0", "x7", 'a good, "bad" film', "9"),
+        ("1", "x8", "good", "8"),
+    ]
+    said = capsys.readouterr().err
+    assert "the file has a column yes of its own: the model's is yes_2" in said
+    assert "the file has a column row of its own: the model's is row_2" in said
+
+
+def test_json_lines_keep_what_a_row_has(tmp_path: Path) -> None:
+    lines = [
+        {"id": 1, "text": "a good film", "more": {"a": [1, None]}},
+        {"text": "", "late": True, "odd": "\ud800"},
+    ]
+    path = put(tmp_path / "a.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    first, second = ask(path)
+    assert list(first) == ["row", "id", "text", "more", "late", "odd", "prediction", "no", "yes"]
+    assert (first["more"], first["late"], second["late"]) == ('{"a": [1, null]}', "", "true")
+    assert predict.main(["run=0123456", f"file={path}", f"output={tmp_path}/b.jsonl"]) == 0
+    first, second = map(json.loads, (tmp_path / "b.jsonl").read_text().splitlines())
+    assert first.items() >= {**lines[0], "row": 0}.items()
+    assert first["yes"] == pytest.approx(1 - first["no"], abs=1e-5)
+    assert (second["prediction"], second["yes"], second["row"]) == (None, None, 1)
+
+
+def test_parquet_keeps_every_type(tmp_path: Path) -> None:
+    import datetime
+    from decimal import Decimal
+
+    import pyarrow
+    from pyarrow.parquet import write_table
+
+    row = {
+        "text": "a good film",
+        "day": datetime.date(2026, 1, 2),
+        "price": Decimal("4.50"),
+        "raw": b"\xff",
+        "list": [1.5],
+    }
+    write_table(pyarrow.Table.from_pylist([row]), tmp_path / "a.parquet")
+    [answer] = ask(tmp_path / "a.parquet")
+    assert (answer["day"], answer["price"], answer["raw"]) == ("2026-01-02", "4.50", "\\xff")
+    output = f"output={tmp_path}/b.jsonl"
+    assert predict.main(["run=0123456", f"file={tmp_path}/a.parquet", output]) == 0
+    answer = json.loads((tmp_path / "b.jsonl").read_text())
+    assert (answer["list"], answer["day"]) == ([1.5], "2026-01-02")
+
+
+def test_columns_of_other_shapes_are_kept(tmp_path: Path, run: type[StoredRun]) -> None:
+    from openpyxl import Workbook
+
+    book = Workbook()
+    for row in (["id", "text"], ["x7", "a good film"]):
+        book.active.append(row)
+    book.save(tmp_path / "a.xlsx")
+    assert [row["id"] for row in ask(tmp_path / "a.xlsx")] == ["x7"]
+    run.source = {"columns": ["id", "text"]}
+    assert [row["id"] for row in ask(put(tmp_path / "a.csv", "x7,good\nx8,bad\n"))] == ["x7", "x8"]
+    run.source = {"text": ["title", "body"]}
+    [row] = ask(put(tmp_path / "b.csv", "title,body\ngood,film\n"))
+    assert (row["title"], row["body"]) == ("good", "film")
+    with ZipFile(tmp_path / "c.zip", "w") as archive:
+        archive.writestr("train.csv", "text\nbad\n")
+        archive.writestr("test.csv", "text\ngood\n")
+    run.source = {}
+    assert [row["text"] for row in ask(tmp_path / "c.zip")] == ["good"]
+
+
+def test_empty_texts_get_no_answer_as_in_training(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert Predictor(model).predict_texts(["", "  ", "<br />"]) == [None] * 3
+    path = put(tmp_path / "a.csv", 'id,text\n1,\n2,good\n3,"  "\n4,good\n')
+    rows = ask(path)
+    assert [bool(row["prediction"]) for row in rows] == [False, True, False, True]
+    assert rows[0]["yes"] == "" and rows[1]["yes"] == rows[3]["yes"]
+    said = capsys.readouterr().out
+    assert f"2 answers in {path}.predictions.csv" in said
+    assert "2 rows without an answer: the text is empty, and training leaves such rows out" in said
+    assert "text is empty: expected a text" in refuse(capsys, "text= ")
+    assert "nothing is left of the text" in refuse(capsys, "text=<br/>")
+
+
+def test_nothing_is_overwritten_and_nothing_half_written_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(tmp_path / "a.csv", "text\ngood\n")
+    output = put(tmp_path / "a.csv.predictions.csv", "mine")
+    assert (
+        f"output={output} is there already; overwrite=true replaces it, output=FILE takes another "
+        "name" in refuse(capsys, f"file={path}")
+    )
+    assert output.read_text() == "mine"
+    assert "found 'no'" not in refuse(capsys, f"file={path}", "overwrite=no")
+    for suffix, message in {
+        "b.xlsx": "expected a name that ends in .csv, .tsv or .jsonl",
+        "no/b.csv": f"there is no folder {tmp_path}/no",
+        "a.csv": "is the file that is read; the answers need another name",
+    }.items():
+        assert message in refuse(capsys, f"file={path}", f"output={tmp_path / suffix}")
+    # a row that cannot be read is found before the model is opened
+    put(path, "text,id\ngood,1\nbad\n")
+    monkeypatch.setattr(predict, "_load_predictor", lambda *_: pytest.fail("opened"))
+    assert "a.csv, line 3: 1 columns" in refuse(capsys, f"file={path}", "overwrite=true")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.csv", output.name]
+
+
+def test_a_failure_leaves_no_part_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(tmp_path / "a.csv", "text\ngood\n")
+
+    def fail(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Predictor, "predict_texts", fail)
+    assert predict.main(["run=0123456", f"file={path}"]) == 130
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_standard_input_and_output(
+    run: type[StoredRun], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def type_in(text: str, *arguments: str) -> list[dict[str, str]]:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        capsys.readouterr()
+        assert predict.main(["run=0123456", "file=-", *arguments]) == 0
+        return list(csv.DictReader(capsys.readouterr().out.splitlines()))
+
+    assert [row["text"] for row in type_in("a good film\nbad\n")] == ["a good film", "bad"]
+    assert [row["id"] for row in type_in("id,text\n7,good\n", "data.source.format=csv")] == ["7"]
+    run.source = {"path": "/no/longer/here.tsv", "text": "review"}
+    assert [row["id"] for row in type_in("id\treview\n7\tgood\n")] == ["7"]
+
+
+# -- pairs
+
+
+def test_a_model_of_pairs_is_asked_with_pairs(
+    tmp_path: Path, run: type[StoredRun], pair_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.folder, run.source = pair_model, {"text": "a", "pair": "b"}
+    assert 'this model judges pairs of texts: expected pair="..." as well' in refuse(
+        capsys, "text=a good film"
+    )
+    for blank in ("pair=", "pair= "):
+        assert "pair is empty: expected a text" in refuse(capsys, "text=a good film", blank)
+    assert predict.main(["run=0123456", "text=a good film", "pair=a bad film"]) == 0
+    path = put(tmp_path / "a.csv", "a,b\ngood,bad\ngood, \n,bad\n")
+    rows = ask(path)
+    assert [(row["a"], row["b"], bool(row["prediction"])) for row in rows] == [
+        ("good", "bad", True),
+        ("good", " ", False),
+        ("", "bad", False),
+    ]
+    assert "2 rows without an answer: the text or second text is empty" in capsys.readouterr().out
+    plain = put(tmp_path / "a.txt", "a good film\n")
+    assert "text files have no second text" in refuse(capsys, f"file={plain}")
+    single = put(tmp_path / "b.csv", "a\ngood\n")
+    assert "pair_column=b: b.csv has no such column" in refuse(capsys, f"file={single}")
+    message = refuse(capsys, f"file={path}", "data.source.pair=null", "overwrite=true")
+    assert "expected pair_column=NAME as well" in message
+
+
+def test_a_model_of_single_texts_is_not_asked_with_pairs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        "pair=a bad film: this model judges single texts, it has never seen a second one"
+        in refuse(capsys, "text=a good film", "pair=a bad film")
+    )
+    path = put(tmp_path / "a.csv", "text,b\ngood,bad\n")
+    assert "pair_column=b: this model judges single texts" in refuse(
+        capsys, f"file={path}", "pair_column=b"
+    )
+    assert "pair_column=b goes with file=" in refuse(capsys, "text=good", "pair_column=b")
+    assert "pair=bad goes with text=" in refuse(capsys, f"file={path}", "pair=bad")
+
+
+def test_a_run_that_did_not_say_whether_it_read_pairs(
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    run: type[StoredRun],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run.folder, run.source = make_model(tmp_path), {"pair": "b"}
+    assert "this model judges pairs" in refuse(capsys, "text=a good film")
+    run.source = {}
+    assert "this model judges single texts" in refuse(capsys, "text=good", "pair=bad")
+    # a source of one's own may give pairs or not
+    run.source = {"_target_": "mine.Rows"}
+    assert predict.main(["run=0123456", "text=a good film"]) == 0
+    assert predict.main(["run=0123456", "text=a good film", "pair=bad"]) == 0

@@ -67,7 +67,9 @@ def pretrained(project: Path) -> RunOutcome:
 
 @pytest.fixture(scope="module")
 def finetuned(project: Path, pretrained: RunOutcome) -> RunOutcome:
-    overrides = ("+experiment=quickstart", f"++init_from={pretrained.run_id}", *REVIEWS)
+    # the whole id is recorded, whatever was typed
+    typed = f"++init_from='{pretrained.run_id[:8]}'"
+    overrides = ("+experiment=quickstart", typed, *REVIEWS)
     return run(**config(project, *overrides))
 
 
@@ -431,3 +433,44 @@ def test_help_and_version(command: Callable[..., Any]) -> None:
     for part in ("Four examples", "Experiments (+experiment=NAME)", "quickstart", "data/batching"):
         assert part in helped.stdout
     assert command("src.run", "--version").stdout.startswith("palimpsest ")
+
+
+def test_a_run_over_texts_with_several_labels(project: Path, store: Store) -> None:
+    rows = [
+        json.dumps({"text": f"{'red ' * (n % 2)}{'blue ' * (n % 3 // 2)}{n}", "label": labels})
+        for n in range(60)
+        for labels in [["red"][: n % 2] + ["blue"][: n % 3 // 2]]
+    ]
+    (project / "colours.jsonl").write_text("\n".join(rows))
+    outcome = run(
+        **config(
+            project,
+            "data=files",
+            f"data.source.path={project}/colours.jsonl",
+            "data.source.label=label",
+            "data.task=multi_label",
+            "model=multi_label",
+            "callbacks.checkpoint.monitor=val/f1_macro",
+            "callbacks.checkpoint.mode=max",
+            "data/tokenizer=wordpiece",
+            "model/encoder=tiny",
+            "data.split.validation=0.2",
+            "data.split.test=0.2",
+            "trainer.max_epochs=1",
+        )
+    )
+    found = store.open().client.get_run(outcome.run_id)
+    assert found.info.status == "FINISHED"
+    measured = {"val/f1_micro", "val/subset_accuracy", "test/f1_macro", "test/average_precision"}
+    assert measured <= found.data.metrics.keys()
+    assert "drawn at random" in found.data.tags["data/remarks"]
+    answers = table(store, outcome.run_id, "report/predictions.json")
+    assert len(answers["row"]) == 12
+    assert {"", "blue", "red", "blue, red"} >= set(answers["label"])
+    labels = table(store, outcome.run_id, "report/per_class.json")
+    assert labels["label"] == ["blue", "red"]
+    folder = Path(store.open().client.download_artifacts(outcome.run_id, "model"))
+    settings = json.loads((folder / "config.json").read_text())
+    assert settings["problem_type"] == "multi_label_classification"
+    assert settings["id2label"] == {"0": "blue", "1": "red"}
+    assert json.loads((folder / "palimpsest.json").read_text())["task"] == "multi_label"

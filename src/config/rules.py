@@ -13,7 +13,15 @@ from src.core.nested_config import get_by_path
 from src.core.user_errors import UserError, did_you_mean, suggest
 
 LOWER_IS_BETTER = ("loss", "perplexity", "mae")
-HIGHER_IS_BETTER = ("accuracy", "f1_macro", "masked_accuracy", "pearson", "spearman")
+HIGHER_IS_BETTER = (
+    "accuracy",
+    "f1_macro",
+    "f1_micro",
+    "subset_accuracy",
+    "masked_accuracy",
+    "pearson",
+    "spearman",
+)
 SCRATCH_TARGET = "src.model.encoder_config.Scratch"
 MUON_TARGET = "src.model.optim.Muon"
 
@@ -107,8 +115,12 @@ def _check_task(config: Mapping[str, Any]) -> Iterator[UserError]:
     if "masked_lm" in (task, kind):
         other_task = format_group_override("data", data)
     else:
-        other_task = f"data.task={kind}{_suggest_monitor(config)}"
-    fitting = filter(None, (format_group_override("model", models), other_task))
+        other_task = f"data.task={kind}{_suggest_monitor(config, validation_metrics(config))}"
+    other_model = format_group_override("model", models)
+    if len(models) == 1:
+        option = load_option("model", models[0])
+        other_model += _suggest_monitor(config, validation_metrics({"model": option}))
+    fitting = filter(None, (other_model, other_task))
     yield UserError(
         f"data.task={task}, but model.objective is for {kind} "
         f"({get_by_path(config, 'model.objective._target_')}); "
@@ -117,14 +129,11 @@ def _check_task(config: Mapping[str, Any]) -> Iterator[UserError]:
     )
 
 
-def _suggest_monitor(config: Mapping[str, Any]) -> str:
-    """The overrides, with a space before, that watch a metric which the model measures; nothing if
-    the checkpoint's monitor is one.
+def _suggest_monitor(config: Mapping[str, Any], measured: Sequence[str] | None) -> str:
+    """The overrides, with a space before, that watch one of the metrics that a model measures;
+    nothing if the checkpoint's monitor is one.
     """
-    monitor, measured = (
-        get_by_path(config, "callbacks.checkpoint.monitor"),
-        validation_metrics(config),
-    )
+    monitor = get_by_path(config, "callbacks.checkpoint.monitor")
     if not isinstance(monitor, str) or measured is None or monitor.removeprefix("val/") in measured:
         return ""
     better = next((name for name in HIGHER_IS_BETTER if name in measured), None)

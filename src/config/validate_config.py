@@ -53,6 +53,19 @@ def validate_config(config: Mapping[str, Any], task: Schema) -> None:
         raise UserErrors(errors)
 
 
+def build_checked_node(path: str, node: Mapping[str, Any]) -> Any:
+    """The object of one node, whose dotted key is `path`.
+
+    Raises:
+        UserErrors: everything that is wrong with the node by itself; messages name its keys.
+    """
+    errors: list[UserError] = []
+    built = _check_value(path, node, errors)
+    if errors:
+        raise UserErrors(errors)
+    return built
+
+
 def _find_unresolved(config: Mapping[str, Any]) -> list[UserError]:
     """The errors that stand in the place of values which could not be resolved."""
     return [

@@ -5,7 +5,7 @@ A batch is flat: the tokens of its sequences stand one after the other without p
 is told the borders (`src/model/ragged_attention.py`). A batch without targets counts for nothing: a
 rank that has no row in a global batch works on one (`src/data/batch_sampler.py`).
 
-Shape legend: B sequences, T tokens of all sequences together, K masked positions.
+Shape legend: B sequences, T tokens of all sequences together, K masked positions, C classes.
 """
 
 from typing import NamedTuple, Protocol
@@ -55,10 +55,12 @@ class MaskedBatch(NamedTuple):
 
 
 class LabelledBatch(NamedTuple):
-    """Texts with one label each: a class index (int64) or a value (float32)."""
+    """Texts with one label each, a class index (int64) or a value (float32), or with several: for
+    each of C classes 1 if the text has it, else 0 (uint8).
+    """
 
     tokens: Tokens
-    labels: Tensor  # [B]
+    labels: Tensor  # [B] or [B, C]
     row_ids: Tensor  # [B] int64, rows of the data set, under which predictions are filed
 
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-# what rows of text are for: to have words masked, or to be given a label or a number
-Task = Literal["masked_lm", "classification", "regression"]
+# what rows of text are for: to have words masked, or to be given a label, labels or a number
+Task = Literal["masked_lm", "classification", "multi_label", "regression"]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Where the project lies, and files that are written whole or not at all."""
+"""Where the program and its runs lie, and files that are written whole or not at all."""
 
 import contextlib
 import json
@@ -7,8 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
-CONF = PROJECT_ROOT / "conf"
+# of `src` and `conf`
+CODE_ROOT = Path(__file__).resolve().parents[2]
+CONF = CODE_ROOT / "conf"
+# `pip install .` puts both below the package `palimpsest`
+IS_INSTALLED = not (CODE_ROOT / "pyproject.toml").exists()
+ROOT_VARIABLE = "PALIMPSEST_ROOT"
+# of `mlruns` and `.cache`: the checkout, or the folder in which an installed program is typed
+PROJECT_ROOT = (
+    Path(os.environ.get(ROOT_VARIABLE) or (Path.cwd() if IS_INSTALLED else CODE_ROOT))
+    .expanduser()
+    .resolve()
+)
 # of files that are being written; whoever copies a folder leaves them out
 PARTIAL_SUFFIX = ".partial"
 

@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 
+from src.core.command_names import name_commands
 from src.core.redaction import redact_for_terminal
 
 
@@ -15,7 +16,7 @@ def print_line(message: object = "", *, to_stderr: bool = False) -> None:
     """
     stream = sys.stderr if to_stderr else sys.stdout
     try:
-        print(redact_for_terminal(message), file=stream, flush=True)
+        print(name_commands(redact_for_terminal(message)), file=stream, flush=True)
     except BrokenPipeError:
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -20,7 +20,7 @@ from multiprocessing import parent_process
 from pathlib import Path
 from typing import IO, Any
 
-from src.core.files import PROJECT_ROOT
+from src.core.files import CODE_ROOT, IS_INSTALLED, PROJECT_ROOT, ROOT_VARIABLE
 
 # for a killed group to be gone
 _KILL_WAIT_SECONDS = 3.0
@@ -83,11 +83,15 @@ def is_process_gone(identity: str) -> bool:
     return words[2] == namespace and not is_process_alive(int(words[3]), words[4])
 
 
-def project_environment() -> dict[str, str]:
-    """This process's environment, with which a child finds `src` from any working folder."""
-    known_path = os.environ.get("PYTHONPATH")
-    path = os.pathsep.join(filter(None, (str(PROJECT_ROOT), known_path)))
-    return {**os.environ, "PYTHONPATH": path}
+def name_places() -> dict[str, str]:
+    """The variables with which a child finds `src` from any working folder, even one that has a
+    package of this name, and the same `mlruns`.
+    """
+    known_path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    # a package that the user allows may lie in the working folder
+    path = dict.fromkeys(filter(None, (str(CODE_ROOT), *known_path, os.getcwd())))
+    variables = {"PYTHONPATH": os.pathsep.join(path), "PYTHONSAFEPATH": "1"}
+    return variables | ({ROOT_VARIABLE: str(PROJECT_ROOT)} if IS_INSTALLED else {})
 
 
 def start_helper(
@@ -111,7 +115,7 @@ def start_helper(
     """
     return subprocess.Popen(
         command,
-        env=project_environment() | dict(environment or {}),
+        env={**os.environ, **name_places(), **(environment or {})},
         stdin=subprocess.PIPE,
         stdout=stdout,
         stderr=stderr,

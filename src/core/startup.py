@@ -50,6 +50,14 @@ def exit_on_signals() -> Iterator[None]:
             signal.signal(signum, handler)
 
 
+def end_when_unread() -> None:
+    """Have the system end this process, without a word, when it prints and nobody reads any more
+    (`| head`). For a program that only prints: a run goes on.
+    """
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
 def _exit_on_signal(signum: int, _: FrameType | None) -> None:
     os._exit(128 + signum)
 

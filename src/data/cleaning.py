@@ -14,7 +14,8 @@ from typing import Literal
 
 from src.core.user_errors import UserError
 from src.core.validation import validate_init
-from src.data.labels import normalize_label
+from src.data.label_map import LabelMap
+from src.data.labels import normalize_label, normalize_labels
 from src.data.records import RawRecord
 
 # Spreads digests evenly over the table (Fibonacci hashing: Knuth, 1998, section 6.4).
@@ -78,6 +79,16 @@ class DigestSet:
                 self._table[self._find_slot(digest)] = digest
 
 
+# Why cleaning drops a row, in words; the names are those of the counts.
+DROP_REASONS = {
+    "empty_text": "empty (data.source.text)",
+    "missing_label": "without a label (data.source.label)",
+    "unmapped_label": "with a label that data.label_map leaves out",
+    "overlap": "also in validation or test (data.cleaning.overlap)",
+    "duplicates": "there before (data.cleaning.duplicates)",
+    "contradicting_duplicates": "there before with another label (data.cleaning.duplicates)",
+}
+
 _BR_TAG_PATTERN = re.compile(r"<br\s*/?>", re.IGNORECASE)
 # A longer text is split into words piece by piece, to bound memory.
 _LONG_TEXT_CHARACTERS = 1 << 20
@@ -90,17 +101,23 @@ _CLEANING_VERSION = 2
 class Cleaning:
     """What happens to texts and rows that may harm training or its evaluation.
 
-    `breaks` turns `<br />` tags into line breaks; `whitespace` makes every run of white space one
-    space. `duplicates` are equal texts (and pairs) within a split: "drop" keeps the first and
-    remembers 8 bytes of each (16 where rows have labels), which take three times as many in memory
-    at most (`DigestSet`). `overlap` are training texts that also stand in validation or test:
-    kept, they would flatter the score.
+    Args:
+        breaks: turn `<br />` tags into line breaks.
+        whitespace: make every run of white space one space.
+        empty_text: rows without text: `drop` them, or end with an `error`.
+        missing_label: rows without label, where labels are needed: `drop` them, or end with an
+            `error`. `keep` means, where a row may have several labels, that it has none of them.
+        duplicates: equal texts (and pairs) within a split: `drop` keeps the first and remembers 8
+            bytes of each (16 where rows have labels), which take three times as many in memory at
+            most (`DigestSet`).
+        overlap: training texts that also stand in validation or test: kept, they would flatter the
+            score.
     """
 
     breaks: bool = False
     whitespace: bool = False
     empty_text: Literal["drop", "error"] = "drop"
-    missing_label: Literal["drop", "error"] = "drop"
+    missing_label: Literal["drop", "error", "keep"] = "drop"
     duplicates: Literal["keep", "drop"] = "keep"
     overlap: Literal["keep", "drop"] = "drop"
 
@@ -112,17 +129,19 @@ class Cleaning:
         labelled: bool,
         counts: Counter[str],
         forbidden: Container[int] | None = None,
+        label_map: LabelMap | None = None,
     ) -> Iterator[RawRecord]:
         """Iterate over the rows that stay, with normalised texts.
 
         Each row is counted twice: as "<split>/read", and as "<split>/kept" or with the reason why
-        it was dropped: "empty_text", "missing_label", "overlap", "duplicates" or, if the first row
-        with its text has another label, "contradicting_duplicates".
+        it was dropped: "empty_text", "missing_label", "unmapped_label", "overlap", "duplicates" or,
+        if the first row with its text has another label, "contradicting_duplicates".
 
         Args:
             labelled: whether every row needs a label.
             counts: incremented as said above.
             forbidden: hashes of the rows that this split must not overlap.
+            label_map: what becomes of labels.
 
         Raises:
             UserError: an empty text or a missing label whose policy is "error".
@@ -131,6 +150,9 @@ class Cleaning:
         for raw_record in records:
             record = self.normalize_record(raw_record)
             reason = self._find_drop_reason(record, labelled)
+            if reason is None and label_map is not None and record.label is not None:
+                record = record._replace(label=label_map.map_labels(record.label))
+                reason = "unmapped_label" if record.label is None else None
             if (
                 reason is None
                 and forbidden is not None
@@ -155,6 +177,8 @@ class Cleaning:
         """The row with its texts and its label as they are compared, counted and used."""
         if isinstance(record.label, str):
             record = record._replace(label=normalize_label(record.label))
+        elif isinstance(record.label, tuple):
+            record = record._replace(label=normalize_labels(record.label))
         if not self.breaks and not self.whitespace:
             return record
         pair = None if record.pair is None else self._normalize_text(record.pair)
@@ -186,7 +210,7 @@ class Cleaning:
                     "such rows out"
                 )
             return "empty_text"
-        if labelled and record.label is None:
+        if labelled and record.label is None and self.missing_label != "keep":
             if self.missing_label == "error":
                 raise UserError(
                     f"{record.where}: no label; data.cleaning.missing_label=drop leaves such rows "

@@ -3,21 +3,31 @@
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from src.core.dataset_info import Task
 from src.data import readers
 from src.data.columns import ColumnSelection
-from src.data.decoding import InputFile
+from src.data.decoding import InputFile, read_text_lines
+from src.data.encodings import choose_encoding
+from src.data.file_names import SPLIT_ALIASES, infer_format
 from src.data.json_rows import iter_json_objects
+from src.data.readers import FASTTEXT_MARK
 from src.data.sources import Source
-from src.data.tables import read_table, read_table_header
+from src.data.split_column import is_split_name
+from src.data.spreadsheets import iter_sheet_values
+from src.data.tables import read_first_row, read_table
 
 SAMPLE_ROWS = 1000
 _LABEL_NAMES = re.compile(
     r"label|class|target|stars?|rating|category|sentiment|score|gold|polarity|topic|intent",
     re.IGNORECASE,
 )
+_MOST_SPLITS = 10
+_YES_NO = {"0", "1", "0.0", "1.0", "true", "false"}
+# So many columns of yes and no, or more, are labels of which a row may have several.
+_LEAST_LABEL_COLUMNS = 3
 _SECOND_TEXTS = {
     "sentence1": "sentence2",
     "text1": "text2",
@@ -37,6 +47,9 @@ class ColumnProfile(NamedTuple):
         distinct: the number of different values.
         is_numeric: whether all values are numbers, is_whole: whether these are whole.
         mean_characters: of the values as text.
+        labels: the different values, if these are few enough to be labels; else empty.
+        is_yes_no: whether all values are 0 and 1, or true and false; is_share: whether all are
+            numbers from 0 to 1.
     """
 
     name: str | int
@@ -46,6 +59,29 @@ class ColumnProfile(NamedTuple):
     is_numeric: bool
     is_whole: bool
     mean_characters: float
+    labels: tuple[str, ...] = ()
+    is_yes_no: bool = False
+    is_share: bool = False
+
+
+def guess_text_format(path: Path, encodings: Sequence[str]) -> str | None:
+    """The format of a file of lines whose name does not tell it: "tsv" where all lines have equally
+    many tabs, "label_first" where they begin with a few words that come again; None if neither.
+    """
+    if not path.is_file() or infer_format(path) not in (None, "text"):
+        return None
+    file = InputFile(path, path.name)
+    lines = read_text_lines(file, choose_encoding(file, encodings).name)
+    sample = [line.strip() for line in itertools.islice(lines, SAMPLE_ROWS) if line.strip()]
+    tabs = {line.count("\t") for line in sample}
+    if len(tabs) == 1 and tabs != {0}:
+        return "tsv"
+    if sample and all(line.startswith(FASTTEXT_MARK) for line in sample):
+        return "label_first"
+    words = [line.split(maxsplit=1) for line in sample]
+    first = {word[0] for word in words}
+    several = len(words) > 1 and all(len(word) > 1 for word in words)
+    return "label_first" if several and 1 < len(first) <= len(words) / 5 else None
 
 
 def sample_columns(source: Source, file: InputFile, format: str) -> list[ColumnProfile]:
@@ -56,17 +92,27 @@ def sample_columns(source: Source, file: InputFile, format: str) -> list[ColumnP
 
 
 def _iter_rows(source: Source, file: InputFile, format: str) -> Iterator[dict[Any, Any]]:
+    options, _ = source.reading_options(format).choose_encoding(file)
     match format:
         case "csv" | "tsv":
-            style = source.table_style(format)
-            first = read_table_header(file, style)
-            names = first if style.header else list(range(len(first)))
+            style = options.style
+            assert style is not None
+            first = read_first_row(file, style)
+            names: list[Any] = list(style.names or range(len(first)))
+            names = first if style.header else names
             columns = [read_table(file, ColumnSelection(name, None, None), style) for name in names]
             for records in zip(*columns, strict=True):
                 yield dict(zip(names, [record.text for record in records], strict=True))
         case "jsonl":
-            for _, row in iter_json_objects(file, source.encoding, str(source.text)):
+            texts = [str(column) for column in source.select_columns().text_columns]
+            for _, row in iter_json_objects(file, options.json_style, texts):
                 yield row
+        case "xlsx":
+            named = source.header or source.columns is not None
+            for _, values in iter_sheet_values(
+                file, sheet=source.sheet, header=source.header, names=source.columns
+            ):
+                yield values if named else {int(name): cell for name, cell in values.items()}
         case "parquet":
             from pyarrow.parquet import ParquetFile
 
@@ -90,6 +136,9 @@ def _profile_column(name: str | int, values: Sequence[Any]) -> ColumnProfile:
         is_numeric,
         is_numeric and all(number.is_integer() for number in known),
         sum(map(len, texts)) / max(1, len(texts)),
+        tuple(distinct) if len(distinct) <= len(texts) / 2 else (),
+        bool(distinct) and {text.strip().lower() for text in distinct} <= _YES_NO,
+        is_numeric and all(0 <= number <= 1 for number in known),
     )
 
 
@@ -98,16 +147,21 @@ def _parse_number(text: str) -> float | None:
 
 
 def guess_columns(
-    profiles: Sequence[ColumnProfile], typed: Mapping[str, str | int]
+    profiles: Sequence[ColumnProfile], typed: Mapping[str, Any]
 ) -> ColumnSelection | None:
     """The columns of text, second text and label; None if no column looks like a text.
 
     Args:
-        typed: what the user named, by `text`, `pair` and `label`; kept where such a column exists.
+        typed: what the user named, by `text`, `pair` and `label`; kept where such columns exist.
     """
     names = [profile.name for profile in profiles]
-    chosen = {key: name for key, name in typed.items() if name in names}
-    free = [profile for profile in profiles if profile.name not in chosen.values()]
+    chosen = {key: value for key, value in typed.items() if set(list_columns(value)) <= {*names}}
+
+    def find_free() -> list[ColumnProfile]:
+        taken = {column for value in chosen.values() for column in list_columns(value)}
+        return [profile for profile in profiles if profile.name not in taken]
+
+    free = find_free()
     if "text" not in chosen:
         texts = [profile for profile in free if profile.filled and not profile.is_numeric]
         first = [profile for profile in texts if _find_second(profile.name, names) is not None]
@@ -117,9 +171,10 @@ def guess_columns(
     second = _find_second(chosen["text"], names)
     if "pair" not in chosen and second is not None and second not in chosen.values():
         chosen["pair"] = second
-    if "label" not in chosen:
-        free = [profile for profile in profiles if profile.name not in chosen.values()]
-        labels = [profile for profile in free if _may_be_label(profile)]
+    if "label" not in chosen and (several := _find_label_columns(find_free())):
+        chosen["label"] = several
+    elif "label" not in chosen:
+        labels = [profile for profile in find_free() if _may_be_label(profile)]
         if labels:
             chosen["label"] = min(
                 labels,
@@ -131,14 +186,29 @@ def guess_columns(
     return ColumnSelection(chosen["text"], chosen.get("pair"), chosen.get("label"))
 
 
-def _find_second(name: str | int, names: Sequence[str | int]) -> str | int | None:
+def _find_label_columns(profiles: Sequence[ColumnProfile]) -> list[str | int]:
+    """The columns that say of one label each whether a row has it; empty if that is not so."""
+    if any(_LABEL_NAMES.fullmatch(str(profile.name)) for profile in profiles):
+        return []
+    yes_no = [profile.name for profile in profiles if profile.is_yes_no]
+    shares = [profile.name for profile in profiles if profile.is_yes_no or profile.is_share]
+    found = yes_no if len(yes_no) >= _LEAST_LABEL_COLUMNS else shares
+    return found if len(found) >= _LEAST_LABEL_COLUMNS else []
+
+
+def list_columns(value: Any) -> list[Any]:
+    """The columns that the value of an option names: one, or a list of them."""
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _find_second(name: Any, names: Sequence[str | int]) -> str | int | None:
     second = _SECOND_TEXTS.get(str(name).lower())
     return next((other for other in names if str(other).lower() == second), None)
 
 
 def _may_be_label(profile: ColumnProfile) -> bool:
     """A column of a few values that come again, or of numbers that are called a label."""
-    if profile.distinct < 2:
+    if profile.distinct < 2 or is_split_name(profile.name):
         return False
     if profile.is_numeric and _LABEL_NAMES.search(str(profile.name)):
         return True
@@ -154,3 +224,21 @@ def guess_task(profile: ColumnProfile | None) -> Task:
     if profile.is_numeric and profile.distinct > (20 if profile.is_whole else 2):
         return "regression"
     return "classification"
+
+
+def guess_split_column(source: Source, profiles: Sequence[ColumnProfile]) -> dict[str, Any]:
+    """The options of a source by which a column divides its rows, if one seems to; else none."""
+    if source.split_column is not None:
+        return {}
+    for profile in profiles:
+        if not is_split_name(profile.name) or profile.distinct > _MOST_SPLITS:
+            continue
+        values = {value.strip().casefold() for value in profile.labels}
+        options: dict[str, Any] = {"split_column": profile.name}
+        for split, aliases in SPLIT_ALIASES.items():
+            found = [alias for alias in aliases if alias in values]
+            if found and split not in values:
+                options[split] = found[0]
+        if values & {"train", *SPLIT_ALIASES["train"]}:
+            return options
+    return {}

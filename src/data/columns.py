@@ -2,30 +2,71 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from src.core.user_errors import UserError, format_suggestion, suggest
+from src.core.user_errors import UserError, UserErrors, format_suggestion, suggest
+from src.data.labels import LabelSet, RawLabel
 from src.data.records import RawRecord
 
 
 class ColumnSelection(NamedTuple):
-    """Which columns to take: names, or positions from 0 in a table without a header."""
+    """Which columns to take: names, or positions from 0 in a table without a header.
 
-    text: str | int
+    Several columns of `text` are joined, in their order. Several columns of `label` say of one
+    label each whether a row has it. `split_column` says to which split a row belongs.
+    """
+
+    text: str | int | Sequence[str | int]
     pair: str | int | None
-    label: str | int | None
+    label: str | int | Sequence[str | int] | None
+    split_column: str | int | None = None
 
-    def requested_columns(self) -> dict[str, str | int]:
-        """The requested columns, by the last part of their config key: text, pair, label."""
-        return {key: column for key, column in self._asdict().items() if column is not None}
+    @property
+    def text_columns(self) -> tuple[str | int, ...]:
+        return (self.text,) if isinstance(self.text, str | int) else tuple(self.text)
+
+    @property
+    def label_columns(self) -> tuple[str | int, ...]:
+        if self.label is None:
+            return ()
+        return (self.label,) if isinstance(self.label, str | int) else tuple(self.label)
+
+    @property
+    def has_label_columns(self) -> bool:
+        """Whether each label has a column of its own."""
+        return self.label is not None and not isinstance(self.label, str | int)
+
+    def requested_columns(self) -> list[tuple[str, str | int]]:
+        """The requested columns, with the last part of their config key."""
+        pairs: list[tuple[str, str | int | None]] = [("text", name) for name in self.text_columns]
+        pairs += [("pair", self.pair), *(("label", name) for name in self.label_columns)]
+        pairs.append(("split_column", self.split_column))
+        return [(key, column) for key, column in pairs if column is not None]
+
+    def pack_labels(self, found: Sequence[Any]) -> Any:
+        """What stands in the columns of the label: a tuple, "" where one is empty, if each label
+        has its own; else what its only column holds; None without a label.
+        """
+        if self.has_label_columns:
+            return tuple("" if label is None else label for label in found)
+        return found[0] if found else None
+
+    def requested_names(self) -> list[str]:
+        """The requested columns as names, without repeats."""
+        return list(dict.fromkeys(str(column) for _, column in self.requested_columns()))
 
 
-def find_column_error(
+def join_texts(texts: Sequence[str]) -> str:
+    """The texts of several columns as one, a line for each that is not empty."""
+    return texts[0] if len(texts) == 1 else "\n".join(text for text in texts if text.strip())
+
+
+def find_column_errors(
     name: str, columns: ColumnSelection, names: Sequence[str], *, has_header_line: bool = False
-) -> UserError | None:
-    """The error of a table that lacks a requested column or has it twice; None if it is fine.
+) -> Iterator[UserError]:
+    """The errors of a table that lacks requested columns or has one twice.
 
     Args:
         name: how the message calls the table.
@@ -33,42 +74,43 @@ def find_column_error(
         has_header_line: whether the names are the first line of a CSV or TSV file, which may be no
             header, or have other separators.
     """
-    for key, column in columns.requested_columns().items():
-        if column not in names:
+    for key, column in columns.requested_columns():
+        if str(column) not in names:
             hint, alternative = format_suggestion(column, names), None
             if suggest(column, names) is not None:
                 hint = f"{hint} Columns: {', '.join(names)}"
             elif has_header_line:
                 alternative = "data.source.header", "false where the first line holds no names"
-            return UserError(
+            yield UserError(
                 f"{name} has no such column",
                 key=f"data.source.{key}",
                 value=column,
                 hint=hint,
                 alternative=alternative,
             )
-        if names.count(str(column)) > 1:
-            return UserError(
+        elif names.count(str(column)) > 1:
+            yield UserError(
                 f"{name} has {names.count(str(column))} columns of that name",
                 key=f"data.source.{key}",
                 value=column,
             )
-    return None
+
+
+def check_columns(name: str, columns: ColumnSelection, names: Sequence[str]) -> None:
+    """Raise UserErrors if a table lacks requested columns or has one twice."""
+    if errors := list(find_column_errors(name, columns, names)):
+        raise UserErrors(errors)
 
 
 def build_record(columns: ColumnSelection, row: dict[str, Any], where: str) -> RawRecord:
-    text = _check_text(row[str(columns.text)], "text", columns.text, where)
+    texts = [_check_text(row.get(str(name)), "text", name, where) for name in columns.text_columns]
     pair = (
         None
         if columns.pair is None
         else _check_text(row.get(str(columns.pair)), "pair", columns.pair, where)
     )
-    return RawRecord(
-        text,
-        pair,
-        None if columns.label is None else parse_label(row.get(str(columns.label)), where),
-        where,
-    )
+    labels = [parse_label(row.get(str(name)), where) for name in columns.label_columns]
+    return RawRecord(join_texts(texts), pair, columns.pack_labels(labels), where)
 
 
 def _check_text(value: Any, key: str, column: str | int, where: str) -> str:
@@ -87,8 +129,15 @@ def _check_text(value: Any, key: str, column: str | int, where: str) -> str:
     return value
 
 
-def parse_label(value: Any, where: str) -> str | int | float | None:
-    """A label as a reader found it, or None where it is missing."""
+def parse_label(value: Any, where: str) -> RawLabel | LabelSet:
+    """A label as a reader found it, a tuple of a list of labels, or None where it is missing."""
+    if isinstance(value, list):
+        labels = (_parse_single_label(item, where) for item in value)
+        return tuple(label for label in labels if label is not None)
+    return _parse_single_label(value, where)
+
+
+def _parse_single_label(value: Any, where: str) -> RawLabel:
     if (
         value is None
         or (isinstance(value, float) and math.isnan(value))
@@ -102,8 +151,8 @@ def parse_label(value: Any, where: str) -> str | int | float | None:
         return int(value) if value.as_tuple().exponent == 0 else float(value)
     if not isinstance(value, str | int | float):
         raise UserError(
-            f"{where}: the label is {value!r:.60} ({type(value).__name__}); expected one text or "
-            "number "
+            f"{where}: the label is {value!r:.60} ({type(value).__name__}); expected a text, a "
+            "number, or a list of them "
             "(data.source.label)"
         )
     return value

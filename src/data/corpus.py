@@ -7,13 +7,11 @@ that may repeat a held-out one, some 3 while train is split, and for duplicates 
 `cleaning.DigestSet` says. A finished survey is a memory map.
 """
 
-import json
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -21,64 +19,27 @@ from tqdm import tqdm
 from src.core.dataset_info import Task
 from src.core.printing import print_line
 from src.core.user_errors import UserError
-from src.data.cleaning import Cleaning, DigestSet, hash_text
+from src.data.cleaning import DROP_REASONS, Cleaning, DigestSet, hash_text
+from src.data.corpus_survey import TRAIN_CODE, UNUSED_ROW, CorpusSurvey, count_labels
+from src.data.label_map import LabelMap
+from src.data.label_sets import build_membership, describe_label_sets
 from src.data.labels import (
     LabelSpace,
-    RawLabel,
+    as_label_set,
     describe_odd_labels,
     parse_regression_target,
+    require_single_label,
 )
 from src.data.masking import permute_rows
+from src.data.reading_remarks import RemarkCounts
 from src.data.records import DataSource, RawRecord
 from src.data.splitting import SPLITS, Split
 from src.data.token_store import TextRow
 
-# In `CorpusSurvey.places`; a row that is used has 1 + the index of its split in SPLITS.
-UNUSED_ROW = 0
-TRAIN_CODE = 1 + SPLITS.index("train")
 # A note is printed for a longer text, since it decides how much memory is needed.
 LARGE_TEXT_CHARACTERS = 1 << 24
 # Rows that are compared at a time; their memory does not matter.
 _BLOCK_ROWS = 1 << 16
-
-
-@dataclass(frozen=True)
-class CorpusSurvey:
-    """What becomes of every row of the source.
-
-    Args:
-        data_summary: plain values: `label_names`, `counts` of rows read, kept and dropped, by split
-            `rows` and `labels`, `remarks` on labels, and the number of all `letters`.
-        places: by split of the source, for each of its rows: `UNUSED_ROW`, or 1 + the index in
-            SPLITS of our split that has the row (uint8).
-        targets: by split of the source, for each of its rows: a class index (int64) or a value
-            (float64); empty without labels.
-    """
-
-    data_summary: dict[str, Any]
-    places: dict[str, np.ndarray]
-    targets: dict[str, np.ndarray]
-
-    def save(self, folder: Path) -> None:
-        for kind in ("places", "targets"):
-            for split, values in getattr(self, kind).items():
-                np.save(folder / f"{split}_{kind}.npy", values)
-        (folder / "about.json").write_text(
-            json.dumps(self.data_summary, ensure_ascii=False), encoding="utf-8"
-        )
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        summary = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-        arrays = {
-            kind: {
-                split: np.load(file, mmap_mode="r")
-                for split in SPLITS
-                if (file := folder / f"{split}_{kind}.npy").is_file()
-            }
-            for kind in ("places", "targets")
-        }
-        return cls(summary, arrays["places"], arrays["targets"])
 
 
 class _SurveyedSplit(NamedTuple):
@@ -86,16 +47,20 @@ class _SurveyedSplit(NamedTuple):
 
     Args:
         places: for each row, 1 if cleaning kept it, else 0.
-        labels: where the first row with each class label stands, in the order of those rows.
+        labels: where the first row with each label stands, or with each set of several labels, in
+            the order of those rows.
         codes: for each kept row, its label's index in `labels`, or its value; empty without labels.
         digests: for each kept row its hash, if hashes are needed, else empty.
+        characters: of all kept rows, both texts.
+        has_pairs: whether any kept row has a second text.
     """
 
     places: np.ndarray
-    labels: dict[RawLabel, str]
+    labels: dict[Any, str]
     codes: np.ndarray
     digests: np.ndarray
     characters: int
+    has_pairs: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +73,7 @@ class Corpus:
     split: Split
     label_names: list[str | float] | None = None
     label_values: list[str | float] | None = None
+    label_map: LabelMap | None = None
     train_rows: int | None = None
 
     def survey_rows(self) -> CorpusSurvey:
@@ -117,6 +83,7 @@ class Corpus:
             UserError: a row cannot be used and must not be dropped, or a split has no rows left.
         """
         counts: Counter[str] = Counter()
+        remarks = RemarkCounts()
         available = self.source.available_splits()
         if "train" not in available:
             raise UserError(
@@ -127,7 +94,9 @@ class Corpus:
         parts: dict[str, _SurveyedSplit] = {}
         # held-out splits come first, since train leaves out what they hold
         for split in reversed([known_split for known_split in SPLITS if known_split in available]):
-            parts[split] = self._survey_split(split, counts, held_out, repeats=bool(missing_splits))
+            parts[split] = self._survey_split(
+                split, counts, remarks, held_out, repeats=bool(missing_splits)
+            )
         for split in parts:
             if not parts[split].places.any():
                 raise UserError(_empty_split_message(split, counts))
@@ -150,19 +119,58 @@ class Corpus:
                     f"no rows are left for {split} (data.split, data.cleaning; counts: "
                     f"{dict(counts)})"
                 )
-        labels = _count_labels(places, targets, space, rows) if space else {}
+        labels = count_labels(places, targets, space, rows) if space else {}
         summary = {
             "label_names": list(space.names) if space else [],
             "counts": dict(counts),
             "rows": rows,
             "labels": labels,
-            "remarks": describe_odd_labels(labels["train"]) if space else [],
+            "remarks": [
+                *remarks.describe(),
+                *self._describe_labels(places, targets, labels, missing_splits, counts),
+            ],
             "letters": sum(part.characters for part in parts.values()),
+            "pairs": any(part.has_pairs for part in parts.values()),
         }
         return CorpusSurvey(summary, places, targets if self.task != "masked_lm" else {})
 
+    def _describe_labels(
+        self,
+        places: dict[str, np.ndarray],
+        targets: dict[str, np.ndarray],
+        labels: dict[str, dict[str, int]],
+        missing_splits: Sequence[str],
+        counts: Counter[str],
+    ) -> list[str]:
+        """What should be known of the labels of train, and of how they are divided."""
+        if not labels:
+            return []
+        remarks = list(self.label_map.describe()) if self.label_map is not None else []
+        remarks += describe_odd_labels(labels["train"])
+        if self.task == "multi_label":
+            rows = targets["train"][places["train"] == TRAIN_CODE]
+            remarks += describe_label_sets(rows.sum(1))
+            if any(counts[f"{split}/missing_label"] for split in SPLITS):
+                remarks.append(
+                    "rows without a label are left out; data.cleaning.missing_label=keep takes "
+                    "them for rows that have none of the labels"
+                )
+            taken = [split for split in missing_splits if split in labels]
+            if taken and self.split.stratify:
+                remarks.append(
+                    f"{' and '.join(taken)} are rows of train drawn at random: rows with several "
+                    "labels are not divided by class (data.split.stratify)"
+                )
+        return remarks
+
     def _survey_split(
-        self, split: str, counts: Counter[str], held_out: DigestSet, *, repeats: bool
+        self,
+        split: str,
+        counts: Counter[str],
+        remarks: RemarkCounts,
+        held_out: DigestSet,
+        *,
+        repeats: bool,
     ) -> _SurveyedSplit:
         """Read and clean one split of the source.
 
@@ -173,16 +181,17 @@ class Corpus:
         """
         training, heeded = split == "train", self.cleaning.overlap == "drop"
         places, digests = bytearray(), array("Q")
-        labels: dict[RawLabel, str] = {}
-        numbers: dict[RawLabel, int] = {}
+        labels: dict[Any, str] = {}
+        numbers: dict[Any, int] = {}
         codes: array[Any] = array("d" if self.task == "regression" else "i")
-        letters = 0
-        for number, record in self._iter_clean_records(
-            split, counts, held_out if training and heeded else None
+        letters, has_pairs = 0, False
+        for row, record in self._iter_clean_records(
+            split, counts, remarks, held_out if training and heeded else None
         ):
-            places.extend(bytes(number - len(places)) + b"\1")
+            places.extend(bytes(row - len(places)) + b"\1")
             length = len(record.text) + len(record.pair or "")
             letters += length
+            has_pairs |= record.pair is not None
             if length > LARGE_TEXT_CHARACTERS:
                 print_line(
                     f"note: {record.where}: one text of {length:,} letters, which memory must "
@@ -195,10 +204,16 @@ class Corpus:
             elif heeded and repeats:
                 digests.append(hash_text(record.text, record.pair))
             if self.task == "regression":
-                codes.append(parse_regression_target(record.label, record.where))
-            elif self.task == "classification":
-                labels.setdefault(record.label, record.where)
-                codes.append(numbers.setdefault(record.label, len(numbers)))
+                number = require_single_label(record.label, record.where)
+                codes.append(parse_regression_target(number, record.where))
+            elif self.task != "masked_lm":
+                label = (
+                    as_label_set(record.label)
+                    if self.task == "multi_label"
+                    else require_single_label(record.label, record.where)
+                )
+                labels.setdefault(label, record.where)
+                codes.append(numbers.setdefault(label, len(numbers)))
         places.extend(bytes(counts[f"{split}/read"] - len(places)))
         return _SurveyedSplit(
             np.frombuffer(places, dtype=np.uint8),
@@ -206,10 +221,15 @@ class Corpus:
             np.frombuffer(codes, dtype=codes.typecode),
             np.frombuffer(digests, dtype=np.uint64),
             letters,
+            has_pairs,
         )
 
     def _iter_clean_records(
-        self, split: str, counts: Counter[str], forbidden: DigestSet | None
+        self,
+        split: str,
+        counts: Counter[str],
+        remarks: RemarkCounts,
+        forbidden: DigestSet | None,
     ) -> Iterator[tuple[int, RawRecord]]:
         """Iterate over the rows that stay, each with its number in the source."""
         # cleaning yields a row before it asks for the next, so this is the number of that row
@@ -219,6 +239,7 @@ class Corpus:
             nonlocal latest
             for record in self.source.read_records(split):
                 latest += 1
+                remarks.count(split, record)
                 yield record
 
         labelled = self.task != "masked_lm"
@@ -226,29 +247,39 @@ class Corpus:
             numbered(), desc=f"read {split}", unit=" texts", delay=1, disable=None
         )
         for record in self.cleaning.clean_records(
-            rows_with_progress, split=split, labelled=labelled, counts=counts, forbidden=forbidden
+            rows_with_progress,
+            split=split,
+            labelled=labelled,
+            counts=counts,
+            forbidden=forbidden,
+            label_map=self.label_map,
         ):
             yield latest, record
 
     def _build_label_space(self, train: _SurveyedSplit) -> LabelSpace | None:
-        if self.task != "classification":
+        if self.task not in ("classification", "multi_label"):
             return None
         if self.label_names is not None:
             return LabelSpace.from_names(self.label_names, self.label_values)
         labels = list(train.labels)
-        return LabelSpace.from_labels(labels[code] for code in train.codes.tolist())
+        found = (labels[code] for code in train.codes.tolist())
+        if self.task == "multi_label":
+            found = (label for label_set in found for label in label_set)
+        return LabelSpace.from_labels(found)
 
     def _build_targets(
         self, split: str, part: _SurveyedSplit, space: LabelSpace | None
     ) -> np.ndarray:
         """The target of every row of the source; 0 for rows that cleaning dropped."""
         codes = part.codes
-        if space is not None:
+        if space is not None and self.task == "multi_label":
+            codes = build_membership(part.labels, space, split)[codes]
+        elif space is not None:
             indices = space.class_indices(part.labels, split)
             codes = np.array(indices, dtype=np.int64)[codes]
         if not len(codes):
             return codes
-        targets = np.zeros(len(part.places), dtype=codes.dtype)
+        targets = np.zeros((len(part.places), *codes.shape[1:]), dtype=codes.dtype)
         targets[part.places > 0] = codes
         return targets
 
@@ -316,7 +347,7 @@ class Corpus:
                 continue
             # a memory view gives single numbers faster than an array does
             codes = places.data
-            targets = survey.targets[source_split].data if source_split in survey.targets else None
+            get_target = _target_getter(survey.targets.get(source_split))
             for number, record in enumerate(self.source.read_records(source_split)):
                 if number >= len(codes):
                     raise UserError(
@@ -326,7 +357,7 @@ class Corpus:
                     text, pair, *_ = self.cleaning.normalize_record(record)
                     yield (
                         split_by_code[codes[number]],
-                        TextRow(text, pair, 0 if targets is None else targets[number], number),
+                        TextRow(text, pair, get_target(number), number),
                     )
 
     def iter_train_texts(self, survey: CorpusSurvey) -> Iterator[str]:
@@ -337,14 +368,15 @@ class Corpus:
                 yield row.pair
 
 
-# Why cleaning drops a row, in words; the names are those of the counts.
-DROP_REASONS = {
-    "empty_text": "empty (data.source.text)",
-    "missing_label": "without a label (data.source.label)",
-    "overlap": "also in validation or test (data.cleaning.overlap)",
-    "duplicates": "there before (data.cleaning.duplicates)",
-    "contradicting_duplicates": "there before with another label (data.cleaning.duplicates)",
-}
+def _target_getter(targets: np.ndarray | None) -> Callable[[int], Any]:
+    """What gives the target of a row by its number: a number, or a tuple where there are several;
+    0 without targets.
+    """
+    if targets is None:
+        return lambda number: 0
+    if targets.ndim == 2:
+        return lambda number: tuple(targets[number].tolist())
+    return targets.data.__getitem__
 
 
 def _empty_split_message(split: str, counts: Counter[str]) -> str:
@@ -359,22 +391,3 @@ def _empty_split_message(split: str, counts: Counter[str]) -> str:
         f"no rows are left for {split}: {counts[f'{split}/read']} were read, "
         f"{', '.join(reasons)}{hint}"
     )
-
-
-def _count_labels(
-    places: dict[str, np.ndarray],
-    targets: dict[str, np.ndarray],
-    space: LabelSpace,
-    splits: Iterable[str],
-) -> dict[str, dict[str, int]]:
-    counts = {}
-    for split in splits:
-        code = 1 + SPLITS.index(split)
-        class_counts = sum(
-            np.bincount(
-                targets[source_split][places[source_split] == code], minlength=len(space.names)
-            )
-            for source_split in places
-        )
-        counts[split] = dict(zip(space.names, np.asarray(class_counts).tolist(), strict=True))
-    return counts

@@ -2,8 +2,9 @@
 checked. Nothing heavy is imported before `build`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +13,10 @@ from src.core.user_errors import UserError, UserErrors
 from src.core.validation import Bound, NonNegativeInt, PositiveInt, validate_init
 from src.data.batching import Batching
 from src.data.cleaning import Cleaning
-from src.data.labels import LabelSpace
+from src.data.label_map import find_map_errors, read_label_names
+from src.data.labels import MULTI_LABEL_HINT, LabelSpace, require_single_label
 from src.data.records import DataSource
+from src.data.sources import Source
 from src.data.splitting import Split
 from src.data.tokenizer import PretrainedTokenizer, Tokenizer
 
@@ -27,16 +30,18 @@ class DataConfig:
     """Text from a source, cleaned, split, tokenised and put into batches.
 
     Args:
-        task: what the rows are for; `classification` and `regression` need labels.
+        task: what the rows are for; all but `masked_lm` need labels.
         source: where the rows come from.
         cleaning: how texts are cleaned, and which rows are dropped.
         split: how the rows are divided into train, validation and test.
         tokenizer: how texts are turned into tokens.
         batching: how rows are put into batches.
-        label_names: the names of the class labels, in the order of their indices; null takes the
-            labels of the training rows.
+        label_names: the names of the class labels, in the order of their indices, or a file that
+            has one on each line; null takes the labels of the training rows.
         num_labels: the number of labels, verified against the data. Models read it from here.
         label_values: how the files write each label, if neither by its name nor as 0, 1, ...
+        label_map: the class of each label of the files, to merge or rename labels; those that it
+            leaves out or maps to null are left out, with their rows.
         train_rows: take only this many training rows, drawn with the seed of the split, evenly
             from the classes; null takes all.
         cache: the folder of tokenised text and learnt vocabularies; it may be deleted.
@@ -54,9 +59,10 @@ class DataConfig:
     split: Split
     tokenizer: Tokenizer
     batching: Batching
-    label_names: list[str | float] | None = None
+    label_names: list[str | float] | str | None = None
     num_labels: Annotated[int, Bound(least=2)] | None = None
     label_values: list[str | float] | None = None
+    label_map: Mapping[str | float, str | float | None] | None = None
     train_rows: PositiveInt | None = None
     cache: str
     seed: int = 0
@@ -66,8 +72,21 @@ class DataConfig:
     def __post_init__(self) -> None:
         errors = [
             *self.find_batching_errors(self.task, self.batching.kind, type(self.batching).__name__),
-            *self.find_label_errors(self.label_names, self.label_values, self.num_labels),
         ]
+        if not isinstance(self.label_names, str):
+            errors += self.find_label_errors(self.label_names, self.label_values, self.num_labels)
+        errors += self._find_label_map_errors()
+        if self.cleaning.missing_label == "keep" and self.task != "multi_label":
+            errors.append(
+                UserError(
+                    "goes with data.task=multi_label",
+                    key="data.cleaning.missing_label",
+                    value="keep",
+                    found=f"data.task={self.task}",
+                    about=["data.task"],
+                    colon=False,
+                )
+            )
         if self.on_device and self.task != "masked_lm":
             errors.append(
                 UserError(
@@ -79,8 +98,49 @@ class DataConfig:
                     colon=False,
                 )
             )
+        errors += self._find_label_set_errors()
         if errors:
             raise UserErrors(errors)
+
+    def _find_label_map_errors(self) -> Iterator[UserError]:
+        if self.label_map is None:
+            return
+        yield from find_map_errors(self.label_map)
+        if self.task not in ("classification", "multi_label"):
+            yield UserError(
+                "goes with labels that are classes",
+                key="data.label_map",
+                found=f"data.task={self.task}",
+                about=["data.task"],
+                colon=False,
+            )
+
+    def declared_label_names(self) -> list[str | float] | None:
+        """The names of the classes, read from their file where there is one.
+
+        Raises:
+            UserError: the file is not there, or holds something else.
+        """
+        return (
+            read_label_names(self.label_names)
+            if isinstance(self.label_names, str)
+            else (self.label_names)
+        )
+
+    def _find_label_set_errors(self) -> Iterator[UserError]:
+        """The error of options for several labels where the task is about one."""
+        if self.task in ("multi_label", "masked_lm") or not isinstance(self.source, Source):
+            return
+        reading = self.source.label_reading()
+        for key, value in (("label", reading.columns), ("label_separator", reading.separator)):
+            if value is not None:
+                yield UserError(
+                    f"rows may have several labels, but data.task={self.task} is about one",
+                    key=f"data.source.{key}",
+                    value=value if isinstance(value, str) else f"[{','.join(value)}]",
+                    hint=MULTI_LABEL_HINT,
+                    about=["data.task"],
+                )
 
     def with_origin(self, origin: Path | None) -> "DataConfig":
         """This config with the tokenizer of the run that `init_from` names.
@@ -100,6 +160,13 @@ class DataConfig:
             origin: the model folder of the run that `init_from` names.
         """
         self.source.check()
+        names = self.declared_label_names()
+        if errors := list(self.find_label_errors(names, self.label_values, self.num_labels)):
+            raise UserErrors(errors)
+        single = self.task in ("classification", "regression")
+        if single and isinstance(self.source, Source) and self.source.path:
+            for record in islice(self.source.read_records("train"), 1):
+                require_single_label(record.label, record.where)
         self.with_origin(origin).tokenizer.check()
 
     def build(self, origin: Path | None = None) -> "TextDataModule":

@@ -1,34 +1,31 @@
 """Which files of a folder belong to which split, and in which format; decided by names alone."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from src.core.user_errors import UserError, did_you_mean, suggest
+from src.data.archives import enter_archive, is_archive
+from src.data.class_files import (
+    find_class_files,
+    find_class_folders,
+    has_class_folders,
+    may_be_class_files,
+)
 from src.data.decoding import InputFile
-
-FORMAT_BY_SUFFIX = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".parquet": "parquet",
-    ".txt": "text",
-}
-PATH_KEY = "data.source.path"
-FORMAT_NAMES = "csv, tsv, jsonl, parquet, text, folders, label_first"
-# The folder of aclImdb for reviews without a label; it is no class.
-UNLABELLED_FOLDER = "unsup"
-_NON_DATA_STEMS = {"readme", "license", "licence", "sha256sums", "md5sums"}
-
-
-class SplitFiles(NamedTuple):
-    """The files of each split in reading order, and the format that all of them have."""
-
-    format: str
-    files: dict[str, tuple[InputFile, ...]]
+from src.data.file_names import (
+    FORMAT_BY_SUFFIX,
+    FORMAT_NAMES,
+    PATH_KEY,
+    SPLIT_ALIASES,
+    SplitFiles,
+    abbreviate_names,
+    infer_format,
+    list_data_files,
+    list_folders,
+    strip_data_suffixes,
+)
+from src.data.packed_files import PACKED_SUFFIXES, strip_packed_suffix
 
 
 def find_split_files(
@@ -40,8 +37,7 @@ def find_split_files(
     the name: "train.csv", "train-00000-of-00001.parquet", "stsa.binary.train"; where one is called
     exactly so, the others of the split are left alone. The files stand in the folder itself or in
     one sub-folder. Where no file carries the name of a split, a single file is "train", and so are
-    all files of plain text. Sub-folders of text files are classes (`folders`) where they stand
-    inside a split's folder, or where there are two or more and no other data.
+    all files of plain text. `src/data/class_files.py` finds the folders or files of classes.
 
     Args:
         format: a name of `FORMAT_NAMES`, or "auto" to tell it from the files' suffixes.
@@ -52,115 +48,40 @@ def find_split_files(
         UserError: nothing to read, several formats, or names that fit in more than one way.
     """
     if path.is_file():
-        format_name = _infer_format(path) if format == "auto" else format
+        format_name = infer_format(path) if format == "auto" else format
         if format_name is None:
             raise UserError(
                 f"what kind of file is this? data.source.format=NAME, one of {FORMAT_NAMES}",
                 key=PATH_KEY,
                 value=path,
             )
-        if format_name == "folders":
+        if format_name in ("folders", "class_files"):
+            what = "folder" if format_name == "folders" else "file"
             raise UserError(
-                f"data.source.format=folders: {path} is a file; expected a folder of one folder "
-                "per class"
+                f"data.source.format={format_name}: {path} is a file; expected a folder of one "
+                f"{what} per class"
             )
         return SplitFiles(
             format_name, {"train": (InputFile(path, path.name),)} if "train" in names else {}
         )
-    if format == "folders" or (format == "auto" and _has_class_folders(path, names)):
-        return SplitFiles("folders", _find_class_files(path, names, labelled))
+    if format == "class_files":
+        return find_class_files(path, names, labelled)
+    if format == "folders" or (format == "auto" and has_class_folders(path, names)):
+        return find_class_folders(path, names, labelled)
     return _find_files_by_name(path, format, names)
 
 
-def _infer_format(path: Path) -> str | None:
-    """The format that a file's suffix names, with or without `.gz`; None for an unknown suffix."""
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix != ".gz"]
-    return FORMAT_BY_SUFFIX.get(suffixes[-1]) if suffixes else None
-
-
-def _strip_data_suffixes(path: Path) -> str:
-    """The name without data suffixes: "train" of "train.csv.gz"; all of "stsa.binary.train"."""
-    name = path.name.removesuffix(".gz")
-    return (
-        name[: -len(Path(name).suffix)] if Path(name).suffix.lower() in FORMAT_BY_SUFFIX else name
-    )
-
-
-def _list_folders(folder: Path) -> list[Path]:
-    return sorted(
-        child
-        for child in folder.iterdir()
-        if child.is_dir() and not child.name.startswith((".", "__"))
-    )
-
-
-def _iter_text_files(folder: Path) -> Iterable[Path]:
-    return (file for file in folder.iterdir() if file.is_file() and _infer_format(file) == "text")
-
-
-def _has_class_folders(folder: Path, names: Mapping[str, str]) -> bool:
-    parts = [folder / name for name in names.values() if (folder / name).is_dir()]
-    if parts:
-        return any(
-            any(_iter_text_files(class_folder))
-            for part in parts
-            for class_folder in _list_folders(part)
-        )
-    return (
-        not _list_data_files(folder, "auto")
-        and sum(any(_iter_text_files(class_folder)) for class_folder in _list_folders(folder)) > 1
-    )
-
-
-def _find_class_files(
-    folder: Path, names: Mapping[str, str], labelled: bool
-) -> dict[str, tuple[InputFile, ...]]:
-    """Find one folder per class: inside the splits' folders, else in `folder`, as "train"."""
-    parts = {split: folder / name for split, name in names.items() if (folder / name).is_dir()}
-    if not parts and "train" in names:
-        parts = {"train": folder}
-    files = {
-        split: tuple(
-            InputFile(path, str(path.relative_to(folder)), class_folder.name if labelled else None)
-            for class_folder in _list_folders(part)
-            if not (labelled and class_folder.name == UNLABELLED_FOLDER)
-            for path in sorted(_iter_text_files(class_folder))
-        )
-        for split, part in parts.items()
-    }
-    if parts and not any(files.values()):
-        raise UserError(
-            "no folders of .txt files here",
-            key=PATH_KEY,
-            value=folder,
-            hint="data.source.format=folders expects some",
-        )
-    return {split: split_files for split, split_files in files.items() if split_files}
-
-
-def _list_data_files(folder: Path, format: str) -> list[Path]:
-    """The files with a known suffix. For a named format, if none has its suffix: all files."""
-    every = sorted(
-        file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")
-    )
-    if format == "auto":
-        return [file for file in every if _infer_format(file)]
-    return [file for file in every if _infer_format(file) == format] or [
-        file for file in every if file.name.split(".")[0].lower() not in _NON_DATA_STEMS
-    ]
-
-
 def _find_files_by_name(folder: Path, format: str, names: Mapping[str, str]) -> SplitFiles:
-    inner = [(child, _list_data_files(child, format)) for child in _list_folders(folder)]
+    inner = [(child, list_data_files(child, format)) for child in list_folders(folder)]
     pools = [
-        (folder, _list_data_files(folder, format)),
+        (folder, list_data_files(folder, format)),
         *((child, files) for child, files in inner if files),
     ]
     if not any(files for _, files in pools):
         raise _no_data_files_error(folder, format)
     parts: dict[str, list[Path]] = {}
     for split, name in names.items():
-        folder_files = _list_data_files(folder / name, format) if (folder / name).is_dir() else []
+        folder_files = list_data_files(folder / name, format) if (folder / name).is_dir() else []
         if files := folder_files or _match_split_name(folder, name, pools):
             parts[split] = files
     if not parts and "train" in names:
@@ -168,7 +89,7 @@ def _find_files_by_name(folder: Path, format: str, names: Mapping[str, str]) -> 
     _check_no_duplicates(parts)
     kinds = sorted(
         {
-            _infer_format(file) or "" if format == "auto" else format
+            infer_format(file) or "" if format == "auto" else format
             for files in parts.values()
             for file in files
         }
@@ -193,7 +114,7 @@ def _match_split_name(folder: Path, name: str, pools: list[tuple[Path, list[Path
     """
     part = re.compile(rf"(^|[._-]){re.escape(name)}([._-]|$)")
     matching = [
-        (where, [file for file in files if part.search(_strip_data_suffixes(file))])
+        (where, [file for file in files if part.search(strip_data_suffixes(file))])
         for where, files in pools
     ]
     matching = [(where, files) for where, files in matching if files]
@@ -208,21 +129,19 @@ def _match_split_name(folder: Path, name: str, pools: list[tuple[Path, list[Path
             hint=f"name one of them: {rivals}",
         )
     files = matching[0][1]
-    return [file for file in files if _strip_data_suffixes(file) == name] or files
+    return [file for file in files if strip_data_suffixes(file) == name] or files
 
 
 def _assume_train_files(
     folder: Path, format: str, pools: list[tuple[Path, list[Path]]]
 ) -> list[Path]:
     filled = [files for _, files in pools if files]
-    text = all(
-        (_infer_format(file) if format == "auto" else format) == "text" for file in filled[0]
-    )
+    text = all((infer_format(file) if format == "auto" else format) == "text" for file in filled[0])
     if len(filled) == 1 and (len(filled[0]) == 1 or text):
         return filled[0]
     found = [str(file.relative_to(folder)) for files in filled for file in files]
     raise UserError(
-        f"no file carries the name of a split; found {_abbreviate_names(found)}",
+        f"no file carries the name of a split; found {abbreviate_names(found)}",
         key=PATH_KEY,
         value=folder,
         hint="say which is which: data.source.train=NAME, or give one file: {key}=FILE",
@@ -234,7 +153,7 @@ def _check_no_duplicates(parts: Mapping[str, list[Path]]) -> None:
     split_by_name: dict[str, str] = {}
     for split, files in parts.items():
         for path in files:
-            plain = str(path).removesuffix(".gz")
+            plain = strip_packed_suffix(str(path))
             if plain in split_by_name:
                 other = (
                     f"in both {split_by_name[plain]} and {split}"
@@ -252,19 +171,74 @@ def _no_data_files_error(folder: Path, format: str) -> UserError:
     if not found:
         return UserError("the folder is empty", key=PATH_KEY, value=folder)
     expected = (
-        f"expected {', '.join(FORMAT_BY_SUFFIX)}, each also with .gz"
+        f"expected {', '.join(FORMAT_BY_SUFFIX)}, each also with {', '.join(PACKED_SUFFIXES)}"
         if format == "auto"
         else f"expected {format}"
     )
+    archives = [entry for entry in sorted(folder.iterdir()) if is_archive(entry)]
+    if archives:
+        return UserError(
+            f"no readable file; found {abbreviate_names(found)}",
+            key=PATH_KEY,
+            value=folder,
+            hint=f"an archive is read where it is named itself: {{key}}={archives[0]}",
+        )
+    hint = f"where names end otherwise: data.source.format=NAME, one of {FORMAT_NAMES}"
+    if may_be_class_files(folder):
+        hint = "data.source.format=class_files where every file holds the texts of a class; " + hint
     return UserError(
-        f"no readable file; {expected}; found {_abbreviate_names(found)}",
+        f"no readable file; {expected}; found {abbreviate_names(found)}",
         key=PATH_KEY,
         value=folder,
-        hint=f"where names end otherwise: data.source.format=NAME, one of {FORMAT_NAMES}",
+        hint=hint,
     )
 
 
-def missing_path_error(path: Path) -> UserError:
+def check_named_splits(path: Path, layout: SplitFiles, names: Mapping[str, str]) -> None:
+    """Raise UserError for a missing split that has a name of its own or a common other one."""
+    if path.is_file() and not layout.other_parts:
+        return
+    for split, name in names.items():
+        if split in layout.files:
+            continue
+        if name != split:
+            there = (
+                f"{path} holds {', '.join(layout.other_parts)}"
+                if path.is_file()
+                else f"no file and no folder in {path} is called so"
+            )
+            raise UserError(f"data.source.{split}={name}: {there}")
+        for alias, found in _find_aliases(path, layout, split).items():
+            raise UserError(
+                f"data.source.{split}={name}: {path} has none, but {found}; "
+                f"data.source.{split}={alias} takes it, data.source.{split}=null leaves it"
+            )
+
+
+def _find_aliases(path: Path, layout: SplitFiles, split: str) -> dict[str, str]:
+    """What is there under other common names of a split, by the name to type."""
+    aliases = SPLIT_ALIASES[split]
+    if path.is_file():
+        return {part: part for part in layout.other_parts if part.casefold() in aliases}
+    layout = find_split_files(path, layout.format, {alias: alias for alias in aliases}, False)
+    return {alias: files[0].name for alias, files in layout.files.items()}
+
+
+def find_path(typed: str) -> Path:
+    """The file or folder that was typed; UserError with the nearest name if there is none."""
+    if not typed.strip():
+        raise UserError("is empty", key=PATH_KEY, expected="a file or a folder", colon=False)
+    if "://" in typed:
+        raise UserError(
+            "an address", key=PATH_KEY, value=typed, hint="download it first and give the file"
+        )
+    path = enter_archive(Path(typed).expanduser())
+    if not path.exists():
+        raise _missing_path_error(path, Path(typed).expanduser())
+    return path
+
+
+def _missing_path_error(path: Path, typed: Path) -> UserError:
     """The error for a missing path, with the nearest name in its deepest folder that exists."""
     parent_folder = next(parent for parent in path.absolute().parents if parent.is_dir())
     step = path.absolute().relative_to(parent_folder).parts[0]
@@ -272,12 +246,7 @@ def missing_path_error(path: Path) -> UserError:
     if (near := suggest(step, names)) is not None:
         hint = did_you_mean(near)
     else:
-        hint = f"there: {_abbreviate_names(sorted(names))}" if names else "the folder is empty"
+        hint = f"there: {abbreviate_names(sorted(names))}" if names else "the folder is empty"
     return UserError(
-        f"there is no '{step}' in {parent_folder}", key=PATH_KEY, value=path, hint=hint
+        f"there is no '{step}' in {parent_folder}", key=PATH_KEY, value=typed, hint=hint
     )
-
-
-def _abbreviate_names(names: list[str]) -> str:
-    """A list of names for a message, ten at most."""
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

@@ -18,13 +18,16 @@ from src.core.user_errors import UserError
 from src.data.batch_sampler import DistributedBatchSampler
 from src.data.batching import Labelled
 from src.data.cache import ContentCache
-from src.data.corpus import Corpus, CorpusSurvey
+from src.data.corpus import Corpus
+from src.data.corpus_survey import CorpusSurvey
 from src.data.device_dataset import DeviceBatchDataset, should_keep_on_device
+from src.data.label_map import LabelMap
 from src.data.loader import BatchDataset, PrefetchSampler, ResumableDataLoader
 from src.data.reading_notices import describe_rows
+from src.data.sources import Source
 from src.data.splitting import SPLITS
 from src.data.text_encoder import OWN_TOKENIZER_HINT
-from src.data.token_store import TextRow, TokenStore
+from src.data.token_store import TargetLayout, TextRow, TokenStore
 from src.data.tokenize import CorpusSize, tokenize_to_stores
 from src.data.tokenizer import TextTokenizer
 
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 # Texts with more characters than this are hashed in pieces.
 _LONG_TEXT_CHARACTERS = 1 << 20
 # The version of what lies in the cache. Raise it when the same inputs would give other content.
-CACHE_VERSION = 7
+CACHE_VERSION = 8
 
 
 class TextDataModule(LightningDataModule):
@@ -60,13 +63,15 @@ class TextDataModule(LightningDataModule):
         """Read, clean, split and tokenise, or find it all in the cache; idempotent."""
         if self.token_stores:
             return
+        label_map = self.config.label_map
         corpus = Corpus(
             task=self.config.task,
             source=self.config.source,
             cleaning=self.config.cleaning,
             split=self.config.split,
-            label_names=self.config.label_names,
+            label_names=self.config.declared_label_names(),
             label_values=self.config.label_values,
+            label_map=None if label_map is None else LabelMap(label_map),
             train_rows=self.config.train_rows,
         )
         # This fingerprint covers everything that shapes the rows.
@@ -112,12 +117,14 @@ class TextDataModule(LightningDataModule):
             split: self.config.source.fingerprint_split(split)
             for split in self.config.source.available_splits()
         }
+        label_map = self.config.label_map
         settings = [
             self.config.task,
             self.config.cleaning.compute_fingerprint(),
             repr(self.config.split),
-            self.config.label_names,
+            self.config.declared_label_names(),
             self.config.label_values,
+            None if label_map is None else list(label_map.items()),
         ]
         return _hash_as_json([CACHE_VERSION, parts, settings, self.config.train_rows])
 
@@ -150,7 +157,7 @@ class TextDataModule(LightningDataModule):
             vocab_size=self.tokenizer.vocab_size,
             max_tokens=self.config.batching.truncation_tokens,
             truncation=self._truncation,
-            float_targets=self.config.task == "regression",
+            targets=self._target_layout(len(summary["label_names"])),
             size=CorpusSize(sum(summary["rows"].values()), summary["letters"]),
         )
         counts = {
@@ -175,6 +182,15 @@ class TextDataModule(LightningDataModule):
         (folder / "about.json").write_text(
             json.dumps({**summary, **facts}, ensure_ascii=False), encoding="utf-8"
         )
+
+    def _target_layout(self, num_labels: int) -> TargetLayout:
+        match self.config.task:
+            case "regression":
+                return TargetLayout("float32")
+            case "multi_label":
+                return TargetLayout("uint8", num_labels)
+            case _:
+                return TargetLayout()
 
     # -- facts for the model and for the record of the run
 
@@ -269,10 +285,12 @@ class TextDataModule(LightningDataModule):
 
     def describe_reading(self) -> Notices:
         """What was read, kept and lost, for the screen and the record of the run."""
+        source = self.config.source
         return describe_rows(
             self.data_summary,
             {split: store.num_truncated for split, store in self.token_stores.items()},
             cut_tokens=self.config.batching.truncation_tokens,
+            unread=source.describe_unread() if isinstance(source, Source) else (),
         )
 
     def describe_preprocessing(self) -> dict[str, Any]:
@@ -285,6 +303,7 @@ class TextDataModule(LightningDataModule):
             "cleaning": asdict(self.config.cleaning),
             "max_tokens": self.config.batching.max_tokens,
             "truncation": self._truncation,
+            "pairs": self.data_summary["pairs"],
         }
 
     # -- batches

@@ -1,19 +1,21 @@
 """Lines of text from a file's bytes: unpacked and decoded, with file and line in every error."""
 
 import codecs
-import gzip
 import io
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from src.core.user_errors import UserError
+from src.data.packed_files import BROKEN_DATA_ERRORS, open_binary
 
 # Formats that are sometimes mistaken for text, by their first bytes.
 _FORMAT_BY_FIRST_BYTES = {
     b"\x1f\x8b": "gzip data, whose name must end in .gz",
-    b"PK\x03\x04": "a zip file (.xlsx and .docx are too); unpack it, or save the table as CSV",
+    b"BZh": "bzip2 data, whose name must end in .bz2",
+    b"\xfd7zXZ": "xz data, whose name must end in .xz",
+    b"PK\x03\x04": "a zip file, whose name must end in .zip, or in .xlsx for a spreadsheet",
+    b"\xd0\xcf\x11\xe0": "an old or encrypted file of Office; save the table as .xlsx or CSV",
     b"PAR1": "Parquet: data.source.format=parquet",
     b"%PDF": "a PDF file; expected plain text",
     b"SQLite": "an SQLite database; expected plain text",
@@ -28,15 +30,17 @@ class InputFile(NamedTuple):
     Args:
         name: how messages call it.
         label: the name of its folder, if folders are classes.
+        member: the key of its rows, where a JSON file holds several tables.
     """
 
     path: Path
     name: str
     label: str | None = None
+    member: str | None = None
 
 
 def read_text_lines(file: InputFile, encoding: str, newline: str | None = None) -> Iterator[str]:
-    """Iterate over the lines of a text file, line ends included; `.gz` files are unpacked.
+    """Iterate over the lines of a text file, line ends included; packed files are unpacked.
 
     A UTF-8 file may begin with a byte order mark.
 
@@ -50,13 +54,13 @@ def read_text_lines(file: InputFile, encoding: str, newline: str | None = None) 
     count = 0
     try:
         with (
-            _open_binary(file.path) as raw,
-            io.TextIOWrapper(raw, _bom_aware_encoding(encoding), newline=newline) as stream,
+            open_binary(file.path) as raw,
+            io.TextIOWrapper(raw, bom_aware_encoding(encoding), newline=newline) as stream,
         ):
             for count, line in enumerate(stream, start=1):
                 if "\0" in line:
                     other = (
-                        _detect_other_format(file)
+                        detect_other_format(file)
                         or f"not text in {encoding} (data.source.encoding=utf-16 reads UTF-16)"
                     )
                     raise UserError(f"{file.name}, line {count}: a NUL character; this is {other}")
@@ -68,25 +72,24 @@ def read_text_lines(file: InputFile, encoding: str, newline: str | None = None) 
         raise UserError(
             f"{file.name}: this is not {encoding} ({error}); data.source.encoding=NAME"
         ) from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except BROKEN_DATA_ERRORS as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise UserError(
-            f"{file.name}: broken gzip data after line {count} ({error}); the file is cut off or "
+            f"{file.name}: broken packed data after line {count} ({error}); the file is cut off or "
             "damaged, "
             "copy or download it again"
         ) from error
 
 
-def _open_binary(path: Path) -> IO[bytes]:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
-
-
-def _bom_aware_encoding(encoding: str) -> str:
+def bom_aware_encoding(encoding: str) -> str:
+    """The codec that also reads the byte order mark with which a UTF-8 file may begin."""
     return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
 
 
-def _detect_other_format(file: InputFile) -> str | None:
+def detect_other_format(file: InputFile) -> str | None:
     """The format that a file's first bytes show; None if they look like text."""
-    with _open_binary(file.path) as raw:
+    with open_binary(file.path) as raw:
         head = raw.read(8)
     return next(
         (words for mark, words in _FORMAT_BY_FIRST_BYTES.items() if head.startswith(mark)), None
@@ -98,13 +101,13 @@ def _decoding_error_message(file: InputFile, encoding: str) -> str:
 
     The file is read again, since the failed stream only knew positions in its buffer.
     """
-    if other := _detect_other_format(file):
+    if other := detect_other_format(file):
         return f"{file.name}: this is {other}"
     decoder = io.IncrementalNewlineDecoder(
-        codecs.getincrementaldecoder(_bom_aware_encoding(encoding))(), translate=True
+        codecs.getincrementaldecoder(bom_aware_encoding(encoding))(), translate=True
     )
     offset, line = 0, 1
-    with _open_binary(file.path) as raw:
+    with open_binary(file.path) as raw:
         while True:
             chunk = raw.read(1 << 16)
             try:
@@ -114,10 +117,13 @@ def _decoding_error_message(file: InputFile, encoding: str) -> str:
                 # where the chunk ends
                 sound = len(chunk) - len(error.object) + error.start
                 line += decoder.decode(chunk[: max(sound, 0)]).count("\n")
+                others = ""
+                if codecs.lookup(encoding).name == "utf-8":
+                    others = ", or data.source.encoding=[utf-8,NAME] if only some files have it"
                 return (
                     f"{file.name}, line {line}: byte {error.object[error.start]:#04x} at position "
                     f"{offset + sound} of "
                     f"the file is not {encoding} ({error.reason}); name the file's encoding: "
-                    "data.source.encoding=NAME"
+                    f"data.source.encoding=NAME{others}"
                 )
             offset += len(chunk)

@@ -2,13 +2,15 @@
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from src.core.user_errors import UserError
+from src.data.columns import ColumnSelection, build_record, check_columns
+from src.data.records import RawRecord
 
 if TYPE_CHECKING:
-    from datasets import DatasetDict
+    from datasets import Dataset, DatasetDict
 
 # Time for the hub to answer a first request; after it the hub counts as unreachable.
 HUB_TIMEOUT_SECONDS = 15.0
@@ -46,6 +48,24 @@ def load_from_hub(name: str, config: str | None, revision: str | None) -> "Datas
         return _build_hub_dataset(name, config, revision)
     except (datasets.exceptions.DatasetNotFoundError, ValueError) as error:
         raise UserError(f"data.source.hub={name} (data.source.config={config}): {error}") from error
+
+
+def read_hub_rows(part: "Dataset", columns: ColumnSelection, where: str) -> Iterator[RawRecord]:
+    """The rows of a split; a ClassLabel of -1 is a missing label.
+
+    Args:
+        where: how messages call the split.
+    """
+    from datasets import ClassLabel
+
+    check_columns(where, columns, part.column_names)
+    # the hub's "no label"
+    unknown = -1 if isinstance(part.features.get(str(columns.label)), ClassLabel) else None
+    keep = columns.requested_names()
+    for number, row in enumerate(part.with_format(None).select_columns(keep), start=1):
+        if unknown is not None and row[str(columns.label)] == unknown:
+            row[str(columns.label)] = None
+        yield build_record(columns, row, f"{where}, row {number}")
 
 
 def _load_from_hub_cache(

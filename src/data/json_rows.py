@@ -1,12 +1,13 @@
-"""JSON: one object a line, one array of objects, or one object around such an array."""
+"""JSON: one object or list a line, or all of them in one value."""
 
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from src.core.user_errors import UserError, format_suggestion
-from src.data.columns import ColumnSelection, build_record, find_column_error
+from src.data.columns import ColumnSelection, build_record, check_columns
 from src.data.decoding import InputFile, read_text_lines
+from src.data.json_shapes import find_items
 from src.data.records import RawRecord
 
 _EXPECTED = "expected one JSON object a line"
@@ -19,36 +20,50 @@ _JSON_TYPE_NAMES: dict[type, str] = {
 }
 
 
+class JsonStyle(NamedTuple):
+    """How JSON is written.
+
+    Args:
+        header: whether rows have names for their values.
+        names: of the values of rows that are lists.
+    """
+
+    encoding: str
+    header: bool = True
+    names: tuple[str, ...] | None = None
+
+
 def read_json_rows(
-    file: InputFile, columns: ColumnSelection, *, encoding: str, keep_other: bool = False
+    file: InputFile, columns: ColumnSelection, style: JsonStyle, keep_other: bool = False
 ) -> Iterator[RawRecord]:
-    """Read JSON. Some row must have pair and label, all must have the text.
+    """Read JSON. Some row must have pair and label, all that are not empty must have the text.
 
     A column is a key, or a path of keys with dots between them ("review.text").
     """
-    names = read_json_keys(file, columns, encoding=encoding)
-    if names and (column_error := find_column_error(file.name, columns, names)):
-        raise column_error
-    text = str(columns.text)
-    for where, row in iter_json_objects(file, encoding, str(columns.text)):
-        values = {
-            str(column): _look_up(row, str(column))
-            for column in columns.requested_columns().values()
-        }
-        if values[text] is None and text not in _list_keys(row):
+    names = read_json_keys(file, columns, style)
+    if names:
+        check_columns(file.name, columns, names)
+    texts = [str(column) for column in columns.text_columns]
+    wanted = columns.requested_names()
+    for where, row in iter_json_objects(file, style, texts):
+        values = {column: _look_up(row, column) for column in wanted}
+        # an empty object is an empty row
+        if row and all(values[text] is None for text in texts) and not _has_any(texts, row):
             raise UserError(
-                f"{where}: no '{text}' (data.source.text={text}); {format_suggestion(text, row)}"
+                f"{where}: no '{texts[0]}' (data.source.text={texts[0]}); "
+                f"{format_suggestion(texts[0], row)}"
             )
         yield build_record(columns, values, where)._replace(other=row if keep_other else None)
 
 
-def read_json_keys(file: InputFile, columns: ColumnSelection, *, encoding: str) -> list[str]:
+def read_json_keys(file: InputFile, columns: ColumnSelection, style: JsonStyle) -> list[str]:
     """The keys of the first objects, up to where all requested columns have been seen; keys inside
     others as paths with dots. Empty if there is no object, or none with a key.
     """
     names: dict[str, None] = {}
-    wanted = {str(column) for column in columns.requested_columns().values()}
-    for _, row in iter_json_objects(file, encoding, str(columns.text)):
+    wanted = set(columns.requested_names())
+    texts = [str(column) for column in columns.text_columns]
+    for _, row in iter_json_objects(file, style, texts):
         names.update(dict.fromkeys(_list_keys(row)))
         if wanted <= names.keys():
             break
@@ -62,6 +77,11 @@ def _list_keys(row: dict[str, Any], prefix: str = "") -> Iterator[str]:
             yield from _list_keys(value, f"{prefix}{key}.")
 
 
+def _has_any(columns: Sequence[str], row: dict[str, Any]) -> bool:
+    """Whether a row has one of some columns, be it null."""
+    return not set(columns).isdisjoint(_list_keys(row))
+
+
 def _look_up(row: dict[str, Any], column: str) -> Any:
     """The value of a key or of a path with dots; None if there is none. A key goes first."""
     if column in row:
@@ -73,22 +93,27 @@ def _look_up(row: dict[str, Any], column: str) -> Any:
 
 
 def iter_json_objects(
-    file: InputFile, encoding: str, text: str
+    file: InputFile, style: JsonStyle, texts: Sequence[str]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Objects with where they stand: line by line, or item by item of an array.
+    """Objects with where they stand: line by line, or item by item of a file that is one value.
 
-    An object that has `text` is a row, whatever arrays it holds.
+    An object that has one of `texts` is a row, whatever arrays it holds elsewhere. A row that is a
+    list is an object of the names that `style` has.
     """
+    if file.member is not None:
+        value = json.loads("".join(read_text_lines(file, style.encoding)))
+        yield from _name_items(file, style, texts, value[file.member])
+        return
     first = True
-    for number, line in enumerate(read_text_lines(file, encoding), start=1):
+    for number, line in enumerate(read_text_lines(file, style.encoding), start=1):
         if not line.strip():
             continue
         where = f"{file.name}, line {number}"
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            if first and (items := _parse_whole_file(file, encoding)) is not None:
-                yield from _name_items(file, items)
+            if first and (items := _parse_whole_file(file, style, texts)) is not None:
+                yield from _name_items(file, style, texts, items)
                 return
             reason = (
                 f"{error.msg} at column {error.colno}"
@@ -96,44 +121,58 @@ def iter_json_objects(
                 else error
             )
             raise UserError(f"{where}: not valid JSON ({reason}); {_EXPECTED}") from error
-        wraps = first and not (isinstance(row, dict) and text in _list_keys(row))
-        items = _find_items(row) if wraps else None
-        if items is not None and _parse_whole_file(file, encoding) is not None:
-            yield from _name_items(file, items)
+        items = find_items(row, texts) if first and not _is_row(row, texts) else None
+        if items is not None and _parse_whole_file(file, style, texts) is not None:
+            yield from _name_items(file, style, texts, items)
             return
         first = False
-        if not isinstance(row, dict):
-            kind = _JSON_TYPE_NAMES.get(type(row), "null")
-            raise UserError(f"{where}: {kind} and no object; {_EXPECTED}")
-        yield where, row
+        yield where, _name_values(row, style, texts, where)
 
 
-def _parse_whole_file(file: InputFile, encoding: str) -> list[Any] | None:
-    """The items of a file that is one JSON value; None if it is not, or holds no objects."""
+def _is_row(value: Any, texts: Sequence[str]) -> bool:
+    """Whether a value is an object that has a text."""
+    return isinstance(value, dict) and any(
+        not isinstance(value.get(text), dict | list) for text in texts if text in _list_keys(value)
+    )
+
+
+def _parse_whole_file(file: InputFile, style: JsonStyle, texts: Sequence[str]) -> list[Any] | None:
+    """The rows of a file that is one JSON value; None if it is not, or holds none."""
     try:
-        return _find_items(json.loads("".join(read_text_lines(file, encoding))))
+        value = json.loads("".join(read_text_lines(file, style.encoding)))
     except (ValueError, RecursionError):
         return None
+    return [value] if _is_row(value, texts) else find_items(value, texts)
 
 
-def _find_items(value: Any) -> list[Any] | None:
-    """The objects of an array, or of the only array of objects in an object."""
-    if isinstance(value, list):
-        return value if value and isinstance(value[0], dict) else None
-    if not isinstance(value, dict):
-        return None
-    arrays = [items for part in value.values() if (items := _find_items_of_array(part))]
-    return arrays[0] if len(arrays) == 1 else None
-
-
-def _find_items_of_array(value: Any) -> list[Any] | None:
-    return _find_items(value) if isinstance(value, list) else None
-
-
-def _name_items(file: InputFile, items: list[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _name_items(
+    file: InputFile, style: JsonStyle, texts: Sequence[str], items: list[Any]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, item in enumerate(items, start=1):
         where = f"{file.name}, item {number}"
-        if not isinstance(item, dict):
-            kind = _JSON_TYPE_NAMES.get(type(item), "null")
-            raise UserError(f"{where}: {kind} and no object")
-        yield where, item
+        yield where, _name_values(item, style, texts, where)
+
+
+def _name_values(row: Any, style: JsonStyle, texts: Sequence[str], where: str) -> dict[str, Any]:
+    """A row as an object: a list becomes one of the columns' names."""
+    if isinstance(row, dict):
+        return row
+    if not isinstance(row, list):
+        kind = _JSON_TYPE_NAMES.get(type(row), "null")
+        raise UserError(f"{where}: {kind} and no object; {_EXPECTED}")
+    if style.header and style.names is None:
+        raise UserError(
+            f"{where}: a list, whose values have no names",
+            hint=f"data.source.columns=[{','.join(_guess_names(row, texts))}] names them",
+        )
+    if style.names is not None and len(row) != len(style.names):
+        raise UserError(f"{where}: {len(row)} values, data.source.columns names {len(style.names)}")
+    return dict(zip(style.names or map(str, range(len(row))), row, strict=True))
+
+
+def _guess_names(row: list[Any], texts: Sequence[str]) -> list[str]:
+    """Names for the values of a list: its longest text is the text, any other the label."""
+    longest = max(range(len(row)), key=lambda place: len(str(row[place])), default=0)
+    names = ["label", *(f"column{place}" for place in range(2, len(row)))]
+    names.insert(longest, texts[0])
+    return names[: len(row)]

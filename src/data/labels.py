@@ -11,6 +11,8 @@ from typing import Self
 from src.core.user_errors import UserError, did_you_mean, format_suggestion
 
 RawLabel = str | int | float | None
+# the labels of a row that may have several
+LabelSet = tuple[str | int | float, ...]
 
 # A column with more classes is probably something else: a score, an id, the text.
 MAX_CLASSES = 1000
@@ -62,14 +64,14 @@ class LabelSpace:
                 colon=False,
             )
         for key, labels in (("label_names", names), ("label_values", values or ())):
-            spellings = [_canonical_spelling(one) for one in labels]
+            spellings = [canonical_spelling(one) for one in labels]
             for one in sorted({one for one in spellings if spellings.count(one) > 1}):
                 raise UserError(
                     f"'{one}' stands there {spellings.count(one)} times", key=f"data.{key}"
                 )
         return cls(
-            tuple(map(_canonical_spelling, names)),
-            None if values is None else tuple(map(_canonical_spelling, values)),
+            tuple(map(canonical_spelling, names)),
+            None if values is None else tuple(map(canonical_spelling, values)),
         )
 
     @classmethod
@@ -87,7 +89,7 @@ class LabelSpace:
                 raise UserError(
                     f"label {rows} of train is missing; classes are found among rows that have one"
                 )
-            seen.add(_canonical_spelling(label))
+            seen.add(canonical_spelling(label))
             if len(seen) > MAX_CLASSES:
                 raise UserError(
                     f"more than {MAX_CLASSES} classes in the first {rows} rows of train; "
@@ -118,7 +120,7 @@ class LabelSpace:
     @cached_property
     def _index_by_spelling(self) -> dict[str, int]:
         """The class index of every accepted spelling."""
-        named = [_canonical_spelling(label) for label in self.values or self.names]
+        named = [canonical_spelling(label) for label in self.values or self.names]
         index_by_text = {label: index for index, label in enumerate(named)}
         if self.values is None and not any(_NUMBER_PATTERN.fullmatch(label) for label in named):
             index_by_text |= {str(index): index for index in range(len(named))}
@@ -130,7 +132,7 @@ class LabelSpace:
             raise UserError(
                 f"{where}: no label; expected one of {', '.join(self.values or self.names)}"
             )
-        index = self._index_by_spelling.get(_canonical_spelling(label))
+        index = self._index_by_spelling.get(canonical_spelling(label))
         if index is None:
             valid = self.values or self.names
             alike = [name for name in valid if _fold_look(name) == _fold_look(str(label))]
@@ -152,11 +154,11 @@ class LabelSpace:
         unknown = [
             label
             for label in labels
-            if label is not None and _canonical_spelling(label) not in self._index_by_spelling
+            if label is not None and canonical_spelling(label) not in self._index_by_spelling
         ]
         if unknown:
             label = unknown[0]
-            spellings = {_canonical_spelling(one) for one in labels if one is not None}
+            spellings = {canonical_spelling(one) for one in labels if one is not None}
             if spellings == {"-1"} and split != "train":
                 raise self._unknown_label_error(
                     label,
@@ -212,6 +214,38 @@ _NOT_CLASSES_HINT = (
 )
 
 
+# Typed as it stands, it turns a classification of files into one with several labels for a text.
+MULTI_LABEL_HINT = (
+    "data.task=multi_label model=multi_label callbacks.checkpoint.monitor=val/f1_macro "
+    "callbacks.checkpoint.mode=max learns several"
+)
+
+
+def require_single_label(label: RawLabel | LabelSet, where: str) -> RawLabel:
+    """A label as it is; raises UserError, with `where` it stands, for a row of several."""
+    if not isinstance(label, tuple):
+        return label
+    shown = ", ".join(map(str, label[:5])) + ", ..." * (len(label) > 5)
+    raise UserError(
+        f"{where}: {len(label)} labels ({shown}), but a text has one here; {MULTI_LABEL_HINT}"
+    )
+
+
+def as_label_set(label: RawLabel | LabelSet) -> LabelSet:
+    """The labels of a row, of which a plain label is the only one."""
+    if isinstance(label, tuple):
+        return label
+    return () if label is None else (label,)
+
+
+def normalize_labels(labels: LabelSet) -> LabelSet:
+    """The labels of a row as they are compared: each as `normalize_label` gives it, once, in an
+    order of their own.
+    """
+    normal = {normalize_label(label) for label in labels}
+    return tuple(sorted((label for label in normal if label is not None), key=str))
+
+
 def normalize_label(label: RawLabel) -> RawLabel:
     """A label without invisible characters around it, its accents composed (Unicode NFC); None if
     nothing is left of it.
@@ -228,7 +262,7 @@ def normalize_label(label: RawLabel) -> RawLabel:
     return label[begin:end] or None
 
 
-def _canonical_spelling(label: str | float) -> str:
+def canonical_spelling(label: str | float) -> str:
     """One text for all spellings of a label: "1" for 1, 1.0 and True, "0.5" for "0.50"."""
     text = str(int(label)) if isinstance(label, bool) else str(normalize_label(label) or "")
     if isinstance(label, int | float) and not label:
@@ -256,7 +290,22 @@ def _fold_look(label: str) -> str:
 
 
 _MISSING_WORDS = ("na", "n/a", "nan", "none", "null", "nil", "missing", "unknown", "-", "?")
-_CELL_SEPARATORS = (",", ";", "|")
+# By the name to type for each.
+_CELL_SEPARATORS = {"comma": ",", "semicolon": ";", "pipe": "|"}
+
+
+def guess_label_separator(labels: Iterable[str]) -> tuple[str, list[str]] | None:
+    """The name of the character that parts several labels in one cell, and the labels that look
+    like such cells; None if there is no sign of any.
+    """
+    every = set(labels)
+    for name, separator in _CELL_SEPARATORS.items():
+        several = sorted(label for label in every if separator in label)
+        parts = {part.strip() for label in several for part in label.split(separator)}
+        simple = every - set(several)
+        if several and "" not in parts and (len(parts & simple) > 1 or len(parts) < len(several)):
+            return name, several
+    return None
 
 
 def describe_odd_labels(counts: Mapping[str, int]) -> list[str]:
@@ -282,15 +331,13 @@ def describe_odd_labels(counts: Mapping[str, int]) -> list[str]:
                 f"the label '{name}' is a class ({counts[name]} rows); only an empty cell is a "
                 "missing label"
             )
-    for separator in _CELL_SEPARATORS:
-        several = [name for name in counts if separator in name]
-        parts = {part.strip() for name in several for part in name.split(separator)}
-        simple = set(counts) - set(several)
-        if several and "" not in parts and (len(parts & simple) > 1 or len(parts) < len(several)):
-            remarks.append(
-                f"{len(several)} of {len(counts)} classes look like several labels in one cell, "
-                f"such as '{several[0]}'; every combination is a class of its own"
-            )
+    if (found := guess_label_separator(counts)) is not None:
+        name, several = found
+        remarks.append(
+            f"{len(several)} of {len(counts)} classes look like several labels in one cell, such "
+            f"as '{several[0]}'; every combination is a class of its own; "
+            f"data.source.label_separator={name} {MULTI_LABEL_HINT}"
+        )
     rare = [name for name in counts if 0 < counts[name] < 3]
     if rare:
         shown = ", ".join(f"'{name}'" for name in rare[:3]) + ", ..." * (len(rare) > 3)

@@ -10,22 +10,27 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from src.core.user_errors import UserError
-from src.data.columns import ColumnSelection, build_record, find_column_error
+from src.data.columns import ColumnSelection, build_record, check_columns
 from src.data.decoding import InputFile, read_text_lines
+from src.data.packed_files import is_packed
 from src.data.records import RawRecord
+
+# Every label of fastText begins with it.
+FASTTEXT_MARK = "__label__"
+# What stands before a text: labels with that mark, else one word.
+_LINE_LABELS = re.compile(rf"\s*((?:{FASTTEXT_MARK}\S+\s+)*{FASTTEXT_MARK}\S+|\S+)\s*")
 
 
 def read_parquet(
     file: InputFile, columns: ColumnSelection, keep_other: bool = False
 ) -> Iterator[RawRecord]:
     """Read the requested columns of a Parquet file, batch by batch."""
-    if column_error := find_column_error(file.name, columns, read_parquet_columns(file)):
-        raise column_error
+    check_columns(file.name, columns, read_parquet_columns(file))
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
     row = 0
-    taken = [str(column) for column in columns.requested_columns().values()]
+    taken = columns.requested_names()
     try:
         with ParquetFile(file.path) as table:
             for batch in table.iter_batches(batch_size=1024, columns=None if keep_other else taken):
@@ -47,10 +52,8 @@ def read_parquet_columns(file: InputFile) -> list[str]:
         head = stream.read(4)
         stream.seek(max(0, size - 4))
         whole = head == stream.read(4) == b"PAR1"
-    if file.path.suffix == ".gz":
-        raise UserError(
-            f"{file.name}: Parquet is compressed inside; unpack the file (gunzip {file.name})"
-        )
+    if is_packed(file.path):
+        raise UserError(f"{file.name}: Parquet is compressed inside; unpack the file")
     if not whole:
         what = "cut off" if head == b"PAR1" else "not a Parquet file"
         raise UserError(f"{file.name}: {what}; its {size:,} bytes should begin and end with PAR1")
@@ -101,14 +104,18 @@ def read_documents(
 
 
 def read_labelled_lines(file: InputFile, *, encoding: str, labelled: bool) -> Iterator[RawRecord]:
-    """Read lines `<label> <sentence>`, where the label ends at the first white space."""
+    """Read lines `<label> <sentence>`, where the label ends at the first white space.
+
+    A line may begin with several labels in fastText's way, `__label__a __label__b <sentence>`.
+    """
     for number, line in enumerate(read_text_lines(file, encoding), start=1):
         if not line.strip():
             continue
-        first, *rest = line.strip("\n").split(maxsplit=1)
-        yield RawRecord(
-            "".join(rest), None, first if labelled else None, f"{file.name}, line {number}"
-        )
+        begin = _LINE_LABELS.match(line)
+        assert begin is not None
+        labels, text = begin[1].split(), line[begin.end() :].strip("\n")
+        label = labels[0] if len(labels) == 1 else tuple(labels)
+        yield RawRecord(text, None, label if labelled else None, f"{file.name}, line {number}")
 
 
 def require_records(records: Iterable[RawRecord], name: str) -> Iterator[RawRecord]:

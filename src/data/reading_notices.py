@@ -2,12 +2,12 @@
 
 import json
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from src.core.formatting import format_quantity, truncate_middle
 from src.core.notices import Notices
-from src.data.corpus import DROP_REASONS
+from src.data.cleaning import DROP_REASONS
 
 _LINE_WIDTH = 80
 _SHOWN_LABELS = 6
@@ -19,7 +19,11 @@ _TOLD_UNKNOWN_SHARE = 0.01
 
 
 def describe_rows(
-    summary: Mapping[str, Any], cut_texts: Mapping[str, int], *, cut_tokens: int | None
+    summary: Mapping[str, Any],
+    cut_texts: Mapping[str, int],
+    *,
+    cut_tokens: int | None,
+    unread: Sequence[str] = (),
 ) -> Notices:
     """Lines of at most 80 columns, and the same in numbers as the tags `data/summary` (JSON) and
     `data/remarks`.
@@ -29,6 +33,7 @@ def describe_rows(
             unknown tokens by split, that is told too, from 1 % on.
         cut_texts: by split, how many texts were cut to length.
         cut_tokens: the length to which texts are cut; None if they are not.
+        unread: what lies at the source and is not read, in sentences.
     """
     rows, unknown = summary["rows"], summary.get("unknown_share", {})
     lines = []
@@ -43,7 +48,7 @@ def describe_rows(
         if unknown.get(split, 0) >= _TOLD_UNKNOWN_SHARE:
             facts.append(f"{_format_share(unknown[split])} of tokens unknown")
         lines.append(f"{split}: {'; '.join(facts)}")
-    lines += _describe_lost_rows(summary)
+    lines += [*_describe_lost_rows(summary), *unread]
     remarks = [f"note: {remark}" for remark in summary["remarks"]]
     record = {
         "rows": rows,
@@ -57,6 +62,8 @@ def describe_rows(
         "unknown_share": dict(unknown),
     }
     tags = {"data/summary": json.dumps(record, ensure_ascii=False)}
+    if unread:
+        tags["data/unread"] = "\n".join(unread)[:5000]
     if remarks:
         tags["data/remarks"] = "\n".join(summary["remarks"])[:5000]
     return Notices(tuple(map(_wrap_line, [*lines, *remarks])), tags)

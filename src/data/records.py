@@ -7,14 +7,17 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 class RawRecord(NamedTuple):
     """One row of a file as it is there; `where` names file and line for messages.
 
-    `other` holds all columns of the row where they were asked for; None otherwise.
+    `label` is a tuple where the row may have several labels. `other` holds all columns of the row
+    where they were asked for; None otherwise. `remark` says what should be known of how the row was
+    read, in words that follow "3 rows".
     """
 
     text: str
     pair: str | None
-    label: str | int | float | None
+    label: str | int | float | tuple[str | int | float, ...] | None
     where: str
     other: Mapping[str, Any] | None = None
+    remark: str | None = None
 
 
 @runtime_checkable

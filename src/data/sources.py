@@ -2,43 +2,40 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from encodings.aliases import aliases
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from src.core.user_errors import UserError, UserErrors, did_you_mean, format_suggestion, suggest
+from src.core.user_errors import UserError, UserErrors, format_suggestion
 from src.core.validation import validate_init
-from src.data import readers
-from src.data.columns import ColumnSelection, build_record, find_column_error
-from src.data.data_files import SplitFiles, find_split_files, missing_path_error
-from src.data.decoding import InputFile
-from src.data.hub import load_from_hub
-from src.data.json_rows import read_json_keys, read_json_rows
-from src.data.records import RawRecord
-from src.data.tables import (
-    CHARACTER_NAMES,
-    TableStyle,
-    find_delimiter_error,
-    find_table_column_error,
-    parse_character,
-    read_table,
-    read_table_header,
+from src.data.class_files import find_list_errors
+from src.data.columns import ColumnSelection
+from src.data.data_files import check_named_splits, find_path, find_split_files
+from src.data.file_formats import (
+    TABLE_FORMATS,
+    ReadingOptions,
+    find_file_errors,
+    find_format_errors,
+    read_file,
+    read_header,
 )
+from src.data.file_names import SplitFiles, abbreviate_names
+from src.data.hub import load_from_hub, read_hub_rows
+from src.data.json_shapes import split_parts
+from src.data.label_cells import LabelReading
+from src.data.records import RawRecord
+from src.data.source_options import find_option_errors
+from src.data.split_column import SplitValues, describe_unused_column
+from src.data.tables import TableStyle, parse_character
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
 SPLITS = ("train", "validation", "test")
 # Part of every fingerprint: raise it when the same bytes are read into other records.
-_READING_VERSION = 2
-_SPLIT_ALIASES = {
-    "validation": ("dev", "valid", "val", "development"),
-    "train": ("training",),
-    "test": ("testing",),
-}
+_READING_VERSION = 3
 
 
 @validate_init
@@ -46,41 +43,73 @@ _SPLIT_ALIASES = {
 class Source:
     """Rows of text, with an optional second text and label. Building it reads nothing.
 
-    `path` is a file or a folder (`src/data/data_files.py` says which files make which split) and
-    goes before `hub`, a data set's name such as "stanfordnlp/imdb", with its `config` and
-    `revision`.
-
-    `text`, `pair` and `label` are columns: names, or positions from 0 where `header` is false. For
-    `folders` and `label_first`, which have no columns, any `label` asks for the label, and null
-    leaves it. In `folders` a class called "unsup" (aclImdb) is passed over where labels are asked
-    for.
-
-    Columns of CSV and TSV are parted by `delimiter`, a character or its name (tab, comma,
-    semicolon, pipe, colon, space); null: a comma or, in TSV, a tab. `quoting` says whether `quote`
-    (null: ") stands around cells; null: in CSV it does, where columns are parted by tabs only if a
-    `quote` is given. `escape` is a character (backslash) before quotes inside; null: they are
-    doubled.
-
-    Plain text has one document
-    per `line`, `paragraph` or `file`; with `heading`, a regular expression, one from each matching
-    line to the next.
-
-    `train`, `validation` and `test` say what each split is called at the source; null leaves it
-    alone.
+    Args:
+        path: a file, a folder (`src/data/data_files.py` says which files make which split) or an
+            archive, unpacked into the cache; it may lead on inside the archive. It goes before
+            `hub`.
+        hub: name of a data set on the Hugging Face hub, such as stanfordnlp/imdb.
+        config: of the data set on the hub; null: its only one.
+        revision: branch, tag or commit on the hub; null: the newest.
+        format: of the files; `auto` takes it from their names. In `folders` a file is a text and
+            its folder a class; in `class_files` a file is a class and holds texts, a `document`
+            each; `label_first` has lines such as "1 some sentence".
+        text: column of the text: a name, or a position from 0 where `header` is false. Several,
+            [title, body], are joined, a line for each that is not empty.
+        pair: column of the second text; null: there is none.
+        label: column of the label; null leaves it. Several, [anger, joy], are columns of which each
+            holds 1 or 0: a row has the labels whose columns hold 1. For `folders`,
+            `class_files` and `label_first`, which have no columns, any name asks for the label. In
+            `folders` a class called "unsup" (aclImdb) is passed over where labels are asked for.
+        label_separator: between several labels in one cell: a character or its name, as for
+            `delimiter`.
+        label_pattern: a regular expression with one group, which takes a part of each label.
+        label_threshold: where several columns hold shares: from which share on a label counts.
+        encoding: of text files, such as utf-8 or cp1252; of several each file has the first that
+            fits it.
+        header: the first line of a table holds the names of its columns.
+        columns: names of all columns of a table without a header, in their order.
+        sheet: of a spreadsheet; null: the only one with rows.
+        quoting: quotes may stand around cells of CSV and TSV; null: in CSV they may, where columns
+            are parted by tabs only if a `quote` is given.
+        delimiter: between columns of CSV and TSV: a character or its name (tab, comma, semicolon,
+            pipe, colon, space); null: a comma or, in TSV, a tab.
+        quote: the character around cells; null: the double quote.
+        escape: the character (backslash) before quotes inside cells; null: they are doubled.
+        document: of plain text: one for each `line`, `paragraph` or `file`.
+        heading: of plain text: a regular expression; a document begins at each matching line.
+        split_column: column that says to which split a row belongs, for files that are not divided.
+        train: what the split is called at the source.
+        validation: what the split is called at the source; null leaves it alone.
+        test: what the split is called at the source; null leaves it alone.
     """
 
     path: str | None = None
     hub: str | None = None
     config: str | None = None
     revision: str | None = None
-    format: Literal["auto", "csv", "tsv", "jsonl", "parquet", "text", "folders", "label_first"] = (
-        "auto"
-    )
-    text: str | int = "text"
+    format: Literal[
+        "auto",
+        "csv",
+        "tsv",
+        "jsonl",
+        "parquet",
+        "xlsx",
+        "text",
+        "folders",
+        "class_files",
+        "label_first",
+    ] = "auto"
+    text: str | int | list[str | int] = "text"
     pair: str | int | None = None
-    label: str | int | None = None
-    encoding: str = "utf-8"
+    label: str | int | list[str | int] | None = None
+    label_separator: str | None = None
+    label_pattern: str | None = None
+    label_threshold: float | None = None
+    split_column: str | int | None = None
+    encoding: str | list[str] = "utf-8"
     header: bool = True
+    columns: list[str] | None = None
+    sheet: str | None = None
     quoting: bool | None = None
     delimiter: str | None = None
     quote: str | None = None
@@ -92,79 +121,12 @@ class Source:
     test: str | None = "test"
 
     def __post_init__(self) -> None:
-        errors = [*self._find_column_errors(), *self._find_character_errors()]
-        try:
-            "a".encode(self.encoding)
-        except (LookupError, UnicodeError):
-            known = {
-                encoding.replace("_", "-")
-                for encoding in aliases.values()
-                if not encoding.endswith(("_codec", "rot_13"))
-            }
-            near = suggest(self.encoding, known)
-            common = "common ones: utf-8, utf-16, latin-1, cp1252"
-            errors.append(
-                UserError(
-                    "no such text encoding",
-                    key="data.source.encoding",
-                    value=self.encoding,
-                    hint=common if near is None else did_you_mean(near),
-                )
-            )
-        try:
-            re.compile(self.heading or "")
-        except re.error as error:
-            errors.append(
-                UserError(
-                    f"not a regular expression ({error})",
-                    key="data.source.heading",
-                    value=self.heading,
-                )
-            )
-        names = list(self._split_names().values())
-        for name in sorted({repeated for repeated in names if names.count(repeated) > 1}):
-            errors.append(
-                UserError(
-                    f"two splits are both called '{name}' (train, validation, test)",
-                    key="data.source",
-                )
-            )
-        if errors:
+        if errors := list(find_option_errors(self)):
             raise UserErrors(errors)
 
-    def _find_column_errors(self) -> Iterator[UserError]:
-        for key, column in self._select_columns().requested_columns().items():
-            if isinstance(column, int) and self.header:
-                yield UserError(
-                    "a position, but the columns have names",
-                    key=f"data.source.{key}",
-                    value=column,
-                    hint="give the name, or data.source.header=false for a table without a header",
-                )
-            if not self.header and (isinstance(column, str) or column < 0):
-                yield UserError(
-                    "data.source.header=false leaves columns without names",
-                    key=f"data.source.{key}",
-                    value=column,
-                    hint="expected a position, counted from 0",
-                )
-
-    def _find_character_errors(self) -> Iterator[UserError]:
-        for key in ("delimiter", "quote", "escape"):
-            value = getattr(self, key)
-            if value is not None and parse_character(value) is None:
-                yield UserError(
-                    f"expected one character or its name, one of {', '.join(CHARACTER_NAMES)}",
-                    key=f"data.source.{key}",
-                    value=value,
-                )
-        if self.quoting is False and self.quote is not None:
-            yield UserError(
-                "data.source.quoting=false makes quotes ordinary characters",
-                key="data.source.quote",
-                value=self.quote,
-                hint="give one of the two",
-            )
+    @property
+    def encodings(self) -> tuple[str, ...]:
+        return (self.encoding,) if isinstance(self.encoding, str) else tuple(self.encoding)
 
     def table_style(self, format: str) -> TableStyle:
         delimiter = parse_character(self.delimiter or ("comma" if format == "csv" else "tab"))
@@ -177,8 +139,9 @@ class Source:
             delimiter=str(delimiter),
             quote=parse_character(self.quote or "double") if quoted else None,
             escape=None if self.escape is None else parse_character(self.escape),
-            encoding=self.encoding,
-            header=self.header,
+            encoding=self.encodings[0],
+            header=self.header and self.columns is None,
+            names=None if self.columns is None else tuple(self.columns),
             guessed_delimiter=self.delimiter is None,
             guessed_quote=self.quoting is None,
         )
@@ -201,43 +164,84 @@ class Source:
                     "data.source.path=FILE_OR_FOLDER or data.source.hub=OWNER/NAME"
                 )
             return
-        layout = self._find_files()
-        self._check_named_splits(layout)
-        without = {"text": ("pair", "label"), "folders": ("pair",), "label_first": ("pair",)}.get(
-            layout.format, ()
-        )
-        errors = [
-            UserError(
-                f"{layout.format} files have no {key}",
-                key=f"data.source.{key}",
-                value=getattr(self, key),
-                hint="give null",
-            )
-            for key in without
-            if getattr(self, key) is not None
-        ]
-        for files in layout.files.values():
-            header = self._read_header(files[0], layout.format)
-            headed = layout.format in ("csv", "tsv") and self.header
-            if not header and (headed or layout.format == "jsonl"):
-                errors.append(UserError("no rows in it", where=files[0].name))
-            elif column_error := self._find_file_column_error(files[0], layout.format, header):
-                errors.append(column_error)
+        layout = self.list_files()
+        if self.split_column is None:
+            check_named_splits(find_path(self.path), layout, self.split_names())
+        options = self.reading_options(layout.format)
+        errors = [*find_format_errors(options), *find_list_errors(layout, self.encodings)]
+        for split, files in layout.files.items():
+            found = list(find_file_errors(files[0], options))
+            if split != "train" and not errors:
+                found = [_say_how_to_leave(split, error) for error in found]
+            errors += found
+        if not errors and self._split_values is not None:
+            errors += self._split_values.find_errors()
         if errors:
             raise UserErrors(errors)
 
     def list_files(self) -> SplitFiles:
-        """The files of each split and their format. Columns are not looked at."""
-        return self._find_files()
+        """The files of each split and their format. Columns are not looked at.
+
+        All files are those of train where a column divides the rows.
+        """
+        path = find_path(str(self.path))
+        by_column = self.split_column is not None
+        names = {split: split for split in SPLITS} if by_column else self.split_names()
+        layout = find_split_files(path, self.format, names, self.label is not None)
+        if path.is_file():
+            layout = split_parts(layout, names, self.encodings)
+        if by_column and (others := layout.files.keys() - {"train"}):
+            raise UserError(
+                f"{self.path} is divided already: it has {', '.join(sorted(others))}",
+                key="data.source.split_column",
+                value=self.split_column,
+                hint="give one file: data.source.path=FILE",
+            )
+        return layout
+
+    @cached_property
+    def _split_values(self) -> SplitValues | None:
+        """What stands in the split column; None without one. Reads the files once."""
+        if self.split_column is None or self.path is None:
+            return None
+        return SplitValues(self.split_column, self._read_rows("train", True), self.split_names())
+
+    def reading_options(self, format: str) -> ReadingOptions:
+        """The options that decide how a file of this format is read."""
+        style = self.table_style(format) if format in TABLE_FORMATS else None
+        return ReadingOptions(
+            format=format,
+            columns=self.select_columns(),
+            encodings=self.encodings,
+            style=style,
+            header=self.header,
+            names=None if self.columns is None else tuple(self.columns),
+            sheet=self.sheet,
+            document=self.document,
+            heading=self.heading,
+            labels=self.label_reading(),
+        )
+
+    def label_reading(self) -> LabelReading:
+        """How labels are written."""
+        columns = self.select_columns()
+        return LabelReading(
+            tuple(map(str, columns.label_columns)) if columns.has_label_columns else None,
+            self.label_separator,
+            self.label_pattern,
+            self.label_threshold,
+        )
 
     def available_splits(self) -> tuple[str, ...]:
         """Those of "train", "validation" and "test" that the source has."""
-        if self.path is not None:
-            there = set(self._find_files().files)
+        if self._split_values is not None:
+            there = set(self._split_values.available)
+        elif self.path is not None:
+            there = set(self.list_files().files)
         else:
             on_hub = list(self._load_hub_dataset())
-            there = {split for split, name in self._split_names().items() if name in on_hub}
-            for split, name in self._split_names().items():
+            there = {split for split, name in self.split_names().items() if name in on_hub}
+            for split, name in self.split_names().items():
                 # the config names it
                 if split not in there and name != split:
                     raise UserError(
@@ -252,13 +256,39 @@ class Source:
         """Stream the rows of a split in order; with `keep_other` all columns of a file's rows."""
         self._check_split_exists(split)
         if self.path is None:
-            yield from self._read_hub_split(self._split_names()[split])
+            name = self.split_names()[split]
+            part = self._load_hub_dataset()[name]
+            rows = read_hub_rows(part, self.select_columns(), f"{self.hub}, {name}")
+            yield from map(self.label_reading().read_record, rows)
             return
-        layout = self._find_files()
+        if self._split_values is None:
+            yield from self._read_rows(split, keep_other)
+            return
+        for record in self._split_values.select_rows(self._read_rows("train", True), split):
+            yield record if keep_other else record._replace(other=None)
+
+    def _read_rows(self, split: str, keep_other: bool) -> Iterator[RawRecord]:
+        """Stream the rows of a split's files."""
+        layout = self.list_files()
+        options = self.reading_options(layout.format)
         for file in layout.files[split]:
-            yield from readers.require_records(
-                self._read_file(file, layout.format, keep_other), file.name
-            )
+            yield from read_file(file, options, keep_other=keep_other)
+
+    def describe_unread(self) -> list[str]:
+        """What lies at the path and is not read, in sentences."""
+        if self.path is None:
+            return []
+        layout = self.list_files()
+        lines = []
+        if layout.passed_over:
+            lines.append(f"not read: {abbreviate_names(list(layout.passed_over))}")
+        if self._split_values is not None:
+            lines += self._split_values.describe_others()
+        elif layout.files.keys() == {"train"}:
+            options = self.reading_options(layout.format)
+            header = options.names or read_header(layout.files["train"][0], options)
+            lines += describe_unused_column(header)
+        return lines
 
     def fingerprint_split(self, split: str) -> str:
         """SHA-256, in hex, of a split's bytes and of the options that decide how they are read.
@@ -267,65 +297,33 @@ class Source:
         set of the hub its own fingerprint is taken.
         """
         self._check_split_exists(split)
-        options: dict[str, Any] = {"rules": _READING_VERSION, "columns": self._select_columns()}
+        options: dict[str, Any] = {
+            "rules": _READING_VERSION,
+            "columns": self.select_columns(),
+            "labels": self.label_reading(),
+        }
         if self.path is None:
-            part: Any = self._load_hub_dataset()[self._split_names()[split]]
+            part: Any = self._load_hub_dataset()[self.split_names()[split]]
             return _hash_as_json({**options, "hub": self.hub, "fingerprint": part._fingerprint})
-        layout = self._find_files()
-        for name in ("encoding", "header", "document", "heading"):
-            options[name] = getattr(self, name)
-        if layout.format in ("csv", "tsv"):
-            options["style"] = self.table_style(layout.format)
+        layout = self.list_files()
+        options |= self.reading_options(layout.format)._asdict()
+        if self._split_values is not None:
+            options["split"], split = self._split_values.names[split], "train"
         contents = []
         for file in layout.files[split]:
             with file.path.open("rb") as stream:
-                contents.append((file.label, hashlib.file_digest(stream, "sha256").hexdigest()))
-        return _hash_as_json({**options, "format": layout.format, "contents": contents})
+                contents.append(
+                    (file.label, file.member, hashlib.file_digest(stream, "sha256").hexdigest())
+                )
+        return _hash_as_json({**options, "contents": contents})
 
-    def _select_columns(self) -> ColumnSelection:
-        return ColumnSelection(self.text, self.pair, self.label)
+    def select_columns(self) -> ColumnSelection:
+        """The columns that are taken of a row."""
+        return ColumnSelection(self.text, self.pair, self.label, self.split_column)
 
-    def _split_names(self) -> dict[str, str]:
+    def split_names(self) -> dict[str, str]:
         """The source's name of each split, by ours; splits that are turned off are left out."""
         return {split: name for split in SPLITS if (name := getattr(self, split)) is not None}
-
-    def _find_files(self) -> SplitFiles:
-        path = Path(str(self.path)).expanduser()
-        if not str(self.path).strip():
-            raise UserError(
-                "is empty", key="data.source.path", expected="a file or a folder", colon=False
-            )
-        if "://" in str(self.path):
-            raise UserError(
-                "an address",
-                key="data.source.path",
-                value=self.path,
-                hint="download it first and give the file",
-            )
-        if not path.exists():
-            raise missing_path_error(path)
-        return find_split_files(path, self.format, self._split_names(), self.label is not None)
-
-    def _check_named_splits(self, layout: SplitFiles) -> None:
-        """Raise UserError for a missing split that has a name of its own or a common other one."""
-        folder = Path(str(self.path)).expanduser()
-        if folder.is_file():
-            return
-        for split, name in self._split_names().items():
-            if split in layout.files:
-                continue
-            if name != split:
-                raise UserError(
-                    f"data.source.{split}={name}: no file and no folder in {self.path} is called so"
-                )
-            others = find_split_files(
-                folder, layout.format, {alias: alias for alias in _SPLIT_ALIASES[split]}, False
-            ).files
-            for other, files in others.items():
-                raise UserError(
-                    f"data.source.{split}={name}: {self.path} has none, but {files[0].name}; "
-                    f"data.source.{split}={other} takes it, data.source.{split}=null leaves it"
-                )
 
     def _check_split_exists(self, split: str) -> None:
         if split not in (there := self.available_splits()):
@@ -334,67 +332,17 @@ class Source:
                 f"{', '.join(there) or 'none'}"
             )
 
-    def _read_header(self, file: InputFile, format: str) -> list[str]:
-        """The column names of a file; empty if it has none."""
-        if format == "parquet":
-            return readers.read_parquet_columns(file)
-        if format == "jsonl":
-            return read_json_keys(file, self._select_columns(), encoding=self.encoding)
-        if format in ("csv", "tsv") and self.header:
-            return read_table_header(file, self.table_style(format))
-        return []
-
-    def _find_file_column_error(
-        self, file: InputFile, format: str, header: list[str]
-    ) -> UserError | None:
-        columns = self._select_columns()
-        if format in ("csv", "tsv"):
-            style = self.table_style(format)
-            if not self.header:
-                return find_delimiter_error(file, columns, style)
-            return find_table_column_error(file, columns, header, style)
-        return find_column_error(file.name, columns, header) if header else None
-
-    def _read_file(self, file: InputFile, format: str, keep_other: bool) -> Iterator[RawRecord]:
-        columns, encoding = self._select_columns(), self.encoding
-        match format:
-            case "csv" | "tsv":
-                return read_table(file, columns, self.table_style(format), keep_other)
-            case "jsonl":
-                return read_json_rows(file, columns, encoding=encoding, keep_other=keep_other)
-            case "parquet":
-                return readers.read_parquet(file, columns, keep_other)
-            case "label_first":
-                return readers.read_labelled_lines(
-                    file, encoding=encoding, labelled=self.label is not None
-                )
-            case "folders":
-                return readers.read_documents(
-                    file, encoding=encoding, document="file", heading=None
-                )
-            case _:
-                return readers.read_documents(
-                    file, encoding=encoding, document=self.document, heading=self.heading
-                )
-
     def _load_hub_dataset(self) -> "DatasetDict":
         self.check()
         return load_from_hub(str(self.hub), self.config, self.revision)
 
-    def _read_hub_split(self, name: str) -> Iterator[RawRecord]:
-        from datasets import ClassLabel
 
-        part = self._load_hub_dataset()[name].with_format(None)
-        where, columns = f"{self.hub}, {name}", self._select_columns()
-        if column_error := find_column_error(where, columns, part.column_names):
-            raise column_error
-        # the hub's "no label"
-        unknown = -1 if isinstance(part.features.get(str(self.label)), ClassLabel) else None
-        keep = [str(column) for column in columns.requested_columns().values()]
-        for number, row in enumerate(part.select_columns(keep), start=1):
-            if unknown is not None and row[str(self.label)] == unknown:
-                row[str(self.label)] = None
-            yield build_record(columns, row, f"{where}, row {number}")
+def _say_how_to_leave(split: str, error: UserError) -> UserError:
+    """An error of a split other than train, which may have no labels, with the way to go on."""
+    if error.key == "data.source.label":
+        error.hint = f"{error.hint}; data.source.{split}=null leaves {split} out"
+        error.alternative = None
+    return error
 
 
 def _hash_as_json(content: dict[str, Any]) -> str:

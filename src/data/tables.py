@@ -2,12 +2,12 @@
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from src.core.user_errors import UserError
-from src.data.columns import ColumnSelection, find_column_error
+from src.core.user_errors import UserError, UserErrors
+from src.data.columns import ColumnSelection, find_column_errors, join_texts
 from src.data.decoding import InputFile, read_text_lines
 from src.data.records import RawRecord
 
@@ -37,6 +37,8 @@ class TableStyle(NamedTuple):
         quote: the character around cells that hold delimiters or line ends; None where quotes are
             ordinary characters.
         escape: the character before a quote inside a quoted cell; None where quotes are doubled.
+        header: whether the first line holds the names of the columns.
+        names: of the columns, where they do not stand in the file.
         guessed_delimiter: whether the delimiter follows from the file's name alone.
         guessed_quote: whether `quote` does.
     """
@@ -46,6 +48,7 @@ class TableStyle(NamedTuple):
     escape: str | None
     encoding: str
     header: bool
+    names: tuple[str, ...] | None
     guessed_delimiter: bool
     guessed_quote: bool
 
@@ -61,49 +64,92 @@ def read_table(
 ) -> Iterator[RawRecord]:
     """Read CSV or TSV.
 
-    With a header all rows must have its width. Without one, rows may have further columns.
+    Where columns have names, all rows must have their number of cells. Else rows may have more
+    than are asked for.
     """
     rows = _iter_rows(file, style)
-    names: list[str] = []
     if style.header:
-        _, names = next(rows, (0, []))
+        _, names, _ = next(rows, (0, [], []))
         if not names:
             return
-        if column_error := find_table_column_error(file, columns, names, style):
-            raise column_error
-    elif delimiter_error := find_delimiter_error(file, columns, style):
-        raise delimiter_error
-    positions = {
-        key: names.index(str(column)) if style.header else int(column)
-        for key, column in columns.requested_columns().items()
-    }
-    text, pair, label = positions["text"], positions.get("pair"), positions.get("label")
-    width = len(names) if style.header else max(positions.values()) + 1
-    for line, row in rows:
+    else:
+        names = list(style.names or ())
+    if errors := list(find_table_errors(file, columns, names, style)):
+        raise UserErrors(errors)
+
+    def find_position(column: str | int) -> int:
+        return names.index(str(column)) if names else int(column)
+
+    texts = [find_position(column) for column in columns.text_columns]
+    pair = None if columns.pair is None else find_position(columns.pair)
+    labels = [find_position(column) for column in columns.label_columns]
+    checked = texts if pair is None else [*texts, pair]
+    taken = [*checked, *labels]
+    width = len(names) or 1 + max(taken)
+    for line, row, raw_lines in rows:
         where = f"{file.name}, line {line}"
-        if len(row) < width or (style.header and len(row) > width):
+        if len(row) < width or (names and len(row) > width):
             raise _width_error(where, row, width, style)
         if style.quote is None and style.guessed_quote:
-            _refuse_quoted_cells(where, row, [text] if pair is None else [text, pair])
-        value = None if label is None or not row[label].strip() else row[label]
+            _refuse_quoted_cells(where, row, checked)
+        text = join_texts([row[position] for position in texts])
+        label = columns.pack_labels(
+            [cell if (cell := row[position]).strip() else None for position in labels]
+        )
         keys = names or [str(position) for position in range(len(row))]
         other = dict(zip(keys, row, strict=True)) if keep_other else None
-        yield RawRecord(row[text], None if pair is None else row[pair], value, where, other)
+        remark = _describe_lines(raw_lines, len(row), style) if len(raw_lines) > 1 else None
+        yield RawRecord(text, None if pair is None else row[pair], label, where, other, remark)
 
 
-def read_table_header(file: InputFile, style: TableStyle) -> list[str]:
+def read_first_row(file: InputFile, style: TableStyle) -> list[str]:
     """The first row that is not blank; empty if there is none."""
-    return next((row for _, row in _iter_rows(file, style)), [])
+    return next((row for _, row, _ in _iter_rows(file, style)), [])
 
 
-def find_table_column_error(
+def find_table_errors(
     file: InputFile, columns: ColumnSelection, names: list[str], style: TableStyle
-) -> UserError | None:
-    """The error of a header that lacks a requested column; it names another delimiter, if that
-    is what is wrong."""
-    error = find_column_error(file.name, columns, names, has_header_line=True)
-    if error is None or names.count(str(error.value)) > 1:
-        return error
+) -> Iterator[UserError]:
+    """What the names of a table's columns show to be wrong, or its first rows if they have none."""
+    if style.header:
+        yield from _find_header_errors(file, columns, names, style)
+        return
+    if style.names is not None:
+        yield from _find_names_errors(file, columns, style, style.names)
+    if (error := _find_delimiter_error(file, columns, style)) is not None:
+        yield error
+
+
+def _find_names_errors(
+    file: InputFile, columns: ColumnSelection, style: TableStyle, names: Sequence[str]
+) -> Iterator[UserError]:
+    """The errors of names that were given to columns and do not fit them."""
+    first = read_first_row(file, style)
+    if [cell.strip() for cell in first] == list(names):
+        yield UserError(
+            f"the first line of {file.name} holds these very names",
+            key="data.source.columns",
+            value=f"[{','.join(names)}]",
+            hint="leave this option",
+        )
+    yield from find_column_errors("data.source.columns", columns, names)
+
+
+def _find_header_errors(
+    file: InputFile, columns: ColumnSelection, names: list[str], style: TableStyle
+) -> Iterator[UserError]:
+    """The errors of a header that lacks requested columns. One names another delimiter alone, if
+    that is what is wrong."""
+    errors = list(find_column_errors(file.name, columns, names, has_header_line=True))
+    for error in errors:
+        if not names.count(str(error.value)) and _names_another_delimiter(error, names, style):
+            yield error
+            return
+    yield from errors
+
+
+def _names_another_delimiter(error: UserError, names: list[str], style: TableStyle) -> bool:
+    """Whether a column is missing since columns are parted otherwise; the error then says so."""
     line = style.delimiter.join(names)
     for delimiter, name in _COMMON_DELIMITERS.items():
         cells = [cell.strip().strip("\"'") for cell in line.split(delimiter)]
@@ -112,11 +158,11 @@ def find_table_column_error(
         ):
             error.alternative = None
             error.hint = f"its columns are parted by {_name_delimiter(delimiter, name)}"
-            break
-    return error
+            return True
+    return False
 
 
-def find_delimiter_error(
+def _find_delimiter_error(
     file: InputFile, columns: ColumnSelection, style: TableStyle
 ) -> UserError | None:
     """The error of a table without a header whose first rows part evenly by another delimiter.
@@ -125,7 +171,8 @@ def find_delimiter_error(
     """
     if not style.guessed_delimiter:
         return None
-    needed = max(int(column) for column in columns.requested_columns().values()) + 1
+    positions = [column for _, column in columns.requested_columns() if isinstance(column, int)]
+    needed = len(style.names) if style.names is not None else max(positions) + 1
     lines = [
         line for line in islice(read_text_lines(file, style.encoding), _SAMPLE_ROWS) if line.strip()
     ]
@@ -143,8 +190,10 @@ def find_delimiter_error(
     return None
 
 
-def _iter_rows(file: InputFile, style: TableStyle) -> Iterator[tuple[int, list[str]]]:
-    """Rows of a table with the line on which each begins; blank lines are passed over."""
+def _iter_rows(file: InputFile, style: TableStyle) -> Iterator[tuple[int, list[str], list[str]]]:
+    """The line on which a row of a table begins, its cells, and the lines on which it stands; blank
+    lines are passed over.
+    """
     csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD_CHARACTERS))
     raw_lines: list[str] = []
 
@@ -174,7 +223,19 @@ def _iter_rows(file: InputFile, style: TableStyle) -> Iterator[tuple[int, list[s
                 _quoting_error_message(file, start, rows.line_num, error, remedy)
             ) from error
         if row:
-            yield start, row
+            yield start, row, raw_lines
+
+
+def _describe_lines(lines: Sequence[str], width: int, style: TableStyle) -> str:
+    """The remark on a row that stands on several lines, which a stray quote may have joined."""
+    delimiter = style.delimiter
+    # in prose a space follows a comma
+    if all(line.count(delimiter) == width - 1 and f"{delimiter} " not in line for line in lines):
+        return (
+            "over several lines that all look like rows of their own: data.source.quoting=false "
+            "where quotes are ordinary characters"
+        )
+    return "over several lines, in quotes"
 
 
 def _quoting_error_message(
@@ -204,9 +265,12 @@ def _quoting_remedy(raw: str, style: TableStyle) -> str:
 
 
 def _width_error(where: str, row: list[str], width: int, style: TableStyle) -> UserError:
-    expected = (
-        f"the header has {width}" if style.header else f"data.source asks for at least {width}"
-    )
+    if style.header:
+        expected = f"the header has {width}"
+    elif style.names is not None:
+        expected = f"data.source.columns names {width}"
+    else:
+        expected = f"data.source asks for at least {width}"
     remedy = "is a quote or separator missing? (data.source.format, data.source.quoting)"
     line = style.delimiter.join(row)
     if style.quote is None and any(cell.startswith('"') for cell in row):

@@ -1,6 +1,6 @@
 """Tokenised text on disk: one flat memory map of ids, and where each row begins.
 
-Shape legend: N rows (texts or pairs), T tokens of all of them.
+Shape legend: N rows (texts or pairs), T tokens of all of them, C classes.
 """
 
 import json
@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 
@@ -20,7 +20,7 @@ _ALLOWED_DTYPES = {
     "ids": ("uint16", "uint32"),
     "offsets": ("int64",),
     "begins": ("int32",),
-    "targets": ("int64", "float32"),
+    "targets": ("int64", "float32", "uint8"),
     "identities": ("int64",),
 }
 
@@ -31,10 +31,22 @@ class TextRow:
 
     text: str
     pair: str | None
-    # class index or value; 0 where there is none
-    target: int | float
+    # class index or value; 0 where there is none; a tuple [C] where a text has several labels
+    target: int | float | tuple[int, ...]
     # number of the row in its source, from 0; predictions are filed under it
     identity: int
+
+
+class TargetLayout(NamedTuple):
+    """What a store holds for each row.
+
+    Args:
+        dtype: int64 for a class index, float32 for a value, uint8 for several labels.
+        width: C, where there is a 0 or 1 for each class; None where there is one number.
+    """
+
+    dtype: Literal["int64", "float32", "uint8"] = "int64"
+    width: int | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +59,7 @@ class TokenStore:
     ids: np.ndarray  # [T] uint16 or uint32
     offsets: np.ndarray  # [N + 1] int64, where each row begins; the last is T
     begins: np.ndarray  # [N] int32, where the second segment begins, as in `EncodedTexts`
-    targets: np.ndarray  # [N] int64 classes or float32 values
+    targets: np.ndarray  # [N] int64 classes or float32 values, or [N, C] uint8
     identities: np.ndarray  # [N] int64
     # rows that were cut to length
     num_truncated: int
@@ -82,6 +94,8 @@ class TokenStore:
         columns = {
             name: _map_array(folder / f"{name}.bin", dtype) for name, dtype in dtypes.items()
         }
+        if (width := header["target_width"]) is not None:
+            columns["targets"] = columns["targets"].reshape(-1, width)
         return cls(folder=folder, num_truncated=header["cut"], **columns)
 
 
@@ -107,16 +121,16 @@ class TokenStoreWriter:
         folder: Path,
         vocab_size: int,
         *,
-        float_targets: bool,
+        targets: TargetLayout,
         state: dict[str, int] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
+        self._folder, self._target_width = folder, targets.width
         self._dtypes = {
             "ids": np.dtype(np.uint16 if vocab_size <= 2**16 else np.uint32),
             "offsets": np.dtype(np.int64),
             "begins": np.dtype(np.int32),
-            "targets": np.dtype(np.float32 if float_targets else np.int64),
+            "targets": np.dtype(targets.dtype),
             "identities": np.dtype(np.int64),
         }
         state = state or {"rows": 0, "tokens": 0, "cut": 0}
@@ -124,6 +138,7 @@ class TokenStoreWriter:
         self.num_truncated = state["cut"]
         counts = dict.fromkeys(self._dtypes, self.num_rows)
         counts |= {"ids": self.num_tokens, "offsets": self.num_rows + 1}
+        counts["targets"] *= targets.width or 1
         self._files = {}
         for name, dtype in self._dtypes.items():
             file = (folder / f"{name}.bin").open("r+b" if self.num_rows else "w+b")
@@ -169,7 +184,8 @@ class TokenStoreWriter:
         state = self.sync_state()
         self.close_files()
         columns = {name: dtype.name for name, dtype in self._dtypes.items()}
-        (self._folder / "store.json").write_text(json.dumps({"columns": columns, **state}))
+        header = {"columns": columns, "target_width": self._target_width, **state}
+        (self._folder / "store.json").write_text(json.dumps(header))
 
     def close_files(self) -> None:
         """Close the files as they are; another writer may go on with them."""

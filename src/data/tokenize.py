@@ -22,7 +22,7 @@ from src.core.files import write_json
 from src.core.printing import print_line
 from src.core.processes import call_when_parent_ends
 from src.data.text_encoder import EncodedTexts, TextEncoder, Truncation
-from src.data.token_store import TextRow, TokenStoreWriter
+from src.data.token_store import TargetLayout, TextRow, TokenStoreWriter
 
 # A chunk has at most so many texts, enough for all threads of the tokenizer's library, or at least
 # so many characters: long texts make small chunks, which bounds memory.
@@ -81,7 +81,7 @@ def tokenize_to_stores(
     vocab_size: int,
     max_tokens: int | None,
     truncation: Truncation,
-    float_targets: bool,
+    targets: TargetLayout,
     size: CorpusSize,
 ) -> None:
     """Write a store for each split that has rows, `folder/SPLIT`.
@@ -93,7 +93,7 @@ def tokenize_to_stores(
     Args:
         rows: of all splits in any order, but the same order in every call; each with the name of
             its split.
-        float_targets: targets are values and not classes.
+        targets: what a store holds for each row beside its ids.
     """
     folder.mkdir(parents=True, exist_ok=True)
     done, states = _read_journal(folder)
@@ -106,7 +106,7 @@ def tokenize_to_stores(
         def get_writer(split: str) -> TokenStoreWriter:
             if split not in writers:
                 writer = TokenStoreWriter(
-                    folder / split, vocab_size, float_targets=float_targets, state=states.get(split)
+                    folder / split, vocab_size, targets=targets, state=states.get(split)
                 )
                 writers[split] = stack.enter_context(writer)
             return writers[split]

@@ -15,12 +15,17 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchmetrics.functional.classification import (
     binary_auroc,
+    binary_average_precision,
     multiclass_accuracy,
     multiclass_auroc,
     multiclass_confusion_matrix,
     multiclass_f1_score,
     multiclass_precision,
     multiclass_recall,
+    multilabel_exact_match,
+    multilabel_f1_score,
+    multilabel_precision,
+    multilabel_recall,
 )
 from torchmetrics.functional.regression import (
     mean_absolute_error,
@@ -35,7 +40,7 @@ class Predictions(NamedTuple):
     """A model's answer for each row, and the truth."""
 
     rows: Tensor  # [N] int64, ids of the rows in the data set
-    targets: Tensor  # [N], class indices or values
+    targets: Tensor  # [N], class indices or values, or [N, C], 1 for each label that a row has
     outputs: Tensor  # [N, C] probabilities of the classes, or [N] values
 
 
@@ -61,6 +66,8 @@ def build_report(
     predictions = Predictions(*answers)
     if kind == "regression":
         return build_regression_report(predictions)
+    if kind == "multi_label":
+        return build_multi_label_report(predictions, label_names)
     return build_classification_report(predictions, label_names)
 
 
@@ -131,6 +138,86 @@ def build_classification_report(
     return EvaluationReport(metrics, tables, {"confusion_matrix": figure})
 
 
+def build_multi_label_report(
+    predictions: Predictions, label_names: Sequence[str]
+) -> EvaluationReport:
+    """Judge the probabilities of labels of which a row may have any number; those above 0.5 are
+    predicted.
+
+    Micro averages run over all decisions, macro averages over the labels; a quotient without cases
+    counts as 0, as in scikit-learn. `subset_accuracy` is the share of rows whose labels are all
+    right. `average_precision` is the mean over the labels that some row has, and is left out where
+    no row has any. `support` is N.
+
+    Raises ValueError if rows, targets and outputs do not fit together, if they are empty, or if the
+    outputs are no probabilities.
+    """
+    classes = len(label_names)
+    rows, targets, outputs = _validate_on_cpu(predictions)
+    if targets.shape != outputs.shape or outputs.shape[1:] != (classes,):
+        raise ValueError(
+            f"expected targets and outputs of shape [N, {classes}], found {list(targets.shape)} "
+            f"and {list(outputs.shape)}"
+        )
+    if outputs.min() < 0 or outputs.max() > 1:
+        raise ValueError("outputs are no probabilities: expected values from 0 to 1")
+    targets = targets.long()
+    predicted = (outputs > 0.5).long()
+
+    def compute(metric: Callable[..., Tensor], average: str) -> Tensor:
+        return metric(predicted, targets, num_labels=classes, average=average)
+
+    metrics = {
+        f"{name}_{average}": compute(metric, average).item()
+        for average in ("micro", "macro")
+        for name, metric in (
+            ("precision", multilabel_precision),
+            ("recall", multilabel_recall),
+            ("f1", multilabel_f1_score),
+        )
+    }
+    metrics["subset_accuracy"] = multilabel_exact_match(predicted, targets, classes).item()
+    metrics["support"] = float(len(rows))
+    areas = [
+        binary_average_precision(outputs[:, index], targets[:, index]).item()
+        if targets[:, index].any()
+        else None
+        for index in range(classes)
+    ]
+    if known := [area for area in areas if area is not None]:
+        metrics["average_precision"] = sum(known) / len(known)
+    occurs = ((targets + predicted).sum(0) > 0).tolist()
+
+    def values_per_label(metric: Callable[..., Tensor]) -> list[float | None]:
+        values = compute(metric, "none").tolist()
+        return [value if seen else None for value, seen in zip(values, occurs, strict=True)]
+
+    def name_labels(table: Tensor) -> list[str]:
+        return [
+            ", ".join(name for name, has in zip(label_names, row, strict=True) if has)
+            for row in table.tolist()
+        ]
+
+    tables: dict[str, dict[str, list]] = {
+        "per_class": {
+            "label": list(label_names),
+            "precision": values_per_label(multilabel_precision),
+            "recall": values_per_label(multilabel_recall),
+            "f1": values_per_label(multilabel_f1_score),
+            "average_precision": areas,
+            "support": targets.sum(0).tolist(),
+            "predicted": predicted.sum(0).tolist(),
+        },
+        "predictions": {
+            "row": rows.tolist(),
+            "label": name_labels(targets),
+            "predicted": name_labels(predicted),
+            **_label_columns("probability", _make_column_names(label_names), outputs),
+        },
+    }
+    return EvaluationReport(metrics, tables, {})
+
+
 def build_regression_report(predictions: Predictions) -> EvaluationReport:
     """Judge values by `pearson` and `spearman` (from -1 to 1), `mae` and `rmse` (in the unit of the
     targets), and `support`, the number of rows.
@@ -140,7 +227,7 @@ def build_regression_report(predictions: Predictions) -> EvaluationReport:
     finite.
     """
     rows, targets, outputs = _validate_on_cpu(predictions)
-    if outputs.ndim != 1:
+    if outputs.ndim != 1 or targets.ndim != 1:
         raise ValueError(f"expected outputs of shape [N], found {list(outputs.shape)}")
     targets, outputs = targets.double(), outputs.double()
     metrics = {
@@ -161,7 +248,7 @@ def _validate_probabilities(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Row ids, class indices [N] and probabilities [N, C]; raises ValueError if they are none."""
     rows, targets, outputs = _validate_on_cpu(predictions)
-    if classes < 2 or outputs.ndim != 2 or outputs.shape[1] != classes:
+    if classes < 2 or targets.ndim != 1 or outputs.shape[1:] != (classes,):
         raise ValueError(
             f"expected outputs of shape [N, {classes}] for {classes} labels (at least 2), found "
             f"{list(outputs.shape)}"
@@ -184,7 +271,7 @@ def _validate_probabilities(
 def _validate_on_cpu(predictions: Predictions) -> tuple[Tensor, Tensor, Tensor]:
     """Row ids, targets and outputs (float32); raises ValueError if they do not fit together."""
     rows, targets, outputs = (values.detach().cpu() for values in predictions)
-    if len(rows) == 0 or rows.shape != targets.shape or len(outputs) != len(rows) or rows.ndim != 1:
+    if rows.ndim != 1 or not len(rows) == len(targets) == len(outputs) > 0:
         shapes = ", ".join(
             f"{name} {list(values.shape)}" for name, values in predictions._asdict().items()
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from src.core.dataset_info import DatasetInfo
+from src.core.dataset_info import DatasetInfo, Task
 from src.core.pretrained_files import check_encoder_folder, resolve_local_folder
 from src.core.user_errors import UserError, UserErrors
 from src.core.validation import Bound, PositiveInt, validate_init
@@ -41,7 +41,9 @@ class Scratch:
     Args:
         family: `bert` (Devlin et al., 2019) or `modernbert` (Warner et al., 2024: rotary positions,
             gated units, local attention in two of three layers).
+        layers: number of transformer layers.
         width: of the hidden states.
+        heads: of attention in each layer; `width` is divided among them.
         intermediate: width of the feed-forward layers; null: 4 times `width`.
         max_tokens: longest sequence that it will ever read; its learnt positions end there.
         dropout: share dropped everywhere inside; 0 is right for pretraining on more text than the
@@ -72,7 +74,7 @@ class Scratch:
         dataset_info: DatasetInfo,
         label_names: tuple[str, ...],
         *,
-        regression: bool = False,
+        task: Task = "classification",
     ) -> "Encoder":
         """Build the encoder with random weights from torch's global generator.
 
@@ -80,7 +82,7 @@ class Scratch:
             head: what it is for.
             dataset_info: vocabulary and length of the data.
             label_names: classes of a classification head; empty for other heads.
-            regression: a sequence head with one value instead of classes.
+            task: what a sequence head is for.
 
         Raises UserError if the data's sequences are too long for it.
         """
@@ -99,7 +101,7 @@ class Scratch:
             max_position_embeddings=self.max_tokens,
             pad_token_id=dataset_info.pad_id,
             **_special_token_ids(self.family, dataset_info),
-            **_label_settings(label_names, regression),
+            **_label_settings(label_names, task),
         )
         _set_dropout(config, self.dropout)
         return Encoder(AUTO_MODEL_CLASSES[head].from_config(config), head)
@@ -147,7 +149,7 @@ class Pretrained:
         dataset_info: DatasetInfo,
         label_names: tuple[str, ...],
         *,
-        regression: bool = False,
+        task: Task = "classification",
     ) -> "Encoder":
         """Load the encoder with its weights. Its head is fresh where the folder has none that fits,
         which for a classifier means the same label names.
@@ -180,7 +182,7 @@ class Pretrained:
         longest = config.max_position_embeddings - first_position_id(config)
         _check_max_tokens(dataset_info, longest, "positions of model.encoder.name_or_path")
         stored_head = StoredHead.read(config)
-        for key, value in _label_settings(label_names, regression).items():
+        for key, value in _label_settings(label_names, task).items():
             setattr(config, key, value)
         if self.dropout is not None:
             _set_dropout(config, self.dropout)
@@ -196,7 +198,7 @@ class Pretrained:
         if dataset_info.vocab_size > config.vocab_size:
             loaded = grow_embeddings(network, loaded, dataset_info.vocab_size)
         if head == "sequence":
-            names = () if regression else label_names
+            names = () if task == "regression" else label_names
             loaded = align_head(network, loaded, stored_head, names, self.head, HEAD_KEY)
         encoder = Encoder(network, head)
         encoder.loaded_weights = loaded
@@ -245,15 +247,17 @@ class Pretrained:
             )
 
 
-def _label_settings(label_names: tuple[str, ...], regression: bool) -> dict[str, Any]:
+def _label_settings(label_names: tuple[str, ...], task: Task) -> dict[str, Any]:
     """The entries of a Hugging Face config that describe a sequence head."""
-    if regression:
+    if task == "regression":
         return {"num_labels": 1, "problem_type": "regression"}
     if not label_names:
         return {}
     return {
         "num_labels": len(label_names),
-        "problem_type": "single_label_classification",
+        "problem_type": (
+            "multi_label_classification" if task == "multi_label" else "single_label_classification"
+        ),
         "id2label": dict(enumerate(label_names)),
         "label2id": {name: index for index, name in enumerate(label_names)},
     }

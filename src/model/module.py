@@ -76,9 +76,8 @@ class EncoderModule(LightningModule):
         if hasattr(self, "encoder"):
             return
         names = self.dataset_info.label_names
-        valued = self.objective.kind == "regression"
         self.encoder = self.config.encoder.build(
-            self.objective.head, self.dataset_info, names, regression=valued
+            self.objective.head, self.dataset_info, names, task=self.objective.kind
         )
         self.encoder.uses_fast_path = self.encoder.uses_fast_path and self.config.lean
         self.encoder.set_gradient_checkpointing(self.config.gradient_checkpointing)

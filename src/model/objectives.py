@@ -32,9 +32,10 @@ class ObjectiveOutput(NamedTuple):
     Attributes:
         loss: the mean over the targets, a scalar.
         num_targets: the number of targets.
-        outputs: logits [B, C], values [B], or the likeliest tokens [K]. Empty in the training of
-            masked language modelling, which has no metrics.
-        targets: [K] or [B].
+        outputs: logits [B, C], probabilities [B, C] where a text may have several labels, values
+            [B], or the likeliest tokens [K]. Empty in the training of masked language modelling,
+            which has no metrics.
+        targets: [K], [B] or [B, C].
     """
 
     loss: "Tensor"
@@ -162,18 +163,7 @@ class Classification:
 
     def check_dataset(self, facts: DatasetInfo) -> None:
         """Raise UserError if the data have fewer than 2 labels, or not as many as declared."""
-        count = len(facts.label_names)
-        if self.num_labels is not None and self.num_labels != count:
-            raise UserError(
-                f"the model expects {self.num_labels} labels (model.objective.num_labels) but the "
-                f"data have {count}: {', '.join(facts.label_names)}"
-            )
-        if count < 2:
-            raise UserError(
-                f"classification needs at least 2 labels but the data have {count}; name the "
-                "column that holds them "
-                "(data.source), or choose another model: model=masked_lm, model=regression"
-            )
+        _check_num_labels(facts, self.num_labels)
 
     def forward(self, encoder: "Encoder", batch: "LabelledBatch") -> ObjectiveOutput:
         from torch.nn.functional import cross_entropy
@@ -202,6 +192,59 @@ class Classification:
     def to_predictions(self, outputs: "Tensor") -> "Tensor":
         """Probabilities [B, C]."""
         return outputs.float().softmax(-1)
+
+
+@validate_init
+@dataclass(frozen=True, kw_only=True)
+class MultiLabel:
+    """Any number of labels for each text: one yes or no for each label, by binary cross-entropy.
+
+    Args:
+        num_labels: the number of labels, verified against the data; null takes that of the data.
+    """
+
+    kind: ClassVar[Task] = "multi_label"
+    run_kind: ClassVar[str] = "finetune"
+    metric_names: ClassVar[tuple[str, ...]] = ("loss", "f1_micro", "f1_macro", "subset_accuracy")
+    head: ClassVar["HeadType"] = "sequence"
+
+    num_labels: Annotated[int, Bound(least=2)] | None = None
+
+    def check_dataset(self, facts: DatasetInfo) -> None:
+        """Raise UserError if the data have fewer than 2 labels, or not as many as declared."""
+        _check_num_labels(facts, self.num_labels)
+
+    def forward(self, encoder: "Encoder", batch: "LabelledBatch") -> ObjectiveOutput:
+        from torch.nn.functional import binary_cross_entropy_with_logits
+
+        logits = encoder.compute_sequence_logits(
+            encoder.encode_sequences(batch.tokens)
+        ).float()  # [B, C]
+        if not len(batch.labels):
+            return _empty_output(logits, batch.labels)
+        loss = binary_cross_entropy_with_logits(logits, batch.labels.float())
+        # Metrics of torchmetrics take outputs for probabilities where all are between 0 and 1,
+        # which logits may be by chance.
+        return ObjectiveOutput(loss, len(batch.labels), logits.sigmoid(), batch.labels)
+
+    def build_metrics(self, num_labels: int) -> "dict[str, Metric]":
+        """F1 over all decisions and as the mean over the labels, and the share of texts whose
+        labels are all right; a label is predicted above 0.5.
+        """
+        from torchmetrics.classification import MultilabelExactMatch, MultilabelF1Score
+
+        return {
+            "f1_micro": MultilabelF1Score(num_labels, average="micro", validate_args=False),
+            "f1_macro": MultilabelF1Score(num_labels, average="macro", validate_args=False),
+            "subset_accuracy": MultilabelExactMatch(num_labels, validate_args=False),
+        }
+
+    def derive_metrics(self, values: dict[str, float], facts: DatasetInfo) -> dict[str, float]:
+        return {}
+
+    def to_predictions(self, outputs: "Tensor") -> "Tensor":
+        """Probabilities [B, C], which need not sum to 1."""
+        return outputs
 
 
 @validate_init
@@ -254,3 +297,19 @@ def _empty_output(outputs: "Tensor", targets: "Tensor") -> ObjectiveOutput:
     weight that was used.
     """
     return ObjectiveOutput(outputs[:0].sum(), 0, outputs[:0], targets)
+
+
+def _check_num_labels(facts: DatasetInfo, declared: int | None) -> None:
+    """Raise UserError if the data have fewer than 2 labels, or not as many as declared."""
+    count = len(facts.label_names)
+    if declared is not None and declared != count:
+        raise UserError(
+            f"the model expects {declared} labels (model.objective.num_labels) but the data have "
+            f"{count}: {', '.join(facts.label_names)}"
+        )
+    if count < 2:
+        raise UserError(
+            f"classification needs at least 2 labels but the data have {count}; name the column "
+            "that holds them "
+            "(data.source), or choose another model: model=masked_lm, model=regression"
+        )

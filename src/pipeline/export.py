@@ -1,6 +1,7 @@
 """The model artifact of a run: a Hugging Face folder, and how texts are prepared for it."""
 
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,19 +23,36 @@ def save_model(
     """Yield a temporary folder with weights, config and tokenizer for `from_pretrained`.
 
     Args:
-        inference_config: how texts are prepared ("truncation" must be there), written as
+        inference_config: how texts are prepared (`describe_preprocessing` of the data), written as
             `palimpsest.json`.
     """
     with tempfile.TemporaryDirectory() as temporary_folder:
-        folder = Path(temporary_folder)
+        # a folder in it, since the temporary one is closed to other users
+        folder = Path(temporary_folder) / "model"
+        folder.mkdir()
         encoder.save_pretrained(folder)
+        # where texts are cut as in training the answers are the same; an encoder without a task
+        # may be trained on longer texts later
+        is_judge = inference_config["task"] != "masked_lm"
+        limits = [encoder.max_tokens, *([inference_config["max_tokens"]] if is_judge else [])]
         tokenizer.save(
             folder,
-            max_tokens=encoder.max_tokens,
+            max_tokens=min(limits),
             has_token_types=encoder.has_token_types,
             truncation=inference_config["truncation"],
         )
         (folder / INFERENCE_CONFIG_NAME).write_text(
             json.dumps(inference_config, ensure_ascii=False, indent=2), encoding="utf-8"
         )
+        _apply_umask(folder)
         yield folder
+
+
+def _apply_umask(folder: Path) -> None:
+    """Give files the rights that the user's other new files have; the library of the weights keeps
+    its own to their owner.
+    """
+    umask = os.umask(0o077)
+    os.umask(umask)
+    for path in folder.rglob("*"):
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~umask)

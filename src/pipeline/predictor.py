@@ -31,7 +31,10 @@ MAX_TEXTS_PER_CALL = 4096
 
 
 class TextPrediction(NamedTuple):
-    """The likeliest label of a text, or its value, and the probability of every label."""
+    """The likeliest label of a text, or its value, and the probability of every label.
+
+    Where a text may have several labels these are joined by commas, and there may be none.
+    """
 
     predicted: str
     probabilities: dict[str, float]
@@ -70,7 +73,7 @@ class Predictor:
         if self.inference_config["task"] == "masked_lm":
             raise UserError(
                 "this run pretrained an encoder and judges nothing; fine-tune it first, with "
-                "init_from=RUN"
+                "init_from=ID"
             )
         self.batch_tokens = batch_tokens
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -79,7 +82,11 @@ class Predictor:
         )
         self.encoder: Encoder = load_encoder(folder, "sequence").eval().to(self.device)
         self.label_names: list[str] = self.inference_config["label_names"]
-        self.cleaning = replace(Cleaning(**self.inference_config["cleaning"]), empty_text="drop")
+        # of a text; each then has a probability of its own
+        self.has_many_labels = self.encoder.config.problem_type == "multi_label_classification"
+        self.cleaning = replace(
+            Cleaning(**self.inference_config["cleaning"]), empty_text="drop", duplicates="keep"
+        )
         chosen, reason = (
             choose_precision(self.device.type) if precision == "auto" else (precision, "as asked")
         )
@@ -92,20 +99,35 @@ class Predictor:
         pairs: Sequence[str] | None = None,
         *,
         on_batch_done: Callable[[int], object] = lambda count: None,
-    ) -> list[TextPrediction]:
+    ) -> list[TextPrediction | None]:
         """Return one prediction for each text, in their order.
+
+        It is None where the text or its pair is empty: training leaves such rows out, so the model
+        has learnt nothing of them.
 
         Args:
             texts: at most `MAX_TEXTS_PER_CALL` at once is a good number.
             pairs: the second text of each, if the model takes two.
             on_batch_done: called after each batch with the number of texts in it.
         """
-        if not texts:
-            return []
-        texts = [self._clean_text(text) for text in texts]
-        pairs = [self._clean_text(pair) for pair in pairs] if pairs is not None else None
+        cleaned = self._clean_texts(texts, pairs)
+        answers: list[TextPrediction | None] = [None] * len(texts)
+        if cleaned:
+            outputs = self._predict_cleaned(list(cleaned.values()), on_batch_done)
+            for index, row in zip(cleaned, outputs, strict=True):
+                answers[index] = self._build_prediction(row)
+        return answers
+
+    def _predict_cleaned(
+        self, records: Sequence[RawRecord], on_batch_done: Callable[[int], object]
+    ) -> list[list[float]]:
+        """The outputs of the model for each record, in their order."""
+        pairs = [str(record.pair) for record in records] if records[0].pair is not None else None
         rows, begins, _ = self.tokenizer.encode(
-            texts, pairs, self.inference_config["max_tokens"], self.inference_config["truncation"]
+            [record.text for record in records],
+            pairs,
+            self.inference_config["max_tokens"],
+            self.inference_config["truncation"],
         )
         lengths = np.array([len(row) for row in rows])
         batches = DistributedBatchSampler(
@@ -129,15 +151,21 @@ class Predictor:
                 outputs.append(self._compute_outputs(tokens))
                 on_batch_done(len(indices))
             outputs_in_order = torch.cat(outputs)[torch.from_numpy(np.concatenate(order)).argsort()]
-        return [self._build_prediction(row) for row in outputs_in_order.tolist()]
+        values: list[list[float]] = outputs_in_order.tolist()
+        return values
 
-    def _clean_text(self, text: str) -> str:
-        record = RawRecord(text or " ", None, None, "the text given")
-        kept = list(
-            self.cleaning.clean_records([record], split="predict", labelled=False, counts=Counter())
+    def _clean_texts(
+        self, texts: Sequence[str], pairs: Sequence[str] | None
+    ) -> dict[int, RawRecord]:
+        """The records that training would have kept, by their position among the texts."""
+        records = [
+            RawRecord(text, None if pairs is None else pairs[index], None, str(index))
+            for index, text in enumerate(texts)
+        ]
+        kept = self.cleaning.clean_records(
+            records, split="predict", labelled=False, counts=Counter()
         )
-        # An empty text gets a prediction too, so that every row of a file has one.
-        return kept[0].text if kept else ""
+        return {int(record.where): record for record in kept}
 
     def _batch_tokens(self, rows: list[np.ndarray], begins: np.ndarray) -> Tokens:
         lengths = np.array([len(row) for row in rows])
@@ -154,12 +182,17 @@ class Predictor:
             field.to(self.device) if isinstance(field, torch.Tensor) else field for field in tokens
         )
         logits = self.encoder.compute_sequence_logits(self.encoder.encode_sequences(tokens)).float()
-        return (logits.softmax(-1) if self.label_names else logits).cpu()
+        if not self.label_names:
+            return logits.cpu()
+        return (logits.sigmoid() if self.has_many_labels else logits.softmax(-1)).cpu()
 
     def _build_prediction(self, outputs: list[float]) -> TextPrediction:
         if not self.label_names:
             return TextPrediction(f"{outputs[0]:.4f}", {})
-        best = max(range(len(outputs)), key=outputs.__getitem__)
-        return TextPrediction(
-            self.label_names[best], dict(zip(self.label_names, outputs, strict=True))
-        )
+        probabilities = dict(zip(self.label_names, outputs, strict=True))
+        if self.has_many_labels:
+            return TextPrediction(
+                ",".join(name for name, value in probabilities.items() if value > 0.5),
+                probabilities,
+            )
+        return TextPrediction(max(probabilities, key=probabilities.__getitem__), probabilities)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from src.config.allowed_targets import allowed_overrides
+from src.core.command_names import name_commands
 from src.core.failures import diagnose_failure, format_error
 from src.core.files import PROJECT_ROOT
 from src.core.mlflow_environment import read_tracking_uri
@@ -84,15 +85,14 @@ def build_resume_command(
             id.
     """
     if offline:
-        return (
+        return name_commands(
             "python -m src.sync, and then python -m src.run resume=ID with the id that it "
             "has been given"
         )
     if sweep is not None:
         return build_sweep_command(sweep, root=root, uri=uri)
-    return shlex.join(
-        ["python", "-m", "src.run", f"resume={run_id[:8]}", *_build_store_overrides(root, uri)]
-    )
+    words = [f"resume={run_id[:8]}", *_build_store_overrides(root, uri)]
+    return name_commands(shlex.join(["python", "-m", "src.run", *words]))
 
 
 def build_sweep_command(
@@ -111,7 +111,7 @@ def build_sweep_command(
     ]
     if storage is not None:
         words.append(f"search.storage={redact_text(storage)}")
-    return shlex.join(words)
+    return name_commands(shlex.join(words))
 
 
 def _build_store_overrides(root: str, uri: str | None) -> list[str]:

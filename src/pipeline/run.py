@@ -131,6 +131,7 @@ def open_run(
     from lightning import seed_everything
 
     from src.config.resume import make_change_checker
+    from src.pipeline.init_from import resolve_init_from
     from src.pipeline.resume import resolve_resume_point
     from src.training.rank_process import get_from_first_rank
 
@@ -140,7 +141,8 @@ def open_run(
     if (known_folder := get_from_first_rank("origin")) is not None:
         model_folder = Path(known_folder)
     elif init_from is not None:
-        model_folder = store.fetch_model_folder(init_from)
+        config = resolve_init_from(config, store, is_trial=hooks.parent_run_id is not None)
+        model_folder = store.fetch_model_folder(config["init_from"])
     model_config = build_node(config["model"])
     callbacks = [build_node(node) for node in config["callbacks"].values() if node is not None]
     model_config.check(model_folder)
@@ -364,6 +366,9 @@ def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -
     if best_checkpoint is not None:
         record.set_tag("checkpoint", os.path.relpath(best_checkpoint, PROJECT_ROOT))
         load_checkpoint_weights(module, best_checkpoint)
+        if best := getattr(trainer.checkpoint_callback, "best_score", None):
+            monitor, score, step = best
+            record.log_metrics({f"best/{monitor}": score}, step=step)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     if parts.is_first_rank:
         log_tested_checkpoint(parts, trainer, best_checkpoint, metrics)

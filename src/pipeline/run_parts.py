@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class RunOutcome(NamedTuple):
     """A finished run.
 
-    `ui_link` is the path of its page below the address of the MLflow UI, empty while no store has
-    the run. `metrics` holds the latest value of every metric.
+    `ui_link` says where its page in the MLflow UI is, empty while no store has the run. `metrics`
+    holds the latest value of every metric.
     """
 
     run_id: str
@@ -40,7 +40,7 @@ class RunOutcome(NamedTuple):
             if key.startswith(stage) and key != "test/support"
         )
         where = (
-            f"see: make ui ({self.ui_link})"
+            f"see: {self.ui_link}"
             if self.ui_link
             else f"to the store: python -m src.sync {self.run_id}"
         )

@@ -6,44 +6,62 @@ sizes compare.
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from src.core.validation import (
-    Bound,
-    Fraction,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveInt,
-    validate_init,
-)
+from src.core.validation import Bound, Fraction, NonNegativeInt, PositiveInt, validate_init
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-# attributes of a trial: rows of its validation, and the share of its training that is done
-VALIDATION_ROWS = "validation_rows"
+# attribute of a trial: the share of its training that is done
 PROGRESS = "progress"
 
 ReductionFactor = Annotated[int, Bound(least=2)]
+Percent = Annotated[float, Bound(above=0, below=100)]
+
+
+@validate_init
+@dataclass(frozen=True, kw_only=True)
+class Percentile:
+    """Prunes a trial unless its best value so far is among the best `percentile` per cent of the
+    values that finished trials had after as many validations. Equal values are never worse.
+
+    Args:
+        percentile: 25 keeps a trial that is as good as the best quarter.
+        startup_trials: how many trials must have finished before any is pruned.
+        warmup_validations: how many first validations of each trial are not judged.
+        patience: prune a trial only if it has not improved for so many validations; null: at once.
+        warmup_share: of its training, before which a trial is not judged.
+    """
+
+    name: ClassVar[str] = "percentile"
+    percentile: Percent = 25.0
+    startup_trials: NonNegativeInt = 1
+    warmup_validations: NonNegativeInt = 0
+    patience: PositiveInt | None = None
+    warmup_share: Fraction = 0.0
+
+    def build(self) -> "BasePruner":
+        from optuna.pruners import PercentilePruner
+
+        return _delay_pruning(lambda _: PercentilePruner(self.percentile, n_startup_trials=0), self)
 
 
 @validate_init
 @dataclass(frozen=True, kw_only=True)
 class Median:
-    """Prunes a trial whose best value so far is worse than the median of the values that other
-    trials had after as many validations.
+    """Prunes a trial whose best value so far is worse than the median of the values that finished
+    trials had after as many validations. Equal values are never worse.
 
     Args:
         startup_trials: how many trials must have finished before any is pruned.
         warmup_validations: how many first validations of each trial are not judged.
         patience: prune a trial only if it has not improved for so many validations; null: at once.
-        warmup_share: of its training, in which a trial is not judged.
-        tolerance: standard errors of the validation's value (`estimate_standard_error`) by which a
-            trial must be worse than the cut; 0: any difference will do.
+        warmup_share: of its training, before which a trial is not judged.
     """
 
     name: ClassVar[str] = "median"
@@ -51,30 +69,28 @@ class Median:
     warmup_validations: NonNegativeInt = 0
     patience: PositiveInt | None = None
     warmup_share: Fraction = 0.0
-    tolerance: NonNegativeFloat = 0.0
 
     def build(self) -> "BasePruner":
         from optuna.pruners import MedianPruner
 
-        pruner = MedianPruner(n_startup_trials=0, n_warmup_steps=self.warmup_validations + 1)
-        return _delay_pruning(pruner, self, keeps=0.5)
+        return _delay_pruning(lambda _: MedianPruner(n_startup_trials=0), self)
 
 
 @validate_init
 @dataclass(frozen=True, kw_only=True)
 class Halving:
     """Lets the best one in `factor` trials go on at each rung (asynchronous successive halving, Li
-    et al. 2018).
+    et al. 2018). Equal values are never worse.
 
-    The first rung is after `warmup_validations` + 1 validations, each further one after `factor`
-    times as many.
+    The first rung is at the first validation that is judged, each further one after `factor` times
+    as many validations.
 
     Args:
+        factor: one in so many trials goes on at each rung.
         startup_trials: how many trials must have finished before any is pruned.
+        warmup_validations: how many first validations of each trial are not judged.
         patience: prune a trial only if it has not improved for so many validations; null: at once.
-        warmup_share: of its training, in which a trial is not judged.
-        tolerance: standard errors of the validation's value (`estimate_standard_error`) by which a
-            trial must be worse than the cut; 0: any difference will do.
+        warmup_share: of its training, before which a trial is not judged.
     """
 
     name: ClassVar[str] = "halving"
@@ -83,15 +99,14 @@ class Halving:
     warmup_validations: NonNegativeInt = 0
     patience: PositiveInt | None = None
     warmup_share: Fraction = 0.0
-    tolerance: NonNegativeFloat = 0.0
 
     def build(self) -> "BasePruner":
         from optuna.pruners import SuccessiveHalvingPruner
 
-        pruner = SuccessiveHalvingPruner(
-            min_resource=self.warmup_validations + 1, reduction_factor=self.factor
+        return _delay_pruning(
+            lambda first: SuccessiveHalvingPruner(min_resource=first, reduction_factor=self.factor),
+            self,
         )
-        return _delay_pruning(pruner, self, keeps=1 / self.factor)
 
 
 @validate_init
@@ -101,14 +116,13 @@ class Hyperband:
     before it (Li et al. 2016).
 
     Args:
+        factor: one in so many trials goes on at each rung.
         validations: how many a trial has that is not pruned; null: as many as the longest finished
             trial had, and none is pruned until one has finished.
         startup_trials: how many trials must have finished before any is pruned.
         warmup_validations: how many first validations of each trial are not judged.
         patience: prune a trial only if it has not improved for so many validations; null: at once.
-        warmup_share: of its training, in which a trial is not judged.
-        tolerance: standard errors of the validation's value (`estimate_standard_error`) by which a
-            trial must be worse than the cut; 0: any difference will do.
+        warmup_share: of its training, before which a trial is not judged.
     """
 
     name: ClassVar[str] = "hyperband"
@@ -118,20 +132,21 @@ class Hyperband:
     warmup_validations: NonNegativeInt = 0
     patience: PositiveInt | None = None
     warmup_share: Fraction = 0.0
-    tolerance: NonNegativeFloat = 0.0
 
     def build(self) -> "BasePruner":
         from optuna.pruners import HyperbandPruner
 
-        pruner = HyperbandPruner(
-            min_resource=self.warmup_validations + 1,
-            max_resource="auto" if self.validations is None else self.validations,
-            reduction_factor=self.factor,
+        return _delay_pruning(
+            lambda first: HyperbandPruner(
+                min_resource=first,
+                max_resource="auto" if self.validations is None else self.validations,
+                reduction_factor=self.factor,
+            ),
+            self,
         )
-        return _delay_pruning(pruner, self, keeps=1 / self.factor)
 
 
-SearchPruner = Median | Halving | Hyperband
+SearchPruner = Percentile | Median | Halving | Hyperband
 
 
 def has_stalled(reports: Mapping[int, float], patience: int, *, maximised: bool) -> bool:
@@ -148,92 +163,69 @@ def has_stalled(reports: Mapping[int, float], patience: int, *, maximised: bool)
     return len(scores) > patience and max(scores[-patience:]) <= max(scores[:-patience])
 
 
-def estimate_standard_error(value: float, rows: int, *, maximised: bool) -> float:
-    """The standard error of a metric that is a mean over so many validation rows.
+def find_first_judged(
+    validation: int, progress: float, *, warmup_validations: int, warmup_share: float
+) -> int:
+    """The first validation that is judged: the first one behind `warmup_validations` at which at
+    least `warmup_share` of the training is done.
 
-    From 0 to 1 and maximised, as an accuracy, it is the binomial one, sqrt(p (1 - p) / rows), and
-    at least that of one row. Anything else, as a loss, is taken to vary from row to row as much as
-    it is high: value / sqrt(rows).
+    Args:
+        validation: a validation of the trial, from 1.
+        progress: the share of the training that was done then; validations are evenly spaced. 0 if
+            unknown.
     """
-    if rows < 1 or not math.isfinite(value):
-        return 0.0
-    if maximised and 0 <= value <= 1:
-        return math.sqrt(max(value * (1 - value), 1 / rows) / rows)
-    return abs(value) / math.sqrt(rows)
-
-
-def is_clearly_worse(
-    trial: "FrozenTrial",
-    others: Iterable["FrozenTrial"],
-    *,
-    keeps: float,
-    tolerance: float,
-    maximised: bool,
-) -> bool:
-    """Whether the best value of a trial so far is worse than the cut by more than the noise.
-
-    The cut is the value that the best `keeps` of the others with as many validations reached by
-    then. Equal values, as of trials that all stand at chance, are never worse.
-    """
-    validation = trial.last_step
-    if validation is None:
-        return False
-    sign = 1 if maximised else -1
-
-    def score_best(reports: Mapping[int, float]) -> float:
-        scores = [sign * value for at, value in reports.items() if at <= validation]
-        return max((score for score in scores if not math.isnan(score)), default=-math.inf)
-
-    scores = sorted(
-        (
-            score_best(other.intermediate_values)
-            for other in others
-            if other._trial_id != trial._trial_id and validation in other.intermediate_values
-        ),
-        reverse=True,
-    )
-    if not scores:
-        return False
-    cut, own = scores[math.ceil(keeps * len(scores)) - 1], score_best(trial.intermediate_values)
-    rows = int(trial.user_attrs.get(VALIDATION_ROWS, 0))
-    error = estimate_standard_error(sign * cut, rows, maximised=maximised)
-    return own < cut - tolerance * error
+    first = warmup_validations + 1
+    if progress <= 0:
+        return first
+    # a quarter of 12 validations is 3, whatever is lost in the last digit
+    return max(first, math.ceil(warmup_share * validation / progress - 1e-6))
 
 
 def _delay_pruning(
-    optuna_pruner: "BasePruner", config: "SearchPruner", *, keeps: float
+    build_pruner: Callable[[int], "BasePruner"], config: "SearchPruner"
 ) -> "BasePruner":
-    """An Optuna pruner that prunes nothing at first, nor while a trial still improves, nor within
-    the noise.
+    """An Optuna pruner that prunes nothing at first, nor while a trial still improves.
 
-    The inner pruner is asked in any case: those with rungs write down which trials have reached
-    one, and compare later trials with these.
+    The inner pruner is asked at every validation that is judged, also while it may not prune yet:
+    those with rungs write down which trials have reached one, and compare later trials with these.
 
     Args:
-        keeps: the share of trials above the cut, for `config.tolerance`.
+        build_pruner: from the first validation that is judged, which is the first rung of those
+            with rungs.
     """
     from optuna.pruners import BasePruner
     from optuna.study import StudyDirection
     from optuna.trial import TrialState
 
+    # with what `auto` has found
+    pruners: dict[int, BasePruner] = {}
+
     class DelayedPruner(BasePruner):
         def prune(self, study: "Study", trial: "FrozenTrial") -> bool:
+            validation = trial.last_step
+            if validation is None:
+                return False
+            first = find_first_judged(
+                validation,
+                float(trial.user_attrs.get(PROGRESS, 0.0)),
+                warmup_validations=config.warmup_validations,
+                warmup_share=config.warmup_share,
+            )
+            if validation < first:
+                return False
+            if first not in pruners:
+                pruners[first] = build_pruner(first)
             # NumPy warns where all values are NaN.
             with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
-                is_worse = optuna_pruner.prune(study, trial)
-            if not is_worse or float(trial.user_attrs.get(PROGRESS, 1.0)) <= config.warmup_share:
+                is_worse = pruners[first].prune(study, trial)
+            if not is_worse:
                 return False
-            trials = study.get_trials(deepcopy=False)
-            finished = sum(other.state == TrialState.COMPLETE for other in trials)
-            if finished < config.startup_trials:
+            states = (TrialState.COMPLETE,)
+            if len(study.get_trials(deepcopy=False, states=states)) < config.startup_trials:
                 return False
             maximised = study.direction == StudyDirection.MAXIMIZE
-            if config.patience is not None and not has_stalled(
+            return config.patience is None or has_stalled(
                 trial.intermediate_values, config.patience, maximised=maximised
-            ):
-                return False
-            return config.tolerance == 0 or is_clearly_worse(
-                trial, trials, keeps=keeps, tolerance=config.tolerance, maximised=maximised
             )
 
     return DelayedPruner()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from src.core.formatting import ParamValue, format_count, format_number
+from src.core.formatting import ParamValue, format_count, format_number, format_quantity
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -70,13 +70,28 @@ class TrialRecord:
         )
 
     @property
-    def latest_value(self) -> float | None:
-        """The newest known value of the first monitored metric."""
-        if self.state == "finished" and self.values:
-            return self.values[0]
+    def last_report(self) -> float | None:
+        """The first monitored metric at the last validation."""
         if not self.intermediate_values:
             return None
         return self.intermediate_values[max(self.intermediate_values)]
+
+    @property
+    def latest_value(self) -> float | None:
+        """What a finished trial counts with, which is its value at the best validation; of any
+        other trial the value at the last one.
+        """
+        if self.state == "finished" and self.values:
+            return self.values[0]
+        return self.last_report
+
+    def describe_choice(self, monitor: str) -> str:
+        """Which validation the shown value of a metric is from: `best` or `last`; empty for what no
+        validation measures, and where there is no value.
+        """
+        if self.latest_value is None or not monitor.startswith("val/"):
+            return ""
+        return "best" if self.state == "finished" and self.values else "last"
 
     @property
     def has_begun(self) -> bool:
@@ -119,7 +134,10 @@ class SweepSnapshot:
         command: the command line that began it.
         resume_command: the command that goes on with it; None where nothing is left to do.
         run_url: the page of its run.
-        trial_urls: by trial number, the page of the trial's run.
+        trial_urls: by trial number, the page of the trial's run: an address, or its path below
+            that of a UI.
+        test_metric: what the test split measures of the first monitored metric; empty if nothing.
+        test_values: of that metric, by trial number.
         taken_at: seconds since 1970.
     """
 
@@ -137,6 +155,8 @@ class SweepSnapshot:
     limits: Sequence[BudgetLimit] = ()
     run_url: str = ""
     trial_urls: Mapping[int, str] = field(default_factory=dict)
+    test_metric: str = ""
+    test_values: Mapping[int, float] = field(default_factory=dict)
 
 
 def values_to_minimize(trial: TrialRecord, modes: Sequence[str]) -> tuple[float, ...] | None:
@@ -172,6 +192,16 @@ def select_best_trials(trials: Iterable[TrialRecord], modes: Sequence[str]) -> l
         ):
             front.append((score, trial))
     return [trial for _, trial in front]
+
+
+def describe_best_trials(sweep: SweepSnapshot) -> str:
+    """`best: trial 3, 0.498`, or how many trials are on the Pareto front."""
+    best = select_best_trials(sweep.rows, sweep.modes)
+    if not best or best[0].values is None:
+        return "no trial has finished yet"
+    if len(best) > 1 or len(sweep.monitors) > 1:
+        return f"{format_quantity(len(best), 'trial')} on the Pareto front"
+    return f"best: trial {best[0].number}, {format_number(best[0].values[0], 4)}"
 
 
 def rank_trials(trials: Iterable[TrialRecord], modes: Sequence[str]) -> list[TrialRecord]:

@@ -6,6 +6,7 @@ A store that cannot be reached, or refuses, is reported within seconds, before a
 import functools
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,13 @@ from mlflow.exceptions import MlflowException
 from src.core.mlflow_environment import keep_mlflow_environment
 from src.core.startup import pause_gc
 from src.core.user_errors import UserError
-from src.tracking.database import format_ui_link, prepare_database
+from src.tracking.database import prepare_database
+from src.tracking.schema_version import compare_schema, newer_schema_error
+from src.tracking.ui_pages import VIEW_TAG, build_table_view, describe_ui_page, format_ui_link
 
 if TYPE_CHECKING:
+    from mlflow.entities import Experiment
+
     from src.tracking.store import Store
 
 _MLFLOW_SETTINGS = {
@@ -48,6 +53,10 @@ class StoreSession:
     def build_ui_link(self, run_id: str | None = None) -> str:
         """Return the path of a run's page, or that of all runs, relative to the UI's address."""
         return format_ui_link(self.experiment_id, run_id)
+
+    def describe_ui_page(self, run_id: str | None = None) -> str:
+        """Return where to see a run, or all of them, for a person."""
+        return describe_ui_page(self.store.tracking_uri, self.build_ui_link(run_id))
 
 
 def connect_to_store(store: "Store") -> StoreSession:
@@ -108,8 +117,13 @@ def _check_database_login(store: "Store") -> None:
         engine = sqlalchemy.create_engine(uri)
         timed = engine.dialect.driver in ("psycopg2", "psycopg", "pymysql", "mysqldb")
         engine = sqlalchemy.create_engine(uri, connect_args={"connect_timeout": 5} if timed else {})
-        with engine.connect():
-            pass
+        with engine.connect() as connection:
+            tables = sqlalchemy.inspect(connection)
+            version = None
+            if tables.has_table("alembic_version") and tables.has_table("runs"):
+                version = connection.execute(
+                    sqlalchemy.text("SELECT version_num FROM alembic_version")
+                ).scalar()
         engine.dispose()
     except ModuleNotFoundError as error:
         raise user_error(f"needs the package {error.name}: pip install {error.name}") from error
@@ -124,20 +138,29 @@ def _check_database_login(store: "Store") -> None:
         cause = " ".join(str(getattr(error, "orig", None) or error).split())
         hint = f"mend it, {_ALTERNATIVES_HINT}"
         raise user_error(f"does not let us in ({cause})", hint=hint) from error
+    match compare_schema(version):
+        case "newer":
+            raise newer_schema_error(uri, version)
+        case "older":
+            raise user_error(
+                "was written by an older MLflow",
+                hint=f"have it copied, then: mlflow db upgrade {uri}",
+            )
 
 
 def _get_or_create_experiment(client: MlflowClient, store: "Store") -> str:
     experiment = client.get_experiment_by_name(store.experiment)
     if experiment is None:
         try:
-            return client.create_experiment(
+            client.create_experiment(
                 store.experiment, artifact_location=_build_artifact_location(store)
             )
         except MlflowException:
             # another process may have created it at the same time
-            experiment = client.get_experiment_by_name(store.experiment)
-            if experiment is None:
+            if client.get_experiment_by_name(store.experiment) is None:
                 raise
+        experiment = client.get_experiment_by_name(store.experiment)
+        assert experiment is not None
     if experiment.lifecycle_stage == "deleted":
         raise UserError(
             "is in the UI's bin: restore it there (mlflow experiments restore --experiment-id "
@@ -146,7 +169,17 @@ def _get_or_create_experiment(client: MlflowClient, store: "Store") -> str:
             value=store.experiment,
             colon=False,
         )
+    _share_table_view(client, experiment)
     return experiment.experiment_id
+
+
+def _share_table_view(client: MlflowClient, experiment: "Experiment") -> None:
+    """Have the table of runs open with their results in columns."""
+    view = build_table_view()
+    if experiment.tags.get(VIEW_TAG) != view:
+        # a server may let others alone write an experiment's tags, and the runs are not hurt
+        with suppress(MlflowException):
+            client.set_experiment_tag(experiment.experiment_id, VIEW_TAG, view)
 
 
 def _build_artifact_location(store: "Store") -> str | None:
@@ -163,11 +196,6 @@ def _build_artifact_location(store: "Store") -> str | None:
 
 def store_error(store: "Store", error: MlflowException) -> UserError:
     """Return the message to the user about a store that MLflow cannot open."""
-    if "out-of-date database schema" in error.message:
-        return UserError(
-            f"{store.tracking_uri} was written by another version of MLflow",
-            hint=f"copy it to keep it safe, then: mlflow db upgrade {store.tracking_uri}",
-        )
     return UserError(
         f"cannot be opened: {' '.join(error.message.split())}",
         key="tracking.uri",

@@ -17,6 +17,7 @@ from filelock import FileLock
 from src.core.files import atomic_write
 from src.core.printing import print_line
 from src.core.user_errors import UserError
+from src.tracking.schema_version import needs_update, update_schema
 
 # every column in which MLflow keeps an absolute path
 _ARTIFACT_COLUMNS = (
@@ -31,16 +32,20 @@ _ARTIFACT_COLUMNS = (
 def prepare_database(database: Path, artifacts: Path) -> None:
     """Have a complete database at `database` whose runs find their files under `artifacts`.
 
-    Raises UserError if the file is not a database of MLflow's.
+    Raises UserError if the file is not a database of MLflow's, or one of a newer MLflow.
     """
     database.parent.mkdir(parents=True, exist_ok=True)
     artifacts.mkdir(parents=True, exist_ok=True)
     _use_normal_synchronous(database)
+    lock = FileLock(database.with_name(".lock"))
     if not database.exists():
-        with FileLock(database.with_name(".lock")):
+        with lock:
             if not database.exists():
                 _create_database(database, artifacts)
     try:
+        if needs_update(database):
+            with lock:
+                update_schema(database)
         _relocate_artifacts(database, artifacts)
     except sqlite3.DatabaseError as error:
         raise UserError(
@@ -49,11 +54,13 @@ def prepare_database(database: Path, artifacts: Path) -> None:
         ) from error
 
 
-def read_experiment_id(database: Path, name: str) -> str | None:
-    """Return the id of an experiment, read without MLflow, or None if there is none."""
+def read_experiment_id(database: Path, name: str, tag: tuple[str, str]) -> str | None:
+    """Return the id of an experiment that has a tag, read without MLflow; None if there is none."""
     with closing(sqlite3.connect(database, timeout=20)) as connection:
         row = connection.execute(
-            "SELECT experiment_id FROM experiments WHERE name = ?", (name,)
+            "SELECT experiment_id FROM experiments JOIN experiment_tags USING (experiment_id) "
+            "WHERE name = ? AND key = ? AND value = ?",
+            (name, *tag),
         ).fetchone()
     return None if row is None else str(row[0])
 
@@ -140,13 +147,3 @@ def _belongs_here(connection: sqlite3.Connection, old: str, artifacts: Path) -> 
         "SELECT artifact_uri FROM runs WHERE substr(artifact_uri, 1, ?) = ?", (len(old), old)
     )
     return any((artifacts / path[len(old) + 1 :]).exists() for (path,) in rows)
-
-
-def format_ui_link(experiment_id: str, run_id: str | None = None) -> str:
-    """The path of a run's page, or that of an experiment's runs, below the address of MLflow's UI.
-
-    Without the workflow type the UI opens in its mode for language-model applications, where the
-    table has no metrics.
-    """
-    page = f"#/experiments/{experiment_id}/runs{'/' + run_id if run_id else ''}"
-    return f"{page}?workflowType=machine_learning"

@@ -9,12 +9,16 @@ from pathlib import Path
 
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from src.core.user_errors import UserError
+from src.core.printing import print_line
+from src.core.user_errors import UserError, did_you_mean, suggest
 from src.tracking.client import StoreSession
 from src.tracking.mlflow_format import to_local_path
 from src.tracking.outbox import link_or_copy, validate_artifact_path
 
+LATEST = "latest"
+_ID_START = re.compile(r"[0-9a-fA-F]{6,32}$")
 # metrics whose steps are optimizer steps
 _STEPPED_PREFIXES = ("train/", "val/", "test/")
 
@@ -53,37 +57,72 @@ class RunInfo:
         return f"{self.id} ({self.name}, {self.status})"
 
 
-def find_run(session: StoreSession, run_id: str, key: str) -> RunInfo:
-    """Return the run with this id, or the only run whose id begins so.
+def find_run(session: StoreSession, typed: str, key: str) -> RunInfo:
+    """Return the run that was typed.
+
+    This is the run with that id, or the only run whose id begins so; else the newest run of that
+    name; `latest` is the newest run of the session's experiment that is no trial of a sweep. What
+    was not an id is said on stderr with the run that was taken.
 
     Raises:
-        UserError: `run_id` is no id, or there is no such run, or several, or it is in the UI's bin;
-            the message names `key`.
+        UserError: there is no such run, or several ids begin so, or it is in the UI's bin; the
+            message names `key`. `init_from` takes no `latest`, which means another run tomorrow.
     """
-    wanted = run_id.strip().lower()
-    if not re.fullmatch(r"[0-9a-f]{6,32}", wanted):
+    wanted = typed.strip()
+    run = _find_by_id(session, wanted.lower(), typed, key) if _ID_START.match(wanted) else None
+    if run is not None:
+        return run
+    if wanted == LATEST and key != "init_from":
+        run = _find_latest(session, typed, key)
+    else:
+        run = _find_by_name(session, wanted)
+    if run is not None:
+        print_line(f"{key}={typed}: run {run}", to_stderr=True)
+        return run
+    if _ID_START.match(wanted):
         raise UserError(
-            f"{key}={run_id!r} is not a run id: expected its 32 hexadecimal digits, or the first "
-            f"6 or more of them; {_describe_latest_runs(session)}"
+            f"{key}={typed!r}: there is no such run in {session.store.tracking_uri}; "
+            f"{_suggest_run(session, wanted.lower())}"
         )
+    raise UserError(
+        f"{key}={typed!r} is not a run id: expected its 32 hexadecimal digits, the first 6 or more "
+        f"of them, or a run's name; {_suggest_name(session, wanted)}"
+    )
+
+
+def _find_by_id(session: StoreSession, wanted: str, typed: str, key: str) -> RunInfo | None:
     runs = _search_all_experiments(
         session, f"attributes.run_id LIKE '{wanted}%'", limit=5, view=ViewType.ALL
-    )
-    if not runs:
-        raise UserError(
-            f"{key}={run_id!r}: there is no such run in {session.store.tracking_uri}; "
-            f"{_suggest_run(session, wanted)}"
-        )
+    ) or _search_all_experiments(session, f"tags.local_id LIKE '{wanted}%'", limit=5)
     if len(runs) > 1:
         raise UserError(
-            f"{key}={run_id!r} begins several runs: {_join_runs(runs)}; give more digits"
+            f"{key}={typed!r} begins several runs: {_join_runs(runs)}; give more digits"
         )
-    if runs[0].info.lifecycle_stage == "deleted":
+    if runs and runs[0].info.lifecycle_stage == "deleted":
         raise UserError(
-            f"{key}={run_id!r}: run {_to_run_info(runs[0])} is in the UI's bin; restore it there "
+            f"{key}={typed!r}: run {_to_run_info(runs[0])} is in the UI's bin; restore it there "
             "to use it"
         )
-    return _to_run_info(runs[0])
+    return _to_run_info(runs[0]) if runs else None
+
+
+def _find_by_name(session: StoreSession, name: str) -> RunInfo | None:
+    """The newest run that is called so in the UI, else the newest whose config has that `name`."""
+    # other characters could end the text in the filter
+    if not name or not re.fullmatch(r"[^'\"\\\x00-\x1f]+", name):
+        return None
+    for attribute in ("attributes.run_name", "params.name"):
+        if runs := _search_all_experiments(session, f"{attribute} = '{name}'", limit=1):
+            return _to_run_info(runs[0])
+    return None
+
+
+def _find_latest(session: StoreSession, typed: str, key: str) -> RunInfo:
+    runs = session.client.search_runs([session.experiment_id], "", max_results=1000)
+    for run in runs:
+        if MLFLOW_PARENT_RUN_ID not in run.data.tags:
+            return _to_run_info(run)
+    raise UserError(f"{key}={typed!r}: no run has been kept yet")
 
 
 def search_runs(session: StoreSession, where: str, limit: int) -> list[RunInfo]:
@@ -215,6 +254,13 @@ def _suggest_run(session: StoreSession, wanted: str) -> str:
     if near:
         return f"did you mean {_to_run_info(by_beginning[near[0]])}?"
     return _describe_latest_runs(session)
+
+
+def _suggest_name(session: StoreSession, wanted: str) -> str:
+    """The same for a name that no run has."""
+    runs = _search_all_experiments(session, "", limit=1000)
+    near = suggest(wanted, [run.info.run_name for run in runs])
+    return did_you_mean(near) if near is not None else _describe_latest_runs(session)
 
 
 def _describe_latest_runs(session: StoreSession) -> str:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from src.core.command_names import CONSOLE_VARIABLE
 from src.core.redaction import redact_arguments, redact_source
 
 _MAX_PATCH_BYTES = 5_000_000
@@ -77,6 +78,8 @@ def format_command_line() -> str:
     program = (
         ["python", "-m", main.name.removesuffix(".__main__")] if main else ["python", sys.argv[0]]
     )
+    if CONSOLE_VARIABLE in os.environ:
+        program = ["palimpsest"]
     return shlex.join(program + redact_arguments(sys.argv[1:]))
 
 

@@ -12,7 +12,7 @@ from src.core.processes import get_process_identity
 from src.core.startup import pause_gc
 from src.core.user_errors import UserError
 from src.tracking import environment, outbox
-from src.tracking.mlflow_format import escape_markdown, format_code_block
+from src.tracking.mlflow_format import escape_markdown, escape_unstorable, format_code_block
 from src.tracking.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class OpenedRun(NamedTuple):
     # None if no store is asked
     session: "StoreSession | None"
     outbox: Outbox
-    # relative to the UI's address
+    # where its page in the UI is, for a person
     ui_link: str
     # the copy of what is printed
     console_path: Path
@@ -74,7 +74,7 @@ def start_new_run(
     store: "Store", session: "StoreSession | None", name: str, tags: Mapping[str, str]
 ) -> OpenedRun:
     """Begin a new run: created in the store, or without one under an id of our own."""
-    now = int(time.time() * 1000)
+    now, name = int(time.time() * 1000), escape_unstorable(name)
     metadata = _build_outbox_metadata(store, name, now)
     if session is None:
         run_id = uuid.uuid4().hex
@@ -84,7 +84,7 @@ def start_new_run(
     run_id, artifact_uri = _create_run(session, name, tags, now)
     box = Outbox(store.runs_folder, run_id, metadata)
     console = _resolve_console_path(artifact_uri, box)
-    return OpenedRun(run_id, session, box, session.build_ui_link(run_id), console, {}, 0)
+    return OpenedRun(run_id, session, box, session.describe_ui_page(run_id), console, {}, 0)
 
 
 def resume_run(session: "StoreSession", run: "RunInfo", tags: Mapping[str, str]) -> OpenedRun:
@@ -118,7 +118,7 @@ def resume_run(session: "StoreSession", run: "RunInfo", tags: Mapping[str, str])
     last_system_step = max(
         (step for key, step in run.last_steps.items() if key.startswith(_SYSTEM_PREFIX)), default=-1
     )
-    link = session.build_ui_link(run.id)
+    link = session.describe_ui_page(run.id)
     return OpenedRun(run.id, session, box, link, console, run.last_steps, last_system_step + 1)
 
 

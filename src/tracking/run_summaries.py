@@ -1,6 +1,7 @@
 """Lists of runs for `python -m src.runs`, and its repair of what earlier runs left undone."""
 
 import math
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ def summarize_run(store: Store, run: RunInfo) -> RunSummary:
     points: list[tuple[int, float]] = []
     if metric in run.metrics:
         history = store.open().client.get_metric_history(run.id, metric)
-        points = sorted((point.step, point.value) for point in history)
+        points = sorted((point.step, _restore_infinity(point.value)) for point in history)
     choose = max if run.params.get("callbacks.checkpoint.mode") == "max" else min
     comparable = [point for point in points if math.isfinite(point[1])]
     best = choose(comparable, key=lambda point: point[1]) if comparable else None
@@ -97,6 +98,11 @@ def summarize_run(store: Store, run: RunInfo) -> RunSummary:
         if is_running
         else None,
     )
+
+
+def _restore_infinity(value: float) -> float:
+    """Return the infinity for which MLflow has stored the largest number there is."""
+    return math.copysign(math.inf, value) if abs(value) >= sys.float_info.max else value
 
 
 def repair_store(store: Store) -> RepairResult:

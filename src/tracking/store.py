@@ -186,7 +186,8 @@ class Store:
         return self.open()
 
     def find_run(self, run_id: str, *, key: str = "run_id") -> "RunInfo":
-        """Return the run with this id, or with the only id that begins so (6 digits or more).
+        """Return the run with this id, or with the only id that begins so (6 digits or more), or
+        the newest of this name; `latest` is the newest run.
 
         Raises:
             UserError: there is no such run; the message names `key`.

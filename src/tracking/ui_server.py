@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from src.core.processes import end_process_group
 from src.core.user_errors import UserError
-from src.tracking.database import format_ui_link, prepare_database, read_experiment_id
+from src.tracking.database import prepare_database, read_experiment_id
+from src.tracking.ui_pages import VIEW_TAG, build_table_view, format_ui_link
 
 if TYPE_CHECKING:
     from src.tracking.store import Store
@@ -52,11 +53,12 @@ def serve_ui(store: "Store", port: int) -> "Iterator[subprocess.Popen[bytes]]":
 def resolve_runs_page(store: "Store") -> str:
     """Return the path of the experiment's page, relative to the UI's address.
 
-    A missing SQLite file or experiment is created.
+    A missing SQLite file or experiment is created, and so is the view of the table.
     """
     assert store.sqlite_file is not None
     prepare_database(store.sqlite_file, store.artifacts_folder)
-    experiment_id = read_experiment_id(store.sqlite_file, store.experiment)
+    view = (VIEW_TAG, build_table_view())
+    experiment_id = read_experiment_id(store.sqlite_file, store.experiment, view)
     if experiment_id is not None:
         return format_ui_link(experiment_id)
     # imports MLflow, which takes seconds

@@ -32,7 +32,7 @@ class WriteBuffer:
 
     Attributes:
         first_non_finite: by metric, its first value that is not a finite number, and the step.
-            MLflow shows infinities as 1.8e308.
+            The store holds infinities as NaN.
         latest_values: by metric, the newest value.
     """
 

@@ -101,7 +101,8 @@ def test_annotations_are_understood() -> None:
     assert "kind" not in batching.parameters
     data = read_schema(import_target("src.data.data_config.DataConfig"))
     assert (
-        data.parameters["task"].annotation == Literal["masked_lm", "classification", "regression"]
+        data.parameters["task"].annotation
+        == Literal["masked_lm", "classification", "multi_label", "regression"]
     )
     assert data.parameters["train_rows"].annotation == PositiveInt | None
     model = read_schema(import_target("src.model.model_config.ModelConfig"))

@@ -59,7 +59,8 @@ SAID: dict[str, list[str]] = {
     ],
     # choices that are not there
     "model=foo trainer=gpuu model/encoder=tinyy": [
-        "model=foo: there is no such choice; valid: classification, masked_lm, regression",
+        "model=foo: there is no such choice; valid: "
+        "classification, masked_lm, multi_label, regression",
         "trainer=gpuu: there is no such choice; did you mean 'gpu'?",
         "model/encoder=tinyy: there is no such choice; did you mean 'tiny'?",
     ],
@@ -79,7 +80,8 @@ SAID: dict[str, list[str]] = {
     ],
     # what the unknown choice would bring cannot be judged
     "model=foo model.optim.lrr=2 trainer.max_epochs=two": [
-        "model=foo: there is no such choice; valid: classification, masked_lm, regression",
+        "model=foo: there is no such choice; valid: "
+        "classification, masked_lm, multi_label, regression",
         "trainer.max_epochs: expected a whole number at least 1 or null, found 'two'",
     ],
     "trainer=cpu trainer.compile=true": [
@@ -105,7 +107,8 @@ SAID: dict[str, list[str]] = {
         "did you mean 'embeddings'?",
     ],
     "data.task=classificatio": [
-        "data.task: expected one of masked_lm, classification, regression, found 'classificatio'; "
+        "data.task: expected one of masked_lm, classification, multi_label, "
+        "regression, found 'classificatio'; "
         "did you mean 'classification'?"
     ],
     "seed=null": [
@@ -173,6 +176,13 @@ SAID: dict[str, list[str]] = {
         "(src.model.objectives.MaskedLM); "
         f"model=classification or {TEXTS} fits"
     ],
+    "data.task=multi_label callbacks.checkpoint.monitor=val/accuracy "
+    "callbacks.checkpoint.mode=max": [
+        "data.task=multi_label, but model.objective is for classification "
+        "(src.model.objectives.Classification); model=multi_label "
+        "callbacks.checkpoint.monitor=val/f1_macro callbacks.checkpoint.mode=max "
+        "or data.task=classification fits"
+    ],
     "init_from=abc callbacks.checkpoint.monitor=val/acuracy model.freeze=3": [
         "model.freeze=3 is more layers than the encoder has, model.encoder.layers=2",
         "callbacks.checkpoint.monitor=val/acuracy: this model does not measure it in validation; "
@@ -227,7 +237,7 @@ def test_mistake(line: str, program: dict[str, Any]) -> None:
 
 
 def test_mistakes_cost_and_leave_nothing(program: dict[str, Any]) -> None:
-    assert len(program["answers"]) == len(SAID) == 37
+    assert len(program["answers"]) == len(SAID) == 38
     assert not program["modules"] & {
         "torch",
         "lightning",

@@ -108,7 +108,7 @@ def test_a_helper_ends_with_its_parent(
     monkeypatch.chdir(tmp_path)
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT.format(helper=HELPER, file=str(file))],
-        env=processes.project_environment(),
+        env={**os.environ, **processes.name_places()},
     )
     until(says(file, "works"))
     parent.send_signal(signal.SIGKILL if ends == "kill" else signal.SIGINT)
@@ -123,7 +123,9 @@ def test_a_process_of_multiprocessing_learns_of_the_end_of_its_parent(
     file = tmp_path / "file"
     program = tmp_path / "program.py"
     program.write_text(SPAWNING.format(method=method, file=str(file)))
-    parent = subprocess.Popen([sys.executable, program], env=processes.project_environment())
+    parent = subprocess.Popen(
+        [sys.executable, program], env={**os.environ, **processes.name_places()}
+    )
     until(says(file, "works"))
     parent.kill()
     parent.wait()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from src.core import startup
+from src.core.files import PROJECT_ROOT
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -68,3 +69,18 @@ def test_nothing_heavy_is_imported_that_is_not_used() -> None:
     comes when asked.
     """
     subprocess.run([sys.executable, "-c", SCRIPT], cwd=PROJECT, check=True)
+
+
+@pytest.mark.parametrize("flags", [["--help"], ["--info"], ["--cfg", "job"], ["--hydra-help"]])
+def test_whoever_reads_one_line_gets_no_traceback(flags: list[str]) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "src.run", *flags],
+        cwd=PROJECT_ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as program:
+        assert program.stdout is not None and program.stderr is not None
+        assert program.stdout.readline()
+        program.stdout.close()
+        assert program.stderr.read() == ""

@@ -11,8 +11,10 @@ import pytest
 from src.core.user_errors import UserError
 from src.data import corpus as module
 from src.data.cleaning import Cleaning
-from src.data.corpus import Corpus, CorpusSurvey
+from src.data.corpus import Corpus
+from src.data.corpus_survey import CorpusSurvey
 from src.data.records import RawRecord
+from src.data.sources import Source
 from src.data.splitting import Split
 
 
@@ -127,4 +129,16 @@ def test_a_large_text_is_told_of(
     said = capfd.readouterr().err.splitlines()
     assert [line[: line.index(",", 20)] for line in said] == [
         f"note: made, row {number}: one text of 8 letters" for number in (101, 102)
+    ]
+
+
+def test_remarks_of_rows_are_counted_by_split(tmp_path: Path) -> None:
+    for split, count in (("train", 12), ("test", 2)):
+        rows = [f'{n % 2},"text {n} of {split}\nmore"' for n in range(count)] + ["1,last"]
+        (tmp_path / f"{split}.csv").write_text("label,text\n" + "\n".join(rows), encoding="utf-8")
+    source = Source(path=str(tmp_path), label="label")
+    survey = _corpus(source, task="classification").survey_rows()
+    assert survey.data_summary["remarks"] == [
+        "test: 2 rows over several lines, in quotes (the first: test.csv, line 2)",
+        "train: 12 rows over several lines, in quotes (the first: train.csv, line 2)",
     ]

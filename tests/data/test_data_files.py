@@ -110,23 +110,25 @@ def test_splits_of_a_folder(
             {},
             (
                 "data.source.path={0}: no readable file; expected .csv, .tsv, .jsonl, .ndjson, "
-                ".json, .parquet, .txt, "
-                "each also with .gz; found train.xls; where names end otherwise: "
+                ".json, .parquet, .xlsx, .xlsm, .txt, "
+                "each also with .gz, .bz2, .xz, .zip; found train.xls; where names end otherwise: "
                 "data.source.format=NAME, one of "
-                "csv, tsv, jsonl, parquet, text, folders, label_first"
+                "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first"
             ),
         ),
         ([], {}, "data.source.path={0}: the folder is empty"),
         (
             ["train.csv"],
             {"format": "folders"},
-            "data.source.path={0}: no folders of .txt files here; data.source.format=folders "
+            "data.source.path={0}: no folders of texts here; data.source.format=folders "
             "expects some",
         ),
         (
             ["train.txt"],
             {"label": "stars"},
-            "data.source.label=stars: text files have no label; give null",
+            "data.source.label=stars: text files have no label; give null, or "
+            "data.source.format=label_first where lines begin with it, class_files where every "
+            "file holds the texts of a class",
         ),
     ],
 )
@@ -186,6 +188,6 @@ def test_an_unknown_ending(tmp_path: Path) -> None:
     message = (
         f"data.source.path={tmp_path}/a.xls: what kind of file is this? data.source.format=NAME, "
         "one of "
-        "csv, tsv, jsonl, parquet, text, folders, label_first"
+        "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first"
     )
     assert check_fault(put(tmp_path / "a.xls", "x")) == message

@@ -152,6 +152,7 @@ def test_regression_on_pairs(tmp_path: Path) -> None:
     assert batch.labels.dtype == torch.float32
     assert batch.labels.tolist() == pytest.approx([row / 10 for row in batch.row_ids.tolist()])
     assert sorted(set(batch.tokens.type_ids.tolist())) == [0, 1]
+    assert data.describe_preprocessing()["pairs"] is True
 
 
 def test_masked_lm_needs_no_labels(folder: Path) -> None:
@@ -376,6 +377,17 @@ def test_what_was_read_is_told(folder: Path) -> None:
     assert notices.tags["data/remarks"].startswith("labels that look alike")
 
 
+def test_what_was_not_read_is_told(tmp_path: Path) -> None:
+    for number, text in enumerate(_texts(20)):
+        file = tmp_path / "data" / ("pos", "neg")[number % 2] / str(number)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    (tmp_path / "data" / "README.TXT").write_text("about")
+    notices = _prepared(tmp_path).describe_reading()
+    line = "not read: files beside the class folders: README.TXT"
+    assert line in notices.lines and notices.tags["data/unread"] == line
+
+
 # -- the cache
 
 
@@ -505,6 +517,7 @@ def test_description_and_reading(folder: Path) -> None:
         ["neg", "pos"],
     )
     assert reading["cleaning"]["overlap"] == "drop"
+    assert reading["pairs"] is False
 
 
 # -- batches

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from src import look
 from src.core.user_errors import UserError
 from src.data.sources import Source
 from tests.data.test_readers import fault, put, read
+from tests.data.test_sources import check_fault
 
 ITEMS = [{"text": "a b", "label": "x"}, {"text": "c d", "label": "y"}]
 
@@ -51,8 +53,98 @@ def test_any_row_may_be_the_first_to_have_a_label(tmp_path: Path) -> None:
     assert [row.label for row in source.read_records("train")] == [None, None, "x"]
     with pytest.raises(UserError, match=r"a\.jsonl has no such column; valid: label, text"):
         Source(path=str(tmp_path / "a.jsonl"), label="zzz").check()
-    put(tmp_path / "b.jsonl", '{}\n{"text": "c"}\n')
+
+
+def test_an_empty_object_is_an_empty_row(tmp_path: Path) -> None:
+    for content in ('{}\n{"text": "c", "label": "x"}\n', '[{}, {"text": "c", "label": "x"}]'):
+        put(tmp_path / "a.json", content)
+        source = Source(path=str(tmp_path / "a.json"), label="label")
+        source.check()
+        rows = [(row.text, row.label) for row in source.read_records("train")]
+        assert rows == [("", None), ("c", "x")]
+    put(tmp_path / "b.jsonl", '{"id": 1}\n{"text": "c"}\n')
     assert fault(tmp_path / "b.jsonl").startswith("b.jsonl, line 1: no 'text'")
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_splits_in_one_object(tmp_path: Path, indent: int | None) -> None:
+    names = {"train": 3, "val": 2, "test": 1, "oos_train": 2}
+    parts = {name: [[f"{name} {n}", "x"] for n in range(count)] for name, count in names.items()}
+    path = tmp_path / "a.json"
+    put(path, json.dumps(parts, indent=indent))
+    assert check_fault(path) == (
+        f"data.source.validation=validation: {path} has none, but val; "
+        "data.source.validation=val takes it, data.source.validation=null leaves it"
+    )
+    assert check_fault(path, validation="val") == (
+        "a.json, train, item 1: a list, whose values have no names; "
+        "data.source.columns=[text,label] names them"
+    )
+    source = Source(path=str(path), validation="val", columns=["text", "label"], label="label")
+    source.check()
+    for split, name in {"train": "train", "validation": "val", "test": "test"}.items():
+        records = list(source.read_records(split))
+        assert [row.text for row in records] == [text for text, _ in parts[name]]
+        assert records[0].where == f"a.json, {name}, item 1"
+    assert len({source.fingerprint_split(split) for split in ("train", "validation", "test")}) == 3
+    assert source.list_files().other_parts == ("oos_train",)
+    put(path, json.dumps({"oos": [["a", "b"]], "in": [["a", "b"]]}))
+    assert check_fault(path) == (
+        "a.json: several tables in one file, oos, in; data.source.train=NAME says which is train"
+    )
+    positions = Source(path=str(path), train="in", header=False, text=0, label=1)
+    assert [row[:3] for row in positions.read_records("train")] == [("a", None, "b")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [["a b", "x"], ["c d", "y"]],
+        {"train": [["a b", "x"], ["c d", "y"]]},
+        {"text": ["a b", "c d"], "label": ["x", "y"]},
+        {"text": {"0": "a b", "1": "c d"}, "label": {"0": "x", "1": "y"}},
+        {"0": ITEMS[0], "1": ITEMS[1]},
+        {"version": 1, "train": ITEMS, "test": []},
+    ],
+)
+@pytest.mark.parametrize("indent", [None, 1])
+def test_other_shapes_of_tables(tmp_path: Path, content: object, indent: int | None) -> None:
+    put(tmp_path / "a.json", json.dumps(content, indent=indent))
+    lists = "[[" in json.dumps(content)
+    records = read(tmp_path / "a.json", label="label", columns=["text", "label"] if lists else None)
+    assert [(row.text, row.label) for row in records] == [("a b", "x"), ("c d", "y")]
+
+
+def test_lists_line_by_line(tmp_path: Path) -> None:
+    put(tmp_path / "a.jsonl", '["x", "a long text"]\n["y", "b"]\n')
+    assert fault(tmp_path / "a.jsonl") == (
+        "a.jsonl, line 1: a list, whose values have no names; "
+        "data.source.columns=[label,text] names them"
+    )
+    records = read(tmp_path / "a.jsonl", columns=["label", "text"], label="label")
+    assert [(row.text, row.label) for row in records] == [("a long text", "x"), ("b", "y")]
+    put(tmp_path / "b.jsonl", '["x", "a"]\n["y"]\n')
+    assert fault(tmp_path / "b.jsonl", columns=["label", "text"]) == (
+        "b.jsonl, line 2: 1 values, data.source.columns names 2"
+    )
+
+
+def test_whatever_is_broken_is_told_by_look(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = {
+        "cut": '{"text": "a", "label": 1',
+        "array": '[{"text": "a"},\n {"text": "b"}\n',
+        "comma": '[{"text": "a"},]',
+        "deep": '{"a":' * 100_000,
+        "number": f'{{"text": {"9" * 5000}}}',
+        "bare": "nothing",
+        "scalar": "5",
+    }
+    for name, content in broken.items():
+        path = put(tmp_path / f"{name}.json", content)
+        assert look.main([f"data.source.path={path}"]) == 2
+        assert f"error: {name}.json, line 1: " in capsys.readouterr().err
 
 
 def test_decimals_and_bytes(tmp_path: Path) -> None:

@@ -243,7 +243,10 @@ def test_unknown_labels_name_the_option_that_mends_them(
             {"18": 5, "20": 5, "5": 5, "5,18": 5, "5,18,20": 5},
             [
                 "2 of 5 classes look like several labels in one cell, such as '5,18'; every "
-                "combination is a class of its own"
+                "combination is a class of its own; data.source.label_separator=comma "
+                "data.task=multi_label model=multi_label "
+                "callbacks.checkpoint.monitor=val/f1_macro callbacks.checkpoint.mode=max learns "
+                "several"
             ],
         ),
         ({"Portland, Oregon": 5, "Salem": 6}, []),

@@ -55,7 +55,13 @@ def test_csv_names_the_line_on_which_a_row_begins(tmp_path: Path) -> None:
     put_csv(tmp_path / "a.csv", [("text", "label"), *ROWS])
     assert read(tmp_path / "a.csv", label="label") == [
         RawRecord("a fine day", None, "1", "a.csv, line 2"),
-        RawRecord("rain, and\nmore rain", None, "0", "a.csv, line 3"),
+        RawRecord(
+            "rain, and\nmore rain",
+            None,
+            "0",
+            "a.csv, line 3",
+            remark="over several lines, in quotes",
+        ),
         RawRecord('he said "no"', None, "1", "a.csv, line 5"),
     ]
 
@@ -205,12 +211,14 @@ def test_bytes_that_do_not_decode_are_located(tmp_path: Path) -> None:
     assert fault(tmp_path / "a.txt") == (
         f"a.txt, line 20001: byte 0xe9 at position {len(good.encode()) + 3} of the file is not "
         "utf-8 "
-        "(invalid continuation byte); name the file's encoding: data.source.encoding=NAME"
+        "(invalid continuation byte); name the file's encoding: data.source.encoding=NAME, or "
+        "data.source.encoding=[utf-8,NAME] if only some files have it"
     )
     put(tmp_path / "b.txt", b"\xef\xbb\xbfone\nab\xc3")
     assert fault(tmp_path / "b.txt") == (
         "b.txt, line 2: byte 0xc3 at position 9 of the file is not utf-8 "
-        "(unexpected end of data); name the file's encoding: data.source.encoding=NAME"
+        "(unexpected end of data); name the file's encoding: data.source.encoding=NAME, or "
+        "data.source.encoding=[utf-8,NAME] if only some files have it"
     )
 
 
@@ -274,12 +282,17 @@ def test_rows_of_another_width(tmp_path: Path) -> None:
             '{"text": }',
             "not valid JSON (Expecting value at column 10); expected one JSON object a line",
         ),
-        ("[1, 2]", "a list and no object; expected one JSON object a line"),
+        (
+            "[1, 2]",
+            "a list, whose values have no names; data.source.columns=[text,label] names them",
+        ),
+        ("5", "a number and no object; expected one JSON object a line"),
         ('{"txt": "x"}', "no 'text' (data.source.text=text); did you mean 'txt'?"),
         ('{"text": 5}', "'text' is 5 (int); expected a text (data.source.text)"),
         (
-            '{"text": "x", "label": [1]}',
-            "the label is [1] (list); expected one text or number (data.source.label)",
+            '{"text": "x", "label": {"a": 1}}',
+            "the label is {'a': 1} (dict); expected a text, a number, or a list of them "
+            "(data.source.label)",
         ),
         ('{"text": "\\ud800"}', "'text' has half of a surrogate pair, which is not a character"),
     ],
@@ -294,14 +307,14 @@ def test_gzip_that_is_cut_off(tmp_path: Path) -> None:
     whole = gzip.compress(noise.encode())
     (tmp_path / "a.txt.gz").write_bytes(whole[: len(whole) // 2])
     message = fault(tmp_path / "a.txt.gz")
-    assert message.startswith("a.txt.gz: broken gzip data after line ")
+    assert message.startswith("a.txt.gz: broken packed data after line ")
     assert message.endswith(
         "(Compressed file ended before the end-of-stream marker was reached); the file is cut off "
         "or damaged, "
         "copy or download it again"
     )
     (tmp_path / "b.txt.gz").write_bytes(b"no gzip")
-    assert "b.txt.gz: broken gzip data after line 0 (Not a gzipped file" in fault(
+    assert "b.txt.gz: broken packed data after line 0 (Not a gzipped file" in fault(
         tmp_path / "b.txt.gz"
     )
 
@@ -318,7 +331,7 @@ def test_parquet_that_is_none(tmp_path: Path) -> None:
     put(tmp_path / "a.parquet", "no parquet at all")
     assert fault(tmp_path / "a.parquet").startswith("a.parquet: not a Parquet file; ")
     put(tmp_path / "b.parquet.gz", "x")
-    message = "b.parquet.gz: Parquet is compressed inside; unpack the file (gunzip b.parquet.gz)"
+    message = "b.parquet.gz: Parquet is compressed inside; unpack the file"
     assert fault(tmp_path / "b.parquet.gz") == message
 
 

@@ -81,7 +81,8 @@ def test_arguments_that_contradict_each_other_are_reported_together() -> None:
     assert str(caught.value).splitlines() == [
         (
             "data.source.text=3: a position, but the columns have names; "
-            "give the name, or data.source.header=false for a table without a header"
+            """give the name (in quotes where it is a number: 'data.source.text="3"'), or """
+            "data.source.header=false for a table without a header"
         ),
         "data.source.encoding=utf-9: no such text encoding; did you mean 'utf-8'?",
         "data.source.heading=(: not a regular expression (missing ), unterminated subpattern at "
@@ -93,7 +94,7 @@ def test_arguments_that_contradict_each_other_are_reported_together() -> None:
     assert str(caught.value).splitlines() == [
         (
             "data.source.text=text: data.source.header=false leaves columns without names; "
-            "expected a position, counted from 0"
+            "expected a position, counted from 0, or data.source.columns=[NAME,NAME] with all names"
         ),
         "data.source.encoding=hex: no such text encoding; common ones: utf-8, utf-16, latin-1, "
         "cp1252",

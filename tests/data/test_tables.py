@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from src.core.user_errors import UserError
+from src.data.reading_remarks import RemarkCounts
 from src.data.sources import Source
 from tests.data.test_readers import ROWS, fault, put, put_csv, read
 
@@ -67,6 +68,28 @@ def test_the_delimiter_to_type_is_named(
     name = "pipe" if "|" in content else "semicolon"
     assert f"data.source.delimiter={name}" in fault(tmp_path / "a.csv", **options)
     assert read(tmp_path / "a.csv", delimiter=name, **options)
+
+
+def test_rows_that_a_quote_swallows_are_counted(tmp_path: Path) -> None:
+    rows = [f"{n % 2},text {n}" for n in range(60)]
+    rows[10], rows[20] = '0,"text 10', '0,text 20"'
+    put(tmp_path / "a.csv", "label,text\n" + "\n".join(rows))
+    records = read(tmp_path / "a.csv", label="label")
+    counts = RemarkCounts()
+    for record in records:
+        counts.count("train", record)
+    assert len(records) == 50
+    assert counts.describe() == [
+        "train: 1 row over several lines that all look like rows of their own: "
+        "data.source.quoting=false where quotes are ordinary characters (the first: a.csv, line 12)"
+    ]
+    assert len(read(tmp_path / "a.csv", quoting=False)) == 60
+    put(tmp_path / "b.csv", 'label,text\n1,"Dear all,\nhello, you,\nbye"\n0,x\n0,"a\nb"\n')
+    assert [record.remark for record in read(tmp_path / "b.csv")] == [
+        "over several lines, in quotes",
+        None,
+        "over several lines, in quotes",
+    ]
 
 
 def test_characters_that_are_none() -> None:

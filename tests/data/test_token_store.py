@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from src.data.text_encoder import EncodedTexts
-from src.data.token_store import TextRow, TokenStore, TokenStoreWriter
+from src.data.token_store import TargetLayout, TextRow, TokenStore, TokenStoreWriter
 
 
 def _encoded(*rows: list[int], begins: list[int] | None = None, cut: int = 0) -> EncodedTexts:
@@ -17,7 +17,7 @@ def _encoded(*rows: list[int], begins: list[int] | None = None, cut: int = 0) ->
     return EncodedTexts(ids, lengths, np.array(begins or [0] * len(rows), dtype=np.int32), cut)
 
 
-def _rows(*targets: float, first: int = 0) -> list[TextRow]:
+def _rows(*targets: float | tuple[int, ...], first: int = 0) -> list[TextRow]:
     return [TextRow("", None, target, first + place) for place, target in enumerate(targets)]
 
 
@@ -25,9 +25,9 @@ def _write(
     folder: Path,
     *chunks: tuple[list[TextRow], EncodedTexts],
     vocab_size: int = 1000,
-    float_targets: bool = False,
+    targets: TargetLayout | None = None,
 ) -> TokenStore:
-    with TokenStoreWriter(folder, vocab_size, float_targets=float_targets) as writer:
+    with TokenStoreWriter(folder, vocab_size, targets=targets or TargetLayout()) as writer:
         for rows, encoded in chunks:
             writer.append_rows(rows, encoded)
         writer.finish_store()
@@ -70,11 +70,30 @@ def test_pairs_and_values(tmp_path: Path) -> None:
     store = _write(
         tmp_path,
         (_rows(0.5, -2.0), _encoded([5, 6, 7], [8, 9, 10], begins=[2, 1])),
-        float_targets=True,
+        targets=TargetLayout("float32"),
     )
     assert store.begins.tolist() == [2, 1]
     assert store.targets.tolist() == [0.5, -2.0]
     assert store.targets.dtype == np.float32
+
+
+def test_several_labels_of_a_row(tmp_path: Path) -> None:
+    layout = TargetLayout("uint8", 3)
+    chunks = [
+        (_rows((0, 1, 1), (0, 0, 0)), _encoded([5], [6])),
+        (_rows((1, 0, 0)), _encoded([7])),
+    ]
+    store = _write(tmp_path / "whole", *chunks, targets=layout)
+    assert store.targets.tolist() == [[0, 1, 1], [0, 0, 0], [1, 0, 0]]
+    assert store.targets.dtype == np.uint8
+    with TokenStoreWriter(tmp_path / "stopped", 1000, targets=layout) as writer:
+        writer.append_rows(*chunks[0])
+        state: dict[str, Any] = json.loads(json.dumps(writer.sync_state()))
+        writer.append_rows(*chunks[0])
+    with TokenStoreWriter(tmp_path / "stopped", 1000, targets=layout, state=state) as writer:
+        writer.append_rows(*chunks[1])
+        writer.finish_store()
+    assert _bytes(tmp_path / "stopped") == _bytes(tmp_path / "whole")
 
 
 @pytest.mark.parametrize(("vocab_size", "name"), [(2**16, "uint16"), (2**16 + 1, "uint32")])
@@ -99,12 +118,14 @@ def test_a_writer_goes_on_from_its_state_whatever_was_written_after_it(tmp_path:
     )
     second = (_rows(2, first=1), _encoded([7]))
     _write(tmp_path / "whole", first, second)
-    with TokenStoreWriter(tmp_path / "stopped", 1000, float_targets=False) as writer:
+    with TokenStoreWriter(tmp_path / "stopped", 1000, targets=TargetLayout()) as writer:
         writer.append_rows(*first)
         state: dict[str, Any] = json.loads(json.dumps(writer.sync_state()))
         writer.append_rows(*lost)
     assert not (tmp_path / "stopped" / "store.json").exists()
-    with TokenStoreWriter(tmp_path / "stopped", 1000, float_targets=False, state=state) as writer:
+    with TokenStoreWriter(
+        tmp_path / "stopped", 1000, targets=TargetLayout(), state=state
+    ) as writer:
         writer.append_rows(*second)
         writer.finish_store()
     assert _bytes(tmp_path / "stopped") == _bytes(tmp_path / "whole")

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from src.core.failures import LostProcessError, diagnose_failure
 from src.data import tokenize
 from src.data.text_encoder import TextEncoder
-from src.data.token_store import TextRow, TokenStore
+from src.data.token_store import TargetLayout, TextRow, TokenStore
 from src.data.tokenize import CorpusSize, tokenize_to_stores
 
 PIECES = [
@@ -68,7 +68,7 @@ def _tokenise(
         "vocab_size": len(PIECES),
         "max_tokens": 9,
         "truncation": "tail",
-        "float_targets": False,
+        "targets": TargetLayout(),
     } | changed
     tokenize_to_stores(folder, rows, _encoder(), size=size or CorpusSize(0, 0), **settings)
 

@@ -21,7 +21,7 @@ from src.core.user_errors import UserError
 from src.data.batching import Masked
 from src.data.cache import ContentCache
 from src.data.text_encoder import _truncate_ids
-from src.data.token_store import TextRow, TokenStore, TokenStoreWriter
+from src.data.token_store import TargetLayout, TextRow, TokenStore, TokenStoreWriter
 from src.data.tokenizer import PretrainedTokenizer, TextTokenizer, WordPiece
 from src.data.word_cache import WordCache
 
@@ -56,7 +56,7 @@ def test_ids_with_gaps_between_them(tmp_path: Path) -> None:
     tokenizer = TextTokenizer(PreTrainedTokenizerFast(tokenizer_object=backend, **names))
     assert (tokenizer.vocab_size, tokenizer.mask_id) == (70_001, 70_000)
     row = TextRow("a b", None, 0, 0)
-    with TokenStoreWriter(tmp_path, tokenizer.vocab_size, float_targets=False) as writer:
+    with TokenStoreWriter(tmp_path, tokenizer.vocab_size, targets=TargetLayout()) as writer:
         writer.append_rows([row], tokenizer.encoder.encode([row.text], None, None, "head"))
         writer.finish_store()
     store = TokenStore.open(tmp_path)

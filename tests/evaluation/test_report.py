@@ -6,7 +6,13 @@ import math
 import pytest
 import torch
 
-from src.evaluation.report import Predictions, build_classification_report, build_regression_report
+from src.evaluation.report import (
+    Predictions,
+    build_classification_report,
+    build_multi_label_report,
+    build_regression_report,
+    build_report,
+)
 
 
 def of_classes(targets: list[int], outputs: list[list[float]]) -> Predictions:
@@ -218,3 +224,64 @@ def test_correlation_of_a_constant_is_left_out():
 def test_regression_refuses_class_outputs():
     with pytest.raises(ValueError, match=r"shape \[N\]"):
         build_regression_report(of_classes([0, 1], [[0.5, 0.5], [0.5, 0.5]]))
+
+
+# -- several labels
+
+
+def of_label_sets(targets: list[list[int]], outputs: list[list[float]]) -> Predictions:
+    return Predictions(
+        torch.arange(len(targets)), torch.tensor(targets, dtype=torch.uint8), torch.tensor(outputs)
+    )
+
+
+def test_several_labels_by_hand():
+    # truth {a}, {a, b}, {}, {b}; predicted {a}, {b}, {a}, {b}; nobody has or gets c
+    predictions = of_label_sets(
+        [[1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 1, 0]],
+        [[0.9, 0.1, 0.1], [0.4, 0.8, 0.2], [0.6, 0.3, 0.0], [0.1, 0.7, 0.5]],
+    )
+    report = build_report("multi_label", tuple(predictions), ["a", "b", "c"])
+    assert report is not None
+    assert report.metrics == pytest.approx(
+        {
+            "precision_micro": 3 / 4,
+            "recall_micro": 3 / 4,
+            "f1_micro": 3 / 4,
+            "precision_macro": (1 / 2 + 1 + 0) / 3,
+            "recall_macro": (1 / 2 + 1 + 0) / 3,
+            "f1_macro": (1 / 2 + 1 + 0) / 3,
+            "subset_accuracy": 2 / 4,
+            # of a: right at the first and the third place; of b: at the first two
+            "average_precision": ((1 / 2 * 1 + 1 / 2 * 2 / 3) + 1) / 2,
+            "support": 4,
+        },
+        abs=1e-6,
+    )
+    per_class = report.tables["per_class"]
+    assert per_class["f1"] == [0.5, 1.0, None]
+    assert per_class["average_precision"] == [pytest.approx(5 / 6), 1.0, None]
+    assert (per_class["support"], per_class["predicted"]) == ([2, 2, 0], [2, 2, 0])
+    table = report.tables["predictions"]
+    assert table["label"] == ["a", "a, b", "", "b"]
+    assert table["predicted"] == ["a", "b", "a", "b"]
+    assert table["probability_c"] == pytest.approx([0.1, 0.2, 0.0, 0.5])
+
+
+def test_several_labels_without_any():
+    report = build_multi_label_report(of_label_sets([[0, 0]], [[0.2, 0.1]]), ["a", "b"])
+    assert "average_precision" not in report.metrics
+    assert report.metrics["subset_accuracy"] == 1
+
+
+@pytest.mark.parametrize(
+    ("targets", "outputs", "message"),
+    [
+        ([[1, 0]], [[2.0, 0.1]], "no probabilities"),
+        ([[1, 0]], [[0.2, 0.1, 0.3]], "shape"),
+        ([[1, 0]], [[math.nan, 0.1]], "not finite"),
+    ],
+)
+def test_predictions_of_several_labels_that_do_not_fit(targets, outputs, message):
+    with pytest.raises(ValueError, match=message):
+        build_multi_label_report(of_label_sets(targets, outputs), ["a", "b"])

@@ -41,7 +41,7 @@ ENTRIES = [
     ),
     Entry(
         "--config-dir=/nope",
-        says="Additional config directory '/nope' not found",
+        says="--config-dir=/nope: there is no such folder; looked for /nope",
     ),
     Entry(
         "model.optim.lr 1e-4",
@@ -222,7 +222,10 @@ ENTRIES = [
     ),
     Entry(
         "model=bert",
-        says="model=bert: there is no such choice; valid: classification, masked_lm, regression",
+        says=(
+            "model=bert: there is no such choice; valid: "
+            "classification, masked_lm, multi_label, regression"
+        ),
     ),
     Entry(
         "data=imbd",
@@ -281,11 +284,14 @@ ENTRIES = [
     ),
     Entry(
         "model=null",
-        says="model=null: there is no such choice; valid: classification, masked_lm, regression",
+        says=(
+            "model=null: there is no such choice; valid: "
+            "classification, masked_lm, multi_label, regression"
+        ),
     ),
     Entry(
         "~model",
-        says="model: must be given, as model=classification|masked_lm|regression",
+        says="model: must be given, as model=classification|masked_lm|multi_label|regression",
     ),
     Entry(
         "~model.encoder",

@@ -30,7 +30,7 @@ ENTRIES = [
         says=(
             "'abcdef1' is not an option: expected key=value, with one of run, text, pair, file, "
             "column, "
-            "pair_column, output, batch_tokens, precision, uri"
+            "pair_column, split, output, overwrite, batch_tokens, precision, uri"
         ),
         program="predict",
     ),
@@ -81,18 +81,6 @@ ENTRIES = [
     Entry(
         "run=abcdef1 file=HERE/x.csv",
         says="file=HERE/x.csv: there is no 'x.csv' in HERE; did you mean 'y.csv'?",
-        files=TABLE,
-        program="predict",
-    ),
-    Entry(
-        "run=abcdef1 file=HERE/y.csv column=txt",
-        says="column=txt: y.csv has no such column; did you mean 'text'? Columns: text",
-        files=TABLE,
-        program="predict",
-    ),
-    Entry(
-        "run=abcdef1 file=HERE/y.csv pair_column=b",
-        says="pair_column=b: y.csv has no such column; valid: text",
         files=TABLE,
         program="predict",
     ),
@@ -278,7 +266,7 @@ ENTRIES = [
     Entry(
         "+experiment=quickstart init_from=null",
         says="model.encoder.name_or_path=run:None stands for an earlier run, which is named by "
-        "init_from=RUN_ID",
+        "init_from=ID",
     ),
     Entry(
         "init_from=0123456789",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from src.core.batch import LabelledBatch, MaskedBatch, build_tokens
 from src.core.user_errors import UserError
 from src.model.encoder import Encoder
-from src.model.objectives import Classification, MaskedLM, Regression
+from src.model.objectives import Classification, MaskedLM, MultiLabel, Regression
 
 
 class Said(nn.Module):
@@ -208,3 +208,47 @@ def test_a_batch_without_targets_has_no_loss_and_no_gradient(objective, tiny):
     result.loss.backward()
     assert all(not each.grad.any() for each in network.parameters())
     assert len(objective.forward(encoder.eval(), batch).outputs) == 0
+
+
+def test_several_labels_are_as_many_decisions():
+    # right with 3/4 and 1/2, wrong with 3/4 and right with 1/2
+    logits = torch.tensor([[math.log(3), 0.0], [math.log(3), 0.0]])
+    targets = torch.tensor([[1, 0], [0, 1]], dtype=torch.uint8)
+    objective = MultiLabel()
+    result = objective.forward(Said(logits).eval(), labelled(targets))
+    expected = -(math.log(3 / 4) + 2 * math.log(1 / 2) + math.log(1 / 4)) / 4
+    assert result.loss.item() == pytest.approx(expected) and result.num_targets == 2
+    assert objective.to_predictions(result.outputs).tolist() == [
+        pytest.approx([0.75, 0.5]),
+        pytest.approx([0.75, 0.5]),
+    ]
+
+
+def test_metrics_of_several_labels():
+    """Logits between 0 and 1 are all above a probability of 0.5."""
+    logits = torch.tensor([[0.2, 0.3, -0.1], [0.4, -0.2, -0.3], [-0.1, -0.1, -0.2]])
+    targets = torch.tensor([[1, 1, 0], [0, 1, 0], [0, 0, 0]], dtype=torch.uint8)
+    objective = MultiLabel()
+    result = objective.forward(Said(logits).eval(), labelled(targets))
+    metrics = objective.build_metrics(3)
+    assert ("loss", *metrics) == objective.metric_names
+    for metric in metrics.values():
+        metric.update(result.outputs, result.targets)
+    assert {name: float(metric.compute()) for name, metric in metrics.items()} == pytest.approx(
+        {"f1_micro": 4 / 6, "f1_macro": (2 / 3 + 2 / 3 + 0) / 3, "subset_accuracy": 2 / 3}
+    )
+
+
+def test_a_batch_without_rows_of_several_labels():
+    logits = torch.zeros(1, 3, requires_grad=True)
+    batch = labelled(torch.zeros(1, 3, dtype=torch.uint8))
+    result = MultiLabel().forward(Said(logits), batch._replace(labels=batch.labels[:0]))
+    result.loss.backward()
+    assert result.num_targets == 0 and logits.grad.abs().sum() == 0
+
+
+def test_several_labels_need_two(facts):
+    with pytest.raises(UserError, match="needs at least 2 labels"):
+        MultiLabel().check_dataset(facts(label_names=("a",)))
+    with pytest.raises(UserError, match="expects 3 labels .* the data have 2: a, b"):
+        MultiLabel(num_labels=3).check_dataset(facts(label_names=("a", "b")))

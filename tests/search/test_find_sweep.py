@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -11,6 +11,7 @@ from src.core.user_errors import UserError
 from src.search.run.find_sweep import (
     SweepRequest,
     find_sweep,
+    find_sweep_run,
     match_sweep_id,
     parse_storage_location,
     restore_overrides,
@@ -71,6 +72,26 @@ def test_the_newest_of_equal_commands_is_meant(storage: SweepStorage) -> None:
     storage.create_study("c" * 32, ["min"], ASKED.stored_attributes)
     assert find_sweep(storage, ASKED) == "c" * 32
     assert find_sweep(storage, asked(sweep="aaaaaa")) == SWEEP
+
+
+def test_a_sweep_whose_run_is_gone_is_told_with_the_way_on() -> None:
+    class Emptied:
+        def find_run(self, run_id: str, key: str) -> None:
+            raise UserError(f"{key}={run_id!r}: there is no such run")
+
+    gone = f"but its run cannot be used (run='{SWEEP}': there is no such run)"
+    with pytest.raises(UserError) as caught:
+        find_sweep_run(cast(Any, Emptied()), SWEEP, ASKED)
+    assert str(caught.value) == (
+        f"sweep aaaaaaaa was begun by this very command, {gone}; type sweep=new to begin another "
+        "sweep"
+    )
+    with pytest.raises(UserError) as caught:
+        find_sweep_run(cast(Any, Emptied()), SWEEP, asked(sweep="aaaaaa"))
+    assert str(caught.value) == (
+        f"sweep aaaaaaaa is kept, {gone}; type the sweep's whole command with sweep=new to begin "
+        "another sweep"
+    )
 
 
 def test_what_has_changed_is_told_with_the_ways_on(storage: SweepStorage) -> None:

@@ -28,7 +28,7 @@ class Store:
         raise UserError("the store does not answer: postgresql://me:abcdefgh@there/base")
 
     def open(self) -> Any:
-        return SimpleNamespace(build_ui_link=lambda run_id: f"#/{run_id}")
+        return SimpleNamespace(describe_ui_page=lambda run_id: f"#/{run_id}")
 
 
 def made(**node: Any) -> tuple[Sweep, Store]:

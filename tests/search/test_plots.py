@@ -115,6 +115,21 @@ def test_pruned_trials_keep_their_last_value() -> None:
     assert open_.get_ydata()[0] == trials(3)[1].intermediate_values[2]
 
 
+def test_parallel_coordinates_say_what_is_drawn_at_the_end_of_an_axis() -> None:
+    values = [0.82, 0.81, 0.80, 0.82, 0.81, 0.83, 0.79, 0.80]
+
+    def draw(worst: float) -> set[str]:
+        rows = [
+            TrialRecord(number, "finished", {KEYS[0]: 10**-number, KEYS[1]: number}, (value,))
+            for number, value in enumerate([*values, worst])
+        ]
+        return _texts(_drawn(rows, monitors=["val/accuracy"], modes=["max"])["parallel"])
+
+    told = "colour: val/accuracy  ·  best: trial 5, 0.83"
+    assert f"{told}  ·  1 trial beyond an axis, drawn at its end" in draw(0.5075)
+    assert told in draw(0.8)
+
+
 def test_the_best_lines_are_thick() -> None:
     axes = _drawn(trials(20))["parallel"].axes[0]
     thick = [

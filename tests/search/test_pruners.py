@@ -6,17 +6,20 @@ import math
 
 import optuna
 import pytest
+from omegaconf import OmegaConf
 
+from src.config.build_nodes import build_node
 from src.search.pruners import (
     PROGRESS,
-    VALIDATION_ROWS,
     Halving,
     Hyperband,
     Median,
+    Percentile,
     SearchPruner,
-    estimate_standard_error,
+    find_first_judged,
     has_stalled,
 )
+from tests.conftest import CONF
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -98,34 +101,35 @@ def test_hyperband_has_halving_in_brackets() -> None:
     assert _ends(Hyperband(), [0.9] * 9, others=0) is None
 
 
-SHIPPED = {"warmup_share": 0.25, "tolerance": 1.0}
-
-
 @pytest.mark.parametrize(
-    ("value", "rows", "maximised", "error"),
+    ("validation", "progress", "warmup_validations", "share", "first"),
     [
-        (0.5, 400, True, 0.025),  # sqrt(0.25 / 400)
-        (0.9, 100, True, 0.03),  # sqrt(0.09 / 100)
-        (1.0, 100, True, 0.01),  # that of one row
-        (0.7, 100, False, 0.07),
-        (3.0, 900, False, 0.1),
-        (math.nan, 100, True, 0.0),
-        (0.5, 0, True, 0.0),
+        (1, 1 / 12, 0, 0.25, 3),  # 3 of 12 are a quarter
+        (7, 7 / 12, 0, 0.25, 3),
+        (1, 1 / 12, 0, 0.15, 2),  # 1.8
+        (1, 1 / 3, 0, 0.15, 1),
+        (2, 0.5, 4, 0.15, 5),
+        (2, 0.5, 0, 0.0, 1),
+        (9, 0.0, 1, 0.5, 2),  # it is not known how much is done
     ],
 )
-def test_the_standard_error(value: float, rows: int, maximised: bool, error: float) -> None:
-    assert estimate_standard_error(value, rows, maximised=maximised) == pytest.approx(error)
+def test_the_first_validation_that_is_judged(
+    validation: int, progress: float, warmup_validations: int, share: float, first: int
+) -> None:
+    found = find_first_judged(
+        validation, progress, warmup_validations=warmup_validations, warmup_share=share
+    )
+    assert found == first
 
 
-def _end_of_one(
-    pruner: SearchPruner, others: list[list[float]], values: list[float], *, rows: int = 400
+def _end_of_last(
+    pruner: SearchPruner, others: list[list[float]], values: list[float], *, mode: str = "maximize"
 ) -> int | None:
-    """After which validation an accuracy as `values` is given up; `others` went to their end."""
-    study = optuna.create_study(direction="maximize", study_name="of this name")
+    """After which validation the last trial is given up; `others` went to their ends before it."""
+    study = optuna.create_study(direction=mode, study_name="of this name")
 
     def walk(values: list[float], *, may_end: bool) -> int | None:
         trial = study.ask()
-        trial.set_user_attr(VALIDATION_ROWS, rows)
         for validation, value in enumerate(values, start=1):
             trial.report(value, validation)
             trial.set_user_attr(PROGRESS, validation / len(values))
@@ -140,39 +144,53 @@ def _end_of_one(
     return walk(values, may_end=True)
 
 
-@pytest.mark.parametrize(
-    "pruner",
-    [
-        Median(startup_trials=5, **SHIPPED),
-        Halving(**SHIPPED),
-        Hyperband(validations=8, **SHIPPED),
-    ],
-    ids=lambda pruner: pruner.name,
-)
-def test_as_shipped_neither_ties_nor_noise_nor_slow_starts_end_a_trial(
-    pruner: SearchPruner,
-) -> None:
+def _shipped(name: str) -> SearchPruner:
+    """The pruner of a file in conf/search/pruner/."""
+    config = OmegaConf.load(CONF / "search" / "pruner" / f"{name}.yaml")
+    return build_node(OmegaConf.to_container(config))  # type: ignore[no-any-return, arg-type]
+
+
+PRUNERS = ("percentile", "median", "halving", "hyperband")
+
+
+@pytest.mark.parametrize("name", PRUNERS)
+def test_as_shipped_neither_ties_nor_slow_starts_end_a_trial(name: str) -> None:
+    pruner = _shipped(name)
     at_chance = [[0.5] * 8] * 6
-    assert _end_of_one(pruner, at_chance, [0.5] * 8) is None
-    # 0.5 of 400 rows has a standard error of 0.025
-    assert _end_of_one(pruner, at_chance, [0.48] * 8) is None
+    assert _end_of_last(pruner, at_chance, [0.5] * 8) is None
+    assert _end_of_last(pruner, at_chance, [0.5] * 8, mode="minimize") is None
     learned = [[0.5, 0.6, 0.7, 0.8, 0.8, 0.8, 0.8, 0.8]] * 6
-    # a quarter of the training is not judged, whatever was measured there
-    assert _end_of_one(pruner, learned, [0.4, 0.4, 0.8, 0.8, 0.9, 0.9, 0.9, 0.9]) is None
+    # the first of eight validations is behind an eighth of the training
+    assert _end_of_last(pruner, learned, [0.4, 0.6, 0.8, 0.8, 0.9, 0.9, 0.9, 0.9]) is None
 
 
-def test_as_shipped_a_clearly_worse_trial_ends_behind_the_first_quarter() -> None:
-    # 0.7 of 400 rows has a standard error of 0.023
+@pytest.mark.parametrize("name", ["percentile", "median", "halving"])
+def test_as_shipped_a_worse_trial_ends_at_the_first_validation_that_is_judged(name: str) -> None:
     learned = [[0.5, 0.6, 0.7, 0.8, 0.8, 0.8, 0.8, 0.8]] * 6
-    assert _end_of_one(Median(startup_trials=5, **SHIPPED), learned, [0.5] * 8) == 3
-    assert _end_of_one(Halving(**SHIPPED), learned, [0.5] * 8) == 3
-    # 0.7 of 25 rows has one of 0.092, 0.8 one of 0.08: only 0.73 behind 0.8 is within it
-    few = Median(startup_trials=5, **SHIPPED)
-    assert (
-        _end_of_one(few, learned, [0.5, 0.5, 0.62, 0.73, 0.73, 0.73, 0.73, 0.73], rows=25) is None
-    )
-    assert _end_of_one(few, learned, [0.5, 0.5, 0.62, 0.71, 0.71, 0.71, 0.71, 0.71], rows=25) == 4
+    assert _end_of_last(_shipped(name), learned, [0.5] * 8) == 2
+    # as a loss it is the better one
+    assert _end_of_last(_shipped(name), learned, [0.5] * 8, mode="minimize") is None
+
+
+def test_the_percentile_is_of_finished_trials() -> None:
+    # at the second validation 0.1, 0.2, ..., 0.9: a quarter of them is at 0.7 or better
+    others = [[0.5, rank / 10, 0.5, 0.5] for rank in range(1, 10)]
+    assert _end_of_last(Percentile(), others, [0.5, 0.7, 0.5, 0.5]) is None
+    assert _end_of_last(Percentile(warmup_share=0.5), others, [0.5, 0.69, 0.5, 0.5]) == 2
+    # the best value so far counts
+    assert _end_of_last(Percentile(), others, [0.8, 0.1, 0.1, 0.1]) is None
+    assert _end_of_last(Percentile(percentile=50), others, [0.5, 0.55, 0.5, 0.5]) is None
+    assert _end_of_last(Percentile(startup_trials=10), others, [0.1] * 4) is None
+
+
+def test_halving_has_its_rungs_behind_the_warmup() -> None:
+    pruner = Halving(warmup_share=0.25, factor=2)
+    others = [[0.1, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 0.9]] * 6
+    # of eight validations the second, the fourth and the eighth
+    assert _end_of_last(pruner, others, [0.0, 0.5, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6]) == 2
+    assert _end_of_last(pruner, others, [0.0, 0.6, 0.5, 0.5, 0.6, 0.6, 0.6, 0.6]) == 4
+    assert _end_of_last(pruner, others, [0.0, 0.6, 0.5, 0.6, 0.5, 0.5, 0.5, 0.5]) == 8
 
 
 def test_pruning_without_the_new_keys_judges_as_it_did() -> None:
-    assert _end_of_one(Median(), [[0.5] * 8] * 6, [0.499] * 8) == 1
+    assert _end_of_last(Median(), [[0.5] * 8] * 6, [0.499] * 8) == 1

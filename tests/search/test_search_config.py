@@ -21,7 +21,7 @@ from src.config.overrides import (
     search_overrides,
 )
 from src.core.user_errors import UserError, UserErrors
-from src.search.pruners import Median
+from src.search.pruners import Median, Percentile
 from src.search.run.search_check import build_search
 from src.search.samplers import TPE, Grid
 from src.search.search_config import Search
@@ -53,7 +53,7 @@ def test_the_learning_rate() -> None:
     found = build_search(_config("search=learning_rate", "+experiment=imdb"))
     assert (found.sampler, found.pruner, found.max_trials) == (
         TPE(),
-        Median(warmup_share=0.25, tolerance=1.0),
+        Percentile(percentile=25, startup_trials=1, warmup_share=0.15),
         20,
     )
     (dimension,) = parse_space([], found.space)[0].dimensions
@@ -83,7 +83,7 @@ def test_every_choice_can_be_built() -> None:
     samplers, pruners = list_options("search/sampler"), list_options("search/pruner")
     assert (len(samplers), len(pruners), list_options("search")) == (
         5,
-        3,
+        4,
         ["grid", "learning_rate"],
     )
     for sampler, pruner in zip(samplers, cycle(pruners), strict=False):

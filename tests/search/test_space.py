@@ -38,7 +38,12 @@ def test_the_grid_is_what_hydra_would_do(typed: list[str]) -> None:
 def test_globs_name_the_choices_of_a_group() -> None:
     space, _ = parse_space(["model=glob(*)", "model/encoder=glob(m*,exclude=modern*)"], {})
     # nothing that begins with _
-    assert space.dimensions[0].choices == ("classification", "masked_lm", "regression")
+    assert space.dimensions[0].choices == (
+        "classification",
+        "masked_lm",
+        "multi_label",
+        "regression",
+    )
     assert space.dimensions[1].choices == ("mini",)
 
 

@@ -85,9 +85,9 @@ def test_validations_are_counted_and_counted_on(config: dict[str, Any], tmp_path
     points = [value for (key, _), value in sorted(whole.points.points.items()) if key == "val/loss"]
     assert first.study.intermediate_values == list(enumerate(points, start=1))  # type: ignore[union-attr]
     assert len(points) == 4 and first.pruned_reason is None
-    # what the pruner knows the noise and the warm-up by: 12 rows, and quarters of the training
+    # what the pruner knows the warm-up by: quarters of the training
     assert first.study.attributes == [  # type: ignore[union-attr]
-        {"validation_rows": 12, "progress": quarter / 4} for quarter in (1, 2, 3, 4)
+        {"progress": quarter / 4} for quarter in (1, 2, 3, 4)
     ]
     per_epoch = whole.trainer.global_step // 4
     begin = begun_at(tmp_path / "whole", tmp_path / "rest", 2 * per_epoch)

@@ -15,7 +15,7 @@ from src.core.dataset_info import DatasetInfo
 from src.core.user_errors import UserError
 from src.data import hub
 from src.data.cache import ContentCache
-from src.data.corpus import CorpusSurvey
+from src.data.corpus_survey import CorpusSurvey
 from src.data.sources import Source
 from src.data.token_store import TokenStore
 from src.data.tokenizer import PretrainedTokenizer, WordPiece
@@ -54,7 +54,7 @@ def folder(tmp_path: Path) -> Path:
     BertForSequenceClassification(CONFIG).save_pretrained(place)
     WordPiece(vocab_size=100, min_frequency=1).load_tokenizer(
         lambda: ["a b"], "tiny", ContentCache(tmp_path / "cache")
-    ).save(place)
+    ).save(place, max_tokens=16, has_token_types=True)
     reading = {
         "task": "classification",
         "label_names": ["no", "yes"],

@@ -150,6 +150,36 @@ def test_runs_can_be_named_by_the_beginning_of_their_id(store: Store) -> None:
     assert store.find_run(run.run_id[:6].upper()).id == store.find_run(run.run_id).id == run.run_id
 
 
+def test_runs_can_be_named(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    def keep(title: str, parent: str | None = None, **params: str) -> str:
+        with RunRecord(store=store, name=title, kind="k", params=params, parent=parent) as run:
+            pass
+        return run.run_id
+
+    first, second = keep("imdb lr=1e-5", name="imdb"), keep("imdb lr=1e-5", name="imdb")
+    other = keep("deadbeef")
+    sweep = keep("search")
+    keep("imdb lr=1e-4", parent=sweep)
+    capsys.readouterr()
+    assert store.find_run("imdb lr=1e-5", key="run").id == second
+    assert capsys.readouterr().err == f"run=imdb lr=1e-5: run {second} (imdb lr=1e-5, FINISHED)\n"
+    # as the config calls it; an id goes before a name, and a trial is not the latest run
+    assert store.find_run("imdb", key="run").id == second
+    assert store.find_run("deadbeef", key="run").id == other
+    assert store.find_run("latest", key="resume").id == sweep
+    capsys.readouterr()
+    assert store.find_run(first[:8], key="run").id == first
+    assert capsys.readouterr().err == ""
+    with pytest.raises(UserError, match=r"or a run's name; did you mean 'imdb lr=1e-5'\?"):
+        store.find_run("imbd lr=1e-5")
+
+
+def test_a_run_that_was_offline_has_two_ids(store: Store) -> None:
+    with RunRecord(store=store, name="imdb", kind="k", params={}) as run:
+        run.set_tag("local_id", "abcdef12" * 4)
+    assert store.find_run("abcdef12").id == run.run_id
+
+
 def test_faults_of_a_run_id(store: Store) -> None:
     with RunRecord(store=store, name="imdb", kind="k", params={}) as run:
         pass
@@ -158,8 +188,8 @@ def test_faults_of_a_run_id(store: Store) -> None:
         with pytest.raises(UserError) as fault:
             store.find_run(wrong, key="init_from")
         assert str(fault.value) == (
-            f"init_from={wrong!r} is not a run id: expected its 32 hexadecimal digits, or the "
-            "first 6 or more of them; "
+            f"init_from={wrong!r} is not a run id: expected its 32 hexadecimal digits, the "
+            "first 6 or more of them, or a run's name; "
             f"the latest are {listed}; `python -m src.runs` lists all runs"
         )
     typo = run.run_id[:-1] + ("0" if run.run_id[-1] != "0" else "1")

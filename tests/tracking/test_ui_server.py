@@ -77,7 +77,9 @@ except KeyboardInterrupt:
         address, _, path = lines[-1].split()[0].partition("#")
         with urllib.request.urlopen(f"{address}health", timeout=10) as answer:
             assert answer.status == 200
-        assert path == "/experiments/1/runs?workflowType=machine_learning"
+        assert path == (
+            "/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=palimpsest"
+        )
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=30)[0] == "ended\n"
     children = subprocess.run(

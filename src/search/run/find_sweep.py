@@ -14,6 +14,8 @@ from src.core.user_errors import UserError
 
 if TYPE_CHECKING:
     from src.search.sweep_study import SweepStorage
+    from src.tracking.earlier_runs import RunInfo
+    from src.tracking.store import Store
 
 # How long, how many at a time, where and how it is shown: none of it makes another sweep.
 _CHANGEABLE_KEYS = (
@@ -34,7 +36,7 @@ _CHANGEABLE_KEYS = (
 # of the node `search`: what its trials and their order depend on
 _IDENTITY_FIELDS = ("sampler", "pruner", "monitor", "mode")
 # which sweeps begun before they were there lack; these go on with what is shipped now
-_NEWER_KEYS = ("search.pruner.warmup_share", "search.pruner.tolerance")
+_NEWER_KEYS = ("search.pruner.warmup_share",)
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,23 @@ def find_sweep(storage: "SweepStorage", request: SweepRequest) -> str | None:
             "Two ways on: put that back and go on with it, or type sweep=new to begin another sweep"
         )
     return name
+
+
+def find_sweep_run(store: "Store", sweep: str, request: SweepRequest) -> "RunInfo":
+    """The run of a sweep that goes on.
+
+    Raises:
+        UserError: it was deleted, or cannot be looked up.
+    """
+    try:
+        return store.find_run(sweep, key="run")
+    except UserError as error:
+        begun = "was begun by this very command" if request.sweep is None else "is kept"
+        way_on = "type" if request.sweep is None else "type the sweep's whole command with"
+        raise UserError(
+            f"sweep {sweep[:8]} {begun}, but its run cannot be used ({error}); {way_on} sweep=new "
+            "to begin another sweep"
+        ) from error
 
 
 def restore_overrides(storage: "SweepStorage", sweep: str, added: Sequence[str]) -> list[str]:

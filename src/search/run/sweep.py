@@ -20,7 +20,7 @@ from src.core.run_ending import classify_ending
 from src.core.startup import pause_gc
 from src.core.user_errors import UserError
 from src.search.budget import is_budget_exhausted
-from src.search.run.find_sweep import SweepRequest, find_sweep
+from src.search.run.find_sweep import SweepRequest, find_sweep, find_sweep_run
 from src.search.run.scheduler import TrialScheduler, outage_errors
 from src.search.run.sweep_context import (
     SweepContext,
@@ -224,7 +224,7 @@ class Sweep:
 
     def _claim_or_join(self, study: "SweepStudy", stack: ExitStack) -> None:
         """With the storage locked: own the run of an earlier process, or help the living owner."""
-        info = self._store.find_run(study.name, key="sweep")
+        info = find_sweep_run(self._store, study.name, self._request)
         owner = str(study.attributes.get("owner", ""))
         if (
             info.status == "RUNNING"

@@ -44,7 +44,7 @@ def format_summary(
     parts = [
         f"sweep {study.name} {state}  {format_status_counts(trials)}",
         _describe_best(study, monitors),
-        f"see: make ui ({store.open().build_ui_link(study.name)})",
+        f"see: {store.open().describe_ui_page(study.name)}",
     ]
     return "; ".join(filter(None, parts))
 

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple, NoReturn
 import psutil
 
 from src.core import startup
-from src.core.processes import call_when_parent_ends, end_process_group, project_environment
+from src.core.processes import call_when_parent_ends, end_process_group, name_places
 from src.search.run.trial_spec import TRIAL_VARIABLE
 
 # from SIGTERM to SIGKILL
@@ -279,15 +279,17 @@ def _inherited_by_children() -> Iterator[None]:
     end blocked.
     """
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _END_SIGNALS)
-    path = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = project_environment()["PYTHONPATH"]
+    places = name_places()
+    before = {name: os.environ.get(name) for name in places}
+    os.environ.update(places)
     try:
         yield
     finally:
-        if path is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = path
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 

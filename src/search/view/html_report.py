@@ -1,6 +1,7 @@
 """The report of a sweep: an HTML page, a note for the MLflow UI, and a table of all trials."""
 
 import base64
+import math
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -47,6 +48,8 @@ _MAX_REASON_LENGTH = 300
 _MAX_COMMAND_LENGTH = 1200
 # parameters with columns of their own in a note
 _MAX_KEY_COLUMNS = 8
+# where `python -m src.ui` serves a store that has no address of its own
+_LOCAL_UI_ADDRESS = "http://127.0.0.1:5000/"
 
 _STYLE = """
 body { margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #22303c;
@@ -79,6 +82,9 @@ def render_page(sweep: SweepSnapshot, pictures: Mapping[str, bytes]) -> str:
     parts = [
         f"<h1>{title}</h1>",
         f"<p><b>{sweep.state}</b> {link} as of {as_of} UTC</p>",
+        f"<p>Ids are links into the UI that <code>make ui</code> serves at {_LOCAL_UI_ADDRESS}</p>"
+        if sweep.run_url.startswith("#/")
+        else "",
         f"<p>{escape(sweep.reason)}</p>" if sweep.reason else "",
         _render_best_trials(sweep),
         f"<h2>Trials</h2><p>{escape(format_status_counts(sweep.rows))}</p>",
@@ -141,7 +147,11 @@ def render_note(sweep: SweepSnapshot) -> str:
 def build_trial_columns(
     trials: Sequence[TrialRecord], *, keys: Sequence[str], monitors: Sequence[str]
 ) -> dict[str, list[Any]]:
-    """Every trial as columns of equal length, by number. Unknown values are None."""
+    """Every trial as columns of equal length, by number. Unknown values are None.
+
+    A metric's column has the values that finished trials count with, `last` the first metric at the
+    last validation of any trial.
+    """
     trials = sorted(trials, key=lambda trial: trial.number)
     columns: dict[str, list[Any]] = {
         "trial": [trial.number for trial in trials],
@@ -149,7 +159,7 @@ def build_trial_columns(
     }
     for index, monitor in enumerate(monitors):
         columns[monitor] = [_finished_value(trial, index) for trial in trials]
-    columns["last"] = [trial.latest_value for trial in trials]
+    columns["last"] = [trial.last_report for trial in trials]
     for key in keys:
         columns[key] = [trial.params.get(key) for trial in trials]
     columns["validations"] = [len(trial.intermediate_values) for trial in trials]
@@ -192,16 +202,18 @@ def _render_best_trials(sweep: SweepSnapshot) -> str:
 
 
 def _render_table(sweep: SweepSnapshot) -> str:
-    """Every trial, by number."""
+    """Every trial, the best first, then those without a final value."""
     best = {trial.number for trial in select_best_trials(sweep.rows, sweep.modes)}
     names = shorten_keys(sweep.keys)
     right = '<th class="n">'
     heads = [f"{right}trial</th><th>state</th>"]
     heads += [f"{right}{escape(monitor)}</th>" for monitor in sweep.monitors]
+    if sweep.test_values:
+        heads.append(f"{right}{escape(sweep.test_metric)}</th>")
     heads += [f'<th title="{escape(key)}">{escape(names[key])}</th>' for key in sweep.keys]
     heads.append(f"{right}validations</th>{right}time</th><th>run</th><th>reason</th>")
     lines = []
-    for trial in sorted(sweep.rows, key=lambda trial: trial.number):
+    for trial in _sort_by_value(sweep):
         values = [_finished_value(trial, index) for index in range(len(sweep.monitors))]
         if values[0] is None:
             values[0] = trial.latest_value
@@ -209,9 +221,15 @@ def _render_table(sweep: SweepSnapshot) -> str:
         reason = " ".join(str(trial.attributes.get("reason") or "").split())
         cells = [f'<td class="n">{trial.number}</td><td>{trial.state}</td>']
         cells += [
-            f'<td class="n">{"" if value is None else format_number(value, 4)}</td>'
-            for value in values
+            '<td class="n"></td>'
+            if value is None
+            else f'<td class="n">{format_number(value, 4)} '
+            f"<small>{trial.describe_choice(monitor)}</small></td>"
+            for monitor, value in zip(sweep.monitors, values, strict=True)
         ]
+        if sweep.test_values:
+            tested = sweep.test_values.get(trial.number)
+            cells.append(f'<td class="n">{"" if tested is None else format_number(tested, 4)}</td>')
         cells += [
             f"<td>{escape(truncate_middle(format_value(trial.params.get(key, ''), 4), 80))}</td>"
             for key in sweep.keys
@@ -229,6 +247,27 @@ def _render_table(sweep: SweepSnapshot) -> str:
         f'<div class="table"><table><thead><tr>{"".join(heads)}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody></table></div>"
     )
+
+
+def _sort_by_value(sweep: SweepSnapshot) -> list[TrialRecord]:
+    """The finished trials, the best first, the pruned ones by their last values, then all others
+    by number.
+    """
+    ranked = rank_trials(sweep.rows, sweep.modes)
+    sign = -1 if sweep.modes[0] == "max" else 1
+    pruned = {
+        trial.number: sign * trial.last_report
+        for trial in sweep.rows
+        if trial.state == "pruned"
+        and trial.last_report is not None
+        and math.isfinite(trial.last_report)
+    }
+    listed = {trial.number for trial in ranked}
+    others = sorted(
+        (trial for trial in sweep.rows if trial.number not in listed),
+        key=lambda trial: (pruned.get(trial.number, math.inf), trial.number),
+    )
+    return [*ranked, *others]
 
 
 def _render_markdown_table(trials: Sequence[TrialRecord], sweep: SweepSnapshot) -> str:
@@ -267,8 +306,10 @@ def _render_run_link(trial: TrialRecord, sweep: SweepSnapshot) -> str:
 
 
 def _render_link(run_id: str, url: str, text: str) -> str:
-    """A run's id, which can be copied where the page has no server to link to."""
+    """A run's id, as a link to its page where it has one."""
     code = f'<code title="{escape(run_id)}">{escape(text)}</code>'
+    if url.startswith("#/"):
+        url = _LOCAL_UI_ADDRESS + url
     if not url.startswith(("http://", "https://")):
         return code
     return f'<a href="{escape(url)}" target="_blank" rel="noopener">{code}</a>'

@@ -13,23 +13,22 @@ from dataclasses import replace
 from itertools import accumulate, combinations
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
-from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from src.core.formatting import format_number, format_quantity, shorten_keys, truncate_middle
+from src.core.formatting import format_quantity, shorten_keys, truncate_middle
 from src.search.trials import (
     SweepSnapshot,
     TrialRecord,
-    rank_trials,
+    describe_best_trials,
     select_best_trials,
     values_to_minimize,
 )
+from src.search.view.parallel_plot import plot_parallel_coordinates
 from src.search.view.plot_axes import (
     INK_COLOR,
+    STATE_COLORS,
     add_legend,
     create_panels,
     infer_scales,
@@ -42,14 +41,6 @@ _MAX_BARS = 20
 # trials of a Pareto front with their numbers beside their points
 _MAX_ANNOTATED_TRIALS = 12
 
-# also people who cannot tell red from green can tell these apart
-_COLORS = {
-    "finished": "#2f6fab",
-    "pruned": "#71808d",
-    "failed": "#a83254",
-    "running": "#15886b",
-    "best": "#d55e00",
-}
 _MARKERS: dict[str, dict[str, Any]] = {
     "finished": {"marker": "o"},
     "pruned": {"marker": "o", "markerfacecolor": "white"},
@@ -58,7 +49,6 @@ _MARKERS: dict[str, dict[str, Any]] = {
     "off the scale": {"marker": "^"},
     "best": {"marker": "*", "markersize": 13, "zorder": 4, "alpha": 1.0},
 }
-_GOOD_TO_BAD = LinearSegmentedColormap.from_list("", ["#1b6fa8", "#5fae9f", "#e3c567"])
 
 
 def plot_sweep(
@@ -77,7 +67,7 @@ def plot_sweep(
     figures = {
         "history": _plot_history(sweep),
         "rate": _plot_slices(sweep, log_keys, importance),
-        "parallel": _plot_parallel_coordinates(sweep, log_keys),
+        "parallel": plot_parallel_coordinates(sweep, log_keys),
         "importance": _plot_importance(sweep, importance),
         "intermediate": _plot_intermediate_values(sweep),
         "front": _plot_pareto_front(sweep),
@@ -104,7 +94,7 @@ def _plot_history(sweep: SweepSnapshot) -> Figure | None:
     monitors = sweep.monitors
     figure, panels = create_panels(
         f"{monitors[0]} of each trial" if len(monitors) == 1 else "The metrics of each trial",
-        f"{_describe_best(sweep)}  ·  line: best so far",
+        f"{describe_best_trials(sweep)}  ·  line: best so far",
         count=len(monitors),
     )
     finished = _select_finished(sweep)
@@ -116,7 +106,7 @@ def _plot_history(sweep: SweepSnapshot) -> Figure | None:
                 [*(trial.number for trial in finished), sweep.rows[-1].number],
                 [*reached, reached[-1]],
                 drawstyle="steps-post",
-                color=_COLORS["best"],
+                color=STATE_COLORS["best"],
                 linewidth=1.4,
             )
         _draw_trials(axes, [(trial.number, trial) for trial in sweep.rows], sweep, index)
@@ -142,7 +132,7 @@ def _plot_slices(
     subject = shorten_keys(sweep.keys)[keys[0]] if len(keys) == 1 else "each parameter"
     figure, panels = create_panels(
         f"{', '.join(sweep.monitors)} against {subject}",
-        f"{_describe_best(sweep)}{left_out}",
+        f"{describe_best_trials(sweep)}{left_out}",
         count=len(sweep.monitors) * len(keys),
         columns=2 if len(keys) == 4 else min(3, len(keys)),
         height=2.9,
@@ -154,80 +144,6 @@ def _plot_slices(
         _draw_trials(axes, placed, sweep, index)
         scale.apply(axes, "x")
         axes.set(xlabel=_label(key), ylabel=_label(sweep.monitors[index]))
-    add_legend(figure)
-    return figure
-
-
-def _plot_parallel_coordinates(sweep: SweepSnapshot, log_keys: set[str]) -> Figure | None:
-    """One vertical axis for each parameter and metric, and one line across them for each trial."""
-    finished = rank_trials(sweep.rows, sweep.modes)
-    pruned = [trial for trial in sweep.rows if trial.state == "pruned"]
-    scales = infer_scales([*finished, *pruned], sweep.keys, log_keys)
-    if len(finished) < 2 or len(scales) < 2:
-        return None
-    figure, (host,) = create_panels(
-        "Parameters and results, one line a trial",
-        f"colour: {sweep.monitors[0]}  ·  {_describe_best(sweep)}",
-        height=4.0,
-    )
-    short = shorten_keys(sweep.keys)
-    names = [*(short[key] for key in scales), *sweep.monitors]
-    names = [truncate_middle(name, 18) for name in names]
-    figure.set_figwidth(max(7.2, 1.45 * len(names)))
-    host.set(xlim=(-0.3, len(names) - 0.5), ylim=(0, 1), yticks=[])
-    host.set_xticks(range(len(names)), names, weight="bold")
-    host.xaxis.tick_top()
-    host.grid(visible=False)
-    columns = []
-    for place in range(len(names)):
-        axes = host.twinx()
-        axes.spines[["left", "top", "bottom"]].set_visible(False)
-        axes.spines["right"].set(position=("data", place), color=INK_COLOR)
-        axes.tick_params(labelsize=8, labelcolor=INK_COLOR, color=INK_COLOR, length=3)
-        columns.append(axes)
-    for axes, scale in zip(columns, scales.values(), strict=False):
-        scale.apply(axes, "y")
-    for index, axes in enumerate(columns[len(scales) :]):
-        values = [trial.values[index] for trial in finished if trial.values]
-        set_metric_range(axes, "y", values, sweep.modes[index])
-    for axes in columns:
-        for label in axes.get_yticklabels():
-            label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.75})
-
-    def line(trial: TrialRecord) -> list[tuple[int, float]]:
-        positions = [
-            scale.position(trial.params[key]) if key in trial.params else math.nan
-            for key, scale in scales.items()
-        ]
-        # a pruned trial's line ends before the metrics, which it did not reach
-        positions += (trial.values or ()) if trial.state == "finished" else ()
-        heights = [
-            (axes.transScale + axes.transLimits).transform((0, position))[1]
-            for axes, position in zip(columns, positions, strict=False)
-        ]
-        return list(enumerate(np.clip(heights, 0, 1)))
-
-    alpha = min(0.85, max(0.25, 25 / len(finished)))
-    if pruned:
-        dashed: dict[str, Any] = {"colors": _COLORS["pruned"], "linestyles": "dashed"}
-        lines = [line(trial) for trial in pruned]
-        host.add_collection(
-            LineCollection(lines, **dashed, linewidths=0.8, alpha=0.6 * alpha, label="pruned")
-        )
-    # the best are drawn last, on top
-    finished.reverse()
-    host.add_collection(
-        LineCollection(
-            [line(trial) for trial in finished],
-            array=[trial.values[0] for trial in finished if trial.values],
-            cmap=_GOOD_TO_BAD if sweep.modes[0] == "min" else _GOOD_TO_BAD.reversed(),
-            norm=Normalize(*columns[len(scales)].get_ylim()),
-            linewidths=1.2,
-            alpha=alpha,
-        )
-    )
-    lines = [line(trial) for trial in select_best_trials(finished, sweep.modes)]
-    host.add_collection(LineCollection(lines, colors=_COLORS["best"], linewidths=2.6, label="best"))
     add_legend(figure)
     return figure
 
@@ -245,7 +161,7 @@ def _plot_importance(sweep: SweepSnapshot, importance: Mapping[str, float]) -> F
         height=0.5 + 0.34 * len(shares),
     )
     names, widths = [_label(key) for _, key in shares], [share for share, _ in shares]
-    bars = axes.barh(names, widths, height=0.62, color=_COLORS["finished"])
+    bars = axes.barh(names, widths, height=0.62, color=STATE_COLORS["finished"])
     axes.bar_label(bars, fmt="{:.2f}", padding=3, size=8.5, color=INK_COLOR)
     axes.set_xlim(0, max(1.0, widths[-1]) * 1.08)
     axes.grid(visible=False, axis="y")
@@ -266,7 +182,7 @@ def _plot_intermediate_values(sweep: SweepSnapshot) -> Figure | None:
     if not any(len(lines[trial.number]) > 1 for trial in trials):
         return None
     figure, (axes,) = create_panels(
-        f"{monitor} while the trials train", f"one line a trial  ·  {_describe_best(sweep)}"
+        f"{monitor} while the trials train", f"one line a trial  ·  {describe_best_trials(sweep)}"
     )
     best = {trial.number for trial in select_best_trials(trials, sweep.modes)[:1]}
     alpha = min(0.85, max(0.12, 12 / len(trials)))
@@ -274,14 +190,14 @@ def _plot_intermediate_values(sweep: SweepSnapshot) -> Figure | None:
     for trial in trials:
         line, state = lines[trial.number], trial.state
         if trial.number in best:
-            axes.plot(*zip(*line, strict=True), color=_COLORS["best"], linewidth=2.4, zorder=3)
+            axes.plot(*zip(*line, strict=True), color=STATE_COLORS["best"], linewidth=2.4, zorder=3)
             # the validation whose checkpoint was kept
             value = trial.values[0] if trial.values else line[-1][1]
             marks["best"].append(min(line, key=lambda point: abs(point[1] - value)))
             continue
         style: dict[str, Any] = {"alpha": 0.8 if state == "running" else alpha, "linewidth": 1.1}
         label = state if state == "finished" else None
-        axes.plot(*zip(*line, strict=True), color=_COLORS[state], label=label, **style)
+        axes.plot(*zip(*line, strict=True), color=STATE_COLORS[state], label=label, **style)
         if state != "finished" or len(line) == 1:
             marks[state].append(line[-1])
     _draw_markers(axes, marks, alpha=max(alpha, 0.5))
@@ -323,7 +239,9 @@ def _plot_pareto_front(sweep: SweepSnapshot) -> Figure | None:
         # only with two metrics is the front a line
         if len(pairs) == 1:
             style = f"steps-{'post' if modes[x] == 'min' else 'pre'}"
-            axes.plot(*zip(*sorted(front), strict=True), drawstyle=style, color=_COLORS["best"])
+            axes.plot(
+                *zip(*sorted(front), strict=True), drawstyle=style, color=STATE_COLORS["best"]
+            )
             for trial, point in zip(best[:_MAX_ANNOTATED_TRIALS], front, strict=False):
                 axes.annotate(str(trial.number), point, (6, 5), textcoords="offset points", size=8)
         axes.set(xlabel=_label(monitors[x]), ylabel=_label(monitors[y]))
@@ -364,7 +282,7 @@ def _draw_markers(
     """Draw points by the state that they stand for."""
     for state, points in marks.items():
         if points:
-            color = _COLORS.get(state, _COLORS["finished"])
+            color = STATE_COLORS.get(state, STATE_COLORS["finished"])
             look: dict[str, Any] = {"linestyle": "", "color": color, "label": state, "zorder": 3}
             axes.plot(*zip(*points, strict=True), **look | style | _MARKERS[state])
 
@@ -381,15 +299,6 @@ def _metric_value(trial: TrialRecord, index: int) -> float | None:
     elif trial.state == "pruned" and index == 0:
         value = trial.latest_value
     return value if value is not None and math.isfinite(value) else None
-
-
-def _describe_best(sweep: SweepSnapshot) -> str:
-    best = select_best_trials(sweep.rows, sweep.modes)
-    if not best or best[0].values is None:
-        return "no trial has finished yet"
-    if len(best) > 1 or len(sweep.monitors) > 1:
-        return f"{format_quantity(len(best), 'trial')} on the Pareto front"
-    return f"best: trial {best[0].number}, {format_number(best[0].values[0], 4)}"
 
 
 def _label(text: str) -> str:

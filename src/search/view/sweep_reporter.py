@@ -199,6 +199,7 @@ class SweepReporter:
         from src.search.view import html_report, plots
 
         run_ids = {trial.number: trial.attributes.get("run_id") for trial in trials}
+        test_metric = self._search.monitors[0].replace("val/", "test/", 1)
         sweep = SweepSnapshot(
             sweep=self._study.name,
             name=self.record.name,
@@ -213,6 +214,8 @@ class SweepReporter:
             limits=measure_budget(self._search, self._space, trials, self.active_seconds),
             run_url=self._build_run_url(self._study.name),
             trial_urls={n: self._build_run_url(str(id_)) for n, id_ in run_ids.items() if id_},
+            test_metric=test_metric,
+            test_values=self._read_test_values(test_metric, run_ids),
             taken_at=time.time(),
         )
         figures = plots.plot_sweep(
@@ -239,6 +242,18 @@ class SweepReporter:
         if not self._store.tracking_uri.startswith("http"):
             return path
         return f"{self._store.tracking_uri.rstrip('/')}/{path}"
+
+    def _read_test_values(self, metric: str, run_ids: Mapping[int, str | None]) -> dict[int, float]:
+        """By trial, what its run measured on the test split; nothing where the sweep goes by it."""
+        if metric in self._search.monitors:
+            return {}
+        runs = self._store.search_runs(f"tags.`mlflow.parentRunId` = '{self._study.name}'")
+        values = {run.id: run.metrics[metric] for run in runs if metric in run.metrics}
+        return {
+            number: values[run_id]
+            for number, run_id in run_ids.items()
+            if run_id is not None and run_id in values
+        }
 
     def _tag_best_trials(self, best: Sequence[TrialRecord]) -> None:
         """Name the best trials in tags of the sweep's run and of the trials' own runs."""

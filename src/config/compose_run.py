@@ -1,0 +1,43 @@
+"""Composes and checks the config of one run, from overrides as a command line has them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from src.config.build_nodes import Schema
+from src.config.compose import COMPOSE_ERRORS, prefix_optional_inputs, to_plain_config
+from src.config.override_errors import explain_compose_error
+from src.config.overrides import needs_multirun_error, search_overrides
+from src.config.validate_config import validate_config
+from src.core.files import CONF
+from src.core.user_errors import UserError
+
+
+def compose_run(overrides: Sequence[str], task: Schema) -> dict[str, Any]:
+    """The config of a run as plain values.
+
+    Args:
+        overrides: `+experiment=imdb`, `model.optim.lr=3e-5`; no flags.
+        task: the schema of the composed config.
+
+    Raises:
+        UserError: all mistakes in the overrides.
+    """
+    if flags := [override for override in overrides if override.startswith("-")]:
+        raise UserError("flags belong to the command line", where=flags[0])
+    if mistaken := search_overrides(overrides):
+        raise needs_multirun_error(mistaken[0])
+    # a program of the user's may be inside of Hydra
+    hydra_before = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+            config = to_plain_config(compose("config", prefix_optional_inputs(overrides, task)))
+    except COMPOSE_ERRORS as error:
+        raise explain_compose_error(overrides, error, task) from error
+    finally:
+        GlobalHydra.instance().hydra = hydra_before
+    validate_config(config, task)
+    return config

@@ -1,0 +1,181 @@
+"""How a file of each format is read: its columns, what is wrong with them, and its records."""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from src.core.user_errors import UserError
+from src.data import readers
+from src.data.columns import ColumnSelection, find_column_errors
+from src.data.decoding import InputFile
+from src.data.encodings import choose_encoding
+from src.data.json_rows import JsonStyle, read_json_keys, read_json_rows
+from src.data.label_cells import LabelReading
+from src.data.records import RawRecord
+from src.data.spreadsheets import read_sheet_header, read_sheet_rows
+from src.data.tables import (
+    TableStyle,
+    find_table_errors,
+    read_first_row,
+    read_table,
+)
+
+# The formats whose rows are parted into columns by a character.
+TABLE_FORMATS = ("csv", "tsv")
+BINARY_FORMATS = ("parquet", "xlsx")
+# Options that a format knows nothing of.
+_KEYS_WITHOUT_USE = {
+    "text": ("pair", "label", "split_column"),
+    "folders": ("pair", "split_column"),
+    "class_files": ("pair", "split_column"),
+    "label_first": ("pair", "split_column"),
+}
+_NO_LABEL_HINT = (
+    "give null, or data.source.format=label_first where lines begin with it, class_files where "
+    "every file holds the texts of a class"
+)
+
+
+class ReadingOptions(NamedTuple):
+    """What decides how the bytes of a file become records.
+
+    Args:
+        encodings: of which the first that fits is a file's own.
+        style: of a table; None for other formats.
+        names: of the columns, where they do not stand in the file; None where they do, or where
+            columns are known by their positions.
+        sheet: of a spreadsheet, as in `Source`.
+        document, heading: of plain text, as in `Source`.
+        labels: how labels are written.
+    """
+
+    format: str
+    columns: ColumnSelection
+    encodings: tuple[str, ...]
+    style: TableStyle | None
+    header: bool
+    names: tuple[str, ...] | None
+    sheet: str | None
+    document: Literal["line", "paragraph", "file"]
+    heading: str | None
+    labels: LabelReading
+
+    @property
+    def json_style(self) -> JsonStyle:
+        return JsonStyle(self.encodings[0], self.header, self.names)
+
+    def with_encoding(self, encoding: str) -> "ReadingOptions":
+        """The same for files that all have one encoding."""
+        style = None if self.style is None else self.style._replace(encoding=encoding)
+        return self._replace(encodings=(encoding,), style=style)
+
+    def choose_encoding(self, file: InputFile) -> "tuple[ReadingOptions, str | None]":
+        """The options for a file with an encoding of its own, and a remark on that."""
+        if self.format in BINARY_FORMATS:
+            return self, None
+        encoding, remark = choose_encoding(file, self.encodings)
+        return self.with_encoding(encoding), remark
+
+
+def find_format_errors(options: ReadingOptions) -> Iterator[UserError]:
+    """Options that the format knows nothing of."""
+    for key in _KEYS_WITHOUT_USE.get(options.format, ()):
+        if (value := getattr(options.columns, key)) is not None:
+            yield UserError(
+                f"{options.format} files have no {key}",
+                key=f"data.source.{key}",
+                value=value,
+                hint=_NO_LABEL_HINT if key == "label" else "give null",
+            )
+    if options.format in _KEYS_WITHOUT_USE and options.columns.has_label_columns:
+        yield UserError(
+            f"{options.format} files have no columns",
+            key="data.source.label",
+            value=f"[{','.join(map(str, options.columns.label_columns))}]",
+            hint="{key}=label asks for the label",
+        )
+    if options.names is not None and options.format not in (*TABLE_FORMATS, "jsonl", "xlsx"):
+        yield UserError(
+            f"{options.format} files take no names for columns",
+            key="data.source.columns",
+            value=f"[{','.join(options.names)}]",
+            hint="leave this option",
+        )
+
+
+def find_file_errors(file: InputFile, options: ReadingOptions) -> Iterator[UserError]:
+    """What a look at the header of a file shows to be wrong."""
+    options, _ = options.choose_encoding(file)
+    columns, style = options.columns, options.style
+    header = read_header(file, options)
+    headed = style.header if style is not None else options.format == "xlsx"
+    if not header and (headed or options.format == "jsonl"):
+        yield UserError("no rows in it", where=file.name)
+        return
+    if style is not None:
+        yield from find_table_errors(file, columns, header, style)
+    elif header and (options.header or options.names is not None):
+        yield from find_column_errors(file.name, columns, options.names or header)
+
+
+def read_header(file: InputFile, options: ReadingOptions) -> list[str]:
+    """The column names of a file; empty if it has none."""
+    if options.format == "parquet":
+        return readers.read_parquet_columns(file)
+    if options.format == "jsonl":
+        return read_json_keys(file, options.columns, options.json_style)
+    if options.format == "xlsx":
+        return read_sheet_header(file, options.sheet)
+    if options.style is not None and options.style.header:
+        return read_first_row(file, options.style)
+    return []
+
+
+def read_file(
+    file: InputFile, options: ReadingOptions, *, keep_other: bool = False
+) -> Iterator[RawRecord]:
+    """Stream the records of a file, of which there must be some.
+
+    Args:
+        keep_other: whether records shall have all columns of their row.
+    """
+    options, remark = options.choose_encoding(file)
+    records = readers.require_records(_iter_records(file, options, keep_other), file.name)
+    if not options.labels.is_plain:
+        records = map(options.labels.read_record, records)
+    if remark is None:
+        yield from records
+        return
+    for record in records:
+        yield record if record.remark else record._replace(remark=remark)
+
+
+def _iter_records(
+    file: InputFile, options: ReadingOptions, keep_other: bool
+) -> Iterator[RawRecord]:
+    columns, encoding = options.columns, options.encodings[0]
+    if options.style is not None:
+        return read_table(file, columns, options.style, keep_other)
+    match options.format:
+        case "jsonl":
+            return read_json_rows(file, columns, options.json_style, keep_other)
+        case "parquet":
+            return readers.read_parquet(file, columns, keep_other)
+        case "xlsx":
+            return read_sheet_rows(
+                file,
+                columns,
+                sheet=options.sheet,
+                header=options.header,
+                names=options.names,
+                keep_other=keep_other,
+            )
+        case "label_first":
+            return readers.read_labelled_lines(
+                file, encoding=encoding, labelled=columns.label is not None
+            )
+        case "folders":
+            return readers.read_documents(file, encoding=encoding, document="file", heading=None)
+        case _:
+            return readers.read_documents(
+                file, encoding=encoding, document=options.document, heading=options.heading
+            )

@@ -1,0 +1,160 @@
+"""Files of answers: every row of the file that was read, with what the model says of it."""
+
+import contextlib
+import csv
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from src.core.files import atomic_write
+from src.core.user_errors import UserError
+
+# The character between columns by the suffix of the file; None for JSON lines.
+DELIMITERS: dict[str, str | None] = {"": ",", ".csv": ",", ".tsv": "\t", ".jsonl": None}
+DELIMITERS[".ndjson"] = None
+STDOUT = "-"
+
+
+class AnswerColumns(NamedTuple):
+    """How the columns of the answers are called.
+
+    Args:
+        row: the number of the row in what was read, from 0.
+        columns: those of the file.
+        prediction: the likeliest label, or the value.
+        probabilities: of every label.
+        renamed: columns of the answers that stand in the file already, with their names here.
+    """
+
+    row: str
+    columns: tuple[str, ...]
+    prediction: str
+    probabilities: tuple[str, ...]
+    renamed: dict[str, str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All columns in their order."""
+        return (self.row, *self.columns, self.prediction, *self.probabilities)
+
+
+def name_answer_columns(columns: Sequence[str], label_names: Sequence[str]) -> AnswerColumns:
+    """Name the columns of the answers so that none is called as one of the file's."""
+    taken = set(columns)
+    names: list[str] = []
+    wanted = ["row", "prediction", *label_names]
+    for name in wanted:
+        number, unique = 2, name
+        while unique in taken:
+            number, unique = number + 1, f"{name}_{number}"
+        taken.add(unique)
+        names.append(unique)
+    renamed = {name: unique for name, unique in zip(wanted, names, strict=True) if name != unique}
+    return AnswerColumns(names[0], tuple(columns), names[1], tuple(names[2:]), renamed)
+
+
+def resolve_output(file: str, output: str) -> str:
+    """Where the answers go: what was typed, or beside the file; `-` is the standard output.
+
+    Args:
+        file: the file or folder that is read, or `-`.
+    """
+    if output or file == STDOUT:
+        return output or STDOUT
+    source = Path(file).expanduser().absolute()
+    return str(source.with_name(f"{source.name}.predictions.csv"))
+
+
+def check_output(output: str, file: str, *, overwrite: bool) -> None:
+    """Raise UserError if the answers cannot be written there, or would replace a file."""
+    if output == STDOUT:
+        return
+    target = Path(output).expanduser()
+    if target.suffix.lower() not in DELIMITERS:
+        raise UserError(
+            "what kind of file is this?",
+            key="output",
+            value=output,
+            expected="a name that ends in .csv, .tsv or .jsonl",
+        )
+    if not target.parent.is_dir():
+        raise UserError(f"there is no folder {target.parent}", key="output", value=output)
+    if file != STDOUT and target.resolve() == Path(file).expanduser().resolve():
+        raise UserError(
+            "is the file that is read",
+            key="output",
+            value=output,
+            hint="the answers need another name",
+            colon=False,
+        )
+    if target.is_dir():
+        raise UserError("is a folder", key="output", value=output, colon=False)
+    if target.exists() and not overwrite:
+        raise UserError(
+            "is there already",
+            key="output",
+            value=output,
+            hint="overwrite=true replaces it, output=FILE takes another name",
+            colon=False,
+        )
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise UserError(f"this user may not write to {target.parent}", key="output", value=output)
+
+
+@contextlib.contextmanager
+def open_output(output: str, names: Sequence[str]) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Yield a function that writes a row of answers, given by column.
+
+    A file is there once it is whole; nothing is left behind when the block raises.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    if output == STDOUT:
+        yield _make_writer(sys.stdout, names, DELIMITERS[".csv"])
+        sys.stdout.flush()
+        return
+    target = Path(output).expanduser()
+    with (
+        atomic_write(target) as partial,
+        partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as sink,
+    ):
+        yield _make_writer(sink, names, DELIMITERS[target.suffix.lower()])
+
+
+def _make_writer(
+    sink: IO[str], names: Sequence[str], delimiter: str | None
+) -> Callable[[Mapping[str, Any]], None]:
+    if delimiter is None:
+
+        def write_json(row: Mapping[str, Any]) -> None:
+            sink.write(json.dumps(row, ensure_ascii=False, default=_to_plain) + "\n")
+
+        return write_json
+    table = csv.writer(sink, delimiter=delimiter, lineterminator="\n")
+    table.writerow(names)
+
+    def write_cells(row: Mapping[str, Any]) -> None:
+        table.writerow([_format_cell(row.get(name)) for name in names])
+
+    return write_cells
+
+
+def _format_cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool | list | tuple | dict):
+        return json.dumps(value, ensure_ascii=False, default=_to_plain)
+    return str(_to_plain(value))
+
+
+def _to_plain(value: Any) -> Any:
+    """A value of Parquet that JSON does not have, as a text."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="backslashreplace")
+    return value if isinstance(value, int | float) else str(value)

@@ -1,0 +1,218 @@
+"""The rows that a prediction reads: those of a file or a folder, read as the run of the model read
+its own data.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from src.config.validate_config import build_checked_node
+from src.core.user_errors import UserError
+from src.data.data_files import FORMAT_BY_SUFFIX, infer_format
+from src.data.records import RawRecord
+from src.data.sources import SPLITS, Source
+
+SOURCE_NODE = "data.source"
+SOURCE_TARGET = "src.data.sources.Source"
+_PLACE_KEYS = ("path", "hub", "config", "revision")
+_COLUMN_KEYS = ("text", "pair", "label")
+_STYLE_KEYS = ("delimiter", "quoting", "quote", "escape")
+_FORMATS_WITH_HEADER = ("csv", "tsv", "xlsx")
+_FORMATS_WITHOUT_PAIRS = ("text", "folders", "label_first")
+
+
+class PredictionSource(NamedTuple):
+    """A source and the one split of it that is read.
+
+    Args:
+        format: of its files.
+        inherited: the options that are the run's and not the defaults, by config key.
+    """
+
+    source: Source
+    split: str
+    format: str
+    inherited: dict[str, Any]
+
+    def iter_rows(self) -> Iterator[tuple[RawRecord, dict[str, Any]]]:
+        """Every row, with all columns of it in the order of the file.
+
+        Formats without columns have `text`, `label` where there is one, and for folders `file`.
+        """
+        records = self.source.read_records(self.split, keep_other=True)
+        if self.format == "folders":
+            # a document is a file
+            for file, record in zip(
+                self.source.list_files().files[self.split], records, strict=True
+            ):
+                yield record, {"file": file.name, **_list_columns(record)}
+            return
+        named = self.source.header or self.source.columns is not None
+        named = named or self.format not in _FORMATS_WITH_HEADER
+        for record in records:
+            columns = _list_columns(record)
+            yield (
+                record,
+                (columns if named else {f"column_{name}": cell for name, cell in columns.items()}),
+            )
+
+
+def _list_columns(record: RawRecord) -> dict[str, Any]:
+    if record.other is not None:
+        return dict(record.other)
+    label = {} if record.label is None else {"label": record.label}
+    return {**label, "text": record.text}
+
+
+def find_prediction_source(
+    path: Path,
+    run_source: Mapping[str, Any],
+    typed: Mapping[str, Any],
+    *,
+    split: str = "",
+) -> PredictionSource:
+    """Find the rows at `path`, and check that they can be read.
+
+    A file is read whatever its name is. Of a folder the split `test` is read, else the only one
+    that there is. The column of labels may be missing.
+
+    Args:
+        run_source: the node `data.source` of the run; options of another class than `Source`
+            do not count.
+        typed: options that the user gives, which go first.
+        split: the split to read of a folder.
+
+    Raises:
+        UserErrors: the options do not fit together or to the files.
+    """
+    inherited = _inherit_options(path, run_source, typed)
+    if not {**inherited, **typed}.get("header", True):
+        typed = {
+            key: _parse_position(value) if key in _COLUMN_KEYS else value
+            for key, value in typed.items()
+        }
+    options = {**inherited, **typed, "path": str(path)}
+    chosen = _choose_split(path, options, split)
+    for name in SPLITS:
+        # the other splits of the folder need not be there
+        if name != chosen:
+            options[name] = None
+    source, label_is_there = _find_labels(options, chosen, is_typed="label" in typed)
+    if not label_is_there:
+        inherited = {key: value for key, value in inherited.items() if not _is_label_key(key)}
+    known = {
+        f"{SOURCE_NODE}.{key}": value
+        for key, value in inherited.items()
+        if key not in typed and key not in SPLITS and value != getattr(Source(), key)
+    }
+    return PredictionSource(source, chosen, source.list_files().format, known)
+
+
+def _parse_position(column: Any) -> Any:
+    """A column that is typed as a text (`column=1`), as a table without a header counts it."""
+    return int(column) if isinstance(column, str) and column.isdecimal() else column
+
+
+def _build_source(options: Mapping[str, Any]) -> Source:
+    source: Source = build_checked_node(SOURCE_NODE, {"_target_": SOURCE_TARGET, **options})
+    return source
+
+
+def _inherit_options(
+    path: Path, run_source: Mapping[str, Any], typed: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The options of the run's source that say how a file is read, not where it lies."""
+    if run_source.get("_target_") != SOURCE_TARGET:
+        return {}
+    dropped = {"_target_", *_PLACE_KEYS}
+    if path.is_file():
+        dropped |= {*SPLITS}
+    if "format" in typed:
+        # they told of files in another format
+        dropped |= {"format", *_STYLE_KEYS}
+    own, other = infer_format(Path(str(run_source.get("path")))), infer_format(path)
+    if path.is_file() and own is not None and other not in (None, own):
+        dropped |= {"format", *_STYLE_KEYS}
+    options = {key: value for key, value in run_source.items() if key not in dropped}
+    if path.is_file() and other in ("jsonl", "parquet") and options.get("header") is False:
+        # positions of columns are of no use where columns have names
+        del options["header"]
+        options = {key: value for key, value in options.items() if type(value) is not int}
+    return options
+
+
+def choose_stdin_suffix(run_source: Mapping[str, Any], typed: Mapping[str, Any]) -> str:
+    """The suffix of a file that holds the standard input: as the format that was typed wants it,
+    or as the run's own file has it; plain text where neither tells.
+    """
+    wanted = str(typed.get("format", "auto"))
+    if wanted == "auto" and run_source.get("_target_") == SOURCE_TARGET:
+        wanted = infer_format(Path(str(run_source.get("path")))) or _find_run_format(run_source)
+    return next((suffix for suffix, name in FORMAT_BY_SUFFIX.items() if name == wanted), ".txt")
+
+
+def _find_run_format(run_source: Mapping[str, Any]) -> str:
+    """The format of the run's own files, if these are still there."""
+    if run_source.get("format", "auto") != "auto":
+        return str(run_source["format"])
+    try:
+        return _build_source(_omit(run_source, {"_target_"})).list_files().format
+    except UserError:
+        return "text"
+
+
+def _choose_split(path: Path, options: Mapping[str, Any], wanted: str) -> str:
+    if path.is_file():
+        return "train"
+    there = tuple(_build_source(options).list_files().files)
+    if wanted:
+        if wanted not in there:
+            raise UserError(
+                f"{path} has no such split",
+                key="split",
+                value=wanted,
+                hint=f"there: {', '.join(there)}",
+            )
+        return wanted
+    if "test" in there or len(there) == 1:
+        return "test" if "test" in there else there[0]
+    raise UserError(
+        f"{path} has {' and '.join(there) or 'no split'}, and no test",
+        hint=f"split={there[0]} reads that one" if there else "name one of its files",
+    )
+
+
+def _find_labels(options: Mapping[str, Any], split: str, *, is_typed: bool) -> tuple[Source, bool]:
+    """The source with its labels if the files have them, else without."""
+    labels = {key for key in options if _is_label_key(key)}
+    is_text = options.get("label") in (options.get("text"), options.get("pair"))
+    if options.get("label") is None or (is_text and not is_typed):
+        return _check_source(_build_source(_omit(options, labels)), split), False
+    try:
+        return _check_source(_build_source(options), split), True
+    except UserError:
+        if is_typed:
+            raise
+        return _check_source(_build_source(_omit(options, labels)), split), False
+
+
+def _check_source(source: Source, split: str) -> Source:
+    """The source, whose options fit to its files and to the first row."""
+    layout = source.list_files()
+    if source.pair is not None and layout.format in _FORMATS_WITHOUT_PAIRS:
+        raise UserError(
+            f"{layout.format} files have no second text, and a pair is asked for",
+            key=f"{SOURCE_NODE}.path",
+            value=source.path,
+        )
+    source.check()
+    next(source.read_records(split), None)
+    return source
+
+
+def _is_label_key(key: str) -> bool:
+    return key.startswith("label")
+
+
+def _omit(options: Mapping[str, Any], keys: set[str]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if key not in keys}
