@@ -14,6 +14,8 @@ class DatasetInfo:
 
     Args:
         vocab_size: ids that a batch may hold run from 0 to this, exclusive.
+        own_vocab_size: ids of the tokenizer's own vocabulary run from 0 to this, exclusive; those
+            beyond are of tokens that were added to it. None: there are no others.
         mask_id: None if the tokenizer has no mask token.
         special_ids: ids that are never masked and never predicted.
         max_tokens: of the longest sequence.
@@ -34,3 +36,4 @@ class DatasetInfo:
     batches_per_epoch: int
     sample_tokens: dict[str, int]
     unigram_entropy: float | None = None
+    own_vocab_size: int | None = None

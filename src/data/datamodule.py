@@ -207,6 +207,7 @@ class TextDataModule(LightningDataModule):
             batches_per_epoch=len(self._build_batch_sampler("train")),
             sample_tokens=self.tokenizer.sample_tokens(),
             unigram_entropy=self.data_summary["unigram_entropy"],
+            own_vocab_size=self.tokenizer.own_vocab_size,
         )
 
     def _check_num_labels(self, names: Sequence[str]) -> None:

@@ -65,6 +65,11 @@ class TextTokenizer:
         )
 
     @cached_property
+    def own_vocab_size(self) -> int:
+        """Ids of its model's vocabulary run from 0 to this, exclusive; others were added to it."""
+        return 1 + max(self.backend.get_vocab(with_added_tokens=False).values(), default=-1)
+
+    @cached_property
     def fingerprint(self) -> str:
         """A hash of everything in the tokenizer, in hexadecimal digits."""
         # the last three are not part of the backend's own text

@@ -164,7 +164,11 @@ class Pretrained:
             first_position_id,
             load_encoder_config,
         )
-        from src.model.pretrained_weights import check_body_weights, load_pretrained_network
+        from src.model.pretrained_weights import (
+            check_body_weights,
+            grow_embeddings,
+            load_pretrained_network,
+        )
 
         if head != "sequence" and self.head != "auto":
             raise UserError(
@@ -173,14 +177,8 @@ class Pretrained:
                 value=self.head,
                 expected="auto",
             )
-        self._check_tokenizer_matches(dataset_info)
         config = load_encoder_config(self.name_or_path, NAME_OR_PATH_KEY, self.revision)
-        if dataset_info.vocab_size > config.vocab_size:
-            raise UserError(
-                f"the tokenizer has {dataset_info.vocab_size} tokens but the encoder "
-                f"{self.name_or_path} knows {config.vocab_size}: they do not belong together "
-                "(data.tokenizer.name_or_path, model.encoder.name_or_path)"
-            )
+        self._check_tokenizer_matches(dataset_info, config.vocab_size)
         longest = config.max_position_embeddings - first_position_id(config)
         _check_max_tokens(dataset_info, longest, "positions of model.encoder.name_or_path")
         stored_head = StoredHead.read(config)
@@ -197,6 +195,8 @@ class Pretrained:
         )
         check_body_weights(network, loaded, NAME_OR_PATH_KEY)
         network = network.float()
+        if dataset_info.vocab_size > config.vocab_size:
+            loaded = grow_embeddings(network, loaded, dataset_info.vocab_size)
         if head == "sequence":
             names = () if task == "regression" else label_names
             loaded = align_head(network, loaded, stored_head, names, self.head, HEAD_KEY)
@@ -204,10 +204,18 @@ class Pretrained:
         encoder.loaded_weights = loaded
         return encoder
 
-    def _check_tokenizer_matches(self, dataset_info: DatasetInfo) -> None:
+    def _check_tokenizer_matches(self, dataset_info: DatasetInfo, known_ids: int) -> None:
         """Raise UserError if a token has another id in the encoder's own tokenizer; a comparison of
-        sizes alone would let a foreign tokenizer through.
+        sizes alone would let a foreign tokenizer through. Tokens that were added to it may lie
+        beyond the ids that the encoder knows.
         """
+        own_size = dataset_info.own_vocab_size
+        if (dataset_info.vocab_size if own_size is None else own_size) > known_ids:
+            raise UserError(
+                f"the tokenizer has {dataset_info.vocab_size} tokens but the encoder "
+                f"{self.name_or_path} knows {known_ids}: they do not belong together "
+                "(data.tokenizer.name_or_path, model.encoder.name_or_path)"
+            )
         file = Path(self.name_or_path).expanduser() / "tokenizer.json"
         if not file.is_file():
             return
@@ -220,7 +228,11 @@ class Pretrained:
         if not isinstance(vocabulary, dict):
             vocabulary = {token: token_id for token_id, (token, *_) in enumerate(vocabulary)}
         vocabulary = vocabulary | added
-        tokens = dataset_info.sample_tokens
+        tokens = {
+            token: token_id
+            for token, token_id in dataset_info.sample_tokens.items()
+            if token_id < known_ids
+        }
         differing = [
             token
             for token, token_id in tokens.items()

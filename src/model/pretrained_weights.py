@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from src.core.formatting import format_quantity
@@ -23,6 +24,7 @@ class LoadedWeights(NamedTuple):
         mismatched: parameters that are stored in another shape; they begin random too.
         unused: stored tensors that the network has no place for.
         head: what became of the stored head, in a clause; empty where there is nothing to say.
+        added_tokens: rows that the embeddings were grown by.
     """
 
     source: str
@@ -30,6 +32,7 @@ class LoadedWeights(NamedTuple):
     mismatched: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     head: str = ""
+    added_tokens: int = 0
 
     @property
     def fresh(self) -> tuple[str, ...]:
@@ -44,6 +47,11 @@ class LoadedWeights(NamedTuple):
         """
         fresh, unused = (summarize_names(names, body) for names in (self.fresh, self.unused))
         clauses = [self.head]
+        if self.added_tokens:
+            clauses.append(
+                f"embeddings grown by {format_quantity(self.added_tokens, 'row')} for tokens added "
+                "to the tokenizer, drawn around the mean of the others"
+            )
         clauses += [f"random to begin with: {fresh}"] if fresh else []
         clauses += [f"stored but not used: {unused}"] if unused else []
         said = "; ".join(filter(None, clauses))
@@ -51,6 +59,7 @@ class LoadedWeights(NamedTuple):
             (f"weights of {self.source}: {said}",) if said else (),
             {
                 **({"model/head": self.head} if self.head else {}),
+                **({"model/added_tokens": str(self.added_tokens)} if self.added_tokens else {}),
                 "model/fresh": fresh or "none",
                 "model/unused": unused or "none",
             },
@@ -113,6 +122,26 @@ def check_body_weights(network: PreTrainedModel, loaded: LoadedWeights, key: str
             f"{len(random_parts)} are missing or of another shape, the first is "
             f"{min(random_parts)} ({key})"
         )
+
+
+def grow_embeddings(
+    network: PreTrainedModel, loaded: LoadedWeights, vocab_size: int
+) -> LoadedWeights:
+    """Give a network rows for the ids up to `vocab_size`, as Hugging Face's run_mlm does, and say
+    so. Both ends of a masked-LM head grow.
+    """
+    added = vocab_size - network.config.vocab_size
+    # DeBERTa names the first layer of its newer head as the output layer, which is the embeddings
+    newer_deberta_head: Any = getattr(network, "lm_predictions", None)
+    body: Any = network.base_model
+    if newer_deberta_head is None:
+        network.resize_token_embeddings(vocab_size)
+    else:
+        body.resize_token_embeddings(vocab_size)
+        head = newer_deberta_head.lm_head
+        head.bias = nn.Parameter(nn.functional.pad(head.bias.data, (0, added)))
+    network.config.vocab_size = vocab_size
+    return loaded._replace(added_tokens=added)
 
 
 def summarize_names(names: Iterable[str], body: str) -> str:

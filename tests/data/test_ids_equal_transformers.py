@@ -269,7 +269,8 @@ def _expect(exported: Any, pairs: list[str] | None, cut: int | None) -> Rows:
     return Rows(rows["input_ids"], rows.get("token_type_ids"))
 
 
-def _write_folder(folder: Path, family: str, kind: str, name_of_class: str | None) -> None:
+def write_tokenizer(folder: Path, family: str, name_of_class: str | None, kind: str) -> None:
+    """Write a folder with config.json of the family and a tokenizer; None: of no special class."""
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=TOKENIZERS[kind](), **NAMES)
     tokenizer.save_pretrained(folder)
     AutoConfig.for_model(family, pad_token_id=1).save_pretrained(folder)
@@ -300,7 +301,7 @@ def _check_equality(folder: Path, family: str, side: str) -> None:
 @pytest.mark.parametrize("kind", TOKENIZERS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_tokenizers_of_no_class(family: str, kind: str, tmp_path: Path) -> None:
-    _write_folder(tmp_path / "given", family, kind, None)
+    write_tokenizer(tmp_path / "given", family, None, kind)
     _check_equality(tmp_path / "given", family, "head")
 
 
@@ -308,5 +309,5 @@ def test_tokenizers_of_no_class(family: str, kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_tokenizers_of_the_family(family: str, side: str, tmp_path: Path) -> None:
     name_of_class, kind = OWN_CLASSES[family]
-    _write_folder(tmp_path / "given", family, kind, name_of_class)
+    write_tokenizer(tmp_path / "given", family, name_of_class, kind)
     _check_equality(tmp_path / "given", family, side)

@@ -20,6 +20,7 @@ from src.data.cache import ContentCache
 from src.data.tokenizer import PretrainedTokenizer
 from src.model.encoder import Encoder
 from src.model.encoder_config import Pretrained, Scratch
+from tests.model.conftest import FAMILIES
 
 NAMES = ("bad", "good")
 
@@ -123,6 +124,56 @@ def test_a_tokenizer_larger_than_the_encoders_vocabulary(folder, facts):
         "together "
         "(data.tokenizer.name_or_path, model.encoder.name_or_path)"
     )
+
+
+@pytest.mark.parametrize("head", ["masked_lm", "sequence"])
+@pytest.mark.parametrize("family", [*FAMILIES, "deberta-v2 with its newer head"])
+def test_embeddings_grow_for_tokens_that_were_added(head, family, folder, facts, laid, tmp_path):
+    """As in Hugging Face's run_mlm: what was known gives the same, and both ends know more."""
+    family, *newer = family.split(" ", 1)
+    place = folder(family, head, **({"legacy": False} if newer else {}))
+    before = build(place, facts(), head, NAMES if head == "sequence" else ()).eval()
+    torch.manual_seed(3)
+    grown = build(
+        place,
+        facts(vocab_size=67, own_vocab_size=60),
+        head,
+        NAMES if head == "sequence" else (),
+    ).eval()
+    tokens = laid([9, 20])
+    with torch.no_grad():
+        states = before.encode(tokens)
+        assert_close(grown.encode(tokens), states)
+        if head == "masked_lm":
+            logits = grown.compute_token_logits(states)
+            assert logits.shape == (29, 67)
+            assert_close(logits[:, :60], before.compute_token_logits(states))
+        tokens.ids[:7] = torch.arange(60, 67)
+        states = grown.encode(tokens)
+        assert states.isfinite().all()
+    notices = grown.describe_loading()
+    assert "embeddings grown by 7 rows for tokens added to the tokenizer" in notices.lines[0]
+    assert notices.tags["model/added_tokens"] == "7"
+    grown.save_pretrained(tmp_path / "grown")
+    opened = build(tmp_path / "grown", facts(vocab_size=67), head, ()).eval()
+    assert opened.config.vocab_size == 67
+    assert "model/added_tokens" not in opened.describe_loading().tags
+    with torch.no_grad():
+        assert_close(opened.encode(tokens), states)
+        if head == "masked_lm":
+            assert_close(opened.compute_token_logits(states), grown.compute_token_logits(states))
+
+
+def test_added_tokens_lie_beyond_what_is_compared(folder, facts):
+    place = folder()
+    vocab = {f"w{number}": number for number in range(90)}
+    own = dict(list(vocab.items())[:60])
+    (place / "tokenizer.json").write_text(json.dumps({"model": {"vocab": own}}))
+    encoder = build(place, facts(vocab_size=90, own_vocab_size=60, sample_tokens=vocab))
+    assert encoder.config.vocab_size == 90
+    with pytest.raises(UserError, match="2 of 60 tokens compared have another id"):
+        swapped = vocab | {"w10": 11, "w11": 10}
+        build(place, facts(vocab_size=90, own_vocab_size=60, sample_tokens=swapped))
 
 
 def test_added_tokens_are_compared_too(folder, facts):

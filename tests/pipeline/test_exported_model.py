@@ -1,0 +1,102 @@
+"""The folder that a run leaves answers in transformers as `src.predict` answers: the same ids,
+token types and positions, for every family with a tokenizer of its own class.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoTokenizer, pipeline
+
+from src.core.dataset_info import DatasetInfo
+from src.data.cache import ContentCache
+from src.data.cleaning import Cleaning
+from src.data.tokenizer import TextTokenizer, WordPiece
+from src.model.encoder import AUTO_MODEL_CLASSES, Encoder
+from src.model.encoder_config import Scratch
+from src.pipeline.export import save_model
+from src.pipeline.predictor import Predictor
+from tests.data.test_ids_equal_transformers import LEARNT, OWN_CLASSES, TEXTS, write_tokenizer
+from tests.model.conftest import OWN, POSITIONS
+
+NAMES = ["no", "yes", "perhaps"]
+ASKED = [text for text in TEXTS if text.strip()][:60]
+SECONDS = ASKED[7:] + ASKED[:7]
+
+
+def _compare(encoder: Encoder, tokenizer: TextTokenizer, truncation: str) -> None:
+    inference_config = {
+        "task": "classification",
+        "label_names": NAMES,
+        "cleaning": asdict(Cleaning()),
+        "max_tokens": encoder.max_tokens,
+        "truncation": truncation,
+    }
+    with save_model(encoder.eval(), tokenizer, inference_config) as folder:
+        predictor = Predictor(folder, precision="fp32")
+        theirs: Any = pipeline(
+            "text-classification", model=str(folder), device="cpu", dtype=torch.float32
+        )
+        for seconds in (None, SECONDS):
+            ours = predictor.predict_texts(ASKED, seconds)
+            rows: list[Any] = list(ASKED)
+            if seconds is not None:
+                pairs = zip(ASKED, seconds, strict=True)
+                rows = [{"text": text, "text_pair": second} for text, second in pairs]
+            answers = theirs(rows, top_k=None, truncation=True, batch_size=1)
+            for text, prediction, answer in zip(ASKED, ours, answers, strict=True):
+                assert prediction is not None
+                scores = {entry["label"]: entry["score"] for entry in answer}
+                assert prediction.probabilities == pytest.approx(scores, abs=2e-5), text
+
+
+@pytest.mark.parametrize("truncation", ["head", "tail"])
+@pytest.mark.parametrize("family", OWN_CLASSES)
+def test_a_pretrained_family(family: str, truncation: str, tmp_path: Path) -> None:
+    write_tokenizer(tmp_path, family, *OWN_CLASSES[family])
+    tokenizer = TextTokenizer(AutoTokenizer.from_pretrained(tmp_path))
+    torch.manual_seed(4)
+    measures = {
+        "vocab_size": tokenizer.vocab_size,
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": POSITIONS,
+        "initializer_range": 0.3,
+        "id2label": dict(enumerate(NAMES)),
+        "label2id": {name: index for index, name in enumerate(NAMES)},
+    }
+    # number 1 is padding in these tokenizers
+    config = AutoConfig.for_model(family, **(measures | OWN.get(family, {}) | {"pad_token_id": 1}))
+    _compare(
+        Encoder(AUTO_MODEL_CLASSES["sequence"].from_config(config), "sequence"),
+        tokenizer,
+        truncation,
+    )
+
+
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+def test_a_fresh_encoder_with_a_vocabulary_learnt_here(family: Any, tmp_path: Path) -> None:
+    learning = WordPiece(vocab_size=200, min_frequency=1)
+    tokenizer = learning.load_tokenizer(lambda: LEARNT, "texts", ContentCache(tmp_path))
+    info = DatasetInfo(
+        vocab_size=tokenizer.vocab_size,
+        pad_id=tokenizer.pad_id,
+        mask_id=tokenizer.mask_id,
+        special_ids=tokenizer.special_ids,
+        max_tokens=32,
+        label_names=tuple(NAMES),
+        batches_per_epoch=1,
+        sample_tokens={},
+    )
+    torch.manual_seed(4)
+    scratch = Scratch(family=family, layers=2, width=16, heads=2, max_tokens=32)
+    encoder = scratch.build("sequence", info, tuple(NAMES))
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            # drawn wide, so that what differs in the input shows
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    _compare(encoder, tokenizer, "head")
