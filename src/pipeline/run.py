@@ -259,8 +259,6 @@ def prepare_run(parts: RunParts) -> Path | None:
         record.set_tag(tag, text)
     for line in reading.lines if parts.is_first_rank else ():
         print_line(line)
-    counts = datamodule.data_summary["counts"]
-    record.log_metrics({f"data/{name}": count for name, count in counts.items()})
     checkpoint = get_from_first_rank("checkpoint")
     return (
         Path(checkpoint)

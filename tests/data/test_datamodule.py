@@ -373,6 +373,7 @@ def test_what_was_read_is_told(folder: Path) -> None:
     assert all(len(part) <= 80 for line in notices.lines for part in line.splitlines())
     summary = json.loads(notices.tags["data/summary"])
     assert summary["rows"] == {"train": 9, "validation": 3}
+    assert summary["read"] == {"train": 22}
     assert summary["left_out"] == {"train/empty_text": 1, "train/missing_label": 1}
     assert summary["cut_texts"] == {"train": 9, "validation": 3}
     assert notices.tags["data/remarks"].startswith("labels that look alike")
