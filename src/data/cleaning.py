@@ -102,16 +102,17 @@ class Cleaning:
     """What happens to texts and rows that may harm training or its evaluation.
 
     `breaks` turns `<br />` tags into line breaks; `whitespace` makes every run of white space one
-    space. `duplicates` are equal texts (and pairs) within a split: "drop" keeps the first and
-    remembers 8 bytes of each (16 where rows have labels), which take three times as many in memory
-    at most (`DigestSet`). `overlap` are training texts that also stand in validation or test:
-    kept, they would flatter the score.
+    space. A `missing_label` that is kept means, where a row may have several labels, that it has
+    none of them. `duplicates` are equal texts (and pairs) within a split: "drop" keeps the first
+    and remembers 8 bytes of each (16 where rows have labels), which take three times as many in
+    memory at most (`DigestSet`). `overlap` are training texts that also stand in validation or
+    test: kept, they would flatter the score.
     """
 
     breaks: bool = False
     whitespace: bool = False
     empty_text: Literal["drop", "error"] = "drop"
-    missing_label: Literal["drop", "error"] = "drop"
+    missing_label: Literal["drop", "error", "keep"] = "drop"
     duplicates: Literal["keep", "drop"] = "keep"
     overlap: Literal["keep", "drop"] = "drop"
 
@@ -144,7 +145,7 @@ class Cleaning:
         for raw_record in records:
             record = self.normalize_record(raw_record)
             reason = self._find_drop_reason(record, labelled)
-            if reason is None and label_map is not None:
+            if reason is None and label_map is not None and record.label is not None:
                 record = record._replace(label=label_map.map_labels(record.label))
                 reason = "unmapped_label" if record.label is None else None
             if (
@@ -204,7 +205,7 @@ class Cleaning:
                     "such rows out"
                 )
             return "empty_text"
-        if labelled and record.label is None:
+        if labelled and record.label is None and self.missing_label != "keep":
             if self.missing_label == "error":
                 raise UserError(
                     f"{record.where}: no label; data.cleaning.missing_label=drop leaves such rows "

@@ -124,7 +124,7 @@ class Corpus:
             "labels": labels,
             "remarks": [
                 *remarks.describe(),
-                *self._describe_labels(places, targets, labels, missing_splits),
+                *self._describe_labels(places, targets, labels, missing_splits, counts),
             ],
             "letters": sum(part.characters for part in parts.values()),
         }
@@ -136,6 +136,7 @@ class Corpus:
         targets: dict[str, np.ndarray],
         labels: dict[str, dict[str, int]],
         missing_splits: Sequence[str],
+        counts: Counter[str],
     ) -> list[str]:
         """What should be known of the labels of train, and of how they are divided."""
         if not labels:
@@ -145,6 +146,11 @@ class Corpus:
         if self.task == "multi_label":
             rows = targets["train"][places["train"] == TRAIN_CODE]
             remarks += describe_label_sets(rows.sum(1))
+            if any(counts[f"{split}/missing_label"] for split in SPLITS):
+                remarks.append(
+                    "rows without a label are left out; data.cleaning.missing_label=keep takes "
+                    "them for rows that have none of the labels"
+                )
             taken = [split for split in missing_splits if split in labels]
             if taken and self.split.stratify:
                 remarks.append(

@@ -76,6 +76,17 @@ class DataConfig:
         if not isinstance(self.label_names, str):
             errors += self.find_label_errors(self.label_names, self.label_values, self.num_labels)
         errors += self._find_label_map_errors()
+        if self.cleaning.missing_label == "keep" and self.task != "multi_label":
+            errors.append(
+                UserError(
+                    "goes with data.task=multi_label",
+                    key="data.cleaning.missing_label",
+                    value="keep",
+                    found=f"data.task={self.task}",
+                    about=["data.task"],
+                    colon=False,
+                )
+            )
         if self.on_device and self.task != "masked_lm":
             errors.append(
                 UserError(

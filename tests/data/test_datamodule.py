@@ -342,7 +342,8 @@ def test_what_was_read_is_told(folder: Path) -> None:
         "left out of 22 rows read for train: 1 empty (data.source.text), 1 without a label "
         "(data.source.label)",
         "left out of train by data.train_rows: 8 rows",
-        "note: labels that look alike are classes of their own: 'Neg' (3 rows), 'neg' (3 rows)",
+        "note: labels that look alike are classes of their own: 'Neg' (3 rows), 'neg' (3 rows); "
+        "'data.label_map={Neg: neg, neg: neg, pos: pos}' merges them",
     ]
     assert all(len(part) <= 80 for line in notices.lines for part in line.splitlines())
     summary = json.loads(notices.tags["data/summary"])
@@ -350,6 +351,17 @@ def test_what_was_read_is_told(folder: Path) -> None:
     assert summary["left_out"] == {"train/empty_text": 1, "train/missing_label": 1}
     assert summary["cut_texts"] == {"train": 9, "validation": 3}
     assert notices.tags["data/remarks"].startswith("labels that look alike")
+
+
+def test_what_was_not_read_is_told(tmp_path: Path) -> None:
+    for number, text in enumerate(_texts(20)):
+        file = tmp_path / "data" / ("pos", "neg")[number % 2] / str(number)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    (tmp_path / "data" / "README.TXT").write_text("about")
+    notices = _prepared(tmp_path).describe_reading()
+    line = "not read: files beside the class folders: README.TXT"
+    assert line in notices.lines and notices.tags["data/unread"] == line
 
 
 # -- the cache

@@ -16,6 +16,7 @@ from src.data.datamodule import TextDataModule
 from src.data.label_sets import build_membership
 from src.data.labels import LabelSpace
 from src.data.records import RawRecord
+from src.data.sources import Source
 from src.data.splitting import Split
 from src.data.tokenizer import WordPiece
 
@@ -80,7 +81,12 @@ def test_each_row_has_a_place_for_every_class() -> None:
         "test": {"anger": 1, "fear": 1, "joy": 1},
     }
     assert survey.data_summary["counts"]["train/missing_label"] == 1
-    assert "1 of 5 rows of train have none of the labels" in survey.data_summary["remarks"]
+    remarks = survey.data_summary["remarks"]
+    assert "1 of 5 rows of train have none of the labels" in remarks
+    assert any("data.cleaning.missing_label=keep takes them for rows" in one for one in remarks)
+    kept = _corpus(labels, cleaning=Cleaning(missing_label="keep")).survey_rows()
+    assert kept.places["train"].tolist() == [1] * 6
+    assert "2 of 6 rows of train have none of the labels" in kept.data_summary["remarks"]
 
 
 def test_numbers_name_declared_classes() -> None:
@@ -120,6 +126,53 @@ def test_how_rows_with_several_labels_are_divided_is_told() -> None:
         "no row of train has more than one label; where a cell holds several, "
         "data.source.label_separator says what parts them"
     ]
+
+
+def test_a_missing_label_means_none_of_them_only_where_there_may_be_several(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        DataConfig(
+            task="classification",
+            source=Rows({"train": ["a", "b"]}),
+            cleaning=Cleaning(missing_label="keep"),
+            split=Split(),
+            tokenizer=WordPiece(vocab_size=120),
+            batching=Labelled(),
+            cache=str(tmp_path),
+        )
+    assert str(caught.value) == (
+        "data.cleaning.missing_label=keep goes with data.task=multi_label, found "
+        "data.task=classification"
+    )
+
+
+def test_emotions_as_they_are_published(tmp_path: Path) -> None:
+    """GoEmotions: numbers joined by commas, without a header, and a file of names."""
+    cells = ["0", "0,2", "1", "2,1", ""]
+    lines = [f'text number {n}, "quoted\t{cells[n % 5]}\tid{n}\n' for n in range(50)]
+    (tmp_path / "train.tsv").write_text("".join(lines))
+    (tmp_path / "emotions.txt").write_text("admiration\namusement\nanger\n")
+    source = Source(
+        path=str(tmp_path / "train.tsv"), header=False, text=0, label=1, label_separator="comma"
+    )
+    data = DataConfig(
+        task="multi_label",
+        source=source,
+        cleaning=Cleaning(),
+        split=Split(),
+        tokenizer=WordPiece(vocab_size=120, min_frequency=1),
+        batching=Labelled(max_tokens=16),
+        label_names=str(tmp_path / "emotions.txt"),
+        cache=str(tmp_path / "cache"),
+    )
+    data.check()
+    module = data.build()
+    module.prepare_data()
+    summary = module.data_summary
+    assert summary["label_names"] == ["admiration", "amusement", "anger"]
+    assert summary["rows"] == {"train": 36, "validation": 4}
+    assert summary["counts"]["train/missing_label"] == 10
+    train, validation = summary["labels"]["train"], summary["labels"]["validation"]
+    assert {name: train[name] + validation[name] for name in train} == dict.fromkeys(train, 20)
 
 
 def _prepared(folder: Path, labels: Mapping[str, Sequence[Label]]) -> TextDataModule:
