@@ -28,7 +28,11 @@ from src.search.samplers import TPE
 
 SHIPPED = ("percentile", "median", "halving", "hyperband")
 # as they were when they judged from the first validation on
-FORMER: dict[str, SearchPruner] = {"median": Median(), "halving": Halving(), "hyperband": Hyperband()}
+FORMER: dict[str, SearchPruner] = {
+    "median": Median(),
+    "halving": Halving(),
+    "hyperband": Hyperband(),
+}
 DEFAULT = "percentile"
 OPTIONS = {"seeds": "10", "trials": "20", "jobs": "1", "record": "false", "live": "false"}
 LIVE_SEEDS = (1, 2)

@@ -27,6 +27,7 @@ from src.data.reading_notices import describe_rows
 from src.data.sources import Source
 from src.data.splitting import SPLITS
 from src.data.text_encoder import OWN_TOKENIZER_HINT
+from src.data.token_counts import TokenCounts
 from src.data.token_store import TargetLayout, TextRow, TokenStore
 from src.data.tokenize import CorpusSize, tokenize_to_stores
 from src.data.tokenizer import TextTokenizer
@@ -161,23 +162,17 @@ class TextDataModule(LightningDataModule):
             size=CorpusSize(sum(summary["rows"].values()), summary["letters"]),
         )
         counts = {
-            split: self._count_tokens(TokenStore.open(folder / split))
+            split: TokenCounts.count(TokenStore.open(folder / split), self.tokenizer)
             for split in SPLITS
             if (folder / split).is_dir()
         }
         self._check_known_tokens(counts)
-        entropy = (
-            self._compute_unigram_entropy(counts["train"])
-            if self.config.task == "masked_lm"
-            else None
-        )
+        is_masked = self.config.task == "masked_lm"
         facts = {
             "digests": {split: digest.hexdigest() for split, digest in digests.items()},
-            "unigram_entropy": entropy,
-            "unknown": {split: self._count_unknown(found) for split, found in counts.items()},
-            "unknown_share": {
-                split: self._compute_unknown_share(found) for split, found in counts.items()
-            },
+            "unigram_entropy": counts["train"].compute_entropy() if is_masked else None,
+            "unknown": {split: found.num_unknown for split, found in counts.items()},
+            "unknown_share": {split: found.unknown_share for split, found in counts.items()},
         }
         (folder / "about.json").write_text(
             json.dumps({**summary, **facts}, ensure_ascii=False), encoding="utf-8"
@@ -217,49 +212,21 @@ class TextDataModule(LightningDataModule):
                 f"{', '.join(names)}"
             )
 
-    def _count_tokens(self, store: TokenStore) -> np.ndarray:
-        """How often each id of the vocabulary stands in a split."""
-        counts = np.zeros(self.tokenizer.vocab_size, dtype=np.int64)
-        for ids in store.iter_id_blocks():
-            counts += np.bincount(ids, minlength=len(counts))
-        return counts
-
-    def _count_unknown(self, counts: np.ndarray) -> int:
-        """The unknown tokens among those that were counted."""
-        unknown_id = self.tokenizer.unknown_id
-        return 0 if unknown_id is None else int(counts[unknown_id])
-
-    def _compute_unknown_share(self, counts: np.ndarray) -> float:
-        """The unknown tokens among all that were counted, without the other special ones."""
-        unknown = self._count_unknown(counts)
-        known = int(np.delete(counts, self.tokenizer.special_ids).sum())
-        if self.tokenizer.unknown_id not in self.tokenizer.special_ids:
-            known -= unknown
-        return unknown / max(1, unknown + known)
-
-    def _check_known_tokens(self, counts: Mapping[str, np.ndarray]) -> None:
+    def _check_known_tokens(self, counts: Mapping[str, TokenCounts]) -> None:
         """Raise UserError if the texts of a split that is learnt from, or by which a masked
         language model is judged, are made of special and unknown tokens alone.
         """
         splits = ("train", "validation") if self.config.task == "masked_lm" else ("train",)
         for split in splits:
-            if split not in counts or np.delete(counts[split], self.tokenizer.special_ids).any():
+            if split not in counts or counts[split].num_known:
                 continue
             raise UserError(
                 f"the tokenizer knows nothing of the {split} texts: all they become is "
-                f"{self._count_unknown(counts[split])} unknown tokens and special ones "
+                f"{counts[split].num_unknown} unknown tokens and special ones "
                 "(BERT's makes one unknown token of 100 characters without a space)",
                 key="data.tokenizer",
                 hint=OWN_TOKENIZER_HINT,
             )
-
-    def _compute_unigram_entropy(self, counts: np.ndarray) -> float:
-        """The entropy of the training tokens without special ones, in nats. It is the loss of a
-        model that knows only how frequent each token is.
-        """
-        counts = np.delete(counts, self.tokenizer.special_ids)
-        shares = counts[counts > 0] / counts.sum()
-        return float(-(shares * np.log(shares)).sum())
 
     def describe_splits(self) -> dict[str, dict[str, Any]]:
         """Each split by its name, for the record of the run.
