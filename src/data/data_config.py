@@ -127,6 +127,19 @@ class DataConfig:
             else (self.label_names)
         )
 
+    def find_classes(self) -> "tuple[list[str | float] | None, list[str | float] | None]":
+        """The names of the classes and how the data write them: as declared, or as the files of
+        the data say; None where neither does.
+        """
+        names = self.declared_label_names()
+        declared = names is not None or self.label_values is not None or self.label_map is not None
+        if declared or self.task != "classification" or not isinstance(self.source, Source):
+            return names, self.label_values
+        brought = self.source.find_class_names()
+        if brought is None or len(brought) < 2:
+            return None, None
+        return list(brought), list(range(len(brought)))
+
     def _find_label_set_errors(self) -> Iterator[UserError]:
         """The error of options for several labels where the task is about one."""
         if self.task in ("multi_label", "masked_lm") or not isinstance(self.source, Source):
