@@ -22,6 +22,7 @@ from src.data.file_formats import (
     read_header,
 )
 from src.data.file_names import SplitFiles, abbreviate_names
+from src.data.first_rows import find_first_row_errors
 from src.data.hub import load_from_hub, read_hub_rows
 from src.data.json_shapes import split_parts
 from src.data.label_cells import LabelReading
@@ -150,7 +151,7 @@ class Source:
         return Path(self.path).expanduser().resolve().name if self.path else str(self.hub)
 
     def check(self) -> None:
-        """Check paths, splits and columns without reading whole files or asking the hub.
+        """Check paths, splits, columns and the first rows without asking the hub.
 
         Raises:
             UserErrors: everything that is wrong.
@@ -172,6 +173,8 @@ class Source:
             if split != "train" and not errors:
                 found = [_say_how_to_leave(split, error) for error in found]
             errors += found
+        if not errors:
+            errors += find_first_row_errors(layout.files, options)
         if not errors and self._split_values is not None:
             errors += self._split_values.find_errors()
         if errors:
