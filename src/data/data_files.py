@@ -38,8 +38,9 @@ def find_split_files(
     A lone file is "train". In a folder a split is a sub-folder of its name, or the files that carry
     the name: "train.csv", "train-00000-of-00001.parquet", "stsa.binary.train"; where one is called
     exactly so, capitals aside, the others of the split are left alone. The files stand in the
-    folder itself or in one sub-folder. Where no file carries the name of a split, a single file is "train", and so are
-    all files of plain text. `src/data/class_files.py` finds the folders or files of classes.
+    folder itself or in one sub-folder. Where no file carries the name of a split, a single file is
+    "train", and so are all files of plain text. `src/data/class_files.py` finds the folders or
+    files of classes.
 
     Args:
         format: a name of `FORMAT_NAMES`, or "auto" to tell it from the files' suffixes.
