@@ -13,6 +13,7 @@ from src.core.user_errors import UserError, UserErrors
 from src.core.validation import Bound, NonNegativeInt, PositiveInt, validate_init
 from src.data.batching import Batching
 from src.data.cleaning import Cleaning
+from src.data.first_rows import find_unlabelled_split
 from src.data.label_map import find_map_errors, read_label_names
 from src.data.labels import MULTI_LABEL_HINT, LabelSpace, require_single_label
 from src.data.records import DataSource
@@ -127,6 +128,19 @@ class DataConfig:
             else (self.label_names)
         )
 
+    def find_classes(self) -> "tuple[list[str | float] | None, list[str | float] | None]":
+        """The names of the classes and how the data write them: as declared, or as the files of
+        the data say; None where neither does.
+        """
+        names = self.declared_label_names()
+        declared = names is not None or self.label_values is not None or self.label_map is not None
+        if declared or self.task != "classification" or not isinstance(self.source, Source):
+            return names, self.label_values
+        brought = self.source.find_class_names()
+        if brought is None or len(brought) < 2:
+            return None, None
+        return list(brought), list(range(len(brought)))
+
     def _find_label_set_errors(self) -> Iterator[UserError]:
         """The error of options for several labels where the task is about one."""
         if self.task in ("multi_label", "masked_lm") or not isinstance(self.source, Source):
@@ -167,7 +181,20 @@ class DataConfig:
         if single and isinstance(self.source, Source) and self.source.path:
             for record in islice(self.source.read_records("train"), 1):
                 require_single_label(record.label, record.where)
+        if errors := list(self._find_unlabelled_splits()):
+            raise UserErrors(errors)
         self.with_origin(origin).tokenizer.check()
+
+    def _find_unlabelled_splits(self) -> Iterator[UserError]:
+        if not isinstance(self.source, Source) or not self.source.path:
+            return
+        if self.task == "masked_lm" or self.source.label is None:
+            return
+        for split in self.source.available_splits():
+            if split != "train":
+                error = find_unlabelled_split(split, self.source.read_records(split))
+                if error is not None:
+                    yield error
 
     def build(self, origin: Path | None = None) -> "TextDataModule":
         """The LightningDataModule, which reads nothing before `prepare_data`."""

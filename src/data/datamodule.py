@@ -63,13 +63,14 @@ class TextDataModule(LightningDataModule):
         if self.token_stores:
             return
         label_map = self.config.label_map
+        label_names, label_values = self.config.find_classes()
         corpus = Corpus(
             task=self.config.task,
             source=self.config.source,
             cleaning=self.config.cleaning,
             split=self.config.split,
-            label_names=self.config.declared_label_names(),
-            label_values=self.config.label_values,
+            label_names=label_names,
+            label_values=label_values,
             label_map=None if label_map is None else LabelMap(label_map),
             train_rows=self.config.train_rows,
         )
@@ -121,8 +122,7 @@ class TextDataModule(LightningDataModule):
             self.config.task,
             self.config.cleaning.compute_fingerprint(),
             repr(self.config.split),
-            self.config.declared_label_names(),
-            self.config.label_values,
+            *self.config.find_classes(),
             None if label_map is None else list(label_map.items()),
         ]
         return _hash_as_json([CACHE_VERSION, parts, settings, self.config.train_rows])

@@ -5,6 +5,7 @@ Line numbers and row numbers count from 1. A null text is an empty one, as an em
 false are the labels 1 and 0.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import Literal
@@ -31,11 +32,16 @@ def read_parquet(
 
     row = 0
     taken = columns.requested_names()
+    label = str(columns.label)
+    # the number with which the library `datasets` marks a missing label
+    missing = -1 if read_parquet_classes(file, label) is not None else None
     try:
         with ParquetFile(file.path) as table:
             for batch in table.iter_batches(batch_size=1024, columns=None if keep_other else taken):
                 for values in batch.to_pylist():
                     row += 1
+                    if missing is not None and values[label] == missing:
+                        values[label] = None
                     record = build_record(columns, values, f"{file.name}, row {row}")
                     yield record._replace(other=values if keep_other else None)
     except pyarrow.ArrowException as error:
@@ -61,6 +67,20 @@ def read_parquet_columns(file: InputFile) -> list[str]:
         return list(read_schema(file.path).names)
     except pyarrow.ArrowException as error:
         raise UserError(f"{file.name}: not a Parquet file ({error})") from error
+
+
+def read_parquet_classes(file: InputFile, column: str) -> list[str] | None:
+    """The names of the classes that stand as numbers in a column, in their order; None if there are
+    none. The library `datasets` writes them into the file.
+    """
+    from pyarrow.parquet import read_schema
+
+    try:
+        content = json.loads((read_schema(file.path).metadata or {})[b"huggingface"])
+        feature = content["info"]["features"][column]
+        return list(feature["names"]) if feature["_type"] == "ClassLabel" else None
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def read_documents(

@@ -22,9 +22,11 @@ from src.data.file_formats import (
     read_header,
 )
 from src.data.file_names import SplitFiles, abbreviate_names
+from src.data.first_rows import find_first_row_errors
 from src.data.hub import load_from_hub, read_hub_rows
 from src.data.json_shapes import split_parts
 from src.data.label_cells import LabelReading
+from src.data.readers import read_parquet_classes
 from src.data.records import RawRecord
 from src.data.source_options import find_option_errors
 from src.data.split_column import SplitValues, describe_unused_column
@@ -149,7 +151,7 @@ class Source:
         return Path(self.path).expanduser().resolve().name if self.path else str(self.hub)
 
     def check(self) -> None:
-        """Check paths, splits and columns without reading whole files or asking the hub.
+        """Check paths, splits, columns and the first rows without asking the hub.
 
         Raises:
             UserErrors: everything that is wrong.
@@ -171,6 +173,8 @@ class Source:
             if split != "train" and not errors:
                 found = [_say_how_to_leave(split, error) for error in found]
             errors += found
+        if not errors:
+            errors += find_first_row_errors(layout.files, options)
         if not errors and self._split_values is not None:
             errors += self._split_values.find_errors()
         if errors:
@@ -289,6 +293,15 @@ class Source:
             header = options.names or read_header(layout.files["train"][0], options)
             lines += describe_unused_column(header)
         return lines
+
+    def find_class_names(self) -> list[str] | None:
+        """The names of the classes whose numbers the label column holds, as Parquet files of the
+        library `datasets` have them; None for other files.
+        """
+        layout = None if self.path is None else self.list_files()
+        if layout is None or layout.format != "parquet" or "train" not in layout.files:
+            return None
+        return read_parquet_classes(layout.files["train"][0], str(self.label))
 
     def fingerprint_split(self, split: str) -> str:
         """SHA-256, in hex, of a split's bytes and of the options that decide how they are read.

@@ -23,6 +23,7 @@ from src.data.sources import Source
 from src.data.splitting import Split
 from src.data.token_store import TextRow, TokenStoreWriter
 from src.data.tokenizer import WordPiece
+from tests.data.test_readers import put_hub_parquet
 
 WORDS = ["red", "green", "blue", "warm", "cold", "soft", "hard", "old", "new", "dark"]
 
@@ -538,3 +539,19 @@ def test_long_rows_are_digested_as_short_ones(text: str, pair: str | None, targe
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_LONG_TEXT_CHARACTERS", 7)
         assert "".join(module._iter_json_pieces(row)) == json.dumps([text, pair, target])
+
+
+@pytest.mark.parametrize("names", [["no", "yes"], ["2", "1"]])
+def test_names_of_classes_that_a_file_brings(tmp_path: Path, names: list[str]) -> None:
+    labels: list[int | None] = [0, 1, 1] * 10 + [-1]
+    put_hub_parquet(tmp_path / "data" / "train.parquet", labels, names)
+    data = _data(tmp_path)
+    data.prepare_data()
+    assert data.data_summary["label_names"] == names
+    counts = [
+        sum(of_split[name] for of_split in data.data_summary["labels"].values()) for name in names
+    ]
+    assert counts == [10, 20]
+    declared = _data(tmp_path, label_names=["a", "b"])
+    declared.prepare_data()
+    assert declared.data_summary["label_names"] == ["a", "b"]

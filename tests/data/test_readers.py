@@ -347,3 +347,32 @@ def test_other_columns_are_kept_where_asked_for(tmp_path: Path, name: str) -> No
     source = Source(path=str(tmp_path / name))
     assert [record.other for record in source.read_records("train", keep_other=True)] == [row]
     assert [record.other for record in source.read_records("train")] == [None]
+
+
+def put_hub_parquet(path: Path, labels: list[int | None], names: list[str]) -> Path:
+    """Write a file as the library `datasets` does, with the names of its classes."""
+    import pyarrow
+    from pyarrow.parquet import write_table
+
+    features = {
+        "text": {"dtype": "string", "_type": "Value"},
+        "label": {"names": names, "_type": "ClassLabel"},
+    }
+    texts = [f"text {number}" for number in range(len(labels))]
+    table = pyarrow.table({"text": texts, "label": pyarrow.array(labels, pyarrow.int64())})
+    content = json.dumps({"info": {"features": features}})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_table(table.replace_schema_metadata({"huggingface": content}), path)
+    return path
+
+
+def test_classes_of_parquet_files_of_datasets(tmp_path: Path) -> None:
+    names = ["entailment", "not_entailment"]
+    path = put_hub_parquet(tmp_path / "a.parquet", [1, -1, 0, None], names)
+    assert [row.label for row in read(path, label="label")] == [1, None, 0, None]
+    assert [row.label for row in read(path)] == [None] * 4
+    assert Source(path=str(path), label="label").find_class_names() == names
+    assert Source(path=str(path), label="text").find_class_names() is None
+    put_parquet(tmp_path / "b.parquet", [{"text": "a", "label": -1}])
+    assert read(tmp_path / "b.parquet", label="label")[0].label == -1
+    assert Source(path=str(tmp_path / "b.parquet"), label="label").find_class_names() is None
