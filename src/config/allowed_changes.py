@@ -74,14 +74,18 @@ def diff_configs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[ConfigC
     """Every key whose value differs, in the order of the new config.
 
     The node `tracking` is left out, since it is no part of what a run is. So are values that the
-    old config holds only with a secret starred out.
+    old config holds only with a secret starred out, and keys that came with a newer version of the
+    program and are null, where nothing is asked of them.
     """
     before, after = dict(iter_leaves(old)), dict(iter_leaves(new))
     pairs = {key: (before.get(key, ABSENT), after.get(key, ABSENT)) for key in (*after, *before)}
     return [
         ConfigChange(key, _format_value(key, was), _format_value(key, now))
         for key, (was, now) in pairs.items()
-        if was != now and not is_redacted(was) and not _is_under_any(key, ("tracking",))
+        if was != now
+        and not (was is ABSENT and now is None)
+        and not is_redacted(was)
+        and not _is_under_any(key, ("tracking",))
     ]
 
 

@@ -7,7 +7,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from src.config.allowed_changes import check_changed_keys
+from src.config.allowed_changes import check_changed_keys, diff_configs
 from src.config.compose import is_resume, to_plain_config
 from src.config.resume import load_stored_config, parse_resume_request
 from src.core.files import CONF, PROJECT_ROOT
@@ -112,6 +112,18 @@ def test_what_changes_nothing_is_accepted(text: str) -> None:
         [],
         [],
     )
+
+
+def test_a_key_of_a_newer_version_that_is_null_is_no_change() -> None:
+    old = {"data": {"train_rows": None}, "seed": 1}
+    newer = {"data": {"train_rows": None, "label_map": None}, "seed": 1}
+    assert diff_configs(old, newer) == []
+    asked = {"data": {"train_rows": None, "label_map": {"1": "a"}}, "seed": 1}
+    assert [str(change) for change in diff_configs(old, asked)] == [
+        "data.label_map.1 (absent -> a)"
+    ]
+    # what is taken away is a change
+    assert [change.key for change in diff_configs(old, {"seed": 1})] == ["data.train_rows"]
 
 
 def test_what_changes_the_last_bits_is_said(text: str) -> None:
