@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 # gives the training texts anew for each pass over the corpus
 TextsFactory = Callable[[], Iterable[str]]
-# of the longest word that WordPiece reads; its time grows with the cube of that
-_WORD_CHARACTERS = 100
+# characters; BERT's WordPiece makes one unknown token of a longer word
+_BERT_LONGEST_WORD = 100
 
 
 class TextTokenizer:
@@ -184,11 +184,15 @@ class WordPiece:
         vocab_size: tokens at most, special tokens included.
         lowercase: turn capitals into small letters, and leave out accents.
         min_frequency: how often a pair of pieces must occur before it becomes a token.
+        longest_word: words of more characters, such as sequences and texts without spaces, are cut
+            into lengths of so many; null: a word of more than 100 is one unknown token, as BERT has
+            it. Time grows with the cube of it.
     """
 
     vocab_size: Annotated[int, Bound(least=100)] = 30_522
     lowercase: bool = True
     min_frequency: PositiveInt = 2
+    longest_word: PositiveInt | None = None
 
     def check(self) -> None:
         """Nothing outside the config can be wrong."""
@@ -203,7 +207,7 @@ class WordPiece:
             corpus_fingerprint: hash of everything that shapes these texts.
         """
         key = hashlib.sha256(
-            json.dumps([corpus_fingerprint, repr(self), "wordpiece-3"]).encode()
+            json.dumps([corpus_fingerprint, repr(self), "wordpiece-2"]).encode()
         ).hexdigest()
         folder = cache.get_or_build(
             "tokenizer", key, lambda folder: self._train_and_save(texts, folder)
@@ -226,7 +230,9 @@ class WordPiece:
         vocabulary = self._train_vocabulary(texts, special + letters, self.vocab_size)
         tokenizer = Tokenizer(
             models.WordPiece(
-                vocabulary, unk_token="[UNK]", max_input_chars_per_word=_WORD_CHARACTERS
+                vocabulary,
+                unk_token="[UNK]",
+                max_input_chars_per_word=max(_BERT_LONGEST_WORD, self.longest_word or 0),
             )
         )
         tokenizer.normalizer, tokenizer.pre_tokenizer = self._build_bert_steps()
@@ -246,16 +252,17 @@ class WordPiece:
         ).save_pretrained(folder)
 
     def _build_bert_steps(self) -> tuple[Any, Any]:
-        """BERT's normalizer, and its pre-tokenizer, which cuts a text into words.
-
-        WordPiece makes one unknown token of a word with more characters than it reads, so words are
-        cut into such lengths: for learning as for encoding.
+        """BERT's normalizer, and its pre-tokenizer, which cuts a text into words; for learning as
+        for encoding.
         """
         from tokenizers import normalizers, pre_tokenizers
 
         normalizer = normalizers.BertNormalizer(lowercase=self.lowercase)
-        steps = [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.FixedLength(_WORD_CHARACTERS)]
-        return normalizer, pre_tokenizers.Sequence(steps)
+        words = pre_tokenizers.BertPreTokenizer()
+        if self.longest_word is None:
+            return normalizer, words
+        lengths = pre_tokenizers.FixedLength(self.longest_word)
+        return normalizer, pre_tokenizers.Sequence([words, lengths])
 
     def _train_vocabulary(
         self, texts: TextsFactory, first_tokens: list[str], vocab_size: int

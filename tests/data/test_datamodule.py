@@ -215,7 +215,8 @@ def test_texts_of_which_the_tokenizer_knows_nothing(
     assert config["data"]["tokenizer"]["_target_"].endswith("WordPiece")
     assert config["model"]["encoder"]["_target_"].endswith("Scratch")
     # a vocabulary that is learnt here cuts them
-    data = _prepared(tmp_path, **settings)
+    cutting = WordPiece(vocab_size=150, min_frequency=1, longest_word=100)
+    data = _prepared(tmp_path, tokenizer=cutting, **settings)
     shares = data.data_summary["unknown_share"]
     assert shares["train"] == 0 and shares["validation"] < 0.15
 
@@ -225,7 +226,9 @@ def test_unknown_tokens_are_counted(tmp_path: Path) -> None:
     _write(tmp_path / "data" / "train.csv", [[text, "no"] for text in texts] + [["blue", "yes"]])
     _write(tmp_path / "data" / "test.csv", [["red", "no"]])
     _write(tmp_path / "data" / "validation.csv", [["\u2603 old", "no"]])
-    data = _prepared(tmp_path)
+    data = _prepared(
+        tmp_path, tokenizer=WordPiece(vocab_size=150, min_frequency=1, longest_word=100)
+    )
     profiles = {split: entry["profile"] for split, entry in data.describe_splits().items()}
     assert {split: profile["unknown"] for split, profile in profiles.items()} == {
         "train": 0,

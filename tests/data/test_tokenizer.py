@@ -273,7 +273,8 @@ def test_a_saved_tokenizer_gives_what_the_encoder_read(class_name: str, tmp_path
     assert set(opened("the cat", "sat")) == {"input_ids", "attention_mask"}
 
 
-def test_stretches_without_a_space(tmp_path: Path) -> None:
+@pytest.mark.parametrize("longest_word", [7, 100, 150])
+def test_stretches_without_a_space(longest_word: int, tmp_path: Path) -> None:
     """What a vocabulary was learnt from it also encodes: no text becomes one unknown token."""
     letters = random.Random(5)
     stretches = [
@@ -281,7 +282,9 @@ def test_stretches_without_a_space(tmp_path: Path) -> None:
     ]
     kana = ["\u304b\u306a\u3042\u3044" * 60, "\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35" * 40]
     texts = [*stretches, *kana, "words [MASK] and " + stretches[3] + "."]
-    tokenizer = PIECES.load_tokenizer(lambda: texts, "stretches", ContentCache(tmp_path / "cache"))
+    cache = ContentCache(tmp_path / "cache")
+    cutting = WordPiece(vocab_size=120, min_frequency=1, longest_word=longest_word)
+    tokenizer = cutting.load_tokenizer(lambda: texts, "stretches", cache)
     assert WordCache.is_bert_style(tokenizer.backend)
     rows, _, _ = tokenizer.encode(texts, None, None, "head")
     assert [row.tolist() for row in rows] == [
@@ -291,6 +294,9 @@ def test_stretches_without_a_space(tmp_path: Path) -> None:
     tokenizer.save(tmp_path / "saved", max_tokens=64, has_token_types=True)
     opened = AutoTokenizer.from_pretrained(tmp_path / "saved", local_files_only=True)
     assert opened(texts)["input_ids"] == [row.tolist() for row in rows]
+    # as BERT's, and as runs were that did not have the key
+    plain = PIECES.load_tokenizer(lambda: texts, "stretches", cache)
+    assert plain.encode([stretches[3]], None, None, "head")[0][0].tolist() == [2, 1, 3]
 
 
 def test_case_can_be_kept(tmp_path: Path) -> None:

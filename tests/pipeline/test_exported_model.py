@@ -80,7 +80,7 @@ def test_a_pretrained_family(family: str, truncation: str, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("family", ["bert", "modernbert"])
 def test_a_fresh_encoder_with_a_vocabulary_learnt_here(family: Any, tmp_path: Path) -> None:
-    learning = WordPiece(vocab_size=200, min_frequency=1)
+    learning = WordPiece(vocab_size=200, min_frequency=1, longest_word=100)
     tokenizer = learning.load_tokenizer(lambda: LEARNT, "texts", ContentCache(tmp_path))
     info = DatasetInfo(
         vocab_size=tokenizer.vocab_size,
