@@ -16,11 +16,13 @@ import torch
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from transformers import AutoModelForSequenceClassification
 
 from src.config.compose import to_plain_config
 from src.config.validate_config import validate_config
 from src.core.user_errors import UserError
 from src.model.module import NonFiniteLoss
+from src.pipeline.earlier_model import find_earlier_model
 from src.pipeline.run import RunOutcome, read_task_schema, run
 from src.tracking.store import Store
 
@@ -252,8 +254,11 @@ def test_a_fault_in_the_data_is_a_failed_run_that_says_where(project: Path, stor
     assert "test.csv, line 2" in found.data.tags["failure.reason"]
 
 
-def test_an_error_after_fit_is_a_failed_run(
-    project: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+def test_an_error_after_fit_is_a_failed_run_whose_checkpoint_can_be_asked(
+    project: Path,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     import src.evaluation.report as reports
 
@@ -268,6 +273,20 @@ def test_an_error_after_fit_is_a_failed_run(
     assert (found.info.status, found.data.tags["failure.reason"]) == ("FAILED", reason)
     # nothing that was measured is lost
     assert "val/loss" in found.data.metrics
+    model = find_earlier_model(store, found.info.run_id)
+    name = model.folder.name.removeprefix("model of ")
+    assert (
+        f"run {found.info.run_id} has left no model, it is FAILED; taken is its checkpoint "
+        f"{name}.ckpt, the best by val/loss (" in capsys.readouterr().err
+    )
+    checkpoint = project / "mlruns" / "checkpoints" / found.info.run_id / f"{name}.ckpt"
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    network = AutoModelForSequenceClassification.from_pretrained(model.folder)
+    for key, tensor in network.state_dict().items():
+        assert tensor.equal(state[f"encoder.network.{key}"]), key
+    assert model.judges_pairs is False and model.inference_config["label_names"]
+    # made once
+    assert find_earlier_model(store, found.info.run_id).folder == model.folder
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_before_the_update(

@@ -66,22 +66,31 @@ class EarlierModel(NamedTuple):
 
 
 def find_earlier_model(store: "Store", typed: str) -> EarlierModel:
-    """The model of a run. Raises UserError if there is none; the message names `run`.
+    """The model of a run, made of its best checkpoint if it ended before it left one.
+
+    Raises UserError if there is neither; the message names `run`.
 
     Args:
         typed: the id of the run, or another name that `Store.find_run` takes.
     """
-    run_id = store.find_run(typed, key="run").id
-    folder = store.fetch_model_folder(run_id, key="run")
+    run = store.find_run(typed, key="run")
+    config = _load_config(store, run.id)
+    try:
+        folder = store.fetch_model_folder(run.id, key="run")
+    except UserError:
+        from src.pipeline.checkpoint_model import build_checkpoint_model, choose_checkpoint
+
+        chosen = choose_checkpoint(store, run)
+        if chosen is None or not config:
+            raise
+        folder = build_checkpoint_model(store, run, chosen, config)
     file = folder / INFERENCE_CONFIG_NAME
     if not file.is_file():
         raise UserError(
             f"{folder} holds no {INFERENCE_CONFIG_NAME}: it was not written by a run of this "
             "program"
         )
-    return EarlierModel(
-        folder, json.loads(file.read_text(encoding="utf-8")), _load_config(store, run_id)
-    )
+    return EarlierModel(folder, json.loads(file.read_text(encoding="utf-8")), config)
 
 
 def _load_config(store: "Store", run_id: str) -> dict[str, Any]:

@@ -84,15 +84,7 @@ class ResumePoint:
         """
         if self.source_run is None:
             return
-        fingerprint = self.source_run.tags.get("data.fingerprint", "").split()
-        before = {
-            split: digest for split, _, digest in (entry.partition("=") for entry in fingerprint)
-        }
-        changed = [
-            f"{split} (digest {digest}, now {digests.get(split, 'absent')})"
-            for split, digest in before.items()
-            if digests.get(split) != digest
-        ]
+        changed = find_changed_splits(self.source_run, digests)
         if changed:
             raise UserError(
                 f"resume={self.requested_id}: the data are not those with which run "
@@ -189,7 +181,7 @@ def _build_resume_point(
     changed: Mapping[str, str],
     remarks: Sequence[str],
 ) -> ResumePoint:
-    lookup = _find_run_checkpoint(store, run)
+    lookup = find_run_checkpoint(store, run)
     tags = {}
     if changed and not fork:
         tags["resumed.changes"] = " ".join(f"{key}={value}" for key, value in changed.items())
@@ -229,7 +221,22 @@ def _build_resume_point(
     )
 
 
-def _find_run_checkpoint(store: "Store", run: "RunInfo") -> CheckpointLookup:
+def find_changed_splits(run: "RunInfo", digests: Mapping[str, str]) -> list[str]:
+    """The splits whose rows are not those with which a run began, with both digests.
+
+    Args:
+        digests: of each split, as the run has them in its tag `data.fingerprint`.
+    """
+    fingerprint = run.tags.get("data.fingerprint", "").split()
+    before = {split: digest for split, _, digest in (entry.partition("=") for entry in fingerprint)}
+    return [
+        f"{split} (digest {digest}, now {digests.get(split, 'absent')})"
+        for split, digest in before.items()
+        if digests.get(split) != digest
+    ]
+
+
+def find_run_checkpoint(store: "Store", run: "RunInfo") -> CheckpointLookup:
     """Find the newest whole checkpoint of a run, on this machine or else among its artifacts."""
     folder = store.runs_folder / "checkpoints" / run.id
     # A run that was offline kept them there.
