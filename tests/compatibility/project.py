@@ -158,8 +158,11 @@ def newest(project: Project) -> str:
 
 
 def measured(key: str) -> bool:
-    """Whether a metric is a measurement of time or of the machine: another one each time."""
-    return any(each in key for each in ("second", "mfu", "memory", "energy", "system/"))
+    """Whether a metric is a measurement of time or of the machine: another one each time; or one
+    that old versions did not record.
+    """
+    kinds = ("second", "mfu", "memory", "energy", "system/", "best/val/")
+    return any(each in key for each in kinds)
 
 
 def until(process: "subprocess.Popen[str]", words: str) -> Iterator[str]:
