@@ -23,7 +23,7 @@ from src.pipeline.announcement import announce_end, announce_start, announce_tra
 from src.pipeline.early_checks import check_without_torch
 from src.pipeline.hooks import NoHooks, RunHooks
 from src.pipeline.run_parts import RunOutcome, RunParts
-from src.pipeline.run_report import log_report, log_tested_checkpoint
+from src.pipeline.run_report import log_report, log_tested_checkpoint, log_time_limit
 from src.training.callbacks import CallbackConfig
 
 if TYPE_CHECKING:
@@ -379,6 +379,7 @@ def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -
             record.log_metrics({f"best/{monitor}": score}, step=step)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     if parts.is_first_rank:
+        log_time_limit(parts, trainer, module.total_steps)
         log_tested_checkpoint(parts, trainer, best_checkpoint, metrics)
     if "test" in datamodule.token_stores:
         trainer.test(module, datamodule=datamodule, verbose=False)

@@ -22,6 +22,20 @@ if TYPE_CHECKING:
 _MAX_TEXT_ROWS, _MAX_TEXT_CHARACTERS = 10_000, 500
 
 
+def log_time_limit(parts: RunParts, trainer: "Trainer", total_steps: int) -> None:
+    """Say and tag that the training was ended by its time, if it was."""
+    from src.training.training_state import is_time_over
+
+    if trainer.global_step >= total_steps or not is_time_over(trainer):
+        return
+    reason = (
+        f"trainer.max_minutes={parts.training.max_minutes:g} were over at step "
+        f"{trainer.global_step} of {total_steps}"
+    )
+    print_line(reason)
+    parts.record.set_tag("stopped_early", reason)
+
+
 def log_tested_checkpoint(
     parts: RunParts, trainer: "Trainer", checkpoint: str | None, latest: Mapping[str, float]
 ) -> None:

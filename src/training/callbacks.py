@@ -115,7 +115,8 @@ class EarlyStopping:
                 best = float(self.best_score)
                 reason = (
                     f"{self.monitor} has not been better than {best:.4g} in "
-                    f"{self.patience} validations; stopped at step {trainer.global_step}"
+                    f"{self.patience} validations; stopped at step {trainer.global_step} of "
+                    f"{pl_module.total_steps}"
                 )
                 print_line(f"early stopping: {reason}")
                 if hooks is not None and hooks.tag is not None:

@@ -25,9 +25,6 @@ def collect_training_state(
     """
     state = dump_checkpoint(trainer, validation_due=validation_due)
     counters = state["loops"]["fit_loop"]
-    timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
-    remaining = [timer.time_remaining() for timer in timers]
-    is_time_over = any(seconds is not None and seconds <= 0 for seconds in remaining)
     state[DESCRIPTION_KEY] = {
         **description,
         "version": __version__,
@@ -39,10 +36,17 @@ def collect_training_state(
         "due": validation_due,
         "stop": trainer.should_stop,
         # A training that ran out of time goes on where it is given more.
-        "ended": trainer.should_stop and not validation_due and not is_time_over,
+        "ended": trainer.should_stop and not validation_due and not is_time_over(trainer),
         "world": trainer.world_size,
     }
     return state
+
+
+def is_time_over(trainer: Trainer) -> bool:
+    """True where the training was given a time, and has used it up."""
+    timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
+    remaining = [timer.time_remaining() for timer in timers]
+    return any(seconds is not None and seconds <= 0 for seconds in remaining)
 
 
 def collect_rank_state(trainer: Trainer) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What a run says and records of its head, of undefined metrics and of the checkpoint tested."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -223,3 +224,27 @@ def test_texts_of_rows_held_out_of_train_are_found_and_long_ones_cut(
         whole = f"{'long ' * row * 20}{row}"
         assert text == (whole if len(whole) <= 500 else f"{whole[:499]}…")
         assert pair == f"second {row}"
+
+
+def test_why_a_training_has_ended_early_is_told(
+    project: Path, store: Store, capfd: pytest.CaptureFixture[str]
+) -> None:
+    many = ("trainer.max_epochs=null", "trainer.max_steps=5000", "trainer.val_check_steps=2")
+    patient = ("callbacks=early_stopping", "callbacks.early_stopping.patience=1")
+    worse = ("model.optim.lr=1", "model.optim.warmup_fraction=0")
+    stopped = start(project, *FRESH, *many, *patient, *worse)
+    timed = start(project, *FRESH, *many, "trainer.max_minutes=0.02")
+    for outcome, pattern in (
+        (
+            stopped,
+            r"val/loss has not been better than [\d.]+ in 1 validations; "
+            r"stopped at step \d+ of 5000",
+        ),
+        (timed, r"trainer\.max_minutes=0\.02 were over at step \d+ of 5000"),
+    ):
+        found = store.find_run(outcome.run_id)
+        assert found.status == "FINISHED"
+        assert re.fullmatch(pattern, found.tags["stopped_early"])
+    said = capfd.readouterr().out
+    assert f"early stopping: {store.find_run(stopped.run_id).tags['stopped_early']}" in said
+    assert store.find_run(timed.run_id).tags["stopped_early"] in said
