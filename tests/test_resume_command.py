@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 from filelock import FileLock
 
+from src.core.user_errors import UserError
 from src.model.module import EncoderModule
 from src.pipeline.resume_hint import report_error
 from src.pipeline.run import read_task_schema, run
@@ -327,3 +328,46 @@ def test_a_folder_that_had_arrived_before_the_kill_arrives_again(tmp_path: Path)
         (source / "config.json").write_text(text)
         link_or_copy(source, target)
     assert (target / "config.json").read_text() == "twice"
+
+
+def test_a_run_that_cannot_work_begins_again_with_what_mends_it(
+    config: dict[str, Any], store: Store, go: Go, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It ended before its training: nothing is lost, and every key may be another."""
+    split = {**config["data"]["split"], "validation": 0.0}
+    source = {**config["data"]["source"], "path": f"{store.root}/rows/train.csv"}
+    data = {**config["data"], "split": split, "source": source}
+    with pytest.raises(UserError, match="no rows to validate on") as caught:
+        run(**{**config, "data": data})
+    assert report_error(caught.value) == 1
+    found = store.search_runs(limit=1)[0]
+    offered = f"python -m src.run resume={found.id[:8]} tracking.root={store.root} fork=true"
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"begin again, with what shall differ behind it: {offered}"
+    )
+    mended = "data.split.validation=0.2"
+    refused = go(f"resume={found.id[:8]}", mended)
+    assert refused.code == 2
+    assert refused.err.endswith(
+        "what was typed would change it: data.split.validation (0.0 -> 0.2); it ended before its "
+        "training began, and fork=true begins a new run with this\n"
+    )
+    said = go(f"resume={found.id[:8]}", "fork=true", mended)
+    assert said.code == 0, said.err
+    assert f"a new run with the config of run {found.id}, which ended before its training" in (
+        said.out
+    )
+    new = store.search_runs(limit=1)[0]
+    assert (new.status, new.name) == ("FINISHED", "run validation=0.2")
+    assert new.tags["forked_from"] == found.id
+
+
+def test_what_was_trained_is_not_begun_again_in_silence(
+    config: dict[str, Any], store: Store, go: Go
+) -> None:
+    """A run whose training broke off before its first checkpoint, or whose checkpoints are gone."""
+    found, _ = broken_off(config, store, 0, OSError("the cable was pulled"))
+    said = go(f"resume={found.id}", "fork=true", "data.split.seed=9")
+    assert said.code == 2 and "a new run is needed" in said.err
+    said = go(f"resume={found.id}", "fork=true")
+    assert said.code == 2 and "has no whole checkpoint to begin from" in said.err

@@ -90,7 +90,12 @@ def diff_configs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[ConfigC
 
 
 def check_changed_keys(
-    old: Mapping[str, Any], new: Mapping[str, Any], *, run_id: str, fork: bool
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    *,
+    run_id: str,
+    fork: bool,
+    is_untrained: bool = False,
 ) -> tuple[list[ConfigChange], list[str]]:
     """The keys that differ, if all of them may, and remarks for the user about them.
 
@@ -99,11 +104,15 @@ def check_changed_keys(
         new: the config of the run that goes on with it, or of the fork that begins from it.
         run_id: the id of the earlier run, for messages.
         fork: True if a new run begins from the earlier one, which may change more keys.
+        is_untrained: True if the earlier run ended before its training began, so that a fork takes
+            nothing but its config and may change every key.
 
     Raises:
         UserError: a key differs that must not.
     """
     changes = diff_configs(old, new)
+    if fork and is_untrained:
+        return changes, []
     remarks: list[str] = []
     allowed: tuple[str, ...] = (*RESULT_NEUTRAL_KEYS, *ROUNDING_KEYS)
     if _has_same_batches(old, new):
@@ -124,7 +133,9 @@ def check_changed_keys(
     needs_new_run = [change for change in needs_fork if not may_change_in_fork(change.key)]
     if needs_fork and not fork:
         way = "; fork=true makes a new run of it that begins where this one is"
-        if needs_new_run:
+        if is_untrained:
+            way = "; it ended before its training began, and fork=true begins a new run with this"
+        elif needs_new_run:
             way = (
                 f"; for {', '.join(change.key for change in needs_new_run)} a new run is needed "
                 f"({_init_from_hint(run_id)})"

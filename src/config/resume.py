@@ -169,17 +169,20 @@ def load_stored_config(text: str) -> dict[str, Any]:
 
 def make_change_checker(
     config: Mapping[str, Any], *, fork: bool
-) -> Callable[[str, str], tuple[dict[str, str], list[str]]]:
+) -> Callable[[str, str, bool], tuple[dict[str, str], list[str]]]:
     """Make a function that compares the stored config of a run with `config`.
 
-    The function takes the id of the run and the text of its artifact config.yaml. It returns the
+    The function takes the id of the run, the text of its artifact config.yaml, and whether it ended
+    before its training began. It returns the
     keys that differ, with their new values, and remarks for the user. It raises UserError if the
     run cannot go on with `config`, or if no fork of it can begin with `config`.
     """
 
-    def check_changes(run_id: str, text: str) -> tuple[dict[str, str], list[str]]:
+    def check_changes(
+        run_id: str, text: str, is_untrained: bool
+    ) -> tuple[dict[str, str], list[str]]:
         changes, remarks = check_changed_keys(
-            load_stored_config(text), config, run_id=run_id, fork=fork
+            load_stored_config(text), config, run_id=run_id, fork=fork, is_untrained=is_untrained
         )
         return {change.key: change.new for change in changes}, remarks
 

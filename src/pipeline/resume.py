@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # By our names for a precision.
 _LIGHTNING_PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
-CompareConfig = Callable[[str, str], tuple[Mapping[str, str], list[str]]]
+CompareConfig = Callable[[str, str, bool], tuple[Mapping[str, str], list[str]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +76,21 @@ class ResumePoint:
     def forked_from(self) -> str | None:
         return self.source_run.id if self.source_run is not None and self.is_fork else None
 
+    @property
+    def is_untrained(self) -> bool:
+        """True if nothing has been trained that the run could go on with."""
+        return self.source_run is None or (
+            self.checkpoint is None and _is_untrained(self.source_run)
+        )
+
     def check_data_digests(self, digests: Mapping[str, str]) -> None:
         """Raise UserError if the data have changed since: training would repeat or skip rows.
 
         Args:
             digests: of each split, as the source run has them in its tag `data.fingerprint`.
         """
-        if self.source_run is None:
+        # nothing was learnt from the earlier data
+        if self.source_run is None or (self.is_fork and self.checkpoint is None):
             return
         changed = find_changed_splits(self.source_run, digests)
         if changed:
@@ -98,7 +106,9 @@ class ResumePoint:
         if self.source_run is None:
             return
         source = f"run {self.source_run.id}" if self.is_fork else "it"
-        if self.checkpoint is None:
+        if self.checkpoint is None and self.is_fork:
+            print_line(f"a new run with the config of {source}, which ended before its training")
+        elif self.checkpoint is None:
             print_line(f"resumed: {source} has no checkpoint yet, so it begins again")
         else:
             print_line(
@@ -145,9 +155,9 @@ def resolve_resume_point(
         resume: its id; None: a fresh run.
         fork: begin a new run from it instead.
         is_first_rank: only the first of the run's processes locks it and checks that it has ended.
-        compare_config: called with the run's id and its stored config, it returns the changed keys
-            that are allowed, with their new values, and remarks about them. It raises UserError for
-            other changes.
+        compare_config: called with the run's id, its stored config and whether it ended before its
+            training began, it returns the changed keys that are allowed, with their new values, and
+            remarks about them. It raises UserError for other changes.
 
     Raises:
         UserError: there is no such run, it has finished, it is still running, or another process
@@ -166,7 +176,8 @@ def resolve_resume_point(
             # Read again, now that nobody else changes it.
             run = store.find_run(run.id, key="resume")
             _require_ended_run(store, run, resume)
-        changed, remarks = compare_config(run.id, store.load_config_yaml(run.id, key="resume"))
+        stored_config = store.load_config_yaml(run.id, key="resume")
+        changed, remarks = compare_config(run.id, stored_config, _is_untrained(run))
         point = _build_resume_point(store, run, resume, fork, is_first_rank, changed, remarks)
         return replace(point, exit_stack=exit_stack.pop_all())
     raise AssertionError("an exit stack swallows nothing")
@@ -199,7 +210,7 @@ def _build_resume_point(
             raise UserError(
                 f"resume={requested_id}: nothing can go on from its last checkpoint: {error}"
             ) from error
-    elif fork:
+    elif fork and not _is_untrained(run):
         reason = "; ".join(lookup.remarks) or "none was written"
         raise UserError(
             f"resume={requested_id} fork=true: run {run} has no whole checkpoint to begin from "
@@ -219,6 +230,11 @@ def _build_resume_point(
         remarks=[*remarks, *lookup.remarks, *_code_change_remarks(run, commit)],
         tags=tags,
     )
+
+
+def _is_untrained(run: "RunInfo") -> bool:
+    """True if a run ended before its training began, which is when its precision is settled."""
+    return run.status in ("FAILED", "KILLED") and "precision" not in run.tags
 
 
 def find_changed_splits(run: "RunInfo", digests: Mapping[str, str]) -> list[str]:

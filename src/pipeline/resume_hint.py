@@ -20,10 +20,18 @@ from src.training.checkpoint_files import list_checkpoints
 
 
 class ResumeHint(NamedTuple):
-    """The folder of a run's checkpoints, and the command that goes on with it."""
+    """What is told of a run that ends early.
+
+    Attributes:
+        checkpoint_folder: the folder of its checkpoints.
+        resume_command: the command that goes on with it.
+        is_untrained: its training has not begun, so that `fork=true` behind that command begins a
+            new run, in which every key may be another.
+    """
 
     checkpoint_folder: Path
     resume_command: str
+    is_untrained: bool = False
 
 
 # by the id of each run of this process
@@ -33,6 +41,12 @@ _resume_hints: dict[str, ResumeHint] = {}
 def store_resume_hint(run_id: str, hint: ResumeHint) -> None:
     """Store what to print if the run ends early."""
     _resume_hints[run_id] = hint
+
+
+def note_training(run_id: str) -> None:
+    """Note that the training of a run begins, after which it goes on as it is or not at all."""
+    if (hint := _resume_hints.get(run_id)) is not None:
+        _resume_hints[run_id] = hint._replace(is_untrained=False)
 
 
 def report_error(error: Exception) -> int:
@@ -66,7 +80,13 @@ def print_resume_hint(error: BaseException, status: str) -> None:
         f"run {run_id} {status}{f'; last checkpoint: {os.path.relpath(kept[0])}' if kept else ''}",
         to_stderr=True,
     )
-    if left is not None:
+    if left is not None and left.is_untrained and isinstance(error, UserError):
+        # as it is, it would fail again
+        print_line(
+            f"begin again, with what shall differ behind it: {left.resume_command} fork=true",
+            to_stderr=True,
+        )
+    elif left is not None:
         print_line(f"resume: {left.resume_command}", to_stderr=True)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from src.config.build_nodes import Schema, build_node
 from src.config.resume import parse_resume_request
+from src.core.printing import print_line
 from src.core.user_errors import UserError
 from src.pipeline.resume_hint import build_resume_command
 from src.pipeline.run import run
@@ -19,6 +20,8 @@ def resume_run(arguments: Sequence[str], task: Schema) -> RunOutcome:
     asked = parse_resume_request(arguments, task)
     store = build_node(asked.tracking)
     store.check()
+    # before what takes seconds
+    print_line(f"looking for run {asked.run_id} in {store.describe_location()}")
     found = store.find_run(asked.run_id, key="resume")
     if found.tags.get("kind") == "search":
         command = build_resume_command(found.id, root=store.root, uri=store.uri, sweep=found.id)

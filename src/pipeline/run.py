@@ -251,7 +251,11 @@ def prepare_run(parts: RunParts) -> Path | None:
     resume_command = parts.hooks.resume_command or build_resume_command(
         record.run_id, root=store.root, uri=store.uri, offline=store.offline
     )
-    store_resume_hint(record.run_id, ResumeHint(parts.checkpoint_folder, resume_command))
+    has_own_command = parts.hooks.resume_command is None and not store.offline
+    hint = ResumeHint(
+        parts.checkpoint_folder, resume_command, has_own_command and parts.resume_point.is_untrained
+    )
+    store_resume_hint(record.run_id, hint)
     parts.hooks.on_run_opened(record)
     if parts.is_first_rank:
         print_line(f"run {record.run_id}: {record.name}")
@@ -281,6 +285,7 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
     """Fit the module on all ranks; returns the module that was trained, and its Trainer."""
     from lightning import seed_everything
 
+    from src.pipeline.resume_hint import note_training
     from src.training.callbacks import announce_loading, keep_freed_memory
     from src.training.checkpoint_files import CheckpointHooks
     from src.training.non_finite_recovery import fit_with_recovery
@@ -295,6 +300,7 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
         parts.launcher.rank_info
     )
     record.set_tag("precision", precision_reason)
+    note_training(record.run_id)
     announcers = announce_training(
         parts, precision_reason=precision_reason, total_steps=total_steps
     )
