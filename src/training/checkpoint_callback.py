@@ -102,6 +102,11 @@ class CheckpointCallback(Checkpoint):
         return str(self._folder / next(iter(self._retention.best))) if self._retention.best else ""
 
     @property
+    def monitor(self) -> str:
+        """The metric by which checkpoints are judged."""
+        return self._monitor
+
+    @property
     def best_score(self) -> tuple[str, float, int] | None:
         """The monitored metric, its best value and the step of that; None where there is none."""
         for name, score in self._retention.best.items():
