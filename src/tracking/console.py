@@ -9,8 +9,8 @@ from typing import IO, Any
 
 from src.core.redaction import redact_text
 
-# what a bar leaves that moves the cursor: an empty line, or a state before its last one
-_UNFINISHED_BAR = re.compile(r"\s*$|[^|]*\b\d{1,2}%\||[^|]*\|\s*\|?\s*\d+/\?")
+# what a bar leaves that moves the cursor: an empty line, or a state that may not be its last
+_UNFINISHED_BAR = re.compile(r"\s*$|[^|]*\b\d{1,2}%\||[^|]*\|\s*\|?\s*\d+/\?|[^|]*\d+\w+ \[\d+:\d+")
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 
 

@@ -111,7 +111,7 @@ class Bar(ProgressBar):
         head = [
             gauge,
             _describe_epoch(trainer, total),
-            stage or f"step {step:,} of {total:,}",
+            stage or f"{step:,}/{total:,}",
             left,
         ]
         text = "  ".join(filter(None, head))

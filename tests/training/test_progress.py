@@ -32,11 +32,11 @@ def test_figures_are_shown_whole_or_not_at_all(columns: int, text: str) -> None:
     [
         (
             80,
-            "epoch 1 of 3  step 120 of 375  N min left  train/loss 0.4981  val/accuracy 0.8123",
+            "epoch 1 of 3  120/375  N min left  train/loss 0.4981  val/accuracy 0.8123",
         ),
         (
             160,
-            "███░░░░░░░  epoch 1 of 3  step 120 of 375  N min left  train/loss 0.4981  "
+            "███░░░░░░░  epoch 1 of 3  120/375  N min left  train/loss 0.4981  "
             "val/accuracy 0.8123  tokens/s 24,000  val/loss 0.5123",
         ),
     ],
@@ -47,9 +47,8 @@ def test_the_bar_holds_the_time_left_of_the_whole_run_and_what_is_most_important
     terminal = io.StringIO()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((columns, 24)))
-    clock = iter([0.0, *([120.0] * 9)])
-    now = SimpleNamespace(monotonic=lambda: next(clock))
-    monkeypatch.setattr("src.training.progress.time", now)
+    clock = [1.0]
+    monkeypatch.setattr("src.training.progress.time", SimpleNamespace(monotonic=lambda: clock[0]))
     trainer = cast(
         Any,
         SimpleNamespace(
@@ -70,7 +69,7 @@ def test_the_bar_holds_the_time_left_of_the_whole_run_and_what_is_most_important
     module = cast(Any, SimpleNamespace(total_steps=375))
     bar = Bar()
     bar.on_train_start(trainer, module)
-    trainer.global_step = 120
+    trainer.global_step, clock[0] = 120, 121.0
     bar.on_train_batch_end(trainer, module, None, None, 0)
     bar._close()
     assert terminal.getvalue().endswith("\n")
