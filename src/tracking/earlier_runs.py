@@ -68,6 +68,12 @@ def find_run(session: StoreSession, run_id: str, key: str) -> RunInfo:
         )
     runs = _search_all_experiments(
         session, f"attributes.run_id LIKE '{wanted}%'", limit=5, view=ViewType.ALL
+    ) or _search_all_experiments(
+        # that which it had while it was kept offline
+        session,
+        f"tags.local_id LIKE '{wanted}%'",
+        limit=5,
+        view=ViewType.ALL,
     )
     if not runs:
         raise UserError(
