@@ -92,9 +92,13 @@ def find_run(session: StoreSession, run_id: str, key: str) -> RunInfo:
     return _to_run_info(runs[0])
 
 
-def search_runs(session: StoreSession, where: str, limit: int) -> list[RunInfo]:
-    """Return runs of the session's experiment, newest first."""
-    runs = session.client.search_runs([session.experiment_id], where, max_results=limit)
+def search_runs(
+    session: StoreSession, where: str, limit: int, order_by: Sequence[str] = ()
+) -> list[RunInfo]:
+    """Return runs of the session's experiment, newest first behind other orders."""
+    runs = session.client.search_runs(
+        [session.experiment_id], where, max_results=limit, order_by=list(order_by)
+    )
     return [_to_run_info(run) for run in runs]
 
 
