@@ -133,15 +133,13 @@ def _list_runs(store: Store, options: argparse.Namespace) -> None:
             print_line(run.id)
     elif options.json:
         print_line(_format_json([asdict(run) for run in runs]))
-    elif not runs:
-        print_line(f"no run is like that in experiment {store.experiment} of {_place(store)}")
     else:
-        print_line(f"runs of experiment {store.experiment} in {_place(store)}", to_stderr=True)
-        _print_table(runs, options.sort)
-
-
-def _place(store: Store) -> str:
-    return str(store.sqlite_file or store.uri)
+        place = store.sqlite_file or store.uri
+        print_line(f"runs of experiment {store.experiment} in {place}", to_stderr=True)
+        if runs:
+            _print_table(runs, options.sort)
+        else:
+            print_line("no run is like that")
 
 
 def _print_table(runs: "Sequence[RunSummary]", sort: str | None) -> None:
