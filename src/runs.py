@@ -4,7 +4,8 @@ RUN_ID            one run in detail, with the command that resumes it
 --status STATUS   only RUNNING, FINISHED, FAILED or KILLED ones
 --kind KIND       only pretrain, finetune, ... ones
 --tag KEY=VALUE   only those with this tag; may be given several times
---limit N         the newest N (default 20)
+--sort METRIC     the best by METRIC first, such as test/accuracy or val/loss
+--limit N         the newest N, or the best N (default 20)
 --ids             only their ids, one a line, for scripts
 --json            the same as JSON
 --repair          mark runs whose process is gone as KILLED, and deliver what waits in mlruns/outbox
@@ -35,11 +36,13 @@ from src.tracking.store import Store
 if TYPE_CHECKING:
     from src.tracking.run_summaries import RunSummary
 
+_TEST_METRICS = ("accuracy", "pearson", "f1_macro", "perplexity", "loss")
 _STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
 _FLAGS = (
     "--status",
     "--kind",
     "--tag",
+    "--sort",
     "--limit",
     "--ids",
     "--json",
@@ -88,6 +91,7 @@ def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--status")
     parser.add_argument("--kind")
     parser.add_argument("--tag", action="append", default=[])
+    parser.add_argument("--sort")
     parser.add_argument("--limit", default="20")
     for flag in ("--ids", "--json", "--repair"):
         parser.add_argument(flag, action="store_true")
@@ -117,25 +121,34 @@ def _list_runs(store: Store, options: argparse.Namespace) -> None:
 
     tags = dict(tag.split("=", 1) for tag in options.tag)
     runs = list_run_summaries(
-        store, status=options.status, kind=options.kind, tags=tags, limit=int(options.limit)
+        store,
+        status=options.status,
+        kind=options.kind,
+        tags=tags,
+        limit=int(options.limit),
+        sort=options.sort,
     )
     if options.ids:
         for run in runs:
             print_line(run.id)
     elif options.json:
         print_line(_format_json([asdict(run) for run in runs]))
-    elif not runs:
-        print_line("no run is like that")
     else:
-        _print_table(runs)
+        place = store.sqlite_file or store.uri
+        print_line(f"runs of experiment {store.experiment} in {place}", to_stderr=True)
+        if runs:
+            _print_table(runs, options.sort)
+        else:
+            print_line("no run is like that")
 
 
-def _print_table(runs: "Sequence[RunSummary]") -> None:
-    rows = [("ID", "STATUS", "KIND", "STARTED", "LENGTH", "STEP", "METRIC", "NAME")]
+def _print_table(runs: "Sequence[RunSummary]", sort: str | None) -> None:
+    rows = [("ID", "STATUS", "KIND", "STARTED", "LENGTH", "STEP", "METRIC", "TEST", "NAME")]
     for run in runs:
         step = "" if run.step is None else str(run.step)
         times = _format_time(run.started_at), _format_duration(run.elapsed_seconds)
-        rows.append((run.id[:8], run.status, run.kind, *times, step, _format_metric(run), run.name))
+        results = _format_metric(run), _format_test(run, sort)
+        rows.append((run.id[:8], run.status, run.kind, *times, step, *results, run.name))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for place, row in enumerate(rows):
         print_line(
@@ -148,9 +161,19 @@ def _print_table(runs: "Sequence[RunSummary]") -> None:
 def _format_metric(run: "RunSummary") -> str:
     if run.last is None:
         return ""
+    if run.best_trial is not None:
+        number = "trial" if run.best_trial.isdigit() else "trials"
+        return f"{run.metric} {run.best:.4g} ({number} {run.best_trial})"
     if run.best is None:
         return f"{run.metric} {run.last:.4g} (never a number)"
     return f"{run.metric} {run.last:.4g} (best {run.best:.4g} at {run.best_step})"
+
+
+def _format_test(run: "RunSummary", sort: str | None = None) -> str:
+    """The most telling of what a run's test measured, or that by which the list is sorted."""
+    names = (sort, *(f"test/{name}" for name in _TEST_METRICS), *run.test)
+    name = next((name for name in names if name in run.test), None)
+    return "" if name is None else f"{name} {run.test[name]:.4g}"
 
 
 def _show_run(store: Store, run_id: str, as_json: bool) -> None:
@@ -186,11 +209,13 @@ def _show_run(store: Store, run_id: str, as_json: bool) -> None:
         "length": _format_duration(run.elapsed_seconds),
         "last step": run.step,
         "metric": _format_metric(run),
+        "test": "  ".join(f"{name} {value:.4g}" for name, value in run.test.items()),
         "typed": found.tags.get("command"),
         "from": found.tags.get("init_from") or found.tags.get("forked_from"),
         "resumed": found.tags.get("resumed"),
         "checkpoints": " ".join(kept),
         "files": found.artifact_uri,
+        "page": run.page,
         "resume": resume,
     }
     for name, value in details.items():

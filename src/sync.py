@@ -92,7 +92,8 @@ def _deliver_runs(here: Store, waiting: Sequence[Path]) -> int:
     for folder in waiting:
         try:
             store = _resolve_store(here, folder)
-            done = deliver_outbox(connect_to_store(store), folder)
+            session = connect_to_store(store)
+            done = deliver_outbox(session, folder)
         except DELIVERY_ERRORS as error:
             print_line(f"run {folder.name} still waits: {error}", to_stderr=True)
             code = 1
@@ -101,9 +102,12 @@ def _deliver_runs(here: Store, waiting: Sequence[Path]) -> int:
             print_line(f"run {folder.name} is being sent by another process")
         else:
             rest = "" if done.is_complete else "; it goes on"
+            if done.run_id != folder.name:
+                rest += f"; there it is run {done.run_id}"
             print_line(
                 f"run {folder.name}: {done.sent_count} writes sent to {store.tracking_uri}{rest}"
             )
+            print_line(f"see: {session.describe_ui_page(done.run_id)}")
     return code
 
 

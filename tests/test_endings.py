@@ -419,10 +419,20 @@ def test_runs_are_listed_and_shown(
         return capsys.readouterr().out
 
     head, row, reason = said("--status", "killed", "--tag", "job=7", "--kind", "k").splitlines()
-    assert head.split() == ["ID", "STATUS", "KIND", "STARTED", "LENGTH", "STEP", "METRIC", "NAME"]
+    assert head.split() == [
+        "ID",
+        "STATUS",
+        "KIND",
+        "STARTED",
+        "LENGTH",
+        "STEP",
+        "METRIC",
+        "TEST",
+        "NAME",
+    ]
     assert row.split()[:3] == [killed.run_id[:8], "KILLED", "k"]
     assert (
-        row.endswith("3     val/f1 0.25 (best 0.75 at 2)  x")
+        row.endswith("3     val/f1 0.25 (best 0.75 at 2)        x")
         and reason.strip() == "terminated (SIGTERM)"
     )
     assert said("--tag", "job=7", "--ids") == f"{killed.run_id}\n"

@@ -3,9 +3,19 @@
 import contextlib
 import os
 import sys
+from typing import Any, TextIO
 
 from src.core.command_names import name_commands
 from src.core.redaction import redact_for_terminal
+
+
+def _clear_bars(stream: TextIO) -> contextlib.AbstractContextManager[object]:
+    """Take progress bars off the terminal's line while something else is written to it."""
+    tqdm: Any = getattr(sys.modules.get("tqdm"), "tqdm", None)
+    if not getattr(tqdm, "_instances", None):
+        return contextlib.nullcontext()
+    bars: contextlib.AbstractContextManager[object] = tqdm.external_write_mode(file=stream)
+    return bars
 
 
 def print_line(message: object = "", *, to_stderr: bool = False) -> None:
@@ -16,7 +26,8 @@ def print_line(message: object = "", *, to_stderr: bool = False) -> None:
     """
     stream = sys.stderr if to_stderr else sys.stdout
     try:
-        print(name_commands(redact_for_terminal(message)), file=stream, flush=True)
+        with _clear_bars(stream):
+            print(name_commands(redact_for_terminal(message)), file=stream, flush=True)
     except BrokenPipeError:
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -20,6 +20,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
+from transformers.utils.logging import set_tqdm_hook
 
 from src.core.batch import Tokens
 from src.core.notices import Notices
@@ -29,6 +30,9 @@ from src.model import fast_encoder, ragged_attention
 from src.model.pretrained_weights import LoadedWeights
 from src.model.ragged_layout import RaggedLayout, mean_pool
 from src.model.vocab_loss import vocabulary_loss, vocabulary_loss_and_predictions
+
+# reading and writing files of weights takes a moment; the hub's bars of downloads stay
+set_tqdm_hook(lambda factory, args, kwargs: factory(*args, **{**kwargs, "disable": True}))
 
 HeadType = Literal["masked_lm", "sequence"]
 AUTO_MODEL_CLASSES: dict[HeadType, Any] = {

@@ -9,6 +9,8 @@ from typing import IO, Any
 
 from src.core.redaction import redact_text
 
+# what a bar leaves that moves the cursor: an empty line, or a state that may not be its last
+_UNFINISHED_BAR = re.compile(r"\s*$|[^|]*\b\d{1,2}%\||[^|]*\|\s*\|?\s*\d+/\?|[^|]*\d+\w+ \[\d+:\d+")
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 
 
@@ -17,7 +19,8 @@ class ConsoleCapture:
 
     The `write` methods of the streams are replaced and the streams stay, so log handlers made
     earlier are copied too, and a terminal is still one. Of a line that is rewritten with carriage
-    returns only the last state is kept. Output of child processes and native code is not copied.
+    returns only the last state is kept, and of a progress bar only that of its end. Output of child
+    processes and native code is not copied.
 
     Args:
         append: keep the file's earlier content.
@@ -79,14 +82,19 @@ class ConsoleCapture:
             # A progress bar may rewrite its line for hours: forget what it has overwritten, except
             # for a carriage return at the end, which may belong to a line break.
             start = rest.rfind("\r", 0, len(rest) - 1)
-            self._partial_lines[index] = rest[start + 1 :]
+            self._partial_lines[index] = rest[max(start, 0) :]
 
     def _write_line(self, line: str) -> None:
         if self._file is None:
             return
-        last_state = line.rstrip("\r").rsplit("\r", 1)[-1]
+        is_rewritten = "\r" in line or "\x1b[A" in line
+        last_state = _ANSI.sub("", line.rstrip("\r").rsplit("\r", 1)[-1])
+        if is_rewritten:
+            last_state = last_state.rstrip()
+            if _UNFINISHED_BAR.match(last_state):
+                return
         try:
-            self._file.write(redact_text(_ANSI.sub("", last_state)) + "\n")
+            self._file.write(redact_text(last_state) + "\n")
         except OSError:
             # a full disk must not end the program that prints
             self._file = None

@@ -66,6 +66,8 @@ class DeliveryResult(NamedTuple):
     is_complete: bool
     # nothing was done: another process delivers this outbox, or it is gone
     is_busy: bool = False
+    # of the run in the store, which gives a run that began offline a new one
+    run_id: str = ""
 
 
 def deliver_pending_outboxes(session: "StoreSession") -> list[str]:
@@ -117,7 +119,7 @@ def deliver_outbox(
         if is_complete:
             upload.send_final_files()
             outbox.remove_outbox(folder)
-        return DeliveryResult(upload.sent_count, is_complete)
+        return DeliveryResult(upload.sent_count, is_complete, run_id=run_id)
 
 
 def write_back_link(client: "MlflowClient", source_id: str, tag: str) -> None:

@@ -93,7 +93,13 @@ def find_run(session: StoreSession, typed: str, key: str) -> RunInfo:
 def _find_by_id(session: StoreSession, wanted: str, typed: str, key: str) -> RunInfo | None:
     runs = _search_all_experiments(
         session, f"attributes.run_id LIKE '{wanted}%'", limit=5, view=ViewType.ALL
-    ) or _search_all_experiments(session, f"tags.local_id LIKE '{wanted}%'", limit=5)
+    ) or _search_all_experiments(
+        # that which it had while it was kept offline
+        session,
+        f"tags.local_id LIKE '{wanted}%'",
+        limit=5,
+        view=ViewType.ALL,
+    )
     if len(runs) > 1:
         raise UserError(
             f"{key}={typed!r} begins several runs: {_join_runs(runs)}; give more digits"
@@ -125,9 +131,13 @@ def _find_latest(session: StoreSession, typed: str, key: str) -> RunInfo:
     raise UserError(f"{key}={typed!r}: no run has been kept yet")
 
 
-def search_runs(session: StoreSession, where: str, limit: int) -> list[RunInfo]:
-    """Return runs of the session's experiment, newest first."""
-    runs = session.client.search_runs([session.experiment_id], where, max_results=limit)
+def search_runs(
+    session: StoreSession, where: str, limit: int, order_by: Sequence[str] = ()
+) -> list[RunInfo]:
+    """Return runs of the session's experiment, newest first behind other orders."""
+    runs = session.client.search_runs(
+        [session.experiment_id], where, max_results=limit, order_by=list(order_by)
+    )
     return [_to_run_info(run) for run in runs]
 
 

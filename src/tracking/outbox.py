@@ -242,18 +242,23 @@ class Outbox:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Link or copy a file or folder to `target`; hard links are made where the disk allows it."""
+    """Link or copy a file or folder to `target`; hard links are made where the disk allows it.
+
+    Folders have the rights that the umask gives: that of a temporary folder is its user's alone.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
         # `target` exists if the folder is delivered a second time
-        shutil.copytree(source, target, copy_function=_link_or_copy_file, dirs_exist_ok=True)
+        target.mkdir(exist_ok=True)
+        for path in source.iterdir():
+            link_or_copy(path, target / path.name)
     else:
-        _link_or_copy_file(str(source), str(target))
+        _link_or_copy_file(source, target)
 
 
-def _link_or_copy_file(source: str, target: str) -> None:
+def _link_or_copy_file(source: Path, target: Path) -> None:
     """Replace `target` by a hard link or copy of `source`, at once."""
-    with atomic_write(Path(target)) as partial:
+    with atomic_write(target) as partial:
         partial.unlink(missing_ok=True)
         try:
             os.link(source, partial)

@@ -3,19 +3,24 @@
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from src.core.processes import is_process_gone
-from src.core.user_errors import UserError
+from src.core.user_errors import UserError, format_suggestion
 from src.tracking import outbox
 from src.tracking.client import connect_to_store
 from src.tracking.delivery import deliver_pending_outboxes
 from src.tracking.earlier_runs import RunInfo
 from src.tracking.liveness import check_liveness, close_vanished_runs
 from src.tracking.store import Store
+from src.tracking.ui_pages import describe_ui_page, format_ui_link
 
 _MONITOR_PARAM = "callbacks.checkpoint.monitor"
+# a sweep's best value so far
+_BEST_PREFIX = "best/"
+# words in the names of metrics that are good if they are small
+_SMALL_IS_GOOD = ("loss", "perplexity", "mae", "error", "seconds", "memory", "joules")
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class RunSummary:
     """One run in a list.
 
     `best` and `last` are values of the metric by which its checkpoints are judged (`metric`); None
-    if it has none.
+    if it has none. Of a sweep `best` is that of its best trial.
     """
 
     id: str
@@ -42,6 +47,12 @@ class RunSummary:
     last: float | None
     # of a running one, how it is known that its process exists
     alive: str | None
+    # what its test measured
+    test: dict[str, float]
+    # of a sweep, the number of its best trial, or the numbers
+    best_trial: str | None
+    # where its page is
+    page: str
 
 
 @dataclass(frozen=True)
@@ -57,22 +68,47 @@ class RepairResult:
 
 
 def list_run_summaries(
-    store: Store, *, status: str | None, kind: str | None, tags: Mapping[str, str], limit: int
+    store: Store,
+    *,
+    status: str | None,
+    kind: str | None,
+    tags: Mapping[str, str],
+    limit: int,
+    sort: str | None = None,
 ) -> list[RunSummary]:
-    """Return the experiment's runs with this status, kind and tags, newest first."""
+    """Return the experiment's runs with this status, kind and tags: newest first, or the best by
+    the metric `sort` first.
+    """
     wanted = {"attributes.status": status, "tags.kind": kind}
     wanted |= {f"tags.`{key}`": value for key, value in tags.items()}
     for key, value in wanted.items():
         if value is not None and "'" in value:
             raise UserError(f"{value!r}: a quotation mark cannot be searched for ({key})")
     where = " AND ".join(f"{key} = '{value}'" for key, value in wanted.items() if value is not None)
-    return [summarize_run(store, run) for run in store.search_runs(where, limit=limit)]
+    order = []
+    if sort is not None:
+        _check_metric(sort, store.search_runs(where))
+        is_small_good = any(word in sort for word in _SMALL_IS_GOOD)
+        order = [f"metrics.`{sort}` {'ASC' if is_small_good else 'DESC'}"]
+    found = store.search_runs(where, limit=limit, order_by=order)
+    return [summarize_run(store, run) for run in found]
+
+
+def _check_metric(metric: str, runs: Sequence[RunInfo]) -> None:
+    known = sorted({name for run in runs for name in run.metrics})
+    if metric not in known:
+        raise UserError(
+            f"--sort {metric}: no run has this metric; {format_suggestion(metric, known)}"
+        )
 
 
 def summarize_run(store: Store, run: RunInfo) -> RunSummary:
     """Return a run as a list shows it."""
     is_running = run.status == "RUNNING"
+    best_trial = run.tags.get("search.best_trial")
     metric = run.params.get(_MONITOR_PARAM, "val/loss")
+    if best_trial is not None:
+        metric = next((name for name in run.metrics if name.startswith(_BEST_PREFIX)), metric)
     points: list[tuple[int, float]] = []
     if metric in run.metrics:
         history = store.open().client.get_metric_history(run.id, metric)
@@ -90,13 +126,20 @@ def summarize_run(store: Store, run: RunInfo) -> RunSummary:
         started_at=run.started_at / 1000,
         elapsed_seconds=time.time() - run.started_at / 1000 if elapsed is None else elapsed,
         step=run.last_step,
-        metric=metric,
-        best=best[1] if best else None,
-        best_step=best[0] if best else None,
+        metric=metric.removeprefix(_BEST_PREFIX),
+        best=points[-1][1] if points and best_trial else best[1] if best else None,
+        best_step=best[0] if best and best_trial is None else None,
         last=points[-1][1] if points else None,
         alive=check_liveness(run.id, run.tags, store.runs_folder).explanation
         if is_running
         else None,
+        test={
+            name: _restore_infinity(value)
+            for name, value in sorted(run.metrics.items())
+            if name.startswith("test/")
+        },
+        best_trial=best_trial,
+        page=describe_ui_page(store.tracking_uri, format_ui_link(run.experiment_id, run.id)),
     )
 
 

@@ -6,6 +6,7 @@ Importing this file is cheap; MLflow is imported when a store is opened.
 import functools
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -197,16 +198,20 @@ class Store:
 
         return find_run(session, run_id, key)
 
-    def search_runs(self, where: str = "", *, limit: int = 1000) -> "list[RunInfo]":
+    def search_runs(
+        self, where: str = "", *, limit: int = 1000, order_by: Sequence[str] = ()
+    ) -> "list[RunInfo]":
         """Return the experiment's runs, newest first.
 
         Args:
             where: a filter in MLflow's syntax, such as "tags.kind = 'pretrain'".
+            order_by: orders that come before the time, as in "metrics.`val/loss` ASC"; runs
+                without the metric come last.
         """
         session = self.open()
         from src.tracking.earlier_runs import search_runs
 
-        return search_runs(session, where, limit)
+        return search_runs(session, where, limit, order_by)
 
     def fetch_model_folder(self, run_id: str, *, key: str = "init_from") -> Path:
         """Return the Hugging Face folder that a run left, fetched first if a server keeps it."""

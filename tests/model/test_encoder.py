@@ -375,3 +375,12 @@ def test_the_head_of_another_task_is_fresh_and_the_body_is_not(tiny, tmp_path):
     assert_close(
         other.bert.encoder.state_dict(), encoder.network.bert.encoder.state_dict(), atol=0, rtol=0
     )
+
+
+def test_no_bar_of_the_library_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    from transformers.utils import logging
+
+    logging.enable_progress_bar()
+    assert list(logging.tqdm([1, 2], desc="Writing model shards")) == [1, 2]
+    told = capsys.readouterr()
+    assert told.out == told.err == ""

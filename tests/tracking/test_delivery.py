@@ -283,7 +283,8 @@ def test_runs_kept_offline_are_sent_with_their_files_and_relations_once(
     shutil.copytree(tmp_path / "copy", store.runs_folder / "outbox")
     assert sync.main(["--root", store.root]) == 0
     assert sync.main(["--root", store.root]) == 0
-    assert "nothing waits in" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "nothing waits in" in told
     runs = {run.name: run for run in store.search_runs()}
     assert set(runs) == {"search", "x"} and len(store.search_runs()) == 2
     assert runs["x"].tags["mlflow.parentRunId"] == runs["search"].id
@@ -291,6 +292,11 @@ def test_runs_kept_offline_are_sent_with_their_files_and_relations_once(
         child.run_id,
         parent.run_id,
     )
+    # the new id is told, and the old one finds the run still
+    assert f"there it is run {runs['x'].id}" in told
+    assert f"/runs/{runs['x'].id}?workflowType" in told
+    for known in (child.run_id, child.run_id[:8]):
+        assert store.find_run(known).id == runs["x"].id
     assert (runs["x"].status, runs["x"].tags["failure.reason"]) == ("FAILED", "ValueError: broken")
     assert runs["x"].started_at // 1000 <= runs["search"].started_at // 1000 + 60
     assert history(store, runs["x"].id, "val/loss") == [(3, 0.5)]

@@ -1,6 +1,7 @@
 """The outbox: a journal that survives any moment, and the folder around it."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,19 @@ def test_folders_are_listed_as_they_were_begun_and_others_are_passed_over(tmp_pa
     assert [folder.name[0] for folder in outbox.list_pending_outboxes(tmp_path)] == ["2", "3", "1"]
     with pytest.raises(UserError, match="is no run id"):
         outbox.resolve_outbox_folder(tmp_path, "../../etc")
+
+
+def test_folders_have_the_rights_that_the_umask_gives(tmp_path: Path) -> None:
+    source = tmp_path / "private"
+    (source / "inner").mkdir(parents=True)
+    (source / "inner" / "a.txt").write_text("a")
+    source.chmod(0o700)
+    (source / "inner").chmod(0o700)
+    before = os.umask(0o027)
+    try:
+        outbox.link_or_copy(source, tmp_path / "there" / "model")
+    finally:
+        os.umask(before)
+    made = [tmp_path / "there" / "model", tmp_path / "there" / "model" / "inner"]
+    assert [path.stat().st_mode & 0o777 for path in made] == [0o750, 0o750]
+    assert (made[1] / "a.txt").read_text() == "a"

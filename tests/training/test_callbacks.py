@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
 from src.training.callbacks import Checkpoint, EarlyStopping, Progress
 from src.training.checkpoint_callback import CheckpointCallback
-from src.training.progress import Bar
+from src.training.progress import Bar, Lines
 from src.training.torch_compile import CompileCallback
 from src.training.training_metrics import Meter
 
@@ -31,12 +31,10 @@ def test_early_stopping(tmp_path: Path) -> None:
 
 
 def test_progress_is_a_bar_or_lines_or_nothing(tmp_path: Path) -> None:
-    assert isinstance(Progress(style="bar").build(tmp_path)[0], theirs.TQDMProgressBar)
     # tests run without a terminal, so auto means lines
-    for style in ("auto", "lines", "off"):
+    for style, kind in (("bar", Bar), ("auto", Lines), ("lines", Lines), ("off", Lines)):
         [made] = Progress(style=style).build(tmp_path)
-        assert isinstance(made, theirs.ProgressBar)
-        assert not isinstance(made, theirs.TQDMProgressBar)
+        assert isinstance(made, kind) and isinstance(made, theirs.ProgressBar)
 
 
 def test_checkpoints_of_all_versions_have_the_same_keys(tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""Lists of runs: what they were judged by, what their test measured, and where they are."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from src import runs
+from src.tracking.run_record import RunRecord
+from src.tracking.store import Store
+
+
+def add_run(store: Store, name: str, metrics: dict[str, float], **options: Any) -> str:
+    params = {"callbacks": {"checkpoint": {"monitor": "val/loss"}}}
+    with RunRecord(store=store, **{"name": name, "kind": "k", "params": params, **options}) as run:
+        run.log_metrics(metrics, step=3)
+    return run.run_id
+
+
+def list_runs(store: Store, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[str, str]:
+    capsys.readouterr()
+    assert runs.main(["--root", store.root, *words]) == 0
+    return capsys.readouterr()
+
+
+def test_a_list_has_test_metrics_and_says_where_it_is_from(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_id = add_run(store, "one", {"val/loss": 0.5, "test/loss": 0.4, "test/accuracy": 0.75})
+    table, said = list_runs(store, capsys)
+    assert "val/loss 0.5 (best 0.5 at 3)  test/accuracy 0.75  one" in table
+    assert said == f"runs of experiment palimpsest in {store.sqlite_file}\n"
+    [shown] = json.loads(list_runs(store, capsys, "--json")[0])
+    assert shown["test"] == {"test/accuracy": 0.75, "test/loss": 0.4}
+    assert f"/runs/{run_id}?workflowType=machine_learning" in shown["page"]
+    details, _ = list_runs(store, capsys, run_id[:8])
+    assert "test:        test/accuracy 0.75  test/loss 0.4\n" in details
+    assert (
+        f"page:        make ui, then http://127.0.0.1:5000/#/experiments/1/runs/{run_id}" in details
+    )
+
+
+def test_a_list_is_sorted_by_a_metric_the_best_first(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = {"a": (0.3, 0.7), "b": (0.1, 0.9), "c": (math.nan, math.nan), "d": (0.2, 0.8)}
+    ids = {
+        name: add_run(store, name, {"val/loss": loss, "test/accuracy": accuracy})
+        for name, (loss, accuracy) in values.items()
+    }
+    ids["e"] = add_run(store, "e", {"train/loss": 1.0})
+    names = {run_id: name for name, run_id in ids.items()}
+    for metric in ("val/loss", "test/accuracy"):
+        listed = list_runs(store, capsys, "--ids", "--sort", metric)[0].split()
+        assert "".join(names[run_id] for run_id in listed) == "bdace"
+    best = list_runs(store, capsys, "--ids", "--sort", "val/loss", "--limit", "1")[0].split()
+    assert best == [ids["b"]]
+    assert runs.main(["--root", store.root, "--sort", "test/acuracy"]) == 2
+    assert "--sort test/acuracy: no run has this metric; did you mean 'test/accuracy'?" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_sweep_shows_its_best_trial_and_value(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RunRecord(store=store, name="sweep", kind="search", params={}) as run:
+        for step, best in ((1, 0.6), (2, 0.8)):
+            run.log_metrics({"best/val/accuracy": best, "trial/val/accuracy": 0.6}, step=step)
+        run.set_tag("search.best_trial", "4")
+    assert "val/accuracy 0.8 (trial 4)" in list_runs(store, capsys)[0]
+    [shown] = json.loads(list_runs(store, capsys, "--json")[0])
+    assert (shown["metric"], shown["best"], shown["best_trial"]) == ("val/accuracy", 0.8, "4")
+
+
+def test_an_infinity_of_an_older_store_is_one(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_id = add_run(store, "x", {"val/loss": 0.5})
+    # as MLflow keeps it
+    store.open().client.log_metric(run_id, "val/loss", math.inf, step=4)
+    assert "val/loss inf (best 0.5 at 3)" in list_runs(store, capsys)[0]
+    [shown] = json.loads(list_runs(store, capsys, "--json")[0])
+    assert (shown["last"], shown["best"]) == (None, 0.5)
