@@ -28,7 +28,11 @@ from src.search.samplers import TPE
 
 SHIPPED = ("percentile", "median", "halving", "hyperband")
 # as they were when they judged from the first validation on
-FORMER = {"median": Median(), "halving": Halving(), "hyperband": Hyperband()}
+FORMER: dict[str, SearchPruner] = {
+    "median": Median(),
+    "halving": Halving(),
+    "hyperband": Hyperband(),
+}
 DEFAULT = "percentile"
 OPTIONS = {"seeds": "10", "trials": "20", "jobs": "1", "record": "false", "live": "false"}
 LIVE_SEEDS = (1, 2)
@@ -104,7 +108,7 @@ def compare(
 def _load_shipped(name: str) -> SearchPruner:
     """The pruner of a file in conf/search/pruner/."""
     config = OmegaConf.load(ROOT / "conf" / "search" / "pruner" / f"{name}.yaml")
-    return build_node(OmegaConf.to_container(config))  # type: ignore[no-any-return, arg-type]
+    return build_node(OmegaConf.to_container(config))  # type: ignore[arg-type]
 
 
 def _replay(
