@@ -5,6 +5,7 @@ Each task is trained at every rate of `RATES` to its end, and at its best ones w
 what these differ by is the noise of the task. What is kept is small (docs/results/pruning.json).
 """
 
+import contextlib
 import json
 import math
 import sqlite3
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import sweeping
-from benchmarks.material import PLACE, real
+from benchmarks.material import PLACE, Unavailable, real
 from benchmarks.setting import AT_START, RESULTS
 
 RECORD = RESULTS / "pruning.json"
@@ -69,7 +70,7 @@ def list_tasks(pretrained: Path) -> dict[str, Task]:
         f"data.tokenizer.name_or_path={pretrained}",
     )
     steady = sweeping.STEADY
-    return {
+    tasks = {
         "pretrained, 500 rows": Task(
             (*pretrained_words, *steady, "trainer.max_epochs=12"), "val/accuracy", "max"
         ),
@@ -114,26 +115,32 @@ def list_tasks(pretrained: Path) -> dict[str, Task]:
             "val/loss",
             "min",
         ),
-        "SST-2, from scratch": Task(
-            (
-                "+experiment=sst2",
-                *steady,
-                "data/source=files",
-                f"data.source.path={real('sst2')}",
-                "data.source.format=label_first",
-                "data.source.train=stsa.binary.train",
-                "data.source.validation=stsa.binary.dev",
-                "data.source.test=stsa.binary.test",
-                "data/tokenizer=wordpiece_8k",
-                "model/encoder=modern_tiny",
-                "trainer.precision=fp32",
-                "trainer.max_epochs=3",
-                "trainer.val_check_steps=40",
-            ),
-            "val/accuracy",
-            "max",
-        ),
     }
+    with contextlib.suppress(Unavailable):
+        tasks["SST-2, from scratch"] = _build_sst2_task(real("sst2"))
+    return tasks
+
+
+def _build_sst2_task(folder: Path) -> Task:
+    return Task(
+        (
+            "+experiment=sst2",
+            *sweeping.STEADY,
+            "data/source=files",
+            f"data.source.path={folder}",
+            "data.source.format=label_first",
+            "data.source.train=stsa.binary.train",
+            "data.source.validation=stsa.binary.dev",
+            "data.source.test=stsa.binary.test",
+            "data/tokenizer=wordpiece_8k",
+            "model/encoder=modern_tiny",
+            "trainer.precision=fp32",
+            "trainer.max_epochs=3",
+            "trainer.val_check_steps=40",
+        ),
+        "val/accuracy",
+        "max",
+    )
 
 
 def pretrain() -> Path:
