@@ -7,7 +7,7 @@ line reads its signature as the schema of a config's top level.
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ from src.core import startup
 from src.core.files import PROJECT_ROOT
 from src.core.formatting import to_override_text
 from src.core.printing import print_line
-from src.core.redaction import redact_arguments
 from src.core.user_errors import UserError
 from src.core.validation import NonNegativeInt
 from src.pipeline.announcement import announce_end, announce_start, announce_training
@@ -30,10 +29,7 @@ if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
     from src.model.module import EncoderModule
-    from src.pipeline.resume import ResumePoint
     from src.tracking.run_record import RunRecord
-    from src.tracking.store import Store
-    from src.training.launcher import RankInfo
 
 
 def run(
@@ -141,6 +137,7 @@ def open_run(
     from lightning import seed_everything
 
     from src.config.resume import make_change_checker
+    from src.pipeline.create_record import create_record
     from src.pipeline.init_from import resolve_init_from
     from src.pipeline.resume import resolve_resume_point
     from src.training.rank_process import get_from_first_rank
@@ -173,7 +170,7 @@ def open_run(
         is_first_rank=rank_info.rank == 0,
         compare_config=make_change_checker(config, fork=fork),
     )
-    record = _create_record(
+    record = create_record(
         config, hooks, resume_point, store, kind=module.objective.run_kind, rank_info=rank_info
     )
     datamodule.set_rank(rank_info.rank, rank_info.world_size)
@@ -195,47 +192,6 @@ def open_run(
         resume_point=resume_point,
         record=record,
     )
-
-
-def _create_record(
-    config: Mapping[str, Any],
-    hooks: RunHooks,
-    resume_point: "ResumePoint",
-    store: "Store",
-    *,
-    kind: str,
-    rank_info: "RankInfo",
-) -> "RunRecord":
-    """The record of the run; it exists in the store once it is entered."""
-    from src.config.resume import dump_config
-    from src.core.formatting import flatten_config
-    from src.tracking.liveness import RANKS_TAG
-    from src.tracking.mlflow_format import build_run_name
-    from src.tracking.run_record import RunRecord
-
-    overrides = redact_arguments(_shown_overrides(hooks, resume_point))
-    return RunRecord(
-        store=store,
-        name=build_run_name(config["name"], overrides),
-        kind=kind,
-        params=flatten_config(config),
-        tags={**config.get("tags", {}), **hooks.tags, RANKS_TAG: str(rank_info.world_size)},
-        config_yaml=dump_config(config),
-        parent=hooks.parent_run_id,
-        init_from=config.get("init_from"),
-        forked_from=resume_point.forked_from,
-        resume=resume_point.resumed_run,
-    )
-
-
-def _shown_overrides(hooks: RunHooks, resume_point: "ResumePoint") -> Sequence[str]:
-    """The overrides that a run's name shows: the search's, those typed, or what a fork changed."""
-    from src.config.compose import typed_overrides
-
-    if overrides := hooks.shown_overrides or typed_overrides():
-        return overrides
-    changed = resume_point.changed_keys
-    return [f"{key}={value}" for key, value in changed.items() if key != "name"]
 
 
 def prepare_run(parts: RunParts) -> Path | None:
