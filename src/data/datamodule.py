@@ -162,7 +162,7 @@ class TextDataModule(LightningDataModule):
             size=CorpusSize(sum(summary["rows"].values()), summary["letters"]),
         )
         counts = {
-            split: TokenCounts.count(TokenStore.open(folder / split), self.tokenizer)
+            split: TokenCounts.from_store(TokenStore.open(folder / split), self.tokenizer)
             for split in SPLITS
             if (folder / split).is_dir()
         }

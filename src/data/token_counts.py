@@ -22,7 +22,7 @@ class TokenCounts(NamedTuple):
     unknown_id: int | None
 
     @classmethod
-    def count(cls, store: TokenStore, tokenizer: TextTokenizer) -> "TokenCounts":
+    def from_store(cls, store: TokenStore, tokenizer: TextTokenizer) -> "TokenCounts":
         """Read all ids of a split."""
         counts = np.zeros(tokenizer.vocab_size, dtype=np.int64)
         for ids in store.iter_id_blocks():
