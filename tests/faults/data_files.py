@@ -320,8 +320,8 @@ ENTRIES = [
         FILES + "data.source.path=HERE/a.csv data.source.text=0",
         says=(
             "data.source.text=0: a position, but the columns have names; give the name (in "
-            "quotes where it is a number: 'data.source.text=\"0\"'), or data.source.header=false for "
-            "a table without a header"
+            "quotes where it is a number: 'data.source.text=\"0\"'), or data.source.header=false "
+            "for a table without a header"
         ),
         files={"a.csv": GOOD},
         name="a position beside names",
