@@ -419,6 +419,20 @@ def test_what_is_typed_goes_before_what_the_run_has(
     assert len(ask(put(tmp_path / "b.jsonl", '{"text": "a good film"}\n'))) == 1
 
 
+def test_a_file_in_another_encoding_than_the_runs_is_told(
+    tmp_path: Path, run: type[StoredRun], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.source = {"encoding": "cp1252"}
+    note = "note: a.csv looks like UTF-8 and is read as the run's cp1252"
+    path = put(tmp_path / "a.csv", "text\nun film é\n")
+    ask(path)
+    assert note in capsys.readouterr().err
+    [row] = ask(path, "data.source.encoding=utf-8")
+    assert row["text"] == "un film é" and note not in capsys.readouterr().err
+    ask(put(path, "text\nun film é\n", "cp1252"))
+    assert note not in capsys.readouterr().err
+
+
 def test_options_of_the_source_that_are_wrong(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,9 +27,7 @@ def save_model(
             `palimpsest.json`.
     """
     with tempfile.TemporaryDirectory() as temporary_folder:
-        # a folder in it, since the temporary one is closed to other users
-        folder = Path(temporary_folder) / "model"
-        folder.mkdir()
+        folder = Path(temporary_folder)
         encoder.save_pretrained(folder)
         # where texts are cut as in training the answers are the same; an encoder without a task
         # may be trained on longer texts later
@@ -49,10 +47,10 @@ def save_model(
 
 
 def _apply_umask(folder: Path) -> None:
-    """Give files the rights that the user's other new files have; the library of the weights keeps
-    its own to their owner.
+    """Give a folder the rights that the user's other new files have. A temporary folder, and the
+    file that the library of the weights writes, are open to their owner alone.
     """
     umask = os.umask(0o077)
     os.umask(umask)
-    for path in folder.rglob("*"):
+    for path in (folder, *folder.rglob("*")):
         path.chmod((0o777 if path.is_dir() else 0o666) & ~umask)

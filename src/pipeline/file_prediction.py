@@ -70,6 +70,8 @@ class FilePrediction:
         if inherited := self.rows.inherited:
             shown = " ".join(f"{key}={to_override_text(value)}" for key, value in inherited.items())
             yield f"read as the run read its data: {shown}"
+        if remark := self.rows.find_encoding_remark():
+            yield f"note: {remark}"
         for remark in self.remarks.describe():
             yield f"note: {remark}"
         for name, new in self.columns.renamed.items():

@@ -2,6 +2,7 @@
 its own data.
 """
 
+import codecs
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,10 @@ _FORMATS_WITH_HEADER = ("csv", "tsv", "xlsx")
 _FORMATS_WITHOUT_PAIRS = ("text", "folders", "label_first")
 
 
+# Bytes of a file that tell whether it is UTF-8.
+_SAMPLE_BYTES = 1 << 20
+
+
 class PredictionSource(NamedTuple):
     """A source and the one split of it that is read.
 
@@ -33,6 +38,27 @@ class PredictionSource(NamedTuple):
     split: str
     format: str
     inherited: dict[str, Any]
+
+    def find_encoding_remark(self) -> str | None:
+        """What should be known if a file is UTF-8 and is read in the run's other encoding, which
+        gives wrong letters and no error.
+        """
+        if f"{SOURCE_NODE}.encoding" not in self.inherited:
+            return None
+        for file in self.source.list_files().files[self.split]:
+            with file.path.open("rb") as stream:
+                sample = stream.read(_SAMPLE_BYTES)
+            try:
+                # the last character may be cut
+                text, _ = codecs.utf_8_decode(sample, "strict", False)
+            except UnicodeDecodeError:
+                continue
+            if not text.isascii() and "\0" not in text:
+                return (
+                    f"{file.name} looks like UTF-8 and is read as the run's "
+                    f"{self.source.encoding}; data.source.encoding=utf-8 is the other way"
+                )
+        return None
 
     def iter_rows(self) -> Iterator[tuple[RawRecord, dict[str, Any]]]:
         """Every row, with all columns of it in the order of the file.
