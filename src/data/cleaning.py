@@ -106,7 +106,7 @@ class Cleaning:
         whitespace: make every run of white space one space.
         empty_text: rows without text: `drop` them, or end with an `error`.
         missing_label: rows without label, where labels are needed: `drop` them, or end with an
-            `error`. `keep` means, where a row may have several labels, that it has none of them.
+            `error`. Kept ones have, where a row may have several labels, none of them.
         duplicates: equal texts (and pairs) within a split: `drop` keeps the first and remembers 8
             bytes of each (16 where rows have labels), which take three times as many in memory at
             most (`DigestSet`).

@@ -56,21 +56,23 @@ class Source:
         config: of the data set on the hub; null: its only one.
         revision: branch, tag or commit on the hub; null: the newest.
         format: of the files; `auto` takes it from their names. In `folders` a file is a text and
-            its folder a class; in `class_files` a file is a class and holds texts, a `document`
-            each; `label_first` has lines such as "1 some sentence".
+            its folder a class, in `class_files` a file is a class and holds texts, a `document`
+            each; `label_first` are lines such as "1 some sentence".
         text: column of the text: a name, or a position from 0 where `header` is false. Several,
             [title, body], are joined, a line for each that is not empty.
         pair: column of the second text; null: there is none.
-        label: column of the label; null leaves it. Several, [anger, joy], are columns of which each
-            holds 1 or 0: a row has the labels whose columns hold 1. For `folders`,
-            `class_files` and `label_first`, which have no columns, any name asks for the label. In
-            `folders` a class called "unsup" (aclImdb) is passed over where labels are asked for.
+        label: column of the label; null leaves it. Several, [anger, joy], each hold 1 or 0. For
+            `folders`, `class_files` and `label_first`, which have no columns, any name asks for the
+            label. In `folders` a class called "unsup" (aclImdb) is passed over where labels are
+            asked for.
         label_separator: between several labels in one cell: a character or its name, as for
             `delimiter`.
-        label_pattern: a regular expression with one group, which takes a part of each label.
-        label_threshold: where several columns hold shares: from which share on a label counts.
-        encoding: of text files, such as utf-8 or cp1252; of several each file has the first that
-            fits it.
+        label_pattern: a regular expression with one group: the part of a label that counts.
+        label_threshold: from this value on a label is 1, below it 0.
+        split_column: the column that says to which split a row belongs, where files are not divided
+            themselves.
+        encoding: of text files, such as utf-8 or cp1252; of several, [utf-8, cp1252], each file has
+            the first that fits it.
         header: the first line of a table holds the names of its columns.
         columns: names of all columns of a table without a header, in their order.
         sheet: of a spreadsheet; null: the only one with rows.
