@@ -11,7 +11,7 @@ COMMIT ?=
 PEERS := .cache/peers
 PORT ?= 5000
 
-.PHONY: help setup quickstart test check gpu-check lint format types ui bench bench-gpu clean
+.PHONY: help setup quickstart test check gpu-check lint format types ui keys bench bench-gpu clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ $(PEERS): $(BIN)/.ready
 
 ui: setup ## serve the MLflow UI on mlruns/ (PORT=5000)
 	$(BIN)/python -m src.ui port=$(PORT)
+
+keys: setup ## write docs/keys.md, the list of all keys, from the docstrings
+	$(BIN)/python -m src.keys --markdown > docs/keys.md
 
 clean: ## delete cached text and tool caches; runs stay
 	rm -rf .cache .pytest_cache .mypy_cache .ruff_cache

@@ -18,7 +18,6 @@ from src.core.user_errors import UserError
 from src.tracking.store import Store
 
 _OPTION_NAMES = {"tracking.uri": "uri", "tracking.experiment": "experiment"}
-_OPTION_DEFAULTS = {"port": "5000", "uri": "", "experiment": ""}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,11 +28,12 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _handle_arguments(arguments: Sequence[str]) -> int:
-    options = parse_key_values(arguments, _OPTION_DEFAULTS)
+    defaults = {"port": "5000", "uri": "", "experiment": read_experiment_name()}
+    options = parse_key_values(arguments, defaults)
     store = Store(
         root=str(PROJECT_ROOT),
         uri=options["uri"] or read_tracking_uri(),
-        experiment=options["experiment"] or read_experiment_name(),
+        experiment=options["experiment"],
     )
     try:
         store.check()

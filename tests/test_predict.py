@@ -162,7 +162,7 @@ def test_a_pretraining_run_judges_nothing(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "palimpsest.json").write_text(json.dumps({"task": "masked_lm"}))
-    with pytest.raises(UserError, match="judges nothing; fine-tune it first, with init_from=RUN"):
+    with pytest.raises(UserError, match="judges nothing; fine-tune it first, with init_from=ID"):
         Predictor(tmp_path)
 
 

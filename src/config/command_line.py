@@ -127,8 +127,8 @@ Other
     --cfg job        print the composed config and stop
     --version        print the version
     --hydra-help     what else Hydra can do (completion: -sc install=bash; see docs/completion.md)
-    init_from=RUN    start from the encoder and tokenizer of an earlier run
-    resume=RUN       go on with a run that has failed or was killed; with fork=true begin a new \
+    init_from=ID     start from the encoder and tokenizer of an earlier run
+    resume=ID        go on with a run that has failed or was killed; with fork=true begin a new \
 one from where it stands
     sweep=SWEEP      with -m: go on with a sweep, as the same command does; sweep=new begins \
 another one
@@ -138,6 +138,8 @@ Other commands, each with --help
     python -m src.runs       list runs, show one and how to go on with it, repair what died \
 without a word
     python -m src.predict    ask a run's model
+    python -m src.look       what files hold and how they would be read, without a run
+    python -m src.keys       every key with what it takes, its default and its meaning
     python -m src.sync       send what was recorded offline, or could not reach its store
 """
 

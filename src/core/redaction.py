@@ -57,7 +57,8 @@ _QUOTED_PAIR = re.compile(
 )
 _UNQUOTED_PAIR = re.compile(r"(?<![\w.-])([\w.-]+)=(?P<value>[^\s\"'&,;)\]}]+)")
 _BRACED_PAIR = re.compile(r"(?<=[{,])(\s{0,9}[\w.-]+)\s{0,9}:\s{0,9}(?P<value>[^,{}\[\]]+)")
-_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# with half characters, which stand for the bytes of a file name that is not UTF-8
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def redact_text(text: str) -> str:

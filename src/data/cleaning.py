@@ -101,12 +101,17 @@ _CLEANING_VERSION = 2
 class Cleaning:
     """What happens to texts and rows that may harm training or its evaluation.
 
-    `breaks` turns `<br />` tags into line breaks; `whitespace` makes every run of white space one
-    space. A `missing_label` that is kept means, where a row may have several labels, that it has
-    none of them. `duplicates` are equal texts (and pairs) within a split: "drop" keeps the first
-    and remembers 8 bytes of each (16 where rows have labels), which take three times as many in
-    memory at most (`DigestSet`). `overlap` are training texts that also stand in validation or
-    test: kept, they would flatter the score.
+    Args:
+        breaks: turn `<br />` tags into line breaks.
+        whitespace: make every run of white space one space.
+        empty_text: rows without text: `drop` them, or end with an `error`.
+        missing_label: rows without label, where labels are needed: `drop` them, or end with an
+            `error`. Kept ones have, where a row may have several labels, none of them.
+        duplicates: equal texts (and pairs) within a split: `drop` keeps the first and remembers 8
+            bytes of each (16 where rows have labels), which take three times as many in memory at
+            most (`DigestSet`).
+        overlap: training texts that also stand in validation or test: kept, they would flatter the
+            score.
     """
 
     breaks: bool = False

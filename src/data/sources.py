@@ -48,38 +48,45 @@ _READING_VERSION = 3
 class Source:
     """Rows of text, with an optional second text and label. Building it reads nothing.
 
-    `path` is a file, a folder (`src/data/data_files.py` says which files make which split) or an
-    archive, unpacked into the cache; it may lead on inside the archive. It goes before `hub`, a
-    data set's name such as "stanfordnlp/imdb", with its `config` and `revision`.
-
-    Of several names of an `encoding` each file has the first that fits it.
-
-    `text`, `pair` and `label` are columns: names, or positions from 0 where `header` is false.
-    Several columns of `text`, [title, body], are joined, a line for each that is not empty. A table
-    without a header may be given the names of all its `columns`. For `folders`,
-    `class_files` and `label_first`, which have no columns, any `label` asks for the label, and null
-    leaves it. In `folders` a file is a text and its folder a class; one called "unsup" (aclImdb) is
-    passed over where labels are asked for. In `class_files` a file is a class and holds texts, a
-    `document` each.
-
-    A row may have several labels: parted by `label_separator` in one cell (a character or its name,
-    as for `delimiter`), in a JSON list, in fastText's way at the beginning of a line, or as columns
-    `label`, [anger, joy], of which each holds 1 or 0. With `label_threshold` a value is 1 from
-    there on, else 0. `label_pattern`, a regular expression with one group, takes a part of each
-    label.
-
-    Columns of CSV and TSV are parted by `delimiter`, a character or its name (tab, comma,
-    semicolon, pipe, colon, space); null: a comma or, in TSV, a tab. `quoting` says whether `quote`
-    (null: ") stands around cells; null: in CSV it does, where columns are parted by tabs only if a
-    `quote` is given. `escape` is a character (backslash) before quotes inside; null: they are
-    doubled.
-
-    Of a spreadsheet `sheet` is read; null: the only one with rows. Plain text has one document
-    per `line`, `paragraph` or `file`; with `heading`, a regular expression, one from each matching
-    line to the next.
-
-    `train`, `validation` and `test` say what each split is called at the source; null leaves it
-    alone. Files that are not divided may say it in their rows, in the column `split_column`.
+    Args:
+        path: a file, a folder (`src/data/data_files.py` says which files make which split) or an
+            archive, unpacked into the cache; it may lead on inside the archive. It goes before
+            `hub`.
+        hub: name of a data set on the Hugging Face hub, such as stanfordnlp/imdb.
+        config: of the data set on the hub; null: its only one.
+        revision: branch, tag or commit on the hub; null: the newest.
+        format: of the files; `auto` takes it from their names. In `folders` a file is a text and
+            its folder a class, in `class_files` a file is a class and holds texts, a `document`
+            each; `label_first` are lines such as "1 some sentence".
+        text: column of the text: a name, or a position from 0 where `header` is false. Several,
+            [title, body], are joined, a line for each that is not empty.
+        pair: column of the second text; null: there is none.
+        label: column of the label; null leaves it. Several, [anger, joy], each hold 1 or 0. For
+            `folders`, `class_files` and `label_first`, which have no columns, any name asks for the
+            label. In `folders` a class called "unsup" (aclImdb) is passed over where labels are
+            asked for.
+        label_separator: between several labels in one cell: a character or its name, as for
+            `delimiter`.
+        label_pattern: a regular expression with one group: the part of a label that counts.
+        label_threshold: from this value on a label is 1, below it 0.
+        split_column: the column that says to which split a row belongs, where files are not divided
+            themselves.
+        encoding: of text files, such as utf-8 or cp1252; of several, [utf-8, cp1252], each file has
+            the first that fits it.
+        header: the first line of a table holds the names of its columns.
+        columns: names of all columns of a table without a header, in their order.
+        sheet: of a spreadsheet; null: the only one with rows.
+        quoting: quotes may stand around cells of CSV and TSV; null: in CSV they may, where columns
+            are parted by tabs only if a `quote` is given.
+        delimiter: between columns of CSV and TSV: a character or its name (tab, comma, semicolon,
+            pipe, colon, space); null: a comma or, in TSV, a tab.
+        quote: the character around cells; null: the double quote.
+        escape: the character (backslash) before quotes inside cells; null: they are doubled.
+        document: of plain text: one for each `line`, `paragraph` or `file`.
+        heading: of plain text: a regular expression; a document begins at each matching line.
+        train: what the split is called at the source.
+        validation: what the split is called at the source; null leaves it alone.
+        test: what the split is called at the source; null leaves it alone.
     """
 
     path: str | None = None

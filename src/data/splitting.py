@@ -23,11 +23,15 @@ _BLOCK_ROWS = 1 << 16
 @validate_init
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """`validation` and `test` are shares of the source's train rows; 0 takes none.
+    """How rows are taken from the source's train split for splits that the source does not have.
 
-    With `stratify` every class is divided by itself: its number of rows in validation and test is
-    within one of its share, and a class of three or more rows (two where only one split is taken)
-    is in all of them. A class too small for that stays in train as a whole.
+    Args:
+        validation: share of the train rows; 0 takes none.
+        test: share of the train rows; 0 takes none.
+        seed: of the choice; not the run's, so that runs are compared on the same rows.
+        stratify: divide every class by itself: its number of rows in validation and test is within
+            one of its share, and a class of three or more rows (two where only one split is taken)
+            is in all of them. A class too small for that stays in train as a whole.
     """
 
     validation: Fraction = 0.1

@@ -90,7 +90,7 @@ class TextEncoder:
             raise UserError(
                 "the tokenizer's post-processor does not give "
                 + ("a text once" if pairs is None else "two texts once each, in their order"),
-                hint="data.tokenizer=wordpiece_30k learns another from the texts",
+                hint="data/tokenizer=wordpiece learns another from the texts",
             )
         room = None if max_tokens is None else max_tokens - frame.num_tokens
         first, first_lengths = self._encode_without_special(texts)

@@ -130,7 +130,12 @@ class TextTokenizer:
 @validate_init
 @dataclass(frozen=True, kw_only=True)
 class PretrainedTokenizer:
-    """The tokenizer of a pretrained encoder, from the hub or a folder."""
+    """The tokenizer of a pretrained encoder, from the hub or a folder.
+
+    Args:
+        name_or_path: a name on the hub, or a folder.
+        revision: branch, tag or commit on the hub; null: the newest.
+    """
 
     name_or_path: str
     revision: str | None = None
@@ -160,6 +165,11 @@ class PretrainedTokenizer:
 class WordPiece:
     """A WordPiece vocabulary (Schuster and Nakajima, 2012; as in BERT) learnt from the training
     texts, once for each content: the same texts and settings give the same file on any machine.
+
+    Args:
+        vocab_size: tokens at most, special tokens included.
+        lowercase: turn capitals into small letters, and leave out accents.
+        min_frequency: how often a pair of pieces must occur before it becomes a token.
     """
 
     vocab_size: Annotated[int, Bound(least=100)] = 30_522

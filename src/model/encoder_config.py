@@ -40,7 +40,9 @@ class Scratch:
     Args:
         family: `bert` (Devlin et al., 2019) or `modernbert` (Warner et al., 2024: rotary positions,
             gated units, local attention in two of three layers).
+        layers: number of transformer layers.
         width: of the hidden states.
+        heads: of attention in each layer; `width` is divided among them.
         intermediate: width of the feed-forward layers; null: 4 times `width`.
         max_tokens: longest sequence that it will ever read; its learnt positions end there.
         dropout: share dropped everywhere inside; 0 is right for pretraining on more text than the

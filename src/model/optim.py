@@ -36,6 +36,7 @@ class AdamW:
 
     Args:
         lr: the highest learning rate, reached after the warm-up.
+        weight_decay: share of a weight, times the learning rate, that it loses at each step.
         warmup_fraction: share of all optimizer steps in which the rate rises from 0 to `lr` in a
             straight line.
         schedule: after the warm-up, `linear` and `cosine` fall to 0 over the rest of the run,
@@ -47,6 +48,9 @@ class AdamW:
             that is over) (Hägele et al., 2024, section 3, who found it better than linear).
         layer_decay: each layer's rate is that of the layer above it times this (Sun et al., 2019,
             section 5.3.2); 1 leaves all alike. The head always learns at `lr`.
+        beta1: share of the old average in the new one, of gradients.
+        beta2: share of the old average in the new one, of squared gradients.
+        eps: added to the divisor, so that it is never 0.
     """
 
     lr: Annotated[float, Bound(above=0, most=1)]
@@ -99,7 +103,9 @@ class Muon:
     Args:
         lr: the highest learning rate of all parameters, reached after the warm-up.
         momentum: share of the old average in the new one, for matrices.
-        beta1, beta2, eps: of AdamW, which has the other arguments too and explains them.
+        beta1, beta2, eps: of AdamW, for all other parameters.
+        weight_decay, warmup_fraction, schedule: as in `AdamW`.
+        decay_fraction, decay_shape, layer_decay: as in `AdamW`.
     """
 
     lr: Annotated[float, Bound(above=0, most=1)]
@@ -127,7 +133,7 @@ class Muon:
         rules = _choose_update_rules(network, depth)
         if not any(rule["muon"] for rule in rules.values()):
             raise UserError(
-                "model.optim=muon finds no whole weight matrix to train in the body: it is frozen "
+                "model/optim=muon finds no whole weight matrix to train in the body: it is frozen "
                 "(model.freeze) or split among devices (trainer.strategy=fsdp); model/optim=adamw "
                 "would train"
             )

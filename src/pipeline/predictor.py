@@ -69,7 +69,7 @@ class Predictor:
         if self.inference_config["task"] == "masked_lm":
             raise UserError(
                 "this run pretrained an encoder and judges nothing; fine-tune it first, with "
-                "init_from=RUN"
+                "init_from=ID"
             )
         self.batch_tokens = batch_tokens
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

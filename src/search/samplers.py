@@ -60,7 +60,11 @@ class Grid:
 @validate_init
 @dataclass(frozen=True, kw_only=True)
 class Random:
-    """Each point at random, independent of all others; a function of (seed, index) alone."""
+    """Each point at random, independent of all others; a function of (seed, index) alone.
+
+    Args:
+        seed: of the points.
+    """
 
     name: ClassVar[str] = "random"
     is_adaptive: ClassVar[bool] = False
@@ -86,6 +90,9 @@ class QuasiRandom:
 
     A point is a function of (seed, index) alone. Of the first 2, 4, 8, ... points, one lies in each
     of as many equal parts of every key, which random points do not achieve.
+
+    Args:
+        seed: of the points.
     """
 
     name: ClassVar[str] = "quasi-random"
@@ -115,6 +122,7 @@ class TPE:
     Bergstra et al. 2011).
 
     Args:
+        seed: of the points.
         startup_trials: points are random until so many trials have finished or were pruned.
         multivariate: model all keys together, so that good combinations are found.
     """
@@ -158,6 +166,7 @@ class CMAES:
     For several keys that are numbers, one metric, and a budget of a hundred trials or more.
 
     Args:
+        seed: of the points.
         startup_trials: points are random until so many trials have finished.
     """
 

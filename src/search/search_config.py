@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from src.core.user_errors import UserError, UserErrors
 from src.core.validation import NonNegativeInt, PositiveFloat, PositiveInt, validate_init
@@ -42,7 +42,7 @@ class Search:
     sampler: SearchSampler
     monitor: str | list[str]
     mode: MetricMode | list[MetricMode]
-    space: Mapping[str, str]
+    space: Mapping[str, Any]
     pruner: SearchPruner | None = None
     max_trials: PositiveInt | None = None
     max_hours: PositiveFloat | None = None

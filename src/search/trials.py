@@ -70,13 +70,28 @@ class TrialRecord:
         )
 
     @property
-    def latest_value(self) -> float | None:
-        """The newest known value of the first monitored metric."""
-        if self.state == "finished" and self.values:
-            return self.values[0]
+    def last_report(self) -> float | None:
+        """The first monitored metric at the last validation."""
         if not self.intermediate_values:
             return None
         return self.intermediate_values[max(self.intermediate_values)]
+
+    @property
+    def latest_value(self) -> float | None:
+        """What a finished trial counts with, which is its value at the best validation; of any
+        other trial the value at the last one.
+        """
+        if self.state == "finished" and self.values:
+            return self.values[0]
+        return self.last_report
+
+    def describe_choice(self, monitor: str) -> str:
+        """Which validation the shown value of a metric is from: `best` or `last`; empty for what no
+        validation measures, and where there is no value.
+        """
+        if self.latest_value is None or not monitor.startswith("val/"):
+            return ""
+        return "best" if self.state == "finished" and self.values else "last"
 
     @property
     def has_begun(self) -> bool:

@@ -8,19 +8,14 @@ in MLflow: the primary key of a point is the whole point (run, key, time, step, 
 with the same value is ignored, a tag and a status are set to what they are, a data set is found by
 name and digest, and a file replaces itself.
 
-MLflow chooses the id of a run, so a run that began with `tracking=offline` has an id of its own
-until it is created in a store. The new run carries the old id as its tag `local_id`, and the outbox
-notes the new id. A delivery that was interrupted between the two finds the run by its tag, so that
-no run is created twice.
+What the store will never take is set aside alone: one parameter of many, one point of a thousand.
 """
 
 import functools
-import json
 import math
 import posixpath
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,18 +27,17 @@ from mlflow.entities import (
     Metric,
     Param,
     RunTag,
-    ViewType,
 )
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from src.core.files import write_json
 from src.core.printing import print_line
 from src.core.processes import identify_machine
 from src.core.user_errors import UserError
 from src.tracking import outbox
 from src.tracking.liveness import check_liveness
 from src.tracking.mlflow_format import to_local_path
+from src.tracking.offline_runs import create_offline_run, map_run_id_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -57,7 +51,6 @@ DELIVERY_ERRORS = (*STORE_ERRORS, UserError)
 # the tag of a run that names its source, and the tag of the source that names such runs
 BACK_LINK_TAGS = {"init_from": "used_by", "forked_from": "forks"}
 _MAX_LINKED_IDS = 200
-_RUN_ID_TAGS = ("mlflow.parentRunId", "init_from", "forked_from")
 # what MLflow takes in one request
 _MAX_POINTS, _MAX_OTHERS = 1000, 100
 _SILENCE_LIMIT_SECONDS = 900.0
@@ -118,7 +111,7 @@ def deliver_outbox(
             return DeliveryResult(0, False, is_busy=True)
         run_id = folder.name
         if "create" in metadata:
-            run_id = _create_offline_run(session, folder, metadata["create"])
+            run_id = create_offline_run(session, folder, metadata["create"])
         upload = _OutboxUpload(session, folder, run_id, is_offline="create" in metadata)
         is_complete = upload.send_entries(should_continue)
         if is_complete:
@@ -138,50 +131,6 @@ def write_back_link(client: "MlflowClient", source_id: str, tag: str) -> None:
     ids = [run.info.run_id for run in runs]
     more = f" and {len(ids) - _MAX_LINKED_IDS} earlier" if len(ids) > _MAX_LINKED_IDS else ""
     client.set_tag(source_id, BACK_LINK_TAGS[tag], " ".join(ids[:_MAX_LINKED_IDS]) + more)
-
-
-def _create_offline_run(session: "StoreSession", folder: Path, create: Mapping[str, Any]) -> str:
-    """Create the run of an offline outbox in the store, once; return its id there."""
-    uri = outbox.redact_uri(session.store.uri)
-    note = folder / "store.json"
-    if note.exists():
-        noted: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
-        if noted["uri"] != uri:
-            raise UserError(
-                f"run {folder.name} is half delivered to {noted['uri'] or 'mlruns/mlflow.db'}: go "
-                "on with that"
-            )
-        return str(noted["run_id"])
-    run_id = _find_by_local_id(session, folder.name)
-    if run_id is None:
-        tags = _map_run_id_tags(session, create["tags"]) | {"local_id": folder.name}
-        run = session.client.create_run(
-            session.experiment_id, create["started_at"], tags, create["name"]
-        )
-        run_id = str(run.info.run_id)
-    write_json(note, {"uri": uri, "run_id": run_id})
-    return run_id
-
-
-def _find_by_local_id(session: "StoreSession", local_id: str) -> str | None:
-    """Return the store's id of the run that had this id while it was offline."""
-    experiments = session.client.search_experiments(view_type=ViewType.ALL)
-    runs = session.client.search_runs(
-        [experiment.experiment_id for experiment in experiments],
-        f"tags.local_id = '{local_id}'",
-        ViewType.ALL,
-        max_results=1,
-    )
-    return str(runs[0].info.run_id) if runs else None
-
-
-def _map_run_id_tags(session: "StoreSession", tags: Mapping[str, str]) -> dict[str, str]:
-    """Replace ids of offline runs in tags by the ids that the store has given them."""
-    mapped = dict(tags)
-    for key in _RUN_ID_TAGS:
-        if re.fullmatch(r"[0-9a-f]{32}", tags.get(key, "")):
-            mapped[key] = _find_by_local_id(session, tags[key]) or tags[key]
-    return mapped
 
 
 class _OutboxUpload:
@@ -267,12 +216,17 @@ class _OutboxUpload:
             self._log_points(points[len(points) // 2 :])
 
     def _write_or_refuse(self, entry: _Entry) -> None:
+        """Send an entry; of parameters and tags, all that the store does not refuse."""
         try:
             self._write_entry(entry)
         except MlflowException as error:
             if not self._is_refused(error):
                 raise
-            self._record_refusal(str(entry)[:2000], error)
+            if halves := _halve_entry(entry):
+                for half in halves:
+                    self._write_or_refuse(half)
+            else:
+                self._record_refusal(_describe_entry(entry), error)
 
     def _write_entry(self, entry: _Entry) -> None:
         match entry["kind"]:
@@ -282,7 +236,7 @@ class _OutboxUpload:
             case "tags":
                 tags = entry["tags"]
                 if self._is_offline:
-                    tags = _map_run_id_tags(self._session, tags)
+                    tags = map_run_id_tags(self._session, tags)
                 for batch in _split_batches(list(tags.items()), _MAX_OTHERS):
                     self._client.log_batch(self._run_id, tags=[RunTag(*item) for item in batch])
             case "dataset":
@@ -388,6 +342,23 @@ def _is_run_over(folder: Path) -> bool:
     if process.split(" ")[0] == identify_machine()[0]:
         return False
     return time.time() - outbox.read_last_write_time(folder) > _SILENCE_LIMIT_SECONDS
+
+
+def _halve_entry(entry: _Entry) -> list[_Entry]:
+    """Return two entries that hold half of the parameters or tags; empty if there are not two."""
+    kind = entry["kind"]
+    if kind not in ("params", "tags") or len(entry[kind]) < 2:
+        return []
+    items = list(entry[kind].items())
+    middle = len(items) // 2
+    return [{"kind": kind, kind: dict(half)} for half in (items[:middle], items[middle:])]
+
+
+def _describe_entry(entry: _Entry) -> str:
+    names = {"params": "parameter", "tags": "tag"}
+    if (name := names.get(entry["kind"])) is None:
+        return str(entry)[:2000]
+    return "; ".join(f"{name} {key}={value}" for key, value in entry[entry["kind"]].items())[:2000]
 
 
 def _delete_staged_file(source: Path) -> None:

@@ -16,12 +16,26 @@ from urllib.parse import unquote, urlparse
 
 from src.core.formatting import flatten_config, shorten_keys
 from src.core.redaction import redact_value
+from src.core.user_errors import UserError
 
 # limits of MLflow
 MAX_PARAM_CHARACTERS, MAX_TAG_CHARACTERS = 6000, 8000
+MAX_KEY_CHARACTERS = 250
 _MAX_DIGEST_CHARACTERS = 36
 # what the UI's list of runs shows of a name
 MAX_NAME_CHARACTERS = 100
+
+
+def check_key_lengths(params: Mapping[str, Any]) -> None:
+    """Raise UserError for a key of a config that is too long to be a parameter's name."""
+    for key in flatten_config(params):
+        if (length := len(to_mlflow_key(key))) > MAX_KEY_CHARACTERS:
+            raise UserError(
+                f"this key has {length} characters, and a run's parameters have names of at most "
+                f"{MAX_KEY_CHARACTERS}",
+                key=key,
+                hint="shorten its last part",
+            )
 
 
 def split_long_params(params: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
@@ -44,13 +58,22 @@ def _split_long_values(
     short: dict[str, str] = {}
     files: dict[str, str] = {}
     for key, text in texts.items():
-        name, text = to_mlflow_key(key), redact_value(key, text)
+        name, text = to_mlflow_key(key), escape_unstorable(redact_value(key, text))
         if len(text) > max_characters:
             file = f"{folder}/{name.replace('/', '.')}.txt"
             files[file] = text
             text = f"({len(text)} characters: artifact {file})"
         short[name] = text
     return short, files
+
+
+def escape_unstorable(text: str) -> str:
+    r"""Write what not every store takes as an escape: NUL as `\x00`, half a character as `\udce9`.
+
+    The latter come from names of files that are not UTF-8.
+    """
+    text = text.replace("\0", r"\x00")
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 # cached, since it is called for each metric of each step
@@ -114,10 +137,10 @@ def build_dataset_entry(
     profile: Mapping[str, Any],
 ) -> dict[str, str]:
     """Return the arguments of MLflow's `Dataset` entity; the profile holds the whole digest."""
-    source_type, address = _parse_dataset_source(source)
+    source_type, address = _parse_dataset_source(escape_unstorable(source))
     columns = [{"name": name, "type": kind, "required": True} for name, kind in schema.items()]
     return {
-        "name": name,
+        "name": escape_unstorable(name),
         "digest": digest[:_MAX_DIGEST_CHARACTERS],
         "source_type": source_type,
         "source": json.dumps(address),

@@ -14,15 +14,9 @@ from src.core.printing import print_line
 from src.core.redaction import redact_source, redact_text, redact_yaml
 from src.core.retry import describe_error
 from src.core.run_ending import RunEnding, SignalHandler, classify_ending, format_traceback
-from src.tracking import environment, run_start
+from src.tracking import environment, mlflow_format, run_start
 from src.tracking.console import ConsoleCapture
 from src.tracking.liveness import Heartbeat
-from src.tracking.mlflow_format import (
-    build_dataset_entry,
-    split_long_params,
-    split_long_tags,
-    table_to_json,
-)
 from src.tracking.outbox import validate_artifact_path
 from src.tracking.write_buffer import WriteBuffer
 
@@ -73,6 +67,7 @@ class RunRecord:
         forked_from: str | None = None,
         resume: "RunInfo | None" = None,
     ) -> None:
+        mlflow_format.check_key_lengths(params)
         self.name = redact_text(name) if resume is None else resume.name
         self.kind = kind
         self.run_id = ""
@@ -114,7 +109,7 @@ class RunRecord:
         run_tags = run_start.build_run_tags(
             self.kind, self.name, self._parent, code, is_resumed=is_resumed
         )
-        tags, long_tags = split_long_tags(run_tags | sources | self._tags)
+        tags, long_tags = mlflow_format.split_long_tags(run_tags | sources | self._tags)
         self._run_stack.enter_context(self.signals)
         try:
             if self._resumed_run is None:
@@ -198,7 +193,7 @@ class RunRecord:
 
     def set_tag(self, key: str, value: object) -> None:
         """Set a tag; a text that is too long for MLflow becomes an artifact."""
-        tags, files = split_long_tags({key: str(value)})
+        tags, files = mlflow_format.split_long_tags({key: str(value)})
         self._add_entry("tags", {"tags": tags})
         for artifact, text in files.items():
             self.log_text(text, artifact)
@@ -207,8 +202,8 @@ class RunRecord:
         self, content: str, artifact: str, *, redact: Callable[[str], str] = redact_text
     ) -> None:
         """Write a text without its secrets as an artifact, such as `report/summary.md`."""
-        text = redact(content)
-        self._write_artifact(artifact, lambda path: path.write_text(text, encoding="utf-8"))
+        # a name that is not UTF-8 holds half characters
+        self.log_bytes(redact(content).encode("utf-8", "backslashreplace"), artifact)
 
     def log_bytes(self, content: bytes, artifact: str) -> None:
         """`content` as the artifact file `artifact`, such as `report/history.png`."""
@@ -257,7 +252,7 @@ class RunRecord:
         """
         if not artifact.endswith(".json"):
             raise ValueError(f"a table is kept as .json, not as {artifact}")
-        text = table_to_json(columns)
+        text = mlflow_format.table_to_json(columns)
         self._write_artifact(artifact, lambda path: path.write_text(text, encoding="utf-8"))
         if (entry := {"path": artifact, "type": "table"}) not in self._tables:
             self._tables.append(entry)
@@ -284,7 +279,7 @@ class RunRecord:
         `schema` holds the type of each column, `profile` whatever else is known. The digests of all
         splits are the tag `data.fingerprint`: equal tags mean equal data.
         """
-        content = build_dataset_entry(
+        content = mlflow_format.build_dataset_entry(
             name, digest, rows, redact_text(source), schema or {}, profile or {}
         )
         self._add_entry("dataset", {"split": split, "dataset": content})
@@ -318,7 +313,7 @@ class RunRecord:
         if self._resumed_run is None:
             if self._config_yaml:
                 self.log_text(self._config_yaml, "config.yaml", redact=redact_yaml)
-            params, long_params = split_long_params(self._params)
+            params, long_params = mlflow_format.split_long_params(self._params)
             self._add_entry("params", {"params": params})
             texts = texts | long_params
         else:

@@ -12,7 +12,7 @@ from src.core.processes import get_process_identity
 from src.core.startup import pause_gc
 from src.core.user_errors import UserError
 from src.tracking import environment, outbox
-from src.tracking.mlflow_format import escape_markdown, format_code_block
+from src.tracking.mlflow_format import escape_markdown, escape_unstorable, format_code_block
 from src.tracking.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def start_new_run(
     store: "Store", session: "StoreSession | None", name: str, tags: Mapping[str, str]
 ) -> OpenedRun:
     """Begin a new run: created in the store, or without one under an id of our own."""
-    now = int(time.time() * 1000)
+    now, name = int(time.time() * 1000), escape_unstorable(name)
     metadata = _build_outbox_metadata(store, name, now)
     if session is None:
         run_id = uuid.uuid4().hex

@@ -32,6 +32,7 @@ class Training:
     """Where and how long to train. Names are Lightning's own where it has one.
 
     Args:
+        accelerator: kind of device; `auto`: a GPU where there is one, else the CPU.
         devices: number of devices of each machine; `auto`: all GPUs, or the CPU as one. A number
             on a CPU means so many processes.
         num_nodes: number of machines; several need a launcher (torchrun, srun).

@@ -2,7 +2,13 @@
 
 import pytest
 
-from src.core.redaction import is_secret_key, redact_arguments, redact_text, redact_yaml
+from src.core.redaction import (
+    is_secret_key,
+    redact_arguments,
+    redact_for_terminal,
+    redact_text,
+    redact_yaml,
+)
 
 
 @pytest.mark.parametrize(
@@ -40,3 +46,7 @@ def test_secrets_on_a_command_line_and_in_yaml() -> None:
         "hub:\n  token: '***'\n  other: null\nl:\n- api_key: '***'\n"
     )
     assert redact_text("sqlite:////a/b.db http://host:80/x") == "sqlite:////a/b.db http://host:80/x"
+
+
+def test_what_a_terminal_cannot_show_is_an_escape() -> None:
+    assert redact_for_terminal("a\x1b[2J \udce9t\xe9") == "a\\x1b[2J \\udce9t\xe9"

@@ -78,7 +78,8 @@ def test_accepts(annotation: Any, value: Any, fits: bool) -> None:
         (SCHEDULE, "one of linear, cosine"),
         (SCHEDULE | NonNegativeInt, "one of linear, cosine or a whole number at least 0"),
         (list[str] | None, "a list or null"),
-        (dict[str, int], "a mapping"),
+        (dict[str, int], "a mapping to a whole number"),
+        (dict[str, Any], "a mapping"),
         (bool, "true or false"),
     ],
 )

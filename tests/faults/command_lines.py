@@ -41,7 +41,7 @@ ENTRIES = [
     ),
     Entry(
         "--config-dir=/nope",
-        says="Additional config directory '/nope' not found",
+        says="--config-dir=/nope: there is no such folder; looked for /nope",
     ),
     Entry(
         "model.optim.lr 1e-4",

@@ -126,15 +126,15 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.json",
         says="a.json, line 1: a list and no object; expected one JSON object a line",
-        files={"a.json": '[{"text": "a", "label": 1}]'},
-        name="a JSON array",
+        files={"a.json": "[1, 2]"},
+        name="a JSON array of numbers",
     ),
     Entry(
         FILES + "data.source.path=HERE/a.json",
         says="a.json, line 1: not valid JSON (Expecting value at column 1); expected one JSON "
         "object a line",
-        files={"a.json": '[\n {"text": "a", "label": 1}\n]'},
-        name="JSON over several lines",
+        files={"a.json": '[\n {"text": "a", "label": 1}\n {"text": "b", "label": 0}]'},
+        name="JSON over several lines without a comma",
     ),
     Entry(
         FILES + "data.source.path=HERE/a.jsonl",
@@ -217,7 +217,8 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.csv",
         says="data.source.text=text: a.csv has no such column; did you mean 'Text'? Columns: "
-        "Text, Label",
+        "Text, Label\ndata.source.label=label: a.csv has no such column; did you mean 'Label'? "
+        "Columns: Text, Label",
         files={"a.csv": "Text,Label\na,1\n"},
         name="columns in capitals",
     ),
@@ -231,9 +232,8 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.csv",
         says=(
-            "data.source.text=text: a.csv has no such column; its columns are parted by "
-            "semicolons, which are "
-            "not read; save it with commas or tabs"
+            "data.source.text=text: a.csv has no such column; its columns are parted by ';'"
+            ": data.source.delimiter=semicolon"
         ),
         files={"a.csv": "text;label\na;1\n"},
         name="semicolons",
@@ -261,7 +261,9 @@ ENTRIES = [
         says=(
             "data.source.text=text: a.csv has no such column; valid: 1, what a day "
             "(data.source.header=false "
-            "where the first line holds no names)"
+            "where the first line holds no names)\n"
+            "data.source.label=label: a.csv has no such column; valid: 1, what a day "
+            "(data.source.header=false where the first line holds no names)"
         ),
         files={"a.csv": "what a day,1\na night,0\n"},
         name="no header",
@@ -317,8 +319,9 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.csv data.source.text=0",
         says=(
-            "data.source.text=0: a position, but the columns have names; give the name, or "
-            "data.source.header=false for a table without a header"
+            "data.source.text=0: a position, but the columns have names; give the name (in "
+            "quotes where it is a number: 'data.source.text=\"0\"'), or data.source.header=false "
+            "for a table without a header"
         ),
         files={"a.csv": GOOD},
         name="a position beside names",
@@ -328,10 +331,10 @@ ENTRIES = [
         says=(
             "data.source.text=text: data.source.header=false leaves columns without names; "
             "expected a position, "
-            "counted from 0\n"
+            "counted from 0, or data.source.columns=[NAME,NAME] with all names\n"
             "data.source.label=label: data.source.header=false leaves columns without names; "
             "expected a "
-            "position, counted from 0"
+            "position, counted from 0, or data.source.columns=[NAME,NAME] with all names"
         ),
         files={"a.csv": GOOD},
         name="names without a header",
@@ -354,7 +357,7 @@ ENTRIES = [
         says=(
             "data.source.text=-1: data.source.header=false leaves columns without names; expected "
             "a position, "
-            "counted from 0"
+            "counted from 0, or data.source.columns=[NAME,NAME] with all names"
         ),
         files={"a.csv": GOOD},
         name="a position below 0",

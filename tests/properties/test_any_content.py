@@ -29,11 +29,13 @@ OBJECTS = b'{"text": "a", "label": 1}\n{"text": null}\n'
 
 
 def _records(path: Path) -> list[RawRecord]:
-    return list(
-        Source(path=str(path), label=None if path.suffix == ".txt" else "label").read_records(
-            "train"
-        )
+    source = Source(
+        path=str(path),
+        label=None if path.suffix == ".txt" else "label",
+        # ordinary characters there, unless it is named
+        quote='"' if path.suffix == ".tsv" else None,
     )
+    return list(source.read_records("train"))
 
 
 @bounded

@@ -204,6 +204,24 @@ def test_a_note_without_any_trial() -> None:
     assert told.startswith("**search**: imdb lr\n\nRUNNING · no trial yet\n\n")
 
 
+def test_a_page_lists_the_best_first_and_says_which_validation_a_value_is_from() -> None:
+    rows = [
+        TrialRecord(0, "finished", {}, (0.808,), {1: 0.808, 2: 0.79}),
+        TrialRecord(1, "failed", {}),
+        TrialRecord(2, "pruned", {}, (0.5,), {1: 0.5}),
+        TrialRecord(3, "finished", {}, (0.825,), {1: 0.825, 2: 0.81}),
+        TrialRecord(4, "pruned", {}, (0.6,), {1: 0.6}),
+        TrialRecord(5, "running", {}, None, {1: 0.7, 2: 0.68}),
+    ]
+    text = _page(_standing(rows, keys=[], monitors=["val/accuracy"], modes=["max"]))
+    cells = re.findall(r'<tr class="\w+(?: best)?"><td class="n">(\d)</td>', text)
+    assert cells == ["3", "0", "4", "2", "1", "5"]
+    assert "0.825 <small>best</small>" in text and "0.68 <small>last</small>" in text
+    columns = build_trial_columns(rows, keys=[], monitors=["val/accuracy"])
+    assert columns["val/accuracy"] == [0.808, None, None, 0.825, None, None]
+    assert columns["last"] == [0.79, None, 0.5, 0.81, 0.6, 0.68]
+
+
 def test_columns_are_of_one_length() -> None:
     rows = trials(20)
     found = build_trial_columns(rows[::-1], keys=KEYS, monitors=["val/loss"])

@@ -19,7 +19,7 @@ from rich.console import Console
 from src.search.trials import BudgetLimit, TrialRecord, estimate_remaining_seconds
 from src.search.view import progress_table
 from src.search.view.progress import ProgressDisplay
-from src.search.view.progress_table import TrialTable, select_visible_trials
+from src.search.view.progress_table import LiveTable, TrialTable, select_visible_trials
 from src.tracking.console import ConsoleCapture
 
 KEYS = ["model.optim.lr", "model.optim.weight_decay"]
@@ -211,9 +211,21 @@ def test_what_a_table_says() -> None:
     assert lines[1].split() == ["trial", "lr", "weight_decay", "val/loss", "state", "step", "time"]
     assert lines[-1].split() == ["3", "3.2e-05", "0.01", "–", "running", "5/20", "30", "s", "left"]
     best = next(line for line in _table(_many(9), 100, 24) if "★" in line)
-    assert best.split()[:5] == ["3", "3.2e-05", "0.01", "0.429", "finished"]
+    assert best.split()[:6] == ["3", "3.2e-05", "0.01", "0.429", "best", "finished"]
     ascii_table = "\n".join(_table(_many(9), 70, 24)).encode("ascii", "ascii_table")
     assert b"finished *" in ascii_table and b"?" not in ascii_table
+
+
+def test_a_row_says_which_validation_its_value_is_from() -> None:
+    reports = {1: 0.7, 2: 0.6, 3: 0.65}
+    going = replace(NEW, number=4, intermediate_values=reports)
+    over = replace(FIRST, values=(0.6,), intermediate_values=reports)
+    lines = _table([over, going, TrialRecord(5, "waiting", {})], 110, 24)
+    rows = {line.split()[0]: line for line in lines}
+    assert "0.6 best  finished" in rows["1"] and "0.65 last  running" in rows["4"]
+    # what no validation measures has no best one
+    assert FIRST.describe_choice("train/tokens_per_second") == ""
+    assert NEW.describe_choice("val/loss") == ""
 
 
 def test_what_finds_room() -> None:
@@ -308,6 +320,31 @@ def _screen(text: str) -> list[str]:
         elif not part.startswith("\x1b"):
             lines[row] += part
     return [line for line in lines if line.strip()]
+
+
+@pytest.mark.parametrize("width", [60, 80, 110, 140])
+def test_a_heading_breaks_between_facts_and_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, terminal: _Terminal, width: int
+) -> None:
+    monkeypatch.setattr(LiveTable, "measure_terminal", lambda _: (width - 1, 30))
+    done = [replace(FIRST, number=number, ended_at=9.0) for number in range(3)]
+    with terminal, ProgressDisplay(["val/loss"], ["min"], KEYS, name="imdb lr (tpe)") as live:
+        limits = [BudgetLimit("trials", 3, 20), BudgetLimit("hours", 0.5, 2)]
+        live.update_trials([NEW], {}, limits)
+        live.update_trials([*done, replace(NEW, number=3)], {}, limits)
+        live.update_trials([*done, replace(FIRST, number=3, ended_at=9.0)], {}, limits)
+    lines = _screen(terminal.text)
+    heads = lines[: next(n for n, line in enumerate(lines) if line.split()[0] == "trial")]
+    facts = " | ".join(line.strip() for line in heads).split(" | ")
+    assert facts == [
+        "imdb lr (tpe)",
+        "3 of 20 trials",
+        "0.5 of 2 h",
+        "4 finished",
+        "best: trial 0, val/loss 0.498",
+    ]
+    assert all(cell_len(line) < width for line in lines)
+    assert len(lines) == len(heads) + 1 + 4
 
 
 def test_a_half_written_line_is_left_alone(terminal: _Terminal) -> None:

@@ -54,7 +54,7 @@ def folder(tmp_path: Path) -> Path:
     BertForSequenceClassification(CONFIG).save_pretrained(place)
     WordPiece(vocab_size=100, min_frequency=1).load_tokenizer(
         lambda: ["a b"], "tiny", ContentCache(tmp_path / "cache")
-    ).save(place)
+    ).save(place, max_tokens=16, has_token_types=True)
     reading = {
         "task": "classification",
         "label_names": ["no", "yes"],

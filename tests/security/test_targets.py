@@ -62,7 +62,7 @@ def test_what_could_run_code_is_not_built(target: str) -> None:
 
 def test_the_check_needs_no_library_to_refuse_a_function() -> None:
     config = {
-        "tags": {
+        "callbacks": {
             "a": [
                 {"_target_": "torch.hub.load", "repo_or_dir": "x"},
                 {"_target_": "src.pipeline.run.Path"},
@@ -71,10 +71,11 @@ def test_the_check_needs_no_library_to_refuse_a_function() -> None:
     }
     with pytest.raises(UserErrors) as caught:
         validate_config(config, read_task_schema())
-    assert [each for each in caught.value.messages if each.startswith("tags")] == [
-        "tags.a[0]._target_: 'torch.hub.load' is not built: it is a function, expected a class",
-        "tags.a[1]._target_: 'src.pipeline.run.Path' is not built: Path is only imported there, "
-        "from pathlib",
+    assert [each for each in caught.value.messages if each.startswith("callbacks.a[")] == [
+        "callbacks.a[0]._target_: 'torch.hub.load' is not built: it is a function, expected a "
+        "class",
+        "callbacks.a[1]._target_: 'src.pipeline.run.Path' is not built: Path is only imported "
+        "there, from pathlib",
     ]
 
 

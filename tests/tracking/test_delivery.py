@@ -157,6 +157,38 @@ def test_a_write_that_the_store_refuses_does_not_hold_up_the_others(
     assert "the store refuses" in capsys.readouterr().err
 
 
+def test_a_parameter_that_the_store_refuses_takes_no_other_with_it(store: Store) -> None:
+    params = {f"p{number}": str(number) for number in range(150)}
+    tags = {"fine": "yes", "t" * 251: "no", "also": "yes"}
+    with record(store) as run:
+        run._add_entry("params", {"params": {**params, "k" * 252: "x", "last": "y"}})
+        run._add_entry("tags", {"tags": tags})
+    found = store.find_run(run.run_id)
+    assert found.params == params | {"last": "y"}
+    assert found.tags["fine"] == found.tags["also"] == "yes"
+    assert found.tags["tracking.refused"] == "2 (artifact tracking/refused.txt)"
+    refused = Path(found.artifact_uri, "tracking", "refused.txt").read_text()
+    assert f"parameter {'k' * 252}=x" in refused and f"tag {'t' * 251}=no" in refused
+
+
+def test_a_key_that_is_too_long_is_refused_before_there_is_a_run(store: Store) -> None:
+    with pytest.raises(UserError, match="has 252 characters"):
+        record(store, params={"tags": {"k" * 247: "x"}})
+    assert store.search_runs() == []
+
+
+def test_a_run_begins_with_a_name_that_is_not_utf8(store: Store) -> None:
+    path = "\udce9t\udce9"
+    params = {"data": {"source": {"path": path}}}
+    with record(store, name=f"x path={path}", params=params, tags={"note": path}) as run:
+        run.log_text(path, "note.txt")
+        run.log_dataset(name=path, digest="1", split="train", rows=1, source=path)
+    found = store.find_run(run.run_id)
+    assert found.status == "FINISHED" and "tracking.refused" not in found.tags
+    assert found.params["data.source.path"] == found.tags["note"] == r"\udce9t\udce9"
+    assert Path(found.artifact_uri, "note.txt").read_text() == r"\udce9t\udce9"
+
+
 def test_a_run_in_the_bin_waits_to_be_restored(store: Store) -> None:
     with record(store) as run:
         store.open().client.delete_run(run.run_id)

@@ -2,10 +2,13 @@
 
 import pytest
 
+from src.core.user_errors import UserError
 from src.tracking.mlflow_format import (
     MAX_NAME_CHARACTERS,
     build_run_name,
+    check_key_lengths,
     split_long_params,
+    split_long_tags,
 )
 
 
@@ -44,3 +47,15 @@ def test_keys_that_mlflow_does_not_take() -> None:
 
 def test_a_name_that_was_given_stands_once() -> None:
     assert build_run_name("mine", ["name=mine", "seed=2"]) == "mine seed=2"
+
+
+def test_a_key_that_is_too_long_for_a_parameter_is_refused() -> None:
+    check_key_lengths({"tags": {"k" * 245: "x"}})
+    with pytest.raises(UserError, match=r"this key has 252 characters.* at most 250") as caught:
+        check_key_lengths({"seed": 1, "tags": {"k" * 247: "x"}})
+    assert caught.value.key == "tags." + "k" * 247
+
+
+def test_what_not_every_store_takes_is_written_as_an_escape() -> None:
+    assert split_long_params({"a": "x\0y", "b": "\udce9"}) == ({"a": r"x\x00y", "b": r"\udce9"}, {})
+    assert split_long_tags({"a": "\0"}) == ({"a": r"\x00"}, {})

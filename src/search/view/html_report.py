@@ -1,6 +1,7 @@
 """The report of a sweep: an HTML page, a note for the MLflow UI, and a table of all trials."""
 
 import base64
+import math
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -141,7 +142,11 @@ def render_note(sweep: SweepSnapshot) -> str:
 def build_trial_columns(
     trials: Sequence[TrialRecord], *, keys: Sequence[str], monitors: Sequence[str]
 ) -> dict[str, list[Any]]:
-    """Every trial as columns of equal length, by number. Unknown values are None."""
+    """Every trial as columns of equal length, by number. Unknown values are None.
+
+    A metric's column has the values that finished trials count with, `last` the first metric at the
+    last validation of any trial.
+    """
     trials = sorted(trials, key=lambda trial: trial.number)
     columns: dict[str, list[Any]] = {
         "trial": [trial.number for trial in trials],
@@ -149,7 +154,7 @@ def build_trial_columns(
     }
     for index, monitor in enumerate(monitors):
         columns[monitor] = [_finished_value(trial, index) for trial in trials]
-    columns["last"] = [trial.latest_value for trial in trials]
+    columns["last"] = [trial.last_report for trial in trials]
     for key in keys:
         columns[key] = [trial.params.get(key) for trial in trials]
     columns["validations"] = [len(trial.intermediate_values) for trial in trials]
@@ -192,7 +197,7 @@ def _render_best_trials(sweep: SweepSnapshot) -> str:
 
 
 def _render_table(sweep: SweepSnapshot) -> str:
-    """Every trial, by number."""
+    """Every trial, the best first, then those without a final value."""
     best = {trial.number for trial in select_best_trials(sweep.rows, sweep.modes)}
     names = shorten_keys(sweep.keys)
     right = '<th class="n">'
@@ -201,7 +206,7 @@ def _render_table(sweep: SweepSnapshot) -> str:
     heads += [f'<th title="{escape(key)}">{escape(names[key])}</th>' for key in sweep.keys]
     heads.append(f"{right}validations</th>{right}time</th><th>run</th><th>reason</th>")
     lines = []
-    for trial in sorted(sweep.rows, key=lambda trial: trial.number):
+    for trial in _sort_by_value(sweep):
         values = [_finished_value(trial, index) for index in range(len(sweep.monitors))]
         if values[0] is None:
             values[0] = trial.latest_value
@@ -209,8 +214,11 @@ def _render_table(sweep: SweepSnapshot) -> str:
         reason = " ".join(str(trial.attributes.get("reason") or "").split())
         cells = [f'<td class="n">{trial.number}</td><td>{trial.state}</td>']
         cells += [
-            f'<td class="n">{"" if value is None else format_number(value, 4)}</td>'
-            for value in values
+            '<td class="n"></td>'
+            if value is None
+            else f'<td class="n">{format_number(value, 4)} '
+            f"<small>{trial.describe_choice(monitor)}</small></td>"
+            for monitor, value in zip(sweep.monitors, values, strict=True)
         ]
         cells += [
             f"<td>{escape(truncate_middle(format_value(trial.params.get(key, ''), 4), 80))}</td>"
@@ -229,6 +237,27 @@ def _render_table(sweep: SweepSnapshot) -> str:
         f'<div class="table"><table><thead><tr>{"".join(heads)}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody></table></div>"
     )
+
+
+def _sort_by_value(sweep: SweepSnapshot) -> list[TrialRecord]:
+    """The finished trials, the best first, the pruned ones by their last values, then all others
+    by number.
+    """
+    ranked = rank_trials(sweep.rows, sweep.modes)
+    sign = -1 if sweep.modes[0] == "max" else 1
+    pruned = {
+        trial.number: sign * trial.last_report
+        for trial in sweep.rows
+        if trial.state == "pruned"
+        and trial.last_report is not None
+        and math.isfinite(trial.last_report)
+    }
+    listed = {trial.number for trial in ranked}
+    others = sorted(
+        (trial for trial in sweep.rows if trial.number not in listed),
+        key=lambda trial: (pruned.get(trial.number, math.inf), trial.number),
+    )
+    return [*ranked, *others]
 
 
 def _render_markdown_table(trials: Sequence[TrialRecord], sweep: SweepSnapshot) -> str:

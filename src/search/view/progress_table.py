@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.live_render import LiveRender
 from rich.table import Table
@@ -68,11 +69,11 @@ class TrialTable:
     now: float
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        heading = Text(self._format_heading())
-        heading.stylize("bold", 0, len(self.name))
-        yield heading
+        heading = self._format_heading(options.max_width)
+        heading[0].stylize("bold", 0, len(self.name))
+        yield from heading
         # one row is taken by the names of the columns
-        room = options.size.height - len(heading.wrap(console, options.max_width)) - 1
+        room = options.size.height - len(heading) - 1
         shown, hidden = select_visible_trials(self.trials, self.modes, max(room, 1))
         if shown:
             yield self._build_table(shown, options.max_width)
@@ -80,7 +81,10 @@ class TrialTable:
             more = f"and {format_quantity(hidden, 'more trial')}"
             yield Text(more, style="dim", no_wrap=True, overflow="ellipsis")
 
-    def _format_heading(self) -> str:
+    def _format_heading(self, width: int) -> list[Text]:
+        """Lines of whole facts: where there is no room for one behind the others, it begins the
+        next line.
+        """
         parts = [self.name, *map(str, self.limits), format_status_counts(self.trials)]
         best = select_best_trials(self.trials, self.modes)
         if len(self.modes) > 1 and best:
@@ -91,7 +95,14 @@ class TrialTable:
         seconds = estimate_remaining_seconds(self.trials, self.limits, self.now)
         if seconds is not None and any(trial.state == "running" for trial in self.trials):
             parts.append(f"about {format_duration(seconds)} left")
-        return " | ".join(filter(None, parts))
+        lines = [""]
+        for part in filter(None, parts):
+            joined = f"{lines[-1]} | {part}" if lines[-1] else part
+            if lines[-1] and cell_len(joined) > width:
+                lines.append(part)
+            else:
+                lines[-1] = joined
+        return [_one_line(line) for line in lines]
 
     def _build_table(self, trials: Sequence[TrialRecord], width: int) -> Table:
         is_wide, is_narrow = width >= _WIDE_COLUMNS, width < _NARROW_COLUMNS
@@ -122,8 +133,8 @@ class TrialTable:
             if trial.state == "finished" and trial.values:
                 values = trial.values
             metrics = [
-                format_number(values[index]) if index < len(values) else MISSING_VALUE_TEXT
-                for index in range(len(monitors))
+                self._format_metric(trial, monitor, values[index : index + 1], is_narrow=is_narrow)
+                for index, monitor in enumerate(monitors)
             ]
             cells = [str(trial.number), *params, *metrics, f"{trial.state}{' ★' * is_best}"]
             if not is_narrow:
@@ -131,6 +142,22 @@ class TrialTable:
             style = "bold green" if is_best else _STYLES[trial.state]
             table.add_row(*map(_one_line, cells), style=style)
         return table
+
+    def _format_metric(
+        self,
+        trial: TrialRecord,
+        monitor: str,
+        known: Sequence[float | None],
+        *,
+        is_narrow: bool,
+    ) -> str:
+        """A value, and whether it is that of the best or the last validation; `known` is empty
+        where there is none.
+        """
+        if not known:
+            return MISSING_VALUE_TEXT
+        choice = "" if is_narrow else trial.describe_choice(monitor)
+        return f"{format_number(known[0])} {choice}".rstrip()
 
     def _format_step(self, trial: TrialRecord) -> str:
         if trial.state == "running" and trial.number in self.steps:

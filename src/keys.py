@@ -1,0 +1,54 @@
+"""The keys of the config: `python -m src.keys [WORD ...]`.
+
+Lists every key with what it takes, its default and its meaning; with words only the keys in whose
+name or meaning all of them occur. docs/keys.md holds the whole list.
+"""
+
+import sys
+import textwrap
+from collections.abc import Sequence
+
+from src.config.command_line import run_command_line
+from src.config.key_reference import ConfigKey, format_key_reference, list_key_sections
+from src.core.printing import print_line
+from src.core.user_errors import UserError
+
+_WIDTH = 80
+_MARKDOWN = "--markdown"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the keys; returns the exit code."""
+    return run_command_line(arguments, _handle_arguments, help_text=__doc__, option_names={})
+
+
+def _handle_arguments(arguments: Sequence[str]) -> int:
+    sections = list_key_sections()
+    if list(arguments) == [_MARKDOWN]:
+        print_line(format_key_reference(sections).rstrip("\n"))
+        return 0
+    words = [word.lower() for word in arguments]
+    found = [key for section in sections for key in section.keys if _has_words(key, words)]
+    if not found:
+        raise UserError(
+            f"no key has {' and '.join(arguments)} in its name or meaning",
+            hint="a shorter word may be in some",
+        )
+    for key in found:
+        print_line("\n".join(_format_key(key)))
+    return 0
+
+
+def _has_words(key: ConfigKey, words: Sequence[str]) -> bool:
+    text = f"{key.key} {key.meaning}".lower()
+    return all(word in text for word in words)
+
+
+def _format_key(key: ConfigKey) -> list[str]:
+    default = f" (default: {key.default})" if key.default else ""
+    meaning = textwrap.wrap(key.meaning, _WIDTH - 4)
+    return [f"{key.key}={default}", *(f"    {line}" for line in [key.type, *meaning])]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
