@@ -165,13 +165,23 @@ def record(names: list[str] | None = None) -> None:
         curves.sort(key=lambda curve: curve.rate)
         # another process may have recorded another task meanwhile
         known = _read()
-        known[name] = {"setting": AT_START, "curves": [curve._asdict() for curve in curves]}
+        known[name] = {
+            "setting": AT_START,
+            "monitor": task.monitor,
+            "mode": task.mode,
+            "curves": [curve._asdict() for curve in curves],
+        }
         RECORD.write_text(_format(known), encoding="utf-8")
 
 
 def load() -> dict[str, list[Curve]]:
     """The curves of all tasks that are recorded, by rate."""
     return {name: [Curve(**curve) for curve in task["curves"]] for name, task in _read().items()}
+
+
+def load_modes() -> dict[str, str]:
+    """By recorded task, `min` or `max`: whether a lower or a higher value is better."""
+    return {name: task["mode"] for name, task in _read().items()}
 
 
 def measure_noise(curves: Sequence[Curve]) -> tuple[float, float]:

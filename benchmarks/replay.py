@@ -12,7 +12,7 @@ from optuna.distributions import FloatDistribution
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from benchmarks.recorded_curves import HIGHEST, LOWEST, Curve, Task
+from benchmarks.recorded_curves import HIGHEST, LOWEST, Curve
 from src.search.optuna_algorithms import OptunaAdapter
 from src.search.pruners import PROGRESS, SearchPruner
 from src.search.samplers import SearchSampler
@@ -54,6 +54,7 @@ class ReplayedSearch:
     """One search.
 
     Args:
+        mode: `min` or `max`, whether a lower or a higher value is better.
         curves: of the task.
         seed: of the sampler; it also decides which of equally near trainings a trial has.
         jobs: trials at a time, each as fast as the others.
@@ -61,7 +62,7 @@ class ReplayedSearch:
 
     def __init__(
         self,
-        task: Task,
+        mode: str,
         curves: Sequence[Curve],
         sampler: SearchSampler,
         pruner: SearchPruner | None,
@@ -69,14 +70,15 @@ class ReplayedSearch:
         seed: int,
         jobs: int = 1,
     ) -> None:
-        self._task, self._curves, self._sampler = task, curves, sampler
+        self._curves, self._sampler = curves, sampler
+        self._sign = 1 if mode == "max" else -1
         self._draw = random.Random(seed)
         self._jobs = jobs
         self._storage = InMemoryStorage()
         study = optuna.create_study(
             storage=self._storage,
             study_name="replayed",
-            direction="maximize" if task.mode == "max" else "minimize",
+            direction="maximize" if mode == "max" else "minimize",
         )
         self._study_id = study._study_id
         self._adapter = OptunaAdapter(self._storage, "replayed", pruner)
@@ -99,9 +101,8 @@ class ReplayedSearch:
             if begun < trials:
                 running.append(self._begin(now))
                 begun += 1
-        sign = 1 if self._task.mode == "max" else -1
         # the earliest of equals, as a sweep has it
-        best = max(finished, key=lambda curve: sign * curve.best)
+        best = max(finished, key=lambda curve: self._sign * curve.best)
         return Outcome(steps, trials - len(finished), best)
 
     def _begin(self, now: int) -> _Running:

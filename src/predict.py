@@ -2,7 +2,8 @@
 file=reviews.csv`.
 
 run=ID           the run, by its id or the beginning of it
-text=TEXT        one text; pair=TEXT as well where the model judges pairs
+text=TEXT        one text; pair=TEXT as well where the model judges pairs; of a pretraining run, \
+text="The film was [MASK]." gives the likeliest words
 file=FILE        a file, a folder (its split test; split= names another), or - for the standard \
 input; read as the run read its own data
 column=, pair_column=  the file's columns of texts and second texts; default: those of the run
@@ -78,7 +79,9 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     _check_options(options, given, source_options)
     with contextlib.redirect_stdout(sys.stderr):
         model = _find_model(options)
-    if "text" in given:
+    if model.inference_config["task"] == "masked_lm":
+        _fill_masks(model, options)
+    elif "text" in given:
         _predict_text(model, options, has_pair="pair" in given)
     else:
         _predict_file(model, options, source_options)
@@ -184,6 +187,23 @@ def _predict_text(model: "EarlierModel", options: dict[str, str], *, has_pair: b
     print_line(answer.predicted or "none of the labels")
     for name, probability in answer.probabilities.items():
         print_line(f"  {name:<20} {probability:.4f}")
+
+
+def _fill_masks(model: "EarlierModel", options: dict[str, str]) -> None:
+    if options["file"] or options["pair"]:
+        raise UserError(
+            "this run pretrained an encoder and judges nothing; fine-tune it first, with "
+            'init_from=ID, or have it fill masks: text="The film was [MASK]."'
+        )
+    from src.pipeline.mask_filler import fill_masks
+
+    startup.resume_gc()
+    masks = fill_masks(model.folder, model.inference_config, options["text"])
+    for number, candidates in enumerate(masks, start=1):
+        if len(masks) > 1:
+            print_line(f"mask {number}")
+        for candidate in candidates:
+            print_line(f"  {candidate.token:<20} {candidate.probability:.4f}")
 
 
 def _predict_file(

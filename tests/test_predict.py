@@ -13,7 +13,7 @@ from zipfile import ZipFile
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from src import predict
 from src.core.dataset_info import DatasetInfo, Task
@@ -285,6 +285,40 @@ def test_a_pretraining_run_judges_nothing(
     (tmp_path / "palimpsest.json").write_text(json.dumps({"task": "masked_lm"}))
     with pytest.raises(UserError, match="judges nothing; fine-tune it first, with init_from=ID"):
         Predictor(tmp_path)
+
+
+def test_a_pretraining_run_fills_masks(
+    tmp_path: Path, run: type[StoredRun], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.folder = make_model(tmp_path, "masked_lm")
+    theirs = AutoModelForMaskedLM.from_pretrained(run.folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(run.folder)
+    text = "a [MASK] film, a very [MASK] and long film"
+    capsys.readouterr()
+    assert predict.main(["run=0123456", f"text={text}"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert (said[0], said[6], len(said)) == ("mask 1", "mask 2", 12)
+    inputs = tokenizer(text, return_tensors="pt")
+    places = inputs.input_ids[0] == tokenizer.mask_token_id
+    best = theirs(**inputs).logits[0, places].softmax(-1).topk(5)
+    tokens, probabilities = best.indices.flatten().tolist(), best.values.flatten().tolist()
+    for line, token, probability in zip(
+        [*said[1:6], *said[7:]], tokens, probabilities, strict=True
+    ):
+        assert line.split()[0] == tokenizer.decode([token])
+        assert float(line.split()[1]) == pytest.approx(probability, abs=1e-4)
+    # as other tokenizers write it
+    assert predict.main(["run=0123456", "text=a <mask> film"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 5
+    assert (
+        "text: this run pretrained an encoder, which fills masks, and there is none in the text; "
+        'the mask is [MASK], as in text="The film was [MASK]."' in refuse(capsys, "text=a film")
+    )
+    assert "a mask is lost where the text is cut to 16 tokens" in refuse(
+        capsys, f"text={'good ' * 30} [MASK]"
+    )
+    path = put(tmp_path / "a.csv", "text\ngood\n")
+    assert "judges nothing; fine-tune it first" in refuse(capsys, f"file={path}")
 
 
 def test_asking_a_store_that_is_not_there_makes_none(

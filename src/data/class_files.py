@@ -14,6 +14,7 @@ from src.data.file_names import (
     PATH_KEY,
     SplitFiles,
     abbreviate_names,
+    find_split_folder,
     infer_format,
     is_readme,
     list_folders,
@@ -33,7 +34,7 @@ def has_class_folders(folder: Path, names: Mapping[str, str]) -> bool:
     """Whether sub-folders of texts are classes: those inside a split's folder, or two or more
     where no other data are. Texts are files of any ending that is not that of another format.
     """
-    parts = [folder / name for name in names.values() if (folder / name).is_dir()]
+    parts = [part for name in names.values() if (part := find_split_folder(folder, name))]
     if not parts:
         if any(infer_format(file) for file in _list_files(folder) if not is_readme(file)):
             return False
@@ -151,7 +152,9 @@ def find_list_errors(layout: SplitFiles, encodings: Sequence[str]) -> Iterator[U
 
 def _find_parts(folder: Path, names: Mapping[str, str]) -> dict[str, Path]:
     """The folder of each split; where none has one, `folder` is train."""
-    parts = {split: folder / name for split, name in names.items() if (folder / name).is_dir()}
+    parts = {
+        split: part for split, name in names.items() if (part := find_split_folder(folder, name))
+    }
     return parts if parts or "train" not in names else {"train": folder}
 
 

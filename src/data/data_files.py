@@ -20,7 +20,9 @@ from src.data.file_names import (
     SPLIT_ALIASES,
     SplitFiles,
     abbreviate_names,
+    find_split_folder,
     infer_format,
+    is_readme,
     list_data_files,
     list_folders,
     strip_data_suffixes,
@@ -35,9 +37,9 @@ def find_split_files(
 
     A lone file is "train". In a folder a split is a sub-folder of its name, or the files that carry
     the name: "train.csv", "train-00000-of-00001.parquet", "stsa.binary.train"; where one is called
-    exactly so, the others of the split are left alone. The files stand in the folder itself or in
-    one sub-folder. Where no file carries the name of a split, a single file is "train", and so are
-    all files of plain text. `src/data/class_files.py` finds the folders or files of classes.
+    exactly so, capitals aside, the others of the split are left alone. The files stand in the
+    folder itself or in one sub-folder. Where no file carries the name of a split, a single file is
+    "train", and so are all files of plain text. `src/data/class_files.py` finds the folders or files of classes.
 
     Args:
         format: a name of `FORMAT_NAMES`, or "auto" to tell it from the files' suffixes.
@@ -81,7 +83,8 @@ def _find_files_by_name(folder: Path, format: str, names: Mapping[str, str]) -> 
         raise _no_data_files_error(folder, format)
     parts: dict[str, list[Path]] = {}
     for split, name in names.items():
-        folder_files = list_data_files(folder / name, format) if (folder / name).is_dir() else []
+        own = find_split_folder(folder, name)
+        folder_files = [] if own is None else list_data_files(own, format)
         if files := folder_files or _match_split_name(folder, name, pools):
             parts[split] = files
     if not parts and "train" in names:
@@ -105,14 +108,28 @@ def _find_files_by_name(folder: Path, format: str, names: Mapping[str, str]) -> 
         split: tuple(InputFile(file, str(file.relative_to(folder))) for file in files)
         for split, files in parts.items()
     }
-    return SplitFiles(kinds[0] if kinds else format, input_files)
+    taken = {file for files in parts.values() for file in files}
+    others = tuple(
+        str(file.relative_to(folder))
+        for where in (folder, *list_folders(folder))
+        for file in sorted(where.iterdir())
+        if file not in taken and _may_be_data(file)
+    )
+    return SplitFiles(kinds[0] if kinds else format, input_files, passed_over=others)
+
+
+def _may_be_data(file: Path) -> bool:
+    """Whether a file that is not read should be told of."""
+    if file.name.startswith(".") or is_readme(file) or not file.is_file():
+        return False
+    return infer_format(file) is not None or is_archive(file)
 
 
 def _match_split_name(folder: Path, name: str, pools: list[tuple[Path, list[Path]]]) -> list[Path]:
     """The files whose names contain a split's name: in the folder, else in its only sub-folder
     that has some.
     """
-    part = re.compile(rf"(^|[._-]){re.escape(name)}([._-]|$)")
+    part = re.compile(rf"(^|[._-]){re.escape(name)}([._-]|$)", re.IGNORECASE)
     matching = [
         (where, [file for file in files if part.search(strip_data_suffixes(file))])
         for where, files in pools
@@ -129,7 +146,11 @@ def _match_split_name(folder: Path, name: str, pools: list[tuple[Path, list[Path
             hint=f"name one of them: {rivals}",
         )
     files = matching[0][1]
-    return [file for file in files if strip_data_suffixes(file) == name] or files
+    for spelling in (str, str.casefold):
+        exact = [one for one in files if spelling(strip_data_suffixes(one)) == spelling(name)]
+        if exact:
+            return exact
+    return files
 
 
 def _assume_train_files(

@@ -65,6 +65,14 @@ def list_folders(folder: Path) -> list[Path]:
     )
 
 
+def find_split_folder(folder: Path, name: str) -> Path | None:
+    """The sub-folder of a split, in upper or lower case; None if there is none."""
+    if (folder / name).is_dir():
+        return folder / name
+    folded = name.casefold()
+    return next((inner for inner in list_folders(folder) if inner.name.casefold() == folded), None)
+
+
 def list_data_files(folder: Path, format: str) -> list[Path]:
     """The files with a known suffix. For a named format, if none has its suffix: all files."""
     every = sorted(

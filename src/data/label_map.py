@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from src.core.formatting import format_quantity
 from src.core.user_errors import UserError
@@ -19,7 +20,7 @@ class LabelMap:
     Labels are compared as those of a `LabelSpace` are: 1, "1" and 1.0 are the same.
     """
 
-    def __init__(self, mapping: Mapping[str | float, str | float | None]) -> None:
+    def __init__(self, mapping: Mapping[Any, str | float | None]) -> None:
         self._names = {canonical_spelling(label): name for label, name in mapping.items()}
         self._unseen = dict.fromkeys(self._names)
         self._left_out: Counter[str] = Counter()
@@ -56,7 +57,7 @@ class LabelMap:
             )
 
 
-def find_map_errors(mapping: Mapping[str | float, str | float | None]) -> Iterator[UserError]:
+def find_map_errors(mapping: Mapping[Any, str | float | None]) -> Iterator[UserError]:
     """The errors of a map by itself: labels that YAML has read as true or false, the same label
     twice.
     """

@@ -294,6 +294,24 @@ _MISSING_WORDS = ("na", "n/a", "nan", "none", "null", "nil", "missing", "unknown
 _CELL_SEPARATORS = {"comma": ",", "semicolon": ";", "pipe": "|"}
 
 
+def _suggest_merge(counts: Mapping[str, int]) -> str:
+    """How to merge all labels that look alike, to be added to a sentence; empty where that is long
+    or needs quotes. The commonest of them names the class.
+    """
+    names = sorted(counts)
+    reserved = {"true", "false", "null", "nan", "inf"}
+    plain = [
+        one for one in names if one.isascii() and one.isalpha() and one.lower() not in reserved
+    ]
+    if len(names) > 8 or plain != names:
+        return ""
+    commonest: dict[str, str] = {}
+    for name in sorted(names, key=lambda one: (counts[one], one)):
+        commonest[_fold_look(name)] = name
+    pairs = ", ".join(f"{name}: {commonest[_fold_look(name)]}" for name in names)
+    return f"; 'data.label_map={{{pairs}}}' merges them"
+
+
 def guess_label_separator(labels: Iterable[str]) -> tuple[str, list[str]] | None:
     """The name of the character that parts several labels in one cell, and the labels that look
     like such cells; None if there is no sign of any.
@@ -324,7 +342,9 @@ def describe_odd_labels(counts: Mapping[str, int]) -> list[str]:
     for alike in by_look.values():
         if len(alike) > 1:
             shown = ", ".join(f"{name!r} ({counts[name]} rows)" for name in alike)
-            remarks.append(f"labels that look alike are classes of their own: {shown}")
+            remarks.append(
+                f"labels that look alike are classes of their own: {shown}{_suggest_merge(counts)}"
+            )
     for name in counts:
         if name.casefold() in _MISSING_WORDS:
             remarks.append(

@@ -52,6 +52,11 @@ def describe_rows(
     remarks = [f"note: {remark}" for remark in summary["remarks"]]
     record = {
         "rows": rows,
+        "read": {
+            name.removesuffix("/read"): count
+            for name, count in summary["counts"].items()
+            if name.endswith("/read")
+        },
         "left_out": _count_lost_rows(summary["counts"]),
         "labels": {
             split: labels

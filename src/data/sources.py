@@ -33,6 +33,9 @@ from src.data.tables import TableStyle, parse_character
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
+_SPLIT_NAMES_HINT = (
+    " (data.source.validation=NAME and data.source.test=NAME say what splits are called)"
+)
 SPLITS = ("train", "validation", "test")
 # Part of every fingerprint: raise it when the same bytes are read into other records.
 _READING_VERSION = 3
@@ -281,7 +284,10 @@ class Source:
         layout = self.list_files()
         lines = []
         if layout.passed_over:
-            lines.append(f"not read: {abbreviate_names(list(layout.passed_over))}")
+            named = "" if layout.format in ("folders", "class_files") else _SPLIT_NAMES_HINT
+            lines.append(f"not read: {abbreviate_names(list(layout.passed_over))}{named}")
+        if layout.other_parts:
+            lines.append(f"not read: {abbreviate_names(list(layout.other_parts))}")
         if self._split_values is not None:
             lines += self._split_values.describe_others()
         elif layout.files.keys() == {"train"}:

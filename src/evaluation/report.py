@@ -20,6 +20,7 @@ from torchmetrics.functional.classification import (
     multiclass_auroc,
     multiclass_confusion_matrix,
     multiclass_f1_score,
+    multiclass_matthews_corrcoef,
     multiclass_precision,
     multiclass_recall,
     multilabel_exact_match,
@@ -79,8 +80,9 @@ def build_classification_report(
     Macro averages run over the classes that occur among the targets or the predictions; a quotient
     without cases (the precision of a class that was never predicted) counts as 0 in them, as in
     scikit-learn. `auroc` is the area for class 1 of two classes, and else the mean over all classes
-    of one class against the rest; it is left out unless the targets hold every class. `support` is
-    N. Among equal probabilities, the class with the lower index is predicted.
+    of one class against the rest; it is left out unless the targets hold every class. `matthews` is
+    the correlation of predicted and true classes (Matthews, 1975), left out where either are all
+    equal. `support` is N. Among equal probabilities, the class with the lower index is predicted.
 
     Raises ValueError if rows, targets and outputs do not fit together, if they are empty, or if the
     outputs are no probabilities.
@@ -106,6 +108,8 @@ def build_classification_report(
             else multiclass_auroc(outputs, targets, classes)
         )
         metrics["auroc"] = area.item()
+    if len(targets.unique()) > 1 and len(predicted.unique()) > 1:
+        metrics["matthews"] = multiclass_matthews_corrcoef(predicted, targets, classes).item()
 
     matrix = multiclass_confusion_matrix(predicted, targets, num_classes=classes)
     occurs = (matrix.sum(0) + matrix.sum(1) > 0).tolist()

@@ -103,9 +103,19 @@ def run(
 
 
 def read_task_schema() -> Schema:
-    """The schema of a config's top level: the arguments of `run` without `hooks`."""
+    """The schema of a config's top level: the arguments of `run` without `hooks`, and the classes
+    that a run is made of.
+    """
+    from src.data.data_config import DataConfig
+    from src.model.model_config import ModelConfig
+    from src.tracking.store import Store
+    from src.training.trainer import Training
+
     parameters = dict(read_schema(run).parameters)
     del parameters["hooks"]
+    nodes = {"data": DataConfig, "model": ModelConfig, "trainer": Training, "tracking": Store}
+    for name, cls in nodes.items():
+        parameters[name] = parameters[name]._replace(annotation=Mapping[str, Any] | cls)
     return Schema(parameters)
 
 
@@ -259,8 +269,6 @@ def prepare_run(parts: RunParts) -> Path | None:
         record.set_tag(tag, text)
     for line in reading.lines if parts.is_first_rank else ():
         print_line(line)
-    counts = datamodule.data_summary["counts"]
-    record.log_metrics({f"data/{name}": count for name, count in counts.items()})
     checkpoint = get_from_first_rank("checkpoint")
     return (
         Path(checkpoint)

@@ -5,9 +5,10 @@ the test predictions.
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from src.core.printing import print_line
+from src.core.retry import describe_error
 from src.pipeline.run_parts import RunParts
 
 if TYPE_CHECKING:
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from src.model.module import EncoderModule
+
+
+# of the rows of a table of predictions
+_MAX_TEXT_ROWS, _MAX_TEXT_CHARACTERS = 10_000, 500
 
 
 def log_tested_checkpoint(
@@ -72,8 +77,29 @@ def log_report(
         if f"test/{name}" not in metrics
     }
     parts.record.log_metrics(added, step=step)
-    for title, table in report.tables.items():
+    tables = dict(report.tables)
+    tables["predictions"] = _add_texts(parts, tables["predictions"])
+    for title, table in tables.items():
         parts.record.log_table(table, f"report/{title}.json")
     for title, figure in report.figures.items():
         parts.record.log_figure(figure, f"report/{title}.png")
     return added
+
+
+def _add_texts(parts: RunParts, table: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """The table of predictions with the beginning of each row's text, for the first rows."""
+    try:
+        texts = parts.datamodule.read_texts("test", _MAX_TEXT_ROWS)
+    except Exception as error:
+        # the source may be gone by now, and the run is worth more than this column
+        print_line(f"the table of predictions has no texts: {describe_error(error)}")
+        return table
+    pairs = [texts.get(row, ("", None)) for row in table["row"]]
+    columns = {"text": [_shorten(text) for text, _ in pairs]}
+    if any(pair is not None for _, pair in pairs):
+        columns["pair"] = [_shorten(pair or "") for _, pair in pairs]
+    return {"row": table["row"], **columns, **table}
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT_CHARACTERS else f"{text[: _MAX_TEXT_CHARACTERS - 1]}…"

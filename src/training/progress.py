@@ -18,6 +18,15 @@ class Bar(TQDMProgressBar):
         metrics.pop("v_num", None)
         return {name: value for name, value in metrics.items() if is_shown(name, value)}
 
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Close the bars, so that what is printed next begins on a line of its own."""
+        # a bar is closed inside out, as it was opened
+        for name in ("_test_progress_bar", "_val_progress_bar", "_train_progress_bar"):
+            if (bar := getattr(self, name, None)) is not None:
+                bar.close()
+
 
 class Lines(ProgressBar):
     """Prints plain lines, or nothing. It is a progress bar so that Lightning adds none of its own.

@@ -149,4 +149,8 @@ def test_a_run_begins_from_an_old_one(
     run_id = newest(project)
     assert project.tags(run_id)["init_from"] == made["pretrained"]
     assert run_id in project.tags(made["pretrained"])["used_by"]
-    assert project.points(run_id) == pytest.approx(points(expected["from_old"]), **SAME)
+    # counts of rows are in a tag now
+    wanted = {
+        key: value for key, value in points(expected["from_old"]).items() if key[0][:5] != "data/"
+    }
+    assert project.points(run_id) == pytest.approx(wanted, **SAME)

@@ -15,7 +15,10 @@ from src.pipeline.run import read_task_schema
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 _NODES = ("data", "model", "trainer", "callbacks", "tracking", "search")
 _NODE = "|".join(_NODES)
-_OVERRIDE = re.compile(rf"(?<![\w.'/@])[+~]?((?:{_NODE})(?:[./][a-z_0-9]+)*)=([^\s,;)\"']*)")
+_OVERRIDE = re.compile(
+    rf"(?<![\w.'/@])[+~]?((?:{_NODE})(?:[./][a-z_0-9]+)*)=(\[[^\]]*\]|[^\s,;)\"']*)"
+)
+_F1 = "callbacks.checkpoint.monitor=val/f1_macro"
 # What comes before them on the command line, so that their keys are there.
 _BASES = (
     ["+experiment=imdb"],
@@ -23,7 +26,11 @@ _BASES = (
     ["+experiment=mlm_imdb"],
     ["+experiment=stsb"],
     ["+experiment=stsb", "data.task=classification", "model=regression"],
-    ["+experiment=imdb", "model=multi_label"],
+    [*["+experiment=imdb", "model=multi_label", "callbacks.checkpoint.mode=max"], _F1],
+    [
+        *["+experiment=imdb", "model=multi_label", "callbacks.checkpoint.mode=max"],
+        *("data.task=multi_label", _F1),
+    ],
     ["callbacks=early_stopping"],
     ["trainer.max_steps=5"],
     ["-m", "seed=1,2"],
@@ -76,7 +83,7 @@ def test_a_proposed_override_is_one(key: str, value: str) -> None:
     keys = {known.key for section in list_key_sections() for known in section.keys}
     assert key in keys | _STATES, "no such key; an option of a group is written group/name=OPTION"
     # in capitals: what the reader puts in
-    if "{" in value or value in ("", "...") or value.isupper():
+    if "{" in value or value in ("", "...") or value.isupper() or "NAME" in value:
         return
     schema = read_task_schema()
     typed = f"{key}={value}"

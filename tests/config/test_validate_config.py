@@ -435,3 +435,17 @@ def test_values_that_could_not_be_resolved_are_reported_where_they_stand() -> No
 def test_a_sound_node_passes_without_a_word() -> None:
     task = Schema({"tags": read_task_schema().parameters["tags"]}, open=False)
     validate_config({"tags": {"_target_": "src.model.optim.AdamW", "lr": 0.1}}, task)
+
+
+@pytest.mark.parametrize(
+    "node, expected",
+    [
+        ("data", "DataConfig"),
+        ("model", "ModelConfig"),
+        ("tracking", "Store"),
+        ("trainer", "Training"),
+    ],
+)
+def test_the_parts_of_a_run_are_of_this_programs_classes(node: str, expected: str) -> None:
+    foreign = {"_target_": "src.model.optim.AdamW", "lr": 0.1}
+    assert _faults({node: foreign}) == [f"{node}: expected {expected}, found AdamW"]

@@ -191,3 +191,48 @@ def test_an_unknown_ending(tmp_path: Path) -> None:
         "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first"
     )
     assert check_fault(put(tmp_path / "a.xls", "x")) == message
+
+
+@pytest.mark.parametrize("names", [("train.csv", "Test.csv"), ("TRAIN.csv", "my-TEST.csv")])
+def test_capitals_in_names_of_splits(tmp_path: Path, names: tuple[str, str]) -> None:
+    for name in names:
+        put(tmp_path / name, f"text\n{name}\n")
+    source = Source(path=str(tmp_path))
+    assert source.available_splits() == ("train", "test")
+    texts = [[row.text for row in source.read_records(split)] for split in ("train", "test")]
+    assert texts == [[name] for name in names]
+
+
+def test_capitals_in_folders_of_splits(tmp_path: Path) -> None:
+    put(tmp_path / "tables" / "Train" / "a.csv", "text\na\n")
+    put(tmp_path / "tables" / "TEST" / "a.csv", "text\nb\n")
+    for part in ("Train", "Test"):
+        for name in ("pos", "neg"):
+            put(tmp_path / "classes" / part / name / "1.txt", f"{part} {name}")
+    for kind, label in (("tables", None), ("classes", "label")):
+        source = Source(path=str(tmp_path / kind), label=label)
+        assert source.available_splits() == ("train", "test")
+    assert [row.text for row in source.read_records("test")] == ["Test neg", "Test pos"]
+
+
+def test_an_exact_name_goes_before_one_in_capitals(tmp_path: Path) -> None:
+    for name in ("train.csv", "Train.csv", "train_full.csv"):
+        put(tmp_path / name, f"text\n{name}\n")
+    source = Source(path=str(tmp_path))
+    assert [row.text for row in source.read_records("train")] == ["train.csv"]
+
+
+def test_files_that_are_not_read_are_told(tmp_path: Path) -> None:
+    for name in ("train.csv", "eval.csv", "heldout.csv", "more/extra.csv", "README.txt", ".x.csv"):
+        put(tmp_path / name, "text\nx\n")
+    put(tmp_path / "old.zip", "")
+    put(tmp_path / "model.bin", "")
+    source = Source(path=str(tmp_path))
+    assert source.describe_unread() == [
+        "not read: eval.csv, heldout.csv, old.zip, more/extra.csv "
+        "(data.source.validation=NAME and data.source.test=NAME say what splits are called)"
+    ]
+    named = Source(path=str(tmp_path), validation="eval", test="heldout")
+    assert named.available_splits() == ("train", "validation", "test")
+    put(tmp_path / "a.json", '{"train": [{"text": "a"}], "test": [{"text": "a"}], "oos": [["b"]]}')
+    assert Source(path=str(tmp_path / "a.json")).describe_unread() == ["not read: oos"]

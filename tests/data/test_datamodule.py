@@ -370,11 +370,13 @@ def test_what_was_read_is_told(folder: Path) -> None:
         "left out of 22 rows read for train: 1 empty (data.source.text), 1 without a label "
         "(data.source.label)",
         "left out of train by data.train_rows: 8 rows",
-        "note: labels that look alike are classes of their own: 'Neg' (3 rows), 'neg' (3 rows)",
+        "note: labels that look alike are classes of their own: 'Neg' (3 rows), 'neg' (3 rows); "
+        "'data.label_map={Neg: neg, neg: neg, pos: pos}' merges them",
     ]
     assert all(len(part) <= 80 for line in notices.lines for part in line.splitlines())
     summary = json.loads(notices.tags["data/summary"])
     assert summary["rows"] == {"train": 9, "validation": 3}
+    assert summary["read"] == {"train": 22}
     assert summary["left_out"] == {"train/empty_text": 1, "train/missing_label": 1}
     assert summary["cut_texts"] == {"train": 9, "validation": 3}
     assert notices.tags["data/remarks"].startswith("labels that look alike")

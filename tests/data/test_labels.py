@@ -233,7 +233,10 @@ def test_unknown_labels_name_the_option_that_mends_them(
         ({"neg": 5, "pos": 7}, []),
         (
             {"Pos": 3, "neg": 5, "pos": 7},
-            ["labels that look alike are classes of their own: 'Pos' (3 rows), 'pos' (7 rows)"],
+            [
+                "labels that look alike are classes of their own: 'Pos' (3 rows), 'pos' (7 rows); "
+                "'data.label_map={Pos: pos, neg: neg, pos: pos}' merges them"
+            ],
         ),
         (
             {"NA": 4, "neg": 5, "pos": 7},

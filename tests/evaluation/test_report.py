@@ -45,6 +45,8 @@ def test_two_classes_by_hand():
             "f1_macro": (2 / 3 + 1 / 2) / 2,
             # pairs (good, bad) in the right order: 0.6 beats 0.1 and 0.2, 0.25 beats 0.1 and 0.2
             "auroc": 4 / 6,
+            # (1 * 2 - 1 * 1) / (2 * 3)
+            "matthews": 1 / 6,
             "support": 5,
         },
         abs=1e-6,
@@ -82,6 +84,8 @@ def test_a_class_that_never_occurs_is_left_out_not_invented():
 def test_a_class_that_is_never_predicted_counts_as_nought():
     report = build_classification_report(of_classes([0, 1], [[0.9, 0.1], [0.6, 0.4]]), ["a", "b"])
     assert report.tables["per_class"]["precision"] == [0.5, 0.0]
+    # all predictions are equal
+    assert "matthews" not in report.metrics
     assert report.metrics["precision_macro"] == pytest.approx(0.25)
     assert report.metrics["auroc"] == 1
 
@@ -107,6 +111,10 @@ def test_agrees_with_the_definitions_on_random_predictions(classes):
         f1.append(2 * hit / max(2 * hit + false_alarm + missed, 1))
         inside, outside = outputs[targets == label, label], outputs[targets != label, label]
         areas.append((inside[:, None] > outside[None]).double().mean().item())
+    true, said = torch.bincount(targets, minlength=classes), torch.bincount(outputs.argmax(1))
+    said = torch.nn.functional.pad(said, (0, classes - len(said)))
+    above = 200 * sum(t == g for t, g in pairs) - int((true * said).sum())
+    below = (200**2 - int((true**2).sum())) * (200**2 - int((said**2).sum()))
     assert report.metrics == pytest.approx(
         {
             "accuracy": sum(t == g for t, g in pairs) / 200,
@@ -114,6 +122,7 @@ def test_agrees_with_the_definitions_on_random_predictions(classes):
             "recall_macro": sum(recall) / classes,
             "f1_macro": sum(f1) / classes,
             "auroc": areas[1] if classes == 2 else sum(areas) / classes,
+            "matthews": above / below**0.5,
             "support": 200,
         },
         abs=1e-6,

@@ -429,8 +429,10 @@ ENTRIES = [
     ),
     Entry(
         "-m model=glob(x*)",
-        says="model=glob(x*): there is no such choice; valid: classification, masked_lm, "
-        "regression",
+        says=(
+            "model=glob(x*): there is no such choice; valid: classification, masked_lm, "
+            "multi_label, regression"
+        ),
     ),
     Entry(
         "-m hydra/sweeper=optuna",

@@ -73,7 +73,6 @@ ENTRIES = [
         FILES + "data.source.path=HERE/a.csv",
         says="a.csv: no rows in it",
         files={"a.csv": "text,label\n"},
-        failed=True,
         name="a header alone",
     ),
     Entry(
@@ -85,30 +84,26 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/d",
         says=(
-            "data.source.path=HERE/d: no readable file; expected .csv, .tsv, .jsonl, .ndjson, "
-            ".json, .parquet, "
-            ".txt, each also with .gz; found notes.docx, x.pdf; where names end otherwise: "
-            "data.source.format=NAME, one of csv, tsv, jsonl, parquet, text, folders, label_first"
+            "data.source.path=HERE/d: no readable file; expected .csv, .tsv, .jsonl, "
+            ".ndjson, .json, .parquet, .xlsx, .xlsm, .txt, each also with .gz, .bz2, .xz, "
+            ".zip; found notes.docx, x.pdf; where names end otherwise: "
+            "data.source.format=NAME, one of csv, tsv, jsonl, parquet, xlsx, text, folders, "
+            "class_files, label_first"
         ),
         files={"d/x.pdf": "x", "d/notes.docx": "y"},
         name="a folder of other files",
     ),
     Entry(
         FILES + "data.source.path=HERE/a.xlsx",
-        says=(
-            "data.source.path=HERE/a.xlsx: what kind of file is this? data.source.format=NAME, "
-            "one of csv, tsv, "
-            "jsonl, parquet, text, folders, label_first"
-        ),
+        says="a.xlsx: this is no spreadsheet, or a broken one (File is not a zip file)",
         files={"a.xlsx": b"PK\3\4"},
         name="an unknown ending",
     ),
     Entry(
         FILES + "data.source.path=HERE/a.xlsx data.source.format=csv",
         says=(
-            "a.xlsx, line 1: a NUL character; this is a zip file (.xlsx and .docx are too); "
-            "unpack it, or save "
-            "the table as CSV"
+            "a.xlsx, line 1: a NUL character; this is a zip file, whose name must end in "
+            ".zip, or in .xlsx for a spreadsheet"
         ),
         files={"a.xlsx": b"PK\3\4\x14\0\6\0"},
         name="a workbook taken for a table",
@@ -116,16 +111,18 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.csv data.source.format=cvs",
         says=(
-            "data.source.format: expected one of auto, csv, tsv, jsonl, parquet, text, folders, "
-            "label_first, "
-            "found 'cvs'; did you mean 'csv'?"
+            "data.source.format: expected one of auto, csv, tsv, jsonl, parquet, xlsx, text, "
+            "folders, class_files, label_first, found 'cvs'; did you mean 'csv'?"
         ),
         files={"a.csv": GOOD},
         name="a misspelt format",
     ),
     Entry(
         FILES + "data.source.path=HERE/a.json",
-        says="a.json, line 1: a list and no object; expected one JSON object a line",
+        says=(
+            "a.json, line 1: a list, whose values have no names; "
+            "data.source.columns=[text,label] names them"
+        ),
         files={"a.json": "[1, 2]"},
         name="a JSON array of numbers",
     ),
@@ -167,10 +164,12 @@ ENTRIES = [
     ),
     Entry(
         FILES + "data.source.path=HERE/a.jsonl",
-        says="a.jsonl, line 1: the label is [1] (list); expected one text or number "
-        "(data.source.label)",
+        says=(
+            "a.jsonl, line 1: 1 labels (1), but a text has one here; data.task=multi_label "
+            "model=multi_label callbacks.checkpoint.monitor=val/f1_macro "
+            "callbacks.checkpoint.mode=max learns several"
+        ),
         files={"a.jsonl": '{"text":"a","label":[1]}\n'},
-        failed=True,
         name="a JSON label that is a list",
     ),
     Entry(
@@ -190,7 +189,6 @@ ENTRIES = [
         FILES + "data.source.path=HERE/a.jsonl",
         says="a.jsonl, line 1: 'text' has half of a surrogate pair, which is not a character",
         files={"a.jsonl": '{"text":"a\\ud800","label":1}\n'},
-        failed=True,
         name="half a character",
     ),
     Entry(
@@ -303,17 +301,15 @@ ENTRIES = [
             "data.source.quoting=false where quotes are ordinary characters"
         ),
         files={"a.csv": 'text,label\n"a,1\nb,0\n'},
-        failed=True,
         name="an open quote",
     ),
     Entry(
         FILES + "data.source.path=HERE/a.csv",
         says=(
-            "a.csv, line 2: bad quoting in the row that ends on line 2: ',' expected after '\"'; "
-            "data.source.quoting=false where quotes are ordinary characters"
+            "a.csv, line 2: bad quoting in the row that ends on line 2: ',' expected after "
+            "'\"'; data.source.quoting=false where quotes are ordinary characters"
         ),
         files={"a.csv": 'text,label\n"a"b,1\nb,0\n'},
-        failed=True,
         name="a quote in the middle",
     ),
     Entry(
@@ -343,12 +339,10 @@ ENTRIES = [
         FILES + "data.source.path=HERE/a.csv data.source.header=false data.source.text=0 "
         "data.source.label=5",
         says=(
-            "a.csv, line 1: 2 columns, data.source asks for at least 6; is a quote or separator "
-            "missing? "
-            "(data.source.format, data.source.quoting)"
+            "a.csv, line 1: 2 columns, data.source asks for at least 6; is a quote or "
+            "separator missing? (data.source.format, data.source.quoting)"
         ),
         files={"a.csv": GOOD},
-        failed=True,
         name="a position beyond the last",
     ),
     Entry(
@@ -366,8 +360,8 @@ ENTRIES = [
         FILES + "data.source.path=HERE/a.csv",
         says=(
             "a.csv, line 2: byte 0xe4 at position 16 of the file is not utf-8 (invalid "
-            "continuation byte); name "
-            "the file's encoding: data.source.encoding=NAME"
+            "continuation byte); name the file's encoding: data.source.encoding=NAME, or "
+            "data.source.encoding=[utf-8,NAME] if only some files have it"
         ),
         files={"a.csv": "text,label\nein Käse,1\n".encode("latin-1")},
         name="Latin-1",
@@ -407,18 +401,19 @@ ENTRIES = [
     ),
     Entry(
         FILES + "data.source.path=HERE/a.csv",
-        says="a.csv, line 2: a NUL character; this is not text in utf-8 "
-        "(data.source.encoding=utf-16 reads UTF-16)",
+        says=(
+            "a.csv, line 2: a NUL character; this is not text in utf-8 "
+            "(data.source.encoding=utf-16 reads UTF-16)"
+        ),
         files={"a.csv": "text,label\na\0b,1\n"},
-        failed=True,
         name="a NUL",
     ),
     Entry(
         FILES + "data.source.path=HERE/a.csv.gz",
         says=(
-            "a.csv.gz: broken gzip data after line 11 (Compressed file ended before the "
-            "end-of-stream marker was "
-            "reached); the file is cut off or damaged, copy or download it again"
+            "a.csv.gz: broken packed data after line 11 (Compressed file ended before the "
+            "end-of-stream marker was reached); the file is cut off or damaged, copy or "
+            "download it again"
         ),
         files={"a.csv.gz": packed(GOOD)[:200]},
         failed=True,
@@ -427,9 +422,8 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.csv.gz",
         says=(
-            "a.csv.gz: broken gzip data after line 0 (Not a gzipped file (b'te')); the file is "
-            "cut off or "
-            "damaged, copy or download it again"
+            "a.csv.gz: broken packed data after line 0 (Not a gzipped file (b'te')); the "
+            "file is cut off or damaged, copy or download it again"
         ),
         files={"a.csv.gz": GOOD},
         name="gzip in name alone",
@@ -437,9 +431,8 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.csv.gz",
         says=(
-            "a.csv.gz: broken gzip data after line 21 (CRC check failed 0x34333231 != "
-            "0x973a7e6a); the file is "
-            "cut off or damaged, copy or download it again"
+            "a.csv.gz: broken packed data after line 21 (CRC check failed 0x34333231 != "
+            "0x973a7e6a); the file is cut off or damaged, copy or download it again"
         ),
         files={"a.csv.gz": packed(GOOD)[:-8] + b"12345678"},
         failed=True,
@@ -627,9 +620,8 @@ ENTRIES = [
     ),
     Entry(
         FILES + "data.source.path=HERE/d",
-        says="the source has no training split, only validation, test (data.source.train)",
+        says="HERE/d has no train split; it has: validation, test",
         files={"d/test.csv": GOOD, "d/validation.csv": GOOD},
-        failed=True,
         name="nothing to train on",
     ),
     Entry(
@@ -661,14 +653,20 @@ ENTRIES = [
     ),
     Entry(
         FILES + "data.source.path=HERE/d data.source.format=folders",
-        says="data.source.path=HERE/d: no folders of .txt files here; data.source.format=folders "
-        "expects some",
+        says=(
+            "data.source.path=HERE/d: no folders of texts here; data.source.format=folders "
+            "expects some"
+        ),
         files={"d/pos/": "", "d/neg/": ""},
         name="empty folders of classes",
     ),
     Entry(
         FILES + "data.source.path=HERE/a.txt",
-        says="data.source.label=label: text files have no label; give null",
+        says=(
+            "data.source.label=label: text files have no label; give null, or "
+            "data.source.format=label_first where lines begin with it, class_files where "
+            "every file holds the texts of a class"
+        ),
         files={"a.txt": "a\nb\n"},
         name="plain text with labels",
     ),
@@ -716,9 +714,9 @@ ENTRIES = [
     Entry(
         TEXTS + "data.source.path=HERE/a.txt",
         says=(
-            "a.txt, line 3: byte 0x80 at position 127 of the file is not utf-8 (invalid start "
-            "byte); name the "
-            "file's encoding: data.source.encoding=NAME"
+            "a.txt, line 3: byte 0x80 at position 127 of the file is not utf-8 (invalid "
+            "start byte); name the file's encoding: data.source.encoding=NAME, or "
+            "data.source.encoding=[utf-8,NAME] if only some files have it"
         ),
         files={"a.txt": bytes(range(1, 256))},
         failed=True,

@@ -1,5 +1,6 @@
 """What a run says and records of its head, of undefined metrics and of the checkpoint tested."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,12 @@ def start_from(project: Path, folder: Path | str, *overrides: str, **arguments: 
 def classifier(project: Path) -> RunOutcome:
     """Has learnt to tell 1 (good) from 0 (bad)."""
     return start(project, *FRESH, "trainer.max_epochs=10")
+
+
+def read_table(store: Store, run_id: str) -> dict[str, list[Any]]:
+    path = store.open().client.download_artifacts(run_id, "report/predictions.json")
+    content = json.loads(Path(path).read_text(encoding="utf-8"))
+    return dict(zip(content["columns"], map(list, zip(*content["data"], strict=True)), strict=True))
 
 
 @pytest.mark.parametrize("is_init", [True, False], ids=["init_from", "folder"])
@@ -191,3 +198,28 @@ def test_the_validation_of_what_was_tested_is_recorded(project: Path, store: Sto
     for name in ("loss", "accuracy"):
         assert history[f"best/val/{name}"] == {best: history[f"val/{name}"][best]}
     assert store.find_run(outcome.run_id).tags["checkpoint"].endswith(f"step={best}.ckpt")
+
+
+def test_predictions_stand_beside_their_texts(
+    project: Path, store: Store, classifier: RunOutcome
+) -> None:
+    table = read_table(store, classifier.run_id)
+    assert list(table)[:4] == ["row", "text", "label", "predicted"]
+    for row, text, label in zip(table["row"], table["text"], table["label"], strict=True):
+        assert text == f"{'good' if label == '1' else 'bad'} test {row}"
+
+
+def test_texts_of_rows_held_out_of_train_are_found_and_long_ones_cut(
+    project: Path, store: Store
+) -> None:
+    (project / "pairs").mkdir()
+    rows = [f"{'long ' * number * 20}{number},second {number},{number % 2}" for number in range(40)]
+    (project / "pairs" / "train.csv").write_text("a,b,label\n" + "\n".join(rows) + "\n")
+    options = ("data.source.text=a", "data.source.pair=b", "data.split.test=0.2")
+    outcome = start(project, *FRESH, *options, "data.split.validation=0.2", data="pairs")
+    table = read_table(store, outcome.run_id)
+    assert len(table["row"]) == 8
+    for row, text, pair in zip(table["row"], table["text"], table["pair"], strict=True):
+        whole = f"{'long ' * row * 20}{row}"
+        assert text == (whole if len(whole) <= 500 else f"{whole[:499]}…")
+        assert pair == f"second {row}"

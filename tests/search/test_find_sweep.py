@@ -110,6 +110,26 @@ def test_what_has_changed_is_told_with_the_ways_on(storage: SweepStorage) -> Non
         find_sweep(storage, asked(space=other, sweep="aaaaaa"))
 
 
+def test_a_sweep_with_the_former_pruner_of_learning_rate_goes_on(storage: SweepStorage) -> None:
+    former = {
+        "_target_": "src.search.pruners.Median",
+        "startup_trials": 5,
+        "warmup_validations": 0,
+        "patience": None,
+    }
+    now = {"_target_": "src.search.pruners.Percentile", "percentile": 25, "warmup_share": 0.15}
+    begun = asked(overrides=["search=learning_rate"], search=ASKED.search | {"pruner": former})
+    storage.create_study("c" * 32, ["min"], begun.stored_attributes)
+    assert find_sweep(storage, replace(begun, search=ASKED.search | {"pruner": now})) == "c" * 32
+    # one that was chosen is kept
+    chosen = asked(
+        overrides=["seed=1,2", "search/pruner=median"], search=ASKED.search | {"pruner": former}
+    )
+    storage.create_study("d" * 32, ["min"], chosen.stored_attributes)
+    with pytest.raises(UserError, match="search.pruner._target_"):
+        find_sweep(storage, replace(chosen, search=ASKED.search | {"pruner": now}))
+
+
 def test_a_key_that_varies_is_no_change_of_the_config(storage: SweepStorage) -> None:
     space = {"model.freeze": "0,2"}
     storage.create_study("d" * 32, ["min"], asked(space=space).stored_attributes)

@@ -1,11 +1,15 @@
 """What the nodes of `callbacks` become."""
 
+import io
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import callbacks as theirs
+from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
 from src.training.callbacks import Checkpoint, EarlyStopping, Progress
 from src.training.checkpoint_callback import CheckpointCallback
+from src.training.progress import Bar
 from src.training.torch_compile import CompileCallback
 from src.training.training_metrics import Meter
 
@@ -41,3 +45,14 @@ def test_checkpoints_of_all_versions_have_the_same_keys(tmp_path: Path) -> None:
         "EarlyStopping.build.<locals>.Stopping{'monitor': 'val/f1', 'mode': 'max'}"
     )
     assert (Meter().state_key, CompileCallback().state_key) == ("Meter", "Compiling")
+
+
+def test_what_is_said_after_ctrl_c_begins_on_a_line_of_its_own() -> None:
+    bar, written = Bar(), io.StringIO()
+    bar._train_progress_bar = Tqdm(total=9, file=written, position=0, leave=True)
+    bar._val_progress_bar = Tqdm(total=3, file=written, position=1, leave=False)
+    unused: Any = None
+    bar.on_exception(unused, unused, KeyboardInterrupt())
+    assert written.getvalue().endswith("\n")
+    bar.on_exception(unused, unused, KeyboardInterrupt())
+    Bar().on_exception(unused, unused, KeyboardInterrupt())

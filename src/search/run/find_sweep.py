@@ -37,6 +37,13 @@ _CHANGEABLE_KEYS = (
 _IDENTITY_FIELDS = ("sampler", "pruner", "monitor", "mode")
 # which sweeps begun before they were there lack; these go on with what is shipped now
 _NEWER_KEYS = ("search.pruner.warmup_share",)
+# the pruner of `search=learning_rate` as it was first shipped
+_FORMER_PRUNER = {
+    "_target_": "src.search.pruners.Median",
+    "startup_trials": 5,
+    "warmup_validations": 0,
+    "patience": None,
+}
 
 
 @dataclass(frozen=True)
@@ -185,8 +192,16 @@ def parse_storage_location(arguments: Sequence[str], default: Path) -> tuple[str
 def _describe_changes(stored: Mapping[str, Any], request: SweepRequest) -> list[str]:
     """All that makes the trials of a sweep others than they were, in words."""
     current = request.stored_attributes
-    before = dict(stored["space"]) | flatten_config({"search": stored["search"]})
-    after = current["space"] | flatten_config({"search": current["search"]})
+    searches = [dict(stored["search"]), dict(current["search"])]
+    names_pruner = any(
+        _key_of(text).replace("/", ".").startswith("search.pruner") for text in request.overrides
+    )
+    if searches[0].get("pruner") == _FORMER_PRUNER and not names_pruner:
+        # nobody has chosen it: the sweep goes on with what is shipped now
+        for search in searches:
+            search.pop("pruner")
+    before = dict(stored["space"]) | flatten_config({"search": searches[0]})
+    after = current["space"] | flatten_config({"search": searches[1]})
     changes = [
         f"{key} ({before.get(key, 'absent')} -> {after.get(key, 'absent')})"
         for key in {**before, **after}

@@ -42,9 +42,10 @@ def build_search(config: DictConfig) -> Search:
             node[key] = UserError(
                 f"taken from {origin}, which is not there; give it, as search.{key}={example}"
             )
+    if isinstance(space := node.get("space"), Mapping):
+        # a file may write model: {optim: {lr: ...}}
+        node["space"] = dict(iter_leaves(space))
     validate_config({"search": node}, Schema({"search": Parameter(Any, required=True)}, open=False))
-    # a file may write model: {optim: {lr: ...}}
-    node["space"] = dict(iter_leaves(node["space"]))
     search: Search = build_node(node)
     return search
 
