@@ -21,12 +21,15 @@ from src.config.overrides import drop_sweep_id, parse_sweep_id
 from src.config.resume import dump_config, load_stored_config
 from src.config.validate_config import validate_config
 from src.core.files import CONF, PROJECT_ROOT
+from src.core.nested_config import iter_leaves
 from src.core.run_ending import TerminatedBySignal
 from src.pipeline.run import read_task_schema
 from src.search.run.find_sweep import SweepRequest, parse_storage_location, restore_overrides
 from src.search.run.search_check import build_search
 from src.search.space import parse_space
 
+# which sweeps begun before they were there lack; these go on with what is shipped now
+_NEWER_KEYS = ("data.label_map", "data.tokenizer.longest_word")
 _BASIC_LAUNCHER_TARGET = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
@@ -221,5 +224,10 @@ def raise_on_signal_exit(task: TaskFunction) -> TaskFunction:
 
 def find_significant_changes(before: str, after: str) -> dict[str, str]:
     """By key, the differences between two stored configs that may change a result."""
-    changes = diff_configs(load_stored_config(before), load_stored_config(after))
-    return {change.key: str(change) for change in changes if not is_result_neutral(change.key)}
+    old = load_stored_config(before)
+    newer = set(_NEWER_KEYS).difference(key for key, _ in iter_leaves(old))
+    return {
+        change.key: str(change)
+        for change in diff_configs(old, load_stored_config(after))
+        if change.key not in newer and not is_result_neutral(change.key)
+    }
