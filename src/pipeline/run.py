@@ -102,9 +102,19 @@ def run(
 
 
 def read_task_schema() -> Schema:
-    """The schema of a config's top level: the arguments of `run` without `hooks`."""
+    """The schema of a config's top level: the arguments of `run` without `hooks`, and the classes
+    that its nodes are.
+    """
+    from src.data.data_config import DataConfig
+    from src.model.model_config import ModelConfig
+    from src.tracking.store import Store
+    from src.training.trainer import Training
+
     parameters = dict(read_schema(run).parameters)
     del parameters["hooks"]
+    classes = {"data": DataConfig, "model": ModelConfig, "trainer": Training, "tracking": Store}
+    for name, cls in classes.items():
+        parameters[name] = parameters[name]._replace(annotation=cls)
     return Schema(parameters)
 
 
