@@ -16,6 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from src.config import allowed_targets
 from src.config.compose import to_plain_config
+from src.config.compose_run import compose_run
 from src.config.groups import CONF
 from src.config.validate_config import validate_config
 from src.core.user_errors import UserError, UserErrors
@@ -194,3 +195,60 @@ def test_what_a_package_has_imported_is_not_allowed_with_it(place: Path, allowed
         allowed_targets.import_target("mypackage.callbacks.os.system")
     with pytest.raises(UserError, match="a config builds from"):
         allowed_targets.import_target("mypackages.callbacks.LargestNorm")
+
+
+@pytest.mark.parametrize(
+    ("words", "messages"),
+    [
+        (
+            ["model.optim._target_=torch.optim.SGD", "+model.optim.momentun=1"],
+            [
+                "model.optim: beta1, beta2, eps: left from the class that was here, unknown to "
+                "torch.optim.SGD; model/optim=torch model.optim._target_=torch.optim.SGD begins "
+                "without them",
+                "model.optim.momentun: there is no such key; did you mean 'momentum'?",
+            ],
+        ),
+        (
+            ["model.objective._target_=torch.nn.CrossEntropyLoss"],
+            [
+                "model.objective: num_labels: left from the class that was here, unknown to "
+                "torch.nn.CrossEntropyLoss; '~model.objective' "
+                "+model.objective._target_=torch.nn.CrossEntropyLoss begins without them",
+            ],
+        ),
+        (
+            ["~model.optim", "+model.optim._target_=torch.optim.SGD", "model.optim.lr=0.1"],
+            [
+                "model.optim.lr: there is no such key; what ~ has taken away is added anew, as "
+                "+model.optim.lr=0.1",
+                "model.optim.lr: must be given, as model.optim.lr=VALUE",
+            ],
+        ),
+        (
+            ["~trainer", "+trainer._target_=src.data.splitting.Split"],
+            [
+                "trainer: expected Training, found Split; code of your own has its place in "
+                "callbacks, model.metrics, model.optim, model.objective and data.source "
+                "(docs/own-code.md)"
+            ],
+        ),
+        (
+            ["+callbacks.x._target_=nowhere.Stats"],
+            [
+                "callbacks.x._target_: 'nowhere.Stats' is not built: a config builds from src., "
+                "lightning., torch., torchmetrics., transformers. alone; a package of your own is "
+                "found in the working folder or on PYTHONPATH, where there is no 'nowhere', and "
+                "allow=nowhere, on the command line, adds it"
+            ],
+        ),
+    ],
+)
+def test_what_is_said_of_other_classes(
+    words: list[str], messages: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed = list(words)
+    monkeypatch.setattr("src.config.validate_config.typed_overrides", lambda: typed)
+    with pytest.raises(UserErrors) as caught:
+        compose_run(words, read_task_schema())
+    assert caught.value.messages == messages

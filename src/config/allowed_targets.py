@@ -190,14 +190,17 @@ def _check_allowed_class(target: str, content: Any) -> None:
 
 
 def _suggest_allow(target: str) -> str:
-    """The hint that `allow=` allows a target; empty unless its package is installed and is neither
-    one of Python's nor ours.
-    """
+    """The hint that `allow=` allows a target; empty if its package is one of Python's or ours."""
     top = target.partition(".")[0]
     if not re.fullmatch(r"[a-zA-Z]\w*", top) or f"{top}." in PACKAGES:
         return ""
-    if top in sys.stdlib_module_names or importlib.util.find_spec(top) is None:
+    if top in sys.stdlib_module_names:
         return ""
+    if importlib.util.find_spec(top) is None:
+        return (
+            f"; a package of your own is found in the working folder or on PYTHONPATH, where there "
+            f"is no '{top}', and allow={top}, on the command line, adds it"
+        )
     return f"; allow={top}, on the command line, adds your own package"
 
 

@@ -273,7 +273,11 @@ def typed_overrides() -> list[str]:
     """The overrides of the command line, or an empty list if Hydra did not start the program."""
     from hydra.core.hydra_config import HydraConfig
 
-    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    if not HydraConfig.initialized():
+        return []
+    # as typed: a value may refer to another key
+    typed: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    return list(typed)
 
 
 def apply_init_from(

@@ -315,14 +315,8 @@ def _apply_value_overrides(
     """The errors of overrides that name absent keys or that Hydra refuses, and the config that the
     other overrides make of `base`.
     """
-    present = OmegaConf.to_container(base, resolve=False)
-    assert isinstance(present, dict)
-    # What is left are the keys that may be suggested for a wrong one.
-    present.pop("hydra", None)
-    if many:
-        present["search"].pop("space", None)
-    else:
-        present.pop("search", None)
+    present = _list_present(base, many=many)
+    removed: list[str] = []
     missing: list[UserError] = []
     errors: list[UserError] = []
     config = base
@@ -333,6 +327,9 @@ def _apply_value_overrides(
             and not override.key_or_group.startswith("hydra")
         )
         if must_exist and (unknown := unknown_key_error(override.key_or_group, present)):
+            if any(override.key_or_group.startswith(f"{node}.") for node in removed):
+                hint = f"what ~ has taken away is added anew, as +{override.input_line}"
+                unknown = UserError("there is no such key", key=override.key_or_group, hint=hint)
             missing.append(unknown)
             continue
         if (
@@ -356,7 +353,22 @@ def _apply_value_overrides(
                 config = changed
             except COMPOSE_ERRORS as error:
                 errors.append(explain_library_error(error))
+        if override.is_delete():
+            removed.append(override.key_or_group)
+            present = _list_present(config, many=many)
     return missing + errors, config
+
+
+def _list_present(config: DictConfig, *, many: bool) -> dict[str, Any]:
+    """The keys that may be changed, and suggested for a wrong one."""
+    present = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(present, dict)
+    present.pop("hydra", None)
+    if many:
+        present["search"].pop("space", None)
+    else:
+        present.pop("search", None)
+    return present  # type: ignore[return-value]
 
 
 def _first_value_text(override: Override) -> list[str]:

@@ -14,8 +14,9 @@ from typing import Any, Union, get_args, get_origin
 
 from src.config.allowed_targets import import_target
 from src.config.build_nodes import Schema, build_object, read_target_schema
+from src.config.compose import typed_overrides
 from src.config.foreign_keys import explain_foreign_key
-from src.config.groups import NULLABLE_GROUPS, list_groups, list_options
+from src.config.groups import NULLABLE_GROUPS, list_groups, list_options, load_option
 from src.config.rules import find_rule_errors
 from src.config.suggestions import format_required_override
 from src.core.nested_config import iter_children, iter_nodes
@@ -27,6 +28,10 @@ OBJECT_NODES = ("data", "model", "trainer", "tracking", "search")
 _COLON_INTERVAL_PATTERN = re.compile(r"([\d.]+(?:e-?\d+)?):([\d.]+(?:e-?\d+)?)")
 # Stands for an object that could not be built, because of a mistake that is reported.
 _BROKEN = object()
+_OWN_CODE = (
+    "code of your own has its place in callbacks, model.metrics, model.optim, model.objective and "
+    "data.source (docs/own-code.md)"
+)
 
 
 def validate_config(config: Mapping[str, Any], task: Schema) -> None:
@@ -140,12 +145,44 @@ def _is_broken(value: Any) -> bool:
     return value is _BROKEN or any(_is_broken(child) for _, child in iter_children(value))
 
 
+def _list_leftover_keys(path: str, node: Mapping[str, Any], schema: Schema) -> list[str]:
+    """The keys that a node has kept from the class that was there before its `_target_` was typed
+    for one of the user's or of a library.
+    """
+    typed = {override.lstrip("+~").partition("=")[0] for override in typed_overrides()}
+    if f"{path}._target_" not in typed or schema.open:
+        return []
+    return [
+        str(name)
+        for name in node
+        if name != "_target_" and name not in schema.parameters and f"{path}.{name}" not in typed
+    ]
+
+
+def _begin_node_anew(path: str, target: str) -> str:
+    """The overrides with which a node has the keys of its `_target_` alone."""
+    group = path.replace(".", "/")
+    for option in list_options(group) if group in list_groups() else ():
+        # one that is made for classes of libraries
+        if not str(load_option(group, option).get("_target_", "src.")).startswith("src."):
+            return f"{group}={option} {path}._target_={target}"
+    return f"'~{path}' +{path}._target_={target}"
+
+
 def _find_key_errors(path: str, node: Mapping[str, Any], schema: Schema) -> Iterator[UserError]:
     """The errors of a node by its signature: unknown names, missing names, and values that an
     annotation excludes.
     """
     prefix = f"{path}." if path else ""
     arguments = {str(key): value for key, value in node.items() if key != "_target_"}
+    if left := _list_leftover_keys(path, node, schema):
+        target = node["_target_"]
+        yield UserError(
+            f"{', '.join(left)}: left from the class that was here, unknown to {target}",
+            key=path,
+            hint=f"{_begin_node_anew(path, target)} begins without them",
+        )
+        arguments = {name: value for name, value in arguments.items() if name not in left}
     for name, value in arguments.items():
         group = f"{prefix}{name}".replace(".", "/")
         if not prefix and name == "experiment":
@@ -236,6 +273,7 @@ def _find_foreign_objects(
                     key=key,
                     expected=" or ".join(map(_describe_class, classes)),
                     found=getattr(built, "cls", type(built)).__name__,
+                    hint=None if "." in key else _OWN_CODE,
                 )
 
 

@@ -100,7 +100,7 @@ def run(
 
 def read_task_schema() -> Schema:
     """The schema of a config's top level: the arguments of `run` without `hooks`, and the classes
-    that a run is made of.
+    that its nodes are.
     """
     from src.data.data_config import DataConfig
     from src.model.model_config import ModelConfig
@@ -109,9 +109,9 @@ def read_task_schema() -> Schema:
 
     parameters = dict(read_schema(run).parameters)
     del parameters["hooks"]
-    nodes = {"data": DataConfig, "model": ModelConfig, "trainer": Training, "tracking": Store}
-    for name, cls in nodes.items():
-        parameters[name] = parameters[name]._replace(annotation=Mapping[str, Any] | cls)
+    classes = {"data": DataConfig, "model": ModelConfig, "trainer": Training, "tracking": Store}
+    for name, cls in classes.items():
+        parameters[name] = parameters[name]._replace(annotation=cls)
     return Schema(parameters)
 
 

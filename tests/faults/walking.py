@@ -18,7 +18,7 @@ from src.config import compose, groups, hydra_errors, override_errors
 from tests.faults.entry import Entry
 from tests.faults.models import BROKEN
 
-_END = re.compile(r"run (?P<run>[0-9a-f]{32}) FAILED.*\n(resume: .*\n)?$")
+_END = re.compile(r"run (?P<run>[0-9a-f]{32}) FAILED.*\n((resume: |begin again, ).*\n)?$")
 
 
 _compose = Hydra.compose_config

@@ -21,7 +21,7 @@ KINDS = "Callback, LRScheduler, Metric, Module, Optimizer, PreTrainedConfig"
 REFUSED = {
     "os.system": f"a config builds from {ROOMS} alone",
     "builtins.eval": f"a config builds from {ROOMS} alone",
-    "torchx.load": f"a config builds from {ROOMS} alone",
+    "torchx.load": "there is no 'torchx', and allow=torchx, on the command line, adds it",
     "subprocess.Popen": f"a config builds from {ROOMS} alone",
     "torch.load": "it is a function, expected a class",
     "torch.hub.load": "it is a function, expected a class",
