@@ -21,7 +21,7 @@ from src.core.validation import NonNegativeInt
 from src.pipeline.announcement import announce_end, announce_start, announce_training
 from src.pipeline.early_checks import check_without_torch
 from src.pipeline.hooks import NoHooks, RunHooks
-from src.pipeline.run_parts import RunOutcome, RunParts
+from src.pipeline.run_parts import RunOutcome, RunParts, format_results
 from src.pipeline.run_report import log_report, log_tested_checkpoint, log_time_limit
 from src.training.callbacks import CallbackConfig
 
@@ -92,6 +92,7 @@ def run(
             steps = fitted.global_step
             error_context.progress_note = f"training itself was complete (optimizer step {steps})"
             metrics = evaluate_run(parts, module, fitted)
+            record.describe_result(format_results(metrics))
     outcome = RunOutcome(record.run_id, record.ui_link, metrics, time.monotonic() - started_at)
     if parts.is_first_rank and parts.hooks.pruned_reason is None:
         announce_end(parts, outcome)

@@ -33,18 +33,23 @@ class RunOutcome(NamedTuple):
     elapsed_seconds: float
 
     def __str__(self) -> str:
-        stage = "test/" if any(key.startswith("test/") for key in self.metrics) else "val/"
-        metrics = "  ".join(
-            f"{key} {value:.4g}"
-            for key, value in sorted(self.metrics.items())
-            if key.startswith(stage) and key != "test/support"
-        )
         where = (
             f"see: {self.ui_link}"
             if self.ui_link
             else f"to the store: python -m src.sync {self.run_id}"
         )
-        return f"run {self.run_id} FINISHED  {metrics}  {self.elapsed_seconds:.0f} s  {where}"
+        results = format_results(self.metrics)
+        return f"run {self.run_id} FINISHED  {results}  {self.elapsed_seconds:.0f} s  {where}"
+
+
+def format_results(metrics: Mapping[str, float]) -> str:
+    """What the test of a run measured, or its last validation if there was no test."""
+    stage = "test/" if any(key.startswith("test/") for key in metrics) else "val/"
+    return "  ".join(
+        f"{key} {value:.4g}"
+        for key, value in sorted(metrics.items())
+        if key.startswith(stage) and key != "test/support"
+    )
 
 
 @dataclass

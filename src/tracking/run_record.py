@@ -71,7 +71,6 @@ class RunRecord:
         self.name = redact_text(name) if resume is None else resume.name
         self.kind = kind
         self.run_id = ""
-        # where the run's page in the UI is, for a person; empty while no store has the run
         self.ui_link = ""
         self.signals = SignalHandler()
         self._store = store
@@ -94,6 +93,7 @@ class RunRecord:
         self._uploader: Uploader | None = None
         self._console: ConsoleCapture | None = None
         self._has_warned = False
+        self._note = ""
         self._datasets: dict[str, str] = {}
         self._tables: list[dict[str, str]] = []
 
@@ -109,6 +109,7 @@ class RunRecord:
         run_tags = run_start.build_run_tags(
             self.kind, self.name, self._parent, code, is_resumed=is_resumed
         )
+        self._note = run_tags.get("mlflow.note.content", "")
         tags, long_tags = mlflow_format.split_long_tags(run_tags | sources | self._tags)
         self._run_stack.enter_context(self.signals)
         try:
@@ -198,11 +199,16 @@ class RunRecord:
         for artifact, text in files.items():
             self.log_text(text, artifact)
 
+    def describe_result(self, result: str) -> None:
+        """Put the result of a new run above its description in the UI."""
+        if self._note:
+            note = f"{mlflow_format.escape_markdown(result)}\n\n{self._note}"
+            self.set_tag("mlflow.note.content", note)
+
     def log_text(
         self, content: str, artifact: str, *, redact: Callable[[str], str] = redact_text
     ) -> None:
         """Write a text without its secrets as an artifact, such as `report/summary.md`."""
-        # a name that is not UTF-8 holds half characters
         self.log_bytes(redact(content).encode("utf-8", "backslashreplace"), artifact)
 
     def log_bytes(self, content: bytes, artifact: str) -> None:
@@ -252,8 +258,7 @@ class RunRecord:
         """
         if not artifact.endswith(".json"):
             raise ValueError(f"a table is kept as .json, not as {artifact}")
-        text = mlflow_format.table_to_json(columns)
-        self._write_artifact(artifact, lambda path: path.write_text(text, encoding="utf-8"))
+        self.log_bytes(mlflow_format.table_to_json(columns).encode(), artifact)
         if (entry := {"path": artifact, "type": "table"}) not in self._tables:
             self._tables.append(entry)
         self._add_entry("tags", {"tags": {"mlflow.loggedArtifacts": json.dumps(self._tables)}})

@@ -42,12 +42,14 @@ def ended(store: Store, run_id: str) -> tuple[str, str | None]:
 def test_success_is_finished(store: Store) -> None:
     with record(store, config_yaml="seed: 1\n", params={"seed": 1}, tags={"note": "x"}) as run:
         assert store.find_run(run.run_id).status == "RUNNING"
+        run.describe_result("test/f1_macro 0.5")
     found = store.find_run(run.run_id)
     assert (found.status, found.name, found.params) == ("FINISHED", "imdb lr=1", {"seed": "1"})
     assert (
         found.tags.items()
         >= {"kind": "finetune", "note": "x", "mlflow.runName": "imdb lr=1"}.items()
     )
+    assert found.tags["mlflow.note.content"].startswith("test/f1_macro 0.5\n\n**finetune**: imdb")
     page = f"#/experiments/{found.experiment_id}/runs/{run.run_id}"
     assert run.ui_link == (
         f"make ui, then http://127.0.0.1:5000/{page}?workflowType=machine_learning"
