@@ -105,7 +105,8 @@ def points(store: Store, run_id: str) -> dict[tuple[str, int], float]:
         rows = database.execute(
             "select key, step, value from metrics where run_uuid = ?", [run_id]
         ).fetchall()
-    assert len({row[:2] for row in rows}) == len(rows)
+    keys = [row[:2] for row in rows]
+    assert [key for key in set(keys) if keys.count(key) > 1] == []
     return {
         (key, step): value for key, step, value in rows if not any(each in key for each in MEASURED)
     }

@@ -26,7 +26,8 @@ def folder(tiny, tmp_path):
 
 def build(folder, facts, head="masked_lm", names=(), *, regression=False, policy="auto"):
     config = Pretrained(name_or_path=str(folder), head=policy)
-    return config.build(head, facts(max_tokens=20), names, regression=regression)
+    task = "regression" if regression else ""
+    return config.build(head, facts(max_tokens=20), names, task=task)
 
 
 def change_config(folder, **changes):
