@@ -86,20 +86,21 @@ ENTRIES = [
         says=(
             "data.source.path=HERE/d: no readable file; expected .csv, .tsv, .jsonl, .ndjson, "
             ".json, .parquet, "
-            ".xlsx, .xlsm, .txt, each also with .gz, .bz2, .xz, .zip; found notes.docx, x.pdf; where names end otherwise: "
-            "data.source.format=NAME, one of csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first"
+            ".xlsx, .xlsm, .txt, each also with .gz, .bz2, .xz, .zip; found notes.docx, x.pdf; "
+            "where names end otherwise: data.source.format=NAME, one of csv, tsv, jsonl, parquet, "
+            "xlsx, text, folders, class_files, label_first"
         ),
         files={"d/x.pdf": "x", "d/notes.docx": "y"},
         name="a folder of other files",
     ),
     Entry(
-        FILES + "data.source.path=HERE/a.xlsx",
+        FILES + "data.source.path=HERE/a.xls",
         says=(
-            "data.source.path=HERE/a.xlsx: what kind of file is this? data.source.format=NAME, "
+            "data.source.path=HERE/a.xls: what kind of file is this? data.source.format=NAME, "
             "one of csv, tsv, "
             "jsonl, parquet, xlsx, text, folders, class_files, label_first"
         ),
-        files={"a.xlsx": b"PK\3\4"},
+        files={"a.xls": b"x"},
         name="an unknown ending",
     ),
     Entry(
