@@ -106,9 +106,8 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.xlsx data.source.format=csv",
         says=(
-            "a.xlsx, line 1: a NUL character; this is a zip file (.xlsx and .docx are too); "
-            "unpack it, or save "
-            "the table as CSV"
+            "a.xlsx, line 1: a NUL character; this is a zip file, whose name must end in .zip, "
+            "or in .xlsx for a spreadsheet"
         ),
         files={"a.xlsx": b"PK\3\4\x14\0\6\0"},
         name="a workbook taken for a table",
@@ -116,7 +115,8 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.csv data.source.format=cvs",
         says=(
-            "data.source.format: expected one of auto, csv, tsv, jsonl, parquet, text, folders, "
+            "data.source.format: expected one of auto, csv, tsv, jsonl, parquet, xlsx, text, "
+            "folders, class_files, "
             "label_first, "
             "found 'cvs'; did you mean 'csv'?"
         ),
@@ -125,7 +125,10 @@ ENTRIES = [
     ),
     Entry(
         FILES + "data.source.path=HERE/a.json",
-        says="a.json, line 1: a list and no object; expected one JSON object a line",
+        says=(
+            "a.json, line 1: a list, whose values have no names; "
+            "data.source.columns=[text,label] names them"
+        ),
         files={"a.json": "[1, 2]"},
         name="a JSON array of numbers",
     ),
@@ -357,7 +360,8 @@ ENTRIES = [
         says=(
             "a.csv, line 2: byte 0xe4 at position 16 of the file is not utf-8 (invalid "
             "continuation byte); name "
-            "the file's encoding: data.source.encoding=NAME"
+            "the file's encoding: data.source.encoding=NAME, or data.source.encoding=[utf-8,NAME] "
+            "if only some files have it"
         ),
         files={"a.csv": "text,label\nein Käse,1\n".encode("latin-1")},
         name="Latin-1",
@@ -648,14 +652,18 @@ ENTRIES = [
     ),
     Entry(
         FILES + "data.source.path=HERE/d data.source.format=folders",
-        says="data.source.path=HERE/d: no folders of .txt files here; data.source.format=folders "
+        says="data.source.path=HERE/d: no folders of texts here; data.source.format=folders "
         "expects some",
         files={"d/pos/": "", "d/neg/": ""},
         name="empty folders of classes",
     ),
     Entry(
         FILES + "data.source.path=HERE/a.txt",
-        says="data.source.label=label: text files have no label; give null",
+        says=(
+            "data.source.label=label: text files have no label; give null, or "
+            "data.source.format=label_first where lines begin with it, class_files where every "
+            "file holds the texts of a class"
+        ),
         files={"a.txt": "a\nb\n"},
         name="plain text with labels",
     ),
@@ -703,7 +711,8 @@ ENTRIES = [
         says=(
             "a.txt, line 3: byte 0x80 at position 127 of the file is not utf-8 (invalid start "
             "byte); name the "
-            "file's encoding: data.source.encoding=NAME"
+            "file's encoding: data.source.encoding=NAME, or data.source.encoding=[utf-8,NAME] if "
+            "only some files have it"
         ),
         files={"a.txt": bytes(range(1, 256))},
         name="bytes to pretrain on",
