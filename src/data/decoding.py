@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from src.core.user_errors import UserError
-from src.data.packed_files import BROKEN_DATA_ERRORS, open_binary
+from src.data.packed_files import BROKEN_DATA_ERRORS, PACKINGS, open_binary
 
 # Formats that are sometimes mistaken for text, by their first bytes.
 _FORMAT_BY_FIRST_BYTES = {
@@ -75,9 +75,10 @@ def read_text_lines(file: InputFile, encoding: str, newline: str | None = None) 
     except BROKEN_DATA_ERRORS as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
+        packing = PACKINGS.get(file.path.suffix.lower(), "packed")
         raise UserError(
-            f"{file.name}: broken packed data after line {count} ({error}); the file is cut off or "
-            "damaged, "
+            f"{file.name}: broken {packing} data after line {count} ({error}); the file is cut "
+            "off or damaged, "
             "copy or download it again"
         ) from error
 

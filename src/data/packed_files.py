@@ -10,7 +10,9 @@ from typing import IO
 
 from src.core.user_errors import UserError
 
-PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zip")
+# The name of each kind of packing, by its suffix.
+PACKINGS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zip": "zip"}
+PACKED_SUFFIXES = tuple(PACKINGS)
 # What reading packed data that are broken raises; of OSErrors those without a number.
 BROKEN_DATA_ERRORS = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, OSError)
 

@@ -22,7 +22,7 @@ from tests.data.test_sources import check_fault
         ("train.jsonl", b'{"text": "a", "label": "x"}\n{"text": 5}\n', "'text' is 5 (int)"),
         ("train.jsonl", b'{"text": "a", "label": {"x": 1}}\n', "the label is {'x': 1}"),
         ("train.txt", b"fine\n\xff\n", "train.txt, line 2: byte 0xff"),
-        ("train.csv.gz", b"text,label\na,1\n", "broken packed data"),
+        ("train.csv.gz", b"text,label\na,1\n", "broken gzip data"),
     ],
 )
 def test_faults_of_the_first_rows(tmp_path: Path, name: str, content: bytes, message: str) -> None:

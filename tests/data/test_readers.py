@@ -307,14 +307,14 @@ def test_gzip_that_is_cut_off(tmp_path: Path) -> None:
     whole = gzip.compress(noise.encode())
     (tmp_path / "a.txt.gz").write_bytes(whole[: len(whole) // 2])
     message = fault(tmp_path / "a.txt.gz")
-    assert message.startswith("a.txt.gz: broken packed data after line ")
+    assert message.startswith("a.txt.gz: broken gzip data after line ")
     assert message.endswith(
         "(Compressed file ended before the end-of-stream marker was reached); the file is cut off "
         "or damaged, "
         "copy or download it again"
     )
     (tmp_path / "b.txt.gz").write_bytes(b"no gzip")
-    assert "b.txt.gz: broken packed data after line 0 (Not a gzipped file" in fault(
+    assert "b.txt.gz: broken gzip data after line 0 (Not a gzipped file" in fault(
         tmp_path / "b.txt.gz"
     )
 
