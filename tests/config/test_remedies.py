@@ -27,6 +27,13 @@ _BASES = (
     ["trainer.max_steps=5"],
     ["-m", "seed=1,2"],
     ["+experiment=files", "data.source.path=x.csv", "data.source.text=0", "data.source.label=1"],
+    [
+        "+experiment=files",
+        "data.source.path=x.csv",
+        "data.task=multi_label",
+        "model=multi_label",
+        "callbacks.checkpoint.monitor=val/f1_macro",
+    ],
 )
 # Descriptions of what was typed, not proposals.
 _STATES = {"data.batching"}
@@ -74,8 +81,13 @@ def test_a_proposed_override_is_one(key: str, value: str) -> None:
         return
     keys = {known.key for section in list_key_sections() for known in section.keys}
     assert key in keys | _STATES, "no such key; an option of a group is written group/name=OPTION"
-    # in capitals: what the reader puts in
-    if "{" in value or value in ("", "...") or value.isupper():
+    # in capitals: what the reader puts in; a list ends for the pattern at its first comma
+    if (
+        "{" in value
+        or (value[:1] == "[" and value[-1:] != "]")
+        or value in ("", "...")
+        or value.isupper()
+    ):
         return
     schema = read_task_schema()
     typed = f"{key}={value}"
