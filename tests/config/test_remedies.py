@@ -35,6 +35,13 @@ _BASES = (
     ["trainer.max_steps=5"],
     ["-m", "seed=1,2"],
     ["+experiment=files", "data.source.path=x.csv", "data.source.text=0", "data.source.label=1"],
+    [
+        "+experiment=files",
+        "data.source.path=x.csv",
+        "data.task=multi_label",
+        "model=multi_label",
+        "callbacks.checkpoint.monitor=val/f1_macro",
+    ],
 )
 # Descriptions of what was typed, not proposals.
 _STATES = {"data.batching"}
