@@ -337,9 +337,6 @@ def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -
     if best_checkpoint is not None:
         record.set_tag("checkpoint", os.path.relpath(best_checkpoint, PROJECT_ROOT))
         load_checkpoint_weights(module, best_checkpoint)
-        if best := getattr(trainer.checkpoint_callback, "best_score", None):
-            monitor, score, step = best
-            record.log_metrics({f"best/{monitor}": score}, step=step)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     if parts.is_first_rank:
         log_time_limit(parts, trainer, module.total_steps)

@@ -23,7 +23,6 @@ from src.training.checkpoint_files import (
     delete_partial_files,
     get_description,
     list_checkpoints,
-    parse_checkpoint_step,
     write_checkpoint,
 )
 from src.training.checkpoint_retention import CheckpointRetention
@@ -105,13 +104,6 @@ class CheckpointCallback(Checkpoint):
     def is_best_by_score(self) -> bool:
         """False where no checkpoint was kept under a score that is a number."""
         return any(not math.isnan(score) for score in self._retention.best.values())
-
-    @property
-    def best_score(self) -> tuple[str, float, int] | None:
-        """The monitored metric, its best value and the step of that; None where there is none."""
-        for name, score in self._retention.best.items():
-            return self.monitor, score, parse_checkpoint_step(Path(name))
-        return None
 
     @property
     def last_model_path(self) -> str:
