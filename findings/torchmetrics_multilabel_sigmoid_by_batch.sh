@@ -18,8 +18,8 @@ import torch
 from torchmetrics.classification import MultilabelStatScores
 
 for neighbour in (-0.1, 0.2):
-    metric = MultilabelStatScores(num_labels=1, average=None)
-    metric.update(torch.tensor([[0.3], [neighbour]]), torch.tensor([[1], [0]]))
+    metric = MultilabelStatScores(num_labels=2, average=None)
+    metric.update(torch.tensor([[0.3, neighbour]]), torch.tensor([[1, 0]]))
     true_positives = int(metric.compute()[0, 0])
     print(f"logit 0.3 beside {neighbour}: predicted {true_positives}")
 PY
