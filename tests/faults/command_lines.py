@@ -165,7 +165,10 @@ ENTRIES = [
     ),
     Entry(
         "data.label_names=negative",
-        says="data.label_names: expected a list or null, found 'negative'",
+        says=(
+            "data.label_names=negative: there is no such file; names stand in a list, "
+            "data.label_names=[neg,pos], or one a line in a file, data.label_names=labels.txt"
+        ),
     ),
     Entry(
         "data.label_names=[negative]",

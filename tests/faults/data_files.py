@@ -413,7 +413,7 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.csv.gz",
         says=(
-            "a.csv.gz: broken packed data after line 11 (Compressed file ended before the "
+            "a.csv.gz: broken gzip data after line 11 (Compressed file ended before the "
             "end-of-stream marker was reached); the file is cut off or damaged, copy or "
             "download it again"
         ),
@@ -423,7 +423,7 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.csv.gz",
         says=(
-            "a.csv.gz: broken packed data after line 0 (Not a gzipped file (b'te')); the "
+            "a.csv.gz: broken gzip data after line 0 (Not a gzipped file (b'te')); the "
             "file is cut off or damaged, copy or download it again"
         ),
         files={"a.csv.gz": GOOD},
@@ -432,7 +432,7 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.csv.gz",
         says=(
-            "a.csv.gz: broken packed data after line 21 (CRC check failed 0x34333231 != "
+            "a.csv.gz: broken gzip data after line 21 (CRC check failed 0x34333231 != "
             "0x973a7e6a); the file is cut off or damaged, copy or download it again"
         ),
         files={"a.csv.gz": packed(GOOD)[:-8] + b"12345678"},

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import callbacks as theirs
-from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
+from tqdm import tqdm
 
 from src.training.callbacks import Checkpoint, EarlyStopping, Progress
 from src.training.checkpoint_callback import CheckpointCallback
@@ -47,8 +47,8 @@ def test_checkpoints_of_all_versions_have_the_same_keys(tmp_path: Path) -> None:
 
 def test_what_is_said_after_ctrl_c_begins_on_a_line_of_its_own() -> None:
     bar, written = Bar(), io.StringIO()
-    bar._train_progress_bar = Tqdm(total=9, file=written, position=0, leave=True)
-    bar._val_progress_bar = Tqdm(total=3, file=written, position=1, leave=False)
+    bar._line = tqdm(bar_format="{desc}", file=written, leave=True)
+    bar._line.set_description_str("step 3/9")
     unused: Any = None
     bar.on_exception(unused, unused, KeyboardInterrupt())
     assert written.getvalue().endswith("\n")
