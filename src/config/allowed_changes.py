@@ -54,6 +54,8 @@ FORK_KEYS = (
     "trainer.gradient_clip_val",
     "trainer.log_every_n_steps",
 )
+# which runs and sweeps of earlier versions lack
+_NEWER_KEYS = ("data.label_map", "data.tokenizer.longest_word")
 FORK_EXCLUDED_KEYS = ("model.optim._target_",)
 # The value of a key that does not exist.
 ABSENT = object()
@@ -68,6 +70,28 @@ class ConfigChange(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.key} ({self.old} -> {self.new})"
+
+
+def find_newer_keys(old: Mapping[str, Any]) -> set[str]:
+    """The keys of this version that a config of an earlier one may lack, and that this one lacks.
+
+    Their values in conf/ are better than those that their absence stands for.
+    """
+    return set(_NEWER_KEYS).difference(key for key, _ in iter_leaves(old))
+
+
+def without_newer_keys(config: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a config in which those keys are absent too, so that it means what `old` means."""
+
+    def copy_node(node: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+        return {
+            name: copy_node(value, f"{prefix}{name}.") if isinstance(value, Mapping) else value
+            for name, value in node.items()
+            if f"{prefix}{name}" not in newer
+        }
+
+    newer = find_newer_keys(old)
+    return copy_node(config, "")
 
 
 def diff_configs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[ConfigChange]:

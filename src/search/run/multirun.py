@@ -13,7 +13,7 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from src.config.allowed_changes import diff_configs, is_result_neutral
+from src.config.allowed_changes import diff_configs, find_newer_keys, is_result_neutral
 from src.config.build_nodes import Schema, build_node
 from src.config.compose import apply_overrides, prefix_optional_inputs, to_plain_config
 from src.config.groups import list_groups
@@ -21,15 +21,12 @@ from src.config.overrides import drop_sweep_id, parse_sweep_id
 from src.config.resume import dump_config, load_stored_config
 from src.config.validate_config import validate_config
 from src.core.files import CONF, PROJECT_ROOT
-from src.core.nested_config import iter_leaves
 from src.core.run_ending import TerminatedBySignal
 from src.pipeline.run import read_task_schema
 from src.search.run.find_sweep import SweepRequest, parse_storage_location, restore_overrides
 from src.search.run.search_check import build_search
 from src.search.space import parse_space
 
-# which sweeps begun before they were there lack; these go on with what is shipped now
-_NEWER_KEYS = ("data.label_map", "data.tokenizer.longest_word")
 _BASIC_LAUNCHER_TARGET = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
@@ -225,7 +222,7 @@ def raise_on_signal_exit(task: TaskFunction) -> TaskFunction:
 def find_significant_changes(before: str, after: str) -> dict[str, str]:
     """By key, the differences between two stored configs that may change a result."""
     old = load_stored_config(before)
-    newer = set(_NEWER_KEYS).difference(key for key, _ in iter_leaves(old))
+    newer = find_newer_keys(old)
     return {
         change.key: str(change)
         for change in diff_configs(old, load_stored_config(after))

@@ -92,7 +92,9 @@ def _run_or_resume(
     hooks: "TrialHooks",
 ) -> None:
     """Run the trial to its end: from where its earlier run stopped, else from the beginning."""
+    from src.config.allowed_changes import without_newer_keys
     from src.config.build_nodes import build_node
+    from src.config.resume import load_stored_config
     from src.core.run_ending import run_id_of_error
 
     store = build_node(config["tracking"])
@@ -104,7 +106,8 @@ def _run_or_resume(
     if hooks.adopt_run_result(earlier_run):
         return
     try:
-        run(**config, resume=earlier_run.id, hooks=hooks)
+        known = load_stored_config(store.load_config_yaml(earlier_run.id))
+        run(**without_newer_keys(config, known), resume=earlier_run.id, hooks=hooks)
     except UserError as error:
         # the run had gone on already
         if run_id_of_error(error) is not None:
