@@ -109,6 +109,13 @@ def test_classes_of_libraries(place: Path) -> None:
     assert metrics["train/loss"] > 0
 
 
+def test_files_of_a_librarys_callback_lie_with_the_runs(place: Path) -> None:
+    node = "+callbacks.theirs._target_=lightning.pytorch.callbacks.ModelCheckpoint"
+    outcome, _ = run_words(place, node)
+    [checkpoint] = (place / "mlruns" / "callbacks").rglob("*.ckpt")
+    assert outcome.run_id in checkpoint.parts
+
+
 def test_callback_and_metric_of_a_package(place: Path, allowed: None) -> None:
     words = [words_with(name) for name in ("LargestNorm", "ErrorRate")]
     outcome, metrics = run_words(place, *(word for some in words for word in some))
