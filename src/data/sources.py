@@ -350,7 +350,11 @@ class Source:
         if split not in (there := self.available_splits()):
             raise UserError(
                 f"{self.path or self.hub} has no {split} split; it has: "
-                f"{', '.join(there) or 'none'}"
+                f"{', '.join(there) or 'none'}",
+                hint="names of files and folders say their split; data.source.path=FILE takes one "
+                "file as train"
+                if split == "train" and self.path
+                else None,
             )
 
     def _load_hub_dataset(self) -> "DatasetDict":

@@ -620,7 +620,10 @@ ENTRIES = [
     ),
     Entry(
         FILES + "data.source.path=HERE/d",
-        says="HERE/d has no train split; it has: validation, test",
+        says=(
+            "HERE/d has no train split; it has: validation, test; names of files and folders say "
+            "their split; data.source.path=FILE takes one file as train"
+        ),
         files={"d/test.csv": GOOD, "d/validation.csv": GOOD},
         name="nothing to train on",
     ),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.core.formatting import flatten_config, truncate_end
+from src.core.printing import print_line
 from src.core.redaction import REDACTED, redact_arguments, redact_yaml
 from src.core.user_errors import UserError
 
@@ -198,8 +199,9 @@ def _describe_changes(stored: Mapping[str, Any], request: SweepRequest) -> list[
     )
     if searches[0].get("pruner") == _FORMER_PRUNER and not names_pruner:
         # nobody has chosen it: the sweep goes on with what is shipped now
-        for search in searches:
-            search.pop("pruner")
+        former, current_pruner = (search.pop("pruner") for search in searches)
+        if current_pruner != former:
+            print_line("note: the pruner of search=learning_rate has changed since the sweep began")
     before = dict(stored["space"]) | flatten_config({"search": searches[0]})
     after = current["space"] | flatten_config({"search": searches[1]})
     changes = [
