@@ -34,6 +34,7 @@ from src.data.column_guesses import (
     list_columns,
     sample_columns,
 )
+from src.data.data_files import find_path
 from src.data.labels import (
     as_label_set,
     describe_odd_labels,
@@ -152,8 +153,9 @@ def _guess_format(options: Mapping[str, Any]) -> dict[str, Any]:
     """The format of a lone file whose name does not tell it, if its lines do."""
     if options.get("format", "auto") != "auto":
         return {}
-    path = Path(options["path"]).expanduser()
-    found = guess_text_format(path, list_columns(options.get("encoding", "utf-8")))
+    found = guess_text_format(
+        find_path(options["path"]), list_columns(options.get("encoding", "utf-8"))
+    )
     return {} if found is None else {"format": found}
 
 

@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from src.core.files import PROJECT_ROOT
+from src.data import archives
 from src.look import main
 
 REVIEWS = "id,review,stars\n" + "".join(
@@ -237,3 +239,16 @@ def test_files_that_may_be_classes(tmp_path: Path, capsys: pytest.CaptureFixture
     shown = _look(capsys, f"data.source.path={tmp_path}", "data.source.format=class_files")
     assert "2 different labels: neg 2, pos 2\n" in shown
     assert shown.endswith("data.source.format=class_files\n")
+
+
+def test_an_archive_of_several_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "CACHE_ROOT", tmp_path / "cache")
+    path = tmp_path / "set.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("train.csv", REVIEWS)
+        archive.writestr("test.csv", REVIEWS)
+    shown = _look(capsys, f"data.source.path={path}")
+    assert "rows: train 30, test 30\n" in shown
+    assert shown.endswith(f"{path} data.source.text=review data.source.label=stars\n")

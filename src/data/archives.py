@@ -21,6 +21,8 @@ ARCHIVE_SUFFIXES = (".zip", *_TAR_SUFFIXES)
 _MOST_UNPACKED_RATIO = 500
 _ALWAYS_UNPACKED_BYTES = 1 << 28
 _COPY_BYTES = 1 << 20
+# Archives inside archives, and no more: some hold themselves.
+_MOST_LEVELS = 3
 
 
 def is_archive(path: Path) -> bool:
@@ -28,9 +30,9 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(ARCHIVE_SUFFIXES) and path.is_file()
 
 
-def enter_archive(path: Path) -> Path:
+def enter_archive(path: Path, level: int = 1) -> Path:
     """The unpacked folder of an archive, or the place in it where the path leads on; any other
-    path unchanged. Folders that hold one folder and nothing else are entered.
+    path unchanged. Folders that hold one folder or archive and nothing else are entered.
 
     Raises:
         UserError: the archive is broken, encrypted, absurdly large, or holds no file.
@@ -38,11 +40,17 @@ def enter_archive(path: Path) -> Path:
     archive = next((parent for parent in (path, *path.parents) if is_archive(parent)), None)
     if archive is None:
         return path
+    if level > _MOST_LEVELS:
+        raise _archive_error(
+            path, f"more than {_MOST_LEVELS} archives inside one another; unpack them yourself"
+        )
     folder = unpack_archive(archive)
     if path != archive:
-        return folder / path.relative_to(archive)
+        return enter_archive(folder / path.relative_to(archive), level + 1)
     while len(inside := list(folder.iterdir())) == 1 and inside[0].is_dir():
         [folder] = inside
+    if len(inside) == 1 and is_archive(inside[0]):
+        return enter_archive(inside[0], level + 1)
     return folder
 
 

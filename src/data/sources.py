@@ -196,7 +196,12 @@ class Source:
         path = find_path(str(self.path))
         by_column = self.split_column is not None
         names = {split: split for split in SPLITS} if by_column else self.split_names()
-        layout = find_split_files(path, self.format, names, self.label is not None)
+        try:
+            layout = find_split_files(path, self.format, names, self.label is not None)
+        except UserError as error:
+            # an archive is called as it was typed, and not as the cache calls it
+            error.value = self.path if error.value == path else error.value
+            raise
         if path.is_file():
             layout = split_parts(layout, names, self.encodings)
         if by_column and (others := layout.files.keys() - {"train"}):

@@ -168,3 +168,19 @@ def test_an_archive_is_unpacked_once_and_anew_when_it_changes(tmp_path: Path, ca
     assert len([one for one in (cache / "unpacked").iterdir() if one.is_dir()]) == 1
     _pack(path, {"train.csv": CSV + b"more,1\n"})
     assert Source(path=str(path)).fingerprint_split("train") != first
+
+
+def test_archives_inside_archives(tmp_path: Path) -> None:
+    inner = _pack(tmp_path / "inner.zip", {"a.csv": CSV}).read_bytes()
+    lone = _pack(tmp_path / "lone.tar.gz", {"set/inner.zip": inner})
+    two = _pack(tmp_path / "two.zip", {"b.zip": inner, "c.zip": inner})
+    for path in (lone, lone / "set" / "inner.zip", two / "c.zip"):
+        assert [(row.text, row.label) for row in read(path, label="label")] == ROWS
+    for level in range(3):
+        inner = _pack(tmp_path / f"{level}.zip", {"inner.zip": inner}).read_bytes()
+    assert "unpack them yourself" in fault(tmp_path / "2.zip")
+
+
+def test_an_archive_is_called_as_it_was_typed(tmp_path: Path) -> None:
+    path = _pack(tmp_path / "two.zip", {"amazon.csv": CSV, "yelp.csv": CSV})
+    assert fault(path).startswith(f"data.source.path={path}: no file carries the name of a split")
