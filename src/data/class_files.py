@@ -88,7 +88,7 @@ def find_class_folders(folder: Path, names: Mapping[str, str], labelled: bool) -
 
 def find_class_files(folder: Path, names: Mapping[str, str], labelled: bool) -> SplitFiles:
     """Find one file per class, such as rt-polarity.pos and rt-polarity.neg: inside the splits'
-    folders, else in `folder`, as "train".
+    folders, else in `folder`, as "train", or as the splits that their names say (test.pos).
 
     What the names of a split's files do not share names their classes. In sub-folders of the class
     (pos/a.txt, neg/a.txt) the folder does.
@@ -98,8 +98,9 @@ def find_class_files(folder: Path, names: Mapping[str, str], labelled: bool) -> 
     """
     files: dict[str, tuple[InputFile, ...]] = {}
     passed_over: list[str] = []
-    for split, part in _find_parts(folder, names).items():
-        texts = [file for file in _iter_texts(part) if not is_readme(file)]
+    by_name = _find_split_texts(folder, names)
+    for split, part in (dict.fromkeys(by_name, folder) or _find_parts(folder, names)).items():
+        texts = by_name.get(split) or [file for file in _iter_texts(part) if not is_readme(file)]
         labels = _find_own_parts([file.name for file in texts])
         inner = [] if texts else [one for one in list_folders(part) if any(_iter_texts(one))]
         for class_folder in inner:
@@ -119,7 +120,9 @@ def find_class_files(folder: Path, names: Mapping[str, str], labelled: bool) -> 
             InputFile(path, str(path.relative_to(folder)), label if labelled else None)
             for path, label in zip(texts, labels, strict=True)
         )
-        if beside := [file for file in _list_files(part) if file not in set(texts)]:
+        taken = {*texts, *(file for others in by_name.values() for file in others)}
+        beside = [file for file in _list_files(part) if file not in taken]
+        if beside and not (by_name and passed_over):
             passed_over.append(f"files beside those of the classes: {_name_files(folder, beside)}")
     return SplitFiles("class_files", files, passed_over=tuple(passed_over))
 
@@ -156,6 +159,21 @@ def _find_parts(folder: Path, names: Mapping[str, str]) -> dict[str, Path]:
         split: part for split, name in names.items() if (part := find_split_folder(folder, name))
     }
     return parts if parts or "train" not in names else {"train": folder}
+
+
+def _find_split_texts(folder: Path, names: Mapping[str, str]) -> dict[str, list[Path]]:
+    """The files of texts of each split whose name stands in theirs, as in train.pos, train.neg,
+    test.pos and test.neg; none where train has no two of them.
+    """
+    texts = [file for file in _iter_texts(folder) if not is_readme(file)]
+    found = {
+        split: [
+            file for file in texts if name.casefold() in re.split("[._-]", file.name.casefold())
+        ]
+        for split, name in names.items()
+    }
+    found = {split: files for split, files in found.items() if len(files) > 1}
+    return {} if "train" in names and "train" not in found else found
 
 
 def _list_files(folder: Path) -> list[Path]:

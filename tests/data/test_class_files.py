@@ -124,3 +124,25 @@ def test_where_classes_are_missing(tmp_path: Path) -> None:
     assert message.startswith("data.source.label=[pos,neg]: class_files files have no columns")
     with pytest.raises(UserError, match="class_files where every file holds the texts of a class"):
         _read(tmp_path)
+
+
+def test_files_of_classes_whose_names_say_the_split(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for name in ("neg", "pos"):
+            put(tmp_path / f"polarity-{split}.{name}", f"{split} {name} one\n{split} {name} two\n")
+    options = {"format": "class_files"}
+    assert _read(tmp_path, **options) == [
+        (f"train {name} {number}", name) for name in ("neg", "pos") for number in ("one", "two")
+    ]
+    assert [label for _, label in _read(tmp_path, "test", **options)] == ["neg"] * 2 + ["pos"] * 2
+    for name in ("neg", "pos"):
+        put(tmp_path / f"polarity-dev.{name}", f"dev {name}\n")
+    assert "data.source.validation=dev takes it" in check_fault(tmp_path, label="y", **options)
+    assert _read(tmp_path, "validation", validation="dev", **options) == [
+        ("dev neg", "neg"),
+        ("dev pos", "pos"),
+    ]
+    source = Source(path=str(tmp_path), validation=None, label="label", format="class_files")
+    assert source.describe_unread() == [
+        "not read: files beside those of the classes: polarity-dev.neg, polarity-dev.pos"
+    ]
