@@ -17,7 +17,7 @@ import sys
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,8 +27,10 @@ from src.core.printing import print_line
 from src.core.user_errors import UserError, format_suggestion
 from src.data.column_guesses import (
     ColumnProfile,
+    find_repeated_names,
     guess_columns,
     guess_split_column,
+    guess_table_options,
     guess_task,
     guess_text_format,
     list_columns,
@@ -107,6 +109,18 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     if not layout.files:
         raise UserError("no files to read", key="data.source.path", value=typed["path"])
     first_file = next(iter(layout.files.values()))[0]
+    style = guess_table_options(finding, first_file, layout.format)
+    if any(key in typed for key in _COLUMNS):
+        # by their names, or by positions with header=false
+        style.pop("header", None)
+    style = {key: value for key, value in style.items() if key not in typed}
+    added |= style
+    others |= style
+    if "header" in style:
+        finding = replace(finding, text=0, label=0)
+    finding = replace(finding, **style)
+    for name in find_repeated_names(finding, first_file, layout.format):
+        _print_wrapped(f"note: several columns are called {name!r}; rename one to take it")
     profiles = sample_columns(finding, first_file, layout.format)
     columns = _choose_columns(layout.format, profiles, typed)
     if profiles:

@@ -252,3 +252,33 @@ def test_an_archive_of_several_files(
     shown = _look(capsys, f"data.source.path={path}")
     assert "rows: train 30, test 30\n" in shown
     assert shown.endswith(f"{path} data.source.text=review data.source.label=stars\n")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "guessed"),
+    [
+        (",", ";", "delimiter=semicolon"),
+        ("id,review,stars\n", "", "header=False"),
+        ("id,review,stars\n", "sep=,\nid,review,stars\n", None),
+        ("id,review,stars\n", "0,1,2\n", None),
+    ],
+)
+def test_how_a_table_is_written_is_guessed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, guessed: str | None
+) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text(REVIEWS.replace(old, new), encoding="utf-8")
+    shown = _look(capsys, f"data.source.path={file}")
+    assert "rows: train 30\n" in shown
+    assert "2 different labels: good 20, bad 10\n" in shown
+    assert (f"guessed: {guessed}\n" in shown) is (guessed is not None)
+    assert guessed is not None or "\nguessed: " not in shown
+
+
+def test_columns_of_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "a.csv"
+    lines = REVIEWS.replace("id,", "stars,").replace("\n", ",,\n")
+    file.write_text(lines, encoding="utf-8")
+    shown = _look(capsys, f"data.source.path={file}", "data.source.text=review")
+    assert "note: several columns are called 'stars'; rename one to take it\n" in shown
+    assert shown.endswith(f"{file} data.source.text=review\n")

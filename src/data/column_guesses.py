@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,13 +12,14 @@ from src.data import readers
 from src.data.columns import ColumnSelection
 from src.data.decoding import InputFile, read_text_lines
 from src.data.encodings import choose_encoding
+from src.data.file_formats import read_header
 from src.data.file_names import SPLIT_ALIASES, infer_format
 from src.data.json_rows import iter_json_objects
 from src.data.readers import FASTTEXT_MARK
 from src.data.sources import Source
 from src.data.split_column import is_split_name
 from src.data.spreadsheets import iter_sheet_values
-from src.data.tables import read_first_row, read_table
+from src.data.tables import guess_delimiter, read_first_row, read_table
 
 SAMPLE_ROWS = 1000
 _LABEL_NAMES = re.compile(
@@ -84,6 +86,38 @@ def guess_text_format(path: Path, encodings: Sequence[str]) -> str | None:
     return "label_first" if several and 1 < len(first) <= len(words) / 5 else None
 
 
+def guess_table_options(source: Source, file: InputFile, format: str) -> dict[str, Any]:
+    """The options without which a table is not read as it is written: its delimiter, and
+    `header` where the first line seems to be a row: it has numbers where all rows have some, or a
+    label of these.
+    """
+    options, _ = source.reading_options(format).choose_encoding(file)
+    if options.style is None:
+        return {}
+    found: dict[str, Any] = {}
+    if (delimiter := guess_delimiter(file, options.style)) is not None:
+        found["delimiter"] = delimiter
+    if options.style.header:
+        profiles = sample_columns(replace(source, **found), file, format)
+        numbered = [profile.name for profile in profiles] == [*map(str, range(len(profiles)))]
+        if not numbered and any(map(_holds_own_name, profiles)):
+            found["header"] = False
+    return found
+
+
+def find_repeated_names(source: Source, file: InputFile, format: str) -> list[str]:
+    """The names that several columns of a table have."""
+    options, _ = source.reading_options(format).choose_encoding(file)
+    names = read_header(file, options) if options.style is not None else []
+    return [name for name in dict.fromkeys(names) if name.strip() and names.count(name) > 1]
+
+
+def _holds_own_name(profile: ColumnProfile) -> bool:
+    name = str(profile.name)
+    is_number = profile.is_numeric and _parse_number(name) is not None
+    return is_number or name in profile.labels
+
+
 def sample_columns(source: Source, file: InputFile, format: str) -> list[ColumnProfile]:
     """The columns of the first rows of a file; none for formats that have no columns."""
     rows = list(itertools.islice(_iter_rows(source, file, format), SAMPLE_ROWS))
@@ -99,7 +133,8 @@ def _iter_rows(source: Source, file: InputFile, format: str) -> Iterator[dict[An
             assert style is not None
             first = read_first_row(file, style)
             names: list[Any] = list(style.names or range(len(first)))
-            names = first if style.header else names
+            names = list(first if style.header else names)
+            names = [name for name in names if names.count(name) == 1]
             columns = [read_table(file, ColumnSelection(name, None, None), style) for name in names]
             for records in zip(*columns, strict=True):
                 yield dict(zip(names, [record.text for record in records], strict=True))

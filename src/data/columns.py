@@ -93,6 +93,7 @@ def find_column_errors(
                 f"{name} has {names.count(str(column))} columns of that name",
                 key=f"data.source.{key}",
                 value=column,
+                hint="rename one of them in the file",
             )
 
 

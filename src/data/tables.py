@@ -28,6 +28,8 @@ CHARACTER_NAMES = {
 # In the order in which a message looks for them in a row.
 _COMMON_DELIMITERS = {"\t": "tab", ";": "semicolon", "|": "pipe", ",": "comma"}
 _SAMPLE_ROWS = 50
+# The first line of some tables, which is for spreadsheet programs.
+_SEPARATOR_LINE = re.compile(r'"?sep=([^\r\n])"?[\r\n]*', re.IGNORECASE)
 
 
 class TableStyle(NamedTuple):
@@ -72,6 +74,7 @@ def read_table(
         _, names, _ = next(rows, (0, [], []))
         if not names:
             return
+        names = _strip_requested(names, columns)
     else:
         names = list(style.names or ())
     if errors := list(find_table_errors(file, columns, names, style)):
@@ -102,6 +105,29 @@ def read_table(
         yield RawRecord(text, None if pair is None else row[pair], label, where, other, remark)
 
 
+def _strip_requested(names: list[str], columns: ColumnSelection) -> list[str]:
+    """Names of columns without the blanks around those that were asked for without."""
+    wanted = set(columns.requested_names()) - set(names)
+    return [name.strip() if name.strip() in wanted else name for name in names]
+
+
+def guess_delimiter(file: InputFile, style: TableStyle) -> str | None:
+    """The name of the delimiter by which the first rows part evenly into several cells; None if
+    that is their own or if there is none.
+    """
+    if not style.guessed_delimiter:
+        return None
+    for delimiter in dict.fromkeys((style.delimiter, *_COMMON_DELIMITERS)):
+        rows = _iter_rows(file, style._replace(delimiter=delimiter))
+        try:
+            widths = {len(row) for _, row, _ in islice(rows, _SAMPLE_ROWS)}
+        except UserError:
+            continue
+        if len(widths) == 1 and widths != {1}:
+            return None if delimiter == style.delimiter else _COMMON_DELIMITERS[delimiter]
+    return None
+
+
 def read_first_row(file: InputFile, style: TableStyle) -> list[str]:
     """The first row that is not blank; empty if there is none."""
     return next((row for _, row, _ in _iter_rows(file, style)), [])
@@ -112,7 +138,7 @@ def find_table_errors(
 ) -> Iterator[UserError]:
     """What the names of a table's columns show to be wrong, or its first rows if they have none."""
     if style.header:
-        yield from _find_header_errors(file, columns, names, style)
+        yield from _find_header_errors(file, columns, _strip_requested(names, columns), style)
         return
     if style.names is not None:
         yield from _find_names_errors(file, columns, style, style.names)
@@ -222,8 +248,19 @@ def _iter_rows(file: InputFile, style: TableStyle) -> Iterator[tuple[int, list[s
             raise UserError(
                 _quoting_error_message(file, start, rows.line_num, error, remedy)
             ) from error
-        if row:
+        if start == 1 and (found := _SEPARATOR_LINE.fullmatch("".join(raw_lines))):
+            _check_separator_line(file, found[1], style)
+        elif row:
             yield start, row, raw_lines
+
+
+def _check_separator_line(file: InputFile, delimiter: str, style: TableStyle) -> None:
+    """Raise UserError if the line that spreadsheets write for themselves names another delimiter
+    than the one that was guessed.
+    """
+    if style.guessed_delimiter and delimiter != style.delimiter:
+        name = _name_delimiter(delimiter, _COMMON_DELIMITERS.get(delimiter, delimiter))
+        raise UserError(f"{file.name}, line 1 says that columns are parted by {name}")
 
 
 def _describe_lines(lines: Sequence[str], width: int, style: TableStyle) -> str:

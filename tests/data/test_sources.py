@@ -71,7 +71,8 @@ def test_a_column_that_the_header_lacks(tmp_path: Path, name: str) -> None:
 def test_a_column_that_is_there_twice(tmp_path: Path) -> None:
     put(tmp_path / "a.csv", "text,text\na,b\n")
     assert (
-        check_fault(tmp_path / "a.csv") == "data.source.text=text: a.csv has 2 columns of that name"
+        check_fault(tmp_path / "a.csv") == "data.source.text=text: a.csv has 2 columns of that "
+        "name; rename one of them in the file"
     )
 
 

@@ -98,3 +98,21 @@ def test_characters_that_are_none() -> None:
             Source(path="x", **{key: "::"})  # type: ignore[arg-type]
     with pytest.raises(UserError, match="give one of the two"):
         Source(path="x", quoting=False, quote="single")
+
+
+def test_a_first_line_for_spreadsheets_names_the_delimiter(tmp_path: Path) -> None:
+    put(tmp_path / "a.csv", "sep=;\r\ntext;label\r\na, b;1\r\n")
+    assert fault(tmp_path / "a.csv") == (
+        "a.csv, line 1 says that columns are parted by ';': data.source.delimiter=semicolon"
+    )
+    [row] = read(tmp_path / "a.csv", label="label", delimiter="semicolon")
+    assert (row.text, row.label, row.where) == ("a, b", "1", "a.csv, line 3")
+
+
+def test_blanks_around_names_of_columns(tmp_path: Path) -> None:
+    put(tmp_path / "a.csv", "text , label\na,1\n")
+    for text, label in (("text", "label"), ("text ", " label")):
+        [row] = read(tmp_path / "a.csv", text=text, label=label)
+        assert (row.text, row.label) == ("a", "1")
+    put(tmp_path / "b.csv", " text,text,label\na,b,1\n")
+    assert read(tmp_path / "b.csv")[0].text == "b"

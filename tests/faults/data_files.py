@@ -271,7 +271,8 @@ ENTRIES = [
     ),
     Entry(
         FILES + "data.source.path=HERE/a.csv",
-        says="data.source.text=text: a.csv has 2 columns of that name",
+        says="data.source.text=text: a.csv has 2 columns of that name; rename one of them in the "
+        "file",
         files={"a.csv": "text,text,label\na,b,1\n"},
         name="a column twice",
     ),
