@@ -116,9 +116,8 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     style = {key: value for key, value in style.items() if key not in typed}
     added |= style
     others |= style
-    if "header" in style:
-        finding = replace(finding, text=0, label=0)
-    finding = replace(finding, **style)
+    positions = {"text": 0, "label": 0} if "header" in style else {}
+    finding = replace(finding, **{**style, **positions})
     for name in find_repeated_names(finding, first_file, layout.format):
         _print_wrapped(f"note: several columns are called {name!r}; rename one to take it")
     profiles = sample_columns(finding, first_file, layout.format)
