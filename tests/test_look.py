@@ -168,6 +168,13 @@ def test_a_column_that_divides_the_rows(tmp_path: Path, capsys: pytest.CaptureFi
     assert "rows: train 50, validation 25, test 25\n" in shown
     assert "data.source.label=V data.source.split_column=split data.source.validation=dev" in shown
 
+    # whatever it is called
+    text = "".join(rows).replace(",dev,", ",Val,").replace(",train,", ",Train,")
+    file.write_text("id,Used for,V,text\n" + text)
+    shown = _look(capsys, f"data.source.path={file}")
+    assert "rows: train 50, validation 25, test 25\n" in shown
+    assert """'data.source.split_column="Used for"' data.source.validation=val""" in shown
+
 
 def test_files_that_are_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("pos", "neg"):

@@ -27,6 +27,7 @@ _LABEL_NAMES = re.compile(
     re.IGNORECASE,
 )
 _MOST_SPLITS = 10
+_SPLIT_VALUES = {*SPLIT_ALIASES, *itertools.chain(*SPLIT_ALIASES.values())}
 _YES_NO = {"0", "1", "0.0", "1.0", "true", "false"}
 # So many columns of yes and no, or more, are labels of which a row may have several.
 _LEAST_LABEL_COLUMNS = 3
@@ -266,9 +267,11 @@ def guess_split_column(source: Source, profiles: Sequence[ColumnProfile]) -> dic
     if source.split_column is not None:
         return {}
     for profile in profiles:
-        if not is_split_name(profile.name) or profile.distinct > _MOST_SPLITS:
-            continue
         values = {value.strip().casefold() for value in profile.labels}
+        # whatever the column is called
+        are_splits = len(values) > 1 and values <= _SPLIT_VALUES
+        if not are_splits and (not is_split_name(profile.name) or profile.distinct > _MOST_SPLITS):
+            continue
         options: dict[str, Any] = {"split_column": profile.name}
         for split, aliases in SPLIT_ALIASES.items():
             found = [alias for alias in aliases if alias in values]

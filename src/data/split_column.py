@@ -9,7 +9,7 @@ from src.data.records import RawRecord
 
 KEY = "data.source.split_column"
 # What such a column is often called.
-_USUAL_NAMES = ("split", "fold", "partition", "subset", "data_split", "dataset_split")
+_USUAL_NAMES = ("split", "fold", "partition", "subset", "set", "data_split", "dataset_split")
 
 
 class SplitValues:
@@ -41,12 +41,16 @@ class SplitValues:
         """The errors of splits whose names no row has."""
         there = abbreviate_names([value for value in self.counts if value])
         if not self.available:
+            # as a text, which a number is not on a command line
+            name = "NAME"
+            if any(value.isdecimal() for value in self.counts):
+                name = '"NUMBER"'
             yield UserError(
                 f"holds {there or 'nothing'}",
                 key=KEY,
                 value=self.column,
-                hint="say which is which: data.source.train=NAME, data.source.validation=NAME, "
-                "data.source.test=NAME",
+                hint=f"say which is which: {_quote_option('train', name)}, "
+                f"{_quote_option('validation', name)}, {_quote_option('test', name)}",
             )
             return
         for split, name in self.names.items():
@@ -75,6 +79,12 @@ class SplitValues:
         if others:
             shown = [f"{value or 'nothing'} {count:,}" for value, count in others.items()]
             yield f"not read: rows of other splits by '{self.column}': {abbreviate_names(shown)}"
+
+
+def _quote_option(split: str, name: str) -> str:
+    """A split's option, in quotes for the shell where its value has some."""
+    option = f"data.source.{split}={name}"
+    return f"'{option}'" if '"' in name else option
 
 
 def is_split_name(name: object) -> bool:

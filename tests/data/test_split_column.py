@@ -110,3 +110,13 @@ def test_a_split_column_that_is_not_used_is_told(tmp_path: Path) -> None:
     put(tmp_path / "both" / "train.csv", EMOBANK)
     put(tmp_path / "both" / "test.csv", EMOBANK)
     assert _source(tmp_path / "both", split_column=None).describe_unread() == []
+
+
+def test_numbers_of_folds_are_named_in_quotes(tmp_path: Path) -> None:
+    put(tmp_path / "a.csv", "text,fold\na,0\nb,1\nc,1\n")
+    source = Source(path=str(tmp_path / "a.csv"), split_column="fold")
+    with pytest.raises(UserError, match=r"""'data\.source\.train="NUMBER"', """):
+        source.check()
+    source = Source(path=str(tmp_path / "a.csv"), split_column="fold", train="1", test="0")
+    source.check()
+    assert [row.text for row in source.read_records("train")] == ["b", "c"]
