@@ -167,3 +167,13 @@ def test_decimals_and_bytes(tmp_path: Path) -> None:
         assert all(type(label) is type(expected[0]) for label in labels)
     write_table(pyarrow.table({"text": [b"\xff"]}), tmp_path / "a.parquet")
     assert "(bytes); expected a text" in fault(tmp_path / "a.parquet")
+
+
+def test_ones_and_zeros_in_a_list_are_no_names_of_labels(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.jsonl", '{"text": "a", "label": [1, 0, 0]}\n')
+    assert fault(path, label="label") == (
+        "a.jsonl, line 1: the label is [1, 0, 0]; a list of labels names those that a row has, and "
+        "has no 1 or 0 for each; give each a column of its own: data.source.label=[anger,joy]"
+    )
+    put(path, '{"text": "a", "label": [1, 0]}\n{"text": "a", "label": [0, 3, 1]}\n')
+    assert [row.label for row in read(path, label="label")] == [(1, 0), (0, 3, 1)]
