@@ -17,6 +17,8 @@ _FORMAT_BY_FIRST_BYTES = {
     b"PK\x03\x04": "a zip file, whose name must end in .zip, or in .xlsx for a spreadsheet",
     b"\xd0\xcf\x11\xe0": "an old or encrypted file of Office; save the table as .xlsx or CSV",
     b"PAR1": "Parquet: data.source.format=parquet",
+    b"7z\xbc\xaf": "a 7z archive; unpack it and give the folder",
+    b"Rar!": "a RAR archive; unpack it and give the folder",
     b"%PDF": "a PDF file; expected plain text",
     b"SQLite": "an SQLite database; expected plain text",
     b"\xff\xfe": "UTF-16: data.source.encoding=utf-16",

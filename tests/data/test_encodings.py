@@ -82,3 +82,10 @@ def test_encodings_that_do_not_fit(tmp_path: Path) -> None:
         for encoding in ("utf-8", ["utf-8", "cp1252"], ["cp1252", "utf-8"])
     }
     assert len(prints) == 3
+
+
+@pytest.mark.parametrize(("mark", "name"), [(b"7z\xbc\xaf", "7z"), (b"Rar!\xff", "RAR")])
+def test_archives_of_other_kinds(tmp_path: Path, mark: bytes, name: str) -> None:
+    (tmp_path / "a.csv").write_bytes(mark)
+    with pytest.raises(UserError, match=f"this is a {name} archive; unpack it"):
+        Source(path=str(tmp_path / "a.csv")).check()
