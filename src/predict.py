@@ -216,9 +216,14 @@ def _predict_file(
         if options[option]:
             source_options[key] = options[option]
     with _open_input(options["file"], model, source_options) as path:
-        rows = find_prediction_source(
-            path, model.run_source, source_options, split=options["split"]
-        )
+        try:
+            rows = find_prediction_source(
+                path, model.run_source, source_options, split=options["split"]
+            )
+        except UserError as error:
+            # an archive is called as it was typed, and not as the cache calls it
+            error.value = options["file"] if str(error.value) == str(path) else error.value
+            raise
         model.check_pair(
             rows.source.pair is not None, key="pair_column", value=str(rows.source.pair or "NAME")
         )

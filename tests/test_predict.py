@@ -19,6 +19,7 @@ from src import predict
 from src.core.dataset_info import DatasetInfo, Task
 from src.core.formatting import to_override_text
 from src.core.user_errors import UserError
+from src.data import archives
 from src.data.cache import ContentCache
 from src.data.sources import Source
 from src.data.tokenizer import WordPiece
@@ -488,6 +489,30 @@ def test_folders_of_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         ("yes/2.txt", "yes", "a good film"),
     ]
     assert "of 2 labelled rows)" in capsys.readouterr().out
+    # a test split alone is read
+    shutil.copytree(tmp_path / "a", tmp_path / "b" / "test")
+    shutil.copytree(tmp_path / "a", tmp_path / "b" / "train")
+    assert [row["file"] for row in ask(tmp_path / "b")] == ["test/no/1.txt", "test/yes/2.txt"]
+
+
+def test_archives_are_called_as_they_were_typed(
+    tmp_path: Path,
+    run: type[StoredRun],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(archives, "CACHE_ROOT", tmp_path / "cache")
+    # positions of columns are of no use where these have names
+    run.source = {"header": False, "text": 1, "label": 0}
+    path = tmp_path / "a.zip"
+    with ZipFile(path, "w") as archive:
+        archive.writestr("b.csv", "text\na good film\n")
+    [row] = ask(path, "data.source.header=true", "column=text")
+    assert row["text"] == "a good film"
+    with ZipFile(path, "a") as archive:
+        archive.writestr("c.csv", "text\na good film\n")
+    options = (f"file={path}", "data.source.header=true", "column=text", "overwrite=true")
+    assert f"file={path}: no file carries the name of a split" in refuse(capsys, *options)
 
 
 def test_the_first_word_of_a_plain_line_is_no_label(

@@ -139,7 +139,8 @@ def find_list_errors(layout: SplitFiles, encodings: Sequence[str]) -> Iterator[U
     """
     files = layout.files.get("train", ())
     labels = [file.label for file in files]
-    if layout.format != "folders" or None in labels or len(set(labels)) < len(labels):
+    one_file_each = len(set(labels)) == len(labels) > 0
+    if layout.format != "folders" or None in labels or not one_file_each:
         return
     for file in files:
         encoding = choose_encoding(file, encodings).name

@@ -160,7 +160,8 @@ def _inherit_options(
     if path.is_file() and own is not None and other not in (None, own):
         dropped |= {"format", *_STYLE_KEYS}
     options = {key: value for key, value in run_source.items() if key not in dropped}
-    if path.is_file() and other in ("jsonl", "parquet") and options.get("header") is False:
+    has_names = typed.get("header") is True or (path.is_file() and other in ("jsonl", "parquet"))
+    if has_names and options.get("header") is False:
         # positions of columns are of no use where columns have names
         del options["header"]
         options = {key: value for key, value in options.items() if type(value) is not int}
