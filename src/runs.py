@@ -234,7 +234,9 @@ def _repair_store(store: Store, as_json: bool) -> int:
         for line in done.delivered:
             print_line(line)
         waiting = (
-            f"; of {done.waiting} writes still wait: python -m src.sync" if done.waiting else ""
+            f"; of {done.waiting} writes still wait: {store.build_sync_command()}"
+            if done.waiting
+            else ""
         )
         print_line(f"{len(done.closed)} runs were dead and are KILLED now{waiting}")
     return 1 if done.waiting else 0

@@ -16,6 +16,7 @@ from src.core.printing import print_line
 from src.core.redaction import redact_text
 from src.core.run_ending import run_id_of_error
 from src.core.user_errors import UserError
+from src.tracking.store import Store
 from src.training.checkpoint_files import list_checkpoints
 
 
@@ -105,9 +106,10 @@ def build_resume_command(
             id.
     """
     if offline:
+        words = ["resume=ID", *_build_store_overrides(root, uri)]
         return name_commands(
-            "python -m src.sync, and then python -m src.run resume=ID with the id that it "
-            "has been given"
+            f"{Store(root=root).build_sync_command(run_id)}, and then "
+            f"{shlex.join(['python', '-m', 'src.run', *words])} with the id that it has been given"
         )
     if sweep is not None:
         return build_sweep_command(sweep, root=root, uri=uri)

@@ -93,7 +93,13 @@ def run(
             error_context.progress_note = f"training itself was complete (optimizer step {steps})"
             metrics = evaluate_run(parts, module, fitted)
             record.describe_result(format_results(metrics))
-    outcome = RunOutcome(record.run_id, record.ui_link, metrics, time.monotonic() - started_at)
+    outcome = RunOutcome(
+        run_id=record.run_id,
+        ui_link=record.ui_link,
+        metrics=metrics,
+        elapsed_seconds=time.monotonic() - started_at,
+        sync_command=parts.store.build_sync_command(record.run_id),
+    )
     if parts.is_first_rank and parts.hooks.pruned_reason is None:
         announce_end(parts, outcome)
     return outcome

@@ -24,20 +24,17 @@ class RunOutcome(NamedTuple):
     """A finished run.
 
     `ui_link` says where its page in the MLflow UI is, empty while no store has the run. `metrics`
-    holds the latest value of every metric.
+    holds the latest value of every metric. `sync_command` sends a run that no store has.
     """
 
     run_id: str
     ui_link: str
     metrics: dict[str, float]
     elapsed_seconds: float
+    sync_command: str
 
     def __str__(self) -> str:
-        where = (
-            f"see: {self.ui_link}"
-            if self.ui_link
-            else f"to the store: python -m src.sync {self.run_id}"
-        )
+        where = f"see: {self.ui_link}" if self.ui_link else f"to the store: {self.sync_command}"
         results = format_results(self.metrics)
         return f"run {self.run_id} FINISHED  {results}  {self.elapsed_seconds:.0f} s  {where}"
 

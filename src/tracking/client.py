@@ -71,7 +71,7 @@ def connect_to_store(store: "Store") -> StoreSession:
         raise UserError(
             "tracking=offline asks no store, so earlier runs cannot be looked up: use the store "
             "that has them (tracking=local, or tracking.uri=...), or send runs kept offline to it "
-            "first: python -m src.sync"
+            f"first: {store.build_sync_command()}"
         )
     for name, value in _MLFLOW_SETTINGS.items():
         os.environ.setdefault(name, value)

@@ -277,7 +277,10 @@ def _describe_latest_runs(session: StoreSession) -> str:
     latest = _search_all_experiments(session, "", limit=3)
     if not latest:
         return "no run has been kept yet"
-    return f"the latest are {_join_runs(latest)}; `python -m src.runs` lists all runs"
+    return (
+        f"the latest are {_join_runs(latest)}; `{session.store.build_runs_command()}` lists all "
+        "runs"
+    )
 
 
 def _join_runs(runs: Iterable[Run]) -> str:

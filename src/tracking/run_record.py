@@ -347,16 +347,16 @@ class RunRecord:
         """Wait until the store has everything, though not for ever; print where the rest is."""
         if self._uploader is None:
             print_line(
-                f"tracking: run {self.run_id} is kept in {folder}; send it: python -m src.sync "
-                f"{self.run_id}"
+                f"tracking: run {self.run_id} is kept in {folder}; send it: "
+                f"{self._store.build_sync_command(self.run_id)}"
             )
             return
         patience = _PATIENCE_SECONDS if self.signals.received_signal is None else _HASTY_SECONDS
         if not self._uploader.close(patience):
             print_line(
                 f"tracking: not all of this run could reach the store; the rest waits in {folder} "
-                "and is sent when the store is next opened, or by: python -m src.sync "
-                f"{self.run_id}",
+                "and is sent when the store is next opened, or by: "
+                f"{self._store.build_sync_command(self.run_id)}",
                 to_stderr=True,
             )
 

@@ -61,7 +61,7 @@ def resolve_source_runs(
             raise UserError(
                 "tracking=offline knows no earlier runs, so it takes neither init_from nor resume "
                 "nor fork: leave it out, or first send the earlier run to a store: "
-                "python -m src.sync"
+                f"{store.build_sync_command()}"
             )
         return None, {}
     session = store.open()

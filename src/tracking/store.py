@@ -6,11 +6,13 @@ Importing this file is cheap; MLflow is imported when a store is opened.
 import functools
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from src.core.files import PROJECT_ROOT
 from src.core.mlflow_environment import (
     DEFAULT_EXPERIMENT,
     EXPERIMENT_NAME,
@@ -93,6 +95,20 @@ class Store:
         is_default = self.experiment == DEFAULT_EXPERIMENT
         variable = "" if self.experiment != read_experiment_name() else f" ({EXPERIMENT_NAME})"
         return place if is_default else f"{place}, experiment {self.experiment}{variable}"
+
+    def build_sync_command(self, *run_ids: str) -> str:
+        """`python -m src.sync RUN_ID ...`, with `--root` where it would not look here by itself."""
+        return shlex.join(["python", "-m", "src.sync", *run_ids, *self._root_option])
+
+    def build_runs_command(self) -> str:
+        """`python -m src.runs`, with what it needs to list the runs of this store."""
+        is_default = self.uri is None or self._is_from_environment
+        place = [] if is_default else ["--uri", redact_text(str(self.uri))]
+        return shlex.join(["python", "-m", "src.runs", *self._root_option, *place])
+
+    @property
+    def _root_option(self) -> list[str]:
+        return [] if Path(self.root) == PROJECT_ROOT else ["--root", self.root]
 
     def announce_environment(self) -> None:
         """Print to stderr where runs are kept if the environment says so, and which variables of

@@ -6,6 +6,11 @@ view: that is a tag of the experiment, JSON of the state that the UI would keep 
 """
 
 import json
+import shlex
+
+from src.core.files import PROJECT_ROOT
+from src.core.mlflow_environment import read_tracking_uri
+from src.core.redaction import redact_text
 
 UI_PORT = 5000
 _SHARE_KEY = "palimpsest"
@@ -42,8 +47,16 @@ def describe_ui_page(tracking_uri: str, page: str) -> str:
     if tracking_uri.startswith("http"):
         return f"{tracking_uri.rstrip('/')}/{page}"
     if tracking_uri.startswith("sqlite"):
-        return f"make ui, then http://127.0.0.1:{UI_PORT}/{page}"
+        return f"{_build_ui_command(tracking_uri)}, then http://127.0.0.1:{UI_PORT}/{page}"
     return f"MLflow's UI, {page}"
+
+
+def _build_ui_command(tracking_uri: str) -> str:
+    """What serves the UI of a SQLite file; `make ui` is for the file of this project alone."""
+    default = f"sqlite:///{PROJECT_ROOT / 'mlruns' / 'mlflow.db'}"
+    if tracking_uri in (default, read_tracking_uri()):
+        return "make ui"
+    return shlex.join(["python", "-m", "src.ui", f"uri={redact_text(tracking_uri)}"])
 
 
 def build_table_view() -> str:

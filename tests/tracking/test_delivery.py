@@ -88,7 +88,7 @@ def test_what_still_waits_is_said_and_arrives_when_the_store_is_next_opened(
         run.log_text("hello", "report/note.md")
     printed = capsys.readouterr().err
     assert printed.count("the store does not answer now and is tried again") == 1
-    assert f"or by: python -m src.sync {run.run_id}" in printed
+    assert f"or by: python -m src.sync {run.run_id} --root {store.root}" in printed
     assert store.find_run(run.run_id).status == "RUNNING"
     outage.away = False
     # as another process would

@@ -52,7 +52,8 @@ def test_success_is_finished(store: Store) -> None:
     assert found.tags["mlflow.note.content"].startswith("test/f1_macro 0.5\n\n**finetune**: imdb")
     page = f"#/experiments/{found.experiment_id}/runs/{run.run_id}"
     assert run.ui_link == (
-        f"make ui, then http://127.0.0.1:5000/{page}?workflowType=machine_learning"
+        f"python -m src.ui uri={store.tracking_uri}, "
+        f"then http://127.0.0.1:5000/{page}?workflowType=machine_learning"
     )
     files = artifacts(store, run.run_id)
     assert files["config.yaml"].read_text() == "seed: 1\n"

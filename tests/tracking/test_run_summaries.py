@@ -37,7 +37,8 @@ def test_a_list_has_test_metrics_and_says_where_it_is_from(
     details, _ = list_runs(store, capsys, run_id[:8])
     assert "test:        test/accuracy 0.75  test/loss 0.4\n" in details
     assert (
-        f"page:        make ui, then http://127.0.0.1:5000/#/experiments/1/runs/{run_id}" in details
+        f"page:        python -m src.ui uri={store.tracking_uri}, "
+        f"then http://127.0.0.1:5000/#/experiments/1/runs/{run_id}" in details
     )
 
 

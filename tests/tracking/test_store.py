@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from src.core.files import PROJECT_ROOT
 from src.core.redaction import redact_text
 from src.core.user_errors import UserError
 from src.tracking.run_record import RunRecord
@@ -190,7 +191,7 @@ def test_faults_of_a_run_id(store: Store) -> None:
         assert str(fault.value) == (
             f"init_from={wrong!r} is not a run id: expected its 32 hexadecimal digits, the "
             "first 6 or more of them, or a run's name; "
-            f"the latest are {listed}; `python -m src.runs` lists all runs"
+            f"the latest are {listed}; `{store.build_runs_command()}` lists all runs"
         )
     typo = run.run_id[:-1] + ("0" if run.run_id[-1] != "0" else "1")
     with pytest.raises(UserError) as fault:
@@ -199,6 +200,17 @@ def test_faults_of_a_run_id(store: Store) -> None:
         f"init_from={typo!r}: there is no such run in sqlite:///{store.sqlite_file}; did you mean "
         f"{listed}?"
     )
+
+
+def test_commands_name_a_store_that_they_would_not_look_at(tmp_path: Path) -> None:
+    here, there = Store(root=str(PROJECT_ROOT)), Store(root=f"{tmp_path}/my runs")
+    assert here.build_sync_command("ab12") == "python -m src.sync ab12"
+    assert there.build_sync_command() == f"python -m src.sync --root '{tmp_path}/my runs'"
+    assert here.build_runs_command() == "python -m src.runs"
+    assert there.build_runs_command() == f"python -m src.runs --root '{tmp_path}/my runs'"
+    server = Store(root=str(PROJECT_ROOT), uri="https://me:secret@host")
+    assert server.build_runs_command().startswith("python -m src.runs --uri ")
+    assert "secret" not in server.build_runs_command()
 
 
 def test_no_runs_at_all(store: Store) -> None:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from src.core.files import PROJECT_ROOT
 from src.tracking.database import read_experiment_id
 from src.tracking.store import Store, _open_once
 from src.tracking.ui_pages import (
@@ -48,7 +49,14 @@ def test_the_view_has_results_before_data_and_the_newest_first() -> None:
 @pytest.mark.parametrize(
     ("uri", "place"),
     [
-        ("sqlite:////x/mlflow.db", "make ui, then http://127.0.0.1:5000/#/x"),
+        (
+            f"sqlite:///{PROJECT_ROOT / 'mlruns/mlflow.db'}",
+            "make ui, then http://127.0.0.1:5000/#/x",
+        ),
+        (
+            "sqlite:////x/my runs/mlflow.db",
+            "python -m src.ui 'uri=sqlite:////x/my runs/mlflow.db', then http://127.0.0.1:5000/#/x",
+        ),
         ("https://host/", "https://host/#/x"),
         ("postgresql://host/db", "MLflow's UI, #/x"),
     ],
