@@ -27,7 +27,7 @@ from yaml import YAMLError
 
 from src.config.allowed_targets import check_hydra_section, update_moved_targets
 from src.config.build_nodes import Schema
-from src.config.groups import list_groups, options_with_key, options_without_key
+from src.config.groups import find_doubled_group, list_groups, options_with_key, options_without_key
 from src.config.overrides import is_multirun, needs_multirun_error, search_overrides
 from src.config.suggestions import closest_key
 from src.core.files import CONF, PROJECT_ROOT
@@ -116,6 +116,8 @@ def run_composed_once(overrides: Sequence[str], task: Callable[[DictConfig], obj
         return False
     if mistaken := search_overrides(overrides):
         raise ValueError(str(needs_multirun_error(mistaken[0])))
+    if doubled := find_doubled_group(overrides):
+        raise ValueError(f"{doubled}: this group is chosen twice")
     GlobalHydra.instance().clear()
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF), job_name="run"):
         hydra = GlobalHydra.instance().hydra

@@ -8,6 +8,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from src.config.build_nodes import Schema
 from src.config.compose import COMPOSE_ERRORS, prefix_optional_inputs, to_plain_config
+from src.config.groups import find_doubled_group
 from src.config.override_errors import explain_compose_error
 from src.config.overrides import needs_multirun_error, search_overrides
 from src.config.validate_config import validate_config
@@ -29,6 +30,8 @@ def compose_run(overrides: Sequence[str], task: Schema) -> dict[str, Any]:
         raise UserError("flags belong to the command line", where=flags[0])
     if mistaken := search_overrides(overrides):
         raise needs_multirun_error(mistaken[0])
+    if doubled := find_doubled_group(overrides):
+        raise UserError("this group is chosen twice", where=doubled)
     # a program of the user's may be inside of Hydra
     hydra_before = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()

@@ -96,3 +96,18 @@ def _split_group_key(key: str) -> tuple[str, str]:
     group, _, name = key.rpartition(".")
     group = group.replace(".", "/")
     return (group, name) if group in list_groups() else ("", name)
+
+
+def find_doubled_group(overrides: Sequence[str]) -> str | None:
+    """The override that adds a group (`+trainer=gpu`) of which another one chooses the option
+    (`trainer=cpu`), where Hydra takes one of the two in silence; None if there is none.
+    """
+    chosen = {override.partition("=")[0] for override in overrides} & list_groups()
+    return next(
+        (
+            override
+            for override in overrides
+            if override.startswith("+") and override.lstrip("+").partition("=")[0] in chosen
+        ),
+        None,
+    )

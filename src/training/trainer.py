@@ -91,11 +91,14 @@ class Training:
             raise UserError("threads belong to trainer.accelerator=cpu (trainer.threads)")
 
     def check_device_files(self) -> None:
-        """Raise UserError for `accelerator: gpu` on a Linux machine whose system knows no GPU.
+        """Raise UserError for `accelerator: gpu` on a Linux machine whose system knows no GPU, and
+        for `mps` where there is no Mac.
 
         This is known without torch, whose import takes seconds. Whether torch can use a GPU that
         is there, `build_launcher` finds out.
         """
+        if self.accelerator == "mps" and sys.platform != "darwin":
+            raise _no_mps_error()
         if self.accelerator != "gpu" or sys.platform != "linux":
             return
         # of NVIDIA's driver, of AMD's, and of Windows' subsystem for Linux
@@ -175,8 +178,10 @@ class Training:
 
         if self._uses_cuda():
             return "cuda"
-        on_mac = self.accelerator == "auto" and torch.backends.mps.is_available()
-        return "mps" if on_mac or self.accelerator == "mps" else "cpu"
+        has_mps = torch.backends.mps.is_available()
+        if self.accelerator == "mps" and not has_mps:
+            raise _no_mps_error()
+        return "mps" if has_mps and self.accelerator in ("auto", "mps") else "cpu"
 
     def resolve_precision(self, rank_info: RankInfo | None = None) -> tuple[str, str]:
         """Return Lightning's name for the precision, the same on all ranks, and the reason."""
@@ -300,4 +305,11 @@ class Training:
 def _no_gpu_error() -> UserError:
     return UserError(
         "trainer.accelerator=gpu, but torch sees no GPU here; trainer=cpu or trainer=auto would run"
+    )
+
+
+def _no_mps_error() -> UserError:
+    return UserError(
+        "trainer.accelerator=mps, but torch sees no Apple GPU here; trainer=cpu or trainer=auto "
+        "would run"
     )

@@ -148,6 +148,15 @@ ENTRIES = [
         "would run",
     ),
     Entry(
+        "trainer.accelerator=mps",
+        says="trainer.accelerator=mps, but torch sees no Apple GPU here; trainer=cpu or "
+        "trainer=auto would run",
+    ),
+    Entry(
+        "trainer=cpu +trainer=gpu",
+        says="+trainer=gpu: this group has a default that is replaced, as trainer=gpu",
+    ),
+    Entry(
         "trainer.devices=-1",
         says="trainer.devices: expected a whole number at least 1 or auto, found -1",
     ),
