@@ -2,13 +2,15 @@
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import nn
 from torchmetrics import MeanMetric, Metric
 
+from src.core.failures import describe_exception
 from src.core.user_errors import UserError
 from src.model.objectives import Objective, ObjectiveOutput
 
@@ -60,7 +62,11 @@ class StageMetrics(nn.Module):
                 metric.set_dtype(torch.float64)
 
     def update(self, result: ObjectiveOutput) -> None:
-        """Take in a batch."""
+        """Take in a batch.
+
+        Raises:
+            UserError: a metric of the config cannot take what the objective gives.
+        """
         # There is nothing to measure, and torchmetrics does not accept an empty batch.
         if result.num_targets == 0:
             return
@@ -68,7 +74,9 @@ class StageMetrics(nn.Module):
             if name == "loss":
                 metric.update(result.loss, weight=result.num_targets)
             else:
-                metric.update(result.outputs, result.targets)
+                shapes = f"{[*result.outputs.shape]} and {[*result.targets.shape]}"
+                with self._explain_errors(name, f"outputs and targets of shapes {shapes}"):
+                    metric.update(result.outputs, result.targets)
 
     def compute(self) -> dict[str, float]:
         """The values over all batches of all ranks. NaN stands for what is not defined.
@@ -79,7 +87,7 @@ class StageMetrics(nn.Module):
         with warnings.catch_warnings():
             # of batches without targets
             warnings.filterwarnings("ignore", message=".* was called before the ``update``")
-            values = {name: float(metric.compute()) for name, metric in self.by_name.items()}
+            values = {name: self._compute_one(name) for name in self.by_name}
         loss = self.by_name["loss"]
         if math.isnan(values["loss"]):
             with loss.sync_context():
@@ -104,3 +112,22 @@ class StageMetrics(nn.Module):
         if reason is not None:
             return str(reason)
         return "it is not defined here" if math.isnan(value) else "it is too large for a number"
+
+    def _compute_one(self, name: str) -> float:
+        value = self.by_name[name].compute()
+        with self._explain_errors(name, "its value, where a single number is expected"):
+            return float(value)
+
+    @contextmanager
+    def _explain_errors(self, name: str, what: str) -> Iterator[None]:
+        """Have the error of a metric of the config say which one it is, and what it was about."""
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, TypeError, ValueError) as error:
+            if name in self._own_names:
+                raise
+            raise UserError(
+                f"{what}: {describe_exception(error)}", key=f"model.metrics.{name}"
+            ) from error
