@@ -212,6 +212,11 @@ def _parse_options(arguments: Sequence[str]) -> dict[str, Any]:
         key, equals, value = argument.partition("=")
         if key in _PASSED_OVER:
             continue
+        if not equals and not argument.startswith("-"):
+            raise UserError(
+                f"{argument!r} is not an option",
+                hint=f"files are named as {shlex.quote(f'{_PREFIX}path={argument}')}",
+            )
         if not equals or not key.startswith(_PREFIX) or key.removeprefix(_PREFIX) not in names:
             raise UserError(
                 f"{argument!r} is not an option",

@@ -78,6 +78,9 @@ _TRACKED = (
     "every run is tracked in MLflow: tracking.uri=ADDRESS names a server, and "
     "tracking.experiment=NAME the experiment"
 )
+_ELSEWHERE = (
+    "every run keeps its files in mlruns/; tracking.root=/ABSOLUTE/FOLDER puts it elsewhere"
+)
 _SHORT_TRY = "for a short try: trainer.max_epochs=null trainer.max_steps=5 data.train_rows=64"
 _ALL_STAGES = "a run trains, validates and tests by itself"
 # What has its own way of saying it: a whole answer, which works when it is typed.
@@ -105,11 +108,20 @@ _ANSWERS = {
     "logger": _TRACKED,
     "report_to": _TRACKED,
     "wandb": _TRACKED,
-    "output_dir": "every run keeps its files in mlruns/; tracking.root=/ABSOLUTE/FOLDER puts it "
-    "elsewhere",
+    "output_dir": _ELSEWHERE,
+    "paths": _ELSEWHERE,
     "do_train": _ALL_STAGES,
     "do_eval": _ALL_STAGES,
     "do_predict": "answers for a file: python -m src.predict run=ID file=FILE",
+    "max_time": "the time is trainer.max_minutes=60",
+    "check_val_every_n_epoch": "a run validates after each epoch, or with "
+    "trainer.val_check_steps=100 every 100 steps",
+    "enable_progress_bar": "no progress bar is callbacks.progress=null",
+    "print_config": "the composed config without a run is --cfg job",
+    "extras": "the composed config without a run is --cfg job",
+    "hparams_search": "the best learning rate is found by -m search=learning_rate",
+    "search.metric": "it is search.monitor=val/loss search.mode=min",
+    "search.direction": "it is search.monitor=val/loss search.mode=min",
     "train": _ALL_STAGES,
     "test": _ALL_STAGES,
     "validation_file": "a folder with train.csv and validation.csv is read by "
@@ -156,7 +168,7 @@ def explain_foreign_key(key: str, value: str = "", present: Collection[str] = ()
     """
     if meant := find_same_key(key, present):
         return did_you_mean(f"{meant}={value}" if value else meant)
-    answer = _ANSWERS.get(_last_name(key))
+    answer = _ANSWERS.get(key) or _ANSWERS.get(_last_name(key))
     return None if answer is None else answer.format(value=value or "VALUE")
 
 

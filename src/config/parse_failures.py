@@ -6,6 +6,9 @@ from collections import Counter
 
 from src.core.user_errors import UserError
 
+# as Optuna and Ray name what a search draws from
+_DISTRIBUTION_PATTERN = re.compile(r"(log_?)?uniform\((.+)\)")
+
 
 def explain_parse_failure(text: str) -> UserError:
     """The error of an override that Hydra's parser refuses."""
@@ -22,6 +25,13 @@ def explain_parse_failure(text: str) -> UserError:
         return UserError(
             problem,
             expected=f"two numbers, as in {key}=interval(0,1) or tag(log, interval(1e-6,1))",
+        )
+    if drawn := _DISTRIBUTION_PATTERN.fullmatch(value):
+        interval = f"interval({drawn[2]})"
+        typed = shlex.quote(f"{key}={f'tag(log, {interval})' if drawn[1] else interval}")
+        return UserError(
+            problem,
+            hint=f"a search draws from it by -m search/sampler=tpe search.max_trials=20 {typed}",
         )
     reason = (
         "a bracket or quote is left open"

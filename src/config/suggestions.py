@@ -53,7 +53,10 @@ def unknown_key_error(key: str, present: Any) -> UserError | None:
             if "/" not in group and group not in ("tracking", "search")
         }
     )
-    if meant := _find_key_elsewhere(key, present):
+    if not existing and (answer := _explain_foreign_key(wrong, present)):
+        # before keys that only end in the same name
+        hint = answer
+    elif meant := _find_key_elsewhere(key, present):
         hint = did_you_mean(meant)
     elif answer := _explain_foreign_key(wrong, present):
         hint = answer

@@ -25,7 +25,7 @@ from src.core.validation import find_violation, is_valid_value, takes_whole_numb
 
 # Keys of the top level that hold the node of one object.
 OBJECT_NODES = ("data", "model", "trainer", "tracking", "search")
-_COLON_INTERVAL_PATTERN = re.compile(r"([\d.]+(?:e-?\d+)?):([\d.]+(?:e-?\d+)?)")
+_COLON_INTERVAL_PATTERN = re.compile(r"(\d*\.?\d+(?:e-?\d+)?)(?::|\.\.)(\d*\.?\d+(?:e-?\d+)?)")
 # Stands for an object that could not be built, because of a mistake that is reported.
 _BROKEN = object()
 _OWN_CODE = (

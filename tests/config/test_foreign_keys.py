@@ -62,9 +62,21 @@ def test_every_override_in_an_answer_composes(name: str) -> None:
     plain = answer.partition("src.predict")[0].replace("resume=ID", "")
     typed = re.findall(r"[\w./+]+=[\w./-]+", plain)
     experiments = [text for text in typed if text.startswith("+experiment")]
-    others = [text for text in typed if text not in experiments and text != "trainer=gpu"]
+    # those of a search want -m
+    others = [
+        text
+        for text in typed
+        if text not in experiments and text != "trainer=gpu" and not text.startswith("search")
+    ]
     for experiment in experiments or ["+experiment=imdb"]:
         assert not find_override_errors([experiment, *others], read_task_schema())
+
+
+def test_a_stage_is_no_count_of_rows() -> None:
+    [error] = find_override_errors(
+        ["+experiment=quickstart_scratch", "train=true"], read_task_schema()
+    )
+    assert str(error).endswith("a run trains, validates and tests by itself")
 
 
 @pytest.mark.parametrize("key", ["model.optim.lr", "text", "hidden_size", "lr"])
@@ -78,6 +90,13 @@ def test_other_names_are_left_alone(key: str) -> None:
         ("learning_rate=1e-5", "did you mean 'model.optim.lr'?"),
         ("trainer.gpus=1", "did you mean 'trainer.devices'?"),
         ("+trainer.fast_dev_run=true", "trainer.max_steps=5"),
+        ("trainer.max_time=00:01:00", "trainer.max_minutes=60"),
+        ("trainer.check_val_every_n_epoch=2", "trainer.val_check_steps=100"),
+        ("hparams_search=mine", "-m search=learning_rate"),
+        ("paths.log_dir=/tmp", "tracking.root=/ABSOLUTE/FOLDER"),
+        ("model.optim.lr=loguniform(1e-5,1e-3)", "'model.optim.lr=tag(log, interval(1e-5,1e-3))'"),
+        ("model.optim.lr=uniform(0,1)", "search.max_trials=20 'model.optim.lr=interval(0,1)'"),
+        ("model.optim.lr=1e-5..1e-3", "search.max_trials=20 'model.optim.lr=interval(1e-5,1e-3)'"),
         ("logger=wandb", "every run is tracked in MLflow"),
         ("model/encoder=bert-base-uncased", "model.encoder.name_or_path=bert-base-uncased"),
         ("model.optim.lr=1e-5:1e-3", "search.max_trials=20 'model.optim.lr=interval(1e-5,1e-3)'"),
