@@ -1,6 +1,7 @@
 """The stored head of a pretrained classifier under the labels of new data."""
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -33,9 +34,11 @@ class StoredHead(NamedTuple):
     @property
     def is_regression(self) -> bool:
         """True if its one output is a number: it says so, or the output has no name of its own."""
-        if self.problem_type is not None:
-            return self.problem_type == "regression"
-        return len(self.labels) == 1 and _has_no_names(self.labels)
+        if len(self.labels) != 1:
+            return False
+        return self.problem_type == "regression" or (
+            self.problem_type is None and _has_no_names(self.labels)
+        )
 
     def describe(self) -> str:
         """What it judges, in words."""
@@ -68,7 +71,8 @@ def align_head(
     layer_parameters = tuple(f"{layer_name}.{name}" for name, _ in layer.named_parameters())
     new = describe_labels(dict(enumerate(wanted))) if wanted else "a number"
     head = f"the head for {stored.describe()}"
-    if any(name in loaded.missing for name in layer_parameters):
+    # a layer of which only a part is stored is put in order like a whole one
+    if all(name in loaded.missing for name in layer_parameters):
         if policy == "keep":
             raise UserError(f"{loaded.source} holds no head for {new}", key=key, value=policy)
         return loaded
@@ -79,7 +83,9 @@ def align_head(
                 key=key,
                 value=policy,
             )
-        return loaded._replace(head=f"{head} does not fit {new}, so its output layer is new")
+        # what config.json says of it need not be true
+        misfit = f"does not fit {new}" if stored.describe() != new else "has another shape"
+        return loaded._replace(head=f"{head} {misfit}, so its output layer is new")
     if policy == "keep":
         return loaded._replace(head=f"{head} is kept for {new}, output by output ({key}={policy})")
     order = match_label_names(stored.labels, wanted) if wanted else None
@@ -101,14 +107,15 @@ def align_head(
 def match_label_names(stored: Mapping[int, str], wanted: Sequence[str]) -> list[int] | None:
     """The place of each wanted label among the stored ones; None if they are not the same names.
 
-    Names are compared without case and outer blanks. Numbered stand-ins such as LABEL_0 are
-    names only to data whose labels are called so too.
+    Names are compared as they are, and then without case, outer blanks and ways to write accents.
+    Numbered stand-ins such as LABEL_0 are names only to data whose labels are called so too.
     """
-    old = [_normalize_name(stored[place]) for place in sorted(stored)]
-    new = [_normalize_name(name) for name in wanted]
-    if len(set(old)) < len(old) or sorted(old) != sorted(new):
-        return None
-    return [old.index(name) for name in new]
+    for spell in (str, _normalize_name):
+        old = [spell(stored[place]) for place in sorted(stored)]
+        new = [spell(name) for name in wanted]
+        if len(set(old)) == len(old) and sorted(old) == sorted(new):
+            return [old.index(name) for name in new]
+    return None
 
 
 def describe_labels(stored: Mapping[int, str]) -> str:
@@ -147,4 +154,4 @@ def _has_no_names(labels: Mapping[int, str]) -> bool:
 
 
 def _normalize_name(name: object) -> str:
-    return str(name).strip().casefold()
+    return unicodedata.normalize("NFC", str(name).strip().casefold())

@@ -164,6 +164,48 @@ def test_another_number_of_labels_is_said(folder, facts):
     assert "random to begin with: classifier.* (2 tensors)" in said_of(encoder)
 
 
+def test_a_head_of_another_shape_than_its_config_says_is_told(folder, facts):
+    place = folder("bert", "sequence", num_labels=3)
+    change_config(place, id2label={"0": "a", "1": "b"}, label2id={"a": 0, "b": 1})
+    encoder = build(place, facts, "sequence", ("a", "b"))
+    assert "the head for a, b has another shape, so its output layer is new" in said_of(encoder)
+
+
+@pytest.mark.parametrize(
+    "stored, wanted, order",
+    [
+        (["US", "us"], ["US", "us"], [0, 1]),
+        (["US", "us"], ["us", "US"], [1, 0]),
+        # accents apart from their letters, as some systems write them
+        (["e\u0301te\u0301", "hiver"], ["hiver", "\u00e9t\u00e9"], [1, 0]),
+        (["E\u0301te\u0301", "ete"], ["ete", "\u00e9t\u00e9"], [1, 0]),
+    ],
+)
+def test_names_that_are_nearly_alike_are_told_apart(stored, wanted, order, folder, facts):
+    place = folder("bert", "sequence", num_labels=2, id2label=dict(enumerate(stored)))
+    weight = load_file(place / "model.safetensors")["classifier.weight"]
+    encoder = build(place, facts, "sequence", tuple(wanted))
+    assert torch.equal(read_output_layer(encoder), weight[order])
+
+
+def test_an_output_layer_without_its_bias_follows_the_names_too(folder, facts):
+    place = folder("bert", "sequence", num_labels=2, id2label={0: "pos", 1: "neg"})
+    weights = load_file(place / "model.safetensors")
+    del weights["classifier.bias"]
+    save_file(weights, place / "model.safetensors", metadata={"format": "pt"})
+    encoder = build(place, facts, "sequence", ("neg", "pos"))
+    assert torch.equal(read_output_layer(encoder), weights["classifier.weight"][[1, 0]])
+    assert "in the order of the data's labels (neg, pos)" in said_of(encoder)
+    assert "random to begin with: classifier.* (1 tensor)" in said_of(encoder)
+
+
+def test_a_head_for_two_numbers_is_none_for_one(folder, facts):
+    place = folder("bert", "sequence", num_labels=2, problem_type="regression")
+    for names in (("a", "b"), ()):
+        said = said_of(build(place, facts, "sequence", names, regression=not names))
+        assert "the head for 2 labels without names does not fit" in said
+
+
 @pytest.mark.parametrize(
     "stored, is_kept",
     [
