@@ -86,7 +86,13 @@ SEQUENCE_HEADS: dict[str, Callable[[Any, Tensor], Tensor]] = {
 }
 # their first position is the padding's index plus one
 _FAMILIES_WITH_OFFSET_POSITIONS = {"camembert", "roberta", "xlm-roberta"}
-_FAMILIES_WITH_TOKEN_TYPES = {"albert", "bert", "electra", "deberta-v2"}
+# where their config has more than one; RoBERTa's relatives usually have not
+_FAMILIES_WITH_TOKEN_TYPES = {
+    "albert",
+    "bert",
+    "electra",
+    "deberta-v2",
+} | _FAMILIES_WITH_OFFSET_POSITIONS
 # by their names in the body; the last two are ELECTRA's and ALBERT's own
 _EMBEDDING_MODULES = ("embeddings", "embeddings_project", "encoder.embedding_hidden_mapping_in")
 

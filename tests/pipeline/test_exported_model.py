@@ -52,11 +52,8 @@ def _compare(encoder: Encoder, tokenizer: TextTokenizer, truncation: str) -> Non
                 assert prediction.probabilities == pytest.approx(scores, abs=2e-5), text
 
 
-@pytest.mark.parametrize("truncation", ["head", "tail"])
-@pytest.mark.parametrize("family", OWN_CLASSES)
-def test_a_pretrained_family(family: str, truncation: str, tmp_path: Path) -> None:
-    write_tokenizer(tmp_path, family, *OWN_CLASSES[family])
-    tokenizer = TextTokenizer(AutoTokenizer.from_pretrained(tmp_path))
+def _make_config(family: str, tokenizer: TextTokenizer, **changes: Any) -> Any:
+    """Of a tiny encoder, whose weights will be drawn wide."""
     torch.manual_seed(4)
     measures = {
         "vocab_size": tokenizer.vocab_size,
@@ -70,12 +67,31 @@ def test_a_pretrained_family(family: str, truncation: str, tmp_path: Path) -> No
         "label2id": {name: index for index, name in enumerate(NAMES)},
     }
     # number 1 is padding in these tokenizers
-    config = AutoConfig.for_model(family, **(measures | OWN.get(family, {}) | {"pad_token_id": 1}))
+    measures |= OWN.get(family, {}) | {"pad_token_id": 1}
+    return AutoConfig.for_model(family, **(measures | changes))
+
+
+@pytest.mark.parametrize("truncation", ["head", "tail"])
+@pytest.mark.parametrize("family", OWN_CLASSES)
+def test_a_pretrained_family(family: str, truncation: str, tmp_path: Path) -> None:
+    write_tokenizer(tmp_path, family, *OWN_CLASSES[family])
+    tokenizer = TextTokenizer(AutoTokenizer.from_pretrained(tmp_path))
+    config = _make_config(family, tokenizer)
     _compare(
         Encoder(AUTO_MODEL_CLASSES["sequence"].from_config(config), "sequence"),
         tokenizer,
         truncation,
     )
+
+
+@pytest.mark.parametrize("family", ["camembert", "deberta-v2", "roberta", "xlm-roberta"])
+def test_a_family_that_usually_has_one_token_type_may_have_two(family: str, tmp_path: Path) -> None:
+    write_tokenizer(tmp_path, family, None, "wordpiece")
+    tokenizer = TextTokenizer(AutoTokenizer.from_pretrained(tmp_path))
+    config = _make_config(family, tokenizer, type_vocab_size=2)
+    encoder = Encoder(AUTO_MODEL_CLASSES["sequence"].from_config(config), "sequence")
+    assert encoder.has_token_types
+    _compare(encoder, tokenizer, "head")
 
 
 @pytest.mark.parametrize("family", ["bert", "modernbert"])
