@@ -47,6 +47,9 @@ class TextTokenizer:
             )
         self.backend.no_truncation()
         self.backend.no_padding()
+        if getattr(self.backend.model, "dropout", None):
+            # BPE-dropout gives a text other ids each time (Provilkov et al., 2020)
+            self.backend.model.dropout = None
         self.mask_id: int | None = tokenizer.mask_token_id
         self.unknown_id: int | None = tokenizer.unk_token_id
         self.special_ids: tuple[int, ...] = tuple(sorted(tokenizer.all_special_ids))

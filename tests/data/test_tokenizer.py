@@ -15,6 +15,7 @@ import pytest
 import transformers
 from sentencepiece import SentencePieceTrainer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers.trainers import BpeTrainer
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerFast
 
 from src.core.user_errors import UserError
@@ -388,6 +389,26 @@ def test_equal_to_hugging_face(minilm: str, tmp_path: Path) -> None:
             assert types == expected["token_type_ids"]
     # nothing to cache
     assert list((tmp_path).iterdir()) == []
+
+
+def test_a_text_has_the_same_ids_each_time(tmp_path: Path) -> None:
+    """Some BPE tokenizers are stored as they were for training, with random merges left out."""
+    backend = Tokenizer(models.BPE(unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.train_from_iterator(
+        ["catalogue catalogues"] * 9, BpeTrainer(special_tokens=["[PAD]", "[UNK]"])
+    )
+    (usual,) = backend.encode("catalogue", add_special_tokens=False).ids
+    backend.model.dropout = 0.9
+    PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]"
+    ).save_pretrained(tmp_path)
+    tokenizer = TextTokenizer(AutoTokenizer.from_pretrained(tmp_path))
+    rows, _, _ = tokenizer.encode(["catalogue"] * 5, None, 64, "head")
+    assert [row.tolist() for row in rows] == [[usual]] * 5
+    tokenizer.save(tmp_path / "saved", max_tokens=64, has_token_types=False)
+    saved = AutoTokenizer.from_pretrained(tmp_path / "saved")
+    assert saved(["catalogue"] * 5)["input_ids"] == [[usual]] * 5
 
 
 def test_a_name_that_leads_nowhere(tmp_path: Path) -> None:
