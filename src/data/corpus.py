@@ -27,12 +27,12 @@ from src.data.labels import (
     LabelSpace,
     as_label_set,
     describe_odd_labels,
-    parse_regression_target,
     require_single_label,
 )
 from src.data.masking import permute_rows
 from src.data.reading_remarks import RemarkCounts
 from src.data.records import DataSource, RawRecord
+from src.data.regression_targets import describe_close_targets, parse_regression_target
 from src.data.splitting import SPLITS, Split
 from src.data.token_store import TextRow
 
@@ -143,6 +143,8 @@ class Corpus:
         counts: Counter[str],
     ) -> list[str]:
         """What should be known of the labels of train, and of how they are divided."""
+        if self.task == "regression":
+            return describe_close_targets(targets["train"][places["train"] == TRAIN_CODE])
         if not labels:
             return []
         remarks = list(self.label_map.describe()) if self.label_map is not None else []

@@ -1,6 +1,5 @@
-"""From labels as a file writes them to class indices, or to numbers for regression."""
+"""From labels as a file writes them to class indices."""
 
-import math
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -365,19 +364,3 @@ def describe_odd_labels(counts: Mapping[str, int]) -> list[str]:
             f"{len(rare)} of {len(counts)} classes have fewer than 3 rows in train: {shown}"
         )
     return remarks
-
-
-def parse_regression_target(label: RawLabel, where: str) -> float:
-    """The number of a regression label; raises UserError, with `where`, if it is no finite one."""
-    if label is None:
-        raise UserError(f"{where}: no label; expected a number")
-    try:
-        number = float(label)
-    except (ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number) or "_" in str(label):
-        raise UserError(
-            f"{where}: label {label!r} is not a finite number (a regression needs one; "
-            "data.source.label)"
-        )
-    return number

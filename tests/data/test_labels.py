@@ -1,7 +1,5 @@
 """Labels: which spellings are one class, and what is said of those that are none."""
 
-import math
-
 import pytest
 
 from src.core.user_errors import UserError
@@ -10,7 +8,6 @@ from src.data.labels import (
     RawLabel,
     describe_odd_labels,
     normalize_label,
-    parse_regression_target,
 )
 
 WHERE = "reviews.csv, line 17"
@@ -258,22 +255,3 @@ def test_unknown_labels_name_the_option_that_mends_them(
 )
 def test_odd_labels_are_told_of(counts: dict[str, int], remarks: list[str]) -> None:
     assert describe_odd_labels(counts) == remarks
-
-
-@pytest.mark.parametrize(
-    ("label", "number"), [("3.800", 3.8), (5, 5.0), (-0.5, -0.5), ("1e-2", 0.01), (True, 1.0)]
-)
-def test_numbers(label: RawLabel, number: float) -> None:
-    assert parse_regression_target(label, WHERE) == number
-
-
-@pytest.mark.parametrize("label", ["good", "", "3,5", "1_000", "inf", "nan", math.inf, 10**400])
-def test_what_is_no_number(label: RawLabel) -> None:
-    assert message(parse_regression_target, label, WHERE) == (
-        f"{WHERE}: label {label!r} is not a finite number (a regression needs one; "
-        "data.source.label)"
-    )
-
-
-def test_a_missing_number() -> None:
-    assert message(parse_regression_target, None, WHERE) == f"{WHERE}: no label; expected a number"
