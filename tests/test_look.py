@@ -289,3 +289,19 @@ def test_columns_of_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     shown = _look(capsys, f"data.source.path={file}", "data.source.text=review")
     assert "note: several columns are called 'stars'; rename one to take it\n" in shown
     assert shown.endswith(f"{file} data.source.text=review\n")
+
+
+def test_values_inside_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "a.jsonl"
+    rows = [
+        {
+            "review": {"body": f"words of row {n}", "lang": "en"},
+            "meta": {"stars": "good" if n % 3 else "bad"},
+            "entities": [{"begin": n, "end": n + 1, "kind": "a long name of some kind"}],
+        }
+        for n in range(30)
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    shown = _look(capsys, f"data.source.path={file}")
+    assert "2 different labels: good 20, bad 10\n" in shown
+    assert shown.endswith("data.source.text=review.body data.source.label=meta.stars\n")

@@ -14,7 +14,7 @@ from src.data.decoding import InputFile, read_text_lines
 from src.data.encodings import choose_encoding
 from src.data.file_formats import read_header
 from src.data.file_names import SPLIT_ALIASES, infer_format
-from src.data.json_rows import iter_json_objects
+from src.data.json_rows import flatten_row, iter_json_objects
 from src.data.readers import FASTTEXT_MARK
 from src.data.sources import Source
 from src.data.split_column import is_split_name
@@ -53,6 +53,7 @@ class ColumnProfile(NamedTuple):
         labels: the different values, if these are few enough to be labels; else empty.
         is_yes_no: whether all values are 0 and 1, or true and false; is_share: whether all are
             numbers from 0 to 1.
+        is_nested: whether some value is a list; has_fields: whether some value has named parts.
     """
 
     name: str | int
@@ -65,6 +66,8 @@ class ColumnProfile(NamedTuple):
     labels: tuple[str, ...] = ()
     is_yes_no: bool = False
     is_share: bool = False
+    is_nested: bool = False
+    has_fields: bool = False
 
 
 def guess_text_format(path: Path, encodings: Sequence[str]) -> str | None:
@@ -142,7 +145,7 @@ def _iter_rows(source: Source, file: InputFile, format: str) -> Iterator[dict[An
         case "jsonl":
             texts = [str(column) for column in source.select_columns().text_columns]
             for _, row in iter_json_objects(file, options.json_style, texts):
-                yield row
+                yield flatten_row(row)
         case "xlsx":
             named = source.header or source.columns is not None
             for _, values in iter_sheet_values(
@@ -175,7 +178,15 @@ def _profile_column(name: str | int, values: Sequence[Any]) -> ColumnProfile:
         tuple(distinct) if len(distinct) <= len(texts) / 2 else (),
         bool(distinct) and {text.strip().lower() for text in distinct} <= _YES_NO,
         is_numeric and all(0 <= number <= 1 for number in known),
+        any(isinstance(value, list) for value in values),
+        any(isinstance(value, dict) for value in _list_items(values)),
     )
+
+
+def _list_items(values: Sequence[Any]) -> Iterator[Any]:
+    """Values, and what is in those that are lists."""
+    for value in values:
+        yield from value if isinstance(value, list) else (value,)
 
 
 def _parse_number(text: str) -> float | None:
@@ -199,7 +210,11 @@ def guess_columns(
 
     free = find_free()
     if "text" not in chosen:
-        texts = [profile for profile in free if profile.filled and not profile.is_numeric]
+        texts = [
+            one
+            for one in free
+            if one.filled and not (one.is_numeric or one.is_nested or one.has_fields)
+        ]
         first = [profile for profile in texts if _find_second(profile.name, names) is not None]
         if not texts:
             return None
@@ -244,7 +259,7 @@ def _find_second(name: Any, names: Sequence[str | int]) -> str | int | None:
 
 def _may_be_label(profile: ColumnProfile) -> bool:
     """A column of a few values that come again, or of numbers that are called a label."""
-    if profile.distinct < 2 or is_split_name(profile.name):
+    if profile.distinct < 2 or profile.has_fields or is_split_name(profile.name):
         return False
     if profile.is_numeric and _LABEL_NAMES.search(str(profile.name)):
         return True

@@ -6,9 +6,13 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from src.core.formatting import truncate_end
 from src.core.user_errors import UserError, UserErrors, format_suggestion, suggest
 from src.data.labels import LabelSet, RawLabel
 from src.data.records import RawRecord
+
+# More columns than these are not listed in a message.
+_SHOWN_COLUMNS = 20
 
 
 class ColumnSelection(NamedTuple):
@@ -76,7 +80,7 @@ def find_column_errors(
     """
     for key, column in columns.requested_columns():
         if str(column) not in names:
-            hint, alternative = format_suggestion(column, names), None
+            hint, alternative = _suggest_columns(column, names), None
             if suggest(column, names) is not None:
                 hint = f"{hint} Columns: {', '.join(names)}"
             elif has_header_line:
@@ -95,6 +99,14 @@ def find_column_errors(
                 value=column,
                 hint="rename one of them in the file",
             )
+
+
+def _suggest_columns(column: str | int, names: Sequence[str]) -> str:
+    """The nearest column, or all, of which there may be too many to be shown."""
+    if suggest(column, names) is not None or len(names) <= _SHOWN_COLUMNS:
+        return format_suggestion(column, names)
+    shown = ", ".join(truncate_end(name, 40) for name in names[:_SHOWN_COLUMNS])
+    return f"valid: {shown} and {len(names) - _SHOWN_COLUMNS} more"
 
 
 def check_columns(name: str, columns: ColumnSelection, names: Sequence[str]) -> None:

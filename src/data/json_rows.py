@@ -77,6 +77,12 @@ def _list_keys(row: dict[str, Any], prefix: str = "") -> Iterator[str]:
             yield from _list_keys(value, f"{prefix}{key}.")
 
 
+def flatten_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with its objects' values by their paths of keys."""
+    values = {key: _look_up(row, key) for key in _list_keys(row)}
+    return {key: value for key, value in values.items() if not isinstance(value, dict)}
+
+
 def _has_any(columns: Sequence[str], row: dict[str, Any]) -> bool:
     """Whether a row has one of some columns, be it null."""
     return not set(columns).isdisjoint(_list_keys(row))

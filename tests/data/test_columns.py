@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from src.core.user_errors import UserError
+from src.data.columns import ColumnSelection, find_column_errors
 from src.data.sources import Source
 from tests.data.test_readers import fault, put, read
 from tests.data.test_sources import check_fault, put_parquet
@@ -108,3 +109,10 @@ def test_a_split_without_the_column_of_labels_can_be_left(tmp_path: Path, split:
     Source(path=str(tmp_path), label="label", **{split: None}).check()  # type: ignore[arg-type]
     put(tmp_path / "train.csv", "text,stars\na,1\n")
     assert f"data.source.{split}=null" not in check_fault(tmp_path, label="label")
+
+
+def test_of_many_columns_some_are_named() -> None:
+    names = [f"{number:02} " + "x" * 50 for number in range(30)]
+    [error] = find_column_errors("a.csv", ColumnSelection("text", None, None), names)
+    assert str(error).endswith(" and 10 more")
+    assert len(str(error)) < 1000
