@@ -88,7 +88,7 @@ def compose_and_run(arguments: Sequence[str], task: "Schema") -> int:
     from src.config.allowed_targets import allowed_overrides
     from src.config.compose import COMPOSE_ERRORS, prefix_optional_inputs, run_composed_once
     from src.config.config_folders import take_config_folders
-    from src.config.overrides import is_multirun
+    from src.config.overrides import is_multirun, put_flags_last
 
     if not arguments:
         from src.pipeline.announcement import DEMO_TEXT
@@ -121,7 +121,7 @@ def compose_and_run(arguments: Sequence[str], task: "Schema") -> int:
 
             if {flag.partition("=")[0] for flag in flags} & _PRINTING_FLAGS:
                 startup.end_when_unread()
-            sys.argv[1:] = overrides
+            sys.argv[1:] = put_flags_last(overrides)
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(main)()
     except COMPOSE_ERRORS as error:
         from src.config.override_errors import explain_compose_error

@@ -158,6 +158,12 @@ def is_multirun(arguments: Sequence[str]) -> bool:
     )
 
 
+def put_flags_last(arguments: Sequence[str]) -> list[str]:
+    """The overrides, then the flags with their values: Hydra's parser refuses them intermixed."""
+    overrides = [word for word in arguments if "=" in word and not word.startswith("-")]
+    return [*overrides, *(word for word in arguments if word not in overrides)]
+
+
 def search_overrides(arguments: Sequence[str]) -> list[str]:
     """The overrides that only a search may have (`search.*`, `sweep=`); they need `-m`."""
     return [argument for argument in arguments if _SEARCH_OVERRIDE_PATTERN.match(argument)]

@@ -6,6 +6,7 @@ import sys
 
 import src.config.command_line
 from src.config.groups import list_groups, list_options
+from src.config.overrides import put_flags_last
 from src.core.files import CONF
 
 COMMAND = """
@@ -47,3 +48,8 @@ def test_help_imports_nothing_heavy() -> None:
     }
     assert done.stderr == ""
     assert done.stdout.startswith("Palimpsest pretrains and fine-tunes")
+
+
+def test_flags_may_stand_between_overrides() -> None:
+    typed = ["+experiment=imdb", "--cfg", "job", "seed=4", "--resolve"]
+    assert put_flags_last(typed) == ["+experiment=imdb", "seed=4", "--cfg", "job", "--resolve"]
