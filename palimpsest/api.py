@@ -38,6 +38,10 @@ def compose(*overrides: str, config_dir: str | Path | None = None) -> ComposedCo
     from src.config.config_folders import take_config_folders
     from src.pipeline.run import read_task_schema
 
+    if wrong := [word for word in overrides if not isinstance(word, str)]:
+        raise UserError(
+            f"{wrong[0]!r} is no override", expected="texts one by one, as compose(*overrides)"
+        )
     register_resolvers()
     words = take_allowed(overrides)
     folders = [f"--config-dir={config_dir}"] if config_dir is not None else []

@@ -74,6 +74,11 @@ def test_mistakes_are_raised() -> None:
         palimpsest.resume("123")
 
 
+def test_a_list_of_overrides_is_refused() -> None:
+    with pytest.raises(UserError, match=r"compose\(\*overrides\)"):
+        compose(["+experiment=quickstart_scratch"])  # type: ignore[arg-type]
+
+
 def test_configs_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nseed: 7\n")

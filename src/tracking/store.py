@@ -127,7 +127,10 @@ class Store:
         """
         if not os.path.isabs(self.root):
             raise UserError(
-                key="tracking.root", value=self.root, expected="the project's absolute folder"
+                key="tracking.root",
+                value=self.root,
+                expected="the project's absolute folder",
+                hint=f"did you mean '{Path(self.root).expanduser().resolve()}'?",
             )
         if not self.experiment.strip():
             raise UserError(

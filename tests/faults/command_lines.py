@@ -500,7 +500,8 @@ ENTRIES = [
     ),
     Entry(
         "tracking.root=here",
-        says="tracking.root=here: expected the project's absolute folder",
+        says="tracking.root=here: expected the project's absolute folder; did you mean "
+        "'HERE/here'?",
     ),
     Entry(
         "tracking.experiment=\"''\"",
