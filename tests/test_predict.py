@@ -198,6 +198,18 @@ def test_transformers_answers_the_same(tmp_path: Path, task: Task, truncation: s
     assert len(set(found)) > 12
 
 
+@pytest.mark.parametrize("size", [1e-6, 0.01, 1000.0])
+def test_numbers_of_any_size_have_four_digits(tmp_path: Path, size: float) -> None:
+    predictor = Predictor(make_model(tmp_path, "regression"), precision="fp32")
+    layer = predictor.encoder.network.classifier
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.bias.fill_(1.23449 * size)
+    [answer] = predictor.predict_texts(["a good film"])
+    assert answer is not None
+    assert float(answer.predicted) == pytest.approx(1.23449 * size, rel=5e-4)
+
+
 def test_a_text_may_have_several_labels_or_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], run: type[StoredRun]
 ) -> None:

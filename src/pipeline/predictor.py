@@ -188,7 +188,7 @@ class Predictor:
 
     def _build_prediction(self, outputs: list[float]) -> TextPrediction:
         if not self.label_names:
-            return TextPrediction(f"{outputs[0]:.4f}", {})
+            return TextPrediction(_format_value(outputs[0]), {})
         probabilities = dict(zip(self.label_names, outputs, strict=True))
         if self.has_many_labels:
             return TextPrediction(
@@ -196,3 +196,8 @@ class Predictor:
                 probabilities,
             )
         return TextPrediction(max(probabilities, key=probabilities.__getitem__), probabilities)
+
+
+def _format_value(value: float) -> str:
+    """Four decimals, or four digits of a number that would have few left of it."""
+    return f"{value:.4f}" if value == 0 or abs(value) >= 0.1 else f"{value:.4g}"
