@@ -114,7 +114,15 @@ class StageMetrics(nn.Module):
         return "it is not defined here" if math.isnan(value) else "it is too large for a number"
 
     def _compute_one(self, name: str) -> float:
-        value = self.by_name[name].compute()
+        metric = self.by_name[name]
+        try:
+            value = metric.compute()
+        except ValueError as error:
+            if name in self._own_names:
+                raise
+            # such as one that needs two rows
+            metric.undefined_reason = describe_exception(error)
+            return math.nan
         with self._explain_errors(name, "its value, where a single number is expected"):
             return float(value)
 

@@ -39,3 +39,18 @@ def test_a_metric_of_several_numbers_is_named() -> None:
     take_batch(metrics)
     with pytest.raises(UserError, match=r"^model\.metrics\.mine: its value, where a single number"):
         metrics.compute()
+
+
+def test_a_metric_that_raises_for_few_rows_is_undefined() -> None:
+    class NeedsMore(CatMetric):
+        def update(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
+            super().update(targets)
+
+        def compute(self) -> torch.Tensor:
+            raise ValueError("needs at least five rows")
+
+    metrics = build(NeedsMore())
+    take_batch(metrics)
+    value = metrics.compute()["mine"]
+    assert value != value
+    assert "needs at least five rows" in metrics.explain_undefined("mine", value)
