@@ -37,7 +37,7 @@ _MLFLOW_SETTINGS = {
 }
 
 _ALTERNATIVES_HINT = (
-    "leave {key} at null to keep runs in mlruns/mlflow.db, or type tracking=offline and "
+    "{key}=null keeps runs in mlruns/mlflow.db; or type tracking=offline and "
     "send the run to the store later (python -m src.sync)"
 )
 

@@ -88,7 +88,9 @@ class Training:
                 "max_epochs and max_steps are both null: say how long to train (trainer.max_epochs)"
             )
         if self.accelerator == "gpu" and self.threads is not None:
-            raise UserError("threads belong to trainer.accelerator=cpu (trainer.threads)")
+            raise UserError(
+                "threads belong to trainer.accelerator=cpu; trainer.threads=null takes them back"
+            )
 
     def check_device_files(self) -> None:
         """Raise UserError for `accelerator: gpu` on a Linux machine whose system knows no GPU, and

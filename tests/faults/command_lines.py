@@ -162,7 +162,10 @@ ENTRIES = [
     ),
     Entry(
         "trainer.accelerator=gpu trainer.threads=4",
-        says="trainer: threads belong to trainer.accelerator=cpu (trainer.threads)",
+        says=(
+            "trainer: threads belong to trainer.accelerator=cpu; trainer.threads=null takes them "
+            "back"
+        ),
     ),
     Entry(
         "data.label_names=negative,positive",
