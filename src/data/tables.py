@@ -89,6 +89,7 @@ def read_table(
     checked = texts if pair is None else [*texts, pair]
     taken = [*checked, *labels]
     width = len(names) or 1 + max(taken)
+    own_keys = _number_repeats(names)
     for line, row, raw_lines in rows:
         where = f"{file.name}, line {line}"
         if len(row) < width or (names and len(row) > width):
@@ -99,10 +100,21 @@ def read_table(
         label = columns.pack_labels(
             [cell if (cell := row[position]).strip() else None for position in labels]
         )
-        keys = names or [str(position) for position in range(len(row))]
+        keys = own_keys or [str(position) for position in range(len(row))]
         other = dict(zip(keys, row, strict=True)) if keep_other else None
         remark = _describe_lines(raw_lines, len(row), style) if len(raw_lines) > 1 else None
         yield RawRecord(text, None if pair is None else row[pair], label, where, other, remark)
+
+
+def _number_repeats(names: Sequence[str]) -> list[str]:
+    """Names of which none is lost where it stands twice: the second "a" is called "a_2"."""
+    keys: dict[str, None] = {}
+    for name in names:
+        number, key = 2, name
+        while key in keys:
+            number, key = number + 1, f"{name}_{number}"
+        keys[key] = None
+    return list(keys)
 
 
 def _strip_requested(names: list[str], columns: ColumnSelection) -> list[str]:

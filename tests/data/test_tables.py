@@ -116,3 +116,9 @@ def test_blanks_around_names_of_columns(tmp_path: Path) -> None:
         assert (row.text, row.label) == ("a", "1")
     put(tmp_path / "b.csv", " text,text,label\na,b,1\n")
     assert read(tmp_path / "b.csv")[0].text == "b"
+
+
+def test_columns_of_one_name_are_all_kept(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.csv", "text,note,note\na,1,2\n")
+    [record] = Source(path=str(path)).read_records("train", keep_other=True)
+    assert record.other == {"text": "a", "note": "1", "note_2": "2"}
