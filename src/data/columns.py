@@ -78,11 +78,13 @@ def find_column_errors(
         has_header_line: whether the names are the first line of a CSV or TSV file, which may be no
             header, or have other separators.
     """
+    # blanks around them need not be typed
+    shown = [name.strip() for name in names] if has_header_line else names
     for key, column in columns.requested_columns():
         if str(column) not in names:
-            hint, alternative = _suggest_columns(column, names), None
-            if suggest(column, names) is not None:
-                hint = f"{hint} Columns: {', '.join(names)}"
+            hint, alternative = _suggest_columns(column, shown), None
+            if suggest(column, shown) is not None:
+                hint = f"{hint} Columns: {', '.join(shown)}"
             elif has_header_line:
                 alternative = "data.source.header", "false where the first line holds no names"
             yield UserError(

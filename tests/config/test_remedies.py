@@ -88,7 +88,10 @@ def test_a_proposed_override_is_one(key: str, value: str) -> None:
         assert "{" in value or value in list_options(group)
         return
     keys = {known.key for section in list_key_sections() for known in section.keys}
-    assert key in keys | _STATES, "no such key; an option of a group is written group/name=OPTION"
+    nodes = {known.rpartition(".")[0] for known in keys} if value == "null" else set()
+    assert key in keys | nodes | _STATES, (
+        "no such key; an option of a group is written group/name=OPTION"
+    )
     # in capitals: what the reader puts in
     if "{" in value or value in ("", "...") or value.isupper() or "NAME" in value:
         return

@@ -225,9 +225,9 @@ ENTRIES = [
     ),
     Entry(
         FILES + "data.source.path=HERE/a.csv",
-        says="data.source.label=label: a.csv has no such column; did you mean ' label'? Columns: "
-        "text,  label",
-        files={"a.csv": "text, label\na, 1\n"},
+        says="data.source.label=label: a.csv has no such column; did you mean 'labels'? Columns: "
+        "text, labels",
+        files={"a.csv": "text, labels\na, 1\n"},
         name="spaces behind commas",
     ),
     Entry(

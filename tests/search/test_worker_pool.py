@@ -232,7 +232,8 @@ def test_a_fork_server_that_is_killed(warm: WorkerPool, order: Any, tmp_path: Pa
     assert _all(warm, 2) == {0: -9, 1: -9}
     # told when they are gone, not before
     assert not any(_lives(process) for process in processes)
-    assert (tmp_path / "logs" / "0").read_text() == "heard SIGTERM\n"
+    # a second one may interrupt the first one's word
+    assert (tmp_path / "logs" / "0").read_text().startswith("heard SIGTERM")
     warm.start_trial(2, order("end", "2", code=5))
     assert _all(warm, 1) == {2: 5}
 

@@ -75,7 +75,7 @@ def test_arithmetic_is_that_of_the_device_which_trains(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "H200")
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: accelerator == "mps")
     monkeypatch.setattr(
         precision, "_time_matmul", lambda kind: slower if kind == torch.bfloat16 else 1.0
     )
