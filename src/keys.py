@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Sequence
 
 from src.config.command_line import run_command_line
+from src.config.foreign_keys import find_same_key
 from src.config.key_reference import ConfigKey, format_key_reference, list_key_sections
 from src.core.printing import print_line
 from src.core.user_errors import UserError
@@ -29,6 +30,8 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
         return 0
     words = [word.lower() for word in arguments]
     found = [key for section in sections for key in section.keys if _has_words(key, words)]
+    if not found and len(words) == 1 and (same := find_same_key(words[0])):
+        found = [key for section in sections for key in section.keys if key.key == same]
     if not found:
         raise UserError(
             f"no key has {' and '.join(arguments)} in its name or meaning",

@@ -146,6 +146,24 @@ _ANSWERS = {
 }
 
 
+# options that other programs call otherwise
+_SAME_OPTION = {
+    "search/sampler": {
+        "bayes": "tpe",
+        "bayesian": "tpe",
+        "optuna": "tpe",
+        "sobol": "quasi_random",
+        "cma": "cmaes",
+    },
+    "search/pruner": {"asha": "halving", "successive_halving": "halving"},
+}
+
+
+def find_same_option(group: str, option: str) -> str | None:
+    """The option here of what another program calls `option`; None if none is known."""
+    return _SAME_OPTION.get(group, {}).get(option.lower())
+
+
 def find_same_key(key: str, present: Collection[str] = ()) -> str | None:
     """The key here that takes the value of a key that another trainer has; None if none does.
 

@@ -24,11 +24,11 @@ from hydra.core.override_parser.types import (
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from src.config.foreign_keys import explain_pretrained
+from src.config.foreign_keys import explain_pretrained, find_same_option
 from src.config.groups import NULLABLE_GROUPS, list_groups, list_options
 from src.config.parse_failures import explain_parse_failure
 from src.core.nested_config import get_by_path, iter_leaves
-from src.core.user_errors import UserError, UserErrors, format_suggestion, suggest
+from src.core.user_errors import UserError, UserErrors, did_you_mean, format_suggestion, suggest
 
 # Values of one key that are checked before the first run. Each takes some 20 ms.
 MAX_CHECKED_VALUES = 100
@@ -364,7 +364,8 @@ def _check_group_option(override: Override) -> tuple[list[UserError], list[str]]
     meant = None
     for choice in selected_options(override, options):
         is_known = choice in options
-        near = choice if is_known else suggest(choice, options)
+        same = find_same_option(group, choice)
+        near = choice if is_known else same or suggest(choice, options)
         meant = meant or near
         if choice == "null" and group in NULLABLE_GROUPS:
             hint = f"{group.replace('/', '.')}=null leaves it out"
@@ -373,7 +374,7 @@ def _check_group_option(override: Override) -> tuple[list[UserError], list[str]]
         elif near is None and group == "model/encoder":
             hint = f"valid: {', '.join(options)}; {explain_pretrained(choice)}"
         else:
-            hint = format_suggestion(choice, options)
+            hint = did_you_mean(same) if same else format_suggestion(choice, options)
         errors.append(UserError("there is no such choice", key=group, value=choice, hint=hint))
     typed = override.input_line.lstrip("+").partition("=")[2] if override.input_line else meant
     if not errors and group == "experiment" and not override.is_add():

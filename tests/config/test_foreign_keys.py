@@ -108,3 +108,13 @@ def test_other_names_are_left_alone(key: str) -> None:
 def test_a_habit_is_answered(typed: str, says: str) -> None:
     [error] = find_override_errors(["+experiment=imdb", typed], read_task_schema())
     assert says in str(error)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("search/sampler=bayes", "tpe"), ("search/pruner=ASHA", "halving")],
+)
+def test_options_that_others_call_otherwise(typed: str, meant: str) -> None:
+    arguments = ["-m", typed, "search.max_trials=2", "model.optim.lr=interval(1e-5,1e-3)"]
+    errors = find_override_errors(arguments, read_task_schema())
+    assert f"there is no such choice; did you mean '{meant}'?" in str(errors[0])

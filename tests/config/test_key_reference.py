@@ -49,3 +49,8 @@ def test_words_choose_among_the_keys(capsys: pytest.CaptureFixture[str]) -> None
 def test_a_word_in_no_key_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["zebra"]) == 2
     assert "no key has zebra" in capsys.readouterr().err
+
+
+def test_a_key_of_another_trainer_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lr_scheduler_type"]) == 0
+    assert capsys.readouterr().out.startswith("model.optim.schedule=")
