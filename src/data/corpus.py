@@ -267,7 +267,11 @@ class Corpus:
         found = (labels[code] for code in train.codes.tolist())
         if self.task == "multi_label":
             found = (label for label_set in found for label in label_set)
-        return LabelSpace.from_labels(found)
+        try:
+            return LabelSpace.from_labels(found)
+        except UserError as error:
+            notes = list(self.label_map.describe()) if self.label_map is not None else []
+            raise UserError("; ".join([str(error), *notes])) if notes else error from None
 
     def _build_targets(
         self, split: str, part: _SurveyedSplit, space: LabelSpace | None

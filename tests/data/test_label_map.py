@@ -48,6 +48,12 @@ def test_no_row_is_left(tmp_path: Path) -> None:
     )
 
 
+def test_a_mistyped_label_is_named_where_one_class_is_left(tmp_path: Path) -> None:
+    _stars(tmp_path, [1, 5] * 10)
+    with pytest.raises(UserError, match="leaves out the labels '5' 10; .* is in no row: '55'$"):
+        _prepared(tmp_path, label_map={1: "bad", 55: "good"})
+
+
 def test_labels_of_rows_with_several() -> None:
     label_map = LabelMap({"joy": "good", "love": "good", "anger": "bad", "neutral": None})
     assert label_map.map_labels(("anger", "joy", "love")) == ("bad", "good")
