@@ -15,6 +15,7 @@ batch_tokens=8192  most tokens of all texts that go through the model together
 precision=auto   fp32 or bf16; auto takes fp32 for one text, and for files bf16 where this machine \
 is clearly faster at it
 uri=             a store other than mlruns/mlflow.db
+root=FOLDER      the folder whose mlruns/ has the run, if it is another than here
 """
 
 import contextlib
@@ -51,12 +52,14 @@ OPTION_DEFAULTS = {
     "batch_tokens": "8192",
     "precision": "auto",
     "uri": "",
+    "root": "",
 }
 _OPTION_NAMES = {
     "data.source.path": "file",
     "data.source.text": "column",
     "data.source.pair": "pair_column",
     "tracking.uri": "uri",
+    "tracking.root": "root",
 }
 PRECISIONS = ("auto", "fp32", "bf16")
 _FILE_OPTIONS = ("column", "pair_column", "split", "output")
@@ -158,7 +161,7 @@ def _find_model(options: dict[str, str]) -> "EarlierModel":
     limit_kernel_cache()
     silence_transformers()
     store = Store(
-        root=str(PROJECT_ROOT),
+        root=options["root"] or str(PROJECT_ROOT),
         uri=options["uri"] or read_tracking_uri(),
         experiment=read_experiment_name(),
     )

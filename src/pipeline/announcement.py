@@ -5,6 +5,7 @@ Nothing heavy is imported here.
 
 import contextlib
 import os
+import shlex
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -132,12 +133,13 @@ def announce_end(parts: "RunParts", outcome: "RunOutcome") -> None:
         # what is still on its way is named by `python -m src.runs`
         with contextlib.suppress(UserError):
             print_line(f"model: {store.fetch_model_folder(run_id)}")
-    if Path(store.root) == PROJECT_ROOT:
-        is_default = store.uri is None or store.uri == read_tracking_uri()
-        place = "" if is_default else f" uri={redact_text(str(store.uri))}"
-        question = 'text="..."'
-        if parts.module.objective.run_kind == "pretrain":
-            question = f'text="The film was {parts.datamodule.tokenizer.huggingface.mask_token}."'
-        elif parts.datamodule.describe_preprocessing()["pairs"]:
-            question += ' pair="..."'
-        print_line(f"predict: python -m src.predict run={run_id[:8]} {question}{place}")
+    is_default = store.uri is None or store.uri == read_tracking_uri()
+    place = "" if is_default else f" uri={redact_text(str(store.uri))}"
+    if Path(store.root) != PROJECT_ROOT:
+        place += f" root={shlex.quote(str(store.root))}"
+    question = 'text="..."'
+    if parts.module.objective.run_kind == "pretrain":
+        question = f'text="The film was {parts.datamodule.tokenizer.huggingface.mask_token}."'
+    elif parts.datamodule.describe_preprocessing()["pairs"]:
+        question += ' pair="..."'
+    print_line(f"predict: python -m src.predict run={run_id[:8]} {question}{place}")

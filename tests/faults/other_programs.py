@@ -30,7 +30,7 @@ ENTRIES = [
         says=(
             "'abcdef1' is not an option: expected key=value, with one of run, text, pair, file, "
             "column, "
-            "pair_column, split, output, overwrite, batch_tokens, precision, uri"
+            "pair_column, split, output, overwrite, batch_tokens, precision, uri, root"
         ),
         program="predict",
     ),
