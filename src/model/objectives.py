@@ -168,9 +168,7 @@ class Classification:
     def forward(self, encoder: "Encoder", batch: "LabelledBatch") -> ObjectiveOutput:
         from torch.nn.functional import cross_entropy
 
-        logits = encoder.compute_sequence_logits(
-            encoder.encode_sequences(batch.tokens)
-        ).float()  # [B, C]
+        logits = _compute_text_logits(encoder, batch)
         if not len(batch.labels):
             return _empty_output(logits, batch.labels)
         # Without smoothing in evaluation, so that losses can be compared between runs.
@@ -217,9 +215,7 @@ class MultiLabel:
     def forward(self, encoder: "Encoder", batch: "LabelledBatch") -> ObjectiveOutput:
         from torch.nn.functional import binary_cross_entropy_with_logits
 
-        logits = encoder.compute_sequence_logits(
-            encoder.encode_sequences(batch.tokens)
-        ).float()  # [B, C]
+        logits = _compute_text_logits(encoder, batch)
         if not len(batch.labels):
             return _empty_output(logits, batch.labels)
         loss = binary_cross_entropy_with_logits(logits, batch.labels.float())
@@ -263,9 +259,7 @@ class Regression:
     def forward(self, encoder: "Encoder", batch: "LabelledBatch") -> ObjectiveOutput:
         from torch.nn.functional import mse_loss
 
-        values = encoder.compute_sequence_logits(encoder.encode_sequences(batch.tokens)).float()[
-            :, 0
-        ]  # [B]
+        values = _compute_text_logits(encoder, batch)[:, 0]  # [B]
         if not len(batch.labels):
             return _empty_output(values, batch.labels)
         targets = batch.labels
@@ -290,6 +284,11 @@ class Regression:
 
     def to_predictions(self, outputs: "Tensor") -> "Tensor":
         return outputs.float()
+
+
+def _compute_text_logits(encoder: "Encoder", batch: "LabelledBatch") -> "Tensor":
+    """What the head gives for each text of a batch, in fp32, [B, C]."""
+    return encoder.compute_sequence_logits(encoder.encode_sequences(batch.tokens)).float()
 
 
 def _empty_output(outputs: "Tensor", targets: "Tensor") -> ObjectiveOutput:
