@@ -14,7 +14,7 @@ from src.data.token_store import TokenStore
 from src.model.encoder_config import Scratch
 from src.model.model_config import ModelConfig
 from src.model.module import EncoderModule
-from src.model.objectives import MaskedLM
+from src.model.objectives.masked_lm import MaskedLM
 from src.model.optim import AdamW
 
 VOCABULARY = 30_522

@@ -25,7 +25,7 @@ from src.config.compose import to_plain_config
 from src.core.failures import NonFiniteLoss
 from src.core.run_ending import TerminatedBySignal, run_id_of_error
 from src.model.module import EncoderModule
-from src.model.objectives import Classification
+from src.model.objectives.classification import Classification
 from src.pipeline.resume_hint import report_error
 from src.pipeline.run import run
 from src.tracking.run_record import RunRecord

@@ -292,7 +292,7 @@ def test_an_error_after_fit_is_a_failed_run_whose_checkpoint_can_be_asked(
 def test_a_loss_that_is_not_finite_stops_the_run_before_the_update(
     project: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from src.model.objectives import Classification
+    from src.model.objectives.classification import Classification
 
     forward = Classification.forward
 

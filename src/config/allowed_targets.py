@@ -34,6 +34,10 @@ MOVED = {
     "src.model.architecture.Pretrained": "src.model.encoder_config.Pretrained",
     "src.model.architecture.Scratch": "src.model.encoder_config.Scratch",
     "src.model.module.EncoderModule": "src.model.model_config.ModelConfig",
+    "src.model.objectives.Classification": "src.model.objectives.classification.Classification",
+    "src.model.objectives.MaskedLM": "src.model.objectives.masked_lm.MaskedLM",
+    "src.model.objectives.MultiLabel": "src.model.objectives.multi_label.MultiLabel",
+    "src.model.objectives.Regression": "src.model.objectives.regression.Regression",
     "src.search.plan.Search": "src.search.search_config.Search",
     "src.training.meter.Meter": "src.training.callbacks.TrainingMetrics",
 }
@@ -140,6 +144,7 @@ def _import_name(target: str) -> Any:
         if not target.startswith("src."):
             raise UserError(f"'{target}' cannot be imported: {error}") from error
         names = [key for key, value in vars(content).items() if _is_defined_in(value, module)]
+        names += [old.rpartition(".")[2] for old in MOVED if old.rpartition(".")[0] == module]
         raise UserError(
             f"module '{module}' has no '{name}'; {format_suggestion(name, names)}"
         ) from error

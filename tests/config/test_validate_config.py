@@ -173,13 +173,13 @@ SAID: dict[str, list[str]] = {
     # rules between nodes
     "model=masked_lm": [
         "data.task=classification, but model.objective is for masked_lm "
-        "(src.model.objectives.MaskedLM); "
+        "(src.model.objectives.masked_lm.MaskedLM); "
         f"model=classification or {TEXTS} fits"
     ],
     "data.task=multi_label callbacks.checkpoint.monitor=val/accuracy "
     "callbacks.checkpoint.mode=max": [
         "data.task=multi_label, but model.objective is for classification "
-        "(src.model.objectives.Classification); model=multi_label "
+        "(src.model.objectives.classification.Classification); model=multi_label "
         "callbacks.checkpoint.monitor=val/f1_macro callbacks.checkpoint.mode=max "
         "or data.task=classification fits"
     ],
@@ -269,7 +269,10 @@ def _run(**parts: dict[str, Any]) -> dict[str, Any]:
             "layers": 2,
             "max_tokens": 64,
         },
-        "model_objective": {"_target_": "src.model.objectives.Classification", "num_labels": 2},
+        "model_objective": {
+            "_target_": "src.model.objectives.classification.Classification",
+            "num_labels": 2,
+        },
         "callbacks_checkpoint": {
             "_target_": "src.training.callbacks.Checkpoint",
             "monitor": "val/loss",
@@ -296,7 +299,7 @@ def _run(**parts: dict[str, Any]) -> dict[str, Any]:
         (
             _run(data={"task": "regression"}),
             "data.task=regression, but model.objective is for classification "
-            "(src.model.objectives.Classification); "
+            "(src.model.objectives.classification.Classification); "
             "model=regression or data.task=classification fits",
         ),
         (
@@ -307,7 +310,7 @@ def _run(**parts: dict[str, Any]) -> dict[str, Any]:
         (
             _run(
                 data={"task": "masked_lm"},
-                model_objective={"_target_": "src.model.objectives.MaskedLM"},
+                model_objective={"_target_": "src.model.objectives.masked_lm.MaskedLM"},
             ),
             "data.task=masked_lm does not go with data.batching=Labelled; data/batching=masked "
             "fits",

@@ -175,7 +175,8 @@ ENTRIES = [
         "-m model=classification,regression",
         says=(
             "data.task=classification, but model.objective is for regression "
-            "(src.model.objectives.Regression); model=classification or data.task=regression fits"
+            "(src.model.objectives.regression.Regression); "
+            "model=classification or data.task=regression fits"
         ),
     ),
     Entry(

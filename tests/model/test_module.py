@@ -17,7 +17,9 @@ from src.model.encoder import Encoder
 from src.model.encoder_config import Pretrained, Scratch
 from src.model.model_config import ModelConfig
 from src.model.module import NonFiniteLoss
-from src.model.objectives import Classification, MaskedLM, Regression
+from src.model.objectives.classification import Classification
+from src.model.objectives.masked_lm import MaskedLM
+from src.model.objectives.regression import Regression
 from src.model.optim import AdamW
 from src.model.stage_metrics import build_loss_metric
 from src.training.progress import Lines

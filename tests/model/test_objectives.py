@@ -9,7 +9,10 @@ from torch import Tensor, nn
 from src.core.batch import LabelledBatch, MaskedBatch, build_tokens
 from src.core.user_errors import UserError
 from src.model.encoder import Encoder
-from src.model.objectives import Classification, MaskedLM, MultiLabel, Regression
+from src.model.objectives.classification import Classification
+from src.model.objectives.masked_lm import MaskedLM
+from src.model.objectives.multi_label import MultiLabel
+from src.model.objectives.regression import Regression
 
 
 class Said(nn.Module):

@@ -10,7 +10,7 @@ from src.core.user_errors import UserError
 from src.model.encoder import Encoder
 from src.model.encoder_config import Scratch
 from src.model.model_config import ModelConfig
-from src.model.objectives import Classification
+from src.model.objectives.classification import Classification
 from src.model.optim import AdamW, build_lr_lambda
 
 HERE = {"encoder": Scratch(layers=1, width=8, heads=2), "objective": Classification()}

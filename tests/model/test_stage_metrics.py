@@ -8,7 +8,8 @@ from torchmetrics import CatMetric, Metric
 from torchmetrics.classification import BinaryF1Score
 
 from src.core.user_errors import UserError
-from src.model.objectives import Classification, ObjectiveOutput
+from src.model.objectives import ObjectiveOutput
+from src.model.objectives.classification import Classification
 from src.model.stage_metrics import StageMetrics
 
 

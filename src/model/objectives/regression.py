@@ -1,0 +1,59 @@
+"""A number for each text."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from src.core.dataset_info import DatasetInfo, Task
+from src.core.validation import validate_init
+from src.model.objectives.objective import ObjectiveOutput
+from src.model.objectives.text_logits import compute_text_logits, empty_output
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torchmetrics import Metric
+
+    from src.core.batch import LabelledBatch
+    from src.model.encoder import Encoder, HeadType
+
+
+@validate_init
+@dataclass(frozen=True, kw_only=True)
+class Regression:
+    """A number for each text or pair of texts, by squared error."""
+
+    kind: ClassVar[Task] = "regression"
+    run_kind: ClassVar[str] = "finetune"
+    metric_names: ClassVar[tuple[str, ...]] = ("loss", "pearson", "spearman", "mae")
+    head: ClassVar["HeadType"] = "sequence"
+
+    def check_dataset(self, facts: DatasetInfo) -> None:
+        """Nothing is declared of values, so there is nothing to check."""
+
+    def forward(self, encoder: "Encoder", batch: "LabelledBatch") -> ObjectiveOutput:
+        from torch.nn.functional import mse_loss
+
+        values = compute_text_logits(encoder, batch)[:, 0]  # [B]
+        if not len(batch.labels):
+            return empty_output(values, batch.labels)
+        targets = batch.labels
+        if not encoder.training and values.device.type != "mps":
+            # squares of outliers are too large for single precision, which is all that a Mac has
+            values, targets = values.double(), targets.double()
+        return ObjectiveOutput(mse_loss(values, targets), len(targets), values, targets)
+
+    def build_metrics(self, num_labels: int) -> "dict[str, Metric]":
+        from torchmetrics.regression import MeanAbsoluteError
+
+        from src.model.correlation import Correlation
+
+        return {
+            "pearson": Correlation("pearson"),
+            "spearman": Correlation("spearman"),
+            "mae": MeanAbsoluteError(),
+        }
+
+    def derive_metrics(self, values: dict[str, float], facts: DatasetInfo) -> dict[str, float]:
+        return {}
+
+    def to_predictions(self, outputs: "Tensor") -> "Tensor":
+        return outputs.float()
