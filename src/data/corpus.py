@@ -29,12 +29,12 @@ from src.data.labels import (
     describe_odd_labels,
     require_single_label,
 )
-from src.data.masking import permute_rows
 from src.data.reading_remarks import RemarkCounts
 from src.data.records import DataSource, RawRecord
 from src.data.regression_targets import describe_close_targets, parse_regression_target
 from src.data.splitting import SPLITS, Split
 from src.data.token_store import TextRow
+from src.data.train_subset import choose_rows_evenly, choose_share
 
 # A note is printed for a longer text, since it decides how much memory is needed.
 LARGE_TEXT_CHARACTERS = 1 << 24
@@ -75,6 +75,7 @@ class Corpus:
     label_values: list[str | float] | None = None
     label_map: LabelMap | None = None
     train_rows: int | None = None
+    train_share: float | None = None
 
     def survey_rows(self) -> CorpusSurvey:
         """Read everything once and decide what becomes of each row.
@@ -106,8 +107,7 @@ class Corpus:
         for split, codes in places.items():
             codes *= 1 + SPLITS.index(split)
         self._hold_out_splits(parts["train"], targets["train"], missing_splits, counts)
-        if self.train_rows is not None:
-            self._limit_train_rows(places["train"], targets["train"], self.train_rows)
+        self._limit_train_rows(places["train"], targets["train"])
         rows = {
             split: sum(int((codes == code).sum()) for codes in places.values())
             for code, split in enumerate(SPLITS, 1)
@@ -323,21 +323,19 @@ class Corpus:
                 counts.update({"train/overlap": dropped, "train/kept": -dropped})
         train.places[is_kept] = parts
 
-    def _limit_train_rows(self, places: np.ndarray, targets: np.ndarray, count: int) -> None:
-        """Keep `count` training rows, as evenly from all classes as possible.
-
-        A smaller number always keeps a subset of what a larger one keeps.
-        """
+    def _limit_train_rows(self, places: np.ndarray, targets: np.ndarray) -> None:
+        """Keep as many training rows as `train_rows` or `train_share` say."""
         rows = np.flatnonzero(places == TRAIN_CODE)
-        drawn = rows[permute_rows(self.split.seed, 0, len(rows))]
-        # how many rows of the same class were drawn before each row
-        turns = np.zeros(len(rows), dtype=np.int64)
-        if self.task == "classification":
-            for class_index in np.unique(targets[rows]):
-                mine = targets[drawn] == class_index
-                turns[mine] = np.arange(mine.sum())
-            drawn = drawn[np.argsort(turns, kind="stable")]
-        places[drawn[count:]] = UNUSED_ROW
+        classes = targets[rows] if self.task == "classification" else None
+        subset = {"size": len(rows), "seed": self.split.seed}
+        if self.train_rows is not None:
+            chosen = choose_rows_evenly(classes, self.train_rows, **subset)
+        elif self.train_share is not None:
+            chosen = choose_share(classes, self.train_share, **subset)
+        else:
+            return
+        places[rows] = UNUSED_ROW
+        places[rows[chosen]] = TRAIN_CODE
 
     def iter_rows(
         self, survey: CorpusSurvey, splits: Sequence[str] = SPLITS

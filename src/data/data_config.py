@@ -45,6 +45,8 @@ class DataConfig:
             leaves out or maps to null are left out, with their rows.
         train_rows: take only this many training rows, drawn with the seed of the split, evenly
             from the classes; null takes all.
+        train_share: take only this share of the training rows, the same of every class; null takes
+            all. `search=learning_curve` varies it.
         cache: the folder of tokenised text and learnt vocabularies; it may be deleted.
         seed: the seed of the order of rows and of masking.
         num_workers: the number of processes that make batches. 0 is fastest if a batch takes less
@@ -65,6 +67,7 @@ class DataConfig:
     label_values: list[str | float] | None = None
     label_map: Mapping[str | float, str | float | None] | None = None
     train_rows: PositiveInt | None = None
+    train_share: Annotated[float, Bound(above=0, most=1)] | None = None
     cache: str
     seed: int = 0
     num_workers: NonNegativeInt = 0
@@ -100,6 +103,14 @@ class DataConfig:
                 )
             )
         errors += self._find_label_set_errors()
+        if self.train_rows is not None and self.train_share is not None:
+            errors.append(
+                UserError(
+                    f"data.train_rows={self.train_rows} and data.train_share={self.train_share:g} "
+                    "both say how many training rows there are; expected one of them",
+                    about=["data.train_rows", "data.train_share"],
+                )
+            )
         if errors:
             raise UserErrors(errors)
 

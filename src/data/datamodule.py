@@ -75,6 +75,7 @@ class TextDataModule(LightningDataModule):
             label_values=label_values,
             label_map=None if label_map is None else LabelMap(label_map),
             train_rows=self.config.train_rows,
+            train_share=self.config.train_share,
         )
         # This fingerprint covers everything that shapes the rows.
         rows_key = self._fingerprint_rows()
@@ -127,7 +128,9 @@ class TextDataModule(LightningDataModule):
             *self.config.find_classes(),
             None if label_map is None else list(label_map.items()),
         ]
-        return _hash_as_json([CACHE_VERSION, parts, settings, self.config.train_rows])
+        # null takes no part, so that what earlier versions kept is found
+        share = [] if self.config.train_share is None else [self.config.train_share]
+        return _hash_as_json([CACHE_VERSION, parts, settings, self.config.train_rows, *share])
 
     def _write_survey(self, folder: Path, corpus: Corpus) -> None:
         survey = corpus.survey_rows()

@@ -96,7 +96,8 @@ def _describe_lost_rows(summary: Mapping[str, Any]) -> Iterator[str]:
             yield f"left out of {read:,} rows read for {split}: {', '.join(reasons)}"
     kept = sum(count for name, count in counts.items() if name.endswith("/kept"))
     if unused := kept - sum(summary["rows"].values()):
-        yield f"left out of train by data.train_rows: {format_quantity(unused, 'row')}"
+        rows = format_quantity(unused, "row")
+        yield f"left out of train: {rows} (data.train_rows or data.train_share)"
 
 
 def _format_labels(counts: Mapping[str, int]) -> str:
