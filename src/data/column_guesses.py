@@ -14,12 +14,15 @@ from src.data.decoding import InputFile, read_text_lines
 from src.data.encodings import choose_encoding
 from src.data.file_formats import read_header
 from src.data.file_names import SPLIT_ALIASES, infer_format
+from src.data.header_rows import count_lines_before_header, propose_names
 from src.data.json_rows import flatten_row, iter_json_objects
 from src.data.readers import FASTTEXT_MARK
 from src.data.sources import Source
 from src.data.split_column import is_split_name
-from src.data.spreadsheets import iter_sheet_values
-from src.data.tables import guess_delimiter, read_first_row, read_table
+from src.data.spreadsheets import iter_sheet_values, read_first_sheet_rows
+from src.data.table_headers import guess_delimiter
+from src.data.table_rows import read_first_row, read_first_rows
+from src.data.tables import read_table
 
 SAMPLE_ROWS = 1000
 _LABEL_NAMES = re.compile(
@@ -91,22 +94,38 @@ def guess_text_format(path: Path, encodings: Sequence[str]) -> str | None:
 
 
 def guess_table_options(source: Source, file: InputFile, format: str) -> dict[str, Any]:
-    """The options without which a table is not read as it is written: its delimiter, and
-    `header` where the first line seems to be a row: it has numbers where all rows have some, or a
-    label of these.
+    """The options without which a table is not read as it is written: its delimiter, what stands
+    before its header, names for its columns, and `header` where the first line seems to be a row:
+    it has numbers where all rows have some, or a label of these.
     """
     options, _ = source.reading_options(format).choose_encoding(file)
-    if options.style is None:
+    headed = source.header and source.columns is None
+    if options.style is None and (format != "xlsx" or not headed):
         return {}
     found: dict[str, Any] = {}
-    if (delimiter := guess_delimiter(file, options.style)) is not None:
-        found["delimiter"] = delimiter
-    if options.style.header:
+    if options.style is not None and (name := guess_delimiter(file, options.style)) is not None:
+        found["delimiter"] = name
+    if headed and source.skip_rows is None:
+        found |= _guess_header_place(replace(source, **found), file, format)
+    if headed and "columns" not in found:
         profiles = sample_columns(replace(source, **found), file, format)
         numbered = [profile.name for profile in profiles] == [*map(str, range(len(profiles)))]
         if not numbered and any(map(_holds_own_name, profiles)):
             found["header"] = False
     return found
+
+
+def _guess_header_place(source: Source, file: InputFile, format: str) -> dict[str, Any]:
+    options, _ = source.reading_options(format).choose_encoding(file)
+    if options.style is None:
+        rows = read_first_sheet_rows(file, source.sheet, 0)
+    else:
+        rows = read_first_rows(file, options.style)
+    if skipped := count_lines_before_header(rows):
+        return {"skip_rows": skipped}
+    if options.style is not None and (names := propose_names(rows)) is not None:
+        return {"skip_rows": rows[0][0], "columns": names}
+    return {}
 
 
 def find_repeated_names(source: Source, file: InputFile, format: str) -> list[str]:
@@ -148,8 +167,12 @@ def _iter_rows(source: Source, file: InputFile, format: str) -> Iterator[dict[An
                 yield flatten_row(row)
         case "xlsx":
             named = source.header or source.columns is not None
-            for _, values in iter_sheet_values(
-                file, sheet=source.sheet, header=source.header, names=source.columns
+            for _, values, _ in iter_sheet_values(
+                file,
+                sheet=source.sheet,
+                skipped=options.skipped_rows,
+                header=source.header,
+                names=source.columns,
             ):
                 yield values if named else {int(name): cell for name, cell in values.items()}
         case "parquet":

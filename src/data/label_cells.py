@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from src.core.user_errors import UserError
 from src.data.labels import LabelSet, RawLabel
 from src.data.records import RawRecord
-from src.data.tables import CHARACTER_NAMES
+from src.data.table_rows import CHARACTER_NAMES
 
 _THRESHOLD_HINT = "data.source.label_threshold=0.5 takes values from 0.5 on for a yes"
 

@@ -30,7 +30,7 @@ from src.data.readers import read_parquet_classes
 from src.data.records import RawRecord
 from src.data.source_options import find_option_errors
 from src.data.split_column import SplitValues, describe_unused_column
-from src.data.tables import TableStyle, parse_character
+from src.data.table_rows import TableStyle, parse_character
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -76,6 +76,8 @@ class Source:
         header: the first line of a table holds the names of its columns.
         columns: names of all columns of a table without a header, in their order.
         sheet: of a spreadsheet; null: the only one with rows.
+        skip_rows: how many lines of a table, or rows of a sheet, are passed over at its beginning,
+            such as titles and comments before the header; null: none.
         quoting: quotes may stand around cells of CSV and TSV; null: in CSV they may, where columns
             are parted by tabs only if a `quote` is given.
         delimiter: between columns of CSV and TSV: a character or its name (tab, comma, semicolon,
@@ -117,6 +119,7 @@ class Source:
     header: bool = True
     columns: list[str] | None = None
     sheet: str | None = None
+    skip_rows: int | None = None
     quoting: bool | None = None
     delimiter: str | None = None
     quote: str | None = None
@@ -149,6 +152,7 @@ class Source:
             encoding=self.encodings[0],
             header=self.header and self.columns is None,
             names=None if self.columns is None else tuple(self.columns),
+            skipped_lines=self.skip_rows or 0,
             guessed_delimiter=self.delimiter is None,
             guessed_quote=self.quoting is None,
         )
@@ -231,6 +235,7 @@ class Source:
             header=self.header,
             names=None if self.columns is None else tuple(self.columns),
             sheet=self.sheet,
+            skipped_rows=self.skip_rows or 0,
             document=self.document,
             heading=self.heading,
             labels=self.label_reading(),

@@ -244,7 +244,7 @@ def test_an_open_quote_does_not_take_the_whole_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = csv.field_size_limit(1000)
-    monkeypatch.setattr("src.data.tables.MAX_FIELD_CHARACTERS", 1000)
+    monkeypatch.setattr("src.data.table_rows.MAX_FIELD_CHARACTERS", 1000)
     try:
         put(tmp_path / "a.csv", 'text\na\n"open\n' + "c\n" * 1000 + '"\n')
         assert fault(tmp_path / "a.csv") == (
