@@ -305,3 +305,11 @@ def test_values_inside_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     shown = _look(capsys, f"data.source.path={file}")
     assert "2 different labels: good 20, bad 10\n" in shown
     assert shown.endswith("data.source.text=review.body data.source.label=meta.stars\n")
+
+
+def test_decimal_commas_are_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "a.csv"
+    rows = "".join(f"words of row {n};{n % 7},{n % 10}\n" for n in range(60))
+    file.write_text("text;score\n" + rows, encoding="utf-8")
+    shown = _look(capsys, f"data.source.path={file}")
+    assert "data.source.decimal=comma data.task=regression model=regression" in shown

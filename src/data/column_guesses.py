@@ -16,6 +16,7 @@ from src.data.file_formats import read_header
 from src.data.file_names import SPLIT_ALIASES, infer_format
 from src.data.header_rows import count_lines_before_header, propose_names
 from src.data.json_rows import flatten_row, iter_json_objects
+from src.data.label_cells import has_decimal_commas
 from src.data.readers import FASTTEXT_MARK
 from src.data.sources import Source
 from src.data.split_column import is_split_name
@@ -56,6 +57,7 @@ class ColumnProfile(NamedTuple):
         labels: the different values, if these are few enough to be labels; else empty.
         is_yes_no: whether all values are 0 and 1, or true and false; is_share: whether all are
             numbers from 0 to 1.
+        has_decimal_commas: whether numbers are written with a comma before their decimals.
         is_nested: whether some value is a list; has_fields: whether some value has named parts.
     """
 
@@ -69,6 +71,7 @@ class ColumnProfile(NamedTuple):
     labels: tuple[str, ...] = ()
     is_yes_no: bool = False
     is_share: bool = False
+    has_decimal_commas: bool = False
     is_nested: bool = False
     has_fields: bool = False
 
@@ -187,7 +190,8 @@ def _iter_rows(source: Source, file: InputFile, format: str) -> Iterator[dict[An
 def _profile_column(name: str | int, values: Sequence[Any]) -> ColumnProfile:
     texts = [str(value) for value in values if value is not None and str(value).strip()]
     distinct = dict.fromkeys(texts)
-    numbers = [_parse_number(text) for text in distinct]
+    plain = _without_decimal_commas(list(distinct))
+    numbers = [_parse_number(text) for text in plain]
     known = [number for number in numbers if number is not None]
     is_numeric = bool(known) and len(known) == len(numbers)
     return ColumnProfile(
@@ -201,6 +205,7 @@ def _profile_column(name: str | int, values: Sequence[Any]) -> ColumnProfile:
         tuple(distinct) if len(distinct) <= len(texts) / 2 else (),
         bool(distinct) and {text.strip().lower() for text in distinct} <= _YES_NO,
         is_numeric and all(0 <= number <= 1 for number in known),
+        bool(distinct) and has_decimal_commas(distinct),
         any(isinstance(value, list) for value in values),
         any(isinstance(value, dict) for value in _list_items(values)),
     )
@@ -210,6 +215,10 @@ def _list_items(values: Sequence[Any]) -> Iterator[Any]:
     """Values, and what is in those that are lists."""
     for value in values:
         yield from value if isinstance(value, list) else (value,)
+
+
+def _without_decimal_commas(texts: list[str]) -> list[str]:
+    return [text.replace(",", ".") for text in texts] if has_decimal_commas(texts) else texts
 
 
 def _parse_number(text: str) -> float | None:

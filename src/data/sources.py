@@ -69,6 +69,7 @@ class Source:
             `delimiter`.
         label_pattern: a regular expression with one group: the part of a label that counts.
         label_threshold: from this value on a label is 1, below it 0.
+        decimal: what stands before the decimals of labels that are numbers.
         split_column: the column that says to which split a row belongs, where files are not divided
             themselves.
         encoding: of text files, such as utf-8 or cp1252; of several, [utf-8, cp1252], each file has
@@ -114,6 +115,7 @@ class Source:
     label_separator: str | None = None
     label_pattern: str | None = None
     label_threshold: float | None = None
+    decimal: Literal["dot", "comma"] | None = None
     split_column: str | int | None = None
     encoding: str | list[str] = "utf-8"
     header: bool = True
@@ -249,6 +251,7 @@ class Source:
             self.label_separator,
             self.label_pattern,
             self.label_threshold,
+            self.decimal == "comma",
         )
 
     def available_splits(self) -> tuple[str, ...]:
