@@ -11,6 +11,8 @@ from src.data.json_shapes import find_items
 from src.data.records import RawRecord
 
 _EXPECTED = "expected one JSON object a line"
+# By which the names of values in lists are guessed.
+_SAMPLE_ITEMS = 100
 _JSON_TYPE_NAMES: dict[type, str] = {
     list: "a list",
     str: "a text",
@@ -156,11 +158,17 @@ def _name_items(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, item in enumerate(items, start=1):
         where = f"{file.name}, item {number}"
-        yield where, _name_values(item, style, texts, where)
+        yield where, _name_values(item, style, texts, where, items)
 
 
-def _name_values(row: Any, style: JsonStyle, texts: Sequence[str], where: str) -> dict[str, Any]:
-    """A row as an object: a list becomes one of the columns' names."""
+def _name_values(
+    row: Any, style: JsonStyle, texts: Sequence[str], where: str, items: Sequence[Any] = ()
+) -> dict[str, Any]:
+    """A row as an object: a list becomes one of the columns' names.
+
+    Args:
+        items: rows of its kind, by which names are proposed.
+    """
     if isinstance(row, dict):
         return row
     if not isinstance(row, list):
@@ -169,16 +177,20 @@ def _name_values(row: Any, style: JsonStyle, texts: Sequence[str], where: str) -
     if style.header and style.names is None:
         raise UserError(
             f"{where}: a list, whose values have no names",
-            hint=f"data.source.columns=[{','.join(_guess_names(row, texts))}] names them",
+            hint=f"data.source.columns=[{','.join(_guess_names(row, items, texts))}] names them",
         )
     if style.names is not None and len(row) != len(style.names):
         raise UserError(f"{where}: {len(row)} values, data.source.columns names {len(style.names)}")
     return dict(zip(style.names or map(str, range(len(row))), row, strict=True))
 
 
-def _guess_names(row: list[Any], texts: Sequence[str]) -> list[str]:
-    """Names for the values of a list: its longest text is the text, any other the label."""
-    longest = max(range(len(row)), key=lambda place: len(str(row[place])), default=0)
+def _guess_names(row: list[Any], items: Sequence[Any], texts: Sequence[str]) -> list[str]:
+    """Names for the values of a list: the longest is the text, any other the label."""
+    alike = [item for item in items[:_SAMPLE_ITEMS] if isinstance(item, list)]
+    rows = [item for item in alike if len(item) == len(row)] or [row]
+    longest = max(
+        range(len(row)), key=lambda place: sum(len(str(item[place])) for item in rows), default=0
+    )
     names = ["label", *(f"column{place}" for place in range(2, len(row)))]
     names.insert(longest, texts[0])
     return names[: len(row)]
