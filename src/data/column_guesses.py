@@ -15,8 +15,9 @@ from src.data.encodings import choose_encoding
 from src.data.file_formats import read_header
 from src.data.file_names import SPLIT_ALIASES, infer_format
 from src.data.header_rows import count_lines_before_header, propose_names
-from src.data.json_rows import flatten_row, iter_json_objects
+from src.data.json_rows import iter_json_objects
 from src.data.label_cells import has_decimal_commas
+from src.data.nested_values import flatten_row
 from src.data.readers import FASTTEXT_MARK
 from src.data.sources import Source
 from src.data.split_column import is_split_name
@@ -58,7 +59,8 @@ class ColumnProfile(NamedTuple):
         is_yes_no: whether all values are 0 and 1, or true and false; is_share: whether all are
             numbers from 0 to 1.
         has_decimal_commas: whether numbers are written with a comma before their decimals.
-        is_nested: whether some value is a list; has_fields: whether some value has named parts.
+        is_nested: whether some value is a list; is_tokens: whether all are lists of words.
+        has_fields: whether some value has named parts.
     """
 
     name: str | int
@@ -73,6 +75,7 @@ class ColumnProfile(NamedTuple):
     is_share: bool = False
     has_decimal_commas: bool = False
     is_nested: bool = False
+    is_tokens: bool = False
     has_fields: bool = False
 
 
@@ -184,7 +187,7 @@ def _iter_rows(source: Source, file: InputFile, format: str) -> Iterator[dict[An
             readers.read_parquet_columns(file)
             with ParquetFile(file.path) as table:
                 for batch in table.iter_batches(batch_size=SAMPLE_ROWS):
-                    yield from batch.to_pylist()
+                    yield from map(flatten_row, batch.to_pylist())
 
 
 def _profile_column(name: str | int, values: Sequence[Any]) -> ColumnProfile:
@@ -207,6 +210,11 @@ def _profile_column(name: str | int, values: Sequence[Any]) -> ColumnProfile:
         is_numeric and all(0 <= number <= 1 for number in known),
         bool(distinct) and has_decimal_commas(distinct),
         any(isinstance(value, list) for value in values),
+        all(
+            value is None
+            or (isinstance(value, list) and all(isinstance(one, str) for one in value))
+            for value in values
+        ),
         any(isinstance(value, dict) for value in _list_items(values)),
     )
 
@@ -247,6 +255,9 @@ def guess_columns(
             for one in free
             if one.filled and not (one.is_numeric or one.is_nested or one.has_fields)
         ]
+        if all(map(_may_be_label, texts)):
+            # a text as a list of its words differs from row to row
+            texts += [one for one in free if one.is_tokens and not _may_be_label(one)]
         first = [profile for profile in texts if _find_second(profile.name, names) is not None]
         if not texts:
             return None
