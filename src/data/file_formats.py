@@ -11,6 +11,7 @@ from src.data.encodings import choose_encoding
 from src.data.header_rows import find_named_row
 from src.data.json_rows import JsonStyle, read_json_keys, read_json_rows
 from src.data.label_cells import LabelReading
+from src.data.parallel_files import read_parallel_lines
 from src.data.records import RawRecord
 from src.data.spreadsheets import read_first_sheet_rows, read_sheet_header, read_sheet_rows
 from src.data.table_headers import find_table_errors
@@ -26,6 +27,7 @@ _KEYS_WITHOUT_USE = {
     "folders": ("pair", "split_column"),
     "class_files": ("pair", "split_column"),
     "label_first": ("pair", "split_column"),
+    "parallel": ("pair", "split_column"),
 }
 _NO_LABEL_HINT = (
     "give null, or data.source.format=label_first where lines begin with it, class_files where "
@@ -188,6 +190,8 @@ def _iter_records(
             return readers.read_labelled_lines(
                 file, encoding=encoding, labelled=columns.label is not None
             )
+        case "parallel":
+            return read_parallel_lines(file, encoding)
         case "folders":
             return readers.read_documents(file, encoding=encoding, document="file", heading=None)
         case _:

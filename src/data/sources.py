@@ -57,14 +57,15 @@ class Source:
         revision: branch, tag or commit on the hub; null: the newest.
         format: of the files; `auto` takes it from their names. In `folders` a file is a text and
             its folder a class, in `class_files` a file is a class and holds texts, a `document`
-            each; `label_first` are lines such as "1 some sentence".
+            each; `label_first` are lines such as "1 some sentence"; in `parallel` a file holds
+            texts and another their labels, line by line (train.text, train.labels).
         text: column of the text: a name, or a position from 0 where `header` is false. Several,
             [title, body], are joined, a line for each that is not empty.
         pair: column of the second text; null: there is none.
         label: column of the label; null leaves it. Several, [anger, joy], each hold 1 or 0. For
-            `folders`, `class_files` and `label_first`, which have no columns, any name asks for the
-            label. In `folders` a class called "unsup" (aclImdb) is passed over where labels are
-            asked for.
+            `folders`, `class_files`, `parallel` and `label_first`, which have no columns, any name
+            asks for the label. In `folders` a class called "unsup" (aclImdb) is passed over where
+            labels are asked for.
         label_separator: between several labels in one cell: a character or its name, as for
             `delimiter`.
         label_pattern: a regular expression with one group: the part of a label that counts.
@@ -108,6 +109,7 @@ class Source:
         "folders",
         "class_files",
         "label_first",
+        "parallel",
     ] = "auto"
     text: str | int | list[str | int] = "text"
     pair: str | int | None = None
@@ -345,10 +347,11 @@ class Source:
             options["split"], split = self._split_values.names[split], "train"
         contents = []
         for file in layout.files[split]:
-            with file.path.open("rb") as stream:
-                contents.append(
-                    (file.label, file.member, hashlib.file_digest(stream, "sha256").hexdigest())
-                )
+            found = [file.label, file.member]
+            for path in (file.path, *([] if file.labels is None else [file.labels])):
+                with path.open("rb") as stream:
+                    found.append(hashlib.file_digest(stream, "sha256").hexdigest())
+            contents.append(found)
         return _hash_as_json({**options, "contents": contents})
 
     def select_columns(self) -> ColumnSelection:
