@@ -195,6 +195,8 @@ def _guess_label_options(
         known = [by_name[name] for name in columns.label_columns]
         return {} if all(one.is_yes_no for one in known) else {"label_threshold": 0.5}
     if isinstance(columns.label, str | int) and columns.label in by_name:
+        if by_name[columns.label].has_decimal_commas:
+            return {"decimal": "comma"} if options.get("decimal") is None else {}
         found = guess_label_separator(by_name[columns.label].labels)
         return {} if found is None else {"label_separator": found[0]}
     return {}

@@ -305,3 +305,21 @@ def test_values_inside_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     shown = _look(capsys, f"data.source.path={file}")
     assert "2 different labels: good 20, bad 10\n" in shown
     assert shown.endswith("data.source.text=review.body data.source.label=meta.stars\n")
+
+
+def test_decimal_commas_are_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "a.csv"
+    rows = "".join(f"words of row {n};{n % 7},{n % 10}\n" for n in range(60))
+    file.write_text("text;score\n" + rows, encoding="utf-8")
+    shown = _look(capsys, f"data.source.path={file}")
+    assert "data.source.decimal=comma data.task=regression model=regression" in shown
+
+
+def test_lists_of_words_are_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import pyarrow
+    from pyarrow.parquet import write_table
+
+    rows = [{"tokens": ["word", f"nr{n}"], "info": {"topic": "abc"[n % 3]}} for n in range(30)]
+    write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
+    shown = _look(capsys, f"data.source.path={tmp_path / 'a.parquet'}")
+    assert shown.endswith("data.source.text=tokens data.source.label=info.topic\n")

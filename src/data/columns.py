@@ -124,14 +124,29 @@ def build_record(columns: ColumnSelection, row: dict[str, Any], where: str) -> R
         if columns.pair is None
         else _check_text(row.get(str(columns.pair)), "pair", columns.pair, where)
     )
+    asked = [*columns.text_columns, *([] if columns.pair is None else [columns.pair])]
+    are_words = any(is_list_of_texts(row.get(str(name))) for name in asked)
     labels = [parse_label(row.get(str(name)), where) for name in columns.label_columns]
-    return RawRecord(join_texts(texts), pair, columns.pack_labels(labels), where)
+    return RawRecord(
+        join_texts(texts),
+        pair,
+        columns.pack_labels(labels),
+        where,
+        remark="whose text is a list, joined by spaces" if are_words else None,
+    )
+
+
+def is_list_of_texts(value: Any) -> bool:
+    """Whether a value is a list of texts, and not an empty one."""
+    return isinstance(value, list) and bool(value) and all(isinstance(one, str) for one in value)
 
 
 def _check_text(value: Any, key: str, column: str | int, where: str) -> str:
     if value is None:
         return ""
     value = _decode_bytes(value)
+    if is_list_of_texts(value):
+        value = " ".join(value)
     if not isinstance(value, str):
         raise UserError(
             f"{where}: '{column}' is {value!r:.60} ({type(value).__name__}); expected a text "

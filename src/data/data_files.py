@@ -28,6 +28,7 @@ from src.data.file_names import (
     strip_data_suffixes,
 )
 from src.data.packed_files import PACKED_SUFFIXES, strip_packed_suffix
+from src.data.parallel_files import find_parallel_files
 
 
 def find_split_files(
@@ -58,7 +59,7 @@ def find_split_files(
                 key=PATH_KEY,
                 value=path,
             )
-        if format_name in ("folders", "class_files"):
+        if format_name in ("folders", "class_files", "parallel"):
             what = "folder" if format_name == "folders" else "file"
             raise UserError(
                 f"data.source.format={format_name}: {path} is a file; expected a folder of one "
@@ -71,6 +72,20 @@ def find_split_files(
         return find_class_files(path, names, labelled)
     if format == "folders" or (format == "auto" and has_class_folders(path, names)):
         return find_class_folders(path, names, labelled)
+    if format in ("auto", "parallel"):
+        sure = format == "parallel"
+        layout = find_parallel_files(path, names, labelled, sure=sure)
+        if layout is not None:
+            return layout
+        if sure and "train" not in names:
+            return SplitFiles(format, {})
+        if sure:
+            raise UserError(
+                "no file of texts that has a file of labels beside it",
+                key=PATH_KEY,
+                value=path,
+                hint="data.source.format=parallel expects names such as train.text, train.labels",
+            )
     return _find_files_by_name(path, format, names)
 
 

@@ -33,12 +33,14 @@ class InputFile(NamedTuple):
         name: how messages call it.
         label: the name of its folder, if folders are classes.
         member: the key of its rows, where a JSON file holds several tables.
+        labels: the file that has the label of each of its lines, on the same line.
     """
 
     path: Path
     name: str
     label: str | None = None
     member: str | None = None
+    labels: Path | None = None
 
 
 def read_text_lines(file: InputFile, encoding: str, newline: str | None = None) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from src.core.user_errors import UserError
 from src.data.columns import ColumnSelection, build_record, check_columns
+from src.data.nested_values import list_keys, look_up
 from src.data.records import RawRecord
 
 if TYPE_CHECKING:
@@ -58,14 +59,20 @@ def read_hub_rows(part: "Dataset", columns: ColumnSelection, where: str) -> Iter
     """
     from datasets import ClassLabel
 
-    check_columns(where, columns, part.column_names)
+    check_columns(where, columns, list(list_keys(part.features)))
     # the hub's "no label"
     unknown = -1 if isinstance(part.features.get(str(columns.label)), ClassLabel) else None
-    keep = columns.requested_names()
+    wanted = columns.requested_names()
+    keep = [
+        name
+        for name in part.column_names
+        if any(column == name or column.startswith(f"{name}.") for column in wanted)
+    ]
     for number, row in enumerate(part.with_format(None).select_columns(keep), start=1):
         if unknown is not None and row[str(columns.label)] == unknown:
             row[str(columns.label)] = None
-        yield build_record(columns, row, f"{where}, row {number}")
+        values = {column: look_up(row, column) for column in wanted}
+        yield build_record(columns, values, f"{where}, row {number}")
 
 
 def _load_from_hub_cache(

@@ -8,11 +8,12 @@ false are the labels 1 and 0.
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
 from src.core.user_errors import UserError
 from src.data.columns import ColumnSelection, build_record, check_columns
 from src.data.decoding import InputFile, read_text_lines
+from src.data.nested_values import look_up
 from src.data.packed_files import is_packed
 from src.data.records import RawRecord
 
@@ -25,7 +26,10 @@ _LINE_LABELS = re.compile(rf"\s*((?:{FASTTEXT_MARK}\S+\s+)*{FASTTEXT_MARK}\S+|\S
 def read_parquet(
     file: InputFile, columns: ColumnSelection, keep_other: bool = False
 ) -> Iterator[RawRecord]:
-    """Read the requested columns of a Parquet file, batch by batch."""
+    """Read the requested columns of a Parquet file, batch by batch.
+
+    A column is a name, or a path of names with dots between them ("label.name").
+    """
     check_columns(file.name, columns, read_parquet_columns(file))
     import pyarrow
     from pyarrow.parquet import ParquetFile
@@ -42,14 +46,15 @@ def read_parquet(
                     row += 1
                     if missing is not None and values[label] == missing:
                         values[label] = None
-                    record = build_record(columns, values, f"{file.name}, row {row}")
+                    found = {column: look_up(values, column) for column in taken}
+                    record = build_record(columns, found, f"{file.name}, row {row}")
                     yield record._replace(other=values if keep_other else None)
     except pyarrow.ArrowException as error:
         raise UserError(f"{file.name}: broken Parquet data after row {row} ({error})") from error
 
 
 def read_parquet_columns(file: InputFile) -> list[str]:
-    """The column names in the file's footer."""
+    """The column names in the file's footer, those inside others as paths with dots."""
     import pyarrow
     from pyarrow.parquet import read_schema
 
@@ -64,9 +69,18 @@ def read_parquet_columns(file: InputFile) -> list[str]:
         what = "cut off" if head == b"PAR1" else "not a Parquet file"
         raise UserError(f"{file.name}: {what}; its {size:,} bytes should begin and end with PAR1")
     try:
-        return list(read_schema(file.path).names)
+        return list(_list_fields(read_schema(file.path)))
     except pyarrow.ArrowException as error:
         raise UserError(f"{file.name}: not a Parquet file ({error})") from error
+
+
+def _list_fields(fields: Iterable[Any], prefix: str = "") -> Iterator[str]:
+    from pyarrow.types import is_struct
+
+    for field in fields:
+        yield prefix + field.name
+        if is_struct(field.type):
+            yield from _list_fields(field.type.fields, f"{prefix}{field.name}.")
 
 
 def read_parquet_classes(file: InputFile, column: str) -> list[str] | None:

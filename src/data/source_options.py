@@ -6,7 +6,7 @@ from encodings.aliases import aliases
 from typing import TYPE_CHECKING
 
 from src.core.user_errors import UserError, did_you_mean, suggest
-from src.data.tables import CHARACTER_NAMES, parse_character
+from src.data.table_rows import CHARACTER_NAMES, parse_character
 
 if TYPE_CHECKING:
     from src.data.sources import Source
@@ -27,6 +27,10 @@ def find_option_errors(source: "Source") -> Iterator[UserError]:
             f"not a regular expression ({error})", key="data.source.heading", value=source.heading
         )
     yield from _find_label_errors(source)
+    if source.skip_rows is not None and source.skip_rows < 0:
+        yield UserError(
+            key="data.source.skip_rows", expected="0 or more", found=f"{source.skip_rows}"
+        )
     if source.split_column is not None and source.path is None:
         yield UserError(
             "a data set of the hub has its splits",

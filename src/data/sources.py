@@ -30,7 +30,7 @@ from src.data.readers import read_parquet_classes
 from src.data.records import RawRecord
 from src.data.source_options import find_option_errors
 from src.data.split_column import SplitValues, describe_unused_column
-from src.data.tables import TableStyle, parse_character
+from src.data.table_rows import TableStyle, parse_character
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -57,18 +57,20 @@ class Source:
         revision: branch, tag or commit on the hub; null: the newest.
         format: of the files; `auto` takes it from their names. In `folders` a file is a text and
             its folder a class, in `class_files` a file is a class and holds texts, a `document`
-            each; `label_first` are lines such as "1 some sentence".
+            each; `label_first` are lines such as "1 some sentence"; in `parallel` a file holds
+            texts and another their labels, line by line (train.text, train.labels).
         text: column of the text: a name, or a position from 0 where `header` is false. Several,
             [title, body], are joined, a line for each that is not empty.
         pair: column of the second text; null: there is none.
         label: column of the label; null leaves it. Several, [anger, joy], each hold 1 or 0. For
-            `folders`, `class_files` and `label_first`, which have no columns, any name asks for the
-            label. In `folders` a class called "unsup" (aclImdb) is passed over where labels are
-            asked for.
+            `folders`, `class_files`, `parallel` and `label_first`, which have no columns, any name
+            asks for the label. In `folders` a class called "unsup" (aclImdb) is passed over where
+            labels are asked for.
         label_separator: between several labels in one cell: a character or its name, as for
             `delimiter`.
         label_pattern: a regular expression with one group: the part of a label that counts.
         label_threshold: from this value on a label is 1, below it 0.
+        decimal: what stands before the decimals of labels that are numbers.
         split_column: the column that says to which split a row belongs, where files are not divided
             themselves.
         encoding: of text files, such as utf-8 or cp1252; of several, [utf-8, cp1252], each file has
@@ -76,6 +78,8 @@ class Source:
         header: the first line of a table holds the names of its columns.
         columns: names of all columns of a table without a header, in their order.
         sheet: of a spreadsheet; null: the only one with rows.
+        skip_rows: how many lines of a table, or rows of a sheet, are passed over at its beginning,
+            such as titles and comments before the header; null: none.
         quoting: quotes may stand around cells of CSV and TSV; null: in CSV they may, where columns
             are parted by tabs only if a `quote` is given.
         delimiter: between columns of CSV and TSV: a character or its name (tab, comma, semicolon,
@@ -105,6 +109,7 @@ class Source:
         "folders",
         "class_files",
         "label_first",
+        "parallel",
     ] = "auto"
     text: str | int | list[str | int] = "text"
     pair: str | int | None = None
@@ -112,11 +117,13 @@ class Source:
     label_separator: str | None = None
     label_pattern: str | None = None
     label_threshold: float | None = None
+    decimal: Literal["dot", "comma"] | None = None
     split_column: str | int | None = None
     encoding: str | list[str] = "utf-8"
     header: bool = True
     columns: list[str] | None = None
     sheet: str | None = None
+    skip_rows: int | None = None
     quoting: bool | None = None
     delimiter: str | None = None
     quote: str | None = None
@@ -149,6 +156,7 @@ class Source:
             encoding=self.encodings[0],
             header=self.header and self.columns is None,
             names=None if self.columns is None else tuple(self.columns),
+            skipped_lines=self.skip_rows or 0,
             guessed_delimiter=self.delimiter is None,
             guessed_quote=self.quoting is None,
         )
@@ -231,6 +239,7 @@ class Source:
             header=self.header,
             names=None if self.columns is None else tuple(self.columns),
             sheet=self.sheet,
+            skipped_rows=self.skip_rows or 0,
             document=self.document,
             heading=self.heading,
             labels=self.label_reading(),
@@ -244,6 +253,7 @@ class Source:
             self.label_separator,
             self.label_pattern,
             self.label_threshold,
+            self.decimal == "comma",
         )
 
     def available_splits(self) -> tuple[str, ...]:
@@ -337,10 +347,11 @@ class Source:
             options["split"], split = self._split_values.names[split], "train"
         contents = []
         for file in layout.files[split]:
-            with file.path.open("rb") as stream:
-                contents.append(
-                    (file.label, file.member, hashlib.file_digest(stream, "sha256").hexdigest())
-                )
+            found = [file.label, file.member]
+            for path in (file.path, *([] if file.labels is None else [file.labels])):
+                with path.open("rb") as stream:
+                    found.append(hashlib.file_digest(stream, "sha256").hexdigest())
+            contents.append(found)
         return _hash_as_json({**options, "contents": contents})
 
     def select_columns(self) -> ColumnSelection:

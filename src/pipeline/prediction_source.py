@@ -17,9 +17,9 @@ SOURCE_NODE = "data.source"
 SOURCE_TARGET = "src.data.sources.Source"
 _PLACE_KEYS = ("path", "hub", "config", "revision")
 _COLUMN_KEYS = ("text", "pair", "label")
-_STYLE_KEYS = ("delimiter", "quoting", "quote", "escape")
+_STYLE_KEYS = ("delimiter", "quoting", "quote", "escape", "skip_rows")
 _FORMATS_WITH_HEADER = ("csv", "tsv", "xlsx")
-_FORMATS_WITHOUT_PAIRS = ("text", "folders", "label_first")
+_FORMATS_WITHOUT_PAIRS = ("text", "folders", "label_first", "parallel")
 
 
 # Bytes of a file that tell whether it is UTF-8.

@@ -244,7 +244,7 @@ def test_an_open_quote_does_not_take_the_whole_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = csv.field_size_limit(1000)
-    monkeypatch.setattr("src.data.tables.MAX_FIELD_CHARACTERS", 1000)
+    monkeypatch.setattr("src.data.table_rows.MAX_FIELD_CHARACTERS", 1000)
     try:
         put(tmp_path / "a.csv", 'text\na\n"open\n' + "c\n" * 1000 + '"\n')
         assert fault(tmp_path / "a.csv") == (
@@ -376,3 +376,17 @@ def test_classes_of_parquet_files_of_datasets(tmp_path: Path) -> None:
     put_parquet(tmp_path / "b.parquet", [{"text": "a", "label": -1}])
     assert read(tmp_path / "b.parquet", label="label")[0].label == -1
     assert Source(path=str(tmp_path / "b.parquet"), label="label").find_class_names() is None
+
+
+def test_parquet_values_inside_others_and_lists_of_words(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    rows = [{"words": ["a", f"b{n}"], "label": {"name": "xy"[n % 2], "id": n}} for n in range(4)]
+    put_parquet(path, rows)
+    source = Source(path=str(path), text="words", label="label.name")
+    source.check()
+    records = list(source.read_records("train"))
+    assert [(row.text, row.label) for row in records[:2]] == [("a b0", "x"), ("a b1", "y")]
+    assert records[0].remark == "whose text is a list, joined by spaces"
+    with pytest.raises(UserError, match=r"label\.name"):
+        Source(path=str(path), text="words", label="label.nam").check()
+    assert "expected a text, a number, or a list" in fault(path, text="words", label="label")
