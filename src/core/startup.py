@@ -109,6 +109,8 @@ def silence_libraries() -> None:
     for message in (
         # batches are made in less time than a worker takes to hand them over
         ".*does not have many workers.*",
+        # said in one line when training begins (data.num_workers)
+        ".*This DataLoader will create .* worker processes.*",
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*The number of training batches .* is smaller than the logging interval.*",
         # epoch values are reduced over ranks before
