@@ -241,7 +241,7 @@ class Training:
         """
         import torch
         from lightning.pytorch import Trainer
-        from lightning.pytorch.callbacks import Checkpoint, Timer
+        from lightning.pytorch.callbacks import Checkpoint, ProgressBar, Timer
 
         from src.training.step_control import StepControl
 
@@ -293,6 +293,8 @@ class Training:
             logger=logger,
             default_root_dir=root,
             enable_model_summary=False,
+            # without one of the config's, Lightning would show its own
+            enable_progress_bar=any(isinstance(item, ProgressBar) for item in callbacks),
             enable_checkpointing=any(isinstance(item, Checkpoint) for item in callbacks),
             # The batch plan divides the rows among ranks.
             use_distributed_sampler=False,
