@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from src.config.allowed_targets import import_target
+from src.config.callback_rules import find_callback_errors
 from src.config.groups import format_group_override, list_options, load_option
 from src.core.nested_config import get_by_path
 from src.core.user_errors import UserError, did_you_mean, suggest
@@ -36,6 +37,7 @@ def find_rule_errors(config: Mapping[str, Any]) -> list[UserError]:
         *_check_lengths(config),
         *_check_freeze(config),
         *_check_monitors(config),
+        *find_callback_errors(config),
         *_check_sharding(config),
         *_check_compile(config),
     ]

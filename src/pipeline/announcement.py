@@ -15,6 +15,7 @@ from src.core.files import PROJECT_ROOT
 from src.core.formatting import format_count, format_quantity
 from src.core.mlflow_environment import list_unused_variables, read_tracking_uri
 from src.core.printing import print_line
+from src.core.processes import count_usable_cores
 from src.core.redaction import redact_text
 from src.core.user_errors import UserError
 
@@ -95,6 +96,12 @@ def announce_training(
         print_wrapped(
             f"{world_size} processes: a step takes {world_size} times the rows of one, and an "
             "epoch as many times fewer steps; the learning rate is as configured"
+        )
+    workers, cores = parts.datamodule.config.num_workers, count_usable_cores()
+    if workers > cores:
+        print_wrapped(
+            f"data.num_workers={workers} is more than the {format_quantity(cores, 'core')} that "
+            "this process may use: batches may come later, not sooner"
         )
     every = training.val_check_steps
     schedule = (

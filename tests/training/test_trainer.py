@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import TQDMProgressBar
 
 from src.core.user_errors import UserError
 from src.training import precision
@@ -91,3 +92,16 @@ def test_on_a_mac_auto_is_mps(monkeypatch: pytest.MonkeyPatch) -> None:
         "32-true",
         "fp32: bf16 is not tried on mps",
     )
+
+
+def test_a_run_without_a_progress_callback_shows_none() -> None:
+    training = Training(max_epochs=1, accelerator="cpu")
+    trainer = training.build(
+        callbacks=[], logger=False, lightning_precision="32-true", root="nowhere"
+    )
+    assert trainer.progress_bar_callback is None
+    bar = TQDMProgressBar()
+    trainer = training.build(
+        callbacks=[bar], logger=False, lightning_precision="32-true", root="nowhere"
+    )
+    assert trainer.progress_bar_callback is bar
