@@ -10,10 +10,10 @@ from array import array
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from src.core.user_errors import UserError
-from src.core.validation import validate_init
+from src.core.validation import Bound, validate_init
 from src.data.label_map import LabelMap
 from src.data.labels import normalize_label, normalize_labels
 from src.data.records import RawRecord
@@ -87,6 +87,11 @@ DROP_REASONS = {
     "overlap": "also in validation or test (data.cleaning.overlap)",
     "duplicates": "there before (data.cleaning.duplicates)",
     "contradicting_duplicates": "there before with another label (data.cleaning.duplicates)",
+    "near_overlap": "nearly also in validation or test (data.cleaning.near_duplicates)",
+    "near_duplicates": "nearly there before (data.cleaning.near_duplicates)",
+    "contradicting_near_duplicates": (
+        "nearly there before with another label (data.cleaning.near_duplicates)"
+    ),
 }
 
 _BR_TAG_PATTERN = re.compile(r"<br\s*/?>", re.IGNORECASE)
@@ -112,6 +117,10 @@ class Cleaning:
             most (`DigestSet`).
         overlap: training texts that also stand in validation or test: kept, they would flatter the
             score.
+        near_duplicates: drop training rows that are nearly an earlier one, or nearly one of
+            validation or test unless `overlap=keep`: those whose pairs of neighbouring words are
+            alike to this degree (Jaccard index; 0.8: 200 words of which about 10 were changed).
+            Null looks for none.
     """
 
     breaks: bool = False
@@ -120,6 +129,7 @@ class Cleaning:
     missing_label: Literal["drop", "error", "keep"] = "drop"
     duplicates: Literal["keep", "drop"] = "keep"
     overlap: Literal["keep", "drop"] = "drop"
+    near_duplicates: Annotated[float, Bound(least=0.4, most=1)] | None = None
 
     def clean_records(
         self,

@@ -7,60 +7,30 @@ that may repeat a held-out one, some 3 while train is split, and for duplicates 
 `cleaning.DigestSet` says. A finished survey is a memory map.
 """
 
-from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from src.core.dataset_info import Task
-from src.core.printing import print_line
 from src.core.user_errors import UserError
-from src.data.cleaning import DROP_REASONS, Cleaning, DigestSet, hash_text
+from src.data.cleaning import DROP_REASONS, Cleaning
 from src.data.corpus_survey import TRAIN_CODE, UNUSED_ROW, CorpusSurvey, count_labels
 from src.data.label_map import LabelMap
 from src.data.label_sets import build_membership, describe_label_sets
-from src.data.labels import (
-    LabelSpace,
-    as_label_set,
-    describe_odd_labels,
-    require_single_label,
-)
-from src.data.reading_remarks import RemarkCounts
-from src.data.records import DataSource, RawRecord
-from src.data.regression_targets import describe_close_targets, parse_regression_target
+from src.data.labels import LabelSpace, describe_odd_labels
+from src.data.records import DataSource
+from src.data.regression_targets import describe_close_targets
+from src.data.repeated_rows import drop_near_duplicates
+from src.data.split_survey import SplitSurveyor, SurveyedSplit
 from src.data.splitting import SPLITS, Split
 from src.data.token_store import TextRow
 from src.data.train_subset import choose_rows_evenly, choose_share
 
-# A note is printed for a longer text, since it decides how much memory is needed.
-LARGE_TEXT_CHARACTERS = 1 << 24
 # Rows that are compared at a time; their memory does not matter.
 _BLOCK_ROWS = 1 << 16
-
-
-class _SurveyedSplit(NamedTuple):
-    """A split of the source during the survey.
-
-    Args:
-        places: for each row, 1 if cleaning kept it, else 0.
-        labels: where the first row with each label stands, or with each set of several labels, in
-            the order of those rows.
-        codes: for each kept row, its label's index in `labels`, or its value; empty without labels.
-        digests: for each kept row its hash, if hashes are needed, else empty.
-        characters: of all kept rows, both texts.
-        has_pairs: whether any kept row has a second text.
-    """
-
-    places: np.ndarray
-    labels: dict[Any, str]
-    codes: np.ndarray
-    digests: np.ndarray
-    characters: int
-    has_pairs: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,27 +53,31 @@ class Corpus:
         Raises:
             UserError: a row cannot be used and must not be dropped, or a split has no rows left.
         """
-        counts: Counter[str] = Counter()
-        remarks = RemarkCounts()
         available = self.source.available_splits()
         if "train" not in available:
             raise UserError(
                 f"the source has no training split, only {', '.join(available)} (data.source.train)"
             )
         missing_splits = [split for split in SPLITS if split not in available]
-        held_out = DigestSet()
-        parts: dict[str, _SurveyedSplit] = {}
+        surveyor = SplitSurveyor(
+            task=self.task,
+            source=self.source,
+            cleaning=self.cleaning,
+            label_map=self.label_map,
+            takes_splits=bool(missing_splits),
+        )
+        counts = surveyor.counts
         # held-out splits come first, since train leaves out what they hold
-        for split in reversed([known_split for known_split in SPLITS if known_split in available]):
-            parts[split] = self._survey_split(
-                split, counts, remarks, held_out, repeats=bool(missing_splits)
-            )
+        order = reversed([split for split in SPLITS if split in available])
+        parts = {split: surveyor.survey_split(split) for split in order}
         for split in parts:
             if not parts[split].places.any():
                 raise UserError(_empty_split_message(split, counts))
         space = self._build_label_space(parts["train"])
         targets = {split: self._build_targets(split, part, space) for split, part in parts.items()}
         places = {split: part.places for split, part in parts.items()}
+        if self.cleaning.near_duplicates is not None:
+            parts["train"] = drop_near_duplicates(parts, surveyor.signatures, self.cleaning, counts)
         for split, codes in places.items():
             codes *= 1 + SPLITS.index(split)
         self._hold_out_splits(parts["train"], targets["train"], missing_splits, counts)
@@ -126,7 +100,7 @@ class Corpus:
             "rows": rows,
             "labels": labels,
             "remarks": [
-                *remarks.describe(),
+                *surveyor.remarks.describe(),
                 *self._describe_labels(places, targets, labels, missing_splits, counts),
             ],
             "letters": sum(part.characters for part in parts.values()),
@@ -165,100 +139,7 @@ class Corpus:
                 )
         return remarks
 
-    def _survey_split(
-        self,
-        split: str,
-        counts: Counter[str],
-        remarks: RemarkCounts,
-        held_out: DigestSet,
-        *,
-        repeats: bool,
-    ) -> _SurveyedSplit:
-        """Read and clean one split of the source.
-
-        Args:
-            held_out: hashes of held-out rows: added to by their splits, avoided by train.
-            repeats: whether rows will be held out of train, so that other training rows may turn
-                out to repeat them.
-        """
-        training, heeded = split == "train", self.cleaning.overlap == "drop"
-        places, digests = bytearray(), array("Q")
-        labels: dict[Any, str] = {}
-        numbers: dict[Any, int] = {}
-        codes: array[Any] = array("d" if self.task == "regression" else "i")
-        letters, has_pairs = 0, False
-        for row, record in self._iter_clean_records(
-            split, counts, remarks, held_out if training and heeded else None
-        ):
-            places.extend(bytes(row - len(places)) + b"\1")
-            length = len(record.text) + len(record.pair or "")
-            letters += length
-            has_pairs |= record.pair is not None
-            if length > LARGE_TEXT_CHARACTERS:
-                print_line(
-                    f"note: {record.where}: one text of {length:,} letters, which memory must "
-                    "hold several times over "
-                    "(docs/data.md)",
-                    to_stderr=True,
-                )
-            if heeded and not training:
-                held_out.add(hash_text(record.text, record.pair))
-            elif heeded and repeats:
-                digests.append(hash_text(record.text, record.pair))
-            if self.task == "regression":
-                number = require_single_label(record.label, record.where)
-                codes.append(parse_regression_target(number, record.where))
-            elif self.task != "masked_lm":
-                label = (
-                    as_label_set(record.label)
-                    if self.task == "multi_label"
-                    else require_single_label(record.label, record.where)
-                )
-                labels.setdefault(label, record.where)
-                codes.append(numbers.setdefault(label, len(numbers)))
-        places.extend(bytes(counts[f"{split}/read"] - len(places)))
-        return _SurveyedSplit(
-            np.frombuffer(places, dtype=np.uint8),
-            labels,
-            np.frombuffer(codes, dtype=codes.typecode),
-            np.frombuffer(digests, dtype=np.uint64),
-            letters,
-            has_pairs,
-        )
-
-    def _iter_clean_records(
-        self,
-        split: str,
-        counts: Counter[str],
-        remarks: RemarkCounts,
-        forbidden: DigestSet | None,
-    ) -> Iterator[tuple[int, RawRecord]]:
-        """Iterate over the rows that stay, each with its number in the source."""
-        # cleaning yields a row before it asks for the next, so this is the number of that row
-        latest = -1
-
-        def numbered() -> Iterator[RawRecord]:
-            nonlocal latest
-            for record in self.source.read_records(split):
-                latest += 1
-                remarks.count(split, record)
-                yield record
-
-        labelled = self.task != "masked_lm"
-        rows_with_progress = tqdm(
-            numbered(), desc=f"read {split}", unit=" texts", delay=1, disable=None
-        )
-        for record in self.cleaning.clean_records(
-            rows_with_progress,
-            split=split,
-            labelled=labelled,
-            counts=counts,
-            forbidden=forbidden,
-            label_map=self.label_map,
-        ):
-            yield latest, record
-
-    def _build_label_space(self, train: _SurveyedSplit) -> LabelSpace | None:
+    def _build_label_space(self, train: SurveyedSplit) -> LabelSpace | None:
         if self.task not in ("classification", "multi_label"):
             return None
         if self.label_names is not None:
@@ -274,7 +155,7 @@ class Corpus:
             raise UserError("; ".join([str(error), *notes])) if notes else error from None
 
     def _build_targets(
-        self, split: str, part: _SurveyedSplit, space: LabelSpace | None
+        self, split: str, part: SurveyedSplit, space: LabelSpace | None
     ) -> np.ndarray:
         """The target of every row of the source; 0 for rows that cleaning dropped."""
         codes = part.codes
@@ -291,7 +172,7 @@ class Corpus:
 
     def _hold_out_splits(
         self,
-        train: _SurveyedSplit,
+        train: SurveyedSplit,
         targets: np.ndarray,
         splits_to_take: Sequence[str],
         counts: Counter[str],

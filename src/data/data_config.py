@@ -16,6 +16,7 @@ from src.data.cleaning import Cleaning
 from src.data.first_rows import find_unlabelled_split
 from src.data.label_map import find_map_errors, read_label_names
 from src.data.labels import MULTI_LABEL_HINT, LabelSpace, require_single_label
+from src.data.near_duplicates import find_missing_package
 from src.data.records import DataSource
 from src.data.sources import Source
 from src.data.splitting import Split
@@ -185,6 +186,8 @@ class DataConfig:
             origin: the model folder of the run that `init_from` names.
         """
         self.source.check()
+        if self.cleaning.near_duplicates is not None and (errors := list(find_missing_package())):
+            raise UserErrors(errors)
         names = self.declared_label_names()
         if errors := list(self.find_label_errors(names, self.label_values, self.num_labels)):
             raise UserErrors(errors)
