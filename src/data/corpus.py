@@ -29,10 +29,10 @@ from src.data.labels import (
     describe_odd_labels,
     require_single_label,
 )
-from src.data.masking import permute_rows
 from src.data.reading_remarks import RemarkCounts
 from src.data.records import DataSource, RawRecord
 from src.data.regression_targets import describe_close_targets, parse_regression_target
+from src.data.splitmix import permute_rows
 from src.data.splitting import SPLITS, Split
 from src.data.token_store import TextRow
 
