@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from src.core.user_errors import UserError
-from src.data.masking import permute_rows
+from src.data.splitmix import permute_rows
 
 # Grouped by length, a pool of rows makes this many batches: enough that their lengths agree, few
 # enough that rows mix anew in every epoch.

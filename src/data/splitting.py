@@ -151,6 +151,6 @@ def _compute_split_sizes(count: int, shares: dict[str, float]) -> dict[str, int]
 
 def _hash_rows(seed: int, rows: "np.ndarray") -> "np.ndarray":
     """A hash of 64 bits for each row number (uint64); no two are equal."""
-    from src.data.masking import GOLDEN_GAMMA, derive_key, finalize_splitmix64
+    from src.data.splitmix import GOLDEN_GAMMA, derive_key, finalize_splitmix64
 
     return finalize_splitmix64((derive_key(seed) ^ rows) + GOLDEN_GAMMA)

@@ -8,7 +8,7 @@ Shape legend: R training rows.
 
 import numpy as np
 
-from src.data.masking import permute_rows
+from src.data.splitmix import permute_rows
 
 
 def choose_rows_evenly(
