@@ -23,6 +23,12 @@ HIGHER_IS_BETTER = (
     "spearman",
 )
 SCRATCH_TARGET = "src.model.encoder_config.Scratch"
+# Each is a mapping from all labels to numbers.
+_LABEL_NUMBER_KEYS = (
+    "model.objective.class_weights",
+    "model.objective.label_shares",
+    "model.objective.pos_weight",
+)
 MUON_TARGET = "src.model.optim.Muon"
 
 
@@ -167,6 +173,27 @@ def _check_labels(config: Mapping[str, Any]) -> Iterator[UserError]:
             f"model.objective.num_labels={expected}, but data.num_labels={count}; "
             "leave model.objective.num_labels out: it is read from the data",
             about=("model.objective.num_labels", "data.num_labels"),
+        )
+    for key in _LABEL_NUMBER_KEYS:
+        numbers = get_by_path(config, key)
+        if isinstance(names, list) and isinstance(numbers, Mapping):
+            yield from _find_label_number_errors(
+                key, frozenset(map(str, numbers)), list(map(str, names))
+            )
+
+
+def _find_label_number_errors(
+    key: str, given: frozenset[str], names: Sequence[str]
+) -> Iterator[UserError]:
+    """The error of a mapping from labels to numbers that lacks one, or names another."""
+    wrong = [f"'{name}' is none of the labels" for name in sorted(given.difference(names))]
+    wrong += [f"'{name}' has no number" for name in names if name not in given]
+    if wrong:
+        yield UserError(
+            wrong[0],
+            key=key,
+            expected=f"a number for each of {', '.join(names)}",
+            about=("data.label_names",),
         )
 
 

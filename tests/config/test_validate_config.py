@@ -183,6 +183,10 @@ SAID: dict[str, list[str]] = {
         "callbacks.checkpoint.monitor=val/f1_macro callbacks.checkpoint.mode=max "
         "or data.task=classification fits"
     ],
+    "+experiment=imdb model.objective.class_weights={negative:1,pos:2}": [
+        "model.objective.class_weights: 'pos' is none of the labels: expected a number for "
+        "each of negative, positive"
+    ],
     "init_from=abc callbacks.checkpoint.monitor=val/acuracy model.freeze=3": [
         "model.freeze=3 is more layers than the encoder has, model.encoder.layers=2",
         "callbacks.checkpoint.monitor=val/acuracy: this model does not measure it in validation; "
@@ -237,7 +241,7 @@ def test_mistake(line: str, program: dict[str, Any]) -> None:
 
 
 def test_mistakes_cost_and_leave_nothing(program: dict[str, Any]) -> None:
-    assert len(program["answers"]) == len(SAID) == 38
+    assert len(program["answers"]) == len(SAID) == 39
     assert not program["modules"] & {
         "torch",
         "lightning",
