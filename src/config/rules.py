@@ -17,6 +17,8 @@ HIGHER_IS_BETTER = (
     "accuracy",
     "f1_macro",
     "f1_micro",
+    "f1",
+    "auroc",
     "subset_accuracy",
     "masked_accuracy",
     "pearson",
@@ -115,6 +117,8 @@ def _check_task(config: Mapping[str, Any]) -> Iterator[UserError]:
     if kind is None or task == kind or task not in kinds.values():
         return
     models = [option for option in kinds if kinds[option] == task]
+    # others of that kind are variants, such as `binary`
+    models = [task] if task in models else models
     data = [
         option for option in list_options("data") if load_option("data", option).get("task") == kind
     ]
@@ -173,6 +177,14 @@ def _check_labels(config: Mapping[str, Any]) -> Iterator[UserError]:
             f"model.objective.num_labels={expected}, but data.num_labels={count}; "
             "leave model.objective.num_labels out: it is read from the data",
             about=("model.objective.num_labels", "data.num_labels"),
+        )
+    is_binary = _read_class_attribute(config, "model.objective", "head") == "binary"
+    known = len(names) if isinstance(names, list) else count
+    if is_binary and isinstance(known, int) and known != 2:
+        yield UserError(
+            f"model=binary tells 2 labels apart, but the data have {known}; model=classification "
+            "has an output for each",
+            about=("model.objective", "data.num_labels", "data.label_names"),
         )
     for key in _LABEL_NUMBER_KEYS:
         numbers = get_by_path(config, key)

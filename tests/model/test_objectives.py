@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from src.core.batch import LabelledBatch, MaskedBatch, build_tokens
 from src.core.user_errors import UserError
 from src.model.encoder import Encoder
+from src.model.objectives.binary import Binary
 from src.model.objectives.classification import Classification
 from src.model.objectives.masked_lm import MaskedLM
 from src.model.objectives.multi_label import MultiLabel
@@ -178,7 +179,7 @@ def test_answers():
 
 
 @spearman
-@pytest.mark.parametrize("objective", [MaskedLM, Classification, Regression])
+@pytest.mark.parametrize("objective", [MaskedLM, Binary, Classification, Regression])
 def test_quantities_are_the_metrics_that_are_measured(objective, facts):
     made = objective()
     measured = {"loss", *made.build_metrics(3), *made.derive_metrics({"loss": 1.0}, facts())}
@@ -195,10 +196,10 @@ def test_what_classification_refuses():
         Classification(label_smoothing=1.0)
 
 
-@pytest.mark.parametrize("objective", [MaskedLM(), Classification(), Regression()])
+@pytest.mark.parametrize("objective", [MaskedLM(), Binary(), Classification(), Regression()])
 def test_a_batch_without_targets_has_no_loss_and_no_gradient(objective, tiny):
     kind = "masked_lm" if objective.kind == "masked_lm" else "sequence"
-    network = tiny("bert", kind, num_labels=1 if objective.kind == "regression" else 2)
+    network = tiny("bert", kind, num_labels=2 if type(objective) is Classification else 1)
     encoder = Encoder(network, kind)
     whole = masked([], [])
     batch = (
@@ -383,3 +384,58 @@ def test_weights_that_do_not_fit_the_labels(objective, counts, message, facts):
 def test_shares_without_an_adjustment_are_refused():
     with pytest.raises(UserError, match="label_shares goes with model.objective.logit_adjustment"):
         Classification(label_shares={"no": 0.5, "yes": 0.5})
+
+
+def test_one_output_loses_what_two_with_the_same_gap_lose():
+    """An output of ln 3 stands for probabilities 1/4 and 3/4."""
+    logits, labels = torch.tensor([[math.log(3)], [0.0], [-math.log(3)]]), torch.tensor([1, 0, 1])
+    result = Binary().forward(Said(logits).eval(), labelled(labels))
+    expected = -(math.log(3 / 4) + math.log(1 / 2) + math.log(1 / 4)) / 3
+    assert result.loss.item() == pytest.approx(expected) and result.num_targets == 3
+    probabilities = Binary().to_predictions(result.outputs)
+    assert probabilities[:, 1].tolist() == pytest.approx([3 / 4, 1 / 2, 1 / 4])
+    two = Classification().forward(Said(result.outputs).eval(), labelled(labels))
+    assert two.loss.item() == pytest.approx(result.loss.item())
+
+
+def test_binary_knows_its_second_label_and_the_weight_of_it(facts):
+    """9 rows of the first label and 3 of the second: 3 for each."""
+    known = facts(**IMBALANCED)
+    objective = Binary(pos_weight="balanced", focal_gamma=1).with_dataset(known)
+    assert objective.pos_weight == 3.0
+    assert objective.describe() == (
+        ("the one output says 'yes', which weighs 3",),
+        {"objective/positive": "yes", "objective/pos_weight": "3"},
+    )
+    logits, labels = torch.tensor([[math.log(3)], [0.0]]), torch.tensor([1, 0])
+    expected = -(3 * (1 / 4) * math.log(3 / 4) + (1 / 2) * math.log(1 / 2)) / 2
+    assert trained(objective, logits, labels) == pytest.approx(expected)
+    assert Binary().with_dataset(known).describe().tags == {"objective/positive": "yes"}
+    with pytest.raises(UserError, match=r"but the data have 3: a, b, c; model=classification has"):
+        Binary().check_dataset(facts(label_names=("a", "b", "c")))
+    with pytest.raises(UserError) as error:
+        Binary(positive="no").check_dataset(known)
+    assert str(error.value) == (
+        "model.objective.positive=no: the second label is yes (data.label_names=[yes,no])"
+    )
+
+
+def test_metrics_of_the_second_label():
+    """3, 2 and 1 against 2, 1 and -1: of 9 pairs, 6 are in order and 2 are equal. All but the last
+    are predicted as the second label.
+    """
+    scores = torch.tensor([3.0, 2.0, 2.0, 1.0, 1.0, -1.0])
+    outputs, targets = torch.stack([torch.zeros(6), scores], 1), torch.tensor([1, 1, 0, 1, 0, 0])
+    values = computed(Binary(), 2, [(outputs[:4], targets[:4]), (outputs[4:], targets[4:])])
+    assert values == pytest.approx(
+        {"accuracy": 4 / 6, "f1": 2 * 3 / (2 * 3 + 2), "auroc": 7 / 9}
+        | {"f1_macro": (6 / 8 + 2 / 4) / 2}
+    )
+    saturated = torch.tensor([[0.0, 40.0], [0.0, 41.0]])
+    assert computed(Binary(), 2, [(saturated, torch.tensor([0, 1]))])["auroc"] == 1.0
+
+
+def test_the_area_of_a_single_class_is_not_defined():
+    area = Binary().build_metrics(2)["auroc"]
+    area.update(torch.zeros(2, 2), torch.tensor([1, 1]))
+    assert math.isnan(area.compute()) and area.undefined_reason == "all targets are equal"

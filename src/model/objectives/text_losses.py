@@ -41,14 +41,13 @@ def compute_decision_losses(
     logits: "Tensor",
     targets: "Tensor",
     *,
-    positive_weights: "Tensor | None" = None,
+    positive_weights: "Tensor | float | None" = None,
     focal_gamma: float = 0.0,
 ) -> "Tensor":
     """The loss of each yes or no, of the shape of the logits, from targets of 0 or 1.
 
     Args:
-        positive_weights: the loss of a yes is multiplied by these, of the shape of the logits or
-            [C].
+        positive_weights: the loss of a yes is multiplied by these, a number or [C].
         focal_gamma: as for `compute_class_losses`, where p is the probability of the right answer.
     """
     from torch.nn.functional import binary_cross_entropy_with_logits
@@ -56,7 +55,10 @@ def compute_decision_losses(
     losses = binary_cross_entropy_with_logits(logits, targets.float(), reduction="none")
     if focal_gamma:
         losses = losses * _compute_focus(losses, focal_gamma)
-    return losses if positive_weights is None else losses * positive_weights.where(targets > 0, 1.0)
+    if positive_weights is None:
+        return losses
+    # a yes has a target of 1
+    return losses * (1 + (positive_weights - 1) * targets)
 
 
 def _compute_focus(losses: "Tensor", gamma: float) -> "Tensor":
