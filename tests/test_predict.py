@@ -13,7 +13,12 @@ from zipfile import ZipFile
 
 import pytest
 import torch
-from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    pipeline,
+)
 
 from src import predict
 from src.core.dataset_info import DatasetInfo, Task
@@ -23,6 +28,7 @@ from src.data import archives
 from src.data.cache import ContentCache
 from src.data.sources import Source
 from src.data.tokenizer import WordPiece
+from src.model.encoder import HeadType
 from src.model.encoder_config import Scratch
 from src.pipeline import predictor
 from src.pipeline.export import save_model
@@ -42,7 +48,12 @@ CLEANING = {
 }
 
 
-def make_model(root: Path, task: Task = "classification", **inference_config: object) -> Path:
+def make_model(
+    root: Path,
+    task: Task = "classification",
+    head: HeadType = "sequence",
+    **inference_config: object,
+) -> Path:
     """A folder as a run leaves it, with random weights; texts are cut to 16 tokens."""
     torch.manual_seed(0)
     tokenizer = WordPiece(vocab_size=100, min_frequency=1).load_tokenizer(
@@ -59,7 +70,7 @@ def make_model(root: Path, task: Task = "classification", **inference_config: ob
         sample_tokens={},
     )
     encoder = Scratch(layers=1, width=16, heads=2, max_tokens=64).build(
-        "masked_lm" if task == "masked_lm" else "sequence",
+        "masked_lm" if task == "masked_lm" else head,
         facts,
         ("no", "yes") if task in ("classification", "multi_label") else (),
         task=task,
@@ -196,6 +207,22 @@ def test_transformers_answers_the_same(tmp_path: Path, task: Task, truncation: s
             assert outputs == pytest.approx(row, abs=1e-5 if answer.probabilities else 1e-4)
             found.append(round(outputs[0], 4))
     assert len(set(found)) > 12
+
+
+def test_transformers_answers_the_same_for_one_output(tmp_path: Path) -> None:
+    """Its pipeline gives the probability of the second label, also where the first is likelier."""
+    folder = make_model(tmp_path, head="binary")
+    theirs = pipeline("text-classification", str(folder), device="cpu")
+    assert (theirs.model.config.num_labels, theirs.model.config.id2label) == (1, {0: "yes"})
+    texts = [text for text in TEXTS if text]
+    answers = predict_texts(Predictor(folder, precision="fp32"), texts)
+    for answer, found in zip(answers, theirs(texts), strict=True):
+        assert list(answer.probabilities) == ["no", "yes"]
+        assert sum(answer.probabilities.values()) == pytest.approx(1)
+        assert found["label"] == "yes"
+        assert found["score"] == pytest.approx(answer.probabilities["yes"], abs=1e-5)
+        assert answer.predicted == ("yes" if found["score"] > 0.5 else "no")
+    assert len({round(answer.probabilities["yes"], 4) for answer in answers}) > 1
 
 
 @pytest.mark.parametrize("size", [1e-6, 0.01, 1000.0])

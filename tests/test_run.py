@@ -469,6 +469,7 @@ def test_a_run_over_texts_with_several_labels(project: Path, store: Store) -> No
             "data.source.label=label",
             "data.task=multi_label",
             "model=multi_label",
+            "model.objective.pos_weight=balanced",
             "callbacks.checkpoint.monitor=val/f1_macro",
             "callbacks.checkpoint.mode=max",
             "data/tokenizer=wordpiece",
@@ -483,6 +484,11 @@ def test_a_run_over_texts_with_several_labels(project: Path, store: Store) -> No
     measured = {"val/f1_micro", "val/subset_accuracy", "test/f1_macro", "test/average_precision"}
     assert measured <= found.data.metrics.keys()
     assert "drawn at random" in found.data.tags["data/remarks"]
+    rows = json.loads(found.data.tags["data/summary"])
+    weights = [
+        f"{name} {(36 - count) / count:.4g}" for name, count in rows["labels"]["train"].items()
+    ]
+    assert found.data.tags["objective/pos_weight"] == ", ".join(weights)
     answers = table(store, outcome.run_id, "report/predictions.json")
     assert len(answers["row"]) == 12
     assert {"", "blue", "red", "blue, red"} >= set(answers["label"])

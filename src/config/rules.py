@@ -18,12 +18,20 @@ HIGHER_IS_BETTER = (
     "accuracy",
     "f1_macro",
     "f1_micro",
+    "f1",
+    "auroc",
     "subset_accuracy",
     "masked_accuracy",
     "pearson",
     "spearman",
 )
 SCRATCH_TARGET = "src.model.encoder_config.Scratch"
+# Each is a mapping from all labels to numbers.
+_LABEL_NUMBER_KEYS = (
+    "model.objective.class_weights",
+    "model.objective.label_shares",
+    "model.objective.pos_weight",
+)
 MUON_TARGET = "src.model.optim.Muon"
 
 
@@ -111,6 +119,8 @@ def _check_task(config: Mapping[str, Any]) -> Iterator[UserError]:
     if kind is None or task == kind or task not in kinds.values():
         return
     models = [option for option in kinds if kinds[option] == task]
+    # others of that kind are variants, such as `binary`
+    models = [task] if task in models else models
     data = [
         option for option in list_options("data") if load_option("data", option).get("task") == kind
     ]
@@ -169,6 +179,35 @@ def _check_labels(config: Mapping[str, Any]) -> Iterator[UserError]:
             f"model.objective.num_labels={expected}, but data.num_labels={count}; "
             "leave model.objective.num_labels out: it is read from the data",
             about=("model.objective.num_labels", "data.num_labels"),
+        )
+    is_binary = _read_class_attribute(config, "model.objective", "head") == "binary"
+    known = len(names) if isinstance(names, list) else count
+    if is_binary and isinstance(known, int) and known != 2:
+        yield UserError(
+            f"model=binary tells 2 labels apart, but the data have {known}; model=classification "
+            "has an output for each",
+            about=("model.objective", "data.num_labels", "data.label_names"),
+        )
+    for key in _LABEL_NUMBER_KEYS:
+        numbers = get_by_path(config, key)
+        if isinstance(names, list) and isinstance(numbers, Mapping):
+            yield from _find_label_number_errors(
+                key, frozenset(map(str, numbers)), list(map(str, names))
+            )
+
+
+def _find_label_number_errors(
+    key: str, given: frozenset[str], names: Sequence[str]
+) -> Iterator[UserError]:
+    """The error of a mapping from labels to numbers that lacks one, or names another."""
+    wrong = [f"'{name}' is none of the labels" for name in sorted(given.difference(names))]
+    wrong += [f"'{name}' has no number" for name in names if name not in given]
+    if wrong:
+        yield UserError(
+            wrong[0],
+            key=key,
+            expected=f"a number for each of {', '.join(names)}",
+            about=("data.label_names",),
         )
 
 

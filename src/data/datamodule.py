@@ -206,6 +206,8 @@ class TextDataModule(LightningDataModule):
             sample_tokens=self.tokenizer.sample_tokens(),
             unigram_entropy=self.data_summary["unigram_entropy"],
             own_vocab_size=self.tokenizer.own_vocab_size,
+            label_counts=tuple(self.data_summary["labels"].get("train", {}).values()),
+            num_train_rows=len(self.token_stores["train"]),
         )
 
     def _check_num_labels(self, names: Sequence[str]) -> None:

@@ -42,11 +42,14 @@ from src.model.vocab_loss import vocabulary_loss, vocabulary_loss_and_prediction
 # reading and writing files of weights takes a moment; the hub's bars of downloads stay
 set_tqdm_hook(lambda factory, args, kwargs: factory(*args, **{**kwargs, "disable": True}))
 
-# a new kind of head is a name here and its class of transformers below
-HeadType = Literal["masked_lm", "sequence"]
+# A new kind of head is a name here and its class of transformers below. Of whole texts, `sequence`
+# has an output for each label or one for a number, and `binary` one for the second of two labels
+# (src/model/head_outputs.py).
+HeadType = Literal["masked_lm", "sequence", "binary"]
 AUTO_MODEL_CLASSES: dict[HeadType, Any] = {
     "masked_lm": AutoModelForMaskedLM,
     "sequence": AutoModelForSequenceClassification,
+    "binary": AutoModelForSequenceClassification,
 }
 
 
@@ -81,7 +84,8 @@ class Encoder(nn.Module):
         and not by the first token.
         """
         pooling = getattr(self.config, "classifier_pooling", "cls")
-        return self.head == "sequence" and pooling == "mean"
+        is_of_texts = AUTO_MODEL_CLASSES[self.head] is AutoModelForSequenceClassification
+        return is_of_texts and pooling == "mean"
 
     def describe_loading(self) -> Notices:
         """What should be known of how the weights were loaded, and how many are trained."""

@@ -13,6 +13,7 @@ from src.core.dataset_info import DatasetInfo, Task
 from src.core.pretrained_files import check_encoder_folder, resolve_local_folder
 from src.core.user_errors import UserError, UserErrors
 from src.core.validation import Bound, PositiveInt, validate_init
+from src.model.head_outputs import name_outputs
 
 if TYPE_CHECKING:
     from src.model.encoder import Encoder, HeadType
@@ -101,7 +102,7 @@ class Scratch:
             max_position_embeddings=self.max_tokens,
             pad_token_id=dataset_info.pad_id,
             **_special_token_ids(self.family, dataset_info),
-            **_label_settings(label_names, task),
+            **_label_settings(label_names, task, head),
         )
         _set_dropout(config, self.dropout)
         return Encoder(AUTO_MODEL_CLASSES[head].from_config(config), head)
@@ -166,7 +167,7 @@ class Pretrained:
             load_pretrained_network,
         )
 
-        if head != "sequence" and self.head != "auto":
+        if head == "masked_lm" and self.head != "auto":
             raise UserError(
                 "there is a head to keep or to renew for labels and numbers only",
                 key=HEAD_KEY,
@@ -178,7 +179,7 @@ class Pretrained:
         longest = config.max_position_embeddings - first_position_id(config)
         _check_max_tokens(dataset_info, longest, "positions of model.encoder.name_or_path")
         stored_head = StoredHead.read(config)
-        for key, value in _label_settings(label_names, task).items():
+        for key, value in _label_settings(label_names, task, head).items():
             setattr(config, key, value)
         if self.dropout is not None:
             _set_dropout(config, self.dropout)
@@ -193,8 +194,8 @@ class Pretrained:
         network = network.float()
         if dataset_info.vocab_size > config.vocab_size:
             loaded = grow_embeddings(network, loaded, dataset_info.vocab_size)
-        if head == "sequence":
-            names = () if task == "regression" else label_names
+        if head != "masked_lm":
+            names = () if task == "regression" else name_outputs(head, label_names)
             loaded = align_head(network, loaded, stored_head, names, self.head, HEAD_KEY)
         encoder = Encoder(network, head)
         encoder.loaded_weights = loaded
@@ -243,19 +244,22 @@ class Pretrained:
             )
 
 
-def _label_settings(label_names: tuple[str, ...], task: Task) -> dict[str, Any]:
-    """The entries of a Hugging Face config that describe a sequence head."""
+def _label_settings(label_names: tuple[str, ...], task: Task, head: "HeadType") -> dict[str, Any]:
+    """The entries of a Hugging Face config that describe a head for texts."""
     if task == "regression":
         return {"num_labels": 1, "problem_type": "regression"}
     if not label_names:
         return {}
+    names = name_outputs(head, label_names)
+    # where outputs are decisions of their own, transformers' pipeline takes a sigmoid of each
+    are_decisions = task == "multi_label" or head == "binary"
     return {
-        "num_labels": len(label_names),
+        "num_labels": len(names),
         "problem_type": (
-            "multi_label_classification" if task == "multi_label" else "single_label_classification"
+            "multi_label_classification" if are_decisions else "single_label_classification"
         ),
-        "id2label": dict(enumerate(label_names)),
-        "label2id": {name: index for index, name in enumerate(label_names)},
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: index for index, name in enumerate(names)},
     }
 
 

@@ -16,7 +16,7 @@ from src.core.failures import NonFiniteLoss
 from src.core.notices import Notices
 from src.core.printing import print_line
 from src.model.encoder import Encoder
-from src.model.objectives import ObjectiveOutput
+from src.model.objectives import DatasetObjective, ObjectiveOutput
 from src.model.stage_metrics import SPLITS, Stage, StageMetrics
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ class EncoderModule(LightningModule):
         the config declares.
         """
         self.objective.check_dataset(facts)
+        if isinstance(self.objective, DatasetObjective):
+            self.objective = self.objective.with_dataset(facts)
         self.dataset_info = facts
         self.total_steps = total_steps
 
@@ -94,8 +96,14 @@ class EncoderModule(LightningModule):
         self.train(self.training)
 
     def describe_loading(self) -> Notices:
-        """What should be known of how the weights were loaded; after `configure_model`."""
-        return self.encoder.describe_loading()
+        """What should be known of how the weights were loaded, and of what the objective took from
+        the data; after `configure_model`.
+        """
+        loading = self.encoder.describe_loading()
+        if not isinstance(self.objective, DatasetObjective):
+            return loading
+        taken = self.objective.describe()
+        return Notices((*loading.lines, *taken.lines), loading.tags | taken.tags)
 
     def load_weights(self, checkpoint: str) -> None:
         """Load the weights of a checkpoint of this module; names must match exactly."""

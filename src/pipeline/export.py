@@ -24,7 +24,7 @@ def save_model(
 
     Args:
         inference_config: how texts are prepared (`describe_preprocessing` of the data), written as
-            `palimpsest.json`.
+            `palimpsest.json` with the kind of the head.
     """
     with tempfile.TemporaryDirectory() as temporary_folder:
         folder = Path(temporary_folder)
@@ -40,7 +40,8 @@ def save_model(
             truncation=inference_config["truncation"],
         )
         (folder / INFERENCE_CONFIG_NAME).write_text(
-            json.dumps(inference_config, ensure_ascii=False, indent=2), encoding="utf-8"
+            json.dumps({**inference_config, "head": encoder.head}, ensure_ascii=False, indent=2),
+            encoding="utf-8",
         )
         _apply_umask(folder)
         yield folder

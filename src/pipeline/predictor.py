@@ -22,7 +22,8 @@ from src.data.cleaning import Cleaning
 from src.data.records import RawRecord
 from src.data.text_encoder import find_token_types
 from src.data.tokenizer import TextTokenizer
-from src.model.encoder import Encoder, load_encoder
+from src.model.encoder import Encoder, HeadType, load_encoder
+from src.model.head_outputs import compute_class_scores
 from src.pipeline.export import INFERENCE_CONFIG_NAME
 from src.training.precision import choose_precision
 
@@ -80,10 +81,12 @@ class Predictor:
         self.tokenizer = TextTokenizer(
             load_from_hub_or_folder(AutoTokenizer.from_pretrained, str(folder), key="run")
         )
-        self.encoder: Encoder = load_encoder(folder, "sequence").eval().to(self.device)
+        # models of earlier versions have no other
+        self._head: HeadType = self.inference_config.get("head", "sequence")
+        self.encoder: Encoder = load_encoder(folder, self._head).eval().to(self.device)
         self.label_names: list[str] = self.inference_config["label_names"]
         # of a text; each then has a probability of its own
-        self.has_many_labels = self.encoder.config.problem_type == "multi_label_classification"
+        self.has_many_labels = self.inference_config["task"] == "multi_label"
         self.cleaning = replace(
             Cleaning(**self.inference_config["cleaning"]), empty_text="drop", duplicates="keep"
         )
@@ -184,7 +187,9 @@ class Predictor:
         logits = self.encoder.compute_logits(tokens).float()
         if not self.label_names:
             return logits.cpu()
-        return (logits.sigmoid() if self.has_many_labels else logits.softmax(-1)).cpu()
+        if self.has_many_labels:
+            return logits.sigmoid().cpu()
+        return compute_class_scores(self._head, logits).softmax(-1).cpu()
 
     def _build_prediction(self, outputs: list[float]) -> TextPrediction:
         if not self.label_names:

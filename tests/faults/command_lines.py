@@ -4,7 +4,7 @@ stores.
 
 import shlex
 
-from tests.faults.entry import Entry
+from tests.faults.entry import MODELS, Entry
 
 ENTRIES = [
     Entry(
@@ -237,10 +237,7 @@ ENTRIES = [
     ),
     Entry(
         "model=bert",
-        says=(
-            "model=bert: there is no such choice; valid: "
-            "classification, masked_lm, multi_label, regression"
-        ),
+        says=f"model=bert: there is no such choice; valid: {', '.join(MODELS)}",
     ),
     Entry(
         "data=imbd",
@@ -299,14 +296,11 @@ ENTRIES = [
     ),
     Entry(
         "model=null",
-        says=(
-            "model=null: there is no such choice; valid: "
-            "classification, masked_lm, multi_label, regression"
-        ),
+        says=f"model=null: there is no such choice; valid: {', '.join(MODELS)}",
     ),
     Entry(
         "~model",
-        says="model: must be given, as model=classification|masked_lm|multi_label|regression",
+        says=f"model: must be given, as model={'|'.join(MODELS)}",
     ),
     Entry(
         "~model.encoder",
@@ -444,10 +438,7 @@ ENTRIES = [
     ),
     Entry(
         "-m model=glob(x*)",
-        says=(
-            "model=glob(x*): there is no such choice; valid: classification, masked_lm, "
-            "multi_label, regression"
-        ),
+        says=f"model=glob(x*): there is no such choice; valid: {', '.join(MODELS)}",
     ),
     Entry(
         "-m hydra/sweeper=optuna",
