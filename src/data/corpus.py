@@ -8,9 +8,8 @@ that may repeat a held-out one, some 3 while train is split, and for duplicates 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -19,11 +18,14 @@ from src.core.user_errors import UserError
 from src.data.cleaning import DROP_REASONS, Cleaning
 from src.data.corpus_survey import TRAIN_CODE, UNUSED_ROW, CorpusSurvey, count_labels
 from src.data.label_map import LabelMap
-from src.data.label_sets import build_membership, describe_label_sets
-from src.data.labels import LabelSpace, describe_odd_labels
 from src.data.records import DataSource
-from src.data.regression_targets import describe_close_targets
 from src.data.repeated_rows import drop_near_duplicates
+from src.data.row_targets import (
+    build_label_space,
+    build_targets,
+    describe_targets,
+    make_target_getter,
+)
 from src.data.split_survey import SplitSurveyor, SurveyedSplit
 from src.data.splitting import SPLITS, Split
 from src.data.token_store import TextRow
@@ -73,8 +75,19 @@ class Corpus:
         for split in parts:
             if not parts[split].places.any():
                 raise UserError(_empty_split_message(split, counts))
-        space = self._build_label_space(parts["train"])
-        targets = {split: self._build_targets(split, part, space) for split, part in parts.items()}
+        train = parts["train"]
+        space = build_label_space(
+            self.task,
+            train.labels,
+            train.codes,
+            self.label_names,
+            self.label_values,
+            self.label_map,
+        )
+        targets = {
+            split: build_targets(self.task, split, part.places, part.labels, part.codes, space)
+            for split, part in parts.items()
+        }
         places = {split: part.places for split, part in parts.items()}
         if self.cleaning.near_duplicates is not None:
             parts["train"] = drop_near_duplicates(parts, surveyor.signatures, self.cleaning, counts)
@@ -101,14 +114,14 @@ class Corpus:
             "labels": labels,
             "remarks": [
                 *surveyor.remarks.describe(),
-                *self._describe_labels(places, targets, labels, missing_splits, counts),
+                *self._describe_targets(places, targets, labels, missing_splits, counts),
             ],
             "letters": sum(part.characters for part in parts.values()),
             "pairs": any(part.has_pairs for part in parts.values()),
         }
         return CorpusSurvey(summary, places, targets if self.task != "masked_lm" else {})
 
-    def _describe_labels(
+    def _describe_targets(
         self,
         places: dict[str, np.ndarray],
         targets: dict[str, np.ndarray],
@@ -117,15 +130,11 @@ class Corpus:
         counts: Counter[str],
     ) -> list[str]:
         """What should be known of the labels of train, and of how they are divided."""
-        if self.task == "regression":
-            return describe_close_targets(targets["train"][places["train"] == TRAIN_CODE])
-        if not labels:
+        if self.task == "masked_lm":
             return []
-        remarks = list(self.label_map.describe()) if self.label_map is not None else []
-        remarks += describe_odd_labels(labels["train"])
+        rows = targets["train"][places["train"] == TRAIN_CODE]
+        remarks = describe_targets(self.task, rows, labels.get("train", {}), self.label_map)
         if self.task == "multi_label":
-            rows = targets["train"][places["train"] == TRAIN_CODE]
-            remarks += describe_label_sets(rows.sum(1))
             if any(counts[f"{split}/missing_label"] for split in SPLITS):
                 remarks.append(
                     "rows without a label are left out; data.cleaning.missing_label=keep takes "
@@ -138,37 +147,6 @@ class Corpus:
                     "labels are not divided by class (data.split.stratify)"
                 )
         return remarks
-
-    def _build_label_space(self, train: SurveyedSplit) -> LabelSpace | None:
-        if self.task not in ("classification", "multi_label"):
-            return None
-        if self.label_names is not None:
-            return LabelSpace.from_names(self.label_names, self.label_values)
-        labels = list(train.labels)
-        found = (labels[code] for code in train.codes.tolist())
-        if self.task == "multi_label":
-            found = (label for label_set in found for label in label_set)
-        try:
-            return LabelSpace.from_labels(found)
-        except UserError as error:
-            notes = list(self.label_map.describe()) if self.label_map is not None else []
-            raise UserError("; ".join([str(error), *notes])) if notes else error from None
-
-    def _build_targets(
-        self, split: str, part: SurveyedSplit, space: LabelSpace | None
-    ) -> np.ndarray:
-        """The target of every row of the source; 0 for rows that cleaning dropped."""
-        codes = part.codes
-        if space is not None and self.task == "multi_label":
-            codes = build_membership(part.labels, space, split)[codes]
-        elif space is not None:
-            indices = space.class_indices(part.labels, split)
-            codes = np.array(indices, dtype=np.int64)[codes]
-        if not len(codes):
-            return codes
-        targets = np.zeros((len(part.places), *codes.shape[1:]), dtype=codes.dtype)
-        targets[part.places > 0] = codes
-        return targets
 
     def _hold_out_splits(
         self,
@@ -232,7 +210,7 @@ class Corpus:
                 continue
             # a memory view gives single numbers faster than an array does
             codes = places.data
-            get_target = _target_getter(survey.targets.get(source_split))
+            get_target = make_target_getter(survey.targets.get(source_split))
             for number, record in enumerate(self.source.read_records(source_split)):
                 if number >= len(codes):
                     raise UserError(
@@ -251,17 +229,6 @@ class Corpus:
             yield row.text
             if row.pair is not None:
                 yield row.pair
-
-
-def _target_getter(targets: np.ndarray | None) -> Callable[[int], Any]:
-    """What gives the target of a row by its number: a number, or a tuple where there are several;
-    0 without targets.
-    """
-    if targets is None:
-        return lambda number: 0
-    if targets.ndim == 2:
-        return lambda number: tuple(targets[number].tolist())
-    return targets.data.__getitem__
 
 
 def _empty_split_message(split: str, counts: Counter[str]) -> str:
