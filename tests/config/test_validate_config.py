@@ -36,7 +36,7 @@ SAID: dict[str, list[str]] = {
     "model.optim.lrr=1": ["model.optim.lrr: there is no such key; did you mean 'lr'?"],
     "+typo=1": [f"typo: there is no such key; valid: {LABELS}"],
     "+model.typo=1": [
-        "model.typo: there is no such key; valid: encoder, freeze, gradient_checkpointing, lean, "
+        "model.typo: there is no such key; valid: adapter, encoder, freeze, gradient_checkpointing, lean, "
         "metrics, objective, optim"
     ],
     "typo=1": [
