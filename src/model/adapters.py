@@ -4,11 +4,13 @@ added into the weights, and how a checkpoint does without the frozen ones.
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from src.core.notices import Notices
 from src.core.user_errors import UserError, format_suggestion
 from src.model.adapter_config import ADAPTER_KEY, Lora
 
@@ -86,9 +88,29 @@ def _find_targets(encoder: "Encoder", config: Lora) -> list[str]:
     return found
 
 
-def count_adapted_layers(encoder: "Encoder") -> int:
-    """The number of linear layers that have an adapter."""
-    return len(_find_adapted_layers(encoder.network))
+def scale_rates(optim: Any, adapter: Lora | None) -> Any:
+    """An optimizer's config with the learning rates that an adapter wants."""
+    if adapter is None:
+        return optim
+    rates = {name: getattr(optim, name, None) for name in ("lr", "head_lr")}
+    return replace(
+        optim,
+        **{name: rate * adapter.lr_factor for name, rate in rates.items() if rate is not None},
+    )
+
+
+def describe_adapter(encoder: "Encoder", adapter: Lora | None) -> Notices:
+    """What should be known of how an encoder's weights were loaded, and of its adapters."""
+    notices = encoder.describe_loading()
+    if adapter is None:
+        return notices
+    said = (
+        f"LoRA of rank {adapter.rank} at {len(_find_adapted_layers(encoder.network))} linear "
+        f"layers: {int(notices.tags['model/trained']):,} of "
+        f"{int(notices.tags['model/parameters']):,} parameters are trained, at "
+        f"{adapter.lr_factor:g} times the learning rates of model.optim"
+    )
+    return Notices((*notices.lines, said), {**notices.tags, "model/adapter": said})
 
 
 def _find_adapted_layers(network: nn.Module) -> dict[str, Any]:
@@ -134,21 +156,20 @@ def drop_frozen(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Ten
 
 
 def restore_frozen(
-    module: nn.Module, checkpoint: Mapping[str, Any], digest: str, source: str
+    module: nn.Module, checkpoint: Mapping[str, Any], digest: str
 ) -> dict[str, Tensor]:
     """The whole state of a module from a checkpoint that `drop_frozen` has made smaller.
 
     Args:
         digest: of the module's own frozen parameters, which are taken.
-        source: the folder or hub name that they came from, for the message.
 
     Raises:
         UserError: the checkpoint was trained on others.
     """
     if checkpoint.get(DIGEST_KEY) != digest:
         raise UserError(
-            f"the weights of {source} are not those that the checkpoint's adapters were trained "
-            f"on (digest {checkpoint.get(DIGEST_KEY)}, now {digest})",
+            "the weights there are not those that the checkpoint's adapters were trained on "
+            f"(digest {checkpoint.get(DIGEST_KEY)}, now {digest})",
             key="model.encoder.name_or_path",
             hint="put the earlier ones back: a checkpoint holds the adapters and not the body",
         )

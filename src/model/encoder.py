@@ -27,7 +27,6 @@ from src.core.notices import Notices
 from src.core.pretrained_files import load_from_hub_or_folder
 from src.core.user_errors import UserError, format_suggestion
 from src.model import fast_encoder, ragged_attention
-from src.model.adapters import merge_adapters
 from src.model.pretrained_weights import LoadedWeights
 from src.model.ragged_layout import RaggedLayout, mean_pool
 from src.model.vocab_loss import vocabulary_loss, vocabulary_loss_and_predictions
@@ -367,10 +366,7 @@ class Encoder(nn.Module):
         return frozen
 
     def save_pretrained(self, folder: Path) -> None:
-        """Write an ordinary Hugging Face folder: config.json and model.safetensors. Adapters are
-        added into the weights for good.
-        """
-        merge_adapters(self.network)
+        """Write an ordinary Hugging Face folder: config.json and model.safetensors."""
         implementation = self.config._attn_implementation
         self.config._attn_implementation = "sdpa" if self.supports_packing else implementation
         try:

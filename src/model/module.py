@@ -4,7 +4,6 @@ objective decides which task that is.
 
 import math
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -102,16 +101,7 @@ class EncoderModule(LightningModule):
 
     def describe_loading(self) -> Notices:
         """What should be known of how the weights were loaded; after `configure_model`."""
-        notices, adapter = self.encoder.describe_loading(), self.config.adapter
-        if adapter is None:
-            return notices
-        said = (
-            f"LoRA of rank {adapter.rank} at {adapters.count_adapted_layers(self.encoder)} linear "
-            f"layers: {int(notices.tags['model/trained']):,} of "
-            f"{int(notices.tags['model/parameters']):,} parameters are trained, at "
-            f"{adapter.lr_factor:g} times the learning rates of model.optim"
-        )
-        return Notices((*notices.lines, said), {**notices.tags, "model/adapter": said})
+        return adapters.describe_adapter(self.encoder, self.config.adapter)
 
     def load_weights(self, checkpoint: str) -> None:
         """Load the weights of a checkpoint of this module; names must match exactly."""
@@ -122,10 +112,14 @@ class EncoderModule(LightningModule):
     def _restore_frozen(self, checkpoint: dict[str, Any]) -> None:
         """Add what an adapter leaves as it was to a checkpoint that does without it."""
         if self.config.adapter is not None:
-            loaded = self.encoder.loaded_weights
             checkpoint["state_dict"] = adapters.restore_frozen(
-                self, checkpoint, self._frozen_digest, loaded.source if loaded else ""
+                self, checkpoint, self._frozen_digest
             )
+
+    def set_frozen_modules(self, modules: list[nn.Module]) -> None:
+        """Keep these modules in eval mode, and no others; what is trained stays as it is."""
+        self._frozen_modules = modules
+        self.train(self.training)
 
     def train(self, mode: bool = True) -> "EncoderModule":
         super().train(mode)
@@ -298,14 +292,11 @@ class EncoderModule(LightningModule):
         return rows[order], targets[order], predictions[order]
 
     def configure_optimizers(self) -> Any:
-        optimizer, schedule = self._scale_rates(self.config.optim).build(
+        optim = adapters.scale_rates(self.config.optim, self.config.adapter)
+        optimizer, schedule = optim.build(
             self.encoder, depth=self._depth_below_head, total_steps=self.total_steps
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def _scale_rates(self, optim: Any) -> Any:
-        adapter = self.config.adapter
-        return optim if adapter is None else replace(optim, lr=optim.lr * adapter.lr_factor)
 
     def configure_gradient_clipping(
         self,

@@ -147,6 +147,7 @@ def test_the_saved_folder_is_an_ordinary_one(tiny, laid, padded, tmp_path):
     encoder = adapted(tiny("bert", "sequence"))
     tokens = laid([9, 3, 12])
     logits = encoder.compute_sequence_logits(encoder.encode_sequences(tokens))
+    merge_adapters(encoder.network)
     encoder.save_pretrained(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.safetensors"}
     assert "peft" not in (tmp_path / "config.json").read_text().lower()
