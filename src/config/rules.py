@@ -47,6 +47,7 @@ def find_rule_errors(config: Mapping[str, Any]) -> list[UserError]:
         *_check_monitors(config),
         *find_callback_errors(config),
         *_check_sharding(config),
+        *_check_adapter(config),
         *_check_compile(config),
     ]
 
@@ -291,6 +292,17 @@ def _check_sharding(config: Mapping[str, Any]) -> Iterator[UserError]:
             "model.optim is Muon, which needs whole matrices, but trainer.strategy=fsdp divides "
             "them; trainer=ddp or model/optim=adamw fits",
             about=("model.optim", "trainer.strategy"),
+        )
+
+
+def _check_adapter(config: Mapping[str, Any]) -> Iterator[UserError]:
+    if get_by_path(config, "trainer.strategy") == "fsdp" and isinstance(
+        get_by_path(config, "model.adapter"), Mapping
+    ):
+        yield UserError(
+            "model.adapter leaves the body as it is, but trainer.strategy=fsdp divides it among "
+            "devices and writes all of it; trainer=ddp or model.adapter=null fits",
+            about=("model.adapter", "trainer.strategy"),
         )
 
 

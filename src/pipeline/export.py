@@ -20,14 +20,18 @@ INFERENCE_CONFIG_NAME = "palimpsest.json"
 def save_model(
     encoder: "Encoder", tokenizer: "TextTokenizer", inference_config: Mapping[str, Any]
 ) -> Iterator[Path]:
-    """Yield a temporary folder with weights, config and tokenizer for `from_pretrained`.
+    """Yield a temporary folder with weights, config and tokenizer for `from_pretrained`. Adapters
+    are added into the weights for good.
 
     Args:
         inference_config: how texts are prepared (`describe_preprocessing` of the data), written as
             `palimpsest.json` with the kind of the head.
     """
+    from src.model.adapters import merge_adapters
+
     with tempfile.TemporaryDirectory() as temporary_folder:
         folder = Path(temporary_folder)
+        merge_adapters(encoder.network)
         encoder.save_pretrained(folder)
         # where texts are cut as in training the answers are the same; an encoder without a task
         # may be trained on longer texts later

@@ -104,7 +104,9 @@ def _linear_weights(module: nn.Module, excluded_suffixes: tuple[str, ...] = ()) 
     return [
         part.weight
         for name, part in module.named_modules()
-        if isinstance(part, nn.Linear) and not name.endswith(excluded_suffixes)
+        if isinstance(part, nn.Linear)
+        # an adapter's layer lies inside of it
+        and not name.removesuffix(".base_layer").endswith(excluded_suffixes)
     ]
 
 

@@ -38,8 +38,8 @@ SAID: dict[str, list[str]] = {
     "model.optim.lrr=1": ["model.optim.lrr: there is no such key; did you mean 'lr'?"],
     "+typo=1": [f"typo: there is no such key; valid: {LABELS}"],
     "+model.typo=1": [
-        "model.typo: there is no such key; valid: encoder, freeze, gradient_checkpointing, lean, "
-        "metrics, objective, optim"
+        "model.typo: there is no such key; valid: adapter, encoder, freeze, "
+        "gradient_checkpointing, lean, metrics, objective, optim"
     ],
     "typo=1": [
         "typo: there is no such key; valid: callbacks, data, experiment, model, name, seed, "
@@ -56,7 +56,7 @@ SAID: dict[str, list[str]] = {
     ],
     "+model.optim._partial_=true": [
         "model.optim._partial_: there is no such key; valid: "
-        "beta1, beta2, decay_fraction, decay_shape, eps, layer_decay, lr, schedule, "
+        "beta1, beta2, decay_fraction, decay_shape, eps, head_lr, layer_decay, lr, schedule, "
         "warmup_fraction, weight_decay"
     ],
     # choices that are not there
