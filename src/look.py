@@ -169,7 +169,7 @@ def _guess_format(options: Mapping[str, Any]) -> dict[str, Any]:
     found = guess_text_format(
         find_path(options["path"]), list_columns(options.get("encoding", "utf-8"))
     )
-    return {} if found is None else {"format": found}
+    return {key: value for key, value in found.items() if key not in options or key == "format"}
 
 
 def _missing_path_error(typed: Mapping[str, Any]) -> UserError:
@@ -197,7 +197,8 @@ def _guess_label_options(
     if isinstance(columns.label, str | int) and columns.label in by_name:
         if by_name[columns.label].has_decimal_commas:
             return {"decimal": "comma"} if options.get("decimal") is None else {}
-        found = guess_label_separator(by_name[columns.label].labels)
+        profile = by_name[columns.label]
+        found = None if profile.is_nested else guess_label_separator(profile.labels)
         return {} if found is None else {"label_separator": found[0]}
     return {}
 

@@ -30,7 +30,7 @@ from src.data.readers import read_parquet_classes
 from src.data.records import RawRecord
 from src.data.source_options import find_option_errors
 from src.data.split_column import SplitValues, describe_unused_column
-from src.data.table_rows import TableStyle, parse_character
+from src.data.table_rows import TableStyle, parse_character, parse_delimiter
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -83,7 +83,7 @@ class Source:
         quoting: quotes may stand around cells of CSV and TSV; null: in CSV they may, where columns
             are parted by tabs only if a `quote` is given.
         delimiter: between columns of CSV and TSV: a character or its name (tab, comma, semicolon,
-            pipe, colon, space); null: a comma or, in TSV, a tab.
+            pipe, colon, space), or several, such as "::"; null: a comma or, in TSV, a tab.
         quote: the character around cells; null: the double quote.
         escape: the character (backslash) before quotes inside cells; null: they are doubled.
         document: of plain text: one for each `line`, `paragraph` or `file`.
@@ -143,7 +143,7 @@ class Source:
         return (self.encoding,) if isinstance(self.encoding, str) else tuple(self.encoding)
 
     def table_style(self, format: str) -> TableStyle:
-        delimiter = parse_character(self.delimiter or ("comma" if format == "csv" else "tab"))
+        delimiter = parse_delimiter(self.delimiter or ("comma" if format == "csv" else "tab"))
         quoted = (
             self.quoting
             if self.quoting is not None

@@ -204,3 +204,26 @@ def test_batches_hold_zeros_and_ones(tmp_path: Path) -> None:
     other = _prepared(tmp_path, labels)
     assert other.data_summary["digests"]["train"] == data.data_summary["digests"]["train"]
     assert other.data_summary["digests"]["test"] != data.data_summary["digests"]["test"]
+
+
+def test_a_column_without_a_one_in_train_is_a_label(tmp_path: Path) -> None:
+    rows = "".join(f"text {n},{n % 2},{n % 3 // 2},0\n" for n in range(12))
+    (tmp_path / "train.csv").write_text(f"text,joy,anger,fear\n{rows}", encoding="utf-8")
+    (tmp_path / "test.csv").write_text("text,joy,anger,fear\nother,0,0,1\n", encoding="utf-8")
+    source = Source(path=str(tmp_path), label=["joy", "anger", "fear"])
+    config = DataConfig(
+        task="multi_label",
+        source=source,
+        cleaning=Cleaning(),
+        split=Split(),
+        tokenizer=WordPiece(vocab_size=100),
+        batching=Labelled(),
+        cache=str(tmp_path / "cache"),
+    )
+    assert config.find_classes() == (["anger", "fear", "joy"], None)
+    labels, _ = config.find_classes()
+    corpus = _corpus({}, source=source, label_names=labels)
+    survey = corpus.survey_rows()
+    assert survey.data_summary["label_names"] == ["anger", "fear", "joy"]
+    assert survey.targets["test"].tolist() == [[0, 1, 0]]
+    assert "no row of train has 1 of 3 classes: 'fear'" in survey.data_summary["remarks"]
