@@ -139,7 +139,7 @@ class DataConfig:
         if self.task == "multi_label" and (columns := self.source.label_reading().columns):
             # those that are 0 in all rows of train are labels too
             return list(sort_labels(columns)), None
-        if self.task != "classification":
+        if self.task not in ("classification", "multi_label"):
             return names, self.label_values
         brought = self.source.find_class_names()
         if brought is None or len(brought) < 2:

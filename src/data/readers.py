@@ -94,8 +94,10 @@ def read_parquet_classes(file: InputFile, column: str) -> list[str] | None:
     try:
         content = json.loads((read_schema(file.path).metadata or {})[b"huggingface"])
         feature = content["info"]["features"][column]
+        # several labels of a row are a list of numbers, which versions of the library write apart
+        feature = feature[0] if isinstance(feature, list) else feature.get("feature", feature)
         return list(feature["names"]) if feature["_type"] == "ClassLabel" else None
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
         return None
 
 

@@ -23,7 +23,7 @@ from src.data.file_formats import (
 )
 from src.data.file_names import SplitFiles, abbreviate_names
 from src.data.first_rows import find_first_row_errors
-from src.data.hub import load_from_hub, read_hub_rows
+from src.data.hub import find_hub_classes, load_from_hub, read_hub_rows
 from src.data.json_shapes import split_parts
 from src.data.label_cells import LabelReading
 from src.data.readers import read_parquet_classes
@@ -318,11 +318,14 @@ class Source:
         return lines
 
     def find_class_names(self) -> list[str] | None:
-        """The names of the classes whose numbers the label column holds, as Parquet files of the
-        library `datasets` have them; None for other files.
+        """The names of the classes whose numbers the label column holds, as the hub has them and
+        Parquet files of the library `datasets`; None for other files.
         """
-        layout = None if self.path is None else self.list_files()
-        if layout is None or layout.format != "parquet" or "train" not in layout.files:
+        if self.path is None:
+            part = self._load_hub_dataset().get(str(self.train))
+            return None if part is None else find_hub_classes(part, str(self.label))
+        layout = self.list_files()
+        if layout.format != "parquet" or "train" not in layout.files:
             return None
         return read_parquet_classes(layout.files["train"][0], str(self.label))
 

@@ -13,6 +13,7 @@ from src.data.cleaning import Cleaning
 from src.data.corpus import Corpus
 from src.data.data_config import DataConfig
 from src.data.datamodule import TextDataModule
+from src.data.hub import find_hub_classes
 from src.data.label_sets import build_membership
 from src.data.labels import LabelSpace
 from src.data.records import RawRecord
@@ -227,3 +228,33 @@ def test_a_column_without_a_one_in_train_is_a_label(tmp_path: Path) -> None:
     assert survey.data_summary["label_names"] == ["anger", "fear", "joy"]
     assert survey.targets["test"].tolist() == [[0, 1, 0]]
     assert "no row of train has 1 of 3 classes: 'fear'" in survey.data_summary["remarks"]
+
+
+def test_names_of_several_labels_of_the_library_datasets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    names = ["admiration", "joy", "neutral"]
+    for kind, feature in (
+        ("list", datasets.Sequence(datasets.ClassLabel(names=names))),
+        ("single", datasets.ClassLabel(names=names)),
+    ):
+        labels = [[0, 1], [2]] if kind == "list" else [0, 2]
+        features = datasets.Features({"text": datasets.Value("string"), "label": feature})
+        part = datasets.Dataset.from_dict({"text": ["a", "b"], "label": labels}, features=features)
+        part.to_parquet(str(tmp_path / f"{kind}.parquet"))
+        assert find_hub_classes(part, "label") == names
+        assert find_hub_classes(part, "text") is None
+        source = Source(path=str(tmp_path / f"{kind}.parquet"), label="label")
+        assert source.find_class_names() == names
+        monkeypatch.setattr(
+            "src.data.sources.load_from_hub",
+            lambda *_, part=part: datasets.DatasetDict({"train": part}),
+        )
+        hub = Source(hub="some/set", label="label")
+        assert hub.find_class_names() == names
+        assert [row.label for row in hub.read_records("train")] == [
+            tuple(label) if isinstance(label, list) else label for label in labels
+        ]
+    assert LabelSpace.from_names(names, [0, 1, 2]).class_indices({1: "here"}, "train") == [1]
