@@ -26,7 +26,7 @@ _INVISIBLE_CATEGORIES = ("Zs", "Zl", "Zp", "Cc", "Cf")
 class LabelSpace:
     """The classes, in the order of their indices.
 
-    One label has many spellings: 1, 1.0, "1", "1.0" and true are the same, and what
+    One label has many spellings: 1, 1.0, "1", "1.0" and true are the same, -0 and 0, and what
     `normalize_label` makes equal. Otherwise labels are compared exactly. `values` is how the file
     writes each name. Where that is None, it may write the name itself or, unless a name is itself a
     number, the index.
@@ -264,6 +264,8 @@ def canonical_spelling(label: str | float) -> str:
     """One text for all spellings of a label: "1" for 1, 1.0 and True, "0.5" for "0.50"."""
     text = str(int(label)) if isinstance(label, bool) else str(normalize_label(label) or "")
     if isinstance(label, int | float) and not label:
+        return "0"
+    if text == "-0":
         return "0"
     if not _NUMBER_PATTERN.fullmatch(text) or "." not in text:
         return text
