@@ -44,6 +44,7 @@ from src.data.labels import (
     normalize_labels,
 )
 from src.data.readers import ColumnSelection
+from src.data.reading_remarks import RemarkCounts
 from src.data.sources import Source
 
 _PREFIX = "data.source."
@@ -82,6 +83,7 @@ class _Contents(NamedTuple):
     sample_texts: list[str]
     # whether some row may have several
     has_label_sets: bool
+    remarks: list[str]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -142,6 +144,8 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     source.check()
     contents = _read_contents(source)
     _print_contents(contents)
+    for remark in contents.remarks:
+        _print_wrapped(f"note: {remark}")
     for line in source.describe_unread():
         _print_wrapped(line)
     for argument in kept:
@@ -271,10 +275,12 @@ def _read_contents(source: Source) -> _Contents:
     lengths: list[int] = []
     sample_texts: list[str] = []
     has_label_sets = False
+    remarks = RemarkCounts()
     for split in source.available_splits():
         rows[split] = 0
         for record in source.read_records(split):
             rows[split] += 1
+            remarks.count(split, record)
             lengths.append(len(record.text) + len(record.pair or ""))
             empty += not record.text.strip()
             if record.label is None:
@@ -283,7 +289,9 @@ def _read_contents(source: Source) -> _Contents:
             has_label_sets = has_label_sets or isinstance(record.label, tuple)
             if len(sample_texts) < _SAMPLE_TEXTS:
                 sample_texts.append(record.text)
-    return _Contents(rows, labels, unlabelled, empty, lengths, sample_texts, has_label_sets)
+    return _Contents(
+        rows, labels, unlabelled, empty, lengths, sample_texts, has_label_sets, remarks.describe()
+    )
 
 
 def _print_contents(contents: _Contents) -> None:

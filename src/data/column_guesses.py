@@ -99,6 +99,8 @@ def guess_text_format(path: Path, encodings: Sequence[str]) -> dict[str, str]:
     tabs = {line.count("\t") for line in sample}
     if len(tabs) == 1 and tabs != {0}:
         return {"format": "tsv"}
+    if sample and all(line.startswith('"') for line in sample) and '" "' in sample[0]:
+        return {"format": "csv", "delimiter": "space"}
     for delimiter in _LONG_DELIMITERS:
         counts = {line.count(delimiter) for line in sample}
         if len(counts) == 1 and counts != {0}:

@@ -29,8 +29,9 @@ def count_lines_before_header(rows: Sequence[NumberedRow]) -> int:
     header = next(
         (place for place in range(comments, len(rows)) if sizes[place] >= usual), len(rows)
     )
-    titles = range(comments, header)
-    if any(sizes[place] > max(1, usual - 2) or not _format(rows[place][1][0]) for place in titles):
+    first = rows[comments] if comments < header else None
+    if first and (sizes[comments] > max(1, usual - 2) or not _format(first[1][0])):
+        # names of some columns only, or of all but the first
         header = comments
     if comments and sizes[comments - 1] == usual and not _looks_like_header(rows, header):
         # "#id" is the name of a first column
