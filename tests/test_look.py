@@ -353,3 +353,18 @@ def test_combinations_of_tags_are_labels(
     assert "data.source.text=body data.source.label=tags" in shown
     assert ("label_separator=comma" in shown) is not as_lists
     assert "data.task=multi_label" in shown
+
+
+def test_tables_by_column_and_long_delimiters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = [f"the words of row {n}" for n in range(30)]
+    labels = ["good" if n % 3 else "bad" for n in range(30)]
+    (tmp_path / "a.json").write_text(json.dumps({"texts": texts, "labels": labels}))
+    shown = _look(capsys, f"data.source.path={tmp_path / 'a.json'}")
+    assert shown.endswith("data.source.text=texts data.source.label=labels\n")
+    lines = [f"{text}::{label}\n" for text, label in zip(texts, labels, strict=True)]
+    (tmp_path / "a.csv").write_text("review::stars\n" + "".join(lines))
+    shown = _look(capsys, f"data.source.path={tmp_path / 'a.csv'}")
+    assert "data.source.delimiter" in shown
+    assert "data.source.text=review data.source.label=stars" in shown

@@ -24,7 +24,7 @@ from src.data.sources import Source
 from src.data.split_column import is_split_name
 from src.data.spreadsheets import iter_sheet_values, read_first_sheet_rows
 from src.data.table_headers import guess_delimiter
-from src.data.table_rows import read_first_row, read_first_rows
+from src.data.table_rows import LONG_DELIMITERS, read_first_row, read_first_rows
 from src.data.tables import read_table
 
 SAMPLE_ROWS = 1000
@@ -32,7 +32,6 @@ _LABEL_NAMES = re.compile(
     r"label|class|target|stars?|rating|category|sentiment|score|gold|polarity|topic|intent",
     re.IGNORECASE,
 )
-_LONG_DELIMITERS = (" ||| ", "|||", "::")
 _MOST_SPLITS = 10
 _SPLIT_VALUES = {*SPLIT_ALIASES, *itertools.chain(*SPLIT_ALIASES.values())}
 # On average a text has no more tags, and no tag is longer in characters.
@@ -101,7 +100,7 @@ def guess_text_format(path: Path, encodings: Sequence[str]) -> dict[str, str]:
         return {"format": "tsv"}
     if sample and all(line.startswith('"') for line in sample) and '" "' in sample[0]:
         return {"format": "csv", "delimiter": "space"}
-    for delimiter in _LONG_DELIMITERS:
+    for delimiter in LONG_DELIMITERS:
         counts = {line.count(delimiter) for line in sample}
         if len(counts) == 1 and counts != {0}:
             return {"format": "csv", "delimiter": delimiter}
@@ -184,8 +183,12 @@ def _iter_rows(source: Source, file: InputFile, format: str) -> Iterator[dict[An
                 yield dict(zip(names, [record.text for record in records], strict=True))
         case "jsonl":
             texts = [str(column) for column in source.select_columns().text_columns]
-            for _, row in iter_json_objects(file, options.json_style, texts):
-                yield flatten_row(row)
+            rows = iter_json_objects(file, options.json_style, texts)
+            start = [row for _, row in itertools.islice(rows, 2)]
+            if len(start) == 1 and all(isinstance(part, list) for part in start[0].values()):
+                # a table by column, of which none is called as the text is
+                rows, start = iter_json_objects(file, options.json_style, [*start[0]]), []
+            yield from map(flatten_row, itertools.chain(start, (row for _, row in rows)))
         case "xlsx":
             named = source.header or source.columns is not None
             for _, values, _ in iter_sheet_values(

@@ -26,6 +26,8 @@ CHARACTER_NAMES = {
 }
 # In the order in which a message looks for them in a row.
 COMMON_DELIMITERS = {"\t": "tab", ";": "semicolon", "|": "pipe", ",": "comma"}
+# By what to type for them; the longest go first.
+LONG_DELIMITERS = {one: one for one in (" ||| ", "|||", "::")}
 # A separator of ASCII, which texts do not use, for delimiters of several characters.
 _STAND_IN = "\x1f"
 # The first line of some tables, which is for spreadsheet programs.

@@ -73,6 +73,8 @@ def test_headers_that_are_the_first_line(tmp_path: Path) -> None:
         "text,\na b,x\nc d,x\n": 0,
         "one text\nanother\n": 0,
         "Survey,\nof,2024\nid,text,label\n1,a b,x\n2,c d,x\n3,e f,y\n": 2,
+        "Survey, of 2024\ntext,label\na b,x\nc d,x\n": 1,
+        "Survey, of 2024\ntext,text\na b,x\nc d,y\n": 0,
         "# a\n#id,text\n1,a b\n2,c d\n": 1,
     }
     for content, lines in headed.items():
