@@ -44,6 +44,7 @@ from src.data.labels import (
     normalize_labels,
 )
 from src.data.readers import ColumnSelection
+from src.data.reading_remarks import RemarkCounts
 from src.data.sources import Source
 
 _PREFIX = "data.source."
@@ -82,6 +83,7 @@ class _Contents(NamedTuple):
     sample_texts: list[str]
     # whether some row may have several
     has_label_sets: bool
+    remarks: list[str]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -142,6 +144,8 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     source.check()
     contents = _read_contents(source)
     _print_contents(contents)
+    for remark in contents.remarks:
+        _print_wrapped(f"note: {remark}")
     for line in source.describe_unread():
         _print_wrapped(line)
     for argument in kept:
@@ -169,7 +173,7 @@ def _guess_format(options: Mapping[str, Any]) -> dict[str, Any]:
     found = guess_text_format(
         find_path(options["path"]), list_columns(options.get("encoding", "utf-8"))
     )
-    return {} if found is None else {"format": found}
+    return {key: value for key, value in found.items() if key not in options or key == "format"}
 
 
 def _missing_path_error(typed: Mapping[str, Any]) -> UserError:
@@ -197,7 +201,8 @@ def _guess_label_options(
     if isinstance(columns.label, str | int) and columns.label in by_name:
         if by_name[columns.label].has_decimal_commas:
             return {"decimal": "comma"} if options.get("decimal") is None else {}
-        found = guess_label_separator(by_name[columns.label].labels)
+        profile = by_name[columns.label]
+        found = None if profile.is_nested else guess_label_separator(profile.labels)
         return {} if found is None else {"label_separator": found[0]}
     return {}
 
@@ -270,10 +275,12 @@ def _read_contents(source: Source) -> _Contents:
     lengths: list[int] = []
     sample_texts: list[str] = []
     has_label_sets = False
+    remarks = RemarkCounts()
     for split in source.available_splits():
         rows[split] = 0
         for record in source.read_records(split):
             rows[split] += 1
+            remarks.count(split, record)
             lengths.append(len(record.text) + len(record.pair or ""))
             empty += not record.text.strip()
             if record.label is None:
@@ -282,7 +289,9 @@ def _read_contents(source: Source) -> _Contents:
             has_label_sets = has_label_sets or isinstance(record.label, tuple)
             if len(sample_texts) < _SAMPLE_TEXTS:
                 sample_texts.append(record.text)
-    return _Contents(rows, labels, unlabelled, empty, lengths, sample_texts, has_label_sets)
+    return _Contents(
+        rows, labels, unlabelled, empty, lengths, sample_texts, has_label_sets, remarks.describe()
+    )
 
 
 def _print_contents(contents: _Contents) -> None:

@@ -16,14 +16,15 @@ from src.data.file_formats import read_header
 from src.data.file_names import SPLIT_ALIASES, infer_format
 from src.data.header_rows import count_lines_before_header, propose_names
 from src.data.json_rows import iter_json_objects
-from src.data.label_cells import has_decimal_commas
+from src.data.label_cells import has_decimal_commas, split_labels
+from src.data.labels import guess_label_separator
 from src.data.nested_values import flatten_row
 from src.data.readers import FASTTEXT_MARK
 from src.data.sources import Source
 from src.data.split_column import is_split_name
 from src.data.spreadsheets import iter_sheet_values, read_first_sheet_rows
 from src.data.table_headers import guess_delimiter
-from src.data.table_rows import read_first_row, read_first_rows
+from src.data.table_rows import LONG_DELIMITERS, read_first_row, read_first_rows
 from src.data.tables import read_table
 
 SAMPLE_ROWS = 1000
@@ -33,6 +34,9 @@ _LABEL_NAMES = re.compile(
 )
 _MOST_SPLITS = 10
 _SPLIT_VALUES = {*SPLIT_ALIASES, *itertools.chain(*SPLIT_ALIASES.values())}
+# On average a text has no more tags, and no tag is longer in characters.
+_MOST_TAGS = 6
+_LONGEST_TAG = 40
 _YES_NO = {"0", "1", "0.0", "1.0", "true", "false"}
 # So many columns of yes and no, or more, are labels of which a row may have several.
 _LEAST_LABEL_COLUMNS = 3
@@ -60,6 +64,7 @@ class ColumnProfile(NamedTuple):
             numbers from 0 to 1.
         has_decimal_commas: whether numbers are written with a comma before their decimals.
         is_nested: whether some value is a list; is_tokens: whether all are lists of words.
+        is_tags: whether values are a few names that come again, in other combinations.
         has_fields: whether some value has named parts.
     """
 
@@ -76,27 +81,36 @@ class ColumnProfile(NamedTuple):
     has_decimal_commas: bool = False
     is_nested: bool = False
     is_tokens: bool = False
+    is_tags: bool = False
     has_fields: bool = False
 
 
-def guess_text_format(path: Path, encodings: Sequence[str]) -> str | None:
+def guess_text_format(path: Path, encodings: Sequence[str]) -> dict[str, str]:
     """The format of a file of lines whose name does not tell it: "tsv" where all lines have equally
-    many tabs, "label_first" where they begin with a few words that come again; None if neither.
+    many tabs, "csv" with another delimiter likewise, "label_first" where they begin with a few
+    words that come again; empty if neither.
     """
     if not path.is_file() or infer_format(path) not in (None, "text"):
-        return None
+        return {}
     file = InputFile(path, path.name)
     lines = read_text_lines(file, choose_encoding(file, encodings).name)
     sample = [line.strip() for line in itertools.islice(lines, SAMPLE_ROWS) if line.strip()]
     tabs = {line.count("\t") for line in sample}
     if len(tabs) == 1 and tabs != {0}:
-        return "tsv"
+        return {"format": "tsv"}
+    if sample and all(line.startswith('"') for line in sample) and '" "' in sample[0]:
+        return {"format": "csv", "delimiter": "space"}
+    for delimiter in LONG_DELIMITERS:
+        counts = {line.count(delimiter) for line in sample}
+        if len(counts) == 1 and counts != {0}:
+            return {"format": "csv", "delimiter": delimiter}
     if sample and all(line.startswith(FASTTEXT_MARK) for line in sample):
-        return "label_first"
+        return {"format": "label_first"}
     words = [line.split(maxsplit=1) for line in sample]
     first = {word[0] for word in words}
     several = len(words) > 1 and all(len(word) > 1 for word in words)
-    return "label_first" if several and 1 < len(first) <= len(words) / 5 else None
+    begins = several and 1 < len(first) <= len(words) / 5
+    return {"format": "label_first"} if begins else {}
 
 
 def guess_table_options(source: Source, file: InputFile, format: str) -> dict[str, Any]:
@@ -169,8 +183,12 @@ def _iter_rows(source: Source, file: InputFile, format: str) -> Iterator[dict[An
                 yield dict(zip(names, [record.text for record in records], strict=True))
         case "jsonl":
             texts = [str(column) for column in source.select_columns().text_columns]
-            for _, row in iter_json_objects(file, options.json_style, texts):
-                yield flatten_row(row)
+            rows = iter_json_objects(file, options.json_style, texts)
+            start = [row for _, row in itertools.islice(rows, 2)]
+            if len(start) == 1 and all(isinstance(part, list) for part in start[0].values()):
+                # a table by column, of which none is called as the text is
+                rows, start = iter_json_objects(file, options.json_style, [*start[0]]), []
+            yield from map(flatten_row, itertools.chain(start, (row for _, row in rows)))
         case "xlsx":
             named = source.header or source.columns is not None
             for _, values, _ in iter_sheet_values(
@@ -197,6 +215,7 @@ def _profile_column(name: str | int, values: Sequence[Any]) -> ColumnProfile:
     numbers = [_parse_number(text) for text in plain]
     known = [number for number in numbers if number is not None]
     is_numeric = bool(known) and len(known) == len(numbers)
+    is_tags = not is_numeric and _are_tags(values)
     return ColumnProfile(
         name,
         tuple(itertools.islice(distinct, 3)),
@@ -205,7 +224,7 @@ def _profile_column(name: str | int, values: Sequence[Any]) -> ColumnProfile:
         is_numeric,
         is_numeric and all(number.is_integer() for number in known),
         sum(map(len, texts)) / max(1, len(texts)),
-        tuple(distinct) if len(distinct) <= len(texts) / 2 else (),
+        tuple(distinct) if is_tags or len(distinct) <= len(texts) / 2 else (),
         bool(distinct) and {text.strip().lower() for text in distinct} <= _YES_NO,
         is_numeric and all(0 <= number <= 1 for number in known),
         bool(distinct) and has_decimal_commas(distinct),
@@ -215,7 +234,27 @@ def _profile_column(name: str | int, values: Sequence[Any]) -> ColumnProfile:
             or (isinstance(value, list) and all(isinstance(one, str) for one in value))
             for value in values
         ),
+        is_tags,
         any(isinstance(value, dict) for value in _list_items(values)),
+    )
+
+
+def _are_tags(values: Sequence[Any]) -> bool:
+    """Whether values are lists, or texts parted by one character, of few short names that come
+    again.
+    """
+    lists = [value for value in values if isinstance(value, list)]
+    if not lists:
+        cells = [str(value) for value in values if value is not None and str(value).strip()]
+        found = guess_label_separator(set(cells))
+        if found is None:
+            return False
+        lists = [list(split_labels(cell, found[0])) for cell in cells]
+    names = [str(name) for one in lists for name in one]
+    return (
+        len(set(names)) <= len(names) / 3
+        and len(names) <= _MOST_TAGS * len(lists)
+        and max(map(len, names), default=0) <= _LONGEST_TAG
     )
 
 
@@ -255,6 +294,7 @@ def guess_columns(
             for one in free
             if one.filled and not (one.is_numeric or one.is_nested or one.has_fields)
         ]
+        texts = [one for one in texts if not one.is_tags] or texts
         if all(map(_may_be_label, texts)):
             # a text as a list of its words differs from row to row
             texts += [one for one in free if one.is_tokens and not _may_be_label(one)]
@@ -304,7 +344,7 @@ def _may_be_label(profile: ColumnProfile) -> bool:
     """A column of a few values that come again, or of numbers that are called a label."""
     if profile.distinct < 2 or profile.has_fields or is_split_name(profile.name):
         return False
-    if profile.is_numeric and _LABEL_NAMES.search(str(profile.name)):
+    if profile.is_tags or (profile.is_numeric and _LABEL_NAMES.search(str(profile.name))):
         return True
     return profile.distinct <= 2 or profile.distinct <= profile.filled / 2
 

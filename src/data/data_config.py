@@ -15,7 +15,7 @@ from src.data.batching import Batching
 from src.data.cleaning import Cleaning
 from src.data.first_rows import find_unlabelled_split
 from src.data.label_map import find_map_errors, read_label_names
-from src.data.labels import MULTI_LABEL_HINT, LabelSpace, require_single_label
+from src.data.labels import MULTI_LABEL_HINT, LabelSpace, require_single_label, sort_labels
 from src.data.near_duplicates import find_missing_package
 from src.data.records import DataSource
 from src.data.sources import Source
@@ -146,7 +146,12 @@ class DataConfig:
         """
         names = self.declared_label_names()
         declared = names is not None or self.label_values is not None or self.label_map is not None
-        if declared or self.task != "classification" or not isinstance(self.source, Source):
+        if declared or not isinstance(self.source, Source):
+            return names, self.label_values
+        if self.task == "multi_label" and (columns := self.source.label_reading().columns):
+            # those that are 0 in all rows of train are labels too
+            return list(sort_labels(columns)), None
+        if self.task not in ("classification", "multi_label"):
             return names, self.label_values
         brought = self.source.find_class_names()
         if brought is None or len(brought) < 2:

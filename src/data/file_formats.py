@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 from src.core.user_errors import UserError
 from src.data import readers
 from src.data.columns import ColumnSelection, find_column_errors
-from src.data.decoding import InputFile
+from src.data.decoding import InputFile, detect_no_data
 from src.data.encodings import choose_encoding
 from src.data.header_rows import find_named_row
 from src.data.json_rows import JsonStyle, read_json_keys, read_json_rows
@@ -113,6 +113,9 @@ def find_format_errors(options: ReadingOptions) -> Iterator[UserError]:
 
 def find_file_errors(file: InputFile, options: ReadingOptions) -> Iterator[UserError]:
     """What a look at the header of a file shows to be wrong."""
+    if options.format in (*TABLE_FORMATS, "jsonl") and (found := detect_no_data(file)) is not None:
+        yield UserError(f"this is {found}", where=file.name)
+        return
     options, _ = options.choose_encoding(file)
     columns, style = options.columns, options.style
     header = read_header(file, options)

@@ -10,6 +10,35 @@ from typing import Any
 NumberedRow = tuple[int, Sequence[Any]]
 
 SAMPLE_ROWS = 50
+# Two of them in a row make a header, whatever stands above.
+_COMMON_NAMES = frozenset(
+    [
+        "id",
+        "text",
+        "label",
+        "title",
+        "body",
+        "sentence",
+        "review",
+        "comment",
+        "content",
+        "tweet",
+        "message",
+        "document",
+        "question",
+        "class",
+        "category",
+        "target",
+        "sentiment",
+        "rating",
+        "score",
+        "stars",
+        "topic",
+        "intent",
+        "sentence1",
+        "sentence2",
+    ]
+)
 _NUMBER = re.compile(r"\s*[-+]?\d+([.,]\d+)?\s*")
 _PLAIN_NAME = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 
@@ -24,13 +53,18 @@ def count_lines_before_header(rows: Sequence[NumberedRow]) -> int:
     sizes = [_count_filled(cells) for _, cells in rows]
     if not rows or max(sizes) == 0:
         return 0
+    known = [sum(_format(cell).casefold() in _COMMON_NAMES for cell in row) for _, row in rows[:10]]
+    named = next((place for place, count in enumerate(known) if count > 1), 0)
+    if named and not known[0] and sizes[named] == len({*map(_format, rows[named][1])} - {""}):
+        return rows[named][0] - 1
     usual = max(Counter(sizes).items(), key=lambda item: (item[1], item[0]))[0]
     comments = len(list(takewhile(_is_comment, rows)))
     header = next(
         (place for place in range(comments, len(rows)) if sizes[place] >= usual), len(rows)
     )
-    titles = range(comments, header)
-    if any(sizes[place] > max(1, usual - 2) or not _format(rows[place][1][0]) for place in titles):
+    first = rows[comments] if comments < header else None
+    if first and (sizes[comments] > max(1, usual - 2) or not _format(first[1][0])):
+        # names of some columns only, or of all but the first
         header = comments
     if comments and sizes[comments - 1] == usual and not _looks_like_header(rows, header):
         # "#id" is the name of a first column

@@ -75,6 +75,17 @@ def read_hub_rows(part: "Dataset", columns: ColumnSelection, where: str) -> Iter
         yield build_record(columns, values, f"{where}, row {number}")
 
 
+def find_hub_classes(part: "Dataset", column: str) -> list[str] | None:
+    """The names of the classes whose numbers a column holds, one or several in a row; None if the
+    data set does not say them.
+    """
+    from datasets import ClassLabel
+
+    feature = part.features.get(column)
+    feature = feature[0] if isinstance(feature, list) else getattr(feature, "feature", feature)
+    return list(feature.names) if isinstance(feature, ClassLabel) else None
+
+
 def _load_from_hub_cache(
     name: str, config: str | None, revision: str | None, reason: str
 ) -> "DatasetDict":

@@ -20,7 +20,9 @@ from src.data.records import RawRecord
 # Every label of fastText begins with it.
 FASTTEXT_MARK = "__label__"
 # What stands before a text: labels with that mark, else one word.
-_LINE_LABELS = re.compile(rf"\s*((?:{FASTTEXT_MARK}\S+\s+)*{FASTTEXT_MARK}\S+|\S+)\s*")
+_LINE_LABELS = re.compile(
+    rf"\s*((?:{FASTTEXT_MARK}\S+\s+(?:,\s+)?)*{FASTTEXT_MARK}\S+(?:\s+,(?=\s))?|\S+)\s*"
+)
 
 
 def read_parquet(
@@ -92,8 +94,10 @@ def read_parquet_classes(file: InputFile, column: str) -> list[str] | None:
     try:
         content = json.loads((read_schema(file.path).metadata or {})[b"huggingface"])
         feature = content["info"]["features"][column]
+        # several labels of a row are a list of numbers, which versions of the library write apart
+        feature = feature[0] if isinstance(feature, list) else feature.get("feature", feature)
         return list(feature["names"]) if feature["_type"] == "ClassLabel" else None
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
         return None
 
 
@@ -140,15 +144,19 @@ def read_documents(
 def read_labelled_lines(file: InputFile, *, encoding: str, labelled: bool) -> Iterator[RawRecord]:
     """Read lines `<label> <sentence>`, where the label ends at the first white space.
 
-    A line may begin with several labels in fastText's way, `__label__a __label__b <sentence>`.
+    A line may begin with several labels in fastText's way, `__label__a __label__b <sentence>`, and
+    a comma by itself behind them is no part of the sentence.
     """
     for number, line in enumerate(read_text_lines(file, encoding), start=1):
         if not line.strip():
             continue
         begin = _LINE_LABELS.match(line)
         assert begin is not None
-        labels, text = begin[1].split(), line[begin.end() :].strip("\n")
-        label = labels[0] if len(labels) == 1 else tuple(labels)
+        words, text = begin[1].split(), line[begin.end() :].strip("\n")
+        # in older files of fastText a comma stands before the text
+        if words[0].startswith(FASTTEXT_MARK):
+            words = [word.removesuffix(",") for word in words if word != ","]
+        label = words[0] if len(words) == 1 else tuple(words)
         yield RawRecord(text, None, label if labelled else None, f"{file.name}, line {number}")
 
 

@@ -6,7 +6,7 @@ from encodings.aliases import aliases
 from typing import TYPE_CHECKING
 
 from src.core.user_errors import UserError, did_you_mean, suggest
-from src.data.table_rows import CHARACTER_NAMES, parse_character
+from src.data.table_rows import CHARACTER_NAMES, parse_character, parse_delimiter
 
 if TYPE_CHECKING:
     from src.data.sources import Source
@@ -124,7 +124,8 @@ def _find_label_errors(source: "Source") -> Iterator[UserError]:
 def _find_character_errors(source: "Source") -> Iterator[UserError]:
     for key in ("delimiter", "quote", "escape"):
         value = getattr(source, key)
-        if value is not None and parse_character(value) is None:
+        parse = parse_delimiter if key == "delimiter" else parse_character
+        if value is not None and parse(value) is None:
             yield UserError(
                 f"expected one character or its name, one of {', '.join(CHARACTER_NAMES)}",
                 key=f"data.source.{key}",

@@ -23,14 +23,14 @@ from src.data.file_formats import (
 )
 from src.data.file_names import SplitFiles, abbreviate_names
 from src.data.first_rows import find_first_row_errors
-from src.data.hub import load_from_hub, read_hub_rows
+from src.data.hub import find_hub_classes, load_from_hub, read_hub_rows
 from src.data.json_shapes import split_parts
 from src.data.label_cells import LabelReading
 from src.data.readers import read_parquet_classes
 from src.data.records import RawRecord
 from src.data.source_options import find_option_errors
 from src.data.split_column import SplitValues, describe_unused_column
-from src.data.table_rows import TableStyle, parse_character
+from src.data.table_rows import TableStyle, parse_character, parse_delimiter
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -83,7 +83,7 @@ class Source:
         quoting: quotes may stand around cells of CSV and TSV; null: in CSV they may, where columns
             are parted by tabs only if a `quote` is given.
         delimiter: between columns of CSV and TSV: a character or its name (tab, comma, semicolon,
-            pipe, colon, space); null: a comma or, in TSV, a tab.
+            pipe, colon, space), or several, such as "::"; null: a comma or, in TSV, a tab.
         quote: the character around cells; null: the double quote.
         escape: the character (backslash) before quotes inside cells; null: they are doubled.
         document: of plain text: one for each `line`, `paragraph` or `file`.
@@ -143,7 +143,7 @@ class Source:
         return (self.encoding,) if isinstance(self.encoding, str) else tuple(self.encoding)
 
     def table_style(self, format: str) -> TableStyle:
-        delimiter = parse_character(self.delimiter or ("comma" if format == "csv" else "tab"))
+        delimiter = parse_delimiter(self.delimiter or ("comma" if format == "csv" else "tab"))
         quoted = (
             self.quoting
             if self.quoting is not None
@@ -318,11 +318,14 @@ class Source:
         return lines
 
     def find_class_names(self) -> list[str] | None:
-        """The names of the classes whose numbers the label column holds, as Parquet files of the
-        library `datasets` have them; None for other files.
+        """The names of the classes whose numbers the label column holds, as the hub has them and
+        Parquet files of the library `datasets`; None for other files.
         """
-        layout = None if self.path is None else self.list_files()
-        if layout is None or layout.format != "parquet" or "train" not in layout.files:
+        if self.path is None:
+            part = self._load_hub_dataset().get(str(self.train))
+            return None if part is None else find_hub_classes(part, str(self.label))
+        layout = self.list_files()
+        if layout.format != "parquet" or "train" not in layout.files:
             return None
         return read_parquet_classes(layout.files["train"][0], str(self.label))
 

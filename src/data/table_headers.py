@@ -14,6 +14,7 @@ from src.data.header_rows import (
 )
 from src.data.table_rows import (
     COMMON_DELIMITERS,
+    LONG_DELIMITERS,
     TableStyle,
     name_delimiter,
     read_first_row,
@@ -154,7 +155,7 @@ def guess_delimiter(file: InputFile, style: TableStyle) -> str | None:
     """
     if not style.guessed_delimiter:
         return None
-    names = {**COMMON_DELIMITERS, " ": "space", style.delimiter: None}
+    names = {**LONG_DELIMITERS, **COMMON_DELIMITERS, " ": "space", style.delimiter: None}
     for delimiter in dict.fromkeys((style.delimiter, *names)):
         name = names[delimiter]
         try:

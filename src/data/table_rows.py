@@ -26,6 +26,10 @@ CHARACTER_NAMES = {
 }
 # In the order in which a message looks for them in a row.
 COMMON_DELIMITERS = {"\t": "tab", ";": "semicolon", "|": "pipe", ",": "comma"}
+# By what to type for them; the longest go first.
+LONG_DELIMITERS = {one: one for one in (" ||| ", "|||", "::")}
+# A separator of ASCII, which texts do not use, for delimiters of several characters.
+_STAND_IN = "\x1f"
 # The first line of some tables, which is for spreadsheet programs.
 _SEPARATOR_LINE = re.compile(r'"?sep=([^\r\n])"?[\r\n]*', re.IGNORECASE)
 
@@ -61,6 +65,13 @@ def parse_character(name: str) -> str | None:
     return character if len(character) == 1 and character not in "\r\n\0" else None
 
 
+def parse_delimiter(name: str) -> str | None:
+    """The character or characters that a config names; None if there are none."""
+    if len(name) > 1 and name not in CHARACTER_NAMES and not name.isalnum():
+        return None if set(name) & set("\r\n\0") else name
+    return parse_character(name)
+
+
 def read_first_rows(file: InputFile, style: TableStyle) -> list[NumberedRow]:
     """The first rows that are not blank, with the lines on which they begin."""
     return [(line, row) for line, row, _ in islice(iter_rows(file, style), SAMPLE_ROWS)]
@@ -82,11 +93,13 @@ def iter_rows(file: InputFile, style: TableStyle) -> Iterator[tuple[int, list[st
         lines = read_text_lines(file, style.encoding, newline="")
         for line in islice(lines, style.skipped_lines, None):
             raw_lines.append(line)
-            yield line
+            # the library takes one character
+            several = len(style.delimiter) > 1
+            yield line.replace(style.delimiter, _STAND_IN) if several else line
 
     rows = csv.reader(
         remember_lines(),
-        delimiter=style.delimiter,
+        delimiter=style.delimiter if len(style.delimiter) == 1 else _STAND_IN,
         quotechar=style.quote or '"',
         escapechar=style.escape,
         quoting=csv.QUOTE_NONE if style.quote is None else csv.QUOTE_MINIMAL,

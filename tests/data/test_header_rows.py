@@ -72,6 +72,9 @@ def test_headers_that_are_the_first_line(tmp_path: Path) -> None:
         "text,label,note\na,x,\nb,y,\nc,x,n\n": 0,
         "text,\na b,x\nc d,x\n": 0,
         "one text\nanother\n": 0,
+        "Survey,\nof,2024\nid,text,label\n1,a b,x\n2,c d,x\n3,e f,y\n": 2,
+        "Survey, of 2024\ntext,label\na b,x\nc d,x\n": 1,
+        "Survey, of 2024\ntext,text\na b,x\nc d,y\n": 0,
         "# a\n#id,text\n1,a b\n2,c d\n": 1,
     }
     for content, lines in headed.items():
@@ -98,6 +101,7 @@ def test_rows_with_names_and_a_header_without(
     path = put(tmp_path / "b.csv", "text,label\n" + BODY.replace("\n", ",\n"))
     assert _follow(path, {"label": "label"}) == ROWS
     assert propose_names([(1, ["a b", "c"]), (2, ["1", "2", "3"])]) is None
-    spaced = put(tmp_path / "c.csv", f'"text" "label"\n{body.replace(",", " ")}')
-    assert main([f"data.source.path={spaced}"]) == 0
-    assert "data.source.delimiter=space" in capsys.readouterr().out
+    for name in ("c.csv", "c.txt"):
+        spaced = put(tmp_path / name, f'"text" "label"\n{body.replace(",", " ")}')
+        assert main([f"data.source.path={spaced}"]) == 0
+        assert "data.source.delimiter=space" in capsys.readouterr().out

@@ -390,3 +390,30 @@ def test_parquet_values_inside_others_and_lists_of_words(tmp_path: Path) -> None
     with pytest.raises(UserError, match=r"label\.name"):
         Source(path=str(path), text="words", label="label.nam").check()
     assert "expected a text, a number, or a list" in fault(path, text="words", label="label")
+
+
+def test_what_is_no_data(tmp_path: Path) -> None:
+    for name, content, words in (
+        ("a.csv", "\n<!DOCTYPE html>\n<html><body>404</body></html>", "a web page (HTML)"),
+        ("a.jsonl", "<html lang=en>", "a web page (HTML)"),
+        ("a.xlsx", "<table><tr><td>text</td></tr></table>", "or save the table as CSV"),
+        ("b.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "of Git LFS"),
+    ):
+        path = put(tmp_path / name, content)
+        with pytest.raises(UserError) as caught:
+            Source(path=str(path)).check()
+        assert str(caught.value).startswith(f"{name}: this is ") and words in str(caught.value)
+
+
+def test_a_comma_before_the_text_in_older_files_of_fasttext(tmp_path: Path) -> None:
+    path = put(
+        tmp_path / "a.txt",
+        "__label__2 , great cd: yes\n__label__a , __label__b , x, y\n__label__1, z\nlabel , text\n",
+    )
+    rows = read(path, format="label_first", label="label")
+    assert [(row.label, row.text) for row in rows] == [
+        ("__label__2", "great cd: yes"),
+        (("__label__a", "__label__b"), "x, y"),
+        ("__label__1", "z"),
+        ("label", ", text"),
+    ]
