@@ -180,6 +180,7 @@ def run_program() -> None:
         return
     from src.config.allowed_targets import take_allowed
     from src.config.compose import is_resume, register_resolvers
+    from src.config.home_folder import expand_home_folders
     from src.pipeline.run import read_task_schema
 
     try:
@@ -187,7 +188,7 @@ def run_program() -> None:
     except UserError as error:
         print_line(f"error: {error}", to_stderr=True)
         sys.exit(2)
-    arguments = take_allowed(arguments)
+    arguments = take_allowed(expand_home_folders(arguments))
     # exceptions come here instead of being printed and turned into exit code 1
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register_resolvers()
