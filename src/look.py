@@ -21,6 +21,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+if __package__ is None:
+    # typed as a file where the program is not installed: python src/look.py
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
+
 from src.config.command_line import run_command_line
 from src.config.home_folder import expand_home_folders
 from src.core.formatting import format_quantity, truncate_end, truncate_middle

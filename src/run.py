@@ -7,7 +7,12 @@ With `-m` it makes a run of each combination of values, or a search. What a run 
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+if __package__ is None:
+    # typed as a file where the program is not installed: python src/run.py
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from src.core import startup
 from src.core.checkout import check_checkout

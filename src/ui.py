@@ -9,6 +9,11 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
+
+if __package__ is None:
+    # typed as a file where the program is not installed: python src/ui.py
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from src.config.command_line import parse_key_values, run_command_line
 from src.core.files import PROJECT_ROOT
