@@ -136,12 +136,14 @@ class Pretrained:
         folder = resolve_local_folder(self.name_or_path, NAME_OR_PATH_KEY)
         if folder is not None:
             from src.model.encoder import TOKEN_HEADS, check_config_json
+            from src.model.pretrained_weights import check_config_values
 
             check_config_json(
                 check_encoder_folder(folder, TOKEN_HEADS, NAME_OR_PATH_KEY),
                 f"{folder / 'config.json'}: ",
                 f" ({NAME_OR_PATH_KEY})",
             )
+            check_config_values(folder, NAME_OR_PATH_KEY)
 
     def build(
         self,
