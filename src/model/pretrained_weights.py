@@ -4,10 +4,8 @@ random, and which are left over.
 
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
@@ -176,25 +174,3 @@ def _find_deberta_layout(
     if network.legacy and "lm_predictions" in stored:
         return False
     return True if not network.legacy and "cls" in stored else None
-
-
-def check_config_values(folder: Path, key: str) -> None:
-    """Raise UserError if transformers makes no network of a folder's config.json: one without
-    weights, in milliseconds.
-    """
-    from src.model.encoder import AUTO_MODEL_CLASSES, load_encoder_config
-
-    config = load_encoder_config(str(folder), key)
-    try:
-        with torch.device("meta"):
-            AUTO_MODEL_CLASSES["sequence"].from_config(config)
-    except Exception as error:
-        # the library raises errors of any kind over values of a wrong type or size
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        if isinstance(error, KeyError):
-            reason = f"{reason} is unknown"
-        raise UserError(
-            f"no encoder can be made by its values: {reason}",
-            where=folder / "config.json",
-            key=key,
-        ) from error

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from src.core.printing import print_line
+from src.core.printing import print_line, print_wrapped
 from src.core.validation import NonNegativeFloat, PositiveFloat, PositiveInt, validate_init
 from src.training.checkpoint_files import CheckpointHooks
 
@@ -244,7 +244,7 @@ def announce_loading(set_tag: Callable[[str, str], None]) -> "Callback":
             self._is_done = True
             notices = module.describe_loading()
             for line in notices.lines:
-                print_line(line)
+                print_wrapped(line)
             for name, value in notices.tags.items():
                 set_tag(name, value)
 
