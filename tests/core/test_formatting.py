@@ -78,7 +78,7 @@ def test_flatten() -> None:
     }
 
 
-@pytest.mark.parametrize("value", [0.605, 0.1, 1e-30, 1e38, 1 / 3, 123.456, -0.7, 1e-45])
+@pytest.mark.parametrize("value", [0.605, 0.1, 1e-30, 1e-20, 1 / 3, 123.456, -0.7, 1e-45])
 def test_a_float32_has_its_shortest_decimal(value: float) -> None:
     as_float32 = struct.unpack("f", struct.pack("f", value))[0]
     short = shorten_float32(as_float32)
