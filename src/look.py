@@ -21,7 +21,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+if __package__ is None:
+    # typed as a file where the program is not installed: python src/look.py
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
+
 from src.config.command_line import run_command_line
+from src.config.home_folder import expand_home_folders
 from src.core.formatting import format_quantity, truncate_end, truncate_middle
 from src.core.printing import print_line
 from src.core.user_errors import UserError, format_suggestion
@@ -93,7 +98,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _handle_arguments(arguments: Sequence[str]) -> int:
     kept = [one for one in arguments if one.partition("=")[0] in _KEPT]
-    typed = _parse_options([one for one in arguments if one not in kept])
+    own = [one for one in arguments if one not in kept]
+    typed = _parse_options(expand_home_folders(own))
     others = {key: value for key, value in typed.items() if key not in _COLUMNS}
     if "path" not in typed:
         raise _missing_path_error(typed)

@@ -6,6 +6,7 @@ The names are those of the Hugging Face example scripts (`TrainingArguments`, `r
 
 from collections.abc import Collection
 
+from src.config.foreign_trainer_options import TRAINER_ANSWERS
 from src.core.user_errors import did_you_mean
 
 # The key depends on the kind of batches: texts by themselves, or rows packed with text.
@@ -62,6 +63,7 @@ _SAME_VALUE: dict[str, str | tuple[str, ...]] = {
     "label_column_name": "data.source.label",
     "gpus": "trainer.devices",
     "num_gpus": "trainer.devices",
+    "num_processes": "trainer.devices",
     "n_gpu": "trainer.devices",
     "tracking_uri": "tracking.uri",
     "mlflow_tracking_uri": "tracking.uri",
@@ -85,6 +87,7 @@ _SHORT_TRY = "for a short try: trainer.max_epochs=null trainer.max_steps=5 data.
 _ALL_STAGES = "a run trains, validates and tests by itself"
 # What has its own way of saying it: a whole answer, which works when it is typed.
 _ANSWERS = {
+    **TRAINER_ANSWERS,
     "model_name_or_path": _PRETRAINED,
     "model_name": _PRETRAINED,
     "pretrained_model_name_or_path": _PRETRAINED,
@@ -109,6 +112,10 @@ _ANSWERS = {
     "report_to": _TRACKED,
     "wandb": _TRACKED,
     "output_dir": _ELSEWHERE,
+    "default_root_dir": _ELSEWHERE,
+    "root_dir": _ELSEWHERE,
+    "logging_dir": _ELSEWHERE,
+    "weights_save_path": _ELSEWHERE,
     "paths": _ELSEWHERE,
     "do_train": _ALL_STAGES,
     "do_eval": _ALL_STAGES,

@@ -158,14 +158,21 @@ class PretrainedTokenizer:
     revision: str | None = None
 
     def check(self) -> None:
-        """Raise UserError if `name_or_path` means a folder that is absent or holds no tokenizer."""
+        """Raise UserError if `name_or_path` means a folder that is absent, or whose tokenizer
+        cannot be loaded.
+        """
         folder = resolve_local_folder(self.name_or_path, "data.tokenizer.name_or_path")
         if folder is not None:
             check_tokenizer_files(folder, "data.tokenizer.name_or_path")
+            # kept for the run that comes next, since some take seconds to load
+            object.__setattr__(self, "_checked", self._load())
 
     def load_tokenizer(
         self, texts: TextsFactory, corpus_fingerprint: str, cache: "ContentCache"
     ) -> TextTokenizer:
+        return self.__dict__.pop("_checked", None) or self._load()
+
+    def _load(self) -> TextTokenizer:
         from transformers import AutoTokenizer
 
         tokenizer = load_from_hub_or_folder(

@@ -135,6 +135,8 @@ def build_classification_report(
             "row": rows.tolist(),
             "label": [label_names[index] for index in targets.tolist()],
             "predicted": [label_names[index] for index in predicted.tolist()],
+            # by which the rows are sorted that the model has most wrong
+            "loss": _true_class_losses(outputs, targets),
             **_label_columns("probability", names, outputs),
         },
     }
@@ -285,6 +287,12 @@ def _validate_on_cpu(predictions: Predictions) -> tuple[Tensor, Tensor, Tensor]:
     if not (torch.isfinite(outputs).all() and torch.isfinite(targets).all()):
         raise ValueError("targets or outputs are not finite")
     return rows, targets, outputs.float()
+
+
+def _true_class_losses(outputs: Tensor, targets: Tensor) -> list[float]:
+    """The negative logarithm of the probability [N, C] that each row's own class [N] has."""
+    chosen = outputs.gather(1, targets[:, None]).squeeze(1)
+    return chosen.clamp(min=torch.finfo(chosen.dtype).tiny).log().neg().tolist()
 
 
 def _label_columns(prefix: str, names: list[str], values: Tensor) -> dict[str, list]:

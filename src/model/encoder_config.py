@@ -143,6 +143,7 @@ class Pretrained:
                 f"{folder / 'config.json'}: ",
                 f" ({NAME_OR_PATH_KEY})",
             )
+            _check_config_values(folder, NAME_OR_PATH_KEY)
 
     def build(
         self,
@@ -242,6 +243,30 @@ class Pretrained:
                 f"{len(differing) + len(missing)} of {len(tokens)} tokens compared have another id "
                 "there (data.tokenizer must be the encoder's own; leave it out with init_from)"
             )
+
+
+def _check_config_values(folder: Path, key: str) -> None:
+    """Raise UserError if transformers makes no network of a folder's config.json: one without
+    weights, in milliseconds.
+    """
+    import torch
+
+    from src.model.encoder import AUTO_MODEL_CLASSES, load_encoder_config
+
+    config = load_encoder_config(str(folder), key)
+    try:
+        with torch.device("meta"):
+            AUTO_MODEL_CLASSES["sequence"].from_config(config)
+    except Exception as error:
+        # the library raises errors of any kind over values of a wrong type or size
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        if isinstance(error, KeyError):
+            reason = f"{reason} is unknown"
+        raise UserError(
+            f"no encoder can be made by its values: {reason}",
+            where=folder / "config.json",
+            key=key,
+        ) from error
 
 
 def _label_settings(label_names: tuple[str, ...], task: Task, head: "HeadType") -> dict[str, Any]:

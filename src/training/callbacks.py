@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from src.core.printing import print_line
+from src.core.printing import print_line, print_wrapped
 from src.core.validation import (
     Bound,
     Fraction,
@@ -298,7 +298,7 @@ def announce_loading(set_tag: Callable[[str, str], None]) -> "Callback":
             self._is_done = True
             notices = module.describe_loading()
             for line in notices.lines:
-                print_line(line)
+                print_wrapped(line)
             for name, value in notices.tags.items():
                 set_tag(name, value)
 

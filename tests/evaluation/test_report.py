@@ -61,7 +61,11 @@ def test_two_classes_by_hand():
     assert per_class["support"] == [3, 2]
     assert per_class["precision"] == pytest.approx([2 / 3, 1 / 2])
     table = report.tables["predictions"]
-    assert list(table) == ["row", "label", "predicted", "probability_bad", "probability_good"]
+    assert list(table) == [
+        *("row", "label", "predicted", "loss", "probability_bad", "probability_good")
+    ]
+    own = [table[f"probability_{label}"][row] for row, label in enumerate(table["label"])]
+    assert table["loss"] == pytest.approx([-math.log(share) for share in own])
     assert table["row"] == [100, 101, 102, 103, 104]
     assert table["label"] == ["bad", "bad", "bad", "good", "good"]
     assert table["predicted"] == ["bad", "bad", "good", "good", "bad"]
@@ -139,7 +143,7 @@ def test_columns_hold_no_dots_and_stay_apart():
     )
     columns = [name for table in report.tables.values() for name in table]
     assert not [name for name in columns if "." in name]
-    assert list(report.tables["predictions"])[3:] == [
+    assert list(report.tables["predictions"])[4:] == [
         "probability_comp_os",
         "probability_comp_os_1",
     ]

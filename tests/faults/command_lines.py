@@ -37,7 +37,28 @@ ENTRIES = [
     ),
     Entry(
         "--config-name=foo",
-        says="Cannot find primary config 'foo'. Check that it's in your config search path.",
+        says="--config-name=foo: there is no such file in conf/; an experiment is chosen by "
+        "+experiment=foo",
+    ),
+    Entry(
+        "--config-path HERE/mine",
+        says="--config-path=HERE/mine: it would replace conf/; a folder of your own configs is "
+        "added by --config-dir=HERE/mine",
+    ),
+    Entry(
+        "--config=mine",
+        says="--config: there is no such flag; a folder of your own configs is added by "
+        "--config-dir=mine",
+    ),
+    Entry(
+        "--config_dir=mine",
+        says="--config_dir: there is no such flag; a folder of your own configs is added by "
+        "--config-dir=mine",
+    ),
+    Entry(
+        "--config mine/small.yaml",
+        says="--config: there is no such flag; a file of your own is an experiment: as "
+        "FOLDER/experiment/small.yaml it is chosen by --config-dir=FOLDER +experiment=small",
     ),
     Entry(
         "--config-dir=/nope",

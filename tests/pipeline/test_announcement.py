@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from src.core.files import PROJECT_ROOT
+from src.core.printing import print_wrapped
 from src.core.startup import silence_libraries
 from src.pipeline import announcement
 from src.pipeline.announcement import (
     announce_training,
     describe_config,
     describe_size,
-    print_wrapped,
 )
 
 # torch stands as a module that ends the program where it is imported
