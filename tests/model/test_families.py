@@ -1,0 +1,213 @@
+"""Families of transformers: the named ones and one drawn at random, as small as they go."""
+
+import math
+import random
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.testing import assert_close
+from transformers import AutoConfig, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+
+from src.core.batch import LabelledBatch, MaskedBatch, Tokens
+from src.model.encoder import AUTO_MODEL_CLASSES, Encoder, HeadType, load_encoder
+from src.model.encoder_config import Pretrained
+from src.model.model_config import ModelConfig
+from src.model.objectives.classification import Classification
+from src.model.objectives.masked_lm import MaskedLM
+from src.model.optim import AdamW
+from src.training.flops import count_forward_cost
+from tests.model.conftest import FAMILIES
+
+END, PAD = 2, 1
+_SIZES = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 16}
+_ENCODER = _SIZES | {"intermediate_size": 32, "max_position_embeddings": 42}
+_DECODER = {"d_model": 16, "num_layers": 2, "num_heads": 2, "d_kv": 8, "d_ff": 32}
+_BART = {
+    f"{side}_{name}": size
+    for side in ("encoder", "decoder")
+    for name, size in (("layers", 2), ("attention_heads", 2), ("ffn_dim", 32))
+}
+# the smallest config of each, and the side of the padding that it bears
+TINY: dict[str, tuple[dict[str, Any], str | None]] = {
+    "bart": (_BART | {"d_model": 16, "max_position_embeddings": 40}, "right"),
+    # drawn by random.Random(14).choice from the sorted families that transformers 5.23 can classify
+    # with and that are not named here
+    "deepseek_v2": (
+        _ENCODER
+        | {
+            "moe_intermediate_size": 16,
+            "n_routed_experts": 4,
+            "num_experts_per_tok": 2,
+            "n_group": 1,
+            "topk_group": 1,
+            "n_shared_experts": 1,
+            "first_k_dense_replace": 1,
+            "kv_lora_rank": 8,
+            "q_lora_rank": 8,
+            "qk_nope_head_dim": 8,
+            "qk_rope_head_dim": 8,
+            "v_head_dim": 8,
+        },
+        "right",
+    ),
+    "fnet": (_ENCODER, None),
+    "funnel": (
+        {"block_sizes": [2, 2], "d_model": 16, "n_head": 2, "d_head": 8, "d_inner": 32},
+        None,
+    ),
+    "gpt2": ({"n_layer": 2, "n_head": 2, "n_embd": 16, "n_positions": 40}, "right"),
+    "longformer": (_ENCODER | {"attention_window": 8}, "right"),
+    "t5": (_DECODER | {"decoder_start_token_id": PAD}, "right"),
+    "xlm": ({"n_layers": 2, "n_heads": 2, "emb_dim": 16, "max_position_embeddings": 40}, "right"),
+    "xlnet": ({"n_layer": 2, "n_head": 2, "d_model": 16, "d_inner": 32}, "left"),
+}
+NAMED_BY_THE_ISSUE = {*FAMILIES, "xlnet", "gpt2", "t5", "bart", "funnel", "longformer"}
+# parameters that no loss reaches, as an expression: a pooler, what is for texts in pieces or pairs
+# only, and in Longformer's last layer what the first token alone does not need
+UNUSED: dict[tuple[HeadType, str], str] = {
+    ("masked_lm", "fnet"): r".*pooler\..*",
+    ("masked_lm", "longformer"): r".*_global\..*",
+    ("sequence", "longformer"): r".*layer\.1\.attention\.self\.(query|key|value)\..*",
+    ("sequence", "xlnet"): r".*(mask_emb|seg_embed|r_s_bias)",
+}
+
+
+NAMED = (*FAMILIES, *TINY)
+ABLE: dict[HeadType, list[str]] = {
+    head: [family for family in NAMED if family in model_class._model_mapping._model_mapping]
+    for head, model_class in AUTO_MODEL_CLASSES.items()
+}
+PAIRS = [(head, family) for head, families in ABLE.items() for family in families]
+
+
+def test_the_families_and_what_they_can_do():
+    assert len(NAMED) == 19
+    assert ABLE["sequence"] == list(NAMED)
+    others = ["bart", "fnet", "funnel", "longformer", "xlm"]
+    assert ABLE["masked_lm"] == [*FAMILIES, *others]
+    assert len(PAIRS) == 34
+    listed = sorted(set(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES) - NAMED_BY_THE_ISSUE)
+    assert random.Random(14).choice(listed) == "deepseek_v2"
+
+
+@pytest.fixture
+def make(tiny) -> Callable[..., PreTrainedModel]:
+    """A random network of any family, in eval mode, with large weights."""
+
+    def build(family: str, head: HeadType) -> PreTrainedModel:
+        if family in FAMILIES:
+            return tiny(family, head)
+        ids = {"pad_token_id": PAD, "eos_token_id": END, "bos_token_id": 0}
+        config = AutoConfig.for_model(
+            family, vocab_size=60, num_labels=3, **(ids | TINY[family][0])
+        )
+        network: PreTrainedModel = AUTO_MODEL_CLASSES[head].from_config(config)
+        for parameter in network.parameters():
+            parameter.data += 0.2 * torch.randn_like(parameter)
+        return network.eval()
+
+    return build
+
+
+@pytest.fixture
+def texts(laid) -> Tokens:
+    """Five texts of four lengths, each with one end token behind it."""
+    tokens = laid([9, 20, 4, 17, 9])
+    tokens.ids[tokens.cu_seqlens[1:].long() - 1] = END
+    return tokens
+
+
+def run_alone(network: PreTrainedModel, tokens: Tokens, head: HeadType) -> Tensor:
+    """What transformers gives for each text by itself, without any padding."""
+    rows = tokens.ids.split(tokens.cu_seqlens.diff().tolist())
+    logits = [network(row[None]).logits[0] for row in rows]
+    return torch.stack(logits) if head == "sequence" else torch.cat(logits)
+
+
+@pytest.mark.parametrize(("head", "family"), PAIRS)
+def test_a_text_in_a_batch_is_judged_as_by_itself(head, family, make, twin, texts):
+    network = make(family, head)
+    plain, encoder = twin(network), Encoder(network, head)
+    with torch.no_grad():
+        expected = run_alone(plain, texts, head)
+        assert_close(encoder.compute_logits(texts), expected, atol=2e-5, rtol=1e-4)
+        if head == "masked_lm":
+            at = torch.tensor([1, 30, 58])
+            assert_close(encoder.compute_logits(texts, at), expected[at], atol=2e-5, rtol=1e-4)
+            loss = nn.functional.cross_entropy(expected[at], texts.ids[at], reduction="sum")
+            assert_close(encoder.compute_loss_at(texts, at, texts.ids[at]), loss)
+            found = encoder.compute_loss_and_predictions_at(texts, at, texts.ids[at])
+            assert_close(found, (loss, expected[at].argmax(-1)))
+
+
+@pytest.mark.parametrize("family", TINY)
+def test_where_padding_stands(family, make):
+    encoder = Encoder(make(family, "sequence"), "sequence")
+    assert encoder.rows.side == TINY[family][1]
+    assert encoder.padding_side == (TINY[family][1] or "right")
+    # neither a weight nor the generator of random numbers is touched by the trial
+    torch.manual_seed(3)
+    before = torch.rand(1)
+    torch.manual_seed(3)
+    Encoder(encoder.network, "sequence")
+    assert torch.equal(torch.rand(1), before)
+
+
+def batch_for(head: HeadType, texts: Tokens) -> LabelledBatch | MaskedBatch:
+    if head == "sequence":
+        return LabelledBatch(texts, torch.tensor([0, 1, 2, 0, 1]), torch.arange(5))
+    at = torch.arange(1, 59, 4)
+    targets = texts.ids[at]
+    return MaskedBatch(texts._replace(ids=texts.ids.index_fill(0, at, 4)), at, targets)
+
+
+OBJECTIVES = {"sequence": Classification(), "masked_lm": MaskedLM()}
+
+
+@pytest.mark.parametrize(("head", "family"), PAIRS)
+def test_two_steps_of_training(head, family, make, texts, facts, tmp_path):
+    make(family, head).save_pretrained(tmp_path / "begun")
+    known = make(family, head).config.get_text_config()
+    config = ModelConfig(
+        encoder=Pretrained(name_or_path=str(tmp_path / "begun"), dropout=0.1, head="auto"),
+        objective=OBJECTIVES[head],
+        optim=AdamW(lr=1e-2, warmup_fraction=0.0, layer_decay=0.9 if family != "xlm" else 1.0),
+    )
+    config.check()
+    module = config.build()
+    names = ("a", "b", "c") if head == "sequence" else ()
+    module.set_dataset_info(facts(label_names=names, pad_id=known.pad_token_id, max_tokens=20), 2)
+    module.configure_model()
+    encoder = module.encoder.train()
+    optimizer = module.configure_optimizers()["optimizer"]
+    before = {name: weight.detach().clone() for name, weight in encoder.named_parameters()}
+    batch = batch_for(head, texts)
+    losses = []
+    for _ in range(2):
+        loss = OBJECTIVES[head].forward(encoder, batch).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert all(map(math.isfinite, losses))
+    still = [
+        name for name, weight in encoder.named_parameters() if torch.equal(weight, before[name])
+    ]
+    assert all(re.fullmatch(UNUSED.get((head, family), ""), name) for name in still), still
+    assert count_forward_cost(encoder).per_token > 0
+    encoder.eval().save_pretrained(tmp_path / "done")
+    with torch.no_grad():
+        ours = encoder.compute_logits(texts)
+        opened = AUTO_MODEL_CLASSES[head].from_pretrained(tmp_path / "done")
+        theirs = run_alone(opened, texts, head)
+        again = load_encoder(tmp_path / "done", head).eval().compute_logits(texts)
+        if (head, family) == ("masked_lm", "funnel"):
+            # its code in transformers empties the padding's row of stored embeddings
+            theirs[:, PAD] = again[:, PAD] = ours[:, PAD]
+        assert_close(ours, theirs, atol=2e-5, rtol=1e-4)
+        assert torch.equal(ours, again)
