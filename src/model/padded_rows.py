@@ -23,8 +23,11 @@ from src.core.user_errors import UserError
 
 # None: rows hold no padding
 PaddingSide = Literal["right", "left"] | None
-# tokens of the texts that a network is tried on; odd ones, since some networks halve a text
-_TRIAL_LENGTHS = (5, 9, 6, 3)
+# by how much the texts that a network is tried on are longer than the shortest that it can read;
+# odd and even, since some networks halve a text
+_TRIAL_LENGTHS = (4, 8, 5, 2)
+# tokens; a network that cannot read so many cannot read any
+_LONGEST_TRIAL = 32
 # of the largest logit; rounding in fp32 is a hundredth of it
 _TOLERANCE = 1e-4
 
@@ -54,6 +57,8 @@ class PaddedRows:
         self.network = network
         self.judges_texts = judges_texts
         self.side: PaddingSide = "right"
+        # shorter texts are padded to it: Funnel cannot halve one token
+        self.shortest_row = 1
 
     def find_side(self) -> None:
         """Choose the side of the padding by trying both, on a copy of the network, which may change
@@ -62,26 +67,37 @@ class PaddedRows:
         Raises:
             UserError: the network cannot judge a text alone.
         """
-        tokens = self._build_trial_tokens()
         trial = PaddedRows(copy.deepcopy(self.network).eval(), judges_texts=self.judges_texts)
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             trial.side = None
+            trial._find_shortest_row()
+            tokens = trial._build_trial_tokens(
+                [trial.shortest_row + length for length in _TRIAL_LENGTHS]
+            )
+            alone = trial.compute_logits(tokens)
+            self.side, self.shortest_row = None, trial.shortest_row
+            for trial.side in ("right", "left"):
+                if trial._gives(alone, tokens):
+                    self.side = trial.side
+                    return
+
+    def _find_shortest_row(self) -> None:
+        """Find the length from which on the network can read a text."""
+        for length in range(1, _LONGEST_TRIAL + 1):
             try:
-                alone = trial.compute_logits(tokens)
+                self.compute_logits(self._build_trial_tokens([length]))
             except UserError:
                 raise
             except Exception as error:
                 # whatever a network misses
                 reason = next(iter(str(error).splitlines()), type(error).__name__)
-                raise UserError(
-                    f"model.encoder: a network of the family '{self.network.config.model_type}' "
-                    f"cannot be given texts alone: {reason}"
-                ) from error
-            self.side = None
-            for trial.side in ("right", "left"):
-                if trial._gives(alone, tokens):
-                    self.side = trial.side
-                    return
+            else:
+                self.shortest_row = length
+                return
+        raise UserError(
+            f"model.encoder: a network of the family '{self.network.config.model_type}' cannot be "
+            f"given texts alone: {reason}"
+        )
 
     def _gives(self, expected: Tensor, tokens: Tokens) -> bool:
         try:
@@ -92,14 +108,14 @@ class PaddedRows:
         difference = (found - expected).abs().max().item()
         return difference <= _TOLERANCE * expected.abs().max().item()
 
-    def _build_trial_tokens(self) -> Tokens:
-        """Texts of several lengths with tokens from all over the vocabulary."""
+    def _build_trial_tokens(self, of_lengths: list[int]) -> Tokens:
+        """Texts with tokens from all over the vocabulary."""
         config = _get_text_config(self.network)
         special = {config.pad_token_id, *self._end_ids}
         usual = [token_id for token_id in range(config.vocab_size) if token_id not in special]
-        total = sum(_TRIAL_LENGTHS)
+        total = sum(of_lengths)
         ids = torch.tensor([usual[place * 7919 % len(usual)] for place in range(1, total + 1)])
-        lengths = torch.tensor(_TRIAL_LENGTHS)
+        lengths = torch.tensor(of_lengths)
         for end_id in self._end_ids:
             ids[lengths.cumsum(0) - 1] = end_id
         return build_tokens(ids, lengths)
@@ -178,6 +194,7 @@ class PaddedRows:
         return counts
 
     def _build_group(self, tokens: Tokens, rows: Tensor, lengths: Tensor, longest: int) -> RowGroup:
+        longest = max(longest, self.shortest_row)
         places = torch.arange(longest, device=rows.device)
         first = (longest - lengths)[:, None] if self.side == "left" else 0
         is_token = (places >= first) & (places < first + lengths[:, None])

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from transformers import AutoConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 
-from src.core.batch import LabelledBatch, MaskedBatch, Tokens
+from src.core.batch import LabelledBatch, MaskedBatch, Tokens, build_tokens
 from src.model.encoder import AUTO_MODEL_CLASSES, Encoder, HeadType, load_encoder
 from src.model.encoder_config import Pretrained
 from src.model.model_config import ModelConfig
@@ -156,6 +156,19 @@ def test_where_padding_stands(family, make):
     torch.manual_seed(3)
     Encoder(encoder.network, "sequence")
     assert torch.equal(torch.rand(1), before)
+
+
+def test_a_text_shorter_than_a_network_can_read(make, laid):
+    """Funnel halves a text twice; one of one or two tokens gets padding, and always the same."""
+    network = make("funnel", "masked_lm")
+    encoder, short = Encoder(network, "masked_lm"), laid([1, 2, 1])
+    with pytest.raises(RuntimeError):
+        network(short.ids[None, :1])
+    with torch.no_grad():
+        logits = encoder.compute_logits(short)
+        assert logits.shape == (4, 60) and logits.isfinite().all()
+        one = build_tokens(short.ids[:1], torch.tensor([1]))
+        assert_close(encoder.compute_logits(one), logits[:1])
 
 
 def batch_for(head: HeadType, texts: Tokens) -> LabelledBatch | MaskedBatch:
