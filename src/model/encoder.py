@@ -306,6 +306,9 @@ class Encoder(nn.Module):
             # BERT's and ALBERT's pooler stands in the body but is the head's first layer.
             children = self.network.base_model.named_children()
             frozen = [child for name, child in children if not name.startswith("pooler")]
+            for parameter in self.network.base_model.parameters(recurse=False):
+                # XLNet has one outside of its modules
+                parameter.requires_grad_(False)
         elif what == "embeddings":
             frozen = self.get_embedding_modules()
         else:

@@ -14,8 +14,11 @@ from transformers import AutoConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 
 from src.core.batch import LabelledBatch, MaskedBatch, Tokens, build_tokens
+from src.core.user_errors import UserError
+from src.model.classification_head import find_output_layer
 from src.model.encoder import AUTO_MODEL_CLASSES, Encoder, HeadType, load_encoder
 from src.model.encoder_config import Pretrained
+from src.model.layer_stack import find_layers
 from src.model.model_config import ModelConfig
 from src.model.objectives.classification import Classification
 from src.model.objectives.masked_lm import MaskedLM
@@ -77,6 +80,14 @@ UNUSED: dict[tuple[HeadType, str], str] = {
 }
 
 
+EMBEDDINGS = {
+    "bart": ["shared", "encoder.embed_positions", "decoder.embed_positions"],
+    "deepseek_v2": ["embed_tokens"],
+    "funnel": ["embeddings.word_embeddings"],
+    "gpt2": ["wte", "wpe"],
+    "t5": ["shared"],
+    "xlnet": ["word_embedding"],
+}
 NAMED = (*FAMILIES, *TINY)
 ABLE: dict[HeadType, list[str]] = {
     head: [family for family in NAMED if family in model_class._model_mapping._model_mapping]
@@ -224,3 +235,90 @@ def test_two_steps_of_training(head, family, make, texts, facts, tmp_path):
             theirs[:, PAD] = again[:, PAD] = ours[:, PAD]
         assert_close(ours, theirs, atol=2e-5, rtol=1e-4)
         assert torch.equal(ours, again)
+
+
+def test_end_tokens_may_differ_in_number(make, laid, texts):
+    """An encoder-decoder wants as many in every row of a batch; here they are told apart."""
+    network = make("t5", "sequence")
+    encoder = Encoder(network, "sequence")
+    texts.ids[[1, 10, 12]] = END
+    with torch.no_grad():
+        assert_close(encoder.compute_logits(texts), run_alone(network, texts, "sequence"))
+    texts.ids[texts.ids == END] = 5
+    with pytest.raises(
+        UserError,
+        match=r"^the family 't5' judges a text by its end token \(id 2\), and the tokenizer puts "
+        r"none behind the texts \(data\.tokenizer\)$",
+    ):
+        encoder.compute_logits(texts)
+
+
+def test_the_last_token_is_judged_by_also_where_padding_is_the_end(make, texts):
+    """GPT-2 has no padding of its own, and its texts may end in the token that stands for it."""
+    network = make("gpt2", "sequence")
+    network.config.pad_token_id = END
+    with torch.no_grad():
+        expected = run_alone(network, texts, "sequence")
+        assert_close(Encoder(network, "sequence").compute_logits(texts), expected)
+
+
+def test_parts_in_lists_of_their_own_are_no_layers(make):
+    encoder = Encoder(make("xlm", "sequence"), "sequence")
+    for what in ("embeddings", 1):
+        with pytest.raises(
+            UserError,
+            match=r"^the layers of the family 'xlm' are not known to this program, so they cannot "
+            r"be frozen or trained one by one \(model\.freeze, model\.optim\.layer_decay\)$",
+        ):
+            encoder.freeze_modules(what)
+    assert encoder.freeze_modules("encoder")
+    still = {name for name, weight in encoder.named_parameters() if weight.requires_grad}
+    assert still == {f"network.sequence_summary.summary.{name}" for name in ("weight", "bias")}
+
+
+@pytest.mark.parametrize(
+    ("family", "layers", "output"),
+    [
+        ("bart", [f"{side}.layers.{n}" for side in ("encoder", "decoder") for n in (0, 1)], "head"),
+        ("deepseek_v2", ["layers.0", "layers.1"], "score"),
+        ("funnel", [f"encoder.blocks.{n}.{m}" for n in (0, 1) for m in (0, 1)], "linear_out"),
+        ("gpt2", ["h.0", "h.1"], "score"),
+        ("t5", [f"{side}.block.{n}" for side in ("encoder", "decoder") for n in (0, 1)], "head"),
+        ("xlnet", ["layer.0", "layer.1"], "logits_proj"),
+    ],
+)
+def test_layers_and_output_layer(family, layers, output, make):
+    network = make(family, "sequence")
+    assert list(find_layers(network.base_model, family)) == layers
+    assert output in find_output_layer(network)[0]
+    encoder = Encoder(network, "sequence")
+    depths = {encoder.count_layers_above(name) for name, _ in encoder.named_parameters()}
+    assert {0, 1, len(layers), len(layers) + 1} <= depths
+    encoder.freeze_modules(1)
+    frozen = {name for name, weight in encoder.named_parameters() if not weight.requires_grad}
+    prefix = f"network.{network.base_model_prefix}."
+    assert any(name.startswith(f"{prefix}{layers[0]}.") for name in frozen)
+    assert not any(name.startswith(f"{prefix}{layers[1]}.") for name in frozen)
+    assert all(f"{prefix}{name}.weight" in frozen for name in EMBEDDINGS[family])
+
+
+def test_what_cannot_save_memory_says_so(make):
+    encoder = Encoder(make("xlm", "sequence"), "sequence")
+    with pytest.raises(UserError, match="transformers cannot do this for the family 'xlm'"):
+        encoder.set_gradient_checkpointing(True)
+    Encoder(make("t5", "sequence"), "sequence").set_gradient_checkpointing(True)
+
+
+DROPPED = {
+    "gpt2": {"resid_pdrop", "embd_pdrop", "attn_pdrop", "summary_first_dropout"},
+    "t5": {"dropout_rate", "classifier_dropout"},
+    "xlnet": {"dropout", "summary_last_dropout"},
+}
+
+
+@pytest.mark.parametrize("family", DROPPED)
+def test_dropout_by_its_many_names(family, make, facts, tmp_path):
+    make(family, "sequence").save_pretrained(tmp_path)
+    pretrained = Pretrained(name_or_path=str(tmp_path), dropout=0.37)
+    config = pretrained.build("sequence", facts(pad_id=PAD), ("a", "b", "c")).config
+    assert {name for name, value in vars(config).items() if value == 0.37} == DROPPED[family]
