@@ -130,13 +130,13 @@ class ModelConfig:
         return replace(self, encoder=replace(self.encoder, name_or_path=str(origin)))
 
     def check(self, origin: Path | None = None) -> None:
-        """Raise UserError if the encoder is not where the config says, or if the package that
-        makes adapters is not installed.
+        """Raise UserError if the encoder is not where the config says or has no head for the
+        objective, or if the package that makes adapters is not installed.
 
         Args:
             origin: the model folder of the run that `init_from` names.
         """
-        self.with_origin(origin).encoder.check()
+        self.with_origin(origin).encoder.check(self.objective.head)
         if self.adapter is not None:
             self.adapter.check()
 
