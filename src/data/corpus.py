@@ -22,9 +22,9 @@ from src.data.label_map import LabelMap
 from src.data.label_sets import build_membership, describe_label_sets
 from src.data.labels import LabelSpace, describe_odd_labels
 from src.data.masking import permute_rows
-from src.data.records import DataSource
+from src.data.records import DataSource, RawRecord
 from src.data.regression_targets import describe_close_targets
-from src.data.repeated_rows import drop_near_duplicates
+from src.data.repeated_rows import count_leakage, drop_near_duplicates
 from src.data.split_survey import SplitSurveyor, SurveyedSplit
 from src.data.splitting import SPLITS, Split
 from src.data.token_store import TextRow
@@ -75,8 +75,12 @@ class Corpus:
         space = self._build_label_space(parts["train"])
         targets = {split: self._build_targets(split, part, space) for split, part in parts.items()}
         places = {split: part.places for split, part in parts.items()}
-        if self.cleaning.near_duplicates is not None:
-            parts["train"] = drop_near_duplicates(parts, surveyor.signatures, self.cleaning, counts)
+        near_leakage = (
+            drop_near_duplicates(parts, surveyor.signatures, self.cleaning, counts)
+            if self.cleaning.near_duplicates is not None
+            else {}
+        )
+        kept = np.flatnonzero(parts["train"].places) if self.cleaning.overlap == "keep" else None
         for split, codes in places.items():
             codes *= 1 + SPLITS.index(split)
         self._hold_out_splits(parts["train"], targets["train"], missing_splits, counts)
@@ -93,11 +97,13 @@ class Corpus:
                     f"no rows are left for {split} (data.split, data.cleaning; counts: "
                     f"{dict(counts)})"
                 )
+        leakage = {} if kept is None else count_leakage(parts, kept, rows)
         labels = count_labels(places, targets, space, rows) if space else {}
         summary = {
             "label_names": list(space.names) if space else [],
             "counts": dict(counts),
             "rows": rows,
+            "leakage": {"exact": leakage, "near": near_leakage},
             "labels": labels,
             "remarks": [
                 *surveyor.remarks.describe(),
@@ -191,7 +197,8 @@ class Corpus:
             test="test" in splits_to_take,
         )
         parts += TRAIN_CODE
-        if len(train.digests) and (parts != TRAIN_CODE).any():
+        heeded = self.cleaning.overlap == "drop" and len(train.digests) > 0
+        if heeded and (parts != TRAIN_CODE).any():
             held_out = np.sort(train.digests[parts != TRAIN_CODE])
             for begin in range(0, len(parts), _BLOCK_ROWS):
                 block, part = (
@@ -228,24 +235,33 @@ class Corpus:
         Raises:
             UserError: the source has grown since the survey.
         """
+        getters = {name: _target_getter(survey.targets.get(name)) for name in survey.places}
+        for split, source_split, number, record in self.iter_raw_rows(survey, splits):
+            text, pair, *_ = self.cleaning.normalize_record(record)
+            yield split, TextRow(text, pair, getters[source_split](number), number)
+
+    def iter_raw_rows(
+        self, survey: CorpusSurvey, splits: Sequence[str] = SPLITS
+    ) -> Iterator[tuple[str, str, int, RawRecord]]:
+        """Iterate over the rows of our splits as the source has them, each with the names of its
+        split and of the source's split, and its number in that.
+
+        Raises:
+            UserError: the source has grown since the survey.
+        """
         split_by_code = {1 + SPLITS.index(split): split for split in splits}
         for source_split, places in survey.places.items():
             if not any((places == code).any() for code in split_by_code):
                 continue
             # a memory view gives single numbers faster than an array does
             codes = places.data
-            get_target = _target_getter(survey.targets.get(source_split))
             for number, record in enumerate(self.source.read_records(source_split)):
                 if number >= len(codes):
                     raise UserError(
                         f"{record.where}: the data grew while they were read; run again"
                     )
                 if codes[number] in split_by_code:
-                    text, pair, *_ = self.cleaning.normalize_record(record)
-                    yield (
-                        split_by_code[codes[number]],
-                        TextRow(text, pair, get_target(number), number),
-                    )
+                    yield split_by_code[codes[number]], source_split, number, record
 
     def iter_train_texts(self, survey: CorpusSurvey) -> Iterator[str]:
         """Iterate over all texts of train, including the second ones of pairs."""

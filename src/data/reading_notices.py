@@ -48,7 +48,7 @@ def describe_rows(
         if unknown.get(split, 0) >= _TOLD_UNKNOWN_SHARE:
             facts.append(f"{_format_share(unknown[split])} of tokens unknown")
         lines.append(f"{split}: {'; '.join(facts)}")
-    lines += [*_describe_lost_rows(summary), *unread]
+    lines += [*_describe_lost_rows(summary), *_describe_leakage(summary), *unread]
     remarks = [f"note: {remark}" for remark in summary["remarks"]]
     record = {
         "rows": rows,
@@ -58,6 +58,7 @@ def describe_rows(
             if name.endswith("/read")
         },
         "left_out": _count_lost_rows(summary["counts"]),
+        "leakage": _count_leakage(summary),
         "labels": {
             split: labels
             for split, labels in summary["labels"].items()
@@ -97,6 +98,26 @@ def _describe_lost_rows(summary: Mapping[str, Any]) -> Iterator[str]:
     kept = sum(count for name, count in counts.items() if name.endswith("/kept"))
     if unused := kept - sum(summary["rows"].values()):
         yield f"left out of train by data.train_rows: {format_quantity(unused, 'row')}"
+
+
+def _count_leakage(summary: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """By kind (exact, near) and held-out split, the rows that stand in train too."""
+    leakage: dict[str, dict[str, int]] = summary.get("leakage", {})
+    return {
+        kind: {split: count for split, count in counts.items() if count}
+        for kind, counts in leakage.items()
+        if any(counts.values())
+    }
+
+
+def _describe_leakage(summary: Mapping[str, Any]) -> Iterator[str]:
+    counts, words = _count_leakage(summary), {"exact": "also", "near": "also or nearly"}
+    for kind, found in counts.items():
+        for split, count in found.items():
+            yield (
+                f"leakage: {count:,} of {format_quantity(summary['rows'][split], 'row')} of "
+                f"{split} {words[kind]} stand in train (data.cleaning.overlap=keep)"
+            )
 
 
 def _format_labels(counts: Mapping[str, int]) -> str:

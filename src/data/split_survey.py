@@ -88,6 +88,8 @@ class SplitSurveyor:
     def survey_split(self, split: str) -> SurveyedSplit:
         """Read and clean one split of the source."""
         training, heeded = split == "train", self.cleaning.overlap == "drop"
+        # where training rows may repeat held-out ones, by choice or until rows are held out
+        needs_digests = not heeded or (training and self.takes_splits)
         places, digests = bytearray(), array("Q")
         signer = TextSigner() if self.cleaning.near_duplicates is not None else None
         labels: dict[Any, str] = {}
@@ -98,10 +100,10 @@ class SplitSurveyor:
             places.extend(bytes(row - len(places)) + b"\1")
             letters += _count_letters(record)
             has_pairs |= record.pair is not None
-            if heeded and not training:
-                self.held_out.add(hash_text(record.text, record.pair))
-            elif heeded and self.takes_splits:
+            if needs_digests:
                 digests.append(hash_text(record.text, record.pair))
+            elif not training:
+                self.held_out.add(hash_text(record.text, record.pair))
             if signer is not None:
                 self.signatures.extend(signer.sign(record.text, record.pair))
             if self.task == "regression":
