@@ -85,6 +85,7 @@ DROP_REASONS = {
     "missing_label": "without a label (data.source.label)",
     "unmapped_label": "with a label that data.label_map leaves out",
     "overlap": "also in validation or test (data.cleaning.overlap)",
+    "held_out_group": "of a group that is also in validation or test (data.split.group)",
     "duplicates": "there before (data.cleaning.duplicates)",
     "contradicting_duplicates": "there before with another label (data.cleaning.duplicates)",
     "near_overlap": "nearly also in validation or test (data.cleaning.near_duplicates)",

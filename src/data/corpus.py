@@ -18,13 +18,14 @@ from src.core.dataset_info import Task
 from src.core.user_errors import UserError
 from src.data.cleaning import DROP_REASONS, Cleaning
 from src.data.corpus_survey import TRAIN_CODE, UNUSED_ROW, CorpusSurvey, count_labels
+from src.data.division import DivisionColumn, describe_division
 from src.data.label_map import LabelMap
 from src.data.label_sets import build_membership, describe_label_sets
 from src.data.labels import LabelSpace, describe_odd_labels
 from src.data.masking import permute_rows
 from src.data.records import DataSource, RawRecord
 from src.data.regression_targets import describe_close_targets
-from src.data.repeated_rows import count_leakage, drop_near_duplicates
+from src.data.repeated_rows import count_leakage, drop_held_out_groups, drop_near_duplicates
 from src.data.split_survey import SplitSurveyor, SurveyedSplit
 from src.data.splitting import SPLITS, Split
 from src.data.token_store import TextRow
@@ -58,12 +59,15 @@ class Corpus:
                 f"the source has no training split, only {', '.join(available)} (data.source.train)"
             )
         missing_splits = [split for split in SPLITS if split not in available]
+        asked = self.split.find_column()
+        division = None if asked is None else DivisionColumn(kind=asked[0], column=asked[1])
         surveyor = SplitSurveyor(
             task=self.task,
             source=self.source,
             cleaning=self.cleaning,
             label_map=self.label_map,
             takes_splits=bool(missing_splits),
+            division=division,
         )
         counts = surveyor.counts
         # held-out splits come first, since train leaves out what they hold
@@ -80,10 +84,17 @@ class Corpus:
             if self.cleaning.near_duplicates is not None
             else {}
         )
-        kept = np.flatnonzero(parts["train"].places) if self.cleaning.overlap == "keep" else None
+        if self.split.group is not None:
+            drop_held_out_groups(parts, counts)
+        kept = parts["train"].places > 0
         for split, codes in places.items():
             codes *= 1 + SPLITS.index(split)
         self._hold_out_splits(parts["train"], targets["train"], missing_splits, counts)
+        divided = (
+            list(describe_division(division, parts["train"].column_values, places["train"][kept]))
+            if division is not None
+            else []
+        )
         if self.train_rows is not None:
             self._limit_train_rows(places["train"], targets["train"], self.train_rows)
         rows = {
@@ -97,7 +108,8 @@ class Corpus:
                     f"no rows are left for {split} (data.split, data.cleaning; counts: "
                     f"{dict(counts)})"
                 )
-        leakage = {} if kept is None else count_leakage(parts, kept, rows)
+        keeps_overlap = self.cleaning.overlap == "keep"
+        leakage = count_leakage(parts, kept, rows) if keeps_overlap else {}
         labels = count_labels(places, targets, space, rows) if space else {}
         summary = {
             "label_names": list(space.names) if space else [],
@@ -108,6 +120,7 @@ class Corpus:
             "remarks": [
                 *surveyor.remarks.describe(),
                 *self._describe_labels(places, targets, labels, missing_splits, counts),
+                *divided,
             ],
             "letters": sum(part.characters for part in parts.values()),
             "pairs": any(part.has_pairs for part in parts.values()),
@@ -138,7 +151,7 @@ class Corpus:
                     "them for rows that have none of the labels"
                 )
             taken = [split for split in missing_splits if split in labels]
-            if taken and self.split.stratify:
+            if taken and self.split.stratify and self.split.find_column() is None:
                 remarks.append(
                     f"{' and '.join(taken)} are rows of train drawn at random: rows with several "
                     "labels are not divided by class (data.split.stratify)"
@@ -195,6 +208,7 @@ class Corpus:
             classes,
             validation="validation" in splits_to_take,
             test="test" in splits_to_take,
+            column_values=train.column_values if len(train.column_values) else None,
         )
         parts += TRAIN_CODE
         heeded = self.cleaning.overlap == "drop" and len(train.digests) > 0

@@ -50,22 +50,26 @@ def load_from_hub(name: str, config: str | None, revision: str | None) -> "Datas
         raise UserError(f"data.source.hub={name} (data.source.config={config}): {error}") from error
 
 
-def read_hub_rows(part: "Dataset", columns: ColumnSelection, where: str) -> Iterator[RawRecord]:
+def read_hub_rows(
+    part: "Dataset", columns: ColumnSelection, where: str, keep_other: bool = False
+) -> Iterator[RawRecord]:
     """The rows of a split; a ClassLabel of -1 is a missing label.
 
     Args:
         where: how messages call the split.
+        keep_other: whether records shall have all columns of their row.
     """
     from datasets import ClassLabel
 
     check_columns(where, columns, part.column_names)
     # the hub's "no label"
     unknown = -1 if isinstance(part.features.get(str(columns.label)), ClassLabel) else None
-    keep = columns.requested_names()
+    keep = part.column_names if keep_other else columns.requested_names()
     for number, row in enumerate(part.with_format(None).select_columns(keep), start=1):
         if unknown is not None and row[str(columns.label)] == unknown:
             row[str(columns.label)] = None
-        yield build_record(columns, row, f"{where}, row {number}")
+        record = build_record(columns, row, f"{where}, row {number}")
+        yield record._replace(other=row) if keep_other else record
 
 
 def _load_from_hub_cache(

@@ -66,6 +66,22 @@ def drop_near_duplicates(
     }
 
 
+def drop_held_out_groups(parts: dict[str, SurveyedSplit], counts: Counter[str]) -> None:
+    """Take the rows out of train whose group has rows in a held-out split of the source.
+
+    Args:
+        parts: of which "train" is replaced.
+        counts: "train/held_out_group" is set, and "train/kept" is reduced.
+    """
+    held_out = [part.column_values for split, part in parts.items() if split != "train"]
+    if not held_out:
+        return
+    dropped = np.isin(parts["train"].column_values, np.concatenate(held_out))
+    if count := int(dropped.sum()):
+        counts.update({"train/held_out_group": count, "train/kept": -count})
+        parts["train"] = parts["train"].drop_rows(dropped)
+
+
 def count_leakage(
     parts: Mapping[str, SurveyedSplit], kept: np.ndarray, splits: Collection[str]
 ) -> dict[str, int]:
@@ -73,7 +89,7 @@ def count_leakage(
 
     Args:
         parts: of which `digests` are those of all rows that were kept before splits were taken.
-        kept: the numbers of these rows of train.
+        kept: whether a row of train is one of these.
         splits: the splits that have rows.
     """
     train = parts["train"]
