@@ -8,6 +8,7 @@ from typing import Any
 from src.core.formatting import format_quantity, truncate_middle
 from src.core.notices import Notices
 from src.data.cleaning import DROP_REASONS
+from src.data.splitting import SPLITS
 
 _LINE_WIDTH = 80
 _SHOWN_LABELS = 6
@@ -48,7 +49,8 @@ def describe_rows(
         if unknown.get(split, 0) >= _TOLD_UNKNOWN_SHARE:
             facts.append(f"{_format_share(unknown[split])} of tokens unknown")
         lines.append(f"{split}: {'; '.join(facts)}")
-    lines += [*_describe_lost_rows(summary), *_describe_leakage(summary), *unread]
+    lines += [*_describe_changed_rows(summary["counts"]), *_describe_lost_rows(summary)]
+    lines += [*_describe_leakage(summary), *unread]
     remarks = [f"note: {remark}" for remark in summary["remarks"]]
     record = {
         "rows": rows,
@@ -56,6 +58,11 @@ def describe_rows(
             name.removesuffix("/read"): count
             for name, count in summary["counts"].items()
             if name.endswith("/read")
+        },
+        "changed": {
+            name.removesuffix("/changed"): count
+            for name, count in summary["counts"].items()
+            if name.endswith("/changed")
         },
         "left_out": _count_lost_rows(summary["counts"]),
         "leakage": _count_leakage(summary),
@@ -82,6 +89,16 @@ def _count_lost_rows(counts: Mapping[str, int]) -> dict[str, int]:
         for name, count in counts.items()
         if count and name.partition("/")[2] in DROP_REASONS
     }
+
+
+def _describe_changed_rows(counts: Mapping[str, int]) -> Iterator[str]:
+    changed = [
+        f"{count:,} of {counts[f'{split}/read']:,} rows of {split}"
+        for split in SPLITS
+        if (count := counts.get(f"{split}/changed"))
+    ]
+    if changed:
+        yield f"changed by data.cleaning: {', '.join(changed)}"
 
 
 def _describe_lost_rows(summary: Mapping[str, Any]) -> Iterator[str]:
