@@ -159,6 +159,7 @@ def test_finetuning_run_is_linked_both_ways_and_reported(
     assert found.data.tags["init_from"] == pretrained.run_id
     assert finetuned.run_id in store.open().client.get_run(pretrained.run_id).data.tags["used_by"]
     assert found.data.params["model.encoder.name_or_path"] == f"run:{pretrained.run_id}"
+    assert found.data.metrics["data/leakage/test_in_pretraining"] == 0
     assert {
         "test/accuracy",
         "test/precision_macro",

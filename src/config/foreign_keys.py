@@ -48,6 +48,11 @@ _SAME_VALUE: dict[str, str | tuple[str, ...]] = {
     "block_size": _LENGTH,
     "mlm_probability": "data.batching.mask_fraction",
     "max_train_samples": "data.train_rows",
+    "max_samples": "data.train_rows",
+    "limit": "data.train_rows",
+    "group_column": "data.split.group",
+    "time_column": "data.split.time",
+    "date_column": "data.split.time",
     "dataloader_num_workers": "data.num_workers",
     "train_file": "data.source.path",
     "data_dir": "data.source.path",
@@ -84,6 +89,10 @@ _ELSEWHERE = (
     "every run keeps its files in mlruns/; tracking.root=/ABSOLUTE/FOLDER puts it elsewhere"
 )
 _SHORT_TRY = "for a short try: trainer.max_epochs=null trainer.max_steps=5 data.train_rows=64"
+_REPEATS = (
+    "rows that were there before are left out by data.cleaning.duplicates=drop, and nearly equal "
+    "ones by data.cleaning.near_duplicates=0.8"
+)
 _ALL_STAGES = "a run trains, validates and tests by itself"
 # What has its own way of saying it: a whole answer, which works when it is typed.
 _ANSWERS = {
@@ -97,6 +106,11 @@ _ANSWERS = {
     "fast_dev_run": _SHORT_TRY,
     "limit_train_batches": "fewer rows are data.train_rows=1000, fewer steps trainer.max_steps=100",
     "limit_val_batches": "fewer rows are data.train_rows=1000, fewer steps trainer.max_steps=100",
+    "dedup": _REPEATS,
+    "deduplicate": _REPEATS,
+    "deduplication": _REPEATS,
+    "leakage": "training rows that also stand in validation or test are left out by "
+    "data.cleaning.overlap=drop, and kept and counted by data.cleaning.overlap=keep",
     "overfit_batches": "data.train_rows=32 trains on these rows alone, again and again",
     "val_check_interval": "validation after every 100 steps is trainer.val_check_steps=100",
     "metric_for_best_model": "the best checkpoint is chosen by callbacks.checkpoint.monitor="

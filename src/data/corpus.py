@@ -17,14 +17,14 @@ from src.core.dataset_info import Task
 from src.core.user_errors import UserError
 from src.data.cleaning import DROP_REASONS, Cleaning
 from src.data.corpus_survey import TRAIN_CODE, UNUSED_ROW, CorpusSurvey, count_labels
+from src.data.division import DivisionColumn, describe_division
 from src.data.label_map import LabelMap
-from src.data.records import DataSource
-from src.data.repeated_rows import drop_near_duplicates
+from src.data.records import DataSource, RawRecord
+from src.data.repeated_rows import count_leakage, drop_held_out_groups, drop_near_duplicates
 from src.data.row_targets import (
     build_label_space,
     build_targets,
     describe_targets,
-    make_target_getter,
 )
 from src.data.split_survey import SplitSurveyor, SurveyedSplit
 from src.data.splitting import SPLITS, Split
@@ -61,12 +61,15 @@ class Corpus:
                 f"the source has no training split, only {', '.join(available)} (data.source.train)"
             )
         missing_splits = [split for split in SPLITS if split not in available]
+        asked = self.split.find_column()
+        division = None if asked is None else DivisionColumn(kind=asked[0], column=asked[1])
         surveyor = SplitSurveyor(
             task=self.task,
             source=self.source,
             cleaning=self.cleaning,
             label_map=self.label_map,
             takes_splits=bool(missing_splits),
+            division=division,
         )
         counts = surveyor.counts
         # held-out splits come first, since train leaves out what they hold
@@ -89,11 +92,22 @@ class Corpus:
             for split, part in parts.items()
         }
         places = {split: part.places for split, part in parts.items()}
-        if self.cleaning.near_duplicates is not None:
-            parts["train"] = drop_near_duplicates(parts, surveyor.signatures, self.cleaning, counts)
+        near_leakage = (
+            drop_near_duplicates(parts, surveyor.signatures, self.cleaning, counts)
+            if self.cleaning.near_duplicates is not None
+            else {}
+        )
+        if self.split.group is not None:
+            drop_held_out_groups(parts, counts)
+        kept = parts["train"].places > 0
         for split, codes in places.items():
             codes *= 1 + SPLITS.index(split)
         self._hold_out_splits(parts["train"], targets["train"], missing_splits, counts)
+        divided = (
+            list(describe_division(division, parts["train"].column_values, places["train"][kept]))
+            if division is not None
+            else []
+        )
         self._limit_train_rows(places["train"], targets["train"])
         rows = {
             split: sum(int((codes == code).sum()) for codes in places.values())
@@ -106,15 +120,19 @@ class Corpus:
                     f"no rows are left for {split} (data.split, data.cleaning; counts: "
                     f"{dict(counts)})"
                 )
+        keeps_overlap = self.cleaning.overlap == "keep"
+        leakage = count_leakage(parts, kept, rows) if keeps_overlap else {}
         labels = count_labels(places, targets, space, rows) if space else {}
         summary = {
             "label_names": list(space.names) if space else [],
             "counts": dict(counts),
             "rows": rows,
+            "leakage": {"exact": leakage, "near": near_leakage},
             "labels": labels,
             "remarks": [
                 *surveyor.remarks.describe(),
                 *self._describe_targets(places, targets, labels, missing_splits, counts),
+                *divided,
             ],
             "letters": sum(part.characters for part in parts.values()),
             "pairs": any(part.has_pairs for part in parts.values()),
@@ -141,7 +159,7 @@ class Corpus:
                     "them for rows that have none of the labels"
                 )
             taken = [split for split in missing_splits if split in labels]
-            if taken and self.split.stratify:
+            if taken and self.split.stratify and self.split.find_column() is None:
                 remarks.append(
                     f"{' and '.join(taken)} are rows of train drawn at random: rows with several "
                     "labels are not divided by class (data.split.stratify)"
@@ -167,9 +185,11 @@ class Corpus:
             classes,
             validation="validation" in splits_to_take,
             test="test" in splits_to_take,
+            column_values=train.column_values if len(train.column_values) else None,
         )
         parts += TRAIN_CODE
-        if len(train.digests) and (parts != TRAIN_CODE).any():
+        heeded = self.cleaning.overlap == "drop" and len(train.digests) > 0
+        if heeded and (parts != TRAIN_CODE).any():
             held_out = np.sort(train.digests[parts != TRAIN_CODE])
             for begin in range(0, len(parts), _BLOCK_ROWS):
                 block, part = (
@@ -204,24 +224,33 @@ class Corpus:
         Raises:
             UserError: the source has grown since the survey.
         """
+        getters = {name: make_target_getter(survey.targets.get(name)) for name in survey.places}
+        for split, source_split, number, record in self.iter_raw_rows(survey, splits):
+            text, pair, *_ = self.cleaning.normalize_record(record)
+            yield split, TextRow(text, pair, getters[source_split](number), number)
+
+    def iter_raw_rows(
+        self, survey: CorpusSurvey, splits: Sequence[str] = SPLITS
+    ) -> Iterator[tuple[str, str, int, RawRecord]]:
+        """Iterate over the rows of our splits as the source has them, each with the names of its
+        split and of the source's split, and its number in that.
+
+        Raises:
+            UserError: the source has grown since the survey.
+        """
         split_by_code = {1 + SPLITS.index(split): split for split in splits}
         for source_split, places in survey.places.items():
             if not any((places == code).any() for code in split_by_code):
                 continue
             # a memory view gives single numbers faster than an array does
             codes = places.data
-            get_target = make_target_getter(survey.targets.get(source_split))
             for number, record in enumerate(self.source.read_records(source_split)):
                 if number >= len(codes):
                     raise UserError(
                         f"{record.where}: the data grew while they were read; run again"
                     )
                 if codes[number] in split_by_code:
-                    text, pair, *_ = self.cleaning.normalize_record(record)
-                    yield (
-                        split_by_code[codes[number]],
-                        TextRow(text, pair, get_target(number), number),
-                    )
+                    yield split_by_code[codes[number]], source_split, number, record
 
     def iter_train_texts(self, survey: CorpusSurvey) -> Iterator[str]:
         """Iterate over all texts of train, including the second ones of pairs."""

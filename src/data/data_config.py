@@ -13,6 +13,7 @@ from src.core.user_errors import UserError, UserErrors
 from src.core.validation import Bound, NonNegativeInt, PositiveInt, validate_init
 from src.data.batching import Batching
 from src.data.cleaning import Cleaning
+from src.data.division import find_division_errors
 from src.data.first_rows import find_unlabelled_split
 from src.data.label_map import find_map_errors, read_label_names
 from src.data.labels import MULTI_LABEL_HINT, LabelSpace, require_single_label, sort_labels
@@ -193,6 +194,8 @@ class DataConfig:
         self.source.check()
         if self.cleaning.near_duplicates is not None and (errors := list(find_missing_package())):
             raise UserErrors(errors)
+        if errors := list(self._find_division_errors()):
+            raise UserErrors(errors)
         names = self.declared_label_names()
         if errors := list(self.find_label_errors(names, self.label_values, self.num_labels)):
             raise UserErrors(errors)
@@ -203,6 +206,11 @@ class DataConfig:
         if errors := list(self._find_unlabelled_splits()):
             raise UserErrors(errors)
         self.with_origin(origin).tokenizer.check()
+
+    def _find_division_errors(self) -> Iterator[UserError]:
+        column = self.split.find_column()
+        if column is not None and isinstance(self.source, Source) and self.source.path:
+            yield from find_division_errors(self.source, *column)
 
     def _find_unlabelled_splits(self) -> Iterator[UserError]:
         if not isinstance(self.source, Source) or not self.source.path:

@@ -4,7 +4,7 @@ the data for the model and for the record of the run.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +13,7 @@ import numpy as np
 from lightning.pytorch import LightningDataModule
 
 from src.core.dataset_info import DatasetInfo
+from src.core.formatting import format_count
 from src.core.notices import Notices
 from src.core.user_errors import UserError
 from src.data.batch_sampler import DistributedBatchSampler
@@ -21,11 +22,17 @@ from src.data.cache import ContentCache
 from src.data.corpus import Corpus
 from src.data.corpus_survey import CorpusSurvey
 from src.data.device_dataset import DeviceBatchDataset, should_keep_on_device
-from src.data.label_map import LabelMap
+from src.data.leakage import MOST_LETTERS, find_repeated_rows
 from src.data.loader import BatchDataset, PrefetchSampler, ResumableDataLoader
 from src.data.reading_notices import describe_rows
 from src.data.sources import Source
 from src.data.splitting import SPLITS
+from src.data.surveyed_corpus import (
+    SurveyedCorpus,
+    check_num_labels,
+    hash_as_json,
+    survey_corpus,
+)
 from src.data.text_encoder import OWN_TOKENIZER_HINT
 from src.data.token_counts import TokenCounts
 from src.data.token_store import TargetLayout, TextRow, TokenStore
@@ -37,8 +44,6 @@ if TYPE_CHECKING:
 
 # Texts with more characters than this are hashed in pieces.
 _LONG_TEXT_CHARACTERS = 1 << 20
-# The version of what lies in the cache. Raise it when the same inputs would give other content.
-CACHE_VERSION = 8
 
 
 class TextDataModule(LightningDataModule):
@@ -55,6 +60,7 @@ class TextDataModule(LightningDataModule):
         self.rank, self.world_size = 0, 1
         self.tokenizer: TextTokenizer
         self.dataset_info: DatasetInfo
+        self._surveyed: SurveyedCorpus
         self.data_summary: dict[str, Any] = {}
         self.token_stores: dict[str, TokenStore] = {}
 
@@ -64,30 +70,11 @@ class TextDataModule(LightningDataModule):
         """Read, clean, split and tokenise, or find it all in the cache; idempotent."""
         if self.token_stores:
             return
-        label_map = self.config.label_map
-        label_names, label_values = self.config.find_classes()
-        corpus = Corpus(
-            task=self.config.task,
-            source=self.config.source,
-            cleaning=self.config.cleaning,
-            split=self.config.split,
-            label_names=label_names,
-            label_values=label_values,
-            label_map=None if label_map is None else LabelMap(label_map),
-            train_rows=self.config.train_rows,
-            train_share=self.config.train_share,
-        )
-        # This fingerprint covers everything that shapes the rows.
-        rows_key = self._fingerprint_rows()
-        survey = CorpusSurvey.load(
-            self.cache.get_or_build(
-                "rows", rows_key, lambda folder: self._write_survey(folder, corpus)
-            )
-        )
+        corpus, survey, rows_key = self._surveyed = survey_corpus(self.config, self.cache)
         self.tokenizer = self.config.tokenizer.load_tokenizer(
             lambda: corpus.iter_train_texts(survey), rows_key, self.cache
         )
-        key = _hash_as_json(
+        key = hash_as_json(
             [
                 rows_key,
                 self.tokenizer.fingerprint,
@@ -114,29 +101,6 @@ class TextDataModule(LightningDataModule):
             if isinstance(self.config.batching, Labelled)
             else "head"
         )
-
-    def _fingerprint_rows(self) -> str:
-        parts = {
-            split: self.config.source.fingerprint_split(split)
-            for split in self.config.source.available_splits()
-        }
-        label_map = self.config.label_map
-        settings = [
-            self.config.task,
-            self.config.cleaning.compute_fingerprint(),
-            repr(self.config.split),
-            *self.config.find_classes(),
-            None if label_map is None else list(label_map.items()),
-        ]
-        # null takes no part, so that what earlier versions kept is found
-        share = [] if self.config.train_share is None else [self.config.train_share]
-        return _hash_as_json([CACHE_VERSION, parts, settings, self.config.train_rows, *share])
-
-    def _write_survey(self, folder: Path, corpus: Corpus) -> None:
-        survey = corpus.survey_rows()
-        # Checked here, before any time is spent on tokens.
-        self._check_num_labels(survey.data_summary["label_names"])
-        survey.save(folder)
 
     def _write_token_stores(self, folder: Path, corpus: Corpus, survey: CorpusSurvey) -> None:
         """Write the token store of each split, and about.json: the summary of the survey, a digest
@@ -194,7 +158,7 @@ class TextDataModule(LightningDataModule):
 
     def _build_dataset_info(self) -> DatasetInfo:
         names = tuple(self.data_summary["label_names"])
-        self._check_num_labels(names)
+        check_num_labels(self.config.num_labels, names)
         return DatasetInfo(
             vocab_size=self.tokenizer.vocab_size,
             pad_id=self.tokenizer.pad_id,
@@ -209,13 +173,6 @@ class TextDataModule(LightningDataModule):
             label_counts=tuple(self.data_summary["labels"].get("train", {}).values()),
             num_train_rows=len(self.token_stores["train"]),
         )
-
-    def _check_num_labels(self, names: Sequence[str]) -> None:
-        if self.config.num_labels is not None and self.config.num_labels != len(names):
-            raise UserError(
-                f"data.num_labels={self.config.num_labels}, but the data have {len(names)} labels: "
-                f"{', '.join(names)}"
-            )
 
     def _check_known_tokens(self, counts: Mapping[str, TokenCounts]) -> None:
         """Raise UserError if the texts of a split that is learnt from, or by which a masked
@@ -254,6 +211,18 @@ class TextDataModule(LightningDataModule):
             }
             for split, store in self.token_stores.items()
         }
+
+    def find_repeated_rows(self, earlier: "DataConfig") -> dict[str, np.ndarray]:
+        """Which of the held-out rows stand among the training rows of an earlier run, as
+        `leakage.find_repeated_rows` says.
+
+        Raises:
+            UserError: the data of that run cannot be read, or are too many to look through.
+        """
+        surveyed = survey_corpus(earlier, self.cache)
+        if (letters := surveyed.survey.data_summary["letters"]) > MOST_LETTERS:
+            raise UserError(f"{format_count(letters)} letters are too many to look through")
+        return find_repeated_rows(self._surveyed, surveyed, self.cache)
 
     def read_texts(self, split: str, count: int) -> dict[int, tuple[str, str | None]]:
         """The text of the first `count` rows of a split, and the second text of a pair, by the
@@ -374,7 +343,3 @@ def _iter_json_pieces(row: TextRow) -> Iterator[str]:
             yield json.dumps((text or "")[begin : begin + _LONG_TEXT_CHARACTERS])[1:-1]
         yield "" if text is None else '"'
     yield f", {json.dumps(row.target)}]"
-
-
-def _hash_as_json(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -51,11 +51,14 @@ def load_from_hub(name: str, config: str | None, revision: str | None) -> "Datas
         raise UserError(f"data.source.hub={name} (data.source.config={config}): {error}") from error
 
 
-def read_hub_rows(part: "Dataset", columns: ColumnSelection, where: str) -> Iterator[RawRecord]:
+def read_hub_rows(
+    part: "Dataset", columns: ColumnSelection, where: str, keep_other: bool = False
+) -> Iterator[RawRecord]:
     """The rows of a split; a ClassLabel of -1 is a missing label.
 
     Args:
         where: how messages call the split.
+        keep_other: whether records shall have all columns of their row.
     """
     from datasets import ClassLabel
 
@@ -66,13 +69,14 @@ def read_hub_rows(part: "Dataset", columns: ColumnSelection, where: str) -> Iter
     keep = [
         name
         for name in part.column_names
-        if any(column == name or column.startswith(f"{name}.") for column in wanted)
+        if keep_other or any(key == name or key.startswith(f"{name}.") for key in wanted)
     ]
     for number, row in enumerate(part.with_format(None).select_columns(keep), start=1):
         if unknown is not None and row[str(columns.label)] == unknown:
             row[str(columns.label)] = None
-        values = {column: look_up(row, column) for column in wanted}
-        yield build_record(columns, values, f"{where}, row {number}")
+        values = {key: look_up(row, key) for key in wanted}
+        record = build_record(columns, values, f"{where}, row {number}")
+        yield record._replace(other=row) if keep_other else record
 
 
 def find_hub_classes(part: "Dataset", column: str) -> list[str] | None:

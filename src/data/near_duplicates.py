@@ -113,32 +113,50 @@ def find_near_duplicates(
     """
     import numpy as np
 
-    least = np.ceil(threshold * PLACES - 1e-9)
-
-    def are_alike(first: "np.ndarray", second: "np.ndarray") -> "np.ndarray":
-        alike: np.ndarray = (signatures[first] == signatures[second]).sum(-1) >= least
-        return alike
-
     leaders = np.arange(len(signatures))
     repeated = np.zeros(num_held_out, dtype=bool)
-    edges = np.empty((0, 2), dtype=np.int64)
-    for candidates in _iter_candidates(signatures, choose_band_width(threshold), num_held_out):
-        found = [
-            block[are_alike(block[:, 0], block[:, 1])]
-            for block in np.array_split(candidates, len(candidates) // _BLOCK_PAIRS + 1)
-        ]
-        edges = np.unique(np.concatenate([edges, *found]), axis=0)
+    pairs = find_alike_pairs(signatures, threshold, num_held_out=num_held_out)
     # in the order of the later row, so that what became of the earlier one is known
-    for second, first in edges:
+    for second, first in pairs:
         if first < num_held_out and may_repeat:
             continue
         leader = leaders[first]
-        if leaders[second] == second and (leader == first or are_alike(leader, second)):
+        if leaders[second] == second and (
+            leader == first or _are_alike(signatures[leader], signatures[second], threshold)
+        ):
             leaders[second] = leader
-    across = edges[edges[:, 1] < num_held_out]
+    across = pairs[pairs[:, 1] < num_held_out]
     stays = leaders[across[:, 0]] == across[:, 0]
     repeated[across[stays, 1]] = True
     return NearDuplicates(leaders, repeated)
+
+
+def find_alike_pairs(
+    signatures: "np.ndarray", threshold: float, *, num_held_out: int = 0
+) -> "np.ndarray":
+    """Pairs (later row, earlier row) of nearly equal rows, [pairs, 2], in the order of the later
+    row. Of many rows that are all alike, not all pairs are found, but some for each row.
+
+    Args:
+        signatures, threshold: as for `find_near_duplicates`.
+        num_held_out: the first rows, among which no pairs are looked for.
+    """
+    import numpy as np
+
+    pairs = np.empty((0, 2), dtype=np.int64)
+    for candidates in _iter_candidates(signatures, choose_band_width(threshold), num_held_out):
+        found = [
+            block[_are_alike(signatures[block[:, 0]], signatures[block[:, 1]], threshold)]
+            for block in np.array_split(candidates, len(candidates) // _BLOCK_PAIRS + 1)
+        ]
+        pairs = np.unique(np.concatenate([pairs, *found]), axis=0)
+    return pairs
+
+
+def _are_alike(first: "np.ndarray", second: "np.ndarray", threshold: float) -> "np.ndarray":
+    """Whether signatures [..., PLACES] agree in enough places [...]."""
+    alike: np.ndarray = (first == second).sum(-1) >= threshold * PLACES - 1e-9
+    return alike
 
 
 def choose_band_width(threshold: float) -> int:

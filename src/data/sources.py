@@ -277,12 +277,12 @@ class Source:
         return tuple(split for split in SPLITS if split in there)
 
     def read_records(self, split: str, keep_other: bool = False) -> Iterator[RawRecord]:
-        """Stream the rows of a split in order; with `keep_other` all columns of a file's rows."""
+        """Stream the rows of a split in order; with `keep_other` all columns of its rows."""
         self._check_split_exists(split)
         if self.path is None:
             name = self.split_names()[split]
             part = self._load_hub_dataset()[name]
-            rows = read_hub_rows(part, self.select_columns(), f"{self.hub}, {name}")
+            rows = read_hub_rows(part, self.select_columns(), f"{self.hub}, {name}", keep_other)
             yield from map(self.label_reading().read_record, rows)
             return
         if self._split_values is None:

@@ -207,6 +207,7 @@ def prepare_run(parts: RunParts) -> Path | None:
     Returns:
         The checkpoint that training starts from; None for a fresh start.
     """
+    from src.pipeline.leakage import record_leakage
     from src.pipeline.resume_hint import ResumeHint, build_resume_command, store_resume_hint
     from src.training.rank_process import get_from_first_rank
 
@@ -236,6 +237,8 @@ def prepare_run(parts: RunParts) -> Path | None:
         record.set_tag(tag, text)
     for line in reading.lines if parts.is_first_rank else ():
         print_line(line)
+    if parts.is_first_rank:
+        record_leakage(parts)
     checkpoint = get_from_first_rank("checkpoint")
     return (
         Path(checkpoint)
