@@ -51,6 +51,11 @@ class Masked:
         warmup_batches: this many first batches are smaller, a quarter and then half of
             `batch_size`.
         mask_fraction: share of a row's tokens that is to be predicted.
+        mask_unit: what is masked as a whole: a `token`, a `word`, or a `span` of words (Joshi et
+            al., 2020). Every row keeps its number of masked tokens. Held-out rows have token masks
+            whatever this says, so that their losses compare.
+        span_probability: of the geometric distribution of the words of a span.
+        max_span_words: words of the longest span.
         mask_share: share of these that the mask token replaces.
         random_share: share of these that a random token replaces; the rest stays as it is.
     """
@@ -64,6 +69,9 @@ class Masked:
     mask_fraction: Annotated[float, Bound(above=0, below=1)] = 0.15
     mask_share: Fraction = 0.8
     random_share: Fraction = 0.1
+    mask_unit: Literal["token", "word", "span"] = "token"
+    span_probability: Annotated[float, Bound(above=0, below=1)] = 0.2
+    max_span_words: Annotated[int, Bound(least=1, most=255)] = 10
 
     def __post_init__(self) -> None:
         if self.mask_share + self.random_share > 1:
@@ -81,6 +89,11 @@ class Masked:
     def truncation_tokens(self) -> None:
         """Documents are never cut when they are tokenised."""
         return None
+
+    def check_tokenizer(self, tokenizer: "TextTokenizer") -> None:
+        """Raise UserError if words are to be masked, and the vocabulary does not tell them."""
+        if self.mask_unit != "token":
+            _ = tokenizer.word_joints
 
     def count_rows(self, store: "TokenStore") -> int:
         return math.ceil(store.num_tokens / self.row_tokens)
@@ -142,9 +155,9 @@ class Masked:
         num_full = store.num_tokens // length
         full_rows = rows[rows < num_full]
         table = store.ids[: num_full * length].reshape(num_full, length)
-        masked = mask_tokens(table[full_rows].astype(np.int64), full_rows, epoch, masking)
-        ids = masked.ids.ravel()
         starts = find_sequence_starts(store.offsets, full_rows * length, length)
+        masked = mask_tokens(table[full_rows].astype(np.int64), full_rows, epoch, masking, starts)
+        ids = masked.ids.ravel()
         positions = np.arange(len(ids)) - starts[:-1].repeat(np.diff(starts))
 
         # where each batch ends among the tokens of all, among their masks and their sequences
@@ -167,9 +180,9 @@ class Masked:
             if has_short_row:
                 short_row = np.array([num_full])
                 rest = store.ids[None, table.size :].astype(np.int64)
+                row_starts = find_sequence_starts(store.offsets, short_row * length, rest.size)
                 packed = packed.append_row(
-                    mask_tokens(rest, short_row, epoch, masking),
-                    find_sequence_starts(store.offsets, short_row * length, rest.size),
+                    mask_tokens(rest, short_row, epoch, masking, row_starts), row_starts
                 )
             if not len(rows_per_batch[number]):
                 packed = packed._replace(masked=packed.masked[:0], targets=packed.targets[:0])
@@ -181,8 +194,10 @@ class Masked:
     ) -> "MaskingParams[np.ndarray]":
         from src.data.masking import MaskingParams
         from src.data.packing import partition_vocabulary
+        from src.data.word_masking import build_span_lengths
 
         assert tokenizer.mask_id is not None
+        unit = self.mask_unit if training else "token"
         ordinary, special = partition_vocabulary(tokenizer.vocab_size, tokenizer.special_ids)
         return MaskingParams(
             seed=seed if training else EVAL_MASK_SEED,
@@ -192,6 +207,12 @@ class Masked:
             mask_id=tokenizer.mask_id,
             ordinary=ordinary,
             special=special,
+            joints=None if unit == "token" else tokenizer.word_joints,
+            span_lengths=(
+                build_span_lengths(self.span_probability, self.max_span_words)
+                if unit == "span"
+                else None
+            ),
         )
 
 

@@ -16,7 +16,7 @@ from src.core.dataset_info import DatasetInfo
 from src.core.notices import Notices
 from src.core.user_errors import UserError
 from src.data.batch_sampler import DistributedBatchSampler
-from src.data.batching import Labelled
+from src.data.batching import Labelled, Masked
 from src.data.cache import ContentCache
 from src.data.corpus import Corpus
 from src.data.corpus_survey import CorpusSurvey
@@ -86,6 +86,8 @@ class TextDataModule(LightningDataModule):
         self.tokenizer = self.config.tokenizer.load_tokenizer(
             lambda: corpus.iter_train_texts(survey), rows_key, self.cache
         )
+        if isinstance(self.config.batching, Masked):
+            self.config.batching.check_tokenizer(self.tokenizer)
         key = _hash_as_json(
             [
                 rows_key,

@@ -65,9 +65,14 @@ class DeviceBatchDataset:
         self._offsets, self._num_tokens = store.offsets, store.num_tokens
         self._training = training
         masking = batching.masking_params(tokenizer, seed=seed, training=training)
-        ordinary = torch.from_numpy(masking.ordinary).to(device)
-        special = torch.from_numpy(masking.special).to(device)
-        self._masking = MaskingParams(*masking[:5], ordinary, special)
+        move = lambda array: torch.from_numpy(array).to(device)
+        self._masking = MaskingParams(
+            *masking[:5],
+            ordinary=move(masking.ordinary),
+            special=move(masking.special),
+            joints=None if masking.joints is None else move(masking.joints),
+            span_lengths=None if masking.span_lengths is None else move(masking.span_lengths),
+        )
         # Signed types of the same width, because torch gathers few unsigned ones; the bits are read
         # as unsigned afterwards.
         dtype = {2: torch.int16, 4: torch.int32}[store.ids.dtype.itemsize]
@@ -127,9 +132,12 @@ class DeviceBatchDataset:
             columns = torch.arange(length, device=self.device)
             ids = self._widen_ids(self._ids[row_numbers[:, None] * self.row_tokens + columns])
             num_masked = int(self._masked_per_row[rows[chosen]].sum())
-            masked = mask_tokens_torch(ids, row_numbers, epoch, num_masked, self._masking)
-            parts.append((masked.ids.flatten(), masked.positions + num_tokens, masked.targets))
             row_starts = find_sequence_starts(self._offsets, begins[chosen], length)
+            on_device = None if self._masking.joints is None else self._send_to_device(row_starts)
+            masked = mask_tokens_torch(
+                ids, row_numbers, epoch, num_masked, self._masking, on_device
+            )
+            parts.append((masked.ids.flatten(), masked.positions + num_tokens, masked.targets))
             starts.append(row_starts[:-1] + num_tokens)
             num_tokens += ids.numel()
         ids, positions, targets = (torch.cat(column) for column in zip(*parts, strict=True))

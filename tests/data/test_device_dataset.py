@@ -23,7 +23,11 @@ CPU = torch.device("cpu")
 
 
 def tokenizer(vocabulary: int) -> Any:
-    return SimpleNamespace(mask_id=4, special_ids=(0, 1, 2, 3, 4), vocab_size=vocabulary)
+    joints = np.random.default_rng(3).integers(0, 4, vocabulary, dtype=np.uint8)
+    joints[:5] = 0
+    return SimpleNamespace(
+        mask_id=4, special_ids=(0, 1, 2, 3, 4), vocab_size=vocabulary, word_joints=joints
+    )
 
 
 def store(
@@ -64,7 +68,7 @@ def assert_equal(found: Any, expected: Any) -> None:
     assert torch.equal(found.targets, expected.targets)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 60), min_size=1, max_size=20),
     row_tokens=st.integers(8, 40),
@@ -73,6 +77,7 @@ def assert_equal(found: Any, expected: Any) -> None:
     epoch=st.integers(0, 2**40),
     seed=st.integers(0, 2**63),
     training=st.booleans(),
+    unit=st.sampled_from(["token", "word", "span"]),
 )
 def test_the_same_batches(
     lengths: list[int],
@@ -82,10 +87,15 @@ def test_the_same_batches(
     epoch: int,
     seed: int,
     training: bool,
+    unit: Any,
 ) -> None:
     corpus = store(lengths, special_share=special_share)
     batching = Masked(
-        row_tokens=row_tokens, mask_fraction=fraction, mask_share=0.6, random_share=0.3
+        row_tokens=row_tokens,
+        mask_fraction=fraction,
+        mask_share=0.6,
+        random_share=0.3,
+        mask_unit=unit,
     )
     host, device = both(corpus, batching, seed=seed, training=training)
     rows = np.random.default_rng(1).permutation(batching.count_rows(corpus))
