@@ -58,6 +58,8 @@ FORK_KEYS = (
 _NEWER_KEYS = (
     "data.label_map",
     "data.tokenizer.longest_word",
+    "data.batching.mask_fraction_end",
+    "data.batching.mask_schedule",
     "data.batching.mask_unit",
     "data.batching.span_probability",
     "data.batching.max_span_words",

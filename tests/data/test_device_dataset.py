@@ -12,7 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from src.core.training_length import TrainingLength
 from src.data import device_dataset
+from src.data.batch_sampler import BatchKey
 from src.data.batching import Labelled, Masked
 from src.data.device_dataset import DeviceBatchDataset, should_keep_on_device
 from src.data.loader import BatchDataset
@@ -100,14 +102,30 @@ def test_the_same_batches(
     host, device = both(corpus, batching, seed=seed, training=training)
     rows = np.random.default_rng(1).permutation(batching.count_rows(corpus))
     for part in (rows, np.sort(rows[:3]), rows[:0]):
-        assert_equal(device[epoch, part], host[epoch, part])
+        key = BatchKey(epoch, 0, part)
+        assert_equal(device[key], host[key])
+
+
+def test_a_share_that_falls() -> None:
+    """As many masks on the device as on the host, at every place of the training."""
+    corpus = store([130, 70, 101], special_share=0.6)
+    batching = Masked(row_tokens=32, mask_fraction=0.5, mask_fraction_end=0.1, mask_unit="word")
+    schedule = batching.build_mask_schedule(TrainingLength(7, 4, 2))
+    host, device = both(corpus, batching, seed=1, training=True, schedule=schedule)
+    counts = []
+    for number in range(8):
+        key = BatchKey(0, number, np.arange(batching.count_rows(corpus)))
+        assert_equal(device[key], host[key])
+        counts.append(len(host[key].targets))
+    assert counts[0] == counts[1] > counts[2] == counts[3] > counts[4]
 
 
 def test_ids_beyond_sixteen_bits() -> None:
     corpus = store([300, 200], wide=True)
     assert corpus.ids.max() > 2**16
     host, device = both(corpus, Masked(row_tokens=64), seed=1, training=True)
-    assert_equal(device[0, np.arange(8)], host[0, np.arange(8)])
+    key = BatchKey(0, 0, np.arange(8))
+    assert_equal(device[key], host[key])
 
 
 def test_ids_of_the_upper_half_of_sixteen_bits() -> None:
@@ -118,7 +136,7 @@ def test_ids_of_the_upper_half_of_sixteen_bits() -> None:
     device = DeviceBatchDataset(
         corpus, Masked(row_tokens=32), words, seed=1, training=True, device=CPU
     )
-    batch = device[0, np.arange(3)]
+    batch = device[BatchKey(0, 0, np.arange(3))]
     assert batch.targets.tolist() == [2**16 - 1] * len(batch.targets)
 
 
@@ -127,7 +145,8 @@ def test_a_corpus_is_moved_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = store([130, 70, 101])
     host, device = both(corpus, Masked(row_tokens=32), seed=1, training=True)
     rows = np.arange(Masked(row_tokens=32).count_rows(corpus))
-    assert_equal(device[0, rows], host[0, rows])
+    key = BatchKey(0, 0, rows)
+    assert_equal(device[key], host[key])
 
 
 def test_where_a_corpus_lives(monkeypatch: pytest.MonkeyPatch) -> None:
