@@ -25,6 +25,7 @@ from src.data.row_targets import (
     build_label_space,
     build_targets,
     describe_targets,
+    make_target_getter,
 )
 from src.data.split_survey import SplitSurveyor, SurveyedSplit
 from src.data.splitting import SPLITS, Split

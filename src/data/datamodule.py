@@ -15,15 +15,17 @@ from lightning.pytorch import LightningDataModule
 from src.core.dataset_info import DatasetInfo
 from src.core.formatting import format_count
 from src.core.notices import Notices
+from src.core.training_length import TrainingLength
 from src.core.user_errors import UserError
 from src.data.batch_sampler import DistributedBatchSampler
-from src.data.batching import Labelled
+from src.data.batching import Labelled, Masked
 from src.data.cache import ContentCache
 from src.data.corpus import Corpus
 from src.data.corpus_survey import CorpusSurvey
 from src.data.device_dataset import DeviceBatchDataset, should_keep_on_device
 from src.data.leakage import MOST_LETTERS, find_repeated_rows
 from src.data.loader import BatchDataset, PrefetchSampler, ResumableDataLoader
+from src.data.mask_schedule import MaskSchedule
 from src.data.reading_notices import describe_rows
 from src.data.sources import Source
 from src.data.splitting import SPLITS
@@ -58,6 +60,7 @@ class TextDataModule(LightningDataModule):
         self.config = config
         self.cache = ContentCache(config.cache)
         self.rank, self.world_size = 0, 1
+        self.training_length: TrainingLength | None = None
         self.tokenizer: TextTokenizer
         self.dataset_info: DatasetInfo
         self._surveyed: SurveyedCorpus
@@ -74,6 +77,8 @@ class TextDataModule(LightningDataModule):
         self.tokenizer = self.config.tokenizer.load_tokenizer(
             lambda: corpus.iter_train_texts(survey), rows_key, self.cache
         )
+        if isinstance(self.config.batching, Masked):
+            self.config.batching.check_tokenizer(self.tokenizer)
         key = hash_as_json(
             [
                 rows_key,
@@ -275,6 +280,10 @@ class TextDataModule(LightningDataModule):
         """
         self.rank, self.world_size = rank, world_size
 
+    def set_training_length(self, length: TrainingLength) -> None:
+        """Say how many steps the training has, which a changing mask fraction depends on."""
+        self.training_length = length
+
     def setup(self, stage: str) -> None:
         self.prepare_data()
 
@@ -291,6 +300,9 @@ class TextDataModule(LightningDataModule):
     def _build_loader(self, split: str) -> ResumableDataLoader:
         store, training = self.token_stores[split], split == "train"
         device = None if self.trainer is None else self.trainer.strategy.root_device
+        schedule: MaskSchedule | None = None
+        if training and isinstance(self.config.batching, Masked):
+            schedule = self.config.batching.build_mask_schedule(self.training_length)
         source: BatchDataset | DeviceBatchDataset
         if device is not None and should_keep_on_device(
             self.config.batching, self.config.on_device, store, device
@@ -302,6 +314,7 @@ class TextDataModule(LightningDataModule):
                 seed=self.config.seed,
                 training=training,
                 device=device,
+                schedule=schedule,
             )
         else:
             source = BatchDataset(
@@ -310,6 +323,7 @@ class TextDataModule(LightningDataModule):
                 self.tokenizer,
                 seed=self.config.seed,
                 training=training,
+                schedule=schedule,
             )
         workers = self.config.num_workers if isinstance(source, BatchDataset) else 0
         plan = self._build_batch_sampler(split)

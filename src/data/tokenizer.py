@@ -77,6 +77,13 @@ class TextTokenizer:
         return 1 + max(self.backend.get_vocab(with_added_tokens=False).values(), default=-1)
 
     @cached_property
+    def word_joints(self) -> "np.ndarray":
+        """Which tokens are of one word, as of `find_word_joints`, which may raise UserError."""
+        from src.data.word_joints import find_word_joints
+
+        return find_word_joints(self.backend, self.vocab_size, self.special_ids)
+
+    @cached_property
     def fingerprint(self) -> str:
         """A hash of everything in the tokenizer, in hexadecimal digits."""
         # the last three are not part of the backend's own text

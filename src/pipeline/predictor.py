@@ -146,7 +146,7 @@ class Predictor:
             torch.inference_mode(),
             torch.autocast(self.device.type, torch.bfloat16, enabled=self.use_bf16),
         ):
-            for _, indices in batches:
+            for _, _, indices in batches:
                 tokens = self._batch_tokens(
                     [rows[index] for index in indices], np.array(begins)[indices]
                 )

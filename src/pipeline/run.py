@@ -260,7 +260,9 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
 
     record, datamodule, training = parts.record, parts.datamodule, parts.training
     dataset_info = datamodule.dataset_info
-    total_steps = training.count_total_steps(dataset_info.batches_per_epoch)
+    length = training.count_steps(dataset_info.batches_per_epoch)
+    datamodule.set_training_length(length)
+    total_steps = length.total_steps
     parts.module.set_dataset_info(dataset_info, total_steps)
     precision, precision_reason = parts.resume_point.precision or training.resolve_precision(
         parts.launcher.rank_info

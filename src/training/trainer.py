@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from src.core.processes import count_usable_cores
+from src.core.training_length import TrainingLength
 from src.core.user_errors import UserError
 from src.core.validation import (
     NonNegativeFloat,
@@ -108,8 +109,8 @@ class Training:
         if not any(any(Path("/dev").glob(name)) for name in device_files):
             raise _no_gpu_error()
 
-    def count_total_steps(self, batches_per_epoch: int) -> int:
-        """Return the optimizer steps of the whole run, from the batch plan.
+    def count_steps(self, batches_per_epoch: int) -> TrainingLength:
+        """Return the optimizer steps of the whole run and of an epoch, from the batch plan.
 
         Reading `trainer.estimated_stepping_batches` instead would make a stateful loader resume
         with wrong data.
@@ -121,7 +122,7 @@ class Training:
             limits.append(steps_per_epoch * self.max_epochs)
         if self.max_steps is not None:
             limits.append(self.max_steps)
-        return min(limits)
+        return TrainingLength(min(limits), steps_per_epoch, self.accumulate_grad_batches)
 
     def build_launcher(
         self,

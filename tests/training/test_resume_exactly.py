@@ -46,6 +46,18 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
         ),
         (3, 4, 6),
     ),
+    "spans, fewer of them in later steps, two batches in a step": (
+        (
+            *MASKED,
+            "trainer.max_epochs=2",
+            "trainer.accumulate_grad_batches=2",
+            "data.batching.batch_size=5",
+            "data.batching.mask_unit=span",
+            "data.batching.mask_fraction=0.4",
+            "data.batching.mask_fraction_end=0.1",
+        ),
+        (2, 7),
+    ),
     "labelled, validated after each epoch": (LABELLED, (2, 6, 7)),
     "labelled, steps of 4 batches, 2 workers, a dry run": (
         (

@@ -25,7 +25,7 @@ from src.training.trainer import Training
     ],
 )
 def test_steps_of_the_whole_run(options: dict[str, int], batches: int, steps: int) -> None:
-    assert Training(**options).count_total_steps(batches) == steps
+    assert Training(**options).count_steps(batches).total_steps == steps
 
 
 def test_no_limit_at_all_is_refused() -> None:
