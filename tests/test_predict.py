@@ -52,6 +52,7 @@ def make_model(
     root: Path,
     task: Task = "classification",
     head: HeadType = "sequence",
+    names: tuple[str, ...] = ("no", "yes"),
     **inference_config: object,
 ) -> Path:
     """A folder as a run leaves it, with random weights; texts are cut to 16 tokens."""
@@ -65,14 +66,14 @@ def make_model(
         mask_id=tokenizer.mask_id,
         special_ids=tokenizer.special_ids,
         max_tokens=16,
-        label_names=("no", "yes"),
+        label_names=names,
         batches_per_epoch=1,
         sample_tokens={},
     )
     encoder = Scratch(layers=1, width=16, heads=2, max_tokens=64).build(
         "masked_lm" if task == "masked_lm" else head,
         facts,
-        ("no", "yes") if task in ("classification", "multi_label") else (),
+        names if task in ("classification", "multi_label") else (),
         task=task,
     )
     with torch.no_grad():
@@ -81,7 +82,7 @@ def make_model(
             parameter.mul_(8)
     reading = {
         "task": task,
-        "label_names": ["no", "yes"] if task in ("classification", "multi_label") else [],
+        "label_names": list(names) if task in ("classification", "multi_label") else [],
         "cleaning": CLEANING,
         "max_tokens": 16,
         "truncation": "head",
@@ -223,6 +224,22 @@ def test_transformers_answers_the_same_for_one_output(tmp_path: Path) -> None:
         assert found["score"] == pytest.approx(answer.probabilities["yes"], abs=1e-5)
         assert answer.predicted == ("yes" if found["score"] > 0.5 else "no")
     assert len({round(answer.probabilities["yes"], 4) for answer in answers}) > 1
+
+
+def test_transformers_answers_with_the_steps_between_labels(tmp_path: Path) -> None:
+    folder = make_model(tmp_path, head="ordinal", names=("bad", "ok", "good"))
+    theirs = pipeline("text-classification", str(folder), device="cpu", top_k=None)
+    texts = [text for text in TEXTS if text]
+    answers = predict_texts(Predictor(folder, precision="fp32"), texts)
+    for answer, found in zip(answers, theirs(texts), strict=True):
+        steps = {one["label"]: one["score"] for one in found}
+        ok, good = steps[">=ok"], steps[">=good if >=ok"]
+        expected = {"bad": 1 - ok, "ok": ok * (1 - good), "good": ok * good}
+        assert answer.probabilities == pytest.approx(expected, abs=1e-5)
+        # the median
+        assert answer.predicted == ("bad" if ok < 0.5 else "good" if ok * good > 0.5 else "ok")
+    probabilities = [0.4, 0.25, 0.35]
+    assert Predictor(folder)._build_prediction(probabilities).predicted == "ok"
 
 
 @pytest.mark.parametrize("size", [1e-6, 0.01, 1000.0])

@@ -19,6 +19,7 @@ HIGHER_IS_BETTER = (
     "f1_micro",
     "f1",
     "auroc",
+    "quadratic_kappa",
     "subset_accuracy",
     "masked_accuracy",
     "pearson",

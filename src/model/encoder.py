@@ -34,13 +34,11 @@ from src.model.vocab_loss import vocabulary_loss, vocabulary_loss_and_prediction
 # reading and writing files of weights takes a moment; the hub's bars of downloads stay
 set_tqdm_hook(lambda factory, args, kwargs: factory(*args, **{**kwargs, "disable": True}))
 
-# Of whole texts, `sequence` has an output for each label or one for a number, and `binary` one for
-# the second of two labels (src/model/head_outputs.py).
-HeadType = Literal["masked_lm", "sequence", "binary"]
+HeadType = Literal["masked_lm", "sequence", "binary", "ordinal"]
+_TEXT_HEADS: tuple[HeadType, ...] = ("sequence", "binary", "ordinal")
 AUTO_MODEL_CLASSES: dict[HeadType, Any] = {
     "masked_lm": AutoModelForMaskedLM,
-    "sequence": AutoModelForSequenceClassification,
-    "binary": AutoModelForSequenceClassification,
+    **dict.fromkeys(_TEXT_HEADS, AutoModelForSequenceClassification),
 }
 
 # For each family, the part of its masked-LM head before the product with the vocabulary: hidden
@@ -193,8 +191,7 @@ class Encoder(nn.Module):
         and not by the first token.
         """
         pooling = getattr(self.config, "classifier_pooling", "cls")
-        is_of_texts = AUTO_MODEL_CLASSES[self.head] is AutoModelForSequenceClassification
-        return is_of_texts and pooling == "mean"
+        return self.head in _TEXT_HEADS and pooling == "mean"
 
     def describe_loading(self) -> Notices:
         """What should be known of how the weights were loaded, and how many are trained."""

@@ -256,7 +256,7 @@ def _label_settings(label_names: tuple[str, ...], task: Task, head: "HeadType") 
         return {}
     names = name_outputs(head, label_names)
     # where outputs are decisions of their own, transformers' pipeline takes a sigmoid of each
-    are_decisions = task == "multi_label" or head == "binary"
+    are_decisions = task == "multi_label" or head in ("binary", "ordinal")
     return {
         "num_labels": len(names),
         "problem_type": (
