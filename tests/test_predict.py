@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 from zipfile import ZipFile
 
 import pytest
@@ -28,7 +28,7 @@ from src.data import archives
 from src.data.cache import ContentCache
 from src.data.sources import Source
 from src.data.tokenizer import WordPiece
-from src.model.encoder import HeadType
+from src.model.encoder import HeadType, load_encoder
 from src.model.encoder_config import Scratch
 from src.pipeline import predictor
 from src.pipeline.export import save_model
@@ -53,6 +53,7 @@ def make_model(
     task: Task = "classification",
     head: HeadType = "sequence",
     names: tuple[str, ...] = ("no", "yes"),
+    pooling: Literal["first", "mean", "attention"] | None = None,
     **inference_config: object,
 ) -> Path:
     """A folder as a run leaves it, with random weights; texts are cut to 16 tokens."""
@@ -70,7 +71,7 @@ def make_model(
         batches_per_epoch=1,
         sample_tokens={},
     )
-    encoder = Scratch(layers=1, width=16, heads=2, max_tokens=64).build(
+    encoder = Scratch(layers=1, width=16, heads=2, max_tokens=64, pooling=pooling).build(
         "masked_lm" if task == "masked_lm" else head,
         facts,
         names if task in ("classification", "multi_label") else (),
@@ -224,6 +225,41 @@ def test_transformers_answers_the_same_for_one_output(tmp_path: Path) -> None:
         assert found["score"] == pytest.approx(answer.probabilities["yes"], abs=1e-5)
         assert answer.predicted == ("yes" if found["score"] > 0.5 else "no")
     assert len({round(answer.probabilities["yes"], 4) for answer in answers}) > 1
+
+
+@pytest.mark.parametrize("pooling", ["first", "mean", "attention"])
+def test_a_folder_is_pooled_as_it_was_trained(tmp_path: Path, pooling: Any) -> None:
+    """Against transformers' body and head, with the pooling between them by hand."""
+    torch.manual_seed(1)
+    folder = make_model(tmp_path, pooling=pooling)
+    encoder = load_encoder(folder, "sequence")
+    if pooling == "attention":
+        # training moves it away from the plain mean
+        encoder.network.attention_pooling.score.data.normal_(0, 3)
+        encoder.save_pretrained(folder)
+    theirs = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    inputs = AutoTokenizer.from_pretrained(folder)(TEXTS[0], return_tensors="pt")
+    with torch.no_grad():
+        states = theirs.bert(**inputs).last_hidden_state[0]
+        weights = {
+            "first": torch.eye(len(states))[0],
+            "mean": torch.full((len(states),), 1 / len(states)),
+            "attention": (states @ encoder.network.attention_pooling.score).softmax(0)
+            if pooling == "attention"
+            else None,
+        }[pooling]
+        pooled = theirs.bert.pooler((weights @ states)[None, None])
+        expected = theirs.classifier(pooled)[0].softmax(-1).tolist()
+        plain = theirs(**inputs).logits[0].softmax(-1).tolist()
+    [answer] = predict_texts(Predictor(folder, precision="fp32"), TEXTS[:1])
+    assert list(answer.probabilities.values()) == pytest.approx(expected, abs=1e-5)
+    assert (expected == pytest.approx(plain, abs=1e-5)) == (pooling == "first")
+    note = folder / "README.md"
+    assert note.is_file() == (pooling != "first")
+    if note.is_file():
+        assert "which transformers' own BertForSequenceClassification does not do" in (
+            note.read_text()
+        )
 
 
 def test_transformers_answers_with_the_steps_between_labels(tmp_path: Path) -> None:

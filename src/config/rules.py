@@ -43,6 +43,7 @@ def find_rule_errors(config: Mapping[str, Any]) -> list[UserError]:
         *_check_batching(config),
         *_check_labels(config),
         *_check_lengths(config),
+        *_check_pooling(config),
         *_check_freeze(config),
         *_check_monitors(config),
         *_check_sharding(config),
@@ -220,6 +221,20 @@ def _check_lengths(config: Mapping[str, Any]) -> Iterator[UserError]:
                 f"model.encoder.max_tokens={limit}; change either",
                 about=(f"data.batching.{name}", "model.encoder.max_tokens"),
             )
+
+
+def _check_pooling(config: Mapping[str, Any]) -> Iterator[UserError]:
+    pooling = get_by_path(config, "model.encoder.pooling")
+    head = _read_class_attribute(config, "model.objective", "head")
+    if pooling is not None and head not in (None, "sequence", "binary", "ordinal"):
+        yield UserError(
+            "represents whole texts, and this model judges tokens",
+            key="model.encoder.pooling",
+            value=pooling,
+            hint="leave {key} at null",
+            about=("model.objective",),
+            colon=False,
+        )
 
 
 def _check_freeze(config: Mapping[str, Any]) -> Iterator[UserError]:

@@ -86,7 +86,7 @@ def count_forward_cost(encoder: "Encoder") -> ForwardCost:
     repeated = depth // len(layers)
     late = (
         count(_linear_weights(layers[-1], excluded_suffixes=_ATTENTION_INPUTS))
-        if encoder.uses_fast_path and not encoder.uses_mean_pooling
+        if encoder.uses_fast_path and encoder.pooling == "first"
         else 0
     )
     kinds = getattr(config, "layer_types", None) or ["full_attention"] * depth

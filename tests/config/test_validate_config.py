@@ -191,6 +191,10 @@ SAID: dict[str, list[str]] = {
         "model=binary tells 2 labels apart, but the data have 3; model=classification has an "
         "output for each"
     ],
+    MLM + "model.encoder.pooling=mean": [
+        "model.encoder.pooling=mean represents whole texts, and this model judges tokens; leave "
+        "model.encoder.pooling at null"
+    ],
     "init_from=abc callbacks.checkpoint.monitor=val/acuracy model.freeze=3": [
         "model.freeze=3 is more layers than the encoder has, model.encoder.layers=2",
         "callbacks.checkpoint.monitor=val/acuracy: this model does not measure it in validation; "
@@ -245,7 +249,7 @@ def test_mistake(line: str, program: dict[str, Any]) -> None:
 
 
 def test_mistakes_cost_and_leave_nothing(program: dict[str, Any]) -> None:
-    assert len(program["answers"]) == len(SAID) == 40
+    assert len(program["answers"]) == len(SAID) == 41
     assert not program["modules"] & {
         "torch",
         "lightning",

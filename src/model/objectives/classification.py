@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from src.core.dataset_info import DatasetInfo, Task
-from src.core.notices import Notices
+from src.core.notices import Notices, join_notices
 from src.core.user_errors import UserError
 from src.core.validation import Bound, NonNegativeFloat, validate_init
 from src.model.objectives.label_weights import (
@@ -99,7 +99,7 @@ class Classification:
             "objective/label_shares",
             self.label_shares,
         )
-        return Notices((*weights.lines, *shares.lines), weights.tags | shares.tags)
+        return join_notices(weights, shares)
 
     def forward(self, encoder: "Encoder", batch: "LabelledBatch") -> ObjectiveOutput:
         logits = compute_text_logits(encoder, batch)
