@@ -700,6 +700,10 @@ def test_columns_of_other_shapes_are_kept(tmp_path: Path, run: type[StoredRun]) 
     run.source = {"text": ["title", "body"]}
     [row] = ask(put(tmp_path / "b.csv", "title,body\ngood,film\n"))
     assert (row["title"], row["body"]) == ("good", "film")
+    run.source = {"template": "a {title} {body}"}
+    path = put(tmp_path / "d.csv", "title,body,text\ngood,film,a good film\n")
+    [joined], [plain] = ask(path), ask(path, "column=text")
+    assert joined["yes"] == plain["yes"] and (joined["title"], joined["body"]) == ("good", "film")
     with ZipFile(tmp_path / "c.zip", "w") as archive:
         archive.writestr("train.csv", "text\nbad\n")
         archive.writestr("test.csv", "text\ngood\n")

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from src.core.user_errors import UserError, UserErrors
-from src.data.columns import ColumnSelection, find_column_errors, join_texts
+from src.data.columns import ColumnSelection, find_column_errors
 from src.data.decoding import InputFile, read_text_lines
 from src.data.records import RawRecord
 
@@ -96,7 +96,7 @@ def read_table(
             raise _width_error(where, row, width, style)
         if style.quote is None and style.guessed_quote:
             _refuse_quoted_cells(where, row, checked)
-        text = join_texts([row[position] for position in texts])
+        text = columns.join_texts([row[position] for position in texts])
         label = columns.pack_labels(
             [cell if (cell := row[position]).strip() else None for position in labels]
         )
