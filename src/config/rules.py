@@ -44,6 +44,7 @@ def find_rule_errors(config: Mapping[str, Any]) -> list[UserError]:
         *_check_labels(config),
         *_check_lengths(config),
         *_check_pooling(config),
+        *_check_dropout(config),
         *_check_freeze(config),
         *_check_monitors(config),
         *_check_sharding(config),
@@ -234,6 +235,18 @@ def _check_pooling(config: Mapping[str, Any]) -> Iterator[UserError]:
             hint="leave {key} at null",
             about=("model.objective",),
             colon=False,
+        )
+
+
+def _check_dropout(config: Mapping[str, Any]) -> Iterator[UserError]:
+    r_drop = get_by_path(config, "model.objective.r_drop")
+    if r_drop and get_by_path(config, "model.encoder.dropout") == 0:
+        yield UserError(
+            "two passes are the same where nothing is dropped",
+            key="model.objective.r_drop",
+            value=r_drop,
+            hint="model.encoder.dropout=0.1 drops a tenth",
+            about=("model.encoder.dropout",),
         )
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NAME_OR_PATH_KEY = "model.encoder.name_or_path"
 HEAD_KEY = "model.encoder.head"
 DropoutRate = Annotated[float, Bound(least=0, below=1)]
-_DROPOUT_KEYS = (
+DROPOUT_KEYS = (
     "hidden_dropout_prob",
     "attention_probs_dropout_prob",
     "dropout",
@@ -289,7 +289,7 @@ def _special_token_ids(family: str, dataset_info: DatasetInfo) -> dict[str, Any]
 
 
 def _set_dropout(config: Any, dropout: float) -> None:
-    for name in _DROPOUT_KEYS:
+    for name in DROPOUT_KEYS:
         if hasattr(config, name):
             setattr(config, name, dropout)
 
