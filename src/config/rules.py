@@ -20,6 +20,7 @@ HIGHER_IS_BETTER = (
     "f1_micro",
     "f1",
     "auroc",
+    "quadratic_kappa",
     "subset_accuracy",
     "masked_accuracy",
     "pearson",
@@ -43,6 +44,8 @@ def find_rule_errors(config: Mapping[str, Any]) -> list[UserError]:
         *_check_batching(config),
         *_check_labels(config),
         *_check_lengths(config),
+        *_check_pooling(config),
+        *_check_dropout(config),
         *_check_freeze(config),
         *_check_monitors(config),
         *find_callback_errors(config),
@@ -222,6 +225,32 @@ def _check_lengths(config: Mapping[str, Any]) -> Iterator[UserError]:
                 f"model.encoder.max_tokens={limit}; change either",
                 about=(f"data.batching.{name}", "model.encoder.max_tokens"),
             )
+
+
+def _check_pooling(config: Mapping[str, Any]) -> Iterator[UserError]:
+    pooling = get_by_path(config, "model.encoder.pooling")
+    head = _read_class_attribute(config, "model.objective", "head")
+    if pooling is not None and head not in (None, "sequence", "binary", "ordinal"):
+        yield UserError(
+            "represents whole texts, and this model judges tokens",
+            key="model.encoder.pooling",
+            value=pooling,
+            hint="leave {key} at null",
+            about=("model.objective",),
+            colon=False,
+        )
+
+
+def _check_dropout(config: Mapping[str, Any]) -> Iterator[UserError]:
+    r_drop = get_by_path(config, "model.objective.r_drop")
+    if r_drop and get_by_path(config, "model.encoder.dropout") == 0:
+        yield UserError(
+            "two passes are the same where nothing is dropped",
+            key="model.objective.r_drop",
+            value=r_drop,
+            hint="model.encoder.dropout=0.1 drops a tenth",
+            about=("model.encoder.dropout",),
+        )
 
 
 def _check_freeze(config: Mapping[str, Any]) -> Iterator[UserError]:

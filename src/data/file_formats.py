@@ -23,11 +23,11 @@ TABLE_FORMATS = ("csv", "tsv")
 BINARY_FORMATS = ("parquet", "xlsx")
 # Options that a format knows nothing of.
 _KEYS_WITHOUT_USE = {
-    "text": ("pair", "label", "split_column"),
-    "folders": ("pair", "split_column"),
-    "class_files": ("pair", "split_column"),
-    "label_first": ("pair", "split_column"),
-    "parallel": ("pair", "split_column"),
+    "text": ("pair", "label", "split_column", "template"),
+    "folders": ("pair", "split_column", "template"),
+    "class_files": ("pair", "split_column", "template"),
+    "label_first": ("pair", "split_column", "template"),
+    "parallel": ("pair", "split_column", "template"),
 }
 _NO_LABEL_HINT = (
     "give null, or data.source.format=label_first where lines begin with it, class_files where "

@@ -31,6 +31,7 @@ from src.data.records import RawRecord
 from src.data.source_options import find_option_errors
 from src.data.split_column import SplitValues, describe_unused_column
 from src.data.table_rows import TableStyle, parse_character, parse_delimiter
+from src.data.text_template import find_template_columns
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -61,6 +62,8 @@ class Source:
             texts and another their labels, line by line (train.text, train.labels).
         text: column of the text: a name, or a position from 0 where `header` is false. Several,
             [title, body], are joined, a line for each that is not empty.
+        template: how columns are joined, which are then named here and not in `text`:
+            "{title}: {body}". A row is empty where all of them are.
         pair: column of the second text; null: there is none.
         label: column of the label; null leaves it. Several, [anger, joy], each hold 1 or 0. For
             `folders`, `class_files`, `parallel` and `label_first`, which have no columns, any name
@@ -112,6 +115,7 @@ class Source:
         "parallel",
     ] = "auto"
     text: str | int | list[str | int] = "text"
+    template: str | None = None
     pair: str | int | None = None
     label: str | int | list[str | int] | None = None
     label_separator: str | None = None
@@ -359,7 +363,14 @@ class Source:
 
     def select_columns(self) -> ColumnSelection:
         """The columns that are taken of a row."""
-        return ColumnSelection(self.text, self.pair, self.label, self.split_column)
+        text = self.text
+        if self.template is not None:
+            named = self.header or self.columns is not None
+            text = [
+                int(name) if not named and name.isdecimal() else name
+                for name in find_template_columns(self.template)
+            ]
+        return ColumnSelection(text, self.pair, self.label, self.split_column, self.template)
 
     def split_names(self) -> dict[str, str]:
         """The source's name of each split, by ours; splits that are turned off are left out."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from src.core.user_errors import UserError, UserErrors
-from src.data.columns import ColumnSelection, join_texts
+from src.data.columns import ColumnSelection
 from src.data.decoding import InputFile
 from src.data.records import RawRecord
 from src.data.table_headers import find_table_errors, strip_requested
@@ -45,7 +45,7 @@ def read_table(
             raise _width_error(where, row, width, style)
         if style.quote is None and style.guessed_quote:
             _refuse_quoted_cells(where, row, checked)
-        text = join_texts([row[position] for position in texts])
+        text = columns.join_texts([row[position] for position in texts])
         label = columns.pack_labels(
             [cell if (cell := row[position]).strip() else None for position in labels]
         )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NAME_OR_PATH_KEY = "model.encoder.name_or_path"
 HEAD_KEY = "model.encoder.head"
 DropoutRate = Annotated[float, Bound(least=0, below=1)]
-_DROPOUT_KEYS = (
+DROPOUT_KEYS = (
     "hidden_dropout_prob",
     "attention_probs_dropout_prob",
     "dropout",
@@ -49,6 +49,8 @@ class Scratch:
         max_tokens: longest sequence that it will ever read; its learnt positions end there.
         dropout: share dropped everywhere inside; 0 is right for pretraining on more text than the
             model can memorise.
+        pooling: what represents a whole text for its head: its `first` token, the `mean` of its
+            tokens, or a mean with learnt weights (`attention`). Null: the first.
     """
 
     family: Literal["bert", "modernbert"] = "bert"
@@ -58,6 +60,7 @@ class Scratch:
     intermediate: PositiveInt | None = None
     max_tokens: PositiveInt = 512
     dropout: DropoutRate = 0.0
+    pooling: Literal["first", "mean", "attention"] | None = None
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -90,6 +93,7 @@ class Scratch:
         from transformers import AutoConfig
 
         from src.model.encoder import AUTO_MODEL_CLASSES, Encoder
+        from src.model.text_pooling import write_pooling
 
         _check_max_tokens(dataset_info, self.max_tokens, "model.encoder.max_tokens")
         config = AutoConfig.for_model(
@@ -105,6 +109,7 @@ class Scratch:
             **_label_settings(label_names, task, head),
         )
         _set_dropout(config, self.dropout)
+        write_pooling(config, self.pooling)
         return Encoder(AUTO_MODEL_CLASSES[head].from_config(config), head)
 
 
@@ -123,12 +128,15 @@ class Pretrained:
             its labels: the same names are put in the order of the data's, and for others the output
             layer is fresh; `keep` keeps each output in its place, whatever its name; `fresh` begins
             with a fresh output layer.
+        pooling: as for a fresh encoder; null keeps what the encoder does, which is mostly the first
+            token.
     """
 
     name_or_path: str
     revision: str | None = None
     dropout: DropoutRate | None = None
     head: Literal["auto", "keep", "fresh"] = "auto"
+    pooling: Literal["first", "mean", "attention"] | None = None
 
     def check(self, head: "HeadType") -> None:
         """Raise UserError if `name_or_path` means a folder that is absent or holds no whole encoder
@@ -169,6 +177,7 @@ class Pretrained:
             grow_embeddings,
             load_pretrained_network,
         )
+        from src.model.text_pooling import WEIGHT_NAME, load_pooling_weights, write_pooling
 
         if head == "masked_lm" and self.head != "auto":
             raise UserError(
@@ -185,6 +194,7 @@ class Pretrained:
             setattr(config, key, value)
         if self.dropout is not None:
             _set_dropout(config, self.dropout)
+        write_pooling(config, self.pooling)
         network, loaded = load_pretrained_network(
             AUTO_MODEL_CLASSES[head],
             self.name_or_path,
@@ -205,6 +215,9 @@ class Pretrained:
             names = () if task == "regression" else name_outputs(head, label_names)
             loaded = align_head(network, loaded, stored_head, names, self.head, HEAD_KEY)
         encoder = Encoder(network, head)
+        if encoder.pooling == "attention":
+            folder = Path(self.name_or_path).expanduser()
+            loaded = loaded.with_own_weight(WEIGHT_NAME, load_pooling_weights(network, folder))
         encoder.loaded_weights = loaded
         return encoder
 
@@ -283,7 +296,7 @@ def _label_settings(label_names: tuple[str, ...], task: Task, head: "HeadType") 
         return {}
     names = name_outputs(head, label_names)
     # where outputs are decisions of their own, transformers' pipeline takes a sigmoid of each
-    are_decisions = task == "multi_label" or head == "binary"
+    are_decisions = task == "multi_label" or head in ("binary", "ordinal")
     return {
         "num_labels": len(names),
         "problem_type": (
@@ -305,7 +318,7 @@ def _special_token_ids(family: str, dataset_info: DatasetInfo) -> dict[str, Any]
 def _set_dropout(config: Any, dropout: float) -> None:
     from src.model.encoder_families import TOKEN_HEADS
 
-    names = [name for name in _DROPOUT_KEYS if hasattr(config, name)]
+    names = [name for name in DROPOUT_KEYS if hasattr(config, name)]
     if config.model_type not in TOKEN_HEADS:
         # every family has names of its own
         names = [

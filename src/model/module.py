@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from src.core.batch import Batch, LabelledBatch
 from src.core.dataset_info import DatasetInfo
 from src.core.failures import NonFiniteLoss
-from src.core.notices import Notices
+from src.core.notices import Notices, join_notices
 from src.core.printing import print_line
 from src.model import adapters
 from src.model.encoder import Encoder
@@ -108,8 +108,7 @@ class EncoderModule(LightningModule):
         loading = adapters.describe_adapter(self.encoder, self.config.adapter)
         if not isinstance(self.objective, DatasetObjective):
             return loading
-        taken = self.objective.describe()
-        return Notices((*loading.lines, *taken.lines), loading.tags | taken.tags)
+        return join_notices(loading, self.objective.describe())
 
     def load_weights(self, checkpoint: str) -> None:
         """Load the weights of a checkpoint of this module; names must match exactly."""

@@ -21,13 +21,15 @@ def save_model(
     encoder: "Encoder", tokenizer: "TextTokenizer", inference_config: Mapping[str, Any]
 ) -> Iterator[Path]:
     """Yield a temporary folder with weights, config and tokenizer for `from_pretrained`. Adapters
-    are added into the weights for good.
+    are added into the weights for good. A README.md says so where transformers' own model gives
+    other answers.
 
     Args:
         inference_config: how texts are prepared (`describe_preprocessing` of the data), written as
             `palimpsest.json` with the kind of the head.
     """
     from src.model.adapters import merge_adapters
+    from src.model.text_pooling import describe_pooling
 
     with tempfile.TemporaryDirectory() as temporary_folder:
         folder = Path(temporary_folder)
@@ -48,6 +50,8 @@ def save_model(
             json.dumps({**inference_config, "head": encoder.head}, ensure_ascii=False, indent=2),
             encoding="utf-8",
         )
+        if lines := describe_pooling(encoder.network).lines:
+            (folder / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
         _apply_umask(folder)
         yield folder
 

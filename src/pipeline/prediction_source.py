@@ -151,6 +151,9 @@ def _inherit_options(
     if run_source.get("_target_") != SOURCE_TARGET:
         return {}
     dropped = {"_target_", *_PLACE_KEYS}
+    if "text" in typed:
+        # it says itself which columns are the text
+        dropped.add("template")
     if path.is_file():
         dropped |= {*SPLITS}
     if "format" in typed:

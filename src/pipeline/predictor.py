@@ -23,7 +23,7 @@ from src.data.records import RawRecord
 from src.data.text_encoder import find_token_types
 from src.data.tokenizer import TextTokenizer
 from src.model.encoder import Encoder, HeadType, load_encoder
-from src.model.head_outputs import compute_class_scores
+from src.model.head_outputs import choose_ranks, compute_class_scores
 from src.pipeline.export import INFERENCE_CONFIG_NAME
 from src.training.precision import choose_precision
 
@@ -32,7 +32,8 @@ MAX_TEXTS_PER_CALL = 4096
 
 
 class TextPrediction(NamedTuple):
-    """The likeliest label of a text, or its value, and the probability of every label.
+    """The likeliest label of a text, the median of labels in an order, or its value, and the
+    probability of every label.
 
     Where a text may have several labels these are joined by commas, and there may be none.
     """
@@ -200,6 +201,9 @@ class Predictor:
                 ",".join(name for name, value in probabilities.items() if value > 0.5),
                 probabilities,
             )
+        if self._head == "ordinal":
+            rank = int(choose_ranks(torch.tensor([outputs])))
+            return TextPrediction(self.label_names[rank], probabilities)
         return TextPrediction(max(probabilities, key=probabilities.__getitem__), probabilities)
 
 

@@ -68,6 +68,7 @@ def test_as_many_as_there_are() -> None:
         "classification",
         "masked_lm",
         "multi_label",
+        "ordinal",
         "regression",
     ]
     assert len(list_options("model/encoder")) == 7

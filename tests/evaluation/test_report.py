@@ -298,3 +298,21 @@ def test_several_labels_without_any():
 def test_predictions_of_several_labels_that_do_not_fit(targets, outputs, message):
     with pytest.raises(ValueError, match=message):
         build_multi_label_report(of_label_sets(targets, outputs), ["a", "b"])
+
+
+def test_classes_in_an_order_are_judged_by_their_distance():
+    """The median of 0.4, 0.25, 0.35 is class 1. Squared distances 1 and 1 of 4 rows; by chance, the
+    sum over all pairs of a prediction (1 0 2 1) and a truth (1 0 1 2), divided by 4, is 13 / 4.
+    """
+    outputs = [[0.4, 0.25, 0.35], [0.8, 0.1, 0.1], [0.1, 0.2, 0.7], [0.2, 0.7, 0.1]]
+    predictions = (torch.arange(4), torch.tensor([1, 0, 1, 2]), torch.tensor(outputs))
+    report = build_report("classification", predictions, ["a", "b", "c"], head="ordinal")
+    assert report.tables["predictions"]["predicted"] == ["b", "a", "c", "b"]
+    chance = sum((one - other) ** 2 for one in (1, 0, 2, 1) for other in (1, 0, 1, 2)) / 4
+    assert report.metrics["mae"] == pytest.approx(2 / 4)
+    assert report.metrics["accuracy"] == pytest.approx(2 / 4)
+    assert report.metrics["quadratic_kappa"] == pytest.approx(1 - 2 / chance)
+    assert report.metrics["spearman"] == pytest.approx(1.5 / math.sqrt(5 * 4.5))
+    same = (torch.arange(2), torch.tensor([1, 1]), torch.tensor([[0.1, 0.8, 0.1]] * 2))
+    judged = build_report("classification", same, ["a", "b", "c"], head="ordinal").metrics
+    assert "spearman" not in judged and "quadratic_kappa" not in judged

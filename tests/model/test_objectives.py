@@ -13,6 +13,7 @@ from src.model.objectives.binary import Binary
 from src.model.objectives.classification import Classification
 from src.model.objectives.masked_lm import MaskedLM
 from src.model.objectives.multi_label import MultiLabel
+from src.model.objectives.ordinal import Ordinal
 from src.model.objectives.regression import Regression
 
 
@@ -169,7 +170,7 @@ def test_answers():
 
 
 @spearman
-@pytest.mark.parametrize("objective", [MaskedLM, Binary, Classification, Regression])
+@pytest.mark.parametrize("objective", [MaskedLM, Binary, Classification, Ordinal, Regression])
 def test_quantities_are_the_metrics_that_are_measured(objective, facts):
     made = objective()
     measured = {"loss", *made.build_metrics(3), *made.derive_metrics({"loss": 1.0}, facts())}
@@ -186,7 +187,9 @@ def test_what_classification_refuses():
         Classification(label_smoothing=1.0)
 
 
-@pytest.mark.parametrize("objective", [MaskedLM(), Binary(), Classification(), Regression()])
+@pytest.mark.parametrize(
+    "objective", [MaskedLM(), Binary(), Classification(), Ordinal(), Regression()]
+)
 def test_a_batch_without_targets_has_no_loss_and_no_gradient(objective, tiny):
     kind = "masked_lm" if objective.kind == "masked_lm" else "sequence"
     network = tiny("bert", kind, num_labels=2 if type(objective) is Classification else 1)
@@ -429,3 +432,64 @@ def test_the_area_of_a_single_class_is_not_defined():
     area = Binary().build_metrics(2)["auroc"]
     area.update(torch.zeros(2, 2), torch.tensor([1, 1]))
     assert math.isnan(area.compute()) and area.undefined_reason == "all targets are equal"
+
+
+def test_huber_counts_large_errors_by_their_size():
+    """Errors 1 and 3 with a delta of 2: 1/2 and 2 * (3 - 1); in validation, 1 and 9."""
+    logits, targets = torch.tensor([[1.0], [3.0]]), torch.zeros(2)
+    objective = Regression(huber_delta=2)
+    assert trained(objective, logits, targets) == pytest.approx((1 / 2 + 4) / 2)
+    result = objective.forward(Said(logits).eval(), labelled(targets))
+    assert result.loss.item() == pytest.approx((1 + 9) / 2)
+
+
+# of four labels: beyond the first with 3/4, of these beyond the second with 1/2, and then 1/3
+STEPS = torch.tensor([[math.log(3), 0.0, -math.log(2)]])
+RANKS = [1 / 4, 3 / 8, 1 / 4, 1 / 8]
+
+
+def test_steps_between_labels_give_their_probabilities():
+    for label, probability in enumerate(RANKS):
+        result = Ordinal().forward(Said(STEPS).train(), labelled(torch.tensor([label])))
+        assert result.loss.item() == pytest.approx(-math.log(probability))
+    assert Ordinal().to_predictions(result.outputs)[0].tolist() == pytest.approx(RANKS)
+    huge = Ordinal().forward(Said(50 * STEPS).train(), labelled(torch.tensor([0])))
+    assert huge.loss.item() == pytest.approx(50 * math.log(3))
+
+
+def test_every_step_is_learnt_from_the_texts_that_came_to_it():
+    logits = STEPS.clone().requires_grad_()
+    Ordinal().forward(Said(logits).train(), labelled(torch.tensor([1]))).loss.backward()
+    # beyond the first with 3/4 and right, beyond the second with 1/2 and wrong
+    assert logits.grad[0].tolist() == pytest.approx([-1 / 4, 1 / 2, 0.0])
+
+
+def test_metrics_of_ranks():
+    """The median of 0.4, 0.25, 0.35 is the second label, though the first is likeliest."""
+    scores = torch.tensor([[0.4, 0.25, 0.35], [0.8, 0.1, 0.1], [0.1, 0.2, 0.7], [0.2, 0.7, 0.1]])
+    outputs, targets = scores.log(), torch.tensor([1, 0, 1, 2])
+    values = computed(Ordinal(), 3, [(outputs[:3], targets[:3]), (outputs[3:], targets[3:])])
+    # predicted 1 0 2 1; squared distances 2 of 4 texts, and by chance (1*(4+1+1+1) ...) / 4
+    chance = sum((one - other) ** 2 for one in (1, 0, 2, 1) for other in (1, 0, 1, 2)) / 4
+    assert values == pytest.approx(
+        # expected ranks 0.95 0.3 1.6 0.9 have the order 3 1 4 2, the right ones 2.5 1 2.5 4
+        {"accuracy": 2 / 4, "mae": 2 / 4, "quadratic_kappa": 1 - 2 / chance}
+        | {"spearman": (0.5 * 0 + -1.5 * -1.5 + 1.5 * 0 + -0.5 * 1.5) / math.sqrt(5 * 4.5)}
+    )
+
+
+def test_the_order_of_labels_must_be_known(facts):
+    with pytest.raises(UserError) as error:
+        Ordinal().check_dataset(facts(label_names=("bad", "good", "ok")))
+    assert str(error.value) == (
+        "data.label_names: the order of the labels is not known: bad, good, ok: expected all "
+        "labels, from the lowest to the highest"
+    )
+    known = facts(label_names=("bad", "ok", "good"))
+    declared = Ordinal(label_names=["bad", "ok", "good"])
+    declared.check_dataset(known)
+    assert declared.with_dataset(known).describe() == (
+        ("order of the labels: bad < ok < good",),
+        {"objective/label_order": "bad < ok < good"},
+    )
+    Ordinal().check_dataset(facts(label_names=("-1", "0.5", "2")))
