@@ -122,12 +122,16 @@ class Pretrained:
             its labels: the same names are put in the order of the data's, and for others the output
             layer is fresh; `keep` keeps each output in its place, whatever its name; `fresh` begins
             with a fresh output layer.
+        reinit_layers: number of transformer layers, from the top, that begin random instead, since
+            the last ones are those that pretraining has shaped for its own task (Zhang et al.,
+            2021, section 5); null: none.
     """
 
     name_or_path: str
     revision: str | None = None
     dropout: DropoutRate | None = None
     head: Literal["auto", "keep", "fresh"] = "auto"
+    reinit_layers: PositiveInt | None = None
 
     def check(self) -> None:
         """Raise UserError if `name_or_path` means a folder that is absent or holds no whole encoder
@@ -169,6 +173,7 @@ class Pretrained:
             grow_embeddings,
             load_pretrained_network,
         )
+        from src.model.reinit_layers import reinit_top_layers
 
         if head != "sequence" and self.head != "auto":
             raise UserError(
@@ -202,6 +207,8 @@ class Pretrained:
             loaded = align_head(network, loaded, stored_head, names, self.head, HEAD_KEY)
         encoder = Encoder(network, head)
         encoder.loaded_weights = loaded
+        if self.reinit_layers is not None:
+            reinit_top_layers(encoder, self.reinit_layers, "model.encoder.reinit_layers")
         return encoder
 
     def _check_tokenizer_matches(self, dataset_info: DatasetInfo, known_ids: int) -> None:
