@@ -17,6 +17,7 @@ from src.core.validation import validate_init
 from src.data.label_map import LabelMap
 from src.data.labels import normalize_label, normalize_labels
 from src.data.records import RawRecord
+from src.data.token_labels import TokenLabels
 
 # Spreads digests evenly over the table (Fibonacci hashing: Knuth, 1998, section 6.4).
 _MULTIPLIER = 0x9E3779B97F4A7C15
@@ -150,8 +151,9 @@ class Cleaning:
         for raw_record in records:
             record = self.normalize_record(raw_record)
             reason = self._find_drop_reason(record, labelled)
-            if reason is None and label_map is not None and record.label is not None:
-                record = record._replace(label=label_map.map_labels(record.label))
+            label = None if isinstance(record.label, TokenLabels) else record.label
+            if reason is None and label_map is not None and label is not None:
+                record = record._replace(label=label_map.map_labels(label))
                 reason = "unmapped_label" if record.label is None else None
             if (
                 reason is None
@@ -182,7 +184,13 @@ class Cleaning:
         if not self.breaks and not self.whitespace:
             return record
         pair = None if record.pair is None else self._normalize_text(record.pair)
-        return record._replace(text=self._normalize_text(record.text), pair=pair)
+        text = self._normalize_text(record.text)
+        if isinstance(record.label, TokenLabels) and text != record.text:
+            raise UserError(
+                f"{record.where}: data.cleaning changes the text, in which labelled words have "
+                "their places; clean such texts before they are labelled"
+            )
+        return record._replace(text=text, pair=pair)
 
     def _normalize_text(self, text: str) -> str:
         if self.breaks:

@@ -10,6 +10,14 @@ from src.core.formatting import truncate_end
 from src.core.user_errors import UserError, UserErrors, format_suggestion, suggest
 from src.data.labels import LabelSet, RawLabel
 from src.data.records import RawRecord
+from src.data.token_labels import (
+    TokenLabels,
+    is_span_list,
+    is_word_list,
+    join_words,
+    parse_spans,
+    parse_tags,
+)
 
 # More columns than these are not listed in a message.
 _SHOWN_COLUMNS = 20
@@ -118,14 +126,37 @@ def check_columns(name: str, columns: ColumnSelection, names: Sequence[str]) -> 
 
 
 def build_record(columns: ColumnSelection, row: dict[str, Any], where: str) -> RawRecord:
+    """The record of a row, given by the names of its columns. A list of texts where a text is
+    expected is its words; their label is a tag for each of them, that of a text may be spans.
+
+    Raises:
+        UserError: something else stands there than a text, a label or a list of them.
+    """
+    if len(columns.text_columns) == 1 and is_word_list(row.get(str(columns.text_columns[0]))):
+        return _build_word_record(columns, row, where)
     texts = [_check_text(row.get(str(name)), "text", name, where) for name in columns.text_columns]
     pair = (
         None
         if columns.pair is None
         else _check_text(row.get(str(columns.pair)), "pair", columns.pair, where)
     )
+    text = join_texts(texts)
+    if len(columns.label_columns) == 1 and is_span_list(
+        spans := row.get(str(columns.label_columns[0]))
+    ):
+        return RawRecord(text, pair, parse_spans(spans, text, where), where)
     labels = [parse_label(row.get(str(name)), where) for name in columns.label_columns]
-    return RawRecord(join_texts(texts), pair, columns.pack_labels(labels), where)
+    return RawRecord(text, pair, columns.pack_labels(labels), where)
+
+
+def _build_word_record(columns: ColumnSelection, row: dict[str, Any], where: str) -> RawRecord:
+    name = columns.text_columns[0]
+    words = [_check_text(word, "text", name, where) for word in row[str(name)]]
+    text, spans = join_words(words)
+    label: TokenLabels | None = None
+    if columns.label_columns:
+        label = parse_tags(row.get(str(columns.label_columns[0])), words, where)
+    return RawRecord(text, None, label, where, words=spans)
 
 
 def _check_text(value: Any, key: str, column: str | int, where: str) -> str:

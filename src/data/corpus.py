@@ -34,6 +34,7 @@ from src.data.row_targets import (
     make_target_getter,
 )
 from src.data.splitting import SPLITS, Split
+from src.data.tag_schemes import TagScheme, TagSurvey
 from src.data.token_store import TextRow
 
 # A note is printed for a longer text, since it decides how much memory is needed.
@@ -91,11 +92,12 @@ class Corpus:
             )
         missing_splits = [split for split in SPLITS if split not in available]
         held_out = DigestSet()
+        tags = TagSurvey(self.label_names) if self.task == "token_classification" else None
         parts: dict[str, _SurveyedSplit] = {}
         # held-out splits come first, since train leaves out what they hold
         for split in reversed([known_split for known_split in SPLITS if known_split in available]):
             parts[split] = self._survey_split(
-                split, counts, remarks, held_out, repeats=bool(missing_splits)
+                split, counts, remarks, held_out, tags, repeats=bool(missing_splits)
             )
         for split in parts:
             if not parts[split].places.any():
@@ -109,6 +111,7 @@ class Corpus:
             self.label_values,
             self.label_map,
         )
+        scheme = None if tags is None else tags.finish()
         targets = {
             split: build_targets(self.task, split, part.places, part.labels, part.codes, space)
             for split, part in parts.items()
@@ -131,19 +134,24 @@ class Corpus:
                     f"{dict(counts)})"
                 )
         labels = count_labels(places, targets, space, rows) if space else {}
+        named = space or scheme
         summary = {
-            "label_names": list(space.names) if space else [],
+            "label_names": list(named.names) if named else [],
             "counts": dict(counts),
             "rows": rows,
             "labels": labels,
             "remarks": [
                 *remarks.describe(),
                 *self._describe_targets(places, targets, labels, missing_splits, counts),
+                *(tags.describe(scheme) if tags is not None and scheme is not None else ()),
             ],
             "letters": sum(part.characters for part in parts.values()),
             "pairs": any(part.has_pairs for part in parts.values()),
         }
-        return CorpusSurvey(summary, places, targets if self.task != "masked_lm" else {})
+        if scheme is not None:
+            summary["tags"] = {"types": list(scheme.types), "scheme": scheme.name}
+        has_targets = self.task not in ("masked_lm", "token_classification")
+        return CorpusSurvey(summary, places, targets if has_targets else {})
 
     def _describe_targets(
         self,
@@ -154,7 +162,7 @@ class Corpus:
         counts: Counter[str],
     ) -> list[str]:
         """What should be known of the labels of train, and of how they are divided."""
-        if self.task == "masked_lm":
+        if self.task in ("masked_lm", "token_classification"):
             return []
         rows = targets["train"][places["train"] == TRAIN_CODE]
         remarks = describe_targets(self.task, rows, labels.get("train", {}), self.label_map)
@@ -178,6 +186,7 @@ class Corpus:
         counts: Counter[str],
         remarks: RemarkCounts,
         held_out: DigestSet,
+        tags: TagSurvey | None,
         *,
         repeats: bool,
     ) -> _SurveyedSplit:
@@ -185,6 +194,7 @@ class Corpus:
 
         Args:
             held_out: hashes of held-out rows: added to by their splits, avoided by train.
+            tags: where words have labels, gathers these.
             repeats: whether rows will be held out of train, so that other training rows may turn
                 out to repeat them.
         """
@@ -212,12 +222,14 @@ class Corpus:
                 held_out.add(hash_text(record.text, record.pair))
             elif heeded and repeats:
                 digests.append(hash_text(record.text, record.pair))
-            if self.task == "regression":
+            if tags is not None:
+                tags.add(split, record)
+            elif self.task == "regression":
                 number = require_single_label(record.label, record.where)
                 codes.append(parse_regression_target(number, record.where))
             elif self.task != "masked_lm":
                 label = (
-                    as_label_set(record.label)
+                    as_label_set(record.label, record.where)
                     if self.task == "multi_label"
                     else require_single_label(record.label, record.where)
                 )
@@ -329,6 +341,7 @@ class Corpus:
                 continue
             # a memory view gives single numbers faster than an array does
             codes = places.data
+            scheme = self._find_tag_scheme(survey)
             get_target = make_target_getter(survey.targets.get(source_split))
             for number, record in enumerate(self.source.read_records(source_split)):
                 if number >= len(codes):
@@ -336,11 +349,20 @@ class Corpus:
                         f"{record.where}: the data grew while they were read; run again"
                     )
                 if codes[number] in split_by_code:
-                    text, pair, *_ = self.cleaning.normalize_record(record)
-                    yield (
-                        split_by_code[codes[number]],
-                        TextRow(text, pair, get_target(number), number),
-                    )
+                    record = self.cleaning.normalize_record(record)
+                    if scheme is not None:
+                        words, tags = scheme.read_record(record, self.label_names)
+                        row = TextRow(record.text, None, tags, number, words)
+                    else:
+                        row = TextRow(record.text, record.pair, get_target(number), number)
+                    yield split_by_code[codes[number]], row
+
+    def _find_tag_scheme(self, survey: CorpusSurvey) -> TagScheme | None:
+        summary = survey.data_summary
+        if self.task != "token_classification":
+            return None
+        found = summary["tags"]
+        return TagScheme(tuple(summary["label_names"]), tuple(found["types"]), found["scheme"])
 
     def iter_train_texts(self, survey: CorpusSurvey) -> Iterator[str]:
         """Iterate over all texts of train, including the second ones of pairs."""

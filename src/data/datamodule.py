@@ -26,6 +26,7 @@ from src.data.loader import BatchDataset, PrefetchSampler, ResumableDataLoader
 from src.data.reading_notices import describe_rows
 from src.data.sources import Source
 from src.data.splitting import SPLITS
+from src.data.tagged_batches import count_words
 from src.data.text_encoder import OWN_TOKENIZER_HINT
 from src.data.token_counts import TokenCounts
 from src.data.token_store import TargetLayout, TextRow, TokenStore
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 # Texts with more characters than this are hashed in pieces.
 _LONG_TEXT_CHARACTERS = 1 << 20
 # The version of what lies in the cache. Raise it when the same inputs would give other content.
-CACHE_VERSION = 8
+CACHE_VERSION = 9
 
 
 class TextDataModule(LightningDataModule):
@@ -167,6 +168,8 @@ class TextDataModule(LightningDataModule):
             if (folder / split).is_dir()
         }
         self._check_known_tokens(counts)
+        if self.config.task == "token_classification":
+            summary |= self._describe_words(folder, summary)
         is_masked = self.config.task == "masked_lm"
         facts = {
             "digests": {split: digest.hexdigest() for split, digest in digests.items()},
@@ -178,12 +181,27 @@ class TextDataModule(LightningDataModule):
             json.dumps({**summary, **facts}, ensure_ascii=False), encoding="utf-8"
         )
 
+    def _describe_words(self, folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
+        """The entries of a summary that are about words: how many each split has of them and of
+        entities, and what was lost of them.
+        """
+        counts = {
+            split: count_words(TokenStore.open(folder / split), summary["label_names"])
+            for split in summary["rows"]
+        }
+        return {
+            "labels": {split: found.pop("labels") for split, found in counts.items()},
+            "words": counts,
+        }
+
     def _target_layout(self, num_labels: int) -> TargetLayout:
         match self.config.task:
             case "regression":
                 return TargetLayout("float32")
             case "multi_label":
                 return TargetLayout("uint8", num_labels)
+            case "token_classification":
+                return TargetLayout(of_words=True)
             case _:
                 return TargetLayout()
 
@@ -361,7 +379,8 @@ def _iter_json_pieces(row: TextRow) -> Iterator[str]:
     six bytes for each character that is not ASCII.
     """
     if len(row.text) + len(row.pair or "") <= _LONG_TEXT_CHARACTERS:
-        yield json.dumps([row.text, row.pair, row.target])
+        words = () if row.words is None else (row.words,)
+        yield json.dumps([row.text, row.pair, row.target, *words])
         return
     for before, text in (("[", row.text), (", ", row.pair)):
         yield before + ("null" if text is None else '"')

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 from src.core.user_errors import UserError
 from src.data import readers
 from src.data.columns import ColumnSelection, find_column_errors
+from src.data.conll import WordColumns, read_tagged_words
 from src.data.decoding import InputFile
 from src.data.encodings import choose_encoding
 from src.data.json_rows import JsonStyle, read_json_keys, read_json_rows
@@ -28,10 +29,11 @@ _KEYS_WITHOUT_USE = {
     "folders": ("pair", "split_column"),
     "class_files": ("pair", "split_column"),
     "label_first": ("pair", "split_column"),
+    "conll": ("pair", "split_column"),
 }
 _NO_LABEL_HINT = (
     "give null, or data.source.format=label_first where lines begin with it, class_files where "
-    "every file holds the texts of a class"
+    "every file holds the texts of a class, conll where a line is a word and its tag"
 )
 
 
@@ -46,6 +48,7 @@ class ReadingOptions(NamedTuple):
         sheet: of a spreadsheet, as in `Source`.
         document, heading: of plain text, as in `Source`.
         labels: how labels are written.
+        word_columns: of CoNLL files.
     """
 
     format: str
@@ -58,6 +61,7 @@ class ReadingOptions(NamedTuple):
     document: Literal["line", "paragraph", "file"]
     heading: str | None
     labels: LabelReading
+    word_columns: WordColumns
 
     @property
     def json_style(self) -> JsonStyle:
@@ -168,6 +172,13 @@ def _iter_records(
                 header=options.header,
                 names=options.names,
                 keep_other=keep_other,
+            )
+        case "conll":
+            return read_tagged_words(
+                file,
+                encoding=encoding,
+                columns=options.word_columns,
+                labelled=columns.label is not None,
             )
         case "label_first":
             return readers.read_labelled_lines(

@@ -17,9 +17,13 @@ FORMAT_BY_SUFFIX = {
     ".xlsx": "xlsx",
     ".xlsm": "xlsx",
     ".txt": "text",
+    ".conll": "conll",
+    ".bio": "conll",
+    ".iob": "conll",
+    ".iob2": "conll",
 }
 PATH_KEY = "data.source.path"
-FORMAT_NAMES = "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first"
+FORMAT_NAMES = "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first, conll"
 # Other common names of splits.
 SPLIT_ALIASES = {
     "validation": ("dev", "valid", "val", "development"),

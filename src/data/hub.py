@@ -68,6 +68,14 @@ def read_hub_rows(part: "Dataset", columns: ColumnSelection, where: str) -> Iter
         yield build_record(columns, row, f"{where}, row {number}")
 
 
+def find_hub_tags(part: "Dataset", column: str) -> list[str] | None:
+    """The names of the tags that stand as numbers in lists in a column; None if there are none."""
+    from datasets import ClassLabel
+
+    inner = getattr(part.features.get(column), "feature", None)
+    return list(inner.names) if isinstance(inner, ClassLabel) else None
+
+
 def _load_from_hub_cache(
     name: str, config: str | None, revision: str | None, reason: str
 ) -> "DatasetDict":

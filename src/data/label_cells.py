@@ -8,6 +8,7 @@ from src.core.user_errors import UserError
 from src.data.labels import LabelSet, RawLabel
 from src.data.records import RawRecord
 from src.data.tables import CHARACTER_NAMES
+from src.data.token_labels import TokenLabels
 
 _THRESHOLD_HINT = "data.source.label_threshold=0.5 takes values from 0.5 on for a yes"
 
@@ -39,6 +40,11 @@ class LabelReading(NamedTuple):
         Raises:
             UserError: what stands there is not written so.
         """
+        if isinstance(record.label, TokenLabels):
+            raise UserError(
+                f"{record.where}: the words of the text have tags, which are taken as they are "
+                "(data.source.label_separator, label_pattern and label_threshold)"
+            )
         return record._replace(label=self._read_label(record.label, record.where))
 
     def _read_label(self, found: RawLabel | LabelSet, where: str) -> RawLabel | LabelSet:

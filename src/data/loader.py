@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from src.core.batch import LabelledBatch, MaskedBatch
+from src.core.batch import LabelledBatch, MaskedBatch, TaggedBatch
 from src.data.batch_sampler import DistributedBatchSampler
 from src.data.batching import Batching, Masked
 from src.data.token_store import TokenStore
@@ -47,7 +47,7 @@ class BatchDataset:
         }
         self._prefetched: deque[tuple[object, MaskedBatch]] = deque()
 
-    def __getitem__(self, key: tuple[int, np.ndarray]) -> MaskedBatch | LabelledBatch:
+    def __getitem__(self, key: tuple[int, np.ndarray]) -> MaskedBatch | LabelledBatch | TaggedBatch:
         if self._prefetched and self._prefetched[0][0] is key:
             return self._prefetched.popleft()[1]
         epoch, rows = key

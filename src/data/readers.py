@@ -69,15 +69,19 @@ def read_parquet_columns(file: InputFile) -> list[str]:
         raise UserError(f"{file.name}: not a Parquet file ({error})") from error
 
 
-def read_parquet_classes(file: InputFile, column: str) -> list[str] | None:
+def read_parquet_classes(file: InputFile, column: str, *, listed: bool = False) -> list[str] | None:
     """The names of the classes that stand as numbers in a column, in their order; None if there are
     none. The library `datasets` writes them into the file.
+
+    Args:
+        listed: whether the column holds lists of such numbers.
     """
     from pyarrow.parquet import read_schema
 
     try:
         content = json.loads((read_schema(file.path).metadata or {})[b"huggingface"])
         feature = content["info"]["features"][column]
+        feature = feature["feature"] if listed else feature
         return list(feature["names"]) if feature["_type"] == "ClassLabel" else None
     except (KeyError, TypeError, ValueError):
         return None

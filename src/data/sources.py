@@ -12,6 +12,7 @@ from src.core.user_errors import UserError, UserErrors, format_suggestion
 from src.core.validation import validate_init
 from src.data.class_files import find_list_errors
 from src.data.columns import ColumnSelection
+from src.data.conll import WordColumns
 from src.data.data_files import check_named_splits, find_path, find_split_files
 from src.data.file_formats import (
     TABLE_FORMATS,
@@ -23,7 +24,7 @@ from src.data.file_formats import (
 )
 from src.data.file_names import SplitFiles, abbreviate_names
 from src.data.first_rows import find_first_row_errors
-from src.data.hub import load_from_hub, read_hub_rows
+from src.data.hub import find_hub_tags, load_from_hub, read_hub_rows
 from src.data.json_shapes import split_parts
 from src.data.label_cells import LabelReading
 from src.data.readers import read_parquet_classes
@@ -57,14 +58,14 @@ class Source:
         revision: branch, tag or commit on the hub; null: the newest.
         format: of the files; `auto` takes it from their names. In `folders` a file is a text and
             its folder a class, in `class_files` a file is a class and holds texts, a `document`
-            each; `label_first` are lines such as "1 some sentence".
+            each; `label_first` are lines such as "1 some sentence"; `conll` has a word and its tag
+            in each line, and a blank line between sentences.
         text: column of the text: a name, or a position from 0 where `header` is false. Several,
             [title, body], are joined, a line for each that is not empty.
         pair: column of the second text; null: there is none.
         label: column of the label; null leaves it. Several, [anger, joy], each hold 1 or 0. For
-            `folders`, `class_files` and `label_first`, which have no columns, any name asks for the
-            label. In `folders` a class called "unsup" (aclImdb) is passed over where labels are
-            asked for.
+            `folders`, `class_files`, `label_first` and `conll`, any name asks for the label. In
+            `folders` a class called "unsup" (aclImdb) is passed over where labels are asked for.
         label_separator: between several labels in one cell: a character or its name, as for
             `delimiter`.
         label_pattern: a regular expression with one group: the part of a label that counts.
@@ -84,7 +85,9 @@ class Source:
         escape: the character (backslash) before quotes inside cells; null: they are doubled.
         document: of plain text: one for each `line`, `paragraph` or `file`.
         heading: of plain text: a regular expression; a document begins at each matching line.
-        split_column: column that says to which split a row belongs, for files that are not divided.
+        token_column: of CoNLL files, a word and its tag in each line: the column of the words,
+            counted from 0; null: the first.
+        tag_column: of CoNLL files: the column of the tags, -1 for the last; null: the last.
         train: what the split is called at the source.
         validation: what the split is called at the source; null leaves it alone.
         test: what the split is called at the source; null leaves it alone.
@@ -105,6 +108,7 @@ class Source:
         "folders",
         "class_files",
         "label_first",
+        "conll",
     ] = "auto"
     text: str | int | list[str | int] = "text"
     pair: str | int | None = None
@@ -123,6 +127,8 @@ class Source:
     escape: str | None = None
     document: Literal["line", "paragraph", "file"] = "line"
     heading: str | None = None
+    token_column: int | None = None
+    tag_column: int | None = None
     train: str | None = "train"
     validation: str | None = "validation"
     test: str | None = "test"
@@ -233,6 +239,7 @@ class Source:
             sheet=self.sheet,
             document=self.document,
             heading=self.heading,
+            word_columns=WordColumns.build(self.token_column, self.tag_column),
             labels=self.label_reading(),
         )
 
@@ -315,6 +322,18 @@ class Source:
         if layout is None or layout.format != "parquet" or "train" not in layout.files:
             return None
         return read_parquet_classes(layout.files["train"][0], str(self.label))
+
+    def find_tag_names(self) -> list[str] | None:
+        """The names of the tags whose numbers stand in the lists of the label column, as Parquet
+        files and the hub have them; None where there are none.
+        """
+        if self.path is None:
+            name = self.split_names()["train"]
+            return find_hub_tags(self._load_hub_dataset()[name], str(self.label))
+        layout = self.list_files()
+        if layout.format != "parquet" or "train" not in layout.files:
+            return None
+        return read_parquet_classes(layout.files["train"][0], str(self.label), listed=True)
 
     def fingerprint_split(self, split: str) -> str:
         """SHA-256, in hex, of a split's bytes and of the options that decide how they are read.

@@ -17,6 +17,7 @@ from transformers import (
     AutoConfig,
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     PreTrainedConfig,
     PreTrainedModel,
 )
@@ -34,10 +35,11 @@ from src.model.vocab_loss import vocabulary_loss, vocabulary_loss_and_prediction
 # reading and writing files of weights takes a moment; the hub's bars of downloads stay
 set_tqdm_hook(lambda factory, args, kwargs: factory(*args, **{**kwargs, "disable": True}))
 
-HeadType = Literal["masked_lm", "sequence"]
+HeadType = Literal["masked_lm", "sequence", "token_classification"]
 AUTO_MODEL_CLASSES: dict[HeadType, Any] = {
     "masked_lm": AutoModelForMaskedLM,
     "sequence": AutoModelForSequenceClassification,
+    "token_classification": AutoModelForTokenClassification,
 }
 
 # For each family, the part of its masked-LM head before the product with the vocabulary: hidden
@@ -309,6 +311,15 @@ class Encoder(nn.Module):
         [B, C].
         """
         return SEQUENCE_HEADS[self.config.model_type](self.network, sequences[:, None])
+
+    def compute_tag_logits(self, hidden: Tensor) -> Tensor:
+        """Scores of the labels for chosen tokens: [K, D] to [K, C]."""
+        network: Any = self.network
+        for name in ("head", "dropout", "drop"):
+            # ModernBERT has the first and the last, most families have the second
+            hidden = getattr(network, name, nn.Identity())(hidden)
+        logits: Tensor = network.classifier(hidden)
+        return logits
 
     def set_gradient_checkpointing(self, on: bool) -> None:
         """Keep only the states between layers for the backward pass, and compute the rest again."""

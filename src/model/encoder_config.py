@@ -81,8 +81,8 @@ class Scratch:
         Args:
             head: what it is for.
             dataset_info: vocabulary and length of the data.
-            label_names: classes of a classification head; empty for other heads.
-            task: what a sequence head is for.
+            label_names: classes of a head that classifies; empty for other heads.
+            task: what the head is for.
 
         Raises UserError if the data's sequences are too long for it.
         """
@@ -170,7 +170,7 @@ class Pretrained:
             load_pretrained_network,
         )
 
-        if head != "sequence" and self.head != "auto":
+        if head == "masked_lm" and self.head != "auto":
             raise UserError(
                 "there is a head to keep or to renew for labels and numbers only",
                 key=HEAD_KEY,
@@ -197,7 +197,7 @@ class Pretrained:
         network = network.float()
         if dataset_info.vocab_size > config.vocab_size:
             loaded = grow_embeddings(network, loaded, dataset_info.vocab_size)
-        if head == "sequence":
+        if head != "masked_lm":
             names = () if task == "regression" else label_names
             loaded = align_head(network, loaded, stored_head, names, self.head, HEAD_KEY)
         encoder = Encoder(network, head)
@@ -253,11 +253,13 @@ def _label_settings(label_names: tuple[str, ...], task: Task) -> dict[str, Any]:
         return {"num_labels": 1, "problem_type": "regression"}
     if not label_names:
         return {}
+    problem_types = {
+        "classification": "single_label_classification",
+        "multi_label": "multi_label_classification",
+    }
     return {
         "num_labels": len(label_names),
-        "problem_type": (
-            "multi_label_classification" if task == "multi_label" else "single_label_classification"
-        ),
+        "problem_type": problem_types.get(task),
         "id2label": dict(enumerate(label_names)),
         "label2id": {name: index for index, name in enumerate(label_names)},
     }
