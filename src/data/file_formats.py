@@ -118,7 +118,9 @@ def find_file_errors(file: InputFile, options: ReadingOptions) -> Iterator[UserE
     if style is not None:
         yield from find_table_errors(file, columns, header, style)
     elif header and (options.header or options.names is not None):
-        yield from find_column_errors(file.name, columns, options.names or header)
+        # JSON may have names inside those that are given to the values of a list
+        names = header if options.format == "jsonl" else options.names or header
+        yield from find_column_errors(file.name, columns, names)
 
 
 def read_header(file: InputFile, options: ReadingOptions) -> list[str]:

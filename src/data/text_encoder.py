@@ -164,7 +164,8 @@ class TextEncoder:
     ) -> EncodedTexts:
         """The ids that `encode` gives, and the first token of each word.
 
-        A token belongs to the word in which its first visible character stands.
+        A token belongs to the word in which its first visible character stands, and a lone blank
+        to the word behind it: transformers' `word_ids` where it is given the words by themselves.
 
         Args:
             words: where the words of each text begin and end, in their order.
@@ -254,14 +255,17 @@ def find_first_tokens(
     """
     first = np.full(len(words), -1, dtype=np.int64)
     word = 0
-    for token, (begin, end) in enumerate(offsets):
+    for token, (start, end) in enumerate(offsets):
+        begin = start
         while begin < end and text[begin].isspace():
             begin += 1
         while word < len(words) and words[word][1] <= begin:
             word += 1
         if word == len(words):
             break
-        if begin < end and first[word] < 0 and words[word][0] <= begin:
+        # the mark of a word's beginning, where that is a token by itself
+        is_mark = begin == end == words[word][0] and text[start:end] in ("", " ")
+        if first[word] < 0 and (words[word][0] <= begin < end or is_mark):
             first[word] = token
     return first
 

@@ -33,6 +33,7 @@ from torchmetrics.functional.regression import (
     mean_squared_error,
 )
 
+from src.evaluation.entity_report import judge_tags
 from src.evaluation.plots import plot_confusion_matrix, plot_predictions
 from src.model.correlation import compute_pearson, compute_spearman, explain_undefined
 
@@ -65,6 +66,9 @@ def build_report(
     if answers is None:
         return None
     predictions = Predictions(*answers)
+    if kind == "token_classification":
+        metrics, tables = judge_tags(*answers, label_names)
+        return EvaluationReport(metrics, tables, {})
     if kind == "regression":
         return build_regression_report(predictions)
     if kind == "multi_label":

@@ -135,7 +135,7 @@ class Pretrained:
         """
         folder = resolve_local_folder(self.name_or_path, NAME_OR_PATH_KEY)
         if folder is not None:
-            from src.model.encoder import TOKEN_HEADS, check_config_json
+            from src.model.encoder_families import TOKEN_HEADS, check_config_json
 
             check_config_json(
                 check_encoder_folder(folder, TOKEN_HEADS, NAME_OR_PATH_KEY),
@@ -158,12 +158,8 @@ class Pretrained:
         nor the length of the data, if its weights are incomplete, or if there is no head to keep.
         """
         from src.model.classification_head import StoredHead, align_head
-        from src.model.encoder import (
-            AUTO_MODEL_CLASSES,
-            Encoder,
-            first_position_id,
-            load_encoder_config,
-        )
+        from src.model.encoder import AUTO_MODEL_CLASSES, Encoder, load_encoder_config
+        from src.model.encoder_families import first_position_id
         from src.model.pretrained_weights import (
             check_body_weights,
             grow_embeddings,

@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from src.core.batch import LabelledBatch, MaskedBatch, build_tokens
+from src.core.batch import LabelledBatch, MaskedBatch, TaggedBatch, build_tokens
 from src.core.user_errors import UserError
 from src.model.encoder import Encoder
 from src.model.objectives.classification import Classification
 from src.model.objectives.masked_lm import MaskedLM
 from src.model.objectives.multi_label import MultiLabel
 from src.model.objectives.regression import Regression
+from src.model.objectives.token_classification import TokenClassification
 
 
 class Said(nn.Module):
@@ -22,27 +23,17 @@ class Said(nn.Module):
         super().__init__()
         self.logits = logits
 
-    def encode(self, tokens, at):
-        return torch.zeros(tokens.num_sequences if at == "first" else len(at), 1)
+    def compute_logits(self, tokens, at=None):
+        return self.logits if at is None else self.logits[: len(at)]
 
-    def compute_token_logits(self, hidden):
-        return self.logits[: len(hidden)]
-
-    def compute_token_loss(self, hidden, targets):
+    def compute_loss_at(self, tokens, at, targets):
         return nn.functional.cross_entropy(
-            self.compute_token_logits(hidden), targets, reduction="sum"
+            self.compute_logits(tokens, at), targets, reduction="sum"
         )
 
-    def compute_loss_and_predictions(self, hidden, targets):
-        return self.compute_token_loss(hidden, targets), self.compute_token_logits(hidden).argmax(
-            -1
-        )
-
-    def encode_sequences(self, tokens):
-        return self.encode(tokens, "first")
-
-    def compute_sequence_logits(self, first):
-        return self.logits
+    def compute_loss_and_predictions_at(self, tokens, at, targets):
+        loss = self.compute_loss_at(tokens, at, targets)
+        return loss, self.compute_logits(tokens, at).argmax(-1)
 
 
 # torchmetrics says so of every Spearman correlation, which needs all values to rank them.
@@ -255,3 +246,45 @@ def test_several_labels_need_two(facts):
         MultiLabel().check_dataset(facts(label_names=("a",)))
     with pytest.raises(UserError, match="expects 3 labels .* the data have 2: a, b"):
         MultiLabel(num_labels=3).check_dataset(facts(label_names=("a", "b")))
+
+
+# -- tags of words
+
+
+def tagged(targets: list[int], places: list[int]) -> TaggedBatch:
+    tokens = build_tokens(torch.arange(8), torch.tensor([5, 3]))
+    return TaggedBatch(
+        tokens,
+        positions=torch.arange(len(places)),
+        places=torch.tensor(places, dtype=torch.long),
+        targets=torch.tensor(targets, dtype=torch.long),
+        row_ids=torch.zeros(len(targets), dtype=torch.long),
+    )
+
+
+def test_tags_are_learnt_at_first_tokens_alone():
+    """Two words of three have a token; a word without one is said to be no entity."""
+    logits = torch.tensor([[0.0, 0.0, 0.0], [0.0, math.log(2.0), 0.0]])
+    encoder = Said(logits)
+    result = TokenClassification().forward(encoder, tagged([1, 1, 2, -1], [0, 2]))
+    assert result.num_targets == 2
+    # ln 3 for the first, and for the last one of three with 1 of 4 parts
+    assert float(result.loss) == pytest.approx((math.log(3) + math.log(4)) / 2)
+    assert result.outputs.tolist() == [0, 0, 1, 0]
+    assert result.targets.tolist() == [1, 1, 2, -1]
+
+
+def test_no_words_give_a_loss_of_zero_with_a_gradient():
+    logits = torch.zeros(2, 3, requires_grad=True)
+    for batch, count in ((tagged([], []), 0), (tagged([1, -1], []), 2)):
+        result = TokenClassification().forward(Said(logits), batch)
+        assert (float(result.loss.detach()), result.num_targets) == (0.0, 0)
+        assert len(result.outputs) == len(result.targets) == count
+        result.loss.backward()
+    assert not logits.grad.any()
+
+
+def test_scores_of_entities_are_left_out_where_tags_are_no_entities(facts):
+    derive = TokenClassification().derive_metrics
+    assert derive({}, facts(label_names=("O", "B-A", "I-A"))) == {}
+    assert all(map(math.isnan, derive({}, facts(label_names=("NOUN", "VERB"))).values()))

@@ -43,8 +43,7 @@ class TokenClassification:
         """
         from torch.nn.functional import cross_entropy
 
-        hidden = encoder.encode(batch.tokens, at=batch.positions)  # [K, D]
-        logits = encoder.compute_tag_logits(hidden).float()  # [K, C]
+        logits = encoder.compute_logits(batch.tokens, batch.positions).float()  # [K, C]
         if not len(batch.targets):
             return empty_output(logits, batch.targets)
         count = len(batch.positions)
