@@ -47,7 +47,9 @@ def read_tagged_words(
         if words:
             text, spans = join_words(words)
             label = TokenLabels(tags=tuple(tags)) if labelled else None
-            other = {"tokens": list(words)} | ({"tags": list(tags)} if labelled else {})
+            other = {"text": text, "tokens": list(words)}
+            if labelled:
+                other["tags"] = list(tags)
             where = f"{file.name}, line {start}"
             yield RawRecord(text, None, label, where, other=other, words=spans)
         words.clear()

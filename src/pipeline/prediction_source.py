@@ -19,7 +19,7 @@ _PLACE_KEYS = ("path", "hub", "config", "revision")
 _COLUMN_KEYS = ("text", "pair", "label")
 _STYLE_KEYS = ("delimiter", "quoting", "quote", "escape")
 _FORMATS_WITH_HEADER = ("csv", "tsv", "xlsx")
-_FORMATS_WITHOUT_PAIRS = ("text", "folders", "label_first")
+_FORMATS_WITHOUT_PAIRS = ("text", "folders", "label_first", "conll")
 
 
 # Bytes of a file that tell whether it is UTF-8.

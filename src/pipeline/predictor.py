@@ -1,4 +1,4 @@
-"""Inference with the model of a run: texts in, labels and probabilities out.
+"""Inference with the model of a run: texts in, labels and probabilities out, or entities.
 
 Texts are prepared as they were in training.
 """
@@ -21,9 +21,11 @@ from src.data.batch_sampler import DistributedBatchSampler
 from src.data.cleaning import Cleaning
 from src.data.records import RawRecord
 from src.data.text_encoder import find_token_types
+from src.data.token_labels import WordSpan, find_words
 from src.data.tokenizer import TextTokenizer
-from src.model.encoder import Encoder, load_encoder
+from src.model.encoder import Encoder, HeadType, load_encoder
 from src.pipeline.export import INFERENCE_CONFIG_NAME
+from src.pipeline.word_tagger import Entity, WordTagger
 from src.training.precision import choose_precision
 
 # Enough to find texts of similar length for each batch, and a bound on memory.
@@ -33,11 +35,13 @@ MAX_TEXTS_PER_CALL = 4096
 class TextPrediction(NamedTuple):
     """The likeliest label of a text, or its value, and the probability of every label.
 
-    Where a text may have several labels these are joined by commas, and there may be none.
+    Where a text may have several labels these are joined by commas, and there may be none. Where
+    words have tags, `entities` are those of the text.
     """
 
     predicted: str
     probabilities: dict[str, float]
+    entities: list[Entity] | None = None
 
 
 class Predictor:
@@ -80,8 +84,20 @@ class Predictor:
         self.tokenizer = TextTokenizer(
             load_from_hub_or_folder(AutoTokenizer.from_pretrained, str(folder), key="run")
         )
-        self.encoder: Encoder = load_encoder(folder, "sequence").eval().to(self.device)
+        tags_words = self.inference_config["task"] == "token_classification"
+        head: HeadType = "token_classification" if tags_words else "sequence"
+        self.encoder: Encoder = load_encoder(folder, head).eval().to(self.device)
         self.label_names: list[str] = self.inference_config["label_names"]
+        # None where texts are judged as a whole
+        self.tagger: WordTagger | None = None
+        if tags_words:
+            self.tagger = WordTagger(
+                self.tokenizer.encoder,
+                self.label_names,
+                self.inference_config["max_tokens"],
+                compute_logits=self._compute_logits,
+                run_batches=self._run_batches,
+            )
         # of a text; each then has a probability of its own
         self.has_many_labels = self.encoder.config.problem_type == "multi_label_classification"
         self.cleaning = replace(
@@ -98,6 +114,7 @@ class Predictor:
         texts: Sequence[str],
         pairs: Sequence[str] | None = None,
         *,
+        words: Sequence[Sequence[WordSpan] | None] | None = None,
         on_batch_done: Callable[[int], object] = lambda count: None,
     ) -> list[TextPrediction | None]:
         """Return one prediction for each text, in their order.
@@ -108,11 +125,20 @@ class Predictor:
         Args:
             texts: at most `MAX_TEXTS_PER_CALL` at once is a good number.
             pairs: the second text of each, if the model takes two.
+            words: where the words of each text stand, for a model that tags them; None for a text
+                whose words are to be found.
             on_batch_done: called after each batch with the number of texts in it.
         """
         cleaned = self._clean_texts(texts, pairs)
         answers: list[TextPrediction | None] = [None] * len(texts)
-        if cleaned:
+        if cleaned and self.tagger is not None:
+            kept = [record.text for record in cleaned.values()]
+            given = words or [None] * len(texts)
+            spans = [given[index] or find_words(record.text) for index, record in cleaned.items()]
+            for index, found in zip(cleaned, self.tagger.find_entities(kept, spans), strict=True):
+                answers[index] = TextPrediction("", {}, found)
+            on_batch_done(len(cleaned))
+        elif cleaned:
             outputs = self._predict_cleaned(list(cleaned.values()), on_batch_done)
             for index, row in zip(cleaned, outputs, strict=True):
                 answers[index] = self._build_prediction(row)
@@ -129,6 +155,30 @@ class Predictor:
             self.inference_config["max_tokens"],
             self.inference_config["truncation"],
         )
+        order, outputs = [], []
+
+        def judge_batch(indices: np.ndarray, tokens: Tokens) -> None:
+            order.append(indices)
+            outputs.append(self._compute_outputs(tokens))
+            on_batch_done(len(indices))
+
+        self._run_batches(rows, np.array(begins), judge_batch)
+        outputs_in_order = torch.cat(outputs)[torch.from_numpy(np.concatenate(order)).argsort()]
+        values: list[list[float]] = outputs_in_order.tolist()
+        return values
+
+    def _run_batches(
+        self,
+        rows: list[np.ndarray],
+        begins: np.ndarray,
+        handle_batch: Callable[[np.ndarray, Tokens], None],
+    ) -> None:
+        """Call a function with the numbers of the rows of each batch and with their tokens.
+
+        Args:
+            rows: the ids of each text.
+            begins: where the second segment of each begins.
+        """
         lengths = np.array([len(row) for row in rows])
         batches = DistributedBatchSampler(
             len(rows),
@@ -138,21 +188,13 @@ class Predictor:
             lengths=lengths,
             batch_tokens=self.batch_tokens,
         )
-        order, outputs = [], []
         with (
             torch.inference_mode(),
             torch.autocast(self.device.type, torch.bfloat16, enabled=self.use_bf16),
         ):
             for _, indices in batches:
-                tokens = self._batch_tokens(
-                    [rows[index] for index in indices], np.array(begins)[indices]
-                )
-                order.append(indices)
-                outputs.append(self._compute_outputs(tokens))
-                on_batch_done(len(indices))
-            outputs_in_order = torch.cat(outputs)[torch.from_numpy(np.concatenate(order)).argsort()]
-        values: list[list[float]] = outputs_in_order.tolist()
-        return values
+                tokens = self._batch_tokens([rows[index] for index in indices], begins[indices])
+                handle_batch(indices, tokens)
 
     def _clean_texts(
         self, texts: Sequence[str], pairs: Sequence[str] | None
@@ -178,13 +220,17 @@ class Predictor:
 
     def _compute_outputs(self, tokens: Tokens) -> torch.Tensor:
         """Return probabilities [B, C], or values [B, 1]."""
-        tokens = Tokens._make(
-            field.to(self.device) if isinstance(field, torch.Tensor) else field for field in tokens
-        )
-        logits = self.encoder.compute_logits(tokens).float()
+        logits = self._compute_logits(tokens).float()
         if not self.label_names:
             return logits.cpu()
         return (logits.sigmoid() if self.has_many_labels else logits.softmax(-1)).cpu()
+
+    def _compute_logits(self, tokens: Tokens, at: torch.Tensor | None = None) -> torch.Tensor:
+        """What the head gives for each text, or for some tokens of all."""
+        tokens = Tokens._make(
+            field.to(self.device) if isinstance(field, torch.Tensor) else field for field in tokens
+        )
+        return self.encoder.compute_logits(tokens, None if at is None else at.to(self.device))
 
     def _build_prediction(self, outputs: list[float]) -> TextPrediction:
         if not self.label_names:
