@@ -9,7 +9,7 @@ input; read as the run read its own data
 column=, pair_column=  the file's columns of texts and second texts; default: those of the run
 data.source.KEY=VALUE  any other option of how the file is read, as src.run takes it
 output=FILE      where a file's answers go: .csv, .tsv, .jsonl, or - for the standard output; \
-default: FILE's name with .predictions.csv, beside it
+default: FILE's name with .predictions.csv, beside it, or .predictions.jsonl for entities
 overwrite=true   replace a file of answers that is there already
 batch_tokens=8192  most tokens of all texts that go through the model together
 precision=auto   fp32 or bf16; auto takes fp32 for one text, and for files bf16 where this machine \
@@ -191,6 +191,13 @@ def _predict_text(model: "EarlierModel", options: dict[str, str], *, has_pair: b
     if answer is None:
         raise UserError("nothing is left of the text once it is cleaned as in training")
     print_line(f"precision {predictor.precision_reason.partition(':')[0]}", to_stderr=True)
+    if answer.entities is not None:
+        for entity in answer.entities:
+            place = f"{entity.start}:{entity.end}"
+            print_line(f"{entity.type:<10} {place:<9} {entity.score:.4f}  {entity.text}")
+        if not answer.entities:
+            print_line("no entities")
+        return
     print_line(answer.predicted or "none of the labels")
     for name, probability in answer.probabilities.items():
         print_line(f"  {name:<20} {probability:.4f}")
@@ -237,10 +244,19 @@ def _predict_file(
         prediction = FilePrediction.scan(rows, model)
         for line in prediction.describe_reading():
             print_line(line, to_stderr=True)
-        output = resolve_output(options["file"], options["output"])
+        output = _choose_output(model, options)
         predictor = _load_predictor(model, options)
         for line in prediction.write_answers(predictor, output):
             print_line(line, to_stderr=output == STDOUT)
+
+
+def _choose_output(model: "EarlierModel", options: dict[str, str]) -> str:
+    """Where the answers go; lists of entities are no cells of a table if no name is typed."""
+    if model.inference_config["task"] != "token_classification" or options["output"]:
+        return resolve_output(options["file"], options["output"])
+    output = resolve_output(options["file"], "", ".jsonl")
+    check_output(output, options["file"], overwrite=options["overwrite"] == "true")
+    return output
 
 
 @contextlib.contextmanager

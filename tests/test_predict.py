@@ -72,9 +72,10 @@ def make_model(
         sample_tokens={},
     )
     encoder = Scratch(layers=1, width=16, heads=2, max_tokens=64, pooling=pooling).build(
-        "masked_lm" if task == "masked_lm" else head,
+        task if task in ("masked_lm", "token_classification") else head,
         facts,
-        names if task in ("classification", "multi_label") else (),
+        tuple(inference_config.get("label_names", ()))  # type: ignore[arg-type]
+        or (names if task in ("classification", "multi_label") else ()),
         task=task,
     )
     with torch.no_grad():
@@ -836,3 +837,58 @@ def test_a_run_that_did_not_say_whether_it_read_pairs(
     run.source = {"_target_": "mine.Rows"}
     assert predict.main(["run=0123456", "text=a good film"]) == 0
     assert predict.main(["run=0123456", "text=a good film", "pair=bad"]) == 0
+
+
+# -- entities
+
+
+@pytest.fixture
+def entity_model(run: type[StoredRun], tmp_path: Path) -> type[StoredRun]:
+    """A model that gives every word a tag."""
+    names = ["O", "B-X", "I-X"]
+    run.folder = make_model(
+        tmp_path,
+        "token_classification",
+        label_names=names,
+        cleaning=CLEANING | {"breaks": False, "whitespace": False},
+    )
+    return run
+
+
+def test_entities_of_a_file_are_json_lines(
+    entity_model: type[StoredRun], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.conll"
+    file.write_text("a B-X\nbad O\nfilm O\n\ngood O\n", encoding="utf-8")
+    entity_model.source = {"_target_": "src.data.sources.Source", "label": "tags"}
+    assert predict.main(["run=0123456", f"file={file}"]) == 0
+    lines = (tmp_path / "a.conll.predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    first, second = map(json.loads, lines)
+    assert {key: first[key] for key in ("row", "text", "tokens", "tags")} == {
+        "row": 0,
+        "text": "a bad film",
+        "tokens": ["a", "bad", "film"],
+        "tags": ["B-X", "O", "O"],
+    }
+    for row in (first, second):
+        for entity in row["entities"]:
+            assert list(entity) == ["start", "end", "text", "type", "score"]
+            assert row["text"][entity["start"] : entity["end"]] == entity["text"]
+    assert "2 answers in" in capsys.readouterr().out
+    # on the standard output too
+    assert predict.main(["run=0123456", f"file={file}", "output=-"]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [first, second]
+    # it is there already
+    assert predict.main(["run=0123456", f"file={file}"]) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_entities_of_a_text(
+    entity_model: type[StoredRun], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict.main(["run=0123456", "text=a bad film, a very bad and long film " * 3]) == 0
+    for line in capsys.readouterr().out.splitlines():
+        kind, place, score, *words = line.split()
+        assert kind == "X" and 0 <= float(score) <= 1
+        begin, end = map(int, place.split(":"))
+        assert len(" ".join(words)) == end - begin

@@ -5,7 +5,8 @@ A batch is flat: the tokens of its sequences stand one after the other without p
 is told the borders (`src/model/ragged_attention.py`). A batch without targets counts for nothing: a
 rank that has no row in a global batch works on one (`src/data/batch_sampler.py`).
 
-Shape legend: B sequences, T tokens of all sequences together, K masked positions, C classes.
+Shape legend: B sequences, T tokens of all sequences together, K masked or tagged positions, S words
+of all texts and the end of each, C classes.
 """
 
 from typing import NamedTuple, Protocol
@@ -62,6 +63,20 @@ class LabelledBatch(NamedTuple):
     tokens: Tokens
     labels: Tensor  # [B] or [B, C]
     row_ids: Tensor  # [B] int64, rows of the data set, under which predictions are filed
+
+
+class TaggedBatch(NamedTuple):
+    """Texts with a tag for each word, which the first token of the word is to be given.
+
+    Targets hold all words, also those without a token: where a text was cut, or where the tokenizer
+    makes nothing of a word. Nothing is predicted for these, and yet they count in the judgement.
+    """
+
+    tokens: Tokens
+    positions: Tensor  # [K] int64, the first token of each word that has one, in the flat tokens
+    places: Tensor  # [K] int64, where these words stand among the targets
+    targets: Tensor  # [S] int64, the tags of all words, and END_OF_TEXT behind those of each text
+    row_ids: Tensor  # [S] int64, the row of the data set that each target is of
 
 
 def build_tokens(

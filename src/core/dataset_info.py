@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-# what rows of text are for: to have words masked, or to be given a label, labels or a number
-Task = Literal["masked_lm", "classification", "multi_label", "regression"]
+# what rows of text are for: to have words masked, or to be given a label, labels or a number, or a
+# tag for each word
+Task = Literal["masked_lm", "classification", "multi_label", "regression", "token_classification"]
 
 
 @dataclass(frozen=True)

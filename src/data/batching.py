@@ -24,7 +24,7 @@ from src.data.mask_schedule import MaskScheduleShape
 if TYPE_CHECKING:
     import numpy as np
 
-    from src.core.batch import LabelledBatch, MaskedBatch
+    from src.core.batch import LabelledBatch, MaskedBatch, TaggedBatch
     from src.data.batch_sampler import DistributedBatchSampler
     from src.data.mask_schedule import MaskSchedule
     from src.data.masking import MaskingParams
@@ -321,11 +321,12 @@ class Labelled:
         seed: int,
         tokenizer: "TextTokenizer",
         training: bool,
-    ) -> "LabelledBatch":
+    ) -> "LabelledBatch | TaggedBatch":
         import numpy as np
         import torch
 
         from src.core.batch import LabelledBatch, build_tokens
+        from src.data.tagged_batches import build_tagged_batch
         from src.data.text_encoder import find_token_types
 
         count = len(rows)
@@ -343,6 +344,8 @@ class Labelled:
             None if types is None else torch.from_numpy(types),
         )
         rows = rows[:count]
+        if store.target_offsets is not None:
+            return build_tagged_batch(store, rows, tokens)
         targets = torch.from_numpy(store.targets[rows])
         return LabelledBatch(tokens, targets, torch.from_numpy(store.identities[rows]))
 

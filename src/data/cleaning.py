@@ -25,6 +25,7 @@ from src.data.text_cleaning import (
     replace_break_tags,
     strip_html,
 )
+from src.data.token_labels import TokenLabels
 
 # Spreads digests evenly over the table (Fibonacci hashing: Knuth, 1998, section 6.4).
 _MULTIPLIER = 0x9E3779B97F4A7C15
@@ -196,8 +197,9 @@ class Cleaning:
             reason = self._find_drop_reason(record, labelled)
             if reason is None and split == "train":
                 reason = self._find_unfit_reason(record)
-            if reason is None and label_map is not None and record.label is not None:
-                record = record._replace(label=label_map.map_labels(record.label))
+            label = None if isinstance(record.label, TokenLabels) else record.label
+            if reason is None and label_map is not None and label is not None:
+                record = record._replace(label=label_map.map_labels(label))
                 reason = "unmapped_label" if record.label is None else None
             if (
                 reason is None
@@ -230,7 +232,13 @@ class Cleaning:
         if not self.changes_texts:
             return record
         pair = None if record.pair is None else self._normalize_text(record.pair)
-        return record._replace(text=self._normalize_text(record.text), pair=pair)
+        text = self._normalize_text(record.text)
+        if isinstance(record.label, TokenLabels) and text != record.text:
+            raise UserError(
+                f"{record.where}: data.cleaning changes the text, in which labelled words have "
+                "their places; clean such texts before they are labelled"
+            )
+        return record._replace(text=text, pair=pair)
 
     @property
     def changes_texts(self) -> bool:

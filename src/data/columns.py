@@ -11,7 +11,15 @@ from src.core.user_errors import UserError, UserErrors, format_suggestion, sugge
 from src.data.labels import LabelSet, RawLabel
 from src.data.records import RawRecord
 from src.data.text_template import fill_template
+from src.data.token_labels import (
+    is_span_list,
+    is_word_list,
+    join_words,
+    parse_spans,
+    parse_tags,
+)
 
+_WORDS_REMARK = "whose text is a list, joined by spaces"
 # More columns than these are not listed in a message.
 _SHOWN_COLUMNS = 20
 
@@ -126,34 +134,60 @@ def check_columns(name: str, columns: ColumnSelection, names: Sequence[str]) -> 
 
 
 def build_record(columns: ColumnSelection, row: dict[str, Any], where: str) -> RawRecord:
+    """The record of a row, given by the names of its columns. A list of texts where a text is
+    expected is its words; their label is a tag for each of them, that of a text may be spans.
+
+    Raises:
+        UserError: something else stands there than a text, a label or a list of them.
+    """
+    if _has_tagged_words(columns, row):
+        return _build_word_record(columns, row, where)
     texts = [_check_text(row.get(str(name)), "text", name, where) for name in columns.text_columns]
     pair = (
         None
         if columns.pair is None
         else _check_text(row.get(str(columns.pair)), "pair", columns.pair, where)
     )
+    text, label_names = columns.join_texts(texts), columns.label_columns
+    if len(label_names) == 1 and is_span_list(spans := row.get(str(label_names[0]))):
+        return RawRecord(text, pair, parse_spans(spans, text, where), where)
     asked = [*columns.text_columns, *([] if columns.pair is None else [columns.pair])]
-    are_words = any(is_list_of_texts(row.get(str(name))) for name in asked)
-    labels = [parse_label(row.get(str(name)), where) for name in columns.label_columns]
+    are_words = any(is_word_list(row.get(str(name))) for name in asked)
+    labels = [parse_label(row.get(str(name)), where) for name in label_names]
     return RawRecord(
-        columns.join_texts(texts),
+        text,
         pair,
         columns.pack_labels(labels),
         where,
-        remark="whose text is a list, joined by spaces" if are_words else None,
+        remark=_WORDS_REMARK if are_words else None,
     )
 
 
-def is_list_of_texts(value: Any) -> bool:
-    """Whether a value is a list of texts, and not an empty one."""
-    return isinstance(value, list) and bool(value) and all(isinstance(one, str) for one in value)
+def _has_tagged_words(columns: ColumnSelection, row: dict[str, Any]) -> bool:
+    """Whether a row's text is a list of words, and its label one for each word or not asked for."""
+    if len(columns.text_columns) != 1 or columns.pair is not None:
+        return False
+    labels = columns.label_columns
+    return is_word_list(row.get(str(columns.text_columns[0]))) and (
+        not labels or (len(labels) == 1 and isinstance(row.get(str(labels[0])), list))
+    )
+
+
+def _build_word_record(columns: ColumnSelection, row: dict[str, Any], where: str) -> RawRecord:
+    name = columns.text_columns[0]
+    words = [_check_text(word, "text", name, where) for word in row[str(name)]]
+    text, spans = join_words(words)
+    if not columns.label_columns:
+        return RawRecord(text, None, None, where, words=spans, remark=_WORDS_REMARK)
+    label = parse_tags(row.get(str(columns.label_columns[0])), words, where)
+    return RawRecord(text, None, label, where, words=spans)
 
 
 def _check_text(value: Any, key: str, column: str | int, where: str) -> str:
     if value is None:
         return ""
     value = _decode_bytes(value)
-    if is_list_of_texts(value):
+    if is_word_list(value):
         value = " ".join(value)
     if not isinstance(value, str):
         raise UserError(

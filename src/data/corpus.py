@@ -29,6 +29,7 @@ from src.data.row_targets import (
 )
 from src.data.split_survey import SplitSurveyor, SurveyedSplit
 from src.data.splitting import SPLITS, Split
+from src.data.tag_schemes import TagScheme, TagSurvey
 from src.data.token_store import TextRow
 from src.data.train_subset import choose_rows_evenly, choose_share
 
@@ -64,6 +65,7 @@ class Corpus:
         missing_splits = [split for split in SPLITS if split not in available]
         asked = self.split.find_column()
         division = None if asked is None else DivisionColumn(kind=asked[0], column=asked[1])
+        tags = TagSurvey(self.label_names) if self.task == "token_classification" else None
         surveyor = SplitSurveyor(
             task=self.task,
             source=self.source,
@@ -71,6 +73,7 @@ class Corpus:
             label_map=self.label_map,
             takes_splits=bool(missing_splits),
             division=division,
+            tags=tags,
         )
         counts = surveyor.counts
         # held-out splits come first, since train leaves out what they hold
@@ -88,6 +91,7 @@ class Corpus:
             self.label_values,
             self.label_map,
         )
+        scheme = None if tags is None else tags.finish()
         targets = {
             split: build_targets(self.task, split, part.places, part.labels, part.codes, space)
             for split, part in parts.items()
@@ -124,8 +128,9 @@ class Corpus:
         keeps_overlap = self.cleaning.overlap == "keep"
         leakage = count_leakage(parts, kept, rows) if keeps_overlap else {}
         labels = count_labels(places, targets, space, rows) if space else {}
+        named = space or scheme
         summary = {
-            "label_names": list(space.names) if space else [],
+            "label_names": list(named.names) if named else [],
             "counts": dict(counts),
             "rows": rows,
             "leakage": {"exact": leakage, "near": near_leakage},
@@ -134,11 +139,15 @@ class Corpus:
                 *surveyor.remarks.describe(),
                 *self._describe_targets(places, targets, labels, missing_splits, counts),
                 *divided,
+                *(tags.describe(scheme) if tags is not None and scheme is not None else ()),
             ],
             "letters": sum(part.characters for part in parts.values()),
             "pairs": any(part.has_pairs for part in parts.values()),
         }
-        return CorpusSurvey(summary, places, targets if self.task != "masked_lm" else {})
+        if scheme is not None:
+            summary["tags"] = {"types": list(scheme.types), "scheme": scheme.name}
+        has_targets = self.task not in ("masked_lm", "token_classification")
+        return CorpusSurvey(summary, places, targets if has_targets else {})
 
     def _describe_targets(
         self,
@@ -149,7 +158,7 @@ class Corpus:
         counts: Counter[str],
     ) -> list[str]:
         """What should be known of the labels of train, and of how they are divided."""
-        if self.task == "masked_lm":
+        if self.task in ("masked_lm", "token_classification"):
             return []
         rows = targets["train"][places["train"] == TRAIN_CODE]
         remarks = describe_targets(self.task, rows, labels.get("train", {}), self.label_map)
@@ -225,10 +234,23 @@ class Corpus:
         Raises:
             UserError: the source has grown since the survey.
         """
+        scheme = self._find_tag_scheme(survey)
         getters = {name: make_target_getter(survey.targets.get(name)) for name in survey.places}
-        for split, source_split, number, record in self.iter_raw_rows(survey, splits):
-            text, pair, *_ = self.cleaning.normalize_record(record)
-            yield split, TextRow(text, pair, getters[source_split](number), number)
+        for split, source_split, number, raw_record in self.iter_raw_rows(survey, splits):
+            record = self.cleaning.normalize_record(raw_record)
+            if scheme is None:
+                target = getters[source_split](number)
+                yield split, TextRow(record.text, record.pair, target, number)
+            else:
+                words, tags = scheme.read_record(record, self.label_names)
+                yield split, TextRow(record.text, None, tags, number, words)
+
+    def _find_tag_scheme(self, survey: CorpusSurvey) -> TagScheme | None:
+        summary = survey.data_summary
+        if self.task != "token_classification":
+            return None
+        found = summary["tags"]
+        return TagScheme(tuple(summary["label_names"]), tuple(found["types"]), found["scheme"])
 
     def iter_raw_rows(
         self, survey: CorpusSurvey, splits: Sequence[str] = SPLITS

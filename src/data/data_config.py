@@ -21,6 +21,7 @@ from src.data.near_duplicates import find_missing_package
 from src.data.records import DataSource
 from src.data.sources import Source
 from src.data.splitting import Split
+from src.data.token_labels import require_token_labels
 from src.data.tokenizer import PretrainedTokenizer, Tokenizer
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ class DataConfig:
                     colon=False,
                 )
             )
+        if self.task == "token_classification":
+            errors += self._find_token_errors()
         if self.on_device and self.task != "masked_lm":
             errors.append(
                 UserError(
@@ -146,6 +149,9 @@ class DataConfig:
         the data say; None where neither does.
         """
         names = self.declared_label_names()
+        if self.task == "token_classification":
+            found = self.source.find_tag_names() if isinstance(self.source, Source) else None
+            return names if names is not None or found is None else list(found), None
         declared = names is not None or self.label_values is not None or self.label_map is not None
         if declared or not isinstance(self.source, Source):
             return names, self.label_values
@@ -173,6 +179,36 @@ class DataConfig:
                     hint=MULTI_LABEL_HINT,
                     about=["data.task"],
                 )
+
+    def _find_token_errors(self) -> Iterator[UserError]:
+        """The errors of options that do not go with labels of words."""
+        about = ["data.task"]
+        where = f"data.task={self.task}"
+        for name in ("breaks", "whitespace"):
+            if getattr(self.cleaning, name):
+                yield UserError(
+                    f"would move the words of {where}, whose places in the text are given",
+                    key=f"data.cleaning.{name}",
+                    value="true",
+                    about=about,
+                    colon=False,
+                )
+        if self.label_values is not None:
+            yield UserError(
+                f"does not go with {where}",
+                key="data.label_values",
+                hint="data.label_names has the tags in the order of their numbers",
+                about=about,
+                colon=False,
+            )
+        if isinstance(self.source, Source) and self.source.pair is not None:
+            yield UserError(
+                f"{where} is about the words of one text",
+                key="data.source.pair",
+                value=self.source.pair,
+                hint="give null",
+                about=about,
+            )
 
     def with_origin(self, origin: Path | None) -> "DataConfig":
         """This config with the tokenizer of the run that `init_from` names.
@@ -203,6 +239,10 @@ class DataConfig:
         if single and isinstance(self.source, Source) and self.source.path:
             for record in islice(self.source.read_records("train"), 1):
                 require_single_label(record.label, record.where)
+        if self.task == "token_classification" and isinstance(self.source, Source):
+            for record in islice(self.source.read_records("train") if self.source.path else (), 1):
+                if record.label is not None:
+                    require_token_labels(record)
         if errors := list(self._find_unlabelled_splits()):
             raise UserErrors(errors)
         self.with_origin(origin).tokenizer.check()

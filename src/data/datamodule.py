@@ -35,6 +35,7 @@ from src.data.surveyed_corpus import (
     hash_as_json,
     survey_corpus,
 )
+from src.data.tagged_batches import count_words
 from src.data.text_encoder import OWN_TOKENIZER_HINT
 from src.data.token_counts import TokenCounts
 from src.data.token_store import TargetLayout, TextRow, TokenStore
@@ -139,6 +140,8 @@ class TextDataModule(LightningDataModule):
             if (folder / split).is_dir()
         }
         self._check_known_tokens(counts)
+        if self.config.task == "token_classification":
+            summary |= self._describe_words(folder, summary)
         is_masked = self.config.task == "masked_lm"
         facts = {
             "digests": {split: digest.hexdigest() for split, digest in digests.items()},
@@ -150,12 +153,27 @@ class TextDataModule(LightningDataModule):
             json.dumps({**summary, **facts}, ensure_ascii=False), encoding="utf-8"
         )
 
+    def _describe_words(self, folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
+        """The entries of a summary that are about words: how many each split has of them and of
+        entities, and what was lost of them.
+        """
+        counts = {
+            split: count_words(TokenStore.open(folder / split), summary["label_names"])
+            for split in summary["rows"]
+        }
+        return {
+            "labels": {split: found.pop("labels") for split, found in counts.items()},
+            "words": counts,
+        }
+
     def _target_layout(self, num_labels: int) -> TargetLayout:
         match self.config.task:
             case "regression":
                 return TargetLayout("float32")
             case "multi_label":
                 return TargetLayout("uint8", num_labels)
+            case "token_classification":
+                return TargetLayout(of_words=True)
             case _:
                 return TargetLayout()
 
@@ -349,7 +367,8 @@ def _iter_json_pieces(row: TextRow) -> Iterator[str]:
     six bytes for each character that is not ASCII.
     """
     if len(row.text) + len(row.pair or "") <= _LONG_TEXT_CHARACTERS:
-        yield json.dumps([row.text, row.pair, row.target])
+        words = () if row.words is None else (row.words,)
+        yield json.dumps([row.text, row.pair, row.target, *words])
         return
     for before, text in (("[", row.text), (", ", row.pair)):
         yield before + ("null" if text is None else '"')

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 from src.core.user_errors import UserError
 from src.data import readers
 from src.data.columns import ColumnSelection, find_column_errors
+from src.data.conll import WordColumns, read_tagged_words
 from src.data.decoding import InputFile, detect_no_data
 from src.data.encodings import choose_encoding
 from src.data.header_rows import find_named_row
@@ -28,10 +29,11 @@ _KEYS_WITHOUT_USE = {
     "class_files": ("pair", "split_column", "template"),
     "label_first": ("pair", "split_column", "template"),
     "parallel": ("pair", "split_column", "template"),
+    "conll": ("pair", "split_column", "template"),
 }
 _NO_LABEL_HINT = (
     "give null, or data.source.format=label_first where lines begin with it, class_files where "
-    "every file holds the texts of a class"
+    "every file holds the texts of a class, conll where a line is a word and its tag"
 )
 
 
@@ -47,6 +49,7 @@ class ReadingOptions(NamedTuple):
         skipped_rows: how many lines or rows of a sheet are passed over at the beginning.
         document, heading: of plain text, as in `Source`.
         labels: how labels are written.
+        word_columns: of CoNLL files.
     """
 
     format: str
@@ -60,6 +63,7 @@ class ReadingOptions(NamedTuple):
     document: Literal["line", "paragraph", "file"]
     heading: str | None
     labels: LabelReading
+    word_columns: WordColumns
 
     @property
     def json_style(self) -> JsonStyle:
@@ -126,7 +130,9 @@ def find_file_errors(file: InputFile, options: ReadingOptions) -> Iterator[UserE
     if style is not None:
         yield from find_table_errors(file, columns, header, style)
     elif header and (options.header or options.names is not None):
-        errors = list(find_column_errors(file.name, columns, options.names or header))
+        # JSON may have names inside those that are given to the values of a list
+        names = header if options.format == "jsonl" else options.names or header
+        errors = list(find_column_errors(file.name, columns, names))
         if errors and options.format == "xlsx" and options.names is None:
             rows = read_first_sheet_rows(file, options.sheet, options.skipped_rows)
             if (skipped := find_named_row(rows, columns.requested_names())) is not None:
@@ -188,6 +194,13 @@ def _iter_records(
                 header=options.header,
                 names=options.names,
                 keep_other=keep_other,
+            )
+        case "conll":
+            return read_tagged_words(
+                file,
+                encoding=encoding,
+                columns=options.word_columns,
+                labelled=columns.label is not None,
             )
         case "label_first":
             return readers.read_labelled_lines(

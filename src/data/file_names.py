@@ -17,9 +17,15 @@ FORMAT_BY_SUFFIX = {
     ".xlsx": "xlsx",
     ".xlsm": "xlsx",
     ".txt": "text",
+    ".conll": "conll",
+    ".bio": "conll",
+    ".iob": "conll",
+    ".iob2": "conll",
 }
 PATH_KEY = "data.source.path"
-FORMAT_NAMES = "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first, parallel"
+FORMAT_NAMES = (
+    "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first, parallel, conll"
+)
 # Other common names of splits.
 SPLIT_ALIASES = {
     "validation": ("dev", "valid", "val", "development"),

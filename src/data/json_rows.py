@@ -10,10 +10,13 @@ from src.data.decoding import InputFile, read_text_lines
 from src.data.json_shapes import find_items
 from src.data.nested_values import list_keys, look_up
 from src.data.records import RawRecord
+from src.data.token_labels import is_word_list
 
 _EXPECTED = "expected one JSON object a line"
 # By which the names of values in lists are guessed.
 _SAMPLE_ITEMS = 100
+# What a column of words is called: a list there is no column of a table.
+_WORD_COLUMNS = ("tokens", "words")
 _JSON_TYPE_NAMES: dict[type, str] = {
     list: "a list",
     str: "a text",
@@ -118,7 +121,10 @@ def iter_json_objects(
 def _is_row(value: Any, texts: Sequence[str]) -> bool:
     """Whether a value is an object that has a text."""
     return isinstance(value, dict) and any(
-        not isinstance(value.get(text), dict | list) for text in texts if text in list_keys(value)
+        not isinstance(value.get(text), dict | list)
+        or (text in _WORD_COLUMNS and is_word_list(value.get(text)))
+        for text in texts
+        if text in list_keys(value)
     )
 
 

@@ -8,6 +8,7 @@ from src.core.user_errors import UserError
 from src.data.labels import LabelSet, RawLabel
 from src.data.records import RawRecord
 from src.data.table_rows import CHARACTER_NAMES
+from src.data.token_labels import TokenLabels
 
 # A dot may part thousands.
 _DECIMAL_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?")
@@ -43,6 +44,11 @@ class LabelReading(NamedTuple):
         Raises:
             UserError: what stands there is not written so.
         """
+        if isinstance(record.label, TokenLabels):
+            raise UserError(
+                f"{record.where}: the words of the text have tags, which are taken as they are "
+                "(data.source.label_separator, label_pattern and label_threshold)"
+            )
         return record._replace(label=self._read_label(record.label, record.where))
 
     def _read_label(self, found: RawLabel | LabelSet, where: str) -> RawLabel | LabelSet:

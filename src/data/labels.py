@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Self
 
 from src.core.user_errors import UserError, did_you_mean, format_suggestion
+from src.data.token_labels import TOKEN_TASK_HINT, TokenLabels
 
 RawLabel = str | int | float | None
 # the labels of a row that may have several
@@ -219,8 +220,10 @@ MULTI_LABEL_HINT = (
 )
 
 
-def require_single_label(label: RawLabel | LabelSet, where: str) -> RawLabel:
+def require_single_label(label: RawLabel | LabelSet | TokenLabels, where: str) -> RawLabel:
     """A label as it is; raises UserError, with `where` it stands, for a row of several."""
+    if isinstance(label, TokenLabels):
+        raise _token_labels_error(where)
     if not isinstance(label, tuple):
         return label
     shown = ", ".join(map(str, label[:5])) + ", ..." * (len(label) > 5)
@@ -229,8 +232,19 @@ def require_single_label(label: RawLabel | LabelSet, where: str) -> RawLabel:
     )
 
 
-def as_label_set(label: RawLabel | LabelSet) -> LabelSet:
-    """The labels of a row, of which a plain label is the only one."""
+def _token_labels_error(where: str) -> UserError:
+    return UserError(
+        f"{where}: words of the text are labelled, but here a text has labels as a whole; "
+        f"{TOKEN_TASK_HINT}"
+    )
+
+
+def as_label_set(label: RawLabel | LabelSet | TokenLabels, where: str = "") -> LabelSet:
+    """The labels of a row, of which a plain label is the only one; raises UserError, with `where`
+    it stands, where words have labels.
+    """
+    if isinstance(label, TokenLabels):
+        raise _token_labels_error(where)
     if isinstance(label, tuple):
         return label
     return () if label is None else (label,)

@@ -44,12 +44,15 @@ def describe_rows(
             facts[0] += " taken out of train"
         if labels := summary["labels"].get(split):
             facts.append(_format_labels(labels))
+        if words := summary.get("words", {}).get(split):
+            facts.append(format_quantity(words["words"], "word"))
         if cut := cut_texts.get(split):
             facts.append(f"{_format_share(cut / count)} of texts cut to {cut_tokens} tokens")
         if unknown.get(split, 0) >= _TOLD_UNKNOWN_SHARE:
             facts.append(f"{_format_share(unknown[split])} of tokens unknown")
         lines.append(f"{split}: {'; '.join(facts)}")
     lines += [*_describe_changed_rows(summary["counts"]), *_describe_lost_rows(summary)]
+    lines += list(_describe_lost_words(summary))
     lines += [*_describe_leakage(summary), *unread]
     remarks = [f"note: {remark}" for remark in summary["remarks"]]
     record = {
@@ -74,6 +77,8 @@ def describe_rows(
         "cut_texts": dict(cut_texts),
         "unknown_share": dict(unknown),
     }
+    if "words" in summary:
+        record["words"] = summary["words"]
     tags = {"data/summary": json.dumps(record, ensure_ascii=False)}
     if unread:
         tags["data/unread"] = "\n".join(unread)[:5000]
@@ -135,6 +140,25 @@ def _describe_leakage(summary: Mapping[str, Any]) -> Iterator[str]:
             yield (
                 f"leakage: {count:,} of {format_quantity(summary['rows'][split], 'row')} of "
                 f"{split} {words[kind]} stand in train (data.cleaning.overlap=keep)"
+            )
+
+
+def _describe_lost_words(summary: Mapping[str, Any]) -> Iterator[str]:
+    """The words of which nothing is asked, and the entities that are missed with them."""
+    for split, counts in summary.get("words", {}).items():
+        reasons = [
+            f"{counts[reason]:,} {said}"
+            for reason, said in (
+                ("cut_words", "cut off (data.batching.max_tokens)"),
+                ("words_without_token", "of which the tokenizer makes nothing"),
+            )
+            if counts[reason]
+        ]
+        if reasons:
+            entities = f"{counts['lost']:,} {'entity' if counts['lost'] == 1 else 'entities'}"
+            yield (
+                f"{split}: of {counts['words']:,} words, {', '.join(reasons)}; {entities} among "
+                "them count as missed"
             )
 
 

@@ -3,21 +3,25 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from src.data.token_labels import TokenLabels, WordSpan
+
 
 class RawRecord(NamedTuple):
     """One row of a file as it is there; `where` names file and line for messages.
 
-    `label` is a tuple where the row may have several labels. `other` holds all columns of the row
-    where they were asked for; None otherwise. `remark` says what should be known of how the row was
-    read, in words that follow "3 rows".
+    `label` is a tuple where the row may have several labels, and `TokenLabels` where its words have
+    some; `words` says where these stand in the text, if the file gives words. `other` holds all
+    columns of the row where they were asked for; None otherwise. `remark` says what should be known
+    of how the row was read, in words that follow "3 rows".
     """
 
     text: str
     pair: str | None
-    label: str | int | float | tuple[str | int | float, ...] | None
+    label: str | int | float | tuple[str | int | float, ...] | TokenLabels | None
     where: str
     other: Mapping[str, Any] | None = None
     remark: str | None = None
+    words: tuple[WordSpan, ...] | None = None
 
 
 @runtime_checkable

@@ -12,6 +12,7 @@ from src.core.user_errors import UserError, UserErrors, format_suggestion
 from src.core.validation import validate_init
 from src.data.class_files import find_list_errors
 from src.data.columns import ColumnSelection
+from src.data.conll import WordColumns
 from src.data.data_files import check_named_splits, find_path, find_split_files
 from src.data.file_formats import (
     TABLE_FORMATS,
@@ -59,15 +60,16 @@ class Source:
         format: of the files; `auto` takes it from their names. In `folders` a file is a text and
             its folder a class, in `class_files` a file is a class and holds texts, a `document`
             each; `label_first` are lines such as "1 some sentence"; in `parallel` a file holds
-            texts and another their labels, line by line (train.text, train.labels).
+            texts and another their labels, line by line (train.text, train.labels); `conll` has a word and its tag in each line, and
+            a blank line between sentences.
         text: column of the text: a name, or a position from 0 where `header` is false. Several,
             [title, body], are joined, a line for each that is not empty.
         template: how columns are joined, which are then named here and not in `text`:
             "{title}: {body}". A row is empty where all of them are.
         pair: column of the second text; null: there is none.
         label: column of the label; null leaves it. Several, [anger, joy], each hold 1 or 0. For
-            `folders`, `class_files`, `parallel` and `label_first`, which have no columns, any name
-            asks for the label. In `folders` a class called "unsup" (aclImdb) is passed over where
+            `folders`, `class_files`, `parallel`, `label_first` and `conll`, any name asks for the
+            label. In `folders` a class called "unsup" (aclImdb) is passed over where
             labels are asked for.
         label_separator: between several labels in one cell: a character or its name, as for
             `delimiter`.
@@ -91,7 +93,9 @@ class Source:
         escape: the character (backslash) before quotes inside cells; null: they are doubled.
         document: of plain text: one for each `line`, `paragraph` or `file`.
         heading: of plain text: a regular expression; a document begins at each matching line.
-        split_column: column that says to which split a row belongs, for files that are not divided.
+        token_column: of CoNLL files, a word and its tag in each line: the column of the words,
+            counted from 0; null: the first.
+        tag_column: of CoNLL files: the column of the tags, -1 for the last; null: the last.
         train: what the split is called at the source.
         validation: what the split is called at the source; null leaves it alone.
         test: what the split is called at the source; null leaves it alone.
@@ -113,6 +117,7 @@ class Source:
         "class_files",
         "label_first",
         "parallel",
+        "conll",
     ] = "auto"
     text: str | int | list[str | int] = "text"
     template: str | None = None
@@ -134,6 +139,8 @@ class Source:
     escape: str | None = None
     document: Literal["line", "paragraph", "file"] = "line"
     heading: str | None = None
+    token_column: int | None = None
+    tag_column: int | None = None
     train: str | None = "train"
     validation: str | None = "validation"
     test: str | None = "test"
@@ -246,6 +253,7 @@ class Source:
             skipped_rows=self.skip_rows or 0,
             document=self.document,
             heading=self.heading,
+            word_columns=WordColumns.build(self.token_column, self.tag_column),
             labels=self.label_reading(),
         )
 
@@ -328,6 +336,18 @@ class Source:
         if self.path is None:
             part = self._load_hub_dataset().get(str(self.train))
             return None if part is None else find_hub_classes(part, str(self.label))
+        layout = self.list_files()
+        if layout.format != "parquet" or "train" not in layout.files:
+            return None
+        return read_parquet_classes(layout.files["train"][0], str(self.label))
+
+    def find_tag_names(self) -> list[str] | None:
+        """The names of the tags whose numbers stand in the lists of the label column, as Parquet
+        files and the hub have them; None where there are none.
+        """
+        if self.path is None:
+            name = self.split_names()["train"]
+            return find_hub_classes(self._load_hub_dataset()[name], str(self.label))
         layout = self.list_files()
         if layout.format != "parquet" or "train" not in layout.files:
             return None

@@ -22,6 +22,7 @@ from src.data.reading_remarks import RemarkCounts
 from src.data.records import DataSource, RawRecord
 from src.data.regression_targets import parse_regression_target
 from src.data.sources import Source
+from src.data.tag_schemes import TagSurvey
 
 # A note is printed for a longer text, since it decides how much memory is needed.
 LARGE_TEXT_CHARACTERS = 1 << 24
@@ -74,6 +75,7 @@ class SplitSurveyor:
         takes_splits: whether rows will be held out of train, so that other training rows may turn
             out to repeat them.
         division: the column that divides the rows, if one does.
+        tags: where words have labels, gathers these.
         counts: of rows read, kept and dropped, by split.
         remarks: on how rows were read.
         held_out: hashes of the rows of held-out splits.
@@ -87,6 +89,7 @@ class SplitSurveyor:
     label_map: LabelMap | None
     takes_splits: bool
     division: DivisionColumn | None = None
+    tags: TagSurvey | None = None
     counts: Counter[str] = field(default_factory=Counter)
     remarks: RemarkCounts = field(default_factory=RemarkCounts)
     held_out: DigestSet = field(default_factory=DigestSet)
@@ -117,12 +120,14 @@ class SplitSurveyor:
             # times of rows that are held out already divide nothing
             if self.division is not None and (training or not self._divides_by_time):
                 column_values.append(self.division.read_value(record))
-            if self.task == "regression":
+            if self.tags is not None:
+                self.tags.add(split, record)
+            elif self.task == "regression":
                 number = require_single_label(record.label, record.where)
                 codes.append(parse_regression_target(number, record.where))
             elif self.task != "masked_lm":
                 label = (
-                    as_label_set(record.label)
+                    as_label_set(record.label, record.where)
                     if self.task == "multi_label"
                     else require_single_label(record.label, record.where)
                 )

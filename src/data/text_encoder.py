@@ -34,6 +34,9 @@ PIECE_BATCH_CHARACTERS = 1 << 20
 OWN_TOKENIZER_HINT = "data/tokenizer=wordpiece model/encoder=small learns both from the texts"
 
 
+NO_TOKEN, CUT_TOKEN = -1, -2
+
+
 class EncodedTexts(NamedTuple):
     """Texts or pairs as ids, special tokens included, laid end to end."""
 
@@ -44,6 +47,9 @@ class EncodedTexts(NamedTuple):
     begins: np.ndarray
     # how many were shortened
     num_truncated: int
+    # where words are tagged, [W] int64: the place of each one's first token in its row; NO_TOKEN
+    # for a word that has none, CUT_TOKEN for one that was cut off
+    word_tokens: np.ndarray | None = None
 
 
 class TextEncoder:
@@ -149,6 +155,44 @@ class TextEncoder:
         ]
         return _join_with_special(frame, parts, int(is_cut.sum()))
 
+    def encode_words(
+        self,
+        texts: Sequence[str],
+        words: Sequence[Sequence[tuple[int, int]]],
+        max_tokens: int,
+        truncation: Truncation,
+    ) -> EncodedTexts:
+        """The ids that `encode` gives, and the first token of each word.
+
+        A token belongs to the word in which its first visible character stands, and a lone blank
+        to the word behind it: transformers' `word_ids` where it is given the words by themselves.
+
+        Args:
+            words: where the words of each text begin and end, in their order.
+
+        Raises UserError as `encode` does.
+        """
+        encoded = self.encode(texts, None, max_tokens, truncation)
+        assert self._single_frame is not None
+        found = self.backend.encode_batch(list(texts), add_special_tokens=False)
+        lengths = np.fromiter((len(one.ids) for one in found), np.int64, len(found))
+        kept = np.minimum(lengths, max_tokens - self._single_frame.num_tokens)
+        # of each token of the whole text its place in the row, behind the special ones
+        ordinals = np.arange(int(lengths.sum()))
+        left, _ = _truncate_ids(ordinals, lengths, kept, truncation)
+        # one more for the words of a last text without tokens
+        places = np.full(len(ordinals) + 1, CUT_TOKEN, dtype=np.int64)
+        places[left] = len(self._single_frame.ids[0]) + (
+            np.arange(len(left)) - np.repeat(np.cumsum(kept) - kept, kept)
+        )
+        tokens: list[np.ndarray] = []
+        for text, spans, one, begin in zip(
+            texts, words, found, np.cumsum(lengths) - lengths, strict=True
+        ):
+            first = find_first_tokens(text, spans, one.offsets)
+            tokens.append(np.where(first < 0, NO_TOKEN, places[begin + np.maximum(first, 0)]))
+        return encoded._replace(word_tokens=np.concatenate(tokens))
+
     def _encode_without_special(self, texts: Sequence[str]) -> FlatIds:
         if self._boundary is not None and any(len(text) > PIECE_CHARACTERS for text in texts):
             return self._encode_in_pieces(texts)
@@ -198,6 +242,32 @@ class TextEncoder:
 def _restore_encoder(backend: Any, splits_special_tokens: bool) -> TextEncoder:
     backend.encode_special_tokens = splits_special_tokens
     return TextEncoder(backend)
+
+
+def find_first_tokens(
+    text: str, words: Sequence[tuple[int, int]], offsets: Sequence[tuple[int, int]]
+) -> np.ndarray:
+    """The first token of each word, -1 for words without one.
+
+    Args:
+        words: where each begins and ends in the text.
+        offsets: where each token does; some tokenizers take the space before a word to its token.
+    """
+    first = np.full(len(words), -1, dtype=np.int64)
+    word = 0
+    for token, (start, end) in enumerate(offsets):
+        begin = start
+        while begin < end and text[begin].isspace():
+            begin += 1
+        while word < len(words) and words[word][1] <= begin:
+            word += 1
+        if word == len(words):
+            break
+        # the mark of a word's beginning, where that is a token by itself
+        is_mark = begin == end == words[word][0] and text[start:end] in ("", " ")
+        if first[word] < 0 and (words[word][0] <= begin < end or is_mark):
+            first[word] = token
+    return first
 
 
 def find_token_types(begins: np.ndarray, lengths: np.ndarray) -> np.ndarray | None:

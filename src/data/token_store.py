@@ -12,9 +12,10 @@ from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 
+from src.core.entities import END_OF_TEXT
 from src.core.files import fsync_path
 from src.core.user_errors import UserError
-from src.data.text_encoder import EncodedTexts
+from src.data.text_encoder import NO_TOKEN, EncodedTexts
 
 _ALLOWED_DTYPES = {
     "ids": ("uint16", "uint32"),
@@ -23,6 +24,8 @@ _ALLOWED_DTYPES = {
     "targets": ("int64", "float32", "uint8"),
     "identities": ("int64",),
 }
+# of a store whose rows have a target for each word
+_WORD_DTYPES = {"target_offsets": ("int64",), "target_tokens": ("int32",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +34,13 @@ class TextRow:
 
     text: str
     pair: str | None
-    # class index or value; 0 where there is none; a tuple [C] where a text has several labels
+    # class index or value; 0 where there is none; a tuple [C] where a text has several labels, or
+    # with a class index for each word
     target: int | float | tuple[int, ...]
     # number of the row in its source, from 0; predictions are filed under it
     identity: int
+    # where the words begin and end in the text, if they have targets
+    words: tuple[tuple[int, int], ...] | None = None
 
 
 class TargetLayout(NamedTuple):
@@ -43,10 +49,12 @@ class TargetLayout(NamedTuple):
     Args:
         dtype: int64 for a class index, float32 for a value, uint8 for several labels.
         width: C, where there is a 0 or 1 for each class; None where there is one number.
+        of_words: whether each word has a class index; END_OF_TEXT stands behind those of a row.
     """
 
     dtype: Literal["int64", "float32", "uint8"] = "int64"
     width: int | None = None
+    of_words: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,10 +67,14 @@ class TokenStore:
     ids: np.ndarray  # [T] uint16 or uint32
     offsets: np.ndarray  # [N + 1] int64, where each row begins; the last is T
     begins: np.ndarray  # [N] int32, where the second segment begins, as in `EncodedTexts`
-    targets: np.ndarray  # [N] int64 classes or float32 values, or [N, C] uint8
+    targets: np.ndarray  # [N] int64 classes or float32 values, [N, C] uint8, or [S] of words
     identities: np.ndarray  # [N] int64
     # rows that were cut to length
     num_truncated: int
+    # of words with targets: where those of each row begin, [N + 1], and the place of each one's
+    # first token in its row [S] (`EncodedTexts.word_tokens`; NO_TOKEN at the end of a row)
+    target_offsets: np.ndarray | None = None
+    target_tokens: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -85,8 +97,9 @@ class TokenStore:
         """Open the store in a folder. Raises UserError if its header is broken."""
         header: dict[str, Any] = json.loads((folder / "store.json").read_text())
         dtypes = header["columns"]
-        if dtypes.keys() != _ALLOWED_DTYPES.keys() or not all(
-            dtype in _ALLOWED_DTYPES[name] for name, dtype in dtypes.items()
+        known = _ALLOWED_DTYPES | (_WORD_DTYPES if "target_tokens" in dtypes else {})
+        if dtypes.keys() != known.keys() or not all(
+            dtype in known[name] for name, dtype in dtypes.items()
         ):
             raise UserError(
                 f"{folder}/store.json is broken: its columns are {dtypes}; delete the folder"
@@ -126,6 +139,7 @@ class TokenStoreWriter:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._target_width = folder, targets.width
+        self._of_words = targets.of_words
         self._dtypes = {
             "ids": np.dtype(np.uint16 if vocab_size <= 2**16 else np.uint32),
             "offsets": np.dtype(np.int64),
@@ -133,16 +147,21 @@ class TokenStoreWriter:
             "targets": np.dtype(targets.dtype),
             "identities": np.dtype(np.int64),
         }
-        state = state or {"rows": 0, "tokens": 0, "cut": 0}
+        if self._of_words:
+            self._dtypes |= {name: np.dtype(dtype) for name, (dtype,) in _WORD_DTYPES.items()}
+        state = state or {"rows": 0, "tokens": 0, "cut": 0, "targets": 0}
         self.num_rows, self.num_tokens = state["rows"], state["tokens"]
-        self.num_truncated = state["cut"]
+        self.num_truncated, self.num_targets = state["cut"], state["targets"]
         counts = dict.fromkeys(self._dtypes, self.num_rows)
         counts |= {"ids": self.num_tokens, "offsets": self.num_rows + 1}
         counts["targets"] *= targets.width or 1
+        if self._of_words:
+            counts |= dict.fromkeys(("targets", "target_tokens"), self.num_targets)
+            counts["target_offsets"] = self.num_rows + 1
         self._files = {}
         for name, dtype in self._dtypes.items():
             file = (folder / f"{name}.bin").open("r+b" if self.num_rows else "w+b")
-            if name == "offsets" and not self.num_rows:
+            if name in ("offsets", "target_offsets") and not self.num_rows:
                 file.write(np.zeros(1, dtype).tobytes())
             file.truncate(counts[name] * dtype.itemsize)
             file.seek(0, os.SEEK_END)
@@ -155,7 +174,7 @@ class TokenStoreWriter:
         """A state that was read from a file. Raises KeyError, TypeError or ValueError if it is
         broken.
         """
-        return {name: int(state[name]) for name in ("rows", "tokens", "cut")}
+        return {name: int(state[name]) for name in ("rows", "tokens", "cut", "targets")}
 
     def append_rows(self, rows: Sequence[TextRow], encoded: EncodedTexts) -> None:
         """Append rows with the ids of each."""
@@ -166,18 +185,43 @@ class TokenStoreWriter:
             "targets": [row.target for row in rows],
             "identities": [row.identity for row in rows],
         }
+        if self._of_words:
+            values |= self._arrange_words(rows, encoded)
         for name, dtype in self._dtypes.items():
             self._files[name].write(np.asarray(values[name]).astype(dtype, copy=False).tobytes())
         self.num_rows += len(rows)
         self.num_tokens += len(encoded.ids)
         self.num_truncated += encoded.num_truncated
 
+    def _arrange_words(self, rows: Sequence[TextRow], encoded: EncodedTexts) -> dict[str, Any]:
+        """The columns of words, in which each row ends on a mark."""
+        assert encoded.word_tokens is not None
+        counts = np.array([len(row.words or ()) for row in rows])
+        ends = np.cumsum(counts)
+        targets = np.fromiter(
+            (index for row in rows for index in row.target),  # type: ignore[union-attr]
+            np.int64,
+            int(ends[-1]),
+        )
+        offsets = self.num_targets + ends + np.arange(1, len(rows) + 1)
+        self.num_targets = int(offsets[-1])
+        return {
+            "targets": np.insert(targets, ends, END_OF_TEXT),
+            "target_offsets": offsets,
+            "target_tokens": np.insert(encoded.word_tokens, ends, NO_TOKEN),
+        }
+
     def sync_state(self) -> dict[str, int]:
         """Bring everything to the disk, and return how far the store has come."""
         for file in self._files.values():
             file.flush()
             os.fsync(file.fileno())
-        return {"rows": self.num_rows, "tokens": self.num_tokens, "cut": self.num_truncated}
+        return {
+            "rows": self.num_rows,
+            "tokens": self.num_tokens,
+            "cut": self.num_truncated,
+            "targets": self.num_targets,
+        }
 
     def finish_store(self) -> None:
         """Write the header, which makes the folder a store, and close the files."""

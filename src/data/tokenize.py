@@ -22,6 +22,7 @@ from src.core.files import write_json
 from src.core.printing import print_line
 from src.core.processes import call_when_parent_ends, count_usable_cores
 from src.data.text_encoder import EncodedTexts, TextEncoder, Truncation
+from src.data.token_labels import WordSpan
 from src.data.token_store import TargetLayout, TextRow, TokenStoreWriter
 
 # A chunk has at most so many texts, enough for all threads of the tokenizer's library, or at least
@@ -48,11 +49,15 @@ class RowChunk(NamedTuple):
         return sum(len(row.text) + len(row.pair or "") for row in self.rows)
 
     @property
-    def texts(self) -> tuple[list[str], list[str] | None]:
-        """The texts, and their second texts where rows are pairs."""
+    def texts(self) -> tuple[list[str], list[str] | None, list[Sequence[WordSpan]] | None]:
+        """The texts, their second texts where rows are pairs, and their words where these have
+        tags.
+        """
+        if self.rows[0].words is not None:
+            return [row.text for row in self.rows], None, [row.words or () for row in self.rows]
         has_pairs = self.rows[0].pair is not None
         pairs = [row.pair or "" for row in self.rows] if has_pairs else None
-        return [row.text for row in self.rows], pairs
+        return [row.text for row in self.rows], pairs, None
 
 
 class CorpusSize(NamedTuple):
@@ -69,7 +74,15 @@ class EncodingSettings(NamedTuple):
     max_tokens: int | None
     truncation: Truncation
 
-    def encode(self, texts: Sequence[str], pairs: Sequence[str] | None) -> EncodedTexts:
+    def encode(
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None,
+        words: Sequence[Sequence[WordSpan]] | None,
+    ) -> EncodedTexts:
+        if words is not None:
+            assert self.max_tokens is not None
+            return self.encoder.encode_words(texts, words, self.max_tokens, self.truncation)
         return self.encoder.encode(texts, pairs, self.max_tokens, self.truncation)
 
 
@@ -220,7 +233,7 @@ def _encode_chunks(
 
 
 # in a process of the pool: how it encodes
-_worker_encode: Callable[[Sequence[str], Sequence[str] | None], EncodedTexts]
+_worker_encode: Callable[..., EncodedTexts]
 
 
 def _init_worker(settings: EncodingSettings) -> None:
@@ -231,5 +244,9 @@ def _init_worker(settings: EncodingSettings) -> None:
     call_when_parent_ends(lambda: os._exit(1))
 
 
-def _encode_in_worker(texts: Sequence[str], pairs: Sequence[str] | None) -> EncodedTexts:
-    return _worker_encode(texts, pairs)
+def _encode_in_worker(
+    texts: Sequence[str],
+    pairs: Sequence[str] | None,
+    words: Sequence[Sequence[WordSpan]] | None,
+) -> EncodedTexts:
+    return _worker_encode(texts, pairs, words)

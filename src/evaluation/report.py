@@ -34,6 +34,7 @@ from torchmetrics.functional.regression import (
     mean_squared_error,
 )
 
+from src.evaluation.entity_report import judge_tags
 from src.evaluation.plots import plot_confusion_matrix, plot_predictions
 from src.model.correlation import compute_pearson, compute_spearman, explain_undefined
 from src.model.head_outputs import choose_ranks
@@ -73,6 +74,9 @@ def build_report(
     if answers is None:
         return None
     predictions = Predictions(*answers)
+    if kind == "token_classification":
+        metrics, tables = judge_tags(*answers, label_names)
+        return EvaluationReport(metrics, tables, {})
     if kind == "regression":
         return build_regression_report(predictions)
     if kind == "multi_label":

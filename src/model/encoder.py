@@ -15,6 +15,7 @@ from transformers import (
     AutoConfig,
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     PreTrainedConfig,
     PreTrainedModel,
 )
@@ -46,11 +47,12 @@ set_tqdm_hook(lambda factory, args, kwargs: factory(*args, **{**kwargs, "disable
 # A new kind of head is a name here and its class of transformers below. Of whole texts, `sequence`
 # has an output for each label or one for a number, and `binary` one for the second of two labels
 # (src/model/head_outputs.py).
-HeadType = Literal["masked_lm", "sequence", "binary", "ordinal"]
+HeadType = Literal["masked_lm", "sequence", "binary", "ordinal", "token_classification"]
 _TEXT_HEADS: tuple[HeadType, ...] = ("sequence", "binary", "ordinal")
 AUTO_MODEL_CLASSES: dict[HeadType, Any] = {
     "masked_lm": AutoModelForMaskedLM,
     **dict.fromkeys(_TEXT_HEADS, AutoModelForSequenceClassification),
+    "token_classification": AutoModelForTokenClassification,
 }
 
 
@@ -169,7 +171,10 @@ class Encoder(nn.Module):
             return self.run_network(tokens, at)
         if self.head in _TEXT_HEADS:
             return self.compute_sequence_logits(self.encode_sequences(tokens))
-        return self.compute_token_logits(self.encode(tokens, at=at))
+        hidden = self.encode(tokens, at=at)
+        if self.head == "token_classification":
+            return self.compute_tag_logits(hidden)
+        return self.compute_token_logits(hidden)
 
     def run_network(self, tokens: Tokens, at: Tensor | None = None) -> Tensor:
         """What `compute_logits` gives, by the network's own forward on padded rows."""
@@ -240,6 +245,15 @@ class Encoder(nn.Module):
         [B, C].
         """
         return SEQUENCE_HEADS[self.config.model_type](self.network, sequences[:, None])
+
+    def compute_tag_logits(self, hidden: Tensor) -> Tensor:
+        """Scores of the labels for chosen tokens: [K, D] to [K, C]."""
+        network: Any = self.network
+        for name in ("head", "dropout", "drop"):
+            # ModernBERT has the first and the last, most families have the second
+            hidden = getattr(network, name, nn.Identity())(hidden)
+        logits: Tensor = network.classifier(hidden)
+        return logits
 
     def set_gradient_checkpointing(self, on: bool) -> None:
         """Keep only the states between layers for the backward pass, and compute the rest again."""

@@ -85,8 +85,8 @@ class Scratch:
         Args:
             head: what it is for.
             dataset_info: vocabulary and length of the data.
-            label_names: classes of a classification head; empty for other heads.
-            task: what a sequence head is for.
+            label_names: classes of a head that classifies; empty for other heads.
+            task: what the head is for.
 
         Raises UserError if the data's sequences are too long for it.
         """
@@ -304,11 +304,10 @@ def _label_settings(label_names: tuple[str, ...], task: Task, head: "HeadType") 
     names = name_outputs(head, label_names)
     # where outputs are decisions of their own, transformers' pipeline takes a sigmoid of each
     are_decisions = task == "multi_label" or head in ("binary", "ordinal")
+    problem_type = "multi_label_classification" if are_decisions else "single_label_classification"
     return {
         "num_labels": len(names),
-        "problem_type": (
-            "multi_label_classification" if are_decisions else "single_label_classification"
-        ),
+        "problem_type": problem_type if task != "token_classification" else None,
         "id2label": dict(enumerate(names)),
         "label2id": {name: index for index, name in enumerate(names)},
     }

@@ -295,15 +295,17 @@ class EncoderModule(LightningModule):
         return batch.row_ids.cpu(), self.objective.to_predictions(result.outputs).cpu()
 
     def collect_test_predictions(self) -> tuple[Tensor, Tensor, Tensor] | None:
-        """The row ids [N], the targets [N] and the predictions ([N, C] probabilities or [N] values)
-        of the last test, sorted by row id. None if the rows of the test have no ids.
+        """The row ids [N], the targets [N] and the predictions ([N, C] probabilities, [N] values,
+        or [N] tags of words) of the last test, sorted by row id. None if the rows of the test have
+        no ids.
         """
         if not self._test_predictions:
             return None
         rows, targets, predictions = (
             torch.cat(batches) for batches in zip(*self._test_predictions, strict=True)
         )
-        order = rows.argsort()
+        # words of one row stay in their order
+        order = rows.argsort(stable=True)
         return rows[order], targets[order], predictions[order]
 
     def configure_optimizers(self) -> Any:

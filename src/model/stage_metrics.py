@@ -71,8 +71,9 @@ class StageMetrics(nn.Module):
         Raises:
             UserError: a metric of the config cannot take what the objective gives.
         """
-        # There is nothing to measure, and torchmetrics does not accept an empty batch.
-        if result.num_targets == 0:
+        # There is nothing to measure, and torchmetrics does not accept an empty batch. Words that
+        # have no token are no targets of the loss, but they are measured.
+        if not len(result.targets):
             return
         for name, metric in self.by_name.items():
             if name == "loss":

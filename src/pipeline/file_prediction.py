@@ -60,7 +60,11 @@ class FilePrediction:
         return cls(
             rows=rows,
             count=count,
-            columns=name_answer_columns(list(names), label_names),
+            columns=(
+                name_answer_columns(list(names), (), "entities")
+                if model.inference_config["task"] == "token_classification"
+                else name_answer_columns(list(names), label_names)
+            ),
             score=score,
             remarks=remarks,
         )
@@ -86,9 +90,11 @@ class FilePrediction:
         from tqdm import tqdm
 
         empty = 0
+        # lists of entities are no cells of a table
+        suffix = ".csv" if predictor.tagger is None else ".jsonl"
         try:
             with (
-                open_output(output, self.columns.names) as write,
+                open_output(output, self.columns.names, suffix) as write,
                 tqdm(total=self.count, desc="predict", unit=" texts", disable=None) as bar,
             ):
                 for number, (record, columns, answer) in enumerate(
@@ -116,6 +122,11 @@ class FilePrediction:
                 f"{format_quantity(empty, 'row')} without an answer: the {kind} is empty, and "
                 "training leaves such rows out",
             ]
+        if predictor.tagger is not None and predictor.tagger.num_divided:
+            lines.append(
+                f"{format_quantity(predictor.tagger.num_divided, 'text')} longer than "
+                f"{predictor.inference_config['max_tokens']} tokens, read in pieces"
+            )
         if accuracy := self.score.describe():
             lines.append(accuracy)
         return lines
@@ -131,6 +142,7 @@ class FilePrediction:
             answers = predictor.predict_texts(
                 [record.text for record, _ in chunk],
                 [record.pair or "" for record, _ in chunk] if has_pairs else None,
+                words=[record.words for record, _ in chunk],
                 on_batch_done=done,
             )
             for (record, columns), answer in zip(chunk, answers, strict=True):
@@ -143,6 +155,8 @@ class FilePrediction:
         row = {names.row: number, **columns}
         if answer is None:
             return row | dict.fromkeys((names.prediction, *names.probabilities))
+        if answer.entities is not None:
+            return row | {names.prediction: [entity._asdict() for entity in answer.entities]}
         probabilities = [round(value, 6) for value in answer.probabilities.values()]
         # without labels it is a number
         predicted = answer.predicted if probabilities else float(answer.predicted)

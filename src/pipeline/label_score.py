@@ -7,8 +7,9 @@ from src.core.formatting import format_quantity
 from src.core.nested_config import get_by_path
 from src.core.user_errors import UserError
 from src.data.labels import LabelSpace, RawLabel
+from src.data.token_labels import TokenLabels
 
-AnyLabel = RawLabel | tuple[str | int | float, ...]
+AnyLabel = RawLabel | tuple[str | int | float, ...] | TokenLabels
 
 
 class LabelScore:
@@ -32,7 +33,7 @@ class LabelScore:
 
     def find_name(self, label: AnyLabel) -> str | None:
         """The model's name of a label; None if it is none of its labels."""
-        if self._space is None or isinstance(label, tuple):
+        if self._space is None or isinstance(label, tuple | TokenLabels):
             return None
         try:
             return self._space.names[self._space.class_index(label, "")]

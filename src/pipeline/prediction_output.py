@@ -41,11 +41,17 @@ class AnswerColumns(NamedTuple):
         return (self.row, *self.columns, self.prediction, *self.probabilities)
 
 
-def name_answer_columns(columns: Sequence[str], label_names: Sequence[str]) -> AnswerColumns:
-    """Name the columns of the answers so that none is called as one of the file's."""
+def name_answer_columns(
+    columns: Sequence[str], label_names: Sequence[str], answer: str = "prediction"
+) -> AnswerColumns:
+    """Name the columns of the answers so that none is called as one of the file's.
+
+    Args:
+        answer: what the column of the answer is called if nothing else is.
+    """
     taken = set(columns)
     names: list[str] = []
-    wanted = ["row", "prediction", *label_names]
+    wanted = ["row", answer, *label_names]
     for name in wanted:
         number, unique = 2, name
         while unique in taken:
@@ -56,16 +62,17 @@ def name_answer_columns(columns: Sequence[str], label_names: Sequence[str]) -> A
     return AnswerColumns(names[0], tuple(columns), names[1], tuple(names[2:]), renamed)
 
 
-def resolve_output(file: str, output: str) -> str:
+def resolve_output(file: str, output: str, suffix: str = ".csv") -> str:
     """Where the answers go: what was typed, or beside the file; `-` is the standard output.
 
     Args:
         file: the file or folder that is read, or `-`.
+        suffix: of a file whose name is not typed.
     """
     if output or file == STDOUT:
         return output or STDOUT
     source = Path(file).expanduser().absolute()
-    return str(source.with_name(f"{source.name}.predictions.csv"))
+    return str(source.with_name(f"{source.name}.predictions{suffix}"))
 
 
 def check_output(output: str, file: str, *, overwrite: bool) -> None:
@@ -105,7 +112,9 @@ def check_output(output: str, file: str, *, overwrite: bool) -> None:
 
 
 @contextlib.contextmanager
-def open_output(output: str, names: Sequence[str]) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+def open_output(
+    output: str, names: Sequence[str], stdout_suffix: str = ".csv"
+) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """Yield a function that writes a row of answers, given by column.
 
     A file is there once it is whole; nothing is left behind when the block raises.
@@ -114,7 +123,7 @@ def open_output(output: str, names: Sequence[str]) -> Iterator[Callable[[Mapping
         UserError: the file cannot be written.
     """
     if output == STDOUT:
-        yield _make_writer(sys.stdout, names, DELIMITERS[".csv"])
+        yield _make_writer(sys.stdout, names, DELIMITERS[stdout_suffix])
         sys.stdout.flush()
         return
     target = Path(output).expanduser()

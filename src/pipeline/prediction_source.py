@@ -19,7 +19,7 @@ _PLACE_KEYS = ("path", "hub", "config", "revision")
 _COLUMN_KEYS = ("text", "pair", "label")
 _STYLE_KEYS = ("delimiter", "quoting", "quote", "escape", "skip_rows")
 _FORMATS_WITH_HEADER = ("csv", "tsv", "xlsx")
-_FORMATS_WITHOUT_PAIRS = ("text", "folders", "label_first", "parallel")
+_FORMATS_WITHOUT_PAIRS = ("text", "folders", "label_first", "parallel", "conll")
 
 
 # Bytes of a file that tell whether it is UTF-8.

@@ -1,4 +1,4 @@
-"""Inference with the model of a run: texts in, labels and probabilities out.
+"""Inference with the model of a run: texts in, labels and probabilities out, or entities.
 
 Texts are prepared as they were in training.
 """
@@ -21,10 +21,12 @@ from src.data.batch_sampler import DistributedBatchSampler
 from src.data.cleaning import Cleaning
 from src.data.records import RawRecord
 from src.data.text_encoder import find_token_types
+from src.data.token_labels import WordSpan, find_words
 from src.data.tokenizer import TextTokenizer
 from src.model.encoder import Encoder, HeadType, load_encoder
 from src.model.head_outputs import choose_ranks, compute_class_scores
 from src.pipeline.export import INFERENCE_CONFIG_NAME
+from src.pipeline.word_tagger import Entity, WordTagger
 from src.training.precision import choose_precision
 
 # Enough to find texts of similar length for each batch, and a bound on memory.
@@ -35,11 +37,13 @@ class TextPrediction(NamedTuple):
     """The likeliest label of a text, the median of labels in an order, or its value, and the
     probability of every label.
 
-    Where a text may have several labels these are joined by commas, and there may be none.
+    Where a text may have several labels these are joined by commas, and there may be none. Where
+    words have tags, `entities` are those of the text.
     """
 
     predicted: str
     probabilities: dict[str, float]
+    entities: list[Entity] | None = None
 
 
 class Predictor:
@@ -85,7 +89,18 @@ class Predictor:
         # models of earlier versions have no other
         self._head: HeadType = self.inference_config.get("head", "sequence")
         self.encoder: Encoder = load_encoder(folder, self._head).eval().to(self.device)
+        tags_words = self._head == "token_classification"
         self.label_names: list[str] = self.inference_config["label_names"]
+        # None where texts are judged as a whole
+        self.tagger: WordTagger | None = None
+        if tags_words:
+            self.tagger = WordTagger(
+                self.tokenizer.encoder,
+                self.label_names,
+                self.inference_config["max_tokens"],
+                compute_logits=self._compute_logits,
+                run_batches=self._run_batches,
+            )
         # of a text; each then has a probability of its own
         self.has_many_labels = self.inference_config["task"] == "multi_label"
         self.cleaning = replace(
@@ -102,6 +117,7 @@ class Predictor:
         texts: Sequence[str],
         pairs: Sequence[str] | None = None,
         *,
+        words: Sequence[Sequence[WordSpan] | None] | None = None,
         on_batch_done: Callable[[int], object] = lambda count: None,
     ) -> list[TextPrediction | None]:
         """Return one prediction for each text, in their order.
@@ -112,11 +128,20 @@ class Predictor:
         Args:
             texts: at most `MAX_TEXTS_PER_CALL` at once is a good number.
             pairs: the second text of each, if the model takes two.
+            words: where the words of each text stand, for a model that tags them; None for a text
+                whose words are to be found.
             on_batch_done: called after each batch with the number of texts in it.
         """
         cleaned = self._clean_texts(texts, pairs)
         answers: list[TextPrediction | None] = [None] * len(texts)
-        if cleaned:
+        if cleaned and self.tagger is not None:
+            kept = [record.text for record in cleaned.values()]
+            given = words or [None] * len(texts)
+            spans = [given[index] or find_words(record.text) for index, record in cleaned.items()]
+            for index, found in zip(cleaned, self.tagger.find_entities(kept, spans), strict=True):
+                answers[index] = TextPrediction("", {}, found)
+            on_batch_done(len(cleaned))
+        elif cleaned:
             outputs = self._predict_cleaned(list(cleaned.values()), on_batch_done)
             for index, row in zip(cleaned, outputs, strict=True):
                 answers[index] = self._build_prediction(row)
@@ -133,6 +158,30 @@ class Predictor:
             self.inference_config["max_tokens"],
             self.inference_config["truncation"],
         )
+        order, outputs = [], []
+
+        def judge_batch(indices: np.ndarray, tokens: Tokens) -> None:
+            order.append(indices)
+            outputs.append(self._compute_outputs(tokens))
+            on_batch_done(len(indices))
+
+        self._run_batches(rows, np.array(begins), judge_batch)
+        outputs_in_order = torch.cat(outputs)[torch.from_numpy(np.concatenate(order)).argsort()]
+        values: list[list[float]] = outputs_in_order.tolist()
+        return values
+
+    def _run_batches(
+        self,
+        rows: list[np.ndarray],
+        begins: np.ndarray,
+        handle_batch: Callable[[np.ndarray, Tokens], None],
+    ) -> None:
+        """Call a function with the numbers of the rows of each batch and with their tokens.
+
+        Args:
+            rows: the ids of each text.
+            begins: where the second segment of each begins.
+        """
         lengths = np.array([len(row) for row in rows])
         batches = DistributedBatchSampler(
             len(rows),
@@ -142,21 +191,13 @@ class Predictor:
             lengths=lengths,
             batch_tokens=self.batch_tokens,
         )
-        order, outputs = [], []
         with (
             torch.inference_mode(),
             torch.autocast(self.device.type, torch.bfloat16, enabled=self.use_bf16),
         ):
             for _, _, indices in batches:
-                tokens = self._batch_tokens(
-                    [rows[index] for index in indices], np.array(begins)[indices]
-                )
-                order.append(indices)
-                outputs.append(self._compute_outputs(tokens))
-                on_batch_done(len(indices))
-            outputs_in_order = torch.cat(outputs)[torch.from_numpy(np.concatenate(order)).argsort()]
-        values: list[list[float]] = outputs_in_order.tolist()
-        return values
+                tokens = self._batch_tokens([rows[index] for index in indices], begins[indices])
+                handle_batch(indices, tokens)
 
     def _clean_texts(
         self, texts: Sequence[str], pairs: Sequence[str] | None
@@ -182,15 +223,19 @@ class Predictor:
 
     def _compute_outputs(self, tokens: Tokens) -> torch.Tensor:
         """Return probabilities [B, C], or values [B, 1]."""
-        tokens = Tokens._make(
-            field.to(self.device) if isinstance(field, torch.Tensor) else field for field in tokens
-        )
-        logits = self.encoder.compute_logits(tokens).float()
+        logits = self._compute_logits(tokens).float()
         if not self.label_names:
             return logits.cpu()
         if self.has_many_labels:
             return logits.sigmoid().cpu()
         return compute_class_scores(self._head, logits).softmax(-1).cpu()
+
+    def _compute_logits(self, tokens: Tokens, at: torch.Tensor | None = None) -> torch.Tensor:
+        """What the head gives for each text, or for some tokens of all."""
+        tokens = Tokens._make(
+            field.to(self.device) if isinstance(field, torch.Tensor) else field for field in tokens
+        )
+        return self.encoder.compute_logits(tokens, None if at is None else at.to(self.device))
 
     def _build_prediction(self, outputs: list[float]) -> TextPrediction:
         if not self.label_names:

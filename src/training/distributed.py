@@ -239,7 +239,8 @@ def gather_predictions(own: RankPredictions | None) -> RankPredictions | None:
     if not parts:
         return None
     rows, targets, outputs = (torch.cat(columns) for columns in zip(*parts, strict=True))
-    order = rows.argsort()
+    # words of one row stay in their order
+    order = rows.argsort(stable=True)
     return rows[order], targets[order], outputs[order]
 
 

@@ -102,7 +102,9 @@ def test_annotations_are_understood() -> None:
     data = read_schema(import_target("src.data.data_config.DataConfig"))
     assert (
         data.parameters["task"].annotation
-        == Literal["masked_lm", "classification", "multi_label", "regression"]
+        == Literal[
+            "masked_lm", "classification", "multi_label", "regression", "token_classification"
+        ]
     )
     assert data.parameters["train_rows"].annotation == PositiveInt | None
     model = read_schema(import_target("src.model.model_config.ModelConfig"))

@@ -61,8 +61,8 @@ def _given(name: str) -> list[str]:
 
 
 def test_as_many_as_there_are() -> None:
-    assert len(EXPERIMENTS) == len(list((CONF / "experiment").glob("*.yaml"))) == 12
-    assert len(DATA) == 9
+    assert len(EXPERIMENTS) == len(list((CONF / "experiment").glob("*.yaml"))) == 13
+    assert len(DATA) == 10
     assert list_options("model") == [
         "binary",
         "classification",
@@ -70,9 +70,10 @@ def test_as_many_as_there_are() -> None:
         "multi_label",
         "ordinal",
         "regression",
+        "token_classification",
     ]
     assert len(list_options("model/encoder")) == 7
-    assert len(TRIPLES) == 3 * 7 + 6 * 2
+    assert len(TRIPLES) == 3 * 7 + 7 * 2
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -42,6 +42,13 @@ _BASES = (
         "model=multi_label",
         "callbacks.checkpoint.monitor=val/f1_macro",
     ],
+    [
+        "+experiment=files",
+        "data.source.path=x.conll",
+        "data.task=token_classification",
+        "model=token_classification",
+        "callbacks.checkpoint.monitor=val/f1",
+    ],
 )
 # Descriptions of what was typed, not proposals.
 _STATES = {"data.batching"}

@@ -108,7 +108,7 @@ SAID: dict[str, list[str]] = {
     ],
     "data.task=classificatio": [
         "data.task: expected one of masked_lm, classification, multi_label, "
-        "regression, found 'classificatio'; "
+        "regression, token_classification, found 'classificatio'; "
         "did you mean 'classification'?"
     ],
     "seed=null": [

@@ -110,10 +110,11 @@ def test_splits_of_a_folder(
             {},
             (
                 "data.source.path={0}: no readable file; expected .csv, .tsv, .jsonl, .ndjson, "
-                ".json, .parquet, .xlsx, .xlsm, .txt, "
+                ".json, .parquet, .xlsx, .xlsm, .txt, .conll, .bio, .iob, .iob2, "
                 "each also with .gz, .bz2, .xz, .zip; found train.xls; where names end otherwise: "
                 "data.source.format=NAME, one of "
-                "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first, parallel"
+                "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first, parallel, "
+                "conll"
             ),
         ),
         ([], {}, "data.source.path={0}: the folder is empty"),
@@ -128,7 +129,7 @@ def test_splits_of_a_folder(
             {"label": "stars"},
             "data.source.label=stars: text files have no label; give null, or "
             "data.source.format=label_first where lines begin with it, class_files where every "
-            "file holds the texts of a class",
+            "file holds the texts of a class, conll where a line is a word and its tag",
         ),
     ],
 )
@@ -188,7 +189,8 @@ def test_an_unknown_ending(tmp_path: Path) -> None:
     message = (
         f"data.source.path={tmp_path}/a.xls: what kind of file is this? data.source.format=NAME, "
         "one of "
-        "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first, parallel"
+        "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first, parallel, "
+        "conll"
     )
     assert check_fault(put(tmp_path / "a.xls", "x")) == message
 

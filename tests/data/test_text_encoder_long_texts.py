@@ -86,7 +86,7 @@ def test_pieces_give_the_ids_of_the_whole(name: str, texts: list[str], size: int
         patch.setattr(text_encoder, "PIECE_CHARACTERS", size)
         patch.setattr(split_text, "__defaults__", (word_cache.WHITE_SPACE, size))
         patch.setattr(text_encoder, "PIECE_BATCH_CHARACTERS", 3 * size)
-        ids, lengths, _, _ = ENCODERS[name].encode(texts, None, None, "head")
+        ids, lengths, *_ = ENCODERS[name].encode(texts, None, None, "head")
     expected = [text_encoder.ids for text_encoder in BACKENDS[name].encode_batch(texts)]
     assert lengths.tolist() == [len(row) for row in expected]
     assert ids.tolist() == [token_id for row in expected for token_id in row]

@@ -259,7 +259,7 @@ from tests.data.test_tokenize import _encoder
 if __name__ == "__main__":
     settings = EncodingSettings(_encoder(), None, "head")
     pool = ProcessPoolExecutor(1, get_context("spawn"), _init_worker, (settings,))
-    pool.submit(_encode_in_worker, ["abc"], None).result()
+    pool.submit(_encode_in_worker, ["abc"], None, None).result()
     print(*pool._processes, flush=True)
     time.sleep(60)
 """

@@ -86,9 +86,11 @@ ENTRIES = [
         says=(
             "data.source.path=HERE/d: no readable file; expected .csv, .tsv, .jsonl, .ndjson, "
             ".json, .parquet, "
-            ".xlsx, .xlsm, .txt, each also with .gz, .bz2, .xz, .zip; found notes.docx, x.pdf; "
+            ".xlsx, .xlsm, .txt, .conll, .bio, .iob, .iob2, each also with .gz, .bz2, .xz, .zip; "
+            "found notes.docx, x.pdf; "
             "where names end otherwise: data.source.format=NAME, one of csv, tsv, jsonl, parquet, "
-            "xlsx, text, folders, class_files, label_first, parallel"
+            "xlsx, text, folders, class_files, label_first, parallel, "
+            "conll"
         ),
         files={"d/x.pdf": "x", "d/notes.docx": "y"},
         name="a folder of other files",
@@ -98,7 +100,8 @@ ENTRIES = [
         says=(
             "data.source.path=HERE/a.xls: what kind of file is this? data.source.format=NAME, "
             "one of csv, tsv, "
-            "jsonl, parquet, xlsx, text, folders, class_files, label_first, parallel"
+            "jsonl, parquet, xlsx, text, folders, class_files, label_first, parallel, "
+            "conll"
         ),
         files={"a.xls": b"x"},
         name="an unknown ending",
@@ -117,7 +120,7 @@ ENTRIES = [
         says=(
             "data.source.format: expected one of auto, csv, tsv, jsonl, parquet, xlsx, text, "
             "folders, class_files, "
-            "label_first, "
+            "label_first, conll, "
             "found 'cvs'; did you mean 'csv'?"
         ),
         files={"a.csv": GOOD},
@@ -667,7 +670,7 @@ ENTRIES = [
         says=(
             "data.source.label=label: text files have no label; give null, or "
             "data.source.format=label_first where lines begin with it, class_files where every "
-            "file holds the texts of a class"
+            "file holds the texts of a class, conll where a line is a word and its tag"
         ),
         files={"a.txt": "a\nb\n"},
         name="plain text with labels",

@@ -368,3 +368,16 @@ def test_no_bar_of_the_library_is_shown(capsys: pytest.CaptureFixture[str]) -> N
     assert list(logging.tqdm([1, 2], desc="Writing model shards")) == [1, 2]
     told = capsys.readouterr()
     assert told.out == told.err == ""
+
+
+def test_tag_logits_are_those_of_the_whole_model(family, tiny, laid, twin, padded):
+    network = tiny(family, "token_classification")
+    plain, encoder = twin(network), Encoder(network, "token_classification")
+    tokens = laid(LENGTHS)
+    inputs = padded(plain, tokens)
+    chosen = torch.tensor([0, 3, len(tokens.ids) - 1])
+    with torch.no_grad():
+        theirs = plain(**inputs).logits[inputs["attention_mask"].bool()]
+        assert_close(encoder.compute_logits(tokens, chosen), theirs[chosen], atol=1e-5, rtol=1e-5)
+        assert_close(encoder.compute_logits(tokens), theirs, atol=1e-5, rtol=1e-5)
+        assert encoder.compute_logits(tokens, chosen[:0]).shape == (0, 3)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from src.core.batch import LabelledBatch, MaskedBatch, build_tokens
+from src.core.batch import LabelledBatch, MaskedBatch, TaggedBatch, build_tokens
 from src.core.user_errors import UserError
 from src.model.encoder import Encoder
 from src.model.objectives.binary import Binary
@@ -15,6 +15,7 @@ from src.model.objectives.masked_lm import MaskedLM
 from src.model.objectives.multi_label import MultiLabel
 from src.model.objectives.ordinal import Ordinal
 from src.model.objectives.regression import Regression
+from src.model.objectives.token_classification import TokenClassification
 
 
 class Said(nn.Module):
@@ -493,3 +494,45 @@ def test_the_order_of_labels_must_be_known(facts):
         {"objective/label_order": "bad < ok < good"},
     )
     Ordinal().check_dataset(facts(label_names=("-1", "0.5", "2")))
+
+
+# -- tags of words
+
+
+def tagged(targets: list[int], places: list[int]) -> TaggedBatch:
+    tokens = build_tokens(torch.arange(8), torch.tensor([5, 3]))
+    return TaggedBatch(
+        tokens,
+        positions=torch.arange(len(places)),
+        places=torch.tensor(places, dtype=torch.long),
+        targets=torch.tensor(targets, dtype=torch.long),
+        row_ids=torch.zeros(len(targets), dtype=torch.long),
+    )
+
+
+def test_tags_are_learnt_at_first_tokens_alone():
+    """Two words of three have a token; a word without one is said to be no entity."""
+    logits = torch.tensor([[0.0, 0.0, 0.0], [0.0, math.log(2.0), 0.0]])
+    encoder = Said(logits)
+    result = TokenClassification().forward(encoder, tagged([1, 1, 2, -1], [0, 2]))
+    assert result.num_targets == 2
+    # ln 3 for the first, and for the last one of three with 1 of 4 parts
+    assert float(result.loss) == pytest.approx((math.log(3) + math.log(4)) / 2)
+    assert result.outputs.tolist() == [0, 0, 1, 0]
+    assert result.targets.tolist() == [1, 1, 2, -1]
+
+
+def test_no_words_give_a_loss_of_zero_with_a_gradient():
+    logits = torch.zeros(2, 3, requires_grad=True)
+    for batch, count in ((tagged([], []), 0), (tagged([1, -1], []), 2)):
+        result = TokenClassification().forward(Said(logits), batch)
+        assert (float(result.loss.detach()), result.num_targets) == (0.0, 0)
+        assert len(result.outputs) == len(result.targets) == count
+        result.loss.backward()
+    assert not logits.grad.any()
+
+
+def test_scores_of_entities_are_left_out_where_tags_are_no_entities(facts):
+    derive = TokenClassification().derive_metrics
+    assert derive({}, facts(label_names=("O", "B-A", "I-A"))) == {}
+    assert all(map(math.isnan, derive({}, facts(label_names=("NOUN", "VERB"))).values()))

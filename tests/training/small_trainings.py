@@ -51,6 +51,13 @@ LABELLED = (
     "callbacks.early_stopping.patience=50",
     *SMALL,
 )
+TAGGED = (
+    "data=generated_entities",
+    "model=token_classification",
+    "data.batching.batch_size=16",
+    "trainer.max_epochs=2",
+    *SMALL,
+)
 # measured, not computed
 OF_TIME = ("seconds", "per_second", "mfu", "memory", "joules", "energy")
 Compose = Callable[..., dict[str, Any]]

@@ -14,6 +14,7 @@ from src.training.checkpoint_files import parse_checkpoint_step
 from tests.training.small_trainings import (
     LABELLED,
     MASKED,
+    TAGGED,
     Compose,
     assert_goes_on,
     begun_at,
@@ -59,6 +60,7 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
         (2, 7),
     ),
     "labelled, validated after each epoch": (LABELLED, (2, 6, 7)),
+    "tagged words": ((*TAGGED, "trainer.val_check_steps=3"), (2, 6)),
     "labelled, steps of 4 batches, 2 workers, a dry run": (
         (
             *LABELLED,

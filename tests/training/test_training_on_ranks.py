@@ -26,7 +26,7 @@ from src.training.distributed import RankFailureCallback
 from src.training.launcher import RankInfo, RankLauncher
 from src.training.rank_process import LostRank
 from tests.training.forked_ranks import QUIET, forked, free_port, on_ranks
-from tests.training.small_trainings import MASKED, SMALL, Compose, train
+from tests.training.small_trainings import MASKED, SMALL, TAGGED, Compose, train
 
 pytestmark = QUIET
 EXACT = ("model.encoder.dropout=0", "trainer.log_every_n_steps=1")
@@ -89,8 +89,14 @@ def outcome(
             12,
             4,
         ),
+        ((*TAGGED, "data.source.train=25", "data.source.validation=7"), 3, 12, 4),
     ],
-    ids=["masked language modelling", "accumulation", "three ranks and a row that remains"],
+    ids=[
+        "masked language modelling",
+        "accumulation",
+        "three ranks and a row that remains",
+        "tagged words, on three ranks with a row that remains",
+    ],
 )
 def test_ranks_train_as_one_process_does(
     settings: tuple[str, ...], size: int, alone: int, each: int, ready: Compose, tmp_path: Path

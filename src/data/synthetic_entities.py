@@ -1,0 +1,164 @@
+"""Generated sentences with persons, organisations and places, for token classification. Nothing is
+downloaded or stored.
+
+Names need their surroundings: the same words are surnames and towns ("Lincoln"), and organisations
+are called after both ("Lincoln Bank").
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import TypeVar
+
+from src.core.validation import NonNegativeInt, PositiveInt, validate_init
+from src.data.records import RawRecord
+from src.data.token_labels import EntitySpan, TokenLabels
+
+T = TypeVar("T")
+
+
+def _split_words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+FIRST_NAMES = _split_words(
+    """
+    Ada Alan Anna Boris Clara David Edith Emma Felix Grace Hugo Ida Ivan James Julia Karl Laura Leo
+    Maria Martin Nina Oscar Paula Peter Rosa Samuel Sophie Thomas Vera Walter
+    """
+)
+# surnames, towns and parts of the names of organisations alike
+SHARED_NAMES = _split_words(
+    """
+    Lincoln Bedford Preston Ashford Hamilton Carlisle Stafford Warwick Kendal Morley Selby Thorne
+    Halton Burnley Clifton Dalton Easton Fulton Grafton Harlow
+    """
+)
+# parts of names that no list holds
+_FIRST_SYLLABLES = _split_words("Bar Cor Dal Fen Gil Har Kel Lor Mar Nor Pel Ros Sel Tor Vel Wes")
+_LAST_SYLLABLES = _split_words("bury combe dale field ham ington ley mouth nock stead ton wick")
+ORGANISATION_WORDS = _split_words(
+    "Bank Motors Airlines United Press Foods Steel Records Hospital Insurance"
+)
+SENTENCES = (
+    "{person} of {organisation} arrived in {place} on {day}.",
+    "{organisation} said on {day} that {person} would leave.",
+    "{person} met {person} in {place}.",
+    "The {adjective} office of {organisation} in {place} was closed on {day}.",
+    "{organisation} bought {organisation} for {number} million.",
+    "{person}, who was born in {place}, joined {organisation}.",
+    "It rained in {place} and {place} on {day}.",
+    "Shares of {organisation} fell by {number} percent.",
+    "{place}'s mayor, {person}, spoke to {organisation}.",
+    "Nobody was hurt when a {adjective} train stopped near {place}.",
+    "The {adjective} report was read by {number} people.",
+    "{person} told reporters about the {adjective} plan of {organisation}.",
+)
+DAYS = _split_words("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
+ADJECTIVES = _split_words("new old northern large small secret annual late")
+# Shares of names that are made of syllables, of persons with a first name, and of organisations
+# that are called by one name.
+_MADE_NAME_FRACTION, _FIRST_NAME_FRACTION, _SHORT_NAME_FRACTION = 0.5, 0.7, 0.5
+# A hash of its text gives every sentence to one split.
+_HASH_BUCKETS = {"train": range(8), "validation": range(8, 12), "test": range(12, 16)}
+
+
+@validate_init
+@dataclass(frozen=True, kw_only=True)
+class GeneratedEntities:
+    """Generated sentences whose persons (PER), organisations (ORG) and places (LOC) are spans.
+
+    A row is a pure function of (seed, split, index), the same on every platform. No two splits
+    share a sentence.
+
+    Args:
+        train, validation, test: rows of each split.
+        seed: of the data set, not of the run.
+    """
+
+    train: PositiveInt = 1000
+    validation: PositiveInt = 300
+    test: PositiveInt = 1000
+    seed: NonNegativeInt = 0
+
+    @property
+    def name(self) -> str:
+        """The name of the data set."""
+        return "generated_entities"
+
+    def check(self) -> None:
+        """Do nothing: there is no file to look for."""
+
+    def available_splits(self) -> tuple[str, ...]:
+        return ("train", "validation", "test")
+
+    def read_records(self, split: str) -> Iterator[RawRecord]:
+        """Generate the rows of a split; their `where` counts from 1.
+
+        Raises:
+            KeyError: there is no such split.
+        """
+        rows = {"train": self.train, "validation": self.validation, "test": self.test}[split]
+        for index in range(rows):
+            random = Random(f"{self.seed} entities {split} {index}")
+            text, spans = _generate_sentence(random)
+            while hashlib.sha256(text.encode()).digest()[0] % 16 not in _HASH_BUCKETS[split]:
+                text, spans = _generate_sentence(random)
+            label = TokenLabels(spans=spans)
+            yield RawRecord(text, None, label, f"generated {split}, row {index + 1}")
+
+    def fingerprint_split(self, split: str) -> str:
+        """A hash of every text and entity of the split."""
+        digest = hashlib.sha256()
+        for record in self.read_records(split):
+            digest.update(f"{record.text}\t{record.label}\n".encode())
+        return digest.hexdigest()
+
+
+def _generate_sentence(random: Random) -> tuple[str, tuple[EntitySpan, ...]]:
+    """A sentence and its entities."""
+    text, spans = "", []
+    pieces = _pick(random, SENTENCES).replace("}", "{").split("{")
+    # every other piece stood in braces
+    for number, piece in enumerate(pieces):
+        if number % 2 == 0:
+            text += piece
+            continue
+        words, kind = _fill_slot(random, piece)
+        if kind is not None:
+            spans.append(EntitySpan(len(text), len(text) + len(words), kind))
+        text += words
+    return text, tuple(spans)
+
+
+def _fill_slot(random: Random, slot: str) -> tuple[str, str | None]:
+    """The words for a slot and the type of entity that they are, if any."""
+    match slot:
+        case "person":
+            first = random.random() < _FIRST_NAME_FRACTION
+            given = f"{_pick(random, FIRST_NAMES)} " if first else ""
+            return given + _make_name(random), "PER"
+        case "organisation":
+            is_short = random.random() < _SHORT_NAME_FRACTION
+            kind = "" if is_short else f" {_pick(random, ORGANISATION_WORDS)}"
+            return _make_name(random) + kind, "ORG"
+        case "place":
+            return _make_name(random), "LOC"
+        case "day":
+            return _pick(random, DAYS), None
+        case "number":
+            return str(2 + int(random.random() * 98)), None
+        case _:
+            return _pick(random, ADJECTIVES), None
+
+
+def _make_name(random: Random) -> str:
+    if random.random() < _MADE_NAME_FRACTION:
+        return _pick(random, _FIRST_SYLLABLES) + _pick(random, _LAST_SYLLABLES)
+    return _pick(random, SHARED_NAMES)
+
+
+def _pick(random: Random, options: Sequence[T]) -> T:
+    # Of all methods only `Random.random` is promised to stay the same in later versions of Python.
+    return options[int(random.random() * len(options))]
