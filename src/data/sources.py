@@ -60,8 +60,8 @@ class Source:
         format: of the files; `auto` takes it from their names. In `folders` a file is a text and
             its folder a class, in `class_files` a file is a class and holds texts, a `document`
             each; `label_first` are lines such as "1 some sentence"; in `parallel` a file holds
-            texts and another their labels, line by line (train.text, train.labels); `conll` has a word and its tag in each line, and
-            a blank line between sentences.
+            texts and another their labels, line by line (train.text, train.labels); `conll` has
+            a word and its tag in each line, and a blank line between sentences.
         text: column of the text: a name, or a position from 0 where `header` is false. Several,
             [title, body], are joined, a line for each that is not empty.
         template: how columns are joined, which are then named here and not in `text`:

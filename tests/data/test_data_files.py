@@ -113,8 +113,8 @@ def test_splits_of_a_folder(
                 ".json, .parquet, .xlsx, .xlsm, .txt, .conll, .bio, .iob, .iob2, "
                 "each also with .gz, .bz2, .xz, .zip; found train.xls; where names end otherwise: "
                 "data.source.format=NAME, one of "
-                "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first, parallel, "
-                "conll"
+                "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first, "
+                "parallel, conll"
             ),
         ),
         ([], {}, "data.source.path={0}: the folder is empty"),
