@@ -92,6 +92,7 @@ NAMED = (*FAMILIES, *TINY)
 ABLE: dict[HeadType, list[str]] = {
     head: [family for family in NAMED if family in model_class._model_mapping._model_mapping]
     for head, model_class in AUTO_MODEL_CLASSES.items()
+    if head in ("masked_lm", "sequence")
 }
 PAIRS = [(head, family) for head, families in ABLE.items() for family in families]
 
