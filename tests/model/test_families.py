@@ -10,7 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
-from transformers import AutoConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+    PreTrainedModel,
+)
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 
 from src.core.batch import LabelledBatch, MaskedBatch, Tokens, build_tokens
@@ -307,6 +313,44 @@ def test_what_cannot_save_memory_says_so(make):
     with pytest.raises(UserError, match="transformers cannot do this for the family 'xlm'"):
         encoder.set_gradient_checkpointing(True)
     Encoder(make("t5", "sequence"), "sequence").set_gradient_checkpointing(True)
+
+
+def test_a_network_that_needs_more_than_texts_is_refused():
+    """X-MOD wants to be told the language."""
+    config = AutoConfig.for_model(
+        "xmod", vocab_size=60, languages=["en", "de"], adapter_reduction_factor=2, **_ENCODER
+    )
+    with pytest.raises(
+        UserError,
+        match=r"^model\.encoder: a network of the family 'xmod' cannot be given texts alone: "
+        r"Input language unknown\.",
+    ):
+        Encoder(AUTO_MODEL_CLASSES["sequence"].from_config(config), "sequence")
+
+
+@pytest.mark.parametrize(
+    ("family", "model_class", "fresh"),
+    [
+        ("bart", AutoModelForSeq2SeqLM, "classification_head.* (4 tensors)"),
+        ("funnel", AutoModelForMaskedLM, "classifier.* (4 tensors)"),
+        ("gpt2", AutoModelForCausalLM, "score.* (1 tensor)"),
+        ("t5", AutoModelForSeq2SeqLM, "classification_head.* (4 tensors)"),
+        (
+            "xlnet",
+            AutoModelForCausalLM,
+            "logits_proj.* (2 tensors), sequence_summary.* (2 tensors)",
+        ),
+    ],
+)
+def test_the_whole_body_is_taken_from_what_was_pretrained(
+    family, model_class, fresh, make, facts, tmp_path
+):
+    """The folders that are published hold the head of pretraining."""
+    config = make(family, "sequence").config
+    model_class.from_config(config).save_pretrained(tmp_path)
+    pretrained = Pretrained(name_or_path=str(tmp_path))
+    encoder = pretrained.build("sequence", facts(pad_id=PAD), ("a", "b", "c"))
+    assert encoder.describe_loading().tags["model/fresh"] == fresh
 
 
 DROPPED = {
