@@ -21,7 +21,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+if __package__ is None:
+    # typed as a file where the program is not installed: python src/look.py
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
+
 from src.config.command_line import run_command_line
+from src.config.home_folder import expand_home_folders
 from src.core.formatting import format_quantity, truncate_end, truncate_middle
 from src.core.printing import print_line
 from src.core.user_errors import UserError, format_suggestion
@@ -44,6 +49,7 @@ from src.data.labels import (
     normalize_labels,
 )
 from src.data.readers import ColumnSelection
+from src.data.reading_remarks import RemarkCounts
 from src.data.sources import Source
 
 _PREFIX = "data.source."
@@ -82,6 +88,7 @@ class _Contents(NamedTuple):
     sample_texts: list[str]
     # whether some row may have several
     has_label_sets: bool
+    remarks: list[str]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -91,7 +98,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _handle_arguments(arguments: Sequence[str]) -> int:
     kept = [one for one in arguments if one.partition("=")[0] in _KEPT]
-    typed = _parse_options([one for one in arguments if one not in kept])
+    own = [one for one in arguments if one not in kept]
+    typed = _parse_options(expand_home_folders(own))
     others = {key: value for key, value in typed.items() if key not in _COLUMNS}
     if "path" not in typed:
         raise _missing_path_error(typed)
@@ -142,6 +150,8 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     source.check()
     contents = _read_contents(source)
     _print_contents(contents)
+    for remark in contents.remarks:
+        _print_wrapped(f"note: {remark}")
     for line in source.describe_unread():
         _print_wrapped(line)
     for argument in kept:
@@ -169,7 +179,7 @@ def _guess_format(options: Mapping[str, Any]) -> dict[str, Any]:
     found = guess_text_format(
         find_path(options["path"]), list_columns(options.get("encoding", "utf-8"))
     )
-    return {} if found is None else {"format": found}
+    return {key: value for key, value in found.items() if key not in options or key == "format"}
 
 
 def _missing_path_error(typed: Mapping[str, Any]) -> UserError:
@@ -195,7 +205,10 @@ def _guess_label_options(
         known = [by_name[name] for name in columns.label_columns]
         return {} if all(one.is_yes_no for one in known) else {"label_threshold": 0.5}
     if isinstance(columns.label, str | int) and columns.label in by_name:
-        found = guess_label_separator(by_name[columns.label].labels)
+        if by_name[columns.label].has_decimal_commas:
+            return {"decimal": "comma"} if options.get("decimal") is None else {}
+        profile = by_name[columns.label]
+        found = None if profile.is_nested else guess_label_separator(profile.labels)
         return {} if found is None else {"label_separator": found[0]}
     return {}
 
@@ -268,10 +281,12 @@ def _read_contents(source: Source) -> _Contents:
     lengths: list[int] = []
     sample_texts: list[str] = []
     has_label_sets = False
+    remarks = RemarkCounts()
     for split in source.available_splits():
         rows[split] = 0
         for record in source.read_records(split):
             rows[split] += 1
+            remarks.count(split, record)
             lengths.append(len(record.text) + len(record.pair or ""))
             empty += not record.text.strip()
             if record.label is None:
@@ -280,7 +295,9 @@ def _read_contents(source: Source) -> _Contents:
             has_label_sets = has_label_sets or isinstance(record.label, tuple)
             if len(sample_texts) < _SAMPLE_TEXTS:
                 sample_texts.append(record.text)
-    return _Contents(rows, labels, unlabelled, empty, lengths, sample_texts, has_label_sets)
+    return _Contents(
+        rows, labels, unlabelled, empty, lengths, sample_texts, has_label_sets, remarks.describe()
+    )
 
 
 def _print_contents(contents: _Contents) -> None:

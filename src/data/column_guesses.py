@@ -14,12 +14,18 @@ from src.data.decoding import InputFile, read_text_lines
 from src.data.encodings import choose_encoding
 from src.data.file_formats import read_header
 from src.data.file_names import SPLIT_ALIASES, infer_format
-from src.data.json_rows import flatten_row, iter_json_objects
+from src.data.header_rows import count_lines_before_header, propose_names
+from src.data.json_rows import iter_json_objects
+from src.data.label_cells import has_decimal_commas, split_labels
+from src.data.labels import guess_label_separator
+from src.data.nested_values import flatten_row
 from src.data.readers import FASTTEXT_MARK
 from src.data.sources import Source
 from src.data.split_column import is_split_name
-from src.data.spreadsheets import iter_sheet_values
-from src.data.tables import guess_delimiter, read_first_row, read_table
+from src.data.spreadsheets import iter_sheet_values, read_first_sheet_rows
+from src.data.table_headers import guess_delimiter
+from src.data.table_rows import LONG_DELIMITERS, read_first_row, read_first_rows
+from src.data.tables import read_table
 
 SAMPLE_ROWS = 1000
 _LABEL_NAMES = re.compile(
@@ -28,6 +34,9 @@ _LABEL_NAMES = re.compile(
 )
 _MOST_SPLITS = 10
 _SPLIT_VALUES = {*SPLIT_ALIASES, *itertools.chain(*SPLIT_ALIASES.values())}
+# On average a text has no more tags, and no tag is longer in characters.
+_MOST_TAGS = 6
+_LONGEST_TAG = 40
 _YES_NO = {"0", "1", "0.0", "1.0", "true", "false"}
 # So many columns of yes and no, or more, are labels of which a row may have several.
 _LEAST_LABEL_COLUMNS = 3
@@ -53,7 +62,10 @@ class ColumnProfile(NamedTuple):
         labels: the different values, if these are few enough to be labels; else empty.
         is_yes_no: whether all values are 0 and 1, or true and false; is_share: whether all are
             numbers from 0 to 1.
-        is_nested: whether some value is a list; has_fields: whether some value has named parts.
+        has_decimal_commas: whether numbers are written with a comma before their decimals.
+        is_nested: whether some value is a list; is_tokens: whether all are lists of words.
+        is_tags: whether values are a few names that come again, in other combinations.
+        has_fields: whether some value has named parts.
     """
 
     name: str | int
@@ -66,47 +78,74 @@ class ColumnProfile(NamedTuple):
     labels: tuple[str, ...] = ()
     is_yes_no: bool = False
     is_share: bool = False
+    has_decimal_commas: bool = False
     is_nested: bool = False
+    is_tokens: bool = False
+    is_tags: bool = False
     has_fields: bool = False
 
 
-def guess_text_format(path: Path, encodings: Sequence[str]) -> str | None:
+def guess_text_format(path: Path, encodings: Sequence[str]) -> dict[str, str]:
     """The format of a file of lines whose name does not tell it: "tsv" where all lines have equally
-    many tabs, "label_first" where they begin with a few words that come again; None if neither.
+    many tabs, "csv" with another delimiter likewise, "label_first" where they begin with a few
+    words that come again; empty if neither.
     """
     if not path.is_file() or infer_format(path) not in (None, "text"):
-        return None
+        return {}
     file = InputFile(path, path.name)
     lines = read_text_lines(file, choose_encoding(file, encodings).name)
     sample = [line.strip() for line in itertools.islice(lines, SAMPLE_ROWS) if line.strip()]
     tabs = {line.count("\t") for line in sample}
     if len(tabs) == 1 and tabs != {0}:
-        return "tsv"
+        return {"format": "tsv"}
+    if sample and all(line.startswith('"') for line in sample) and '" "' in sample[0]:
+        return {"format": "csv", "delimiter": "space"}
+    for delimiter in LONG_DELIMITERS:
+        counts = {line.count(delimiter) for line in sample}
+        if len(counts) == 1 and counts != {0}:
+            return {"format": "csv", "delimiter": delimiter}
     if sample and all(line.startswith(FASTTEXT_MARK) for line in sample):
-        return "label_first"
+        return {"format": "label_first"}
     words = [line.split(maxsplit=1) for line in sample]
     first = {word[0] for word in words}
     several = len(words) > 1 and all(len(word) > 1 for word in words)
-    return "label_first" if several and 1 < len(first) <= len(words) / 5 else None
+    begins = several and 1 < len(first) <= len(words) / 5
+    return {"format": "label_first"} if begins else {}
 
 
 def guess_table_options(source: Source, file: InputFile, format: str) -> dict[str, Any]:
-    """The options without which a table is not read as it is written: its delimiter, and
-    `header` where the first line seems to be a row: it has numbers where all rows have some, or a
-    label of these.
+    """The options without which a table is not read as it is written: its delimiter, what stands
+    before its header, names for its columns, and `header` where the first line seems to be a row:
+    it has numbers where all rows have some, or a label of these.
     """
     options, _ = source.reading_options(format).choose_encoding(file)
-    if options.style is None:
+    headed = source.header and source.columns is None
+    if options.style is None and (format != "xlsx" or not headed):
         return {}
     found: dict[str, Any] = {}
-    if (delimiter := guess_delimiter(file, options.style)) is not None:
-        found["delimiter"] = delimiter
-    if options.style.header:
+    if options.style is not None and (name := guess_delimiter(file, options.style)) is not None:
+        found["delimiter"] = name
+    if headed and source.skip_rows is None:
+        found |= _guess_header_place(replace(source, **found), file, format)
+    if headed and "columns" not in found:
         profiles = sample_columns(replace(source, **found), file, format)
         numbered = [profile.name for profile in profiles] == [*map(str, range(len(profiles)))]
         if not numbered and any(map(_holds_own_name, profiles)):
             found["header"] = False
     return found
+
+
+def _guess_header_place(source: Source, file: InputFile, format: str) -> dict[str, Any]:
+    options, _ = source.reading_options(format).choose_encoding(file)
+    if options.style is None:
+        rows = read_first_sheet_rows(file, source.sheet, 0)
+    else:
+        rows = read_first_rows(file, options.style)
+    if skipped := count_lines_before_header(rows):
+        return {"skip_rows": skipped}
+    if options.style is not None and (names := propose_names(rows)) is not None:
+        return {"skip_rows": rows[0][0], "columns": names}
+    return {}
 
 
 def find_repeated_names(source: Source, file: InputFile, format: str) -> list[str]:
@@ -144,12 +183,20 @@ def _iter_rows(source: Source, file: InputFile, format: str) -> Iterator[dict[An
                 yield dict(zip(names, [record.text for record in records], strict=True))
         case "jsonl":
             texts = [str(column) for column in source.select_columns().text_columns]
-            for _, row in iter_json_objects(file, options.json_style, texts):
-                yield flatten_row(row)
+            rows = iter_json_objects(file, options.json_style, texts)
+            start = [row for _, row in itertools.islice(rows, 2)]
+            if len(start) == 1 and all(isinstance(part, list) for part in start[0].values()):
+                # a table by column, of which none is called as the text is
+                rows, start = iter_json_objects(file, options.json_style, [*start[0]]), []
+            yield from map(flatten_row, itertools.chain(start, (row for _, row in rows)))
         case "xlsx":
             named = source.header or source.columns is not None
-            for _, values in iter_sheet_values(
-                file, sheet=source.sheet, header=source.header, names=source.columns
+            for _, values, _ in iter_sheet_values(
+                file,
+                sheet=source.sheet,
+                skipped=options.skipped_rows,
+                header=source.header,
+                names=source.columns,
             ):
                 yield values if named else {int(name): cell for name, cell in values.items()}
         case "parquet":
@@ -158,15 +205,17 @@ def _iter_rows(source: Source, file: InputFile, format: str) -> Iterator[dict[An
             readers.read_parquet_columns(file)
             with ParquetFile(file.path) as table:
                 for batch in table.iter_batches(batch_size=SAMPLE_ROWS):
-                    yield from batch.to_pylist()
+                    yield from map(flatten_row, batch.to_pylist())
 
 
 def _profile_column(name: str | int, values: Sequence[Any]) -> ColumnProfile:
     texts = [str(value) for value in values if value is not None and str(value).strip()]
     distinct = dict.fromkeys(texts)
-    numbers = [_parse_number(text) for text in distinct]
+    plain = _without_decimal_commas(list(distinct))
+    numbers = [_parse_number(text) for text in plain]
     known = [number for number in numbers if number is not None]
     is_numeric = bool(known) and len(known) == len(numbers)
+    is_tags = not is_numeric and _are_tags(values)
     return ColumnProfile(
         name,
         tuple(itertools.islice(distinct, 3)),
@@ -175,11 +224,37 @@ def _profile_column(name: str | int, values: Sequence[Any]) -> ColumnProfile:
         is_numeric,
         is_numeric and all(number.is_integer() for number in known),
         sum(map(len, texts)) / max(1, len(texts)),
-        tuple(distinct) if len(distinct) <= len(texts) / 2 else (),
+        tuple(distinct) if is_tags or len(distinct) <= len(texts) / 2 else (),
         bool(distinct) and {text.strip().lower() for text in distinct} <= _YES_NO,
         is_numeric and all(0 <= number <= 1 for number in known),
+        bool(distinct) and has_decimal_commas(distinct),
         any(isinstance(value, list) for value in values),
+        all(
+            value is None
+            or (isinstance(value, list) and all(isinstance(one, str) for one in value))
+            for value in values
+        ),
+        is_tags,
         any(isinstance(value, dict) for value in _list_items(values)),
+    )
+
+
+def _are_tags(values: Sequence[Any]) -> bool:
+    """Whether values are lists, or texts parted by one character, of few short names that come
+    again.
+    """
+    lists = [value for value in values if isinstance(value, list)]
+    if not lists:
+        cells = [str(value) for value in values if value is not None and str(value).strip()]
+        found = guess_label_separator(set(cells))
+        if found is None:
+            return False
+        lists = [list(split_labels(cell, found[0])) for cell in cells]
+    names = [str(name) for one in lists for name in one]
+    return (
+        len(set(names)) <= len(names) / 3
+        and len(names) <= _MOST_TAGS * len(lists)
+        and max(map(len, names), default=0) <= _LONGEST_TAG
     )
 
 
@@ -187,6 +262,10 @@ def _list_items(values: Sequence[Any]) -> Iterator[Any]:
     """Values, and what is in those that are lists."""
     for value in values:
         yield from value if isinstance(value, list) else (value,)
+
+
+def _without_decimal_commas(texts: list[str]) -> list[str]:
+    return [text.replace(",", ".") for text in texts] if has_decimal_commas(texts) else texts
 
 
 def _parse_number(text: str) -> float | None:
@@ -215,6 +294,10 @@ def guess_columns(
             for one in free
             if one.filled and not (one.is_numeric or one.is_nested or one.has_fields)
         ]
+        texts = [one for one in texts if not one.is_tags] or texts
+        if all(map(_may_be_label, texts)):
+            # a text as a list of its words differs from row to row
+            texts += [one for one in free if one.is_tokens and not _may_be_label(one)]
         first = [profile for profile in texts if _find_second(profile.name, names) is not None]
         if not texts:
             return None
@@ -261,7 +344,7 @@ def _may_be_label(profile: ColumnProfile) -> bool:
     """A column of a few values that come again, or of numbers that are called a label."""
     if profile.distinct < 2 or profile.has_fields or is_split_name(profile.name):
         return False
-    if profile.is_numeric and _LABEL_NAMES.search(str(profile.name)):
+    if profile.is_tags or (profile.is_numeric and _LABEL_NAMES.search(str(profile.name))):
         return True
     return profile.distinct <= 2 or profile.distinct <= profile.filled / 2
 

@@ -10,6 +10,7 @@ from src.core.formatting import truncate_end
 from src.core.user_errors import UserError, UserErrors, format_suggestion, suggest
 from src.data.labels import LabelSet, RawLabel
 from src.data.records import RawRecord
+from src.data.text_template import fill_template
 
 # More columns than these are not listed in a message.
 _SHOWN_COLUMNS = 20
@@ -18,14 +19,16 @@ _SHOWN_COLUMNS = 20
 class ColumnSelection(NamedTuple):
     """Which columns to take: names, or positions from 0 in a table without a header.
 
-    Several columns of `text` are joined, in their order. Several columns of `label` say of one
-    label each whether a row has it. `split_column` says to which split a row belongs.
+    Several columns of `text` are joined, in their order, or by a template that names all of them.
+    Several columns of `label` say of one label each whether a row has it. `split_column` says to
+    which split a row belongs.
     """
 
     text: str | int | Sequence[str | int]
     pair: str | int | None
     label: str | int | Sequence[str | int] | None
     split_column: str | int | None = None
+    template: str | None = None
 
     @property
     def text_columns(self) -> tuple[str | int, ...]:
@@ -44,7 +47,8 @@ class ColumnSelection(NamedTuple):
 
     def requested_columns(self) -> list[tuple[str, str | int]]:
         """The requested columns, with the last part of their config key."""
-        pairs: list[tuple[str, str | int | None]] = [("text", name) for name in self.text_columns]
+        key = "text" if self.template is None else "template"
+        pairs: list[tuple[str, str | int | None]] = [(key, name) for name in self.text_columns]
         pairs += [("pair", self.pair), *(("label", name) for name in self.label_columns)]
         pairs.append(("split_column", self.split_column))
         return [(key, column) for key, column in pairs if column is not None]
@@ -57,14 +61,18 @@ class ColumnSelection(NamedTuple):
             return tuple("" if label is None else label for label in found)
         return found[0] if found else None
 
+    def join_texts(self, texts: Sequence[str]) -> str:
+        """The texts of the columns of `text` as one: as the template says, or a line for each that
+        is not empty.
+        """
+        if self.template is not None:
+            columns = map(str, self.text_columns)
+            return fill_template(self.template, dict(zip(columns, texts, strict=True)))
+        return texts[0] if len(texts) == 1 else "\n".join(text for text in texts if text.strip())
+
     def requested_names(self) -> list[str]:
         """The requested columns as names, without repeats."""
         return list(dict.fromkeys(str(column) for _, column in self.requested_columns()))
-
-
-def join_texts(texts: Sequence[str]) -> str:
-    """The texts of several columns as one, a line for each that is not empty."""
-    return texts[0] if len(texts) == 1 else "\n".join(text for text in texts if text.strip())
 
 
 def find_column_errors(
@@ -124,14 +132,29 @@ def build_record(columns: ColumnSelection, row: dict[str, Any], where: str) -> R
         if columns.pair is None
         else _check_text(row.get(str(columns.pair)), "pair", columns.pair, where)
     )
+    asked = [*columns.text_columns, *([] if columns.pair is None else [columns.pair])]
+    are_words = any(is_list_of_texts(row.get(str(name))) for name in asked)
     labels = [parse_label(row.get(str(name)), where) for name in columns.label_columns]
-    return RawRecord(join_texts(texts), pair, columns.pack_labels(labels), where)
+    return RawRecord(
+        columns.join_texts(texts),
+        pair,
+        columns.pack_labels(labels),
+        where,
+        remark="whose text is a list, joined by spaces" if are_words else None,
+    )
+
+
+def is_list_of_texts(value: Any) -> bool:
+    """Whether a value is a list of texts, and not an empty one."""
+    return isinstance(value, list) and bool(value) and all(isinstance(one, str) for one in value)
 
 
 def _check_text(value: Any, key: str, column: str | int, where: str) -> str:
     if value is None:
         return ""
     value = _decode_bytes(value)
+    if is_list_of_texts(value):
+        value = " ".join(value)
     if not isinstance(value, str):
         raise UserError(
             f"{where}: '{column}' is {value!r:.60} ({type(value).__name__}); expected a text "

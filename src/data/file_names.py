@@ -19,7 +19,7 @@ FORMAT_BY_SUFFIX = {
     ".txt": "text",
 }
 PATH_KEY = "data.source.path"
-FORMAT_NAMES = "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first"
+FORMAT_NAMES = "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first, parallel"
 # Other common names of splits.
 SPLIT_ALIASES = {
     "validation": ("dev", "valid", "val", "development"),

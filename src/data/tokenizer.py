@@ -77,6 +77,13 @@ class TextTokenizer:
         return 1 + max(self.backend.get_vocab(with_added_tokens=False).values(), default=-1)
 
     @cached_property
+    def word_joints(self) -> "np.ndarray":
+        """Which tokens are of one word, as of `find_word_joints`, which may raise UserError."""
+        from src.data.word_joints import find_word_joints
+
+        return find_word_joints(self.backend, self.vocab_size, self.special_ids)
+
+    @cached_property
     def fingerprint(self) -> str:
         """A hash of everything in the tokenizer, in hexadecimal digits."""
         # the last three are not part of the backend's own text
@@ -165,14 +172,21 @@ class PretrainedTokenizer:
     revision: str | None = None
 
     def check(self) -> None:
-        """Raise UserError if `name_or_path` means a folder that is absent or holds no tokenizer."""
+        """Raise UserError if `name_or_path` means a folder that is absent, or whose tokenizer
+        cannot be loaded.
+        """
         folder = resolve_local_folder(self.name_or_path, "data.tokenizer.name_or_path")
         if folder is not None:
             check_tokenizer_files(folder, "data.tokenizer.name_or_path")
+            # kept for the run that comes next, since some take seconds to load
+            object.__setattr__(self, "_checked", self._load())
 
     def load_tokenizer(
         self, texts: TextsFactory, corpus_fingerprint: str, cache: "ContentCache"
     ) -> TextTokenizer:
+        return self.__dict__.pop("_checked", None) or self._load()
+
+    def _load(self) -> TextTokenizer:
         from transformers import AutoTokenizer
 
         tokenizer = load_from_hub_or_folder(

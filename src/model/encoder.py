@@ -21,10 +21,10 @@ from transformers import (
 from transformers.utils.logging import set_tqdm_hook
 
 from src.core.batch import Tokens
-from src.core.notices import Notices
+from src.core.notices import Notices, join_notices
 from src.core.pretrained_files import load_from_hub_or_folder
 from src.core.user_errors import UserError
-from src.model import fast_encoder, ragged_attention
+from src.model import fast_encoder, ragged_attention, text_pooling
 from src.model.encoder_families import (
     HEADS,
     SEQUENCE_HEADS,
@@ -37,17 +37,20 @@ from src.model.encoder_families import (
 from src.model.layer_stack import find_embeddings, find_layers
 from src.model.padded_rows import PaddedRows
 from src.model.pretrained_weights import LoadedWeights
-from src.model.ragged_layout import RaggedLayout, mean_pool
+from src.model.ragged_layout import RaggedLayout
 from src.model.vocab_loss import vocabulary_loss, vocabulary_loss_and_predictions
 
 # reading and writing files of weights takes a moment; the hub's bars of downloads stay
 set_tqdm_hook(lambda factory, args, kwargs: factory(*args, **{**kwargs, "disable": True}))
 
-# a new kind of head is a name here and its class of transformers below
-HeadType = Literal["masked_lm", "sequence"]
+# A new kind of head is a name here and its class of transformers below. Of whole texts, `sequence`
+# has an output for each label or one for a number, and `binary` one for the second of two labels
+# (src/model/head_outputs.py).
+HeadType = Literal["masked_lm", "sequence", "binary", "ordinal"]
+_TEXT_HEADS: tuple[HeadType, ...] = ("sequence", "binary", "ordinal")
 AUTO_MODEL_CLASSES: dict[HeadType, Any] = {
     "masked_lm": AutoModelForMaskedLM,
-    "sequence": AutoModelForSequenceClassification,
+    **dict.fromkeys(_TEXT_HEADS, AutoModelForSequenceClassification),
 }
 
 
@@ -57,15 +60,17 @@ class Encoder(nn.Module):
     def __init__(self, network: PreTrainedModel, head: HeadType) -> None:
         super().__init__()
         check_encoder_config(network.config, AUTO_MODEL_CLASSES[head])
-        self.network = network
-        self.head = head
+        self.network, self.head = network, head
         family = network.config.model_type
         # the head is run by itself, on chosen tokens; else the whole network on padded rows
-        self.has_own_head = family in HEADS.get(head, {})
+        own_heads = HEADS.get("sequence" if head in _TEXT_HEADS else head, {})
+        self.has_own_head = family in own_heads
+        if head in _TEXT_HEADS:
+            text_pooling.add_pooling_weights(network)
         self.supports_packing = self.has_own_head and ragged_attention.supports_packing(network)
         # run the body by src/model/fast_encoder.py; else by its own forward in transformers
         self.uses_fast_path = family in fast_encoder.FAST_FAMILIES
-        self.rows = PaddedRows(network, judges_texts=head == "sequence")
+        self.rows = PaddedRows(network, judges_texts=head in _TEXT_HEADS)
         if not self.has_own_head:
             self.rows.find_side()
         self.gradient_checkpointing = False
@@ -83,12 +88,9 @@ class Encoder(nn.Module):
         return self.network.config
 
     @property
-    def uses_mean_pooling(self) -> bool:
-        """True if the head judges a sequence by the mean of its tokens, as with some ModernBERTs,
-        and not by the first token.
-        """
-        pooling = getattr(self.config, "classifier_pooling", "cls")
-        return self.head == "sequence" and pooling == "mean"
+    def pooling(self) -> text_pooling.Pooling:
+        """What represents a sequence for its head."""
+        return text_pooling.read_pooling(self.config) if self.head in _TEXT_HEADS else "first"
 
     def describe_loading(self) -> Notices:
         """What should be known of how the weights were loaded, and how many are trained."""
@@ -97,16 +99,16 @@ class Encoder(nn.Module):
             "model/parameters": str(sum(item.numel() for item in parameters)),
             "model/trained": str(sum(item.numel() for item in parameters if item.requires_grad)),
         }
-        if self.loaded_weights is None:
-            return Notices((), sizes)
-        notices = self.loaded_weights.describe(self.network.base_model_prefix)
-        return Notices(notices.lines, notices.tags | sizes)
+        notices = [text_pooling.describe_pooling(self.network), Notices((), sizes)]
+        if self.loaded_weights is not None:
+            notices.insert(0, self.loaded_weights.describe(self.network.base_model_prefix))
+        return join_notices(*notices)
 
     def encode_sequences(self, tokens: Tokens) -> Tensor:
         """The vector that represents each sequence [B, D], for `compute_sequence_logits`."""
-        if self.uses_mean_pooling:
-            return mean_pool(self.encode(tokens), tokens)
-        return self.encode(tokens, at="first")
+        if self.pooling == "first":
+            return self.encode(tokens, at="first")
+        return text_pooling.pool_tokens(self.network, self.encode(tokens), tokens)
 
     @property
     def has_token_types(self) -> bool:
@@ -165,7 +167,7 @@ class Encoder(nn.Module):
         """
         if not self.has_own_head:
             return self.run_network(tokens, at)
-        if self.head == "sequence":
+        if self.head in _TEXT_HEADS:
             return self.compute_sequence_logits(self.encode_sequences(tokens))
         return self.compute_token_logits(self.encode(tokens, at=at))
 
@@ -354,4 +356,6 @@ def load_encoder(folder: Path, head: HeadType) -> Encoder:
     network = load_from_hub_or_folder(
         AUTO_MODEL_CLASSES[head].from_pretrained, str(folder), key="run", config=config
     )
-    return Encoder(network, head)
+    encoder = Encoder(network, head)
+    text_pooling.load_pooling_weights(network, folder)
+    return encoder

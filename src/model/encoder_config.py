@@ -13,6 +13,7 @@ from src.core.dataset_info import DatasetInfo, Task
 from src.core.pretrained_files import check_encoder_folder, resolve_local_folder
 from src.core.user_errors import UserError, UserErrors
 from src.core.validation import Bound, PositiveInt, validate_init
+from src.model.head_outputs import name_outputs
 
 if TYPE_CHECKING:
     from src.model.encoder import Encoder, HeadType
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 NAME_OR_PATH_KEY = "model.encoder.name_or_path"
 HEAD_KEY = "model.encoder.head"
 DropoutRate = Annotated[float, Bound(least=0, below=1)]
-_DROPOUT_KEYS = (
+DROPOUT_KEYS = (
     "hidden_dropout_prob",
     "attention_probs_dropout_prob",
     "dropout",
@@ -48,6 +49,8 @@ class Scratch:
         max_tokens: longest sequence that it will ever read; its learnt positions end there.
         dropout: share dropped everywhere inside; 0 is right for pretraining on more text than the
             model can memorise.
+        pooling: what represents a whole text for its head: its `first` token, the `mean` of its
+            tokens, or a mean with learnt weights (`attention`). Null: the first.
     """
 
     family: Literal["bert", "modernbert"] = "bert"
@@ -57,6 +60,7 @@ class Scratch:
     intermediate: PositiveInt | None = None
     max_tokens: PositiveInt = 512
     dropout: DropoutRate = 0.0
+    pooling: Literal["first", "mean", "attention"] | None = None
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -89,6 +93,7 @@ class Scratch:
         from transformers import AutoConfig
 
         from src.model.encoder import AUTO_MODEL_CLASSES, Encoder
+        from src.model.text_pooling import write_pooling
 
         _check_max_tokens(dataset_info, self.max_tokens, "model.encoder.max_tokens")
         config = AutoConfig.for_model(
@@ -101,9 +106,10 @@ class Scratch:
             max_position_embeddings=self.max_tokens,
             pad_token_id=dataset_info.pad_id,
             **_special_token_ids(self.family, dataset_info),
-            **_label_settings(label_names, task),
+            **_label_settings(label_names, task, head),
         )
         _set_dropout(config, self.dropout)
+        write_pooling(config, self.pooling)
         return Encoder(AUTO_MODEL_CLASSES[head].from_config(config), head)
 
 
@@ -122,12 +128,15 @@ class Pretrained:
             its labels: the same names are put in the order of the data's, and for others the output
             layer is fresh; `keep` keeps each output in its place, whatever its name; `fresh` begins
             with a fresh output layer.
+        pooling: as for a fresh encoder; null keeps what the encoder does, which is mostly the first
+            token.
     """
 
     name_or_path: str
     revision: str | None = None
     dropout: DropoutRate | None = None
     head: Literal["auto", "keep", "fresh"] = "auto"
+    pooling: Literal["first", "mean", "attention"] | None = None
 
     def check(self, head: "HeadType") -> None:
         """Raise UserError if `name_or_path` means a folder that is absent or holds no whole encoder
@@ -144,6 +153,7 @@ class Pretrained:
             end = (f"{folder / 'config.json'}: ", f" ({NAME_OR_PATH_KEY})")
             check_family(settings["model_type"], AUTO_MODEL_CLASSES[head], *end)
             check_config_json(settings, *end)
+            _check_config_values(folder, head, NAME_OR_PATH_KEY)
 
     def build(
         self,
@@ -167,8 +177,9 @@ class Pretrained:
             grow_embeddings,
             load_pretrained_network,
         )
+        from src.model.text_pooling import WEIGHT_NAME, load_pooling_weights, write_pooling
 
-        if head != "sequence" and self.head != "auto":
+        if head == "masked_lm" and self.head != "auto":
             raise UserError(
                 "there is a head to keep or to renew for labels and numbers only",
                 key=HEAD_KEY,
@@ -179,10 +190,11 @@ class Pretrained:
         vocab_size = find_vocab_size(config)
         self._check_tokenizer_matches(dataset_info, vocab_size)
         stored_head = StoredHead.read(config)
-        for key, value in _label_settings(label_names, task).items():
+        for key, value in _label_settings(label_names, task, head).items():
             setattr(config, key, value)
         if self.dropout is not None:
             _set_dropout(config, self.dropout)
+        write_pooling(config, self.pooling)
         network, loaded = load_pretrained_network(
             AUTO_MODEL_CLASSES[head],
             self.name_or_path,
@@ -199,10 +211,13 @@ class Pretrained:
             network.config.get_text_config().pad_token_id = dataset_info.pad_id
         if dataset_info.vocab_size > vocab_size:
             loaded = grow_embeddings(network, loaded, dataset_info.vocab_size)
-        if head == "sequence":
-            names = () if task == "regression" else label_names
+        if head != "masked_lm":
+            names = () if task == "regression" else name_outputs(head, label_names)
             loaded = align_head(network, loaded, stored_head, names, self.head, HEAD_KEY)
         encoder = Encoder(network, head)
+        if encoder.pooling == "attention":
+            folder = Path(self.name_or_path).expanduser()
+            loaded = loaded.with_own_weight(WEIGHT_NAME, load_pooling_weights(network, folder))
         encoder.loaded_weights = loaded
         return encoder
 
@@ -249,19 +264,46 @@ class Pretrained:
             )
 
 
-def _label_settings(label_names: tuple[str, ...], task: Task) -> dict[str, Any]:
-    """The entries of a Hugging Face config that describe a sequence head."""
+def _check_config_values(folder: Path, head: "HeadType", key: str) -> None:
+    """Raise UserError if transformers makes no network of a folder's config.json: one without
+    weights, in milliseconds.
+    """
+    import torch
+
+    from src.model.encoder import AUTO_MODEL_CLASSES, load_encoder_config
+
+    config = load_encoder_config(str(folder), head, key)
+    try:
+        with torch.device("meta"):
+            AUTO_MODEL_CLASSES[head].from_config(config)
+    except Exception as error:
+        # the library raises errors of any kind over values of a wrong type or size
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        if isinstance(error, KeyError):
+            reason = f"{reason} is unknown"
+        raise UserError(
+            f"no encoder can be made by its values: {reason}",
+            where=folder / "config.json",
+            key=key,
+        ) from error
+
+
+def _label_settings(label_names: tuple[str, ...], task: Task, head: "HeadType") -> dict[str, Any]:
+    """The entries of a Hugging Face config that describe a head for texts."""
     if task == "regression":
         return {"num_labels": 1, "problem_type": "regression"}
     if not label_names:
         return {}
+    names = name_outputs(head, label_names)
+    # where outputs are decisions of their own, transformers' pipeline takes a sigmoid of each
+    are_decisions = task == "multi_label" or head in ("binary", "ordinal")
     return {
-        "num_labels": len(label_names),
+        "num_labels": len(names),
         "problem_type": (
-            "multi_label_classification" if task == "multi_label" else "single_label_classification"
+            "multi_label_classification" if are_decisions else "single_label_classification"
         ),
-        "id2label": dict(enumerate(label_names)),
-        "label2id": {name: index for index, name in enumerate(label_names)},
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: index for index, name in enumerate(names)},
     }
 
 
@@ -276,7 +318,7 @@ def _special_token_ids(family: str, dataset_info: DatasetInfo) -> dict[str, Any]
 def _set_dropout(config: Any, dropout: float) -> None:
     from src.model.encoder_families import TOKEN_HEADS
 
-    names = [name for name in _DROPOUT_KEYS if hasattr(config, name)]
+    names = [name for name in DROPOUT_KEYS if hasattr(config, name)]
     if config.model_type not in TOKEN_HEADS:
         # every family has names of its own
         names = [

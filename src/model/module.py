@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from src.core.batch import Batch, LabelledBatch
 from src.core.dataset_info import DatasetInfo
 from src.core.failures import NonFiniteLoss
-from src.core.notices import Notices
+from src.core.notices import Notices, join_notices
 from src.core.printing import print_line
+from src.model import adapters
 from src.model.encoder import Encoder
 from src.model.encoder_families import find_vocab_size
-from src.model.objectives import ObjectiveOutput
+from src.model.objectives import DatasetObjective, ObjectiveOutput
 from src.model.stage_metrics import SPLITS, Stage, StageMetrics
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class EncoderModule(LightningModule):
         # The indices of the batches of the current optimizer step.
         self._step_batches: list[int] = []
         self._frozen_modules: list[nn.Module] = []
+        # Of what an adapter leaves as it was, which checkpoints then do not hold.
+        self._frozen_digest = ""
         # Metrics that once had no value, and why.
         self.undefined_metrics: dict[str, str] = {}
         self._test_predictions: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -66,6 +69,8 @@ class EncoderModule(LightningModule):
         the config declares.
         """
         self.objective.check_dataset(facts)
+        if isinstance(self.objective, DatasetObjective):
+            self.objective = self.objective.with_dataset(facts)
         self.dataset_info = facts
         self.total_steps = total_steps
 
@@ -83,6 +88,9 @@ class EncoderModule(LightningModule):
         self.encoder.set_gradient_checkpointing(self.config.gradient_checkpointing)
         if self.config.freeze not in ("nothing", 0):
             self._frozen_modules = self.encoder.freeze_modules(self.config.freeze)
+        if self.config.adapter is not None:
+            adapters.add_lora(self.encoder, self.config.adapter)
+            self._frozen_digest = adapters.compute_frozen_digest(self)
         width = len(names) or find_vocab_size(self.encoder.config)
         stages: tuple[Stage, ...] = ("val", "test")
         self._metrics = nn.ModuleDict(
@@ -94,14 +102,31 @@ class EncoderModule(LightningModule):
         self.train(self.training)
 
     def describe_loading(self) -> Notices:
-        """What should be known of how the weights were loaded; after `configure_model`."""
-        return self.encoder.describe_loading()
+        """What should be known of how the weights were loaded, and of what the objective took from
+        the data; after `configure_model`.
+        """
+        loading = adapters.describe_adapter(self.encoder, self.config.adapter)
+        if not isinstance(self.objective, DatasetObjective):
+            return loading
+        return join_notices(loading, self.objective.describe())
 
     def load_weights(self, checkpoint: str) -> None:
         """Load the weights of a checkpoint of this module; names must match exactly."""
-        self.load_state_dict(
-            torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
-        )
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        self._restore_frozen(content)
+        self.load_state_dict(content["state_dict"])
+
+    def _restore_frozen(self, checkpoint: dict[str, Any]) -> None:
+        """Add what an adapter leaves as it was to a checkpoint that does without it."""
+        if self.config.adapter is not None:
+            checkpoint["state_dict"] = adapters.restore_frozen(
+                self, checkpoint, self._frozen_digest
+            )
+
+    def set_frozen_modules(self, modules: list[nn.Module]) -> None:
+        """Keep these modules in eval mode, and no others; what is trained stays as it is."""
+        self._frozen_modules = modules
+        self.train(self.training)
 
     def train(self, mode: bool = True) -> "EncoderModule":
         super().train(mode)
@@ -113,8 +138,12 @@ class EncoderModule(LightningModule):
         checkpoint["skips"] = [
             [list(batch) for batch in batches] for batches in self.skipped_batches
         ]
+        if self.config.adapter is not None:
+            checkpoint["state_dict"] = adapters.drop_frozen(self, checkpoint["state_dict"])
+            checkpoint[adapters.DIGEST_KEY] = self._frozen_digest
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._restore_frozen(checkpoint)
         stored = [
             [(epoch, batch_index) for epoch, batch_index in batches]
             for batches in checkpoint.get("skips", [])
@@ -270,7 +299,8 @@ class EncoderModule(LightningModule):
         return rows[order], targets[order], predictions[order]
 
     def configure_optimizers(self) -> Any:
-        optimizer, schedule = self.config.optim.build(
+        optim = adapters.scale_rates(self.config.optim, self.config.adapter)
+        optimizer, schedule = optim.build(
             self.encoder, depth=self._depth_below_head, total_steps=self.total_steps
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -90,7 +90,7 @@ def count_forward_cost(encoder: "Encoder") -> ForwardCost:
     count = lambda weights: sum(weight.numel() for weight in weights)
     late = (
         count(_list_weights(layers[-1], excluded_suffixes=_ATTENTION_INPUTS))
-        if encoder.uses_fast_path and encoder.has_own_head and not encoder.uses_mean_pooling
+        if encoder.uses_fast_path and encoder.has_own_head and encoder.pooling == "first"
         else 0
     )
     kinds = getattr(config, "layer_types", None) or ["full_attention"] * depth
@@ -112,7 +112,9 @@ def _list_weights(module: nn.Module, excluded_suffixes: tuple[str, ...] = ()) ->
     return [
         weight
         for name, part in module.named_modules()
-        if not isinstance(part, others) and not name.endswith(excluded_suffixes)
+        if not isinstance(part, others)
+        # an adapter's layer lies inside of it
+        and not name.removesuffix(".base_layer").endswith(excluded_suffixes)
         for weight in part.parameters(recurse=False)
         if weight.ndim > 1
     ]

@@ -113,7 +113,7 @@ def test_splits_of_a_folder(
                 ".json, .parquet, .xlsx, .xlsm, .txt, "
                 "each also with .gz, .bz2, .xz, .zip; found train.xls; where names end otherwise: "
                 "data.source.format=NAME, one of "
-                "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first"
+                "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first, parallel"
             ),
         ),
         ([], {}, "data.source.path={0}: the folder is empty"),
@@ -188,7 +188,7 @@ def test_an_unknown_ending(tmp_path: Path) -> None:
     message = (
         f"data.source.path={tmp_path}/a.xls: what kind of file is this? data.source.format=NAME, "
         "one of "
-        "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first"
+        "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first, parallel"
     )
     assert check_fault(put(tmp_path / "a.xls", "x")) == message
 

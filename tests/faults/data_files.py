@@ -88,7 +88,7 @@ ENTRIES = [
             ".json, .parquet, "
             ".xlsx, .xlsm, .txt, each also with .gz, .bz2, .xz, .zip; found notes.docx, x.pdf; "
             "where names end otherwise: data.source.format=NAME, one of csv, tsv, jsonl, parquet, "
-            "xlsx, text, folders, class_files, label_first"
+            "xlsx, text, folders, class_files, label_first, parallel"
         ),
         files={"d/x.pdf": "x", "d/notes.docx": "y"},
         name="a folder of other files",
@@ -98,7 +98,7 @@ ENTRIES = [
         says=(
             "data.source.path=HERE/a.xls: what kind of file is this? data.source.format=NAME, "
             "one of csv, tsv, "
-            "jsonl, parquet, xlsx, text, folders, class_files, label_first"
+            "jsonl, parquet, xlsx, text, folders, class_files, label_first, parallel"
         ),
         files={"a.xls": b"x"},
         name="an unknown ending",

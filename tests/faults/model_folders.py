@@ -308,4 +308,78 @@ ENTRIES = [
         failed=True,
         name="model: a name without a hub",
     ),
+    Entry(
+        HERE,
+        says=(
+            "HERE/m/config.json: no encoder can be made by its values: The hidden size (16) "
+            "is not a multiple of the number of attention heads (3) "
+            "(model.encoder.name_or_path)"
+        ),
+        model="heads that do not divide",
+        name="model folder: heads that do not divide",
+    ),
+    Entry(
+        HERE,
+        says=(
+            "HERE/m could not be opened as a Hugging Face folder: Validation error for field "
+            "'hidden_size': TypeError: Field 'hidden_size' expected int, got str (value: "
+            "'big') (model.encoder.name_or_path)"
+        ),
+        model="a width in words",
+        name="model folder: a width in words",
+    ),
+    Entry(
+        HERE,
+        says=(
+            "HERE/m/config.json: no encoder can be made by its values: 'nope' is unknown "
+            "(model.encoder.name_or_path)"
+        ),
+        model="an unknown activation",
+        name="model folder: an unknown activation",
+    ),
+    Entry(
+        HERE,
+        says=(
+            "HERE/m/tokenizer_config.json: not valid JSON (Expecting property name enclosed "
+            "in double quotes at line 1, column 2) (data.tokenizer.name_or_path)"
+        ),
+        model="broken tokenizer settings",
+        name="model folder: broken tokenizer settings",
+    ),
+    Entry(
+        HERE,
+        says=(
+            "HERE/m/vocab.txt: holds 5 tokens and should hold 47, so it is not whole; copy it"
+            " again (data.tokenizer.name_or_path)"
+        ),
+        model="a vocabulary cut off",
+        name="model folder: a vocabulary cut off",
+    ),
+    Entry(
+        HERE,
+        says=(
+            "HERE/m/vocab.txt: no vocabulary: not UTF-8 (byte 7); copy it again "
+            "(data.tokenizer.name_or_path)"
+        ),
+        model="a vocabulary in bytes",
+        name="model folder: a vocabulary in bytes",
+    ),
+    Entry(
+        HERE,
+        says=(
+            "HERE/m/vocab.txt: a pointer of Git LFS and not the file itself; fetch it: git "
+            "lfs pull (data.tokenizer.name_or_path)"
+        ),
+        model="a pointer for a vocabulary",
+        name="model folder: a pointer for a vocabulary",
+    ),
+    Entry(
+        HERE,
+        says=(
+            "HERE/m could not be opened as a Hugging Face folder: `vocab` and `merges` must "
+            "be both be from memory or both filenames (data.tokenizer.name_or_path)"
+        ),
+        model="no merges",
+        name="model folder: no merges",
+    ),
 ]

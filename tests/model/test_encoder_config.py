@@ -469,8 +469,8 @@ def test_a_pretrained_modernbert_pools_as_its_folder_says(pooling, folder, facts
     """Whichever head it was saved with; a fresh one takes the first token."""
     place = folder("modernbert", classifier_pooling=pooling)
     encoder, tokens = build(place, facts(), "sequence", NAMES).eval(), laid([5, 9])
-    assert encoder.config.classifier_pooling == pooling and encoder.uses_mean_pooling == (
-        pooling == "mean"
+    assert encoder.config.classifier_pooling == pooling and encoder.pooling == (
+        "mean" if pooling == "mean" else "first"
     )
     with torch.no_grad():
         whole, sequences = encoder.encode(tokens), encoder.encode_sequences(tokens)
@@ -480,7 +480,7 @@ def test_a_pretrained_modernbert_pools_as_its_folder_says(pooling, folder, facts
     fresh = Scratch(family="modernbert", layers=1, width=8, heads=2).build(
         "sequence", facts(), NAMES
     )
-    assert fresh.config.classifier_pooling == "cls" and not fresh.uses_mean_pooling
+    assert fresh.config.classifier_pooling == "cls" and fresh.pooling == "first"
 
 
 def test_a_folder_of_a_decoder_or_without_padding_is_told_before_a_run(folder):
