@@ -50,7 +50,7 @@ def find_rule_errors(config: Mapping[str, Any]) -> list[UserError]:
         *_check_monitors(config),
         *find_callback_errors(config),
         *_check_sharding(config),
-        *_check_adapter(config),
+        *_check_whole_weights(config),
         *_check_compile(config),
     ]
 
@@ -324,10 +324,16 @@ def _check_sharding(config: Mapping[str, Any]) -> Iterator[UserError]:
         )
 
 
-def _check_adapter(config: Mapping[str, Any]) -> Iterator[UserError]:
-    if get_by_path(config, "trainer.strategy") == "fsdp" and isinstance(
-        get_by_path(config, "model.adapter"), Mapping
-    ):
+def _check_whole_weights(config: Mapping[str, Any]) -> Iterator[UserError]:
+    if get_by_path(config, "trainer.strategy") != "fsdp":
+        return
+    if isinstance(get_by_path(config, "model.regularization"), Mapping):
+        yield UserError(
+            "model.regularization changes whole weights, but trainer.strategy=fsdp divides them "
+            "among devices; trainer=ddp or model.regularization=null fits",
+            about=("model.regularization", "trainer.strategy"),
+        )
+    if isinstance(get_by_path(config, "model.adapter"), Mapping):
         yield UserError(
             "model.adapter leaves the body as it is, but trainer.strategy=fsdp divides it among "
             "devices and writes all of it; trainer=ddp or model.adapter=null fits",

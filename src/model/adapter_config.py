@@ -28,11 +28,10 @@ class Lora:
         use_rslora: multiply by `alpha` / sqrt(`rank`) instead, better for large ranks
             (Kalajdzievski, 2023).
         target_modules: names of the linear layers, by their last part, such as `query` or `dense`,
-            in every transformer layer; null: queries and values (Hu et al., 2022, section 7.1), or
-            the one layer that computes them together with the keys.
+            in every transformer layer; null: all that there are, whatever the family calls them
+            (Schulman et al., 2025: "LoRA without regret").
         lr_factor: every learning rate of `model.optim` is multiplied by this, since adapters want
-            about ten times the rate of whole weights (Schulman et al., 2025: "LoRA without
-            regret").
+            ten times the rate of whole weights and more.
     """
 
     rank: PositiveInt = 8
@@ -41,7 +40,7 @@ class Lora:
     use_dora: bool = False
     use_rslora: bool = False
     target_modules: Sequence[str] | None = None
-    lr_factor: PositiveFloat = 10.0
+    lr_factor: PositiveFloat = 20.0
 
     def check(self) -> None:
         """Raise UserError if the package that makes the adapters is not installed."""

@@ -17,13 +17,6 @@ from src.model.adapter_config import ADAPTER_KEY, Lora
 if TYPE_CHECKING:
     from src.model.encoder import Encoder
 
-# What the families call the layers of queries and of values; ModernBERT has one layer for queries,
-# keys and values. A name that stands in several families means the same in all of them.
-_QUERIES_AND_VALUES = {
-    *("query", "value", "query_proj", "value_proj"),
-    *("q_lin", "v_lin", "q_proj", "v_proj", "q", "v"),
-    "Wqkv",
-}
 # of a checkpoint
 DIGEST_KEY = "frozen_digest"
 
@@ -74,18 +67,18 @@ def _find_targets(encoder: "Encoder", config: Lora) -> list[str]:
         for module in layer.modules()
         if isinstance(module, nn.Linear)
     }
-    wanted = _QUERIES_AND_VALUES if config.target_modules is None else set(config.target_modules)
-    found = [name for name, ending in linear.items() if ending in wanted]
+    if config.target_modules is None:
+        return list(linear)
     known = sorted(set(linear.values()))
-    unknown = sorted(wanted - set(known)) if config.target_modules is not None else []
-    if unknown or not found:
-        raise UserError(
-            f"the layers of '{encoder.config.model_type}' have no linear layer of this name",
-            key=f"{ADAPTER_KEY}.target_modules",
-            value=unknown[0] if unknown else None,
-            hint=format_suggestion(unknown[0] if unknown else None, known),
-        )
-    return found
+    for wanted in config.target_modules:
+        if wanted not in known:
+            raise UserError(
+                f"the layers of '{encoder.config.model_type}' have no linear layer of this name",
+                key=f"{ADAPTER_KEY}.target_modules",
+                value=wanted,
+                hint=format_suggestion(wanted, known),
+            )
+    return [name for name, ending in linear.items() if ending in config.target_modules]
 
 
 def scale_rates(optim: Any, adapter: Lora | None) -> Any:

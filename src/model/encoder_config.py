@@ -119,6 +119,9 @@ class Pretrained:
             with a fresh output layer.
         pooling: as for a fresh encoder; null keeps what the encoder does, which is mostly the first
             token.
+        reinit_layers: number of transformer layers, from the top, that begin random instead, since
+            the last ones are those that pretraining has shaped for its own task (Zhang et al.,
+            2021, section 5); null: none.
     """
 
     name_or_path: str
@@ -126,6 +129,7 @@ class Pretrained:
     dropout: DropoutRate | None = None
     head: Literal["auto", "keep", "fresh"] = "auto"
     pooling: Literal["first", "mean", "attention"] | None = None
+    reinit_layers: PositiveInt | None = None
 
     def check(self, head: "HeadType") -> None:
         """Raise UserError if `name_or_path` means a folder that is absent or holds no whole encoder
@@ -166,6 +170,7 @@ class Pretrained:
             grow_embeddings,
             load_pretrained_network,
         )
+        from src.model.reinit_layers import reinit_top_layers
         from src.model.text_pooling import WEIGHT_NAME, load_pooling_weights, write_pooling
 
         if head == "masked_lm" and self.head != "auto":
@@ -208,6 +213,8 @@ class Pretrained:
             folder = Path(self.name_or_path).expanduser()
             loaded = loaded.with_own_weight(WEIGHT_NAME, load_pooling_weights(network, folder))
         encoder.loaded_weights = loaded
+        if self.reinit_layers is not None:
+            reinit_top_layers(encoder, self.reinit_layers, "model.encoder.reinit_layers")
         return encoder
 
     def _check_tokenizer_matches(self, dataset_info: DatasetInfo, known_ids: int) -> None:

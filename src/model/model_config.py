@@ -12,6 +12,7 @@ from src.core.validation import NonNegativeInt, validate_init
 from src.model.adapter_config import ADAPTER_KEY, Lora
 from src.model.encoder_config import Pretrained, Scratch
 from src.model.objectives import Objective
+from src.model.regularization import Regularization
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,6 +56,8 @@ class ModelConfig:
             eval mode and out of the optimizer.
         adapter: a few weights to be trained beside a pretrained body that stays as it is
             (`model/adapter=lora`); null: the body is trained.
+        regularization: what keeps the training from straying (`model/regularization=mixout`);
+            null: nothing but what the optimizer and the objective do.
         lean: compute the encoder with src/model/fast_encoder.py if that knows its family, which is
             faster and gives the same logits. Otherwise transformers computes it, as it does for
             all other families.
@@ -68,6 +71,7 @@ class ModelConfig:
     metrics: Mapping[str, MetricConfig] = field(default_factory=dict)
     freeze: Literal["nothing", "embeddings", "encoder"] | NonNegativeInt = "nothing"
     adapter: Lora | None = None
+    regularization: Regularization | None = None
     lean: bool = True
     gradient_checkpointing: bool = False
 
@@ -92,6 +96,13 @@ class ModelConfig:
             if not isinstance(metric, MetricConfig)
         ]
         errors += self._find_adapter_errors()
+        if self.regularization is not None:
+            errors += self.regularization.find_errors(
+                is_pretrained=isinstance(self.encoder, Pretrained),
+                has_adapter=self.adapter is not None,
+                is_checkpointing=self.gradient_checkpointing,
+                kind=self.objective.kind,
+            )
         if errors:
             raise UserErrors(errors)
 

@@ -22,6 +22,7 @@ from src.model.stage_metrics import SPLITS, Stage, StageMetrics
 
 if TYPE_CHECKING:
     from src.model.model_config import ModelConfig
+    from src.model.regularization import Regularizer
 
 NON_FINITE_REMEDIES = (
     "A lower model.optim.lr, a longer model.optim.warmup_fraction or "
@@ -60,6 +61,7 @@ class EncoderModule(LightningModule):
         self._frozen_modules: list[nn.Module] = []
         # Of what an adapter leaves as it was, which checkpoints then do not hold.
         self._frozen_digest = ""
+        self._regularizer: Regularizer | None = None
         # Metrics that once had no value, and why.
         self.undefined_metrics: dict[str, str] = {}
         self._test_predictions: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -91,6 +93,8 @@ class EncoderModule(LightningModule):
         if self.config.adapter is not None:
             adapters.add_lora(self.encoder, self.config.adapter)
             self._frozen_digest = adapters.compute_frozen_digest(self)
+        if self.config.regularization is not None:
+            self._regularizer = self.config.regularization.build(self.encoder)
         width = len(names) or find_vocab_size(self.encoder.config)
         stages: tuple[Stage, ...] = ("val", "test")
         self._metrics = nn.ModuleDict(
@@ -161,7 +165,11 @@ class EncoderModule(LightningModule):
         if any((self.current_epoch, batch_index) in batches for batches in self.skipped_batches):
             return None
         self._step_batches.append(batch_index)
-        result: ObjectiveOutput = self.objective.forward(self.encoder, batch)
+        if self._regularizer is None:
+            result: ObjectiveOutput = self.objective.forward(self.encoder, batch)
+            trained_loss = result.loss
+        else:
+            result, trained_loss = self._regularizer.compute(self.objective, self.encoder, batch)
         mean = result.loss.detach()
         # Only on the CPU: on a GPU, this would make every step wait for the device.
         if mean.device.type == "cpu" and not torch.isfinite(mean):
@@ -172,7 +180,7 @@ class EncoderModule(LightningModule):
                 [(self.current_epoch, batch_index)],
             )
         self._num_targets += result.num_targets
-        loss = result.loss * result.num_targets if self._is_multi_batch_step else result.loss
+        loss = trained_loss * result.num_targets if self._is_multi_batch_step else trained_loss
         return {"loss": loss, "mean_loss": mean, "count": result.num_targets}
 
     def _describe_position(self) -> str:

@@ -39,7 +39,7 @@ SAID: dict[str, list[str]] = {
     "+typo=1": [f"typo: there is no such key; valid: {LABELS}"],
     "+model.typo=1": [
         "model.typo: there is no such key; valid: adapter, encoder, freeze, "
-        "gradient_checkpointing, lean, metrics, objective, optim"
+        "gradient_checkpointing, lean, metrics, objective, optim, regularization"
     ],
     "typo=1": [
         "typo: there is no such key; valid: callbacks, data, experiment, model, name, seed, "

@@ -1,120 +1,190 @@
-"""R-Drop and mixup against truths worked out by hand."""
-
-import math
-from typing import Any
+"""Penalties and noise in training, by their definitions."""
 
 import pytest
 import torch
-from torch import Tensor
+from torch.testing import assert_close
 
-from src.core.batch import LabelledBatch, Tokens
-from src.core.user_errors import UserError
+from src.core.batch import LabelledBatch
+from src.core.user_errors import UserErrors
+from src.model.adapter_config import Lora
 from src.model.encoder import Encoder
-from src.model.objectives.binary import Binary
+from src.model.encoder_config import Pretrained, Scratch
+from src.model.model_config import ModelConfig
 from src.model.objectives.classification import Classification
-from src.model.objectives.regularization import compute_divergences
+from src.model.objectives.masked_lm import MaskedLM
+from src.model.optim import AdamW
+from src.model.regularization import Regularization, _replaced_weights
+
+OBJECTIVE = Classification()
 
 
-def batch_of(tokens: Tokens, labels: list[int]) -> LabelledBatch:
-    return LabelledBatch(tokens, torch.tensor(labels), torch.arange(len(labels)))
+@pytest.fixture
+def batch(laid):
+    return LabelledBatch(laid([9, 3, 12, 4]), torch.tensor([0, 1, 2, 1]), torch.arange(4))
 
 
-def test_the_divergence_of_two_passes() -> None:
-    """Probabilities 3/4, 1/4 and 1/2, 1/2: the mean of both divergences is (1/4 ln 3) / 2."""
-    one, other = torch.tensor([[math.log(3), 0.0]]), torch.tensor([[7.0, 7.0]])
-    expected = (
-        3 / 4 * math.log(3 / 2)
-        + 1 / 4 * math.log(1 / 2)
-        + 1 / 2 * math.log(2 / 3)
-        + 1 / 2 * math.log(2)
-    ) / 2
-    assert compute_divergences(one, other).item() == pytest.approx(expected, abs=1e-6)
-    assert compute_divergences(one, other).item() == pytest.approx(math.log(3) / 8, abs=1e-6)
-    assert compute_divergences(one, one + 2).item() == pytest.approx(0, abs=1e-6)
+def encoder_of(network):
+    # without dropout
+    return Encoder(network, "sequence").eval()
 
 
-@pytest.mark.parametrize("objective", [Classification, Binary])
-def test_r_drop_is_two_passes_and_their_divergence(objective: Any, tiny: Any, laid: Any) -> None:
-    outputs = 1 if objective is Binary else 2
-    network = tiny("bert", "sequence", num_labels=outputs, hidden_dropout_prob=0.5)
-    encoder, batch = Encoder(network, "sequence").train(), batch_of(laid([5, 3, 9]), [0, 1, 1])
-    torch.manual_seed(3)
-    found = objective(r_drop=0.7).forward(encoder, batch)
-    torch.manual_seed(3)
-    passes = [objective().forward(encoder, batch) for _ in range(2)]
-    mean = sum(one.loss.item() for one in passes) / 2
-    divergence = compute_divergences(passes[0].outputs, passes[1].outputs).mean().item()
-    assert divergence > 0
-    assert found.loss.item() == pytest.approx(mean + 0.7 * divergence, rel=1e-5)
-    assert (found.num_targets, len(found.outputs)) == (3, 3)
-    torch.manual_seed(3)
-    off = objective(r_drop=0, mixup=0).forward(encoder, batch)
-    assert off.loss.item() == passes[0].loss.item()
-    encoder.eval()
-    measured = objective(r_drop=0.7).forward(encoder, batch).loss.item()
-    assert measured == objective().forward(encoder, batch).loss.item()
+def matrices(encoder):
+    return [weight for weight in encoder.parameters() if weight.ndim > 1]
 
 
-def test_r_drop_without_dropout_is_refused(tiny: Any, laid: Any) -> None:
-    changes = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    encoder = Encoder(tiny("bert", "sequence", num_labels=2, **changes), "sequence").train()
-    with pytest.raises(UserError) as error:
-        Classification(r_drop=1).forward(encoder, batch_of(laid([5]), [0]))
-    assert str(error.value) == (
-        "model.objective.r_drop=1: two passes are the same where nothing is dropped; "
-        "model.encoder.dropout=0.1 drops a tenth"
+@pytest.mark.parametrize(
+    ("settings", "penalty"),
+    [
+        ({"l1": 0.5}, lambda weight: 0.5 * weight.abs().sum()),
+        ({"l2": 0.5}, lambda weight: 0.25 * weight.square().sum()),
+    ],
+    ids=["l1", "l2"],
+)
+def test_a_penalty_is_added_to_what_is_trained_and_not_to_what_is_logged(
+    settings, penalty, tiny, batch
+):
+    encoder = encoder_of(tiny("bert", "sequence"))
+    result, trained = Regularization(**settings).build(encoder).compute(OBJECTIVE, encoder, batch)
+    plain = OBJECTIVE.forward(encoder, batch).loss
+    assert_close(result.loss, plain)
+    assert_close(trained, plain + sum(map(penalty, matrices(encoder))))
+
+
+def test_l2_sp_is_half_the_squared_distance_from_the_pretrained_body(tiny, batch):
+    encoder = encoder_of(tiny("bert", "sequence"))
+    regularizer = Regularization(l2_sp=0.1).build(encoder)
+    assert_close(
+        *[
+            part.loss if hasattr(part, "loss") else part
+            for part in regularizer.compute(OBJECTIVE, encoder, batch)
+        ]
+    )
+    body = dict(encoder.network.bert.named_parameters())
+    with torch.no_grad():
+        # three entries by 2, and the head by anything, which has no pretrained value
+        body["encoder.layer.1.output.dense.weight"][0, :3] += 2.0
+        encoder.network.classifier.weight += 5.0
+    result, trained = regularizer.compute(OBJECTIVE, encoder, batch)
+    assert_close(trained - result.loss, torch.tensor(0.1 / 2 * 3 * 2.0**2))
+    trained.backward()
+    without = encoder_of(encoder.network)
+    gradient = body["encoder.layer.1.output.dense.weight"].grad.clone()
+    encoder.zero_grad()
+    OBJECTIVE.forward(without, batch).loss.backward()
+    difference = gradient - body["encoder.layer.1.output.dense.weight"].grad
+    assert_close(difference[0, :3], torch.full((3,), 0.1 * 2.0))
+
+
+def test_mixout_puts_entries_back_and_keeps_the_mean(family, tiny, batch):
+    encoder = encoder_of(tiny(family, "sequence"))
+    regularizer = Regularization(mixout=0.75).build(encoder)
+    assert_close(
+        regularizer.compute(OBJECTIVE, encoder, batch)[0].loss,
+        OBJECTIVE.forward(encoder, batch).loss,
+        # nothing has moved from its pretrained value
+        msg=lambda text: f"{family}: {text}",
+    )
+    layer = regularizer._mixed_layers[0]
+    origin = layer.weight.detach().clone()
+    with torch.no_grad():
+        layer.weight += 1.0
+    mixed = torch.stack([regularizer._mix_weights()[layer].detach() for _ in range(200)])
+    moved = (mixed - origin).unique()
+    # put back, or moved by 1 / (1 - 0.75)
+    assert_close(moved[[0, -1]], torch.tensor([0.0, 4.0]), atol=1e-5, rtol=0)
+    assert abs((mixed - origin).mean() - 1.0) < 0.05
+    result, trained = regularizer.compute(OBJECTIVE, encoder, batch)
+    assert (result.loss - OBJECTIVE.forward(encoder, batch).loss).abs() > 1e-6
+    trained.backward()
+    # a quarter of the entries is not put back, and no other has a gradient
+    share = (layer.weight.grad != 0).float().mean()
+    assert 0.1 < share < 0.4
+    assert layer.weight is dict(layer.named_parameters())["weight"]
+
+
+@pytest.mark.parametrize("lean", [True, False])
+def test_an_adversarial_batch_is_learnt_at_embeddings_moved_up_the_gradient(lean, tiny, batch):
+    encoder = encoder_of(tiny("bert", "sequence"))
+    encoder.uses_fast_path = lean
+    result, trained = (
+        Regularization(adversarial=0.5).build(encoder).compute(OBJECTIVE, encoder, batch)
+    )
+    words = encoder.network.get_input_embeddings()
+    plain = OBJECTIVE.forward(encoder, batch).loss
+    (gradient,) = torch.autograd.grad(plain, words.weight)
+    step = 0.5 * gradient / gradient.norm()
+    with torch.no_grad():
+        words.weight += step
+        attacked = OBJECTIVE.forward(encoder, batch).loss
+        words.weight -= step
+    assert attacked > plain and result.loss == plain
+    assert_close(trained, plain + attacked)
+    trained.backward()
+    assert all(
+        weight.grad is not None
+        for name, weight in encoder.named_parameters()
+        if "position" not in name
     )
 
 
-class Vectors(torch.nn.Module):
-    """Stands where an encoder stands: its vectors are their own logits."""
-
-    def __init__(self, vectors: Tensor) -> None:
-        super().__init__()
-        self.vectors = vectors
-
-    def encode_sequences(self, tokens: Tokens) -> Tensor:
-        return self.vectors
-
-    def compute_sequence_logits(self, vectors: Tensor) -> Tensor:
-        return vectors
-
-    def compute_logits(self, tokens: Tokens) -> Tensor:
-        return self.vectors
-
-
-def test_mixup_mixes_vectors_and_losses(laid: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shares of 1/4: (ln 3, 0) and (0, ln 3) become 1/4 (ln 3, 0) + 3/4 (0, ln 3), and back."""
-    monkeypatch.setattr(torch, "randperm", lambda count, device: torch.tensor([1, 0]))
-    monkeypatch.setattr(
-        torch.distributions.Beta, "sample", lambda self: torch.tensor([1 / 4, 1 / 4])
+def test_an_adversarial_batch_also_goes_with_frozen_embeddings(tiny, batch):
+    encoder = encoder_of(tiny("bert", "sequence"))
+    encoder.freeze_modules("embeddings")
+    result, trained = (
+        Regularization(adversarial=0.5).build(encoder).compute(OBJECTIVE, encoder, batch)
     )
-    vectors = torch.tensor([[math.log(3), 0.0], [0.0, math.log(3)]])
-    batch = batch_of(laid([1, 1]), [0, 1])
-    result = Classification(mixup=0.2).forward(Vectors(vectors).train(), batch)  # type: ignore[arg-type]
-    # the second label has the logit 3/4 ln 3 and the first 1/4 ln 3
-    second = 1 / (1 + 3**-0.5)
-    expected = -1 / 4 * math.log(1 - second) - 3 / 4 * math.log(second)
-    assert result.loss.item() == pytest.approx(expected)
-    # what is measured is not mixed
-    plain = Classification(mixup=0.2).forward(Vectors(vectors).eval(), batch)  # type: ignore[arg-type]
-    assert plain.loss.item() == pytest.approx(-math.log(3 / 4))
+    assert trained > 2 * result.loss
+    trained.backward()
 
 
-@pytest.mark.parametrize("alpha", [0.05, 0.2, 1.0, 5.0])
-def test_mixup_with_a_real_encoder_has_a_gradient(alpha: float, tiny: Any, laid: Any) -> None:
-    encoder = Encoder(tiny("bert", "sequence", num_labels=1), "sequence").train()
-    torch.manual_seed(0)
-    batch = batch_of(laid([5, 3, 9]), [0, 1, 1])
-    Binary(mixup=alpha).forward(encoder, batch).loss.backward()
-    gradient = encoder.network.bert.embeddings.word_embeddings.weight.grad
-    assert gradient is not None and gradient.isfinite().all() and gradient.abs().sum() > 0
+def test_weights_are_put_back_after_an_error(tiny):
+    layer = torch.nn.Linear(2, 2)
+    own = layer.weight
+    with pytest.raises(RuntimeError), _replaced_weights({layer: torch.zeros(2, 2)}):
+        assert layer(torch.ones(2)).equal(layer.bias)
+        raise RuntimeError
+    assert layer.weight is own
 
 
-def test_both_at_once_are_refused() -> None:
-    for objective in (Classification, Binary):
-        with pytest.raises(UserError) as error:
-            objective(r_drop=1, mixup=0.2)
-        assert str(error.value) == (
-            "model.objective.r_drop=1 does not go with model.objective.mixup; give one of the two"
-        )
+def config(**changes):
+    settings = {
+        "encoder": Pretrained(name_or_path="folder"),
+        "objective": OBJECTIVE,
+        "optim": AdamW(lr=1e-4),
+    }
+    return ModelConfig(**{**settings, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"encoder": Scratch(layers=1, width=8, heads=1), "l2_sp": 0.1},
+            "model.regularization.l2_sp: there are no pretrained weights to keep near to; "
+            "model.regularization.l2_sp=null fits",
+        ),
+        (
+            {"adapter": Lora(), "mixout": 0.1},
+            "model.regularization.mixout: beside an adapter the body stays as it is; "
+            "model.regularization.mixout=null fits",
+        ),
+        (
+            {"gradient_checkpointing": True, "mixout": 0.1},
+            "model.regularization.mixout: with model.gradient_checkpointing=true layers are "
+            "computed twice, and other entries would be put back the second time; "
+            "model.gradient_checkpointing=false fits",
+        ),
+        (
+            {"objective": MaskedLM(), "adversarial": 1.0},
+            "model.regularization.adversarial: words that are to be guessed are not changed "
+            "adversarially; model.regularization.adversarial=null fits",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(changes, message):
+    names = [name for name in changes if name in vars(Regularization())]
+    settings = {name: changes[name] for name in names}
+    others = {name: value for name, value in changes.items() if name not in names}
+    with pytest.raises(UserErrors) as caught:
+        config(regularization=Regularization(**settings), **others)
+    assert str(caught.value) == message
