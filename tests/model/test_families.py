@@ -302,6 +302,26 @@ def test_a_network_that_runs_as_a_whole_has_no_vectors_of_texts(make, texts, fac
     )
 
 
+@pytest.mark.parametrize(("head", "family"), [pair for pair in PAIRS if pair[1] in TINY])
+def test_rows_for_added_tokens(head, family, make, texts, facts, tmp_path):
+    network = make(family, head)
+    network.save_pretrained(tmp_path)
+    added = facts(vocab_size=63, own_vocab_size=60, pad_id=PAD)
+    names = ("LABEL_0", "LABEL_1", "LABEL_2") if head == "sequence" else ()
+    grown = Pretrained(name_or_path=str(tmp_path)).build(head, added, names).eval()
+    assert grown.describe_loading().tags["model/added_tokens"] == "3"
+    with torch.no_grad():
+        before = Encoder(network, head).compute_logits(texts)
+        after = grown.compute_logits(texts)
+        columns = [place for place in range(before.shape[1]) if head == "sequence" or place != PAD]
+        assert_close(after[:, columns], before[:, columns], atol=1e-5, rtol=1e-4)
+        assert after.shape[1] == (3 if head == "sequence" else 63)
+        texts.ids[[0, 12, 40]] = torch.tensor([60, 61, 62])
+        assert grown.compute_logits(texts).isfinite().all()
+    grown.save_pretrained(tmp_path / "grown")
+    assert load_encoder(tmp_path / "grown", head).config.get_text_config().vocab_size == 63
+
+
 DROPPED = {
     "gpt2": {"resid_pdrop", "embd_pdrop", "attn_pdrop", "summary_first_dropout"},
     "t5": {"dropout_rate", "classifier_dropout"},
