@@ -56,7 +56,12 @@ FORK_KEYS = (
     "trainer.log_every_n_steps",
 )
 # which runs and sweeps of earlier versions lack
-_NEWER_KEYS = ("data.label_map", "data.tokenizer.longest_word")
+_NEWER_KEYS = (
+    "data.label_map",
+    "data.tokenizer.longest_word",
+    "data.cleaning.html",
+    "data.cleaning.control_characters",
+)
 FORK_EXCLUDED_KEYS = ("model.optim._target_",)
 # The value of a key that does not exist.
 ABSENT = object()
