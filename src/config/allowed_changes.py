@@ -64,6 +64,8 @@ _NEWER_KEYS = (
     "data.batching.mask_unit",
     "data.batching.span_probability",
     "data.batching.max_span_words",
+    "data.cleaning.html",
+    "data.cleaning.control_characters",
 )
 FORK_EXCLUDED_KEYS = ("model.optim._target_",)
 # The value of a key that does not exist.
