@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
-from src.core.user_errors import UserError, did_you_mean, format_suggestion, suggest
+from src.core.user_errors import UserError, did_you_mean, suggest
 
 _PICKLE_WEIGHT_FILES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 _TOKENIZER_FILES = (
@@ -77,12 +77,14 @@ def check_encoder_folder(folder: Path, families: Collection[str], key: str) -> d
                 f"program never does; name one of a family that transformers knows itself ({key})"
             )
         found = (
-            "names no model_type"
+            "names no model_type, by which transformers knows a family"
             if family is None
-            else f"encoders of the family '{family}' are not supported"
+            else f"transformers knows no family '{family}'"
         )
+        near = None if family is None else suggest(family, families)
         raise UserError(
-            f"{folder / 'config.json'}: {found}; {format_suggestion(family, families)} ({key})"
+            f"{folder / 'config.json'}: {found}{'' if near is None else f'; {did_you_mean(near)}'} "
+            f"({key})"
         )
     if (folder / "tokenizer.json").is_file():
         model = _read_json_object(folder / "tokenizer.json", key).get("model")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from src.core.pretrained_files import (
     check_tokenizer_files,
@@ -34,7 +34,8 @@ _BERT_LONGEST_WORD = 100
 class TextTokenizer:
     """A Hugging Face tokenizer that encodes texts, and what a model must know about it.
 
-    Raises UserError if it has no fast form or no padding token.
+    Raises UserError if it has no fast form, or neither a padding token nor an end token to pad
+    with.
     """
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
@@ -53,6 +54,9 @@ class TextTokenizer:
         self.mask_id: int | None = tokenizer.mask_token_id
         self.unknown_id: int | None = tokenizer.unk_token_id
         self.special_ids: tuple[int, ...] = tuple(sorted(tokenizer.all_special_ids))
+        if tokenizer.pad_token_id is None and tokenizer.eos_token is not None:
+            # as with GPT-2, which never saw padding: what stands there is read by nobody
+            tokenizer.pad_token = tokenizer.eos_token
         if tokenizer.pad_token_id is None:
             raise UserError(
                 f"the tokenizer {tokenizer.name_or_path} has no padding token (data.tokenizer)"
@@ -121,26 +125,29 @@ class TextTokenizer:
         self,
         folder: Path,
         *,
-        max_tokens: int,
+        max_tokens: int | None,
         has_token_types: bool,
+        padding_side: Literal["right", "left"] = "right",
         truncation: "Truncation" = "head",
     ) -> None:
         """Write the files that `AutoTokenizer.from_pretrained` opens, so that it gives an encoder
         what that was trained with.
 
         Args:
-            max_tokens: of the longest sequence that the encoder reads.
+            max_tokens: of the longest sequence that the encoder reads; None: of any length.
             has_token_types: the encoder is given the segment of each token (`token_type_ids`).
+            padding_side: where the encoder wants padding.
             truncation: "head_tail" is unknown to transformers, which then cuts as "head" does.
         """
+        from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
+
         names = [name for name in self.huggingface.model_input_names if name != "token_type_ids"]
         if has_token_types and self.encoder.has_segments:
             names.insert(1, "token_type_ids")
         settings = {
-            "model_max_length": max_tokens,
+            "model_max_length": VERY_LARGE_INTEGER if max_tokens is None else max_tokens,
             "model_input_names": names,
-            # positions of tokens are counted from the first; padding there would move them
-            "padding_side": "right",
+            "padding_side": padding_side,
             "truncation_side": "left" if truncation == "tail" else "right",
         }
         tokenizer = copy.copy(self.huggingface)

@@ -65,7 +65,7 @@ class Scratch:
                 "model.encoder.heads)"
             )
 
-    def check(self) -> None:
+    def check(self, head: "HeadType") -> None:
         """Nothing outside the config can be wrong."""
 
     def build(
@@ -129,19 +129,21 @@ class Pretrained:
     dropout: DropoutRate | None = None
     head: Literal["auto", "keep", "fresh"] = "auto"
 
-    def check(self) -> None:
+    def check(self, head: "HeadType") -> None:
         """Raise UserError if `name_or_path` means a folder that is absent or holds no whole encoder
-        of a known family.
+        of a family that has the head.
         """
         folder = resolve_local_folder(self.name_or_path, NAME_OR_PATH_KEY)
         if folder is not None:
-            from src.model.encoder import TOKEN_HEADS, check_config_json
+            from transformers import CONFIG_MAPPING
 
-            check_config_json(
-                check_encoder_folder(folder, TOKEN_HEADS, NAME_OR_PATH_KEY),
-                f"{folder / 'config.json'}: ",
-                f" ({NAME_OR_PATH_KEY})",
-            )
+            from src.model.encoder import AUTO_MODEL_CLASSES
+            from src.model.encoder_families import check_config_json, check_family
+
+            settings = check_encoder_folder(folder, CONFIG_MAPPING, NAME_OR_PATH_KEY)
+            end = (f"{folder / 'config.json'}: ", f" ({NAME_OR_PATH_KEY})")
+            check_family(settings["model_type"], AUTO_MODEL_CLASSES[head], *end)
+            check_config_json(settings, *end)
 
     def build(
         self,
@@ -158,12 +160,8 @@ class Pretrained:
         nor the length of the data, if its weights are incomplete, or if there is no head to keep.
         """
         from src.model.classification_head import StoredHead, align_head
-        from src.model.encoder import (
-            AUTO_MODEL_CLASSES,
-            Encoder,
-            first_position_id,
-            load_encoder_config,
-        )
+        from src.model.encoder import AUTO_MODEL_CLASSES, Encoder, load_encoder_config
+        from src.model.encoder_families import TOKEN_HEADS, find_longest_sequence, find_vocab_size
         from src.model.pretrained_weights import (
             check_body_weights,
             grow_embeddings,
@@ -177,10 +175,9 @@ class Pretrained:
                 value=self.head,
                 expected="auto",
             )
-        config = load_encoder_config(self.name_or_path, NAME_OR_PATH_KEY, self.revision)
-        self._check_tokenizer_matches(dataset_info, config.vocab_size)
-        longest = config.max_position_embeddings - first_position_id(config)
-        _check_max_tokens(dataset_info, longest, "positions of model.encoder.name_or_path")
+        config = load_encoder_config(self.name_or_path, head, NAME_OR_PATH_KEY, self.revision)
+        vocab_size = find_vocab_size(config)
+        self._check_tokenizer_matches(dataset_info, vocab_size)
         stored_head = StoredHead.read(config)
         for key, value in _label_settings(label_names, task).items():
             setattr(config, key, value)
@@ -195,7 +192,12 @@ class Pretrained:
         )
         check_body_weights(network, loaded, NAME_OR_PATH_KEY)
         network = network.float()
-        if dataset_info.vocab_size > config.vocab_size:
+        longest = find_longest_sequence(network)
+        _check_max_tokens(dataset_info, longest, "positions of model.encoder.name_or_path")
+        if config.model_type not in TOKEN_HEADS:
+            # many have none, or find the end of a text by it
+            network.config.get_text_config().pad_token_id = dataset_info.pad_id
+        if dataset_info.vocab_size > vocab_size:
             loaded = grow_embeddings(network, loaded, dataset_info.vocab_size)
         if head == "sequence":
             names = () if task == "regression" else label_names
@@ -272,13 +274,23 @@ def _special_token_ids(family: str, dataset_info: DatasetInfo) -> dict[str, Any]
 
 
 def _set_dropout(config: Any, dropout: float) -> None:
-    for name in _DROPOUT_KEYS:
-        if hasattr(config, name):
-            setattr(config, name, dropout)
+    from src.model.encoder_families import TOKEN_HEADS
+
+    names = [name for name in _DROPOUT_KEYS if hasattr(config, name)]
+    if config.model_type not in TOKEN_HEADS:
+        # every family has names of its own
+        names = [
+            name
+            for name, value in vars(config).items()
+            if ("dropout" in name or name.endswith("_pdrop"))
+            and (value is None or type(value) in (int, float))
+        ]
+    for name in names:
+        setattr(config, name, dropout)
 
 
-def _check_max_tokens(dataset_info: DatasetInfo, limit: int, key: str) -> None:
-    if dataset_info.max_tokens > limit:
+def _check_max_tokens(dataset_info: DatasetInfo, limit: int | None, key: str) -> None:
+    if limit is not None and dataset_info.max_tokens > limit:
         raise UserErrors(
             [
                 f"sequences of {dataset_info.max_tokens} tokens (data.batching) are longer than "

@@ -102,12 +102,13 @@ class ModelConfig:
         return replace(self, encoder=replace(self.encoder, name_or_path=str(origin)))
 
     def check(self, origin: Path | None = None) -> None:
-        """Raise UserError if the encoder is not where the config says.
+        """Raise UserError if the encoder is not where the config says, or has no head for the
+        objective.
 
         Args:
             origin: the model folder of the run that `init_from` names.
         """
-        self.with_origin(origin).encoder.check()
+        self.with_origin(origin).encoder.check(self.objective.head)
 
     def build(self, origin: Path | None = None) -> "EncoderModule":
         """The LightningModule, whose weights are built or loaded in `configure_model`."""

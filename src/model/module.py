@@ -3,7 +3,6 @@ objective decides which task that is.
 """
 
 import math
-import re
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -16,6 +15,7 @@ from src.core.failures import NonFiniteLoss
 from src.core.notices import Notices
 from src.core.printing import print_line
 from src.model.encoder import Encoder
+from src.model.encoder_families import find_vocab_size
 from src.model.objectives import ObjectiveOutput
 from src.model.stage_metrics import SPLITS, Stage, StageMetrics
 
@@ -83,7 +83,7 @@ class EncoderModule(LightningModule):
         self.encoder.set_gradient_checkpointing(self.config.gradient_checkpointing)
         if self.config.freeze not in ("nothing", 0):
             self._frozen_modules = self.encoder.freeze_modules(self.config.freeze)
-        width = len(names) or self.encoder.config.vocab_size
+        width = len(names) or find_vocab_size(self.encoder.config)
         stages: tuple[Stage, ...] = ("val", "test")
         self._metrics = nn.ModuleDict(
             {
@@ -353,11 +353,7 @@ class EncoderModule(LightningModule):
 
     def _depth_below_head(self, name: str) -> int:
         """The number of layers that a parameter lies below the head; 0 in the head itself."""
-        count = len(self.encoder.get_layers())
-        body = f"network.{self.encoder.network.base_model_prefix}."
-        if not name.startswith(body) or ".pooler" in name:
-            return 0
-        layer = re.search(r"\.(?:layers?|albert_layer_groups)\.(\d+)\.", name)
-        if layer:
-            return count - int(layer.group(1))
-        return count + 1 if "embedding" in name else 1
+        has_one_rate = getattr(self.config.optim, "layer_decay", 1.0) == 1.0
+        if has_one_rate and not self.encoder.knows_layers:
+            return int(name.startswith(f"network.{self.encoder.network.base_model_prefix}."))
+        return self.encoder.count_layers_above(name)

@@ -32,11 +32,12 @@ def save_model(
         # where texts are cut as in training the answers are the same; an encoder without a task
         # may be trained on longer texts later
         is_judge = inference_config["task"] != "masked_lm"
-        limits = [encoder.max_tokens, *([inference_config["max_tokens"]] if is_judge else [])]
+        limits = [encoder.max_tokens, inference_config["max_tokens"] if is_judge else None]
         tokenizer.save(
             folder,
-            max_tokens=min(limits),
+            max_tokens=min((limit for limit in limits if limit is not None), default=None),
             has_token_types=encoder.has_token_types,
+            padding_side=encoder.padding_side,
             truncation=inference_config["truncation"],
         )
         (folder / INFERENCE_CONFIG_NAME).write_text(

@@ -62,8 +62,8 @@ def fill_masks(
     encoder = load_encoder(folder, "masked_lm").eval()
     with torch.inference_mode():
         tokens = build_tokens(torch.from_numpy(ids), torch.tensor([len(ids)]), None)
-        hidden = encoder.encode(tokens, at=torch.from_numpy(places))
-        best = encoder.compute_token_logits(hidden).float().softmax(-1).topk(count)
+        logits = encoder.compute_logits(tokens, torch.from_numpy(places))
+        best = logits.float().softmax(-1).topk(count)
     return [
         [
             Candidate(str(tokenizer.huggingface.decode([token_id])).strip(), probability)

@@ -181,7 +181,7 @@ class Predictor:
         tokens = Tokens._make(
             field.to(self.device) if isinstance(field, torch.Tensor) else field for field in tokens
         )
-        logits = self.encoder.compute_sequence_logits(self.encoder.encode_sequences(tokens)).float()
+        logits = self.encoder.compute_logits(tokens).float()
         if not self.label_names:
             return logits.cpu()
         return (logits.sigmoid() if self.has_many_labels else logits.softmax(-1)).cpu()

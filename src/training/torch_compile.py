@@ -167,13 +167,15 @@ class CompileCallback(Callback):
             objective.kind,
             sharded=isinstance(trainer.strategy, ModelParallelStrategy),
         )
+        encoder: Any = pl_module.encoder
+        if refusal is None and not encoder.has_own_head:
+            refusal = "padded rows, in which this family runs, differ in length from step to step"
         if refusal is not None:
             if self._requested is True:
                 raise UserError(
                     f"trainer.compile=true, but {refusal} (trainer.compile=null decides by itself)"
                 )
             return
-        encoder: Any = pl_module.encoder
         graphs = (
             encoder.config.hidden_size <= CUDA_GRAPHS_MAX_WIDTH
             and trainer.accumulate_grad_batches == 1

@@ -1,5 +1,7 @@
 """Model and tokenizer folders that hold no whole encoder, or one that does not fit."""
 
+import transformers
+
 from tests.faults.data_files import QUIET
 from tests.faults.entry import Entry
 
@@ -46,8 +48,7 @@ ENTRIES = [
     Entry(
         HERE,
         says=(
-            "HERE/m/config.json: encoders of the family 'berrt' are not supported; did you mean "
-            "'bert'? "
+            "HERE/m/config.json: transformers knows no family 'berrt'; did you mean 'bert'? "
             "(model.encoder.name_or_path)"
         ),
         model="unknown family",
@@ -56,9 +57,8 @@ ENTRIES = [
     Entry(
         HERE,
         says=(
-            "HERE/m/config.json: names no model_type; valid: albert, bert, camembert, deberta-v2, "
-            "distilbert, "
-            "electra, modernbert, mpnet, roberta, xlm-roberta (model.encoder.name_or_path)"
+            "HERE/m/config.json: names no model_type, by which transformers knows a family "
+            "(model.encoder.name_or_path)"
         ),
         model="no family",
         name="model folder: no family",
@@ -66,13 +66,13 @@ ENTRIES = [
     Entry(
         HERE,
         says=(
-            "HERE/m/config.json: encoders of the family 'gpt2' are not supported; valid: albert, "
-            "bert, "
-            "camembert, deberta-v2, distilbert, electra, modernbert, mpnet, roberta, xlm-roberta "
+            "HERE/m/config.json: the family 'vit' cannot do this: transformers "
+            f"{transformers.__version__} has no AutoModelForSequenceClassification for it; "
+            "expected one that has, such as bert, roberta, deberta-v2 or modernbert "
             "(model.encoder.name_or_path)"
         ),
-        model="a decoder",
-        name="model folder: a decoder",
+        model="for images",
+        name="model folder: a family for images",
     ),
     Entry(
         HERE,

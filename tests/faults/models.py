@@ -103,7 +103,7 @@ BROKEN: dict[str, Break] = {
     "a list for a config": _file("config.json", b"[]"),
     "unknown family": _config(model_type="berrt"),
     "no family": _config(model_type=None),
-    "a decoder": _config(model_type="gpt2"),
+    "for images": _config(model_type="vit"),
     "sees what came before": _config(is_decoder=True),
     "its own code": _config(model_type="mine", auto_map={"AutoConfig": "mine.Config"}),
     "no weights": _without("model.safetensors"),

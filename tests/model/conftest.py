@@ -15,7 +15,8 @@ from transformers import AutoConfig, PreTrainedModel
 
 from src.core.batch import Tokens, build_tokens
 from src.core.dataset_info import DatasetInfo
-from src.model.encoder import AUTO_MODEL_CLASSES, TOKEN_HEADS, HeadType
+from src.model.encoder import AUTO_MODEL_CLASSES, HeadType
+from src.model.encoder_families import TOKEN_HEADS
 
 VOCABULARY = 60
 # fewer than the tokens of most batches: positions count within a sequence

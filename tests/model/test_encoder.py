@@ -8,13 +8,8 @@ from torch.testing import assert_close
 
 from src.core.batch import build_tokens
 from src.core.user_errors import UserError
-from src.model.encoder import (
-    AUTO_MODEL_CLASSES,
-    Encoder,
-    compute_position_ids,
-    first_position_id,
-    load_encoder,
-)
+from src.model.encoder import AUTO_MODEL_CLASSES, Encoder, load_encoder
+from src.model.encoder_families import compute_position_ids, first_position_id
 from src.model.ragged_layout import mean_pool
 
 LENGTHS = [9, 20, 1, 17]
@@ -275,18 +270,6 @@ def test_a_saved_folder_is_an_ordinary_one(family, head, tiny, laid, padded, tmp
         theirs = theirs[inputs["attention_mask"].bool()] if head == "masked_lm" else theirs
         assert_close(theirs, logits(encoder), atol=1e-5, rtol=1e-5)
         assert torch.equal(logits(again), logits(encoder))
-
-
-def test_a_family_that_is_not_known_is_refused():
-    from transformers import AutoConfig
-
-    config = AutoConfig.for_model("gpt2", n_layer=1, n_embd=8, n_head=1, vocab_size=10)
-    with pytest.raises(
-        UserError,
-        match=r"encoders of the family 'gpt2' are not supported; valid: albert, bert, "
-        r".*xlm-roberta",
-    ):
-        Encoder(AUTO_MODEL_CLASSES["sequence"].from_config(config), "sequence")
 
 
 def trained(encoder: Encoder) -> set[str]:

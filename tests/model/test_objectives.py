@@ -22,27 +22,17 @@ class Said(nn.Module):
         super().__init__()
         self.logits = logits
 
-    def encode(self, tokens, at):
-        return torch.zeros(tokens.num_sequences if at == "first" else len(at), 1)
+    def compute_logits(self, tokens, at=None):
+        return self.logits if at is None else self.logits[: len(at)]
 
-    def compute_token_logits(self, hidden):
-        return self.logits[: len(hidden)]
-
-    def compute_token_loss(self, hidden, targets):
+    def compute_loss_at(self, tokens, at, targets):
         return nn.functional.cross_entropy(
-            self.compute_token_logits(hidden), targets, reduction="sum"
+            self.compute_logits(tokens, at), targets, reduction="sum"
         )
 
-    def compute_loss_and_predictions(self, hidden, targets):
-        return self.compute_token_loss(hidden, targets), self.compute_token_logits(hidden).argmax(
-            -1
-        )
-
-    def encode_sequences(self, tokens):
-        return self.encode(tokens, "first")
-
-    def compute_sequence_logits(self, first):
-        return self.logits
+    def compute_loss_and_predictions_at(self, tokens, at, targets):
+        loss = self.compute_loss_at(tokens, at, targets)
+        return loss, self.compute_logits(tokens, at).argmax(-1)
 
 
 # torchmetrics says so of every Spearman correlation, which needs all values to rank them.

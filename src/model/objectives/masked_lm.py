@@ -42,13 +42,13 @@ class MaskedLM:
             )
 
     def forward(self, encoder: "Encoder", batch: "MaskedBatch") -> ObjectiveOutput:
-        hidden = encoder.encode(batch.tokens, at=batch.masked_positions)  # [K, D]
+        masked = (batch.tokens, batch.masked_positions, batch.targets)
         # 0 if a corpus ends with a short row that holds only special tokens.
         count = len(batch.targets)
         if encoder.training:
-            loss = encoder.compute_token_loss(hidden, batch.targets) / max(1, count)
-            return ObjectiveOutput(loss, count, hidden.new_empty(0), batch.targets)
-        total, likeliest = encoder.compute_loss_and_predictions(hidden, batch.targets)
+            loss = encoder.compute_loss_at(*masked) / max(1, count)
+            return ObjectiveOutput(loss, count, loss.new_empty(0), batch.targets)
+        total, likeliest = encoder.compute_loss_and_predictions_at(*masked)
         return ObjectiveOutput(total / max(1, count), count, likeliest, batch.targets)
 
     def build_metrics(self, num_labels: int) -> "dict[str, Metric]":

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def compute_text_logits(encoder: "Encoder", batch: "LabelledBatch") -> "Tensor":
     """What the head gives for each text of a batch, in fp32, [B, C]."""
-    return encoder.compute_sequence_logits(encoder.encode_sequences(batch.tokens)).float()
+    return encoder.compute_logits(batch.tokens).float()
 
 
 def empty_output(outputs: "Tensor", targets: "Tensor") -> ObjectiveOutput:

@@ -1,0 +1,191 @@
+"""What is known of encoder families beyond what transformers says of them: the heads that are run
+on chosen tokens alone, how positions are counted, and which have token types. Any other family of
+transformers runs by its own forward (src/model/padded_rows.py).
+
+Shape legend: B sequences, T real tokens, K chosen tokens, D width, C labels.
+"""
+
+from collections.abc import Callable, Mapping
+from inspect import signature
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from src.core.batch import Tokens
+from src.core.user_errors import UserError
+
+# For each family, the part of its masked-LM head before the product with the vocabulary: hidden
+# states [K, D] to [K, D].
+TOKEN_HEADS: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "albert": lambda m, h: m.predictions.LayerNorm(
+        m.predictions.activation(m.predictions.dense(h))
+    ),
+    "bert": lambda m, h: m.cls.predictions.transform(h),
+    "camembert": lambda m, h: _roberta_head(m.lm_head, h),
+    "deberta-v2": lambda m, h: (
+        m.cls.predictions.transform(h) if m.legacy else _deberta_head(m.lm_predictions.lm_head, h)
+    ),
+    "distilbert": lambda m, h: m.vocab_layer_norm(m.activation(m.vocab_transform(h))),
+    "electra": lambda m, h: m.generator_predictions(h),
+    "modernbert": lambda m, h: m.head(h),
+    "mpnet": lambda m, h: _roberta_head(m.lm_head, h),
+    "roberta": lambda m, h: _roberta_head(m.lm_head, h),
+    "xlm-roberta": lambda m, h: _roberta_head(m.lm_head, h),
+}
+
+
+def _roberta_head(head: Any, hidden: Tensor) -> Tensor:
+    return head.layer_norm(nn.functional.gelu(head.dense(hidden)))
+
+
+def _deberta_head(head: Any, hidden: Tensor) -> Tensor:
+    return head.LayerNorm(head.transform_act_fn(head.dense(hidden)))
+
+
+# For each family, its classification head: what represents a sequence, as [B, 1, D], to logits
+# [B, C].
+SEQUENCE_HEADS: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "albert": lambda m, h: m.classifier(
+        m.dropout(m.albert.pooler_activation(m.albert.pooler(h[:, 0])))
+    ),
+    "bert": lambda m, h: m.classifier(m.dropout(m.bert.pooler(h))),
+    "camembert": lambda m, h: m.classifier(h),
+    "deberta-v2": lambda m, h: m.classifier(m.dropout(m.pooler(h))),
+    "distilbert": lambda m, h: m.classifier(m.dropout(m.pre_classifier(h[:, 0]).relu())),
+    "electra": lambda m, h: m.classifier(h),
+    "modernbert": lambda m, h: m.classifier(m.drop(m.head(h[:, 0]))),
+    "mpnet": lambda m, h: m.classifier(h),
+    "roberta": lambda m, h: m.classifier(h),
+    "xlm-roberta": lambda m, h: m.classifier(h),
+}
+# For each kind of head, the families whose head is run by itself.
+HEADS: dict[str, dict[str, Callable[[Any, Tensor], Tensor]]] = {
+    "masked_lm": TOKEN_HEADS,
+    "sequence": SEQUENCE_HEADS,
+}
+# their first position is the padding's index plus one
+_FAMILIES_WITH_OFFSET_POSITIONS = {"camembert", "roberta", "xlm-roberta"}
+# where their config has more than one; RoBERTa's relatives usually have not
+_FAMILIES_WITH_TOKEN_TYPES = {
+    "albert",
+    "bert",
+    "electra",
+    "deberta-v2",
+} | _FAMILIES_WITH_OFFSET_POSITIONS
+# by their names in the body; the last two are ELECTRA's and ALBERT's own
+EMBEDDING_MODULES = ("embeddings", "embeddings_project", "encoder.embedding_hidden_mapping_in")
+
+
+def check_encoder_config(config: PreTrainedConfig, model_class: Any) -> None:
+    """Raise UserError if an encoder cannot be given the head of a task.
+
+    Args:
+        model_class: the auto class of transformers for the task.
+    """
+    check_family(config.model_type, model_class, "model.encoder: ")
+    check_config_json(config.to_dict(), "model.encoder: ")
+
+
+def check_family(family: str, model_class: Any, where: str, key: str = "") -> None:
+    """Raise UserError if transformers has no class for a task of this family.
+
+    Args:
+        model_class: the auto class of transformers for the task.
+        where, key: as in `check_config_json`.
+    """
+    if family not in model_class._model_mapping._model_mapping:
+        raise UserError(
+            f"{where}the family '{family}' cannot do this: transformers {transformers.__version__} "
+            f"has no {model_class.__name__} for it; expected one that has, such as bert, "
+            f"roberta, deberta-v2 or modernbert{key}"
+        )
+
+
+def check_config_json(settings: Mapping[str, Any], where: str, key: str = "") -> None:
+    """Raise UserError if a config.json asks for something that is not supported here.
+
+    Args:
+        settings: its entries; those with the usual value may be absent.
+        where: how the message begins.
+        key: how it ends.
+    """
+    if settings.get("is_decoder"):
+        raise UserError(
+            f"{where}is_decoder=true, so its tokens see only those before them; expected an "
+            f"encoder, whose tokens see all{key}"
+        )
+    family = settings["model_type"]
+    if family in _FAMILIES_WITH_OFFSET_POSITIONS and settings.get("pad_token_id", 0) is None:
+        raise UserError(
+            f"{where}pad_token_id is null, but the positions of the family '{family}' are counted "
+            f"from it; expected the id of the tokenizer's padding{key}"
+        )
+
+
+def find_vocab_size(config: PreTrainedConfig) -> int:
+    """The number of ids that a network knows. Raises UserError if it reads no tokens."""
+    size = getattr(config.get_text_config(), "vocab_size", None)
+    if size is None:
+        raise UserError(
+            f"model.encoder: the family '{config.model_type}' has no vocabulary, so it cannot read "
+            "the tokens of a text"
+        )
+    return int(size)
+
+
+def find_longest_sequence(network: PreTrainedModel) -> int | None:
+    """The tokens that a network has positions for; None: it counts distances, of any length."""
+    config = network.config
+    if config.model_type in TOKEN_HEADS:
+        return int(config.max_position_embeddings) - first_position_id(config)
+    most = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if most is None or most < 1:
+        return None
+    for name, module in network.named_modules():
+        # its first position is behind the padding's, as in RoBERTa
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None):
+            return int(most) - module.padding_idx - 1
+    return int(most)
+
+
+def has_token_types(network: PreTrainedModel) -> bool:
+    """True if a network tells the tokens of a pair's second text from those of the first."""
+    config, family = network.config, network.config.model_type
+    if getattr(config, "type_vocab_size", 0) < 2:
+        return False
+    if family in TOKEN_HEADS:
+        return family in _FAMILIES_WITH_TOKEN_TYPES
+    return "token_type_ids" in signature(network.forward).parameters
+
+
+def first_position_id(config: PreTrainedConfig) -> int:
+    """The index of a sequence's first position."""
+    if config.model_type == "mpnet":
+        # its code has this number, whatever its padding is
+        return 2
+    return config.pad_token_id + 1 if config.model_type in _FAMILIES_WITH_OFFSET_POSITIONS else 0
+
+
+def compute_position_ids(tokens: Tokens, config: PreTrainedConfig) -> Tensor:
+    """Index [T] of each token among the learnt positions.
+
+    RoBERTa and its relatives count the tokens that are not padding. A padding token that is written
+    out in a text stands at the padding's own position and is not counted: [a <pad> b], with padding
+    1, stands at [2 1 3].
+    """
+    positions = tokens.positions + first_position_id(config)
+    if config.model_type not in _FAMILIES_WITH_OFFSET_POSITIONS:
+        return positions
+    is_padding = tokens.ids == config.pad_token_id
+    # not asked on a GPU, which would have to be waited for
+    if is_padding.device.type == "cpu" and not is_padding.any():
+        return positions
+    count = is_padding.cumsum(0)
+    # [T]: where each token's sequence begins
+    begins = torch.arange(len(is_padding), device=is_padding.device) - tokens.positions
+    # [T]: paddings in the token's own sequence up to it
+    passed = count - (count - is_padding.long())[begins]
+    return torch.where(is_padding, config.pad_token_id, positions - passed)
