@@ -21,7 +21,7 @@ from src.data.token_store import TokenStore
 from src.data.tokenizer import TextTokenizer
 
 # of batches made in one go: the fixed cost of a NumPy call is then shared by many tokens
-PREFETCH_TOKENS = 1 << 15
+PREFETCH_TOKENS = 1 << 16
 
 
 class BatchDataset:
