@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from src.core.dataset_info import Task
+from src.core.dataset_info import TEXT_TASKS, Task
 from src.core.printing import print_line
 from src.core.user_errors import UserError
 from src.data.cleaning import DROP_REASONS, Cleaning, DigestSet, hash_text
@@ -132,7 +132,7 @@ class Corpus:
             "letters": sum(part.characters for part in parts.values()),
             "pairs": any(part.has_pairs for part in parts.values()),
         }
-        return CorpusSurvey(summary, places, targets if self.task != "masked_lm" else {})
+        return CorpusSurvey(summary, places, targets if self.task not in TEXT_TASKS else {})
 
     def _describe_labels(
         self,
@@ -208,7 +208,7 @@ class Corpus:
             if self.task == "regression":
                 number = require_single_label(record.label, record.where)
                 codes.append(parse_regression_target(number, record.where))
-            elif self.task != "masked_lm":
+            elif self.task not in TEXT_TASKS:
                 label = (
                     as_label_set(record.label)
                     if self.task == "multi_label"
@@ -244,7 +244,7 @@ class Corpus:
                 remarks.count(split, record)
                 yield record
 
-        labelled = self.task != "masked_lm"
+        labelled = self.task not in TEXT_TASKS
         rows_with_progress = tqdm(
             numbered(), desc=f"read {split}", unit=" texts", delay=1, disable=None
         )

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from src.core.batch import LabelledBatch, MaskedBatch
+from src.core.batch import LabelledBatch, MaskedBatch, NextTokenBatch
 from src.data.batch_sampler import BatchKey, DistributedBatchSampler
 from src.data.batching import Batching, Masked
 from src.data.mask_schedule import MaskSchedule
@@ -51,7 +51,7 @@ class BatchDataset:
         }
         self._prefetched: deque[tuple[object, MaskedBatch]] = deque()
 
-    def __getitem__(self, key: BatchKey) -> MaskedBatch | LabelledBatch:
+    def __getitem__(self, key: BatchKey) -> MaskedBatch | NextTokenBatch | LabelledBatch:
         if self._prefetched and self._prefetched[0][0] is key:
             return self._prefetched.popleft()[1]
         if isinstance(self.batching, Masked):

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
+    AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     PreTrainedConfig,
@@ -44,9 +45,10 @@ from src.model.vocab_loss import vocabulary_loss, vocabulary_loss_and_prediction
 set_tqdm_hook(lambda factory, args, kwargs: factory(*args, **{**kwargs, "disable": True}))
 
 # a new kind of head is a name here and its class of transformers below
-HeadType = Literal["masked_lm", "sequence"]
+HeadType = Literal["masked_lm", "causal_lm", "sequence"]
 AUTO_MODEL_CLASSES: dict[HeadType, Any] = {
     "masked_lm": AutoModelForMaskedLM,
+    "causal_lm": AutoModelForCausalLM,
     "sequence": AutoModelForSequenceClassification,
 }
 
@@ -68,6 +70,8 @@ class Encoder(nn.Module):
         self.rows = PaddedRows(network, judges_texts=head == "sequence")
         if not self.has_own_head:
             self.rows.find_side()
+        if head == "causal_lm":
+            self.rows.check_causality()
         self.gradient_checkpointing = False
         # None: all began random
         self.loaded_weights: LoadedWeights | None = None

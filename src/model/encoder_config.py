@@ -39,8 +39,9 @@ class Scratch:
     """A fresh encoder with random weights.
 
     Args:
-        family: `bert` (Devlin et al., 2019) or `modernbert` (Warner et al., 2024: rotary positions,
-            gated units, local attention in two of three layers).
+        family: `bert` (Devlin et al., 2019), `modernbert` (Warner et al., 2024: rotary positions,
+            gated units, local attention in two of three layers), or, for causal language
+            modelling, `gpt2` (Radford et al., 2019).
         layers: number of transformer layers.
         width: of the hidden states.
         heads: of attention in each layer; `width` is divided among them.
@@ -50,7 +51,7 @@ class Scratch:
             model can memorise.
     """
 
-    family: Literal["bert", "modernbert"] = "bert"
+    family: Literal["bert", "modernbert", "gpt2"] = "bert"
     layers: PositiveInt
     width: PositiveInt
     heads: PositiveInt
@@ -66,7 +67,21 @@ class Scratch:
             )
 
     def check(self, head: "HeadType") -> None:
-        """Nothing outside the config can be wrong."""
+        """Raise UserError if the family cannot do this: GPT-2 reads in one direction, the others in
+        both.
+        """
+        if (self.family == "gpt2") != (head == "causal_lm"):
+            problem = (
+                "this family reads in one direction, which is for causal language modelling alone"
+                if self.family == "gpt2"
+                else "this family reads in both directions, so it would see what it is to predict"
+            )
+            raise UserError(
+                problem,
+                key="model.encoder.family",
+                value=self.family,
+                expected="bert or modernbert" if self.family == "gpt2" else "gpt2",
+            )
 
     def build(
         self,
@@ -100,6 +115,7 @@ class Scratch:
             intermediate_size=self.intermediate or 4 * self.width,
             max_position_embeddings=self.max_tokens,
             pad_token_id=dataset_info.pad_id,
+            **({"n_inner": self.intermediate} if self.family == "gpt2" else {}),
             **_special_token_ids(self.family, dataset_info),
             **_label_settings(label_names, task),
         )
@@ -266,10 +282,9 @@ def _label_settings(label_names: tuple[str, ...], task: Task) -> dict[str, Any]:
 
 
 def _special_token_ids(family: str, dataset_info: DatasetInfo) -> dict[str, Any]:
-    if family != "modernbert":
-        return {}
-    # its defaults lie beyond small vocabularies
-    names = ("bos", "eos", "cls", "sep")
+    # whose defaults lie beyond small vocabularies
+    families = {"modernbert": ("bos", "eos", "cls", "sep"), "gpt2": ("bos", "eos")}
+    names = families.get(family, ())
     return {f"{name}_token_id": dataset_info.pad_id for name in names}
 
 

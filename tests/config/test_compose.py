@@ -61,10 +61,12 @@ def _given(name: str) -> list[str]:
 
 
 def test_as_many_as_there_are() -> None:
-    assert len(EXPERIMENTS) == len(list((CONF / "experiment").glob("*.yaml"))) == 12
+    assert len(EXPERIMENTS) == len(list((CONF / "experiment").glob("*.yaml"))) == 13
     assert len(DATA) == 9
-    assert list_options("model") == ["classification", "masked_lm", "multi_label", "regression"]
-    assert len(list_options("model/encoder")) == 7
+    assert list_options("model") == [
+        *("causal_lm", "classification", "masked_lm", "multi_label", "regression")
+    ]
+    assert len(list_options("model/encoder")) == 8
     assert len(TRIPLES) == 3 * 7 + 6 * 2
 
 
@@ -129,7 +131,7 @@ def test_groups_and_choices() -> None:
     # its own
     assert load_option("data/tokenizer", "wordpiece_2k")["vocab_size"] == 2000
     assert options_with_key("data.batching.mask_fraction") == "data/batching=masked"
-    assert options_without_key("data.batching.mask_fraction") == "data/batching=labelled"
+    assert options_without_key("data.batching.mask_fraction") == "data/batching=causal|labelled"
     assert options_with_key("model.encoder.name_or_path") == "model/encoder=pretrained"
     assert options_with_key("nowhere.at.all") == options_with_key("name") == ""
     assert get_by_path({"a": {"b": 0}}, "a.b") == 0

@@ -23,7 +23,7 @@ LABELS = (
 )
 ROOMS = "src., lightning., torch., torchmetrics., transformers."
 EXPERIMENTS = (
-    "files, imdb, imdb_from_pretraining, mlm_files, mlm_imdb, mlm_imdb_pretrained, "
+    "clm_imdb, files, imdb, imdb_from_pretraining, mlm_files, mlm_imdb, mlm_imdb_pretrained, "
     "mlm_quickstart, mlm_wikitext, "
     "quickstart, quickstart_scratch, sst2, stsb"
 )
@@ -60,7 +60,7 @@ SAID: dict[str, list[str]] = {
     # choices that are not there
     "model=foo trainer=gpuu model/encoder=tinyy": [
         "model=foo: there is no such choice; valid: "
-        "classification, masked_lm, multi_label, regression",
+        "causal_lm, classification, masked_lm, multi_label, regression",
         "trainer=gpuu: there is no such choice; did you mean 'gpu'?",
         "model/encoder=tinyy: there is no such choice; did you mean 'tiny'?",
     ],
@@ -81,7 +81,7 @@ SAID: dict[str, list[str]] = {
     # what the unknown choice would bring cannot be judged
     "model=foo model.optim.lrr=2 trainer.max_epochs=two": [
         "model=foo: there is no such choice; valid: "
-        "classification, masked_lm, multi_label, regression",
+        "causal_lm, classification, masked_lm, multi_label, regression",
         "trainer.max_epochs: expected a whole number at least 1 or null, found 'two'",
     ],
     "trainer=cpu trainer.compile=true": [
@@ -107,7 +107,7 @@ SAID: dict[str, list[str]] = {
         "did you mean 'embeddings'?",
     ],
     "data.task=classificatio": [
-        "data.task: expected one of masked_lm, classification, multi_label, "
+        "data.task: expected one of masked_lm, causal_lm, classification, multi_label, "
         "regression, found 'classificatio'; "
         "did you mean 'classification'?"
     ],

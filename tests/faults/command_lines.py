@@ -239,7 +239,7 @@ ENTRIES = [
         "model=bert",
         says=(
             "model=bert: there is no such choice; valid: "
-            "classification, masked_lm, multi_label, regression"
+            "causal_lm, classification, masked_lm, multi_label, regression"
         ),
     ),
     Entry(
@@ -301,12 +301,13 @@ ENTRIES = [
         "model=null",
         says=(
             "model=null: there is no such choice; valid: "
-            "classification, masked_lm, multi_label, regression"
+            "causal_lm, classification, masked_lm, multi_label, regression"
         ),
     ),
     Entry(
         "~model",
-        says="model: must be given, as model=classification|masked_lm|multi_label|regression",
+        says="model: must be given, as model="
+        "causal_lm|classification|masked_lm|multi_label|regression",
     ),
     Entry(
         "~model.encoder",
@@ -445,7 +446,7 @@ ENTRIES = [
     Entry(
         "-m model=glob(x*)",
         says=(
-            "model=glob(x*): there is no such choice; valid: classification, masked_lm, "
+            "model=glob(x*): there is no such choice; valid: causal_lm, classification, masked_lm, "
             "multi_label, regression"
         ),
     ),
