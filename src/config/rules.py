@@ -128,7 +128,7 @@ def _check_task(config: Mapping[str, Any]) -> Iterator[UserError]:
     data = [
         option for option in list_options("data") if load_option("data", option).get("task") == kind
     ]
-    if "masked_lm" in (task, kind):
+    if {"masked_lm", "causal_lm"} & {task, kind}:
         other_task = format_group_override("data", data)
     else:
         other_task = f"data.task={kind}{_suggest_monitor(config, validation_metrics(config))}"

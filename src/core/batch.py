@@ -5,8 +5,8 @@ A batch is flat: the tokens of its sequences stand one after the other without p
 is told the borders (`src/model/ragged_attention.py`). A batch without targets counts for nothing: a
 rank that has no row in a global batch works on one (`src/data/batch_sampler.py`).
 
-Shape legend: B sequences, T tokens of all sequences together, K masked or tagged positions, S words
-of all texts and the end of each, C classes.
+Shape legend: B sequences, T tokens of all sequences together, K tokens to predict or tagged, S words of
+all texts and the end of each, C classes.
 """
 
 from typing import NamedTuple, Protocol
@@ -52,6 +52,14 @@ class MaskedBatch(NamedTuple):
 
     tokens: Tokens
     masked_positions: Tensor  # [K] int64
+    targets: Tensor  # [K] int64
+
+
+class NextTokenBatch(NamedTuple):
+    """Text as it is, and the token that follows each one that has a next in its document."""
+
+    tokens: Tokens
+    predicting: Tensor  # [K] int64, positions of the tokens that are followed by one
     targets: Tensor  # [K] int64
 
 

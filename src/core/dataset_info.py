@@ -3,9 +3,18 @@
 from dataclasses import dataclass
 from typing import Literal
 
-# what rows of text are for: to have words masked, or to be given a label, labels or a number, or a
-# tag for each word
-Task = Literal["masked_lm", "classification", "multi_label", "regression", "token_classification"]
+# what rows of text are for: to have words masked or to go on, or to be given a label, labels or a
+# number, or a tag for each word
+Task = Literal[
+    "masked_lm",
+    "causal_lm",
+    "classification",
+    "multi_label",
+    "regression",
+    "token_classification",
+]
+# those that learn from text alone
+TEXT_TASKS: tuple[Task, ...] = ("masked_lm", "causal_lm")
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,7 @@ class DatasetInfo:
         batches_per_epoch: training batches of each rank, before accumulation.
         sample_tokens: a few hundred tokens with their ids, enough to tell if an encoder has the
             same vocabulary.
-        unigram_entropy: for masked language modelling, the loss (in nats) of a model that knows
+        unigram_entropy: where tokens are predicted, the loss (in nats) of a model that knows
             token frequencies alone.
         label_counts: training rows of each label, in the order of `label_names`; empty where rows
             carry no labels.

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from src.core.training_length import TrainingLength
 from src.core.user_errors import UserError
 from src.core.validation import Bound, Fraction, NonNegativeInt, PositiveInt, validate_init
+from src.data.causal_batching import Causal
 from src.data.mask_schedule import MaskScheduleShape
 
 # NumPy and torch are imported where batches are made: reading a config does not need them.
@@ -350,4 +351,4 @@ class Labelled:
         return LabelledBatch(tokens, targets, torch.from_numpy(store.identities[rows]))
 
 
-Batching = Masked | Labelled
+Batching = Masked | Causal | Labelled

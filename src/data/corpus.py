@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from src.core.dataset_info import Task
+from src.core.dataset_info import TEXT_TASKS, Task
 from src.core.user_errors import UserError
 from src.data.cleaning import DROP_REASONS, Cleaning
 from src.data.corpus_survey import TRAIN_CODE, UNUSED_ROW, CorpusSurvey, count_labels
@@ -146,7 +146,7 @@ class Corpus:
         }
         if scheme is not None:
             summary["tags"] = {"types": list(scheme.types), "scheme": scheme.name}
-        has_targets = self.task not in ("masked_lm", "token_classification")
+        has_targets = self.task not in (*TEXT_TASKS, "token_classification")
         return CorpusSurvey(summary, places, targets if has_targets else {})
 
     def _describe_targets(
@@ -158,7 +158,7 @@ class Corpus:
         counts: Counter[str],
     ) -> list[str]:
         """What should be known of the labels of train, and of how they are divided."""
-        if self.task in ("masked_lm", "token_classification"):
+        if self.task in (*TEXT_TASKS, "token_classification"):
             return []
         rows = targets["train"][places["train"] == TRAIN_CODE]
         remarks = describe_targets(self.task, rows, labels.get("train", {}), self.label_map)

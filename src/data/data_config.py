@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from src.core.dataset_info import Task
+from src.core.dataset_info import TEXT_TASKS, Task
 from src.core.user_errors import UserError, UserErrors
 from src.core.validation import Bound, NonNegativeInt, PositiveInt, validate_init
 from src.data.batching import Batching
@@ -34,7 +34,7 @@ class DataConfig:
     """Text from a source, cleaned, split, tokenised and put into batches.
 
     Args:
-        task: what the rows are for; all but `masked_lm` need labels.
+        task: what the rows are for; all but `masked_lm` and `causal_lm` need labels.
         source: where the rows come from.
         cleaning: how texts are cleaned, and which rows are dropped.
         split: how the rows are divided into train, validation and test.
@@ -167,7 +167,7 @@ class DataConfig:
 
     def _find_label_set_errors(self) -> Iterator[UserError]:
         """The error of options for several labels where the task is about one."""
-        if self.task in ("multi_label", "masked_lm") or not isinstance(self.source, Source):
+        if self.task in ("multi_label", *TEXT_TASKS) or not isinstance(self.source, Source):
             return
         reading = self.source.label_reading()
         for key, value in (("label", reading.columns), ("label_separator", reading.separator)):
@@ -255,7 +255,7 @@ class DataConfig:
     def _find_unlabelled_splits(self) -> Iterator[UserError]:
         if not isinstance(self.source, Source) or not self.source.path:
             return
-        if self.task == "masked_lm" or self.source.label is None:
+        if self.task in TEXT_TASKS or self.source.label is None:
             return
         for split in self.source.available_splits():
             if split != "train":
@@ -275,11 +275,11 @@ class DataConfig:
 
         Args:
             task: the task of the data.
-            kind: the kind of batches, `masked_lm` or `labelled`.
+            kind: the kind of batches, `masked_lm`, `causal_lm` or `labelled`.
             name: the name of the class that makes the batches.
         """
-        if (task == "masked_lm") != (kind == "masked_lm"):
-            fitting = "masked" if task == "masked_lm" else "labelled"
+        if (task if task in TEXT_TASKS else "labelled") != kind:
+            fitting = {"masked_lm": "masked", "causal_lm": "causal"}.get(task, "labelled")
             yield UserError(
                 f"data.task={task} does not go with data.batching={name}; "
                 f"data/batching={fitting} fits"

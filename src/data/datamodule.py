@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from lightning.pytorch import LightningDataModule
 
-from src.core.dataset_info import DatasetInfo
+from src.core.dataset_info import TEXT_TASKS, DatasetInfo
 from src.core.formatting import format_count
 from src.core.notices import Notices
 from src.core.training_length import TrainingLength
@@ -142,10 +142,10 @@ class TextDataModule(LightningDataModule):
         self._check_known_tokens(counts)
         if self.config.task == "token_classification":
             summary |= self._describe_words(folder, summary)
-        is_masked = self.config.task == "masked_lm"
+        is_text = self.config.task in TEXT_TASKS
         facts = {
             "digests": {split: digest.hexdigest() for split, digest in digests.items()},
-            "unigram_entropy": counts["train"].compute_entropy() if is_masked else None,
+            "unigram_entropy": counts["train"].compute_entropy() if is_text else None,
             "unknown": {split: found.num_unknown for split, found in counts.items()},
             "unknown_share": {split: found.unknown_share for split, found in counts.items()},
         }
@@ -198,10 +198,10 @@ class TextDataModule(LightningDataModule):
         )
 
     def _check_known_tokens(self, counts: Mapping[str, TokenCounts]) -> None:
-        """Raise UserError if the texts of a split that is learnt from, or by which a masked
-        language model is judged, are made of special and unknown tokens alone.
+        """Raise UserError if the texts of a split that is learnt from, or by which a language
+        model is judged, are made of special and unknown tokens alone.
         """
-        splits = ("train", "validation") if self.config.task == "masked_lm" else ("train",)
+        splits = ("train", "validation") if self.config.task in TEXT_TASKS else ("train",)
         for split in splits:
             if split not in counts or counts[split].num_known:
                 continue

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from src.core.batch import LabelledBatch, MaskedBatch, TaggedBatch
+from src.core.batch import LabelledBatch, MaskedBatch, NextTokenBatch, TaggedBatch
 from src.data.batch_sampler import BatchKey, DistributedBatchSampler
 from src.data.batching import Batching, Masked
 from src.data.mask_schedule import MaskSchedule
@@ -21,7 +21,7 @@ from src.data.token_store import TokenStore
 from src.data.tokenizer import TextTokenizer
 
 # of batches made in one go: the fixed cost of a NumPy call is then shared by many tokens
-PREFETCH_TOKENS = 1 << 15
+PREFETCH_TOKENS = 1 << 16
 
 
 class BatchDataset:
@@ -51,7 +51,9 @@ class BatchDataset:
         }
         self._prefetched: deque[tuple[object, MaskedBatch]] = deque()
 
-    def __getitem__(self, key: BatchKey) -> MaskedBatch | LabelledBatch | TaggedBatch:
+    def __getitem__(
+        self, key: BatchKey
+    ) -> MaskedBatch | NextTokenBatch | LabelledBatch | TaggedBatch:
         if self._prefetched and self._prefetched[0][0] is key:
             return self._prefetched.popleft()[1]
         if isinstance(self.batching, Masked):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from src.core.batch import MaskedBatch
+    from src.core.batch import MaskedBatch, Tokens
     from src.data.masking import MaskedRows
 
 
@@ -40,17 +40,28 @@ class PackedRows(NamedTuple):
         """The batch as tensors; `row_tokens` is 0 where its rows are not all of one length."""
         import torch
 
-        from src.core.batch import MaskedBatch, Tokens
+        from src.core.batch import MaskedBatch
 
-        tokens = Tokens(
-            ids=torch.from_numpy(self.ids),
-            positions=torch.from_numpy(self.positions),
-            type_ids=torch.from_numpy(np.zeros_like(self.ids)),
-            cu_seqlens=torch.from_numpy(self.starts.astype(np.int32)),
-            max_seqlen=int((self.starts[1:] - self.starts[:-1]).max()),
-            row_tokens=row_tokens,
-        )
+        tokens = to_tokens(self.ids, self.positions, self.starts, row_tokens)
         return MaskedBatch(tokens, torch.from_numpy(self.masked), torch.from_numpy(self.targets))
+
+
+def to_tokens(
+    ids: np.ndarray, positions: np.ndarray, starts: np.ndarray, row_tokens: int
+) -> "Tokens":
+    """Packed rows as tensors; arguments as in `PackedRows`."""
+    import torch
+
+    from src.core.batch import Tokens
+
+    return Tokens(
+        ids=torch.from_numpy(ids),
+        positions=torch.from_numpy(positions),
+        type_ids=torch.from_numpy(np.zeros_like(ids)),
+        cu_seqlens=torch.from_numpy(starts.astype(np.int32)),
+        max_seqlen=int((starts[1:] - starts[:-1]).max()),
+        row_tokens=row_tokens,
+    )
 
 
 @functools.lru_cache(maxsize=4)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from src.core.dataset_info import Task
+from src.core.dataset_info import TEXT_TASKS, Task
 from src.core.printing import print_line
 from src.data.cleaning import Cleaning, DigestSet, hash_text
 from src.data.division import DivisionColumn
@@ -125,7 +125,7 @@ class SplitSurveyor:
             elif self.task == "regression":
                 number = require_single_label(record.label, record.where)
                 codes.append(parse_regression_target(number, record.where))
-            elif self.task != "masked_lm":
+            elif self.task not in TEXT_TASKS:
                 label = (
                     as_label_set(record.label, record.where)
                     if self.task == "multi_label"
@@ -172,7 +172,7 @@ class SplitSurveyor:
         for record in self.cleaning.clean_records(
             rows_with_progress,
             split=split,
-            labelled=self.task != "masked_lm",
+            labelled=self.task not in TEXT_TASKS,
             counts=self.counts,
             forbidden=forbidden,
             label_map=self.label_map,

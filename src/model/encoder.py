@@ -13,6 +13,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
+    AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -47,10 +48,13 @@ set_tqdm_hook(lambda factory, args, kwargs: factory(*args, **{**kwargs, "disable
 # A new kind of head is a name here and its class of transformers below. Of whole texts, `sequence`
 # has an output for each label or one for a number, and `binary` one for the second of two labels
 # (src/model/head_outputs.py).
-HeadType = Literal["masked_lm", "sequence", "binary", "ordinal", "token_classification"]
+HeadType = Literal[
+    "masked_lm", "causal_lm", "sequence", "binary", "ordinal", "token_classification"
+]
 _TEXT_HEADS: tuple[HeadType, ...] = ("sequence", "binary", "ordinal")
 AUTO_MODEL_CLASSES: dict[HeadType, Any] = {
     "masked_lm": AutoModelForMaskedLM,
+    "causal_lm": AutoModelForCausalLM,
     **dict.fromkeys(_TEXT_HEADS, AutoModelForSequenceClassification),
     "token_classification": AutoModelForTokenClassification,
 }
@@ -75,6 +79,8 @@ class Encoder(nn.Module):
         self.rows = PaddedRows(network, judges_texts=head in _TEXT_HEADS)
         if not self.has_own_head:
             self.rows.find_side()
+        if head == "causal_lm":
+            self.rows.check_causality()
         self.gradient_checkpointing = False
         # None: all began random
         self.loaded_weights: LoadedWeights | None = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from src.core.dataset_info import DatasetInfo, Task
+from src.core.dataset_info import TEXT_TASKS, DatasetInfo, Task
 from src.core.pretrained_files import check_encoder_folder, resolve_local_folder
 from src.core.user_errors import UserError, UserErrors
 from src.core.validation import Bound, PositiveInt, validate_init
@@ -29,8 +29,9 @@ class Scratch:
     """A fresh encoder with random weights.
 
     Args:
-        family: `bert` (Devlin et al., 2019) or `modernbert` (Warner et al., 2024: rotary positions,
-            gated units, local attention in two of three layers).
+        family: `bert` (Devlin et al., 2019), `modernbert` (Warner et al., 2024: rotary positions,
+            gated units, local attention in two of three layers), or, for causal language
+            modelling, `gpt2` (Radford et al., 2019).
         layers: number of transformer layers.
         width: of the hidden states.
         heads: of attention in each layer; `width` is divided among them.
@@ -42,7 +43,7 @@ class Scratch:
             tokens, or a mean with learnt weights (`attention`). Null: the first.
     """
 
-    family: Literal["bert", "modernbert"] = "bert"
+    family: Literal["bert", "modernbert", "gpt2"] = "bert"
     layers: PositiveInt
     width: PositiveInt
     heads: PositiveInt
@@ -59,7 +60,21 @@ class Scratch:
             )
 
     def check(self, head: "HeadType") -> None:
-        """Nothing outside the config can be wrong."""
+        """Raise UserError if the family cannot do this: GPT-2 reads in one direction, the others in
+        both.
+        """
+        if (self.family == "gpt2") != (head == "causal_lm"):
+            problem = (
+                "this family reads in one direction, which is for causal language modelling alone"
+                if self.family == "gpt2"
+                else "this family reads in both directions, so it would see what it is to predict"
+            )
+            raise UserError(
+                problem,
+                key="model.encoder.family",
+                value=self.family,
+                expected="bert or modernbert" if self.family == "gpt2" else "gpt2",
+            )
 
     def build(
         self,
@@ -94,6 +109,7 @@ class Scratch:
             intermediate_size=self.intermediate or 4 * self.width,
             max_position_embeddings=self.max_tokens,
             pad_token_id=dataset_info.pad_id,
+            **({"n_inner": self.intermediate} if self.family == "gpt2" else {}),
             **_special_token_ids(self.family, dataset_info),
             **_label_settings(label_names, task, head),
         )
@@ -173,7 +189,7 @@ class Pretrained:
         from src.model.reinit_layers import reinit_top_layers
         from src.model.text_pooling import WEIGHT_NAME, load_pooling_weights, write_pooling
 
-        if head == "masked_lm" and self.head != "auto":
+        if head in TEXT_TASKS and self.head != "auto":
             raise UserError(
                 "there is a head to keep or to renew for labels and numbers only",
                 key=HEAD_KEY,
@@ -205,7 +221,7 @@ class Pretrained:
             network.config.get_text_config().pad_token_id = dataset_info.pad_id
         if dataset_info.vocab_size > vocab_size:
             loaded = grow_embeddings(network, loaded, dataset_info.vocab_size)
-        if head != "masked_lm":
+        if head not in TEXT_TASKS:
             names = () if task == "regression" else name_outputs(head, label_names)
             loaded = align_head(network, loaded, stored_head, names, self.head, HEAD_KEY)
         encoder = Encoder(network, head)
@@ -303,10 +319,9 @@ def _label_settings(label_names: tuple[str, ...], task: Task, head: "HeadType") 
 
 
 def _special_token_ids(family: str, dataset_info: DatasetInfo) -> dict[str, Any]:
-    if family != "modernbert":
-        return {}
-    # its defaults lie beyond small vocabularies
-    names = ("bos", "eos", "cls", "sep")
+    # whose defaults lie beyond small vocabularies
+    families = {"modernbert": ("bos", "eos", "cls", "sep"), "gpt2": ("bos", "eos")}
+    names = families.get(family, ())
     return {f"{name}_token_id": dataset_info.pad_id for name in names}
 
 

@@ -81,6 +81,24 @@ class PaddedRows:
                     self.side = trial.side
                     return
 
+    def check_causality(self) -> None:
+        """Raise UserError if a token's answer depends on a later token, as in families that read in
+        both directions: to predict the next token they would look at it.
+        """
+        trial = PaddedRows(copy.deepcopy(self.network).eval(), judges_texts=False)
+        trial.side, trial.shortest_row = self.side, self.shortest_row
+        length = self.shortest_row + max(_TRIAL_LENGTHS)
+        tokens = trial._build_trial_tokens([length])
+        changed = tokens._replace(ids=torch.cat((tokens.ids[:-1], tokens.ids[:1])))
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            before, after = (trial.compute_logits(some)[:-1] for some in (tokens, changed))
+        if (before - after).abs().max() > _TOLERANCE * before.abs().max():
+            raise UserError(
+                f"model.encoder: the family '{self.network.config.model_type}' reads a text in "
+                "both directions, so it would see the token that it is to predict; causal "
+                "language modelling needs one that reads in one direction, such as gpt2"
+            )
+
     def _find_shortest_row(self) -> None:
         """Find the length from which on the network can read a text."""
         for length in range(1, _LONGEST_TRIAL + 1):

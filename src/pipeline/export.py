@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from src.core.dataset_info import TEXT_TASKS
+
 if TYPE_CHECKING:
     from src.data.tokenizer import TextTokenizer
     from src.model.encoder import Encoder
@@ -37,7 +39,7 @@ def save_model(
         encoder.save_pretrained(folder)
         # where texts are cut as in training the answers are the same; an encoder without a task
         # may be trained on longer texts later
-        is_judge = inference_config["task"] != "masked_lm"
+        is_judge = inference_config["task"] not in TEXT_TASKS
         limits = [encoder.max_tokens, inference_config["max_tokens"] if is_judge else None]
         tokenizer.save(
             folder,

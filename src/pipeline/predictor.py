@@ -15,6 +15,7 @@ import torch
 from transformers import AutoTokenizer
 
 from src.core.batch import Tokens, build_tokens
+from src.core.dataset_info import TEXT_TASKS
 from src.core.pretrained_files import load_from_hub_or_folder
 from src.core.user_errors import UserError
 from src.data.batch_sampler import DistributedBatchSampler
@@ -76,7 +77,7 @@ class Predictor:
                 "program"
             )
         self.inference_config = json.loads(reading.read_text(encoding="utf-8"))
-        if self.inference_config["task"] == "masked_lm":
+        if self.inference_config["task"] in TEXT_TASKS:
             raise UserError(
                 "this run pretrained an encoder and judges nothing; fine-tune it first, with "
                 "init_from=ID"

@@ -48,7 +48,7 @@ ROOMS = "src., lightning., torch., torchmetrics., transformers. alone"
 
 
 def test_targets_are_found() -> None:
-    assert len(TARGETS) == 23
+    assert len(TARGETS) == 24
 
 
 def test_no_target_imports_what_is_heavy() -> None:
@@ -103,7 +103,12 @@ def test_annotations_are_understood() -> None:
     assert (
         data.parameters["task"].annotation
         == Literal[
-            "masked_lm", "classification", "multi_label", "regression", "token_classification"
+            "masked_lm",
+            "causal_lm",
+            "classification",
+            "multi_label",
+            "regression",
+            "token_classification",
         ]
     )
     assert data.parameters["train_rows"].annotation == PositiveInt | None

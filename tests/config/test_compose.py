@@ -61,10 +61,11 @@ def _given(name: str) -> list[str]:
 
 
 def test_as_many_as_there_are() -> None:
-    assert len(EXPERIMENTS) == len(list((CONF / "experiment").glob("*.yaml"))) == 13
+    assert len(EXPERIMENTS) == len(list((CONF / "experiment").glob("*.yaml"))) == 14
     assert len(DATA) == 10
     assert list_options("model") == [
         "binary",
+        "causal_lm",
         "classification",
         "masked_lm",
         "multi_label",
@@ -72,7 +73,7 @@ def test_as_many_as_there_are() -> None:
         "regression",
         "token_classification",
     ]
-    assert len(list_options("model/encoder")) == 7
+    assert len(list_options("model/encoder")) == 8
     assert len(TRIPLES) == 3 * 7 + 7 * 2
 
 
@@ -137,7 +138,7 @@ def test_groups_and_choices() -> None:
     # its own
     assert load_option("data/tokenizer", "wordpiece_2k")["vocab_size"] == 2000
     assert options_with_key("data.batching.mask_fraction") == "data/batching=masked"
-    assert options_without_key("data.batching.mask_fraction") == "data/batching=labelled"
+    assert options_without_key("data.batching.mask_fraction") == "data/batching=causal|labelled"
     assert options_with_key("model.encoder.name_or_path") == "model/encoder=pretrained"
     assert options_with_key("nowhere.at.all") == options_with_key("name") == ""
     assert get_by_path({"a": {"b": 0}}, "a.b") == 0

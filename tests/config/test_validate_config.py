@@ -25,7 +25,7 @@ LABELS = (
 ROOMS = "src., lightning., torch., torchmetrics., transformers."
 MODELS = ", ".join(list_options("model"))
 EXPERIMENTS = (
-    "files, imdb, imdb_from_pretraining, mlm_files, mlm_imdb, mlm_imdb_pretrained, "
+    "clm_imdb, files, imdb, imdb_from_pretraining, mlm_files, mlm_imdb, mlm_imdb_pretrained, "
     "mlm_quickstart, mlm_wikitext, "
     "quickstart, quickstart_scratch, sst2, stsb"
 )
@@ -107,7 +107,7 @@ SAID: dict[str, list[str]] = {
         "did you mean 'embeddings'?",
     ],
     "data.task=classificatio": [
-        "data.task: expected one of masked_lm, classification, multi_label, "
+        "data.task: expected one of masked_lm, causal_lm, classification, multi_label, "
         "regression, token_classification, found 'classificatio'; "
         "did you mean 'classification'?"
     ],
