@@ -219,7 +219,8 @@ def test_what_a_package_has_imported_is_not_allowed_with_it(place: Path, allowed
         (
             ["model.objective._target_=torch.nn.CrossEntropyLoss"],
             [
-                "model.objective: num_labels: left from the class that was here, unknown to "
+                "model.objective: num_labels, class_weights, focal_gamma, logit_adjustment, "
+                "label_shares, r_drop, mixup: left from the class that was here, unknown to "
                 "torch.nn.CrossEntropyLoss; '~model.objective' "
                 "+model.objective._target_=torch.nn.CrossEntropyLoss begins without them",
             ],
