@@ -23,6 +23,7 @@ from src.config.validate_config import validate_config
 from src.core.user_errors import UserError
 from src.model.module import NonFiniteLoss
 from src.pipeline.earlier_model import find_earlier_model
+from src.pipeline.predictor import Predictor
 from src.pipeline.run import RunOutcome, read_task_schema, run
 from src.tracking.store import Store
 
@@ -500,3 +501,54 @@ def test_a_run_over_texts_with_several_labels(project: Path, store: Store) -> No
     assert settings["problem_type"] == "multi_label_classification"
     assert settings["id2label"] == {"0": "blue", "1": "red"}
     assert json.loads((folder / "palimpsest.json").read_text())["task"] == "multi_label"
+
+
+def test_a_run_over_labels_in_an_order(project: Path, store: Store) -> None:
+    """With a template and a learnt pooling; its model answers as it did in the test."""
+    stars = ("bad", "ok", "good")
+    rows = [
+        json.dumps({"title": f"film {n}", "body": f"{'nice ' * (n % 3)}{n}", "label": stars[n % 3]})
+        for n in range(60)
+    ]
+    (project / "stars.jsonl").write_text("\n".join(rows))
+    words = (
+        "data=files",
+        f"data.source.path={project}/stars.jsonl",
+        'data.source.template="{title}: {body}"',
+        "data.source.label=label",
+        "data/tokenizer=wordpiece",
+        "model/encoder=tiny",
+        "model.encoder.pooling=attention",
+        "model.encoder.dropout=0.1",
+        "data.split.validation=0.2",
+        "data.split.test=0.2",
+        "trainer.max_epochs=1",
+    )
+    with pytest.raises(UserError, match="the order of the labels is not known: bad, good, ok"):
+        run(**config(project, *words, "model=ordinal"))
+    outcome = run(
+        **config(
+            project,
+            *words,
+            "model=ordinal",
+            f"data.label_names=[{','.join(stars)}]",
+            "model.objective.r_drop=1",
+        )
+    )
+    found = store.open().client.get_run(outcome.run_id)
+    assert found.info.status == "FINISHED"
+    assert found.data.tags["objective/label_order"] == "bad < ok < good"
+    assert found.data.tags["model/pooling"] == "attention"
+    measured = {"val/mae", "val/quadratic_kappa", "val/spearman", "test/mae", "test/accuracy"}
+    assert measured <= found.data.metrics.keys()
+    folder = Path(store.open().client.download_artifacts(outcome.run_id, "model"))
+    settings = json.loads((folder / "config.json").read_text())
+    assert settings["id2label"] == {"0": ">=ok", "1": ">=good if >=ok"}
+    assert json.loads((folder / "palimpsest.json").read_text())["head"] == "ordinal"
+    answers = table(store, outcome.run_id, "report/predictions.json")
+    predicted = Predictor(folder, precision="fp32").predict_texts(answers["text"])
+    assert [one.predicted for one in predicted if one is not None] == answers["predicted"]
+    for place, one in enumerate(predicted):
+        assert one is not None
+        known = [answers[f"probability_{name}"][place] for name in stars]
+        assert list(one.probabilities.values()) == pytest.approx(known, abs=0.02)

@@ -13,9 +13,10 @@ from src.model.head_outputs import choose_ranks
 
 def compute_expected_ranks(scores: Tensor) -> Tensor:
     """The mean of the ranks [B], from 0, under the probabilities of scores [B, C]."""
-    ranks = torch.arange(scores.shape[1], dtype=torch.float64)
-    # not every device has double precision
-    return scores.detach().cpu().double().softmax(-1) @ ranks
+    probabilities = scores.detach().float().softmax(-1)
+    ranks = torch.arange(scores.shape[1], device=scores.device)
+    # no matrix product, which may be rounded to fewer digits
+    return (probabilities * ranks).sum(-1)
 
 
 class RankAccuracy(MulticlassAccuracy):

@@ -12,6 +12,7 @@ from src.core.user_errors import UserError
 from src.model.encoder import Encoder
 from src.model.objectives.binary import Binary
 from src.model.objectives.classification import Classification
+from src.model.objectives.ordinal import Ordinal
 from src.model.objectives.regularization import compute_divergences
 
 
@@ -33,9 +34,9 @@ def test_the_divergence_of_two_passes() -> None:
     assert compute_divergences(one, one + 2).item() == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize("objective", [Classification, Binary])
+@pytest.mark.parametrize("objective", [Classification, Binary, Ordinal])
 def test_r_drop_is_two_passes_and_their_divergence(objective: Any, tiny: Any, laid: Any) -> None:
-    outputs = 1 if objective is Binary else 2
+    outputs = 2 if objective is Classification else 1
     network = tiny("bert", "sequence", num_labels=outputs, hidden_dropout_prob=0.5)
     encoder, batch = Encoder(network, "sequence").train(), batch_of(laid([5, 3, 9]), [0, 1, 1])
     torch.manual_seed(3)
@@ -79,9 +80,6 @@ class Vectors(torch.nn.Module):
     def compute_sequence_logits(self, vectors: Tensor) -> Tensor:
         return vectors
 
-    def compute_logits(self, tokens: Tokens) -> Tensor:
-        return self.vectors
-
 
 def test_mixup_mixes_vectors_and_losses(laid: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Shares of 1/4: (ln 3, 0) and (0, ln 3) become 1/4 (ln 3, 0) + 3/4 (0, ln 3), and back."""
@@ -112,7 +110,7 @@ def test_mixup_with_a_real_encoder_has_a_gradient(alpha: float, tiny: Any, laid:
 
 
 def test_both_at_once_are_refused() -> None:
-    for objective in (Classification, Binary):
+    for objective in (Classification, Binary, Ordinal):
         with pytest.raises(UserError) as error:
             objective(r_drop=1, mixup=0.2)
         assert str(error.value) == (

@@ -99,3 +99,19 @@ def test_unknown_poolings_are_refused() -> None:
         UserError, match=r"Scratch\.pooling: expected one of first, mean, attention"
     ):
         Scratch(layers=1, width=8, heads=2, pooling="max")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("pooling", ["first", "mean", "attention"])
+def test_every_family_pools(pooling: Any, family: str, tiny: Any, laid: Any) -> None:
+    """The weights of attention are 0, so that it is the mean, but they have a gradient."""
+    network = tiny(family, "sequence", num_labels=2)
+    write_pooling(network.config, pooling)
+    encoder, tokens = Encoder(network, "sequence").eval(), laid([5, 9])
+    states = encoder.encode(tokens).split([5, 9])
+    expected = [text[0] if pooling == "first" else text.mean(0) for text in states]
+    vectors = encoder.encode_sequences(tokens)
+    assert_close(vectors, torch.stack(expected), atol=1e-5, rtol=1e-5)
+    encoder.compute_sequence_logits(vectors).sum().backward()
+    own = {name: weight for name, weight in network.named_parameters() if "attention_pool" in name}
+    assert len(own) == (pooling == "attention")
+    assert all(weight.grad.isfinite().all() and weight.grad.any() for weight in own.values())
