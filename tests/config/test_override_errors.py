@@ -51,7 +51,7 @@ def test_sweeps_are_looked_into() -> None:
 
 def test_a_choice_that_is_null_is_none() -> None:
     """Hydra raises a ValueError of its own there."""
-    valid = "classification, masked_lm, multi_label, regression"
+    valid = "classification, distillation, masked_lm, multi_label, regression"
     assert _said("model=null", "seed=-1") == [
         f"model=null: there is no such choice; valid: {valid}",
         "seed: expected a whole number at least 0, found -1",

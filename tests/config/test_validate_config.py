@@ -60,7 +60,7 @@ SAID: dict[str, list[str]] = {
     # choices that are not there
     "model=foo trainer=gpuu model/encoder=tinyy": [
         "model=foo: there is no such choice; valid: "
-        "classification, masked_lm, multi_label, regression",
+        "classification, distillation, masked_lm, multi_label, regression",
         "trainer=gpuu: there is no such choice; did you mean 'gpu'?",
         "model/encoder=tinyy: there is no such choice; did you mean 'tiny'?",
     ],
@@ -81,7 +81,7 @@ SAID: dict[str, list[str]] = {
     # what the unknown choice would bring cannot be judged
     "model=foo model.optim.lrr=2 trainer.max_epochs=two": [
         "model=foo: there is no such choice; valid: "
-        "classification, masked_lm, multi_label, regression",
+        "classification, distillation, masked_lm, multi_label, regression",
         "trainer.max_epochs: expected a whole number at least 1 or null, found 'two'",
     ],
     "trainer=cpu trainer.compile=true": [

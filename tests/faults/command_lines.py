@@ -239,7 +239,7 @@ ENTRIES = [
         "model=bert",
         says=(
             "model=bert: there is no such choice; valid: "
-            "classification, masked_lm, multi_label, regression"
+            "classification, distillation, masked_lm, multi_label, regression"
         ),
     ),
     Entry(
@@ -301,7 +301,7 @@ ENTRIES = [
         "model=null",
         says=(
             "model=null: there is no such choice; valid: "
-            "classification, masked_lm, multi_label, regression"
+            "classification, distillation, masked_lm, multi_label, regression"
         ),
     ),
     Entry(
