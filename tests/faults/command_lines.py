@@ -306,7 +306,8 @@ ENTRIES = [
     ),
     Entry(
         "~model",
-        says="model: must be given, as model=classification|masked_lm|multi_label|regression",
+        says="model: must be given, as "
+        "model=classification|distillation|masked_lm|multi_label|regression",
     ),
     Entry(
         "~model.encoder",
@@ -445,8 +446,8 @@ ENTRIES = [
     Entry(
         "-m model=glob(x*)",
         says=(
-            "model=glob(x*): there is no such choice; valid: classification, masked_lm, "
-            "multi_label, regression"
+            "model=glob(x*): there is no such choice; valid: classification, distillation, "
+            "masked_lm, multi_label, regression"
         ),
     ),
     Entry(

@@ -137,7 +137,7 @@ ENTRIES = [
         "+experiment=mine",
         says=(
             "model=None: a file chooses in its defaults, as '- override /model: "
-            "classification|masked_lm|multi_label|regression'"
+            "classification|distillation|masked_lm|multi_label|regression'"
         ),
         files={"conf/experiment/mine.yaml": "# @package _global_\nmodel: null\n"},
         name="a node without content",
