@@ -231,6 +231,30 @@ def test_the_same_seed_gives_the_same_run(
     )
 
 
+def test_a_student_learns_from_the_model_of_a_run(
+    project: Path, finetuned: RunOutcome, pretrained: RunOutcome, store: Store
+) -> None:
+    overrides = (
+        "+experiment=quickstart",
+        "model=distillation",
+        f"++init_from={pretrained.run_id}",
+        f"model.objective.teacher='{finetuned.run_id[:8]}'",
+        "model.objective.soft_share=1.0",
+        *REVIEWS,
+    )
+    taught = run(**config(project, *overrides))
+    # the whole id is recorded, whatever was typed
+    params = store.open().client.get_run(taught.run_id).data.params
+    assert params["model.objective.teacher"] == finetuned.run_id
+    assert taught.metrics["test/loss"] != finetuned.metrics["test/loss"]
+    # the teacher is in no checkpoint
+    sizes = [
+        max(path.stat().st_size for path in (project / "mlruns").rglob(f"{run_id}/*.ckpt"))
+        for run_id in (taught.run_id, finetuned.run_id)
+    ]
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.05)
+
+
 def latest(store: Store) -> Any:
     [newest, *_] = store.search_runs(limit=1)
     return store.open().client.get_run(newest.id)

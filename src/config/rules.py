@@ -119,6 +119,8 @@ def _check_task(config: Mapping[str, Any]) -> Iterator[UserError]:
     kinds = {
         choice: _read_class_attribute(load_option("model", choice), "objective", "kind")
         for choice in list_options("model")
+        # an objective that needs more than the data is not proposed
+        if "???" not in (load_option("model", choice).get("objective") or {}).values()
     }
     if kind is None or task == kind or task not in kinds.values():
         return

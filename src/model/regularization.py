@@ -4,7 +4,7 @@ evaluation.
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from src.core.user_errors import UserError
@@ -86,13 +86,6 @@ class Regularization:
     def build(self, encoder: "Encoder") -> "Regularizer":
         """Take the weights of an encoder as they are now for its pretrained ones."""
         return Regularizer(self, encoder)
-
-    def __str__(self) -> str:
-        return ", ".join(
-            f"{field.name} {value:g}"
-            for field in fields(self)
-            if (value := getattr(self, field.name)) is not None
-        )
 
 
 class Regularizer:

@@ -128,7 +128,6 @@ def open_run(
     """Build the parts of a run and check all that can be checked before it exists: a `UserError`
     here leaves nothing behind.
     """
-    from src.config.build_nodes import build_node
     from src.core.startup import silence_libraries
     from src.training.cpu_allocators import limit_kernel_cache
 
@@ -147,6 +146,7 @@ def open_run(
     from src.pipeline.create_record import create_record
     from src.pipeline.init_from import resolve_init_from
     from src.pipeline.resume import resolve_resume_point
+    from src.pipeline.teacher import build_model_config, resolve_teacher
     from src.training.rank_process import get_from_first_rank
 
     startup.resume_gc()
@@ -157,7 +157,8 @@ def open_run(
     elif init_from is not None:
         config = resolve_init_from(config, store, is_trial=hooks.parent_run_id is not None)
         model_folder = store.fetch_model_folder(config["init_from"])
-    model_config = build_node(config["model"])
+    config = resolve_teacher(config, store, is_trial=hooks.parent_run_id is not None)
+    model_config = build_model_config(config["model"], store)
     callbacks = [build_node(node) for node in config["callbacks"].values() if node is not None]
     model_config.check(model_folder)
     data_config.check(model_folder)
@@ -252,6 +253,7 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
     from lightning import seed_everything
 
     from src.pipeline.resume_hint import note_training
+    from src.pipeline.teacher import build_model_config
     from src.training.callbacks import announce_loading, keep_freed_memory
     from src.training.checkpoint_files import CheckpointHooks
     from src.training.non_finite_recovery import fit_with_recovery
@@ -314,7 +316,8 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
 
     def build_module() -> "EncoderModule":
         seed_everything(parts.config["seed"], workers=True, verbose=False)
-        module: EncoderModule = build_node(parts.config["model"]).build(parts.model_folder)
+        model_config = build_model_config(parts.config["model"], parts.store)
+        module: EncoderModule = model_config.build(parts.model_folder)
         module.set_dataset_info(dataset_info, total_steps)
         return module
 

@@ -67,6 +67,7 @@ def test_as_many_as_there_are() -> None:
         "binary",
         "causal_lm",
         "classification",
+        "distillation",
         "masked_lm",
         "multi_label",
         "ordinal",

@@ -2,7 +2,10 @@
 
 import pytest
 import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import Callback
 from torch.testing import assert_close
+from torch.utils.data import DataLoader
 
 from src.core.batch import LabelledBatch
 from src.core.user_errors import UserErrors
@@ -144,6 +147,44 @@ def test_weights_are_put_back_after_an_error(tiny):
         assert layer(torch.ones(2)).equal(layer.bias)
         raise RuntimeError
     assert layer.weight is own
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.filterwarnings("ignore:.*smaller than the logging interval")
+@pytest.mark.filterwarnings("ignore:`isinstance\\(treespec, LeafSpec\\)` is deprecated")
+def test_a_training_has_all_of_them_and_logs_the_loss_of_the_objective(
+    tiny, facts, batch, tmp_path
+):
+    """Over steps of two batches, whose penalties count as often as their targets."""
+    encoder = Encoder(tiny("bert", "sequence", hidden_dropout_prob=0.0), "sequence")
+    encoder.save_pretrained(tmp_path / "base")
+    everything = Regularization(l1=1e-4, l2=1e-4, l2_sp=0.1, mixout=0.5, adversarial=0.5)
+    module = config(
+        encoder=Pretrained(name_or_path=str(tmp_path / "base"), dropout=0.0),
+        regularization=everything,
+    ).build()
+    module.set_dataset_info(facts(label_names=("a", "b", "c")), 2)
+    logged = []
+
+    class Watch(Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_index):
+            logged.append((float(outputs["loss"]), float(outputs["mean_loss"])))
+
+    quiet = ("enable_progress_bar", "enable_model_summary", "enable_checkpointing", "logger")
+    Trainer(
+        accelerator="cpu",
+        devices=1,
+        max_epochs=2,
+        num_sanity_val_steps=0,
+        accumulate_grad_batches=2,
+        callbacks=[Watch()],
+        default_root_dir=tmp_path,
+        **dict.fromkeys(quiet, False),
+    ).fit(module, *(DataLoader([batch] * count, batch_size=None) for count in (2, 1)))
+    assert module.global_step == 2 and len(logged) == 4
+    # the sum of four targets, with the attack and the penalties, against the mean of the objective;
+    # Lightning divides by the batches of a step
+    assert all(trained * 2 > 4 * 1.9 * mean for trained, mean in logged)
 
 
 def config(**changes):
