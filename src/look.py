@@ -42,6 +42,7 @@ from src.data.column_guesses import (
     sample_columns,
 )
 from src.data.data_files import find_path
+from src.data.dropped_letters import DroppedLetters
 from src.data.labels import (
     as_label_set,
     describe_odd_labels,
@@ -337,12 +338,13 @@ def _describe_tokens(folder: str, texts: Sequence[str]) -> str:
     lengths = sorted(map(len, ids)) or [0]
     unknown = tokenizer.token_to_id(str(getattr(tokenizer.model, "unk_token", None)))
     count = sum(row.count(unknown) for row in ids) if unknown is not None else 0
+    dropped = DroppedLetters(tokenizer).count(*texts)
     return (
         f"tokens of a text: half have up to {lengths[len(lengths) // 2]:,}, nine tenths up to "
         f"{lengths[len(lengths) * 9 // 10]:,}, the longest {lengths[-1]:,}; "
         f"{100 * count / max(1, sum(lengths)):.1f} % of them unknown"
-        + f" (first {len(texts):,} rows)"
-        * (len(texts) == _SAMPLE_TEXTS)
+        + f"; {dropped:,} letters are dropped, for which it has no token" * bool(dropped)
+        + f" (first {len(texts):,} rows)" * (len(texts) == _SAMPLE_TEXTS)
     )
 
 
