@@ -147,6 +147,7 @@ def open_run(
     from src.pipeline.create_record import create_record
     from src.pipeline.init_from import resolve_init_from
     from src.pipeline.resume import resolve_resume_point
+    from src.training.callbacks import GradualUnfreezing
     from src.training.rank_process import get_from_first_rank
 
     startup.resume_gc()
@@ -170,6 +171,9 @@ def open_run(
         on_first_rank_lost=store.close_vanished_runs,
     )
     rank_info = launcher.rank_info
+    for callback in callbacks:
+        if isinstance(callback, GradualUnfreezing):
+            callback.check_world_size(rank_info.world_size)
     resume_point = resolve_resume_point(
         store,
         resume=resume,
