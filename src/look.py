@@ -18,6 +18,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -222,8 +223,13 @@ def _parse_options(arguments: Sequence[str]) -> dict[str, Any]:
 
     names = [field.name for field in fields(Source)]
     options: dict[str, Any] = {}
-    for argument in arguments:
+    for argument, following in pairwise([*arguments, ""]):
         key, equals, value = argument.partition("=")
+        # as it is typed for programs with flags
+        meant = key.lstrip("-").replace("-", "_").rpartition(".")[2]
+        if meant in names and key != f"{_PREFIX}{meant}" and (equals or key.startswith("-")):
+            typed = f"{_PREFIX}{meant}={value if equals else following or 'VALUE'}"
+            raise UserError(f"{key!r} is not an option", hint=f"it is typed {shlex.quote(typed)}")
         if key in _PASSED_OVER:
             continue
         if not equals and not argument.startswith("-"):
