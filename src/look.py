@@ -18,6 +18,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,6 +43,7 @@ from src.data.column_guesses import (
     sample_columns,
 )
 from src.data.data_files import find_path
+from src.data.dropped_letters import DroppedLetters
 from src.data.labels import (
     as_label_set,
     describe_odd_labels,
@@ -221,8 +223,13 @@ def _parse_options(arguments: Sequence[str]) -> dict[str, Any]:
 
     names = [field.name for field in fields(Source)]
     options: dict[str, Any] = {}
-    for argument in arguments:
+    for argument, following in pairwise([*arguments, ""]):
         key, equals, value = argument.partition("=")
+        # as it is typed for programs with flags
+        meant = key.lstrip("-").replace("-", "_").rpartition(".")[2]
+        if meant in names and key != f"{_PREFIX}{meant}" and (equals or key.startswith("-")):
+            typed = f"{_PREFIX}{meant}={value if equals else following or 'VALUE'}"
+            raise UserError(f"{key!r} is not an option", hint=f"it is typed {shlex.quote(typed)}")
         if key in _PASSED_OVER:
             continue
         if not equals and not argument.startswith("-"):
@@ -337,12 +344,13 @@ def _describe_tokens(folder: str, texts: Sequence[str]) -> str:
     lengths = sorted(map(len, ids)) or [0]
     unknown = tokenizer.token_to_id(str(getattr(tokenizer.model, "unk_token", None)))
     count = sum(row.count(unknown) for row in ids) if unknown is not None else 0
+    dropped = DroppedLetters(tokenizer).count(*texts)
     return (
         f"tokens of a text: half have up to {lengths[len(lengths) // 2]:,}, nine tenths up to "
         f"{lengths[len(lengths) * 9 // 10]:,}, the longest {lengths[-1]:,}; "
         f"{100 * count / max(1, sum(lengths)):.1f} % of them unknown"
-        + f" (first {len(texts):,} rows)"
-        * (len(texts) == _SAMPLE_TEXTS)
+        + f"; {dropped:,} letters are dropped, for which it has no token" * bool(dropped)
+        + f" (first {len(texts):,} rows)" * (len(texts) == _SAMPLE_TEXTS)
     )
 
 

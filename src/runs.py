@@ -35,7 +35,7 @@ from src.config.command_line import FlagParser, run_command_line
 from src.core.files import PROJECT_ROOT
 from src.core.mlflow_environment import read_experiment_name, read_tracking_uri
 from src.core.printing import print_line
-from src.core.user_errors import UserError, format_suggestion
+from src.core.user_errors import UserError, did_you_mean, format_suggestion
 from src.tracking.store import Store
 
 if TYPE_CHECKING:
@@ -116,6 +116,14 @@ def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     for tag in options.tag:
         if "=" not in tag:
             raise UserError(key=f"--tag {tag}", expected="KEY=VALUE")
+    if options.run in ("list", "ls", "all"):
+        raise UserError(
+            f"{options.run!r} is not the id of a run", hint="python -m src.runs alone lists them"
+        )
+    if f"--{options.run}" in _FLAGS:
+        raise UserError(
+            f"{options.run!r} is not the id of a run", hint=did_you_mean(f"--{options.run}")
+        )
     if options.repair and options.run is not None:
         raise UserError(f"--repair looks at all runs: leave {options.run!r} out")
     return options

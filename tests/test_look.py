@@ -368,3 +368,20 @@ def test_tables_by_column_and_long_delimiters(
     shown = _look(capsys, f"data.source.path={tmp_path / 'a.csv'}")
     assert "data.source.delimiter" in shown
     assert "data.source.text=review data.source.label=stars" in shown
+
+
+@pytest.mark.parametrize(
+    ("typed", "remedy"),
+    [
+        (["--path", "a b.csv"], "'data.source.path=a b.csv'"),
+        (["--text=review"], "data.source.text=review"),
+        (["path=x.csv"], "data.source.path=x.csv"),
+        (["--label-separator", ";"], "'data.source.label_separator=;'"),
+    ],
+)
+def test_options_as_other_programs_have_them(
+    typed: list[str], remedy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(typed) == 2
+    key = typed[0].partition("=")[0]
+    assert capsys.readouterr().err == f"error: '{key}' is not an option; it is typed {remedy}\n"

@@ -12,6 +12,8 @@ from src.core.nested_config import get_by_path
 from src.core.user_errors import UserError
 
 PROGRESS_TARGET = "src.training.callbacks.Progress"
+_UNFREEZING_TARGET = "src.training.callbacks.GradualUnfreezing"
+_AVERAGING_TARGET = "src.training.callbacks.WeightAveraging"
 _PACKAGE = "lightning.pytorch.callbacks."
 _PROGRESS_BAR = f"{_PACKAGE}progress.progress_bar.ProgressBar"
 _TIMER = f"{_PACKAGE}timer.Timer"
@@ -65,8 +67,35 @@ def find_callback_errors(config: Mapping[str, Any]) -> Iterator[UserError]:
             problem, hint = _REFUSED[refused]
             subject = refused.rpartition(".")[2]
             yield UserError(f"{subject} {problem}", key=f"callbacks.{name}", hint=hint)
+    yield from _check_weights(config)
     yield from _check_progress_bars(kinds)
     yield from _check_timers(config, kinds)
+
+
+def _check_weights(config: Mapping[str, Any]) -> Iterator[UserError]:
+    """The errors of our callbacks that decide which weights learn, or which count."""
+    nodes = get_by_path(config, "callbacks")
+    for name, node in nodes.items() if isinstance(nodes, Mapping) else ():
+        target, key = get_by_path(node, "_target_"), f"callbacks.{name}"
+        sharded = get_by_path(config, "trainer.strategy") == "fsdp"
+        has_frozen = isinstance(get_by_path(config, "model.adapter"), Mapping) or get_by_path(
+            config, "model.freeze"
+        ) not in (None, "nothing", 0)
+        if target == _UNFREEZING_TARGET and has_frozen:
+            yield UserError(
+                "model.freeze and model.adapter leave a part of the body frozen for good",
+                key=key,
+                hint="{key}=null, or model.freeze=nothing model.adapter=null, fits",
+                about=("model.freeze", "model.adapter"),
+            )
+        if target == _AVERAGING_TARGET and sharded:
+            yield UserError(
+                "weights are not averaged where they are divided among devices "
+                "(trainer.strategy=fsdp)",
+                key=key,
+                hint="{key}=null or trainer=ddp fits",
+                about=("trainer.strategy",),
+            )
 
 
 def _check_progress_bars(kinds: Mapping[str, set[str]]) -> Iterator[UserError]:

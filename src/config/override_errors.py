@@ -159,7 +159,11 @@ def find_override_errors(
             validate_config(trial, task)
         except UserErrors as refused:
             # a key that was typed wrongly is not missing besides
-            errors += [error for error in refused.errors if error.key not in reported]
+            errors += [
+                error
+                for error in refused.errors
+                if error.key not in reported and not _is_of_guess(error, overrides)
+            ]
     if many:
         errors = _explain_integer_bounds(errors, overrides.value_overrides)
         errors = _add_search_errors(
@@ -279,6 +283,12 @@ def _drop_flags(arguments: Sequence[str]) -> list[str]:
         for argument, before in zip(arguments, ["", *arguments], strict=False)
         if not argument.startswith("-") and before not in _FLAGS_WITH_VALUE
     ]
+
+
+def _is_of_guess(error: UserError, overrides: SortedOverrides) -> bool:
+    """Whether an error is of an option that stands in for a mistyped one, and of no typed key."""
+    typed = [override.key_or_group for override in overrides.value_overrides]
+    return _depends_on_any(error, overrides.guessed_groups) and not set(typed) & set(error.keys)
 
 
 def _depends_on_any(error: UserError, groups: Sequence[str]) -> bool:

@@ -295,6 +295,7 @@ class SortedOverrides:
         value_overrides: all other overrides.
         unresolved_keys: groups whose option is unknown and unlike any other, and the keys of
             overrides that cannot be parsed. What is wrong only because of them is not reported.
+        guessed_groups: those whose option is unknown and like another, which stands in for it.
     """
 
     errors: list[UserError] = field(default_factory=list)
@@ -302,6 +303,7 @@ class SortedOverrides:
     group_overrides: list[str] = field(default_factory=list)
     value_overrides: list[Override] = field(default_factory=list)
     unresolved_keys: list[str] = field(default_factory=list)
+    guessed_groups: list[str] = field(default_factory=list)
 
     def parse_and_add(self, typed: str, text: str, *, many: bool) -> None:
         """Parse and sort an override.
@@ -352,6 +354,7 @@ class SortedOverrides:
             self.errors += wrong
             self.group_overrides += meant
             self.unresolved_keys += [] if meant else [group.replace("/", ".")]
+            self.guessed_groups += [group.replace("/", ".")] if wrong and meant else []
         else:
             self.value_overrides.append(override)
 

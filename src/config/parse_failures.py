@@ -4,7 +4,8 @@ import re
 import shlex
 from collections import Counter
 
-from src.core.user_errors import UserError
+from src.core.command_names import COMMANDS
+from src.core.user_errors import UserError, suggest
 
 # as Optuna and Ray name what a search draws from
 _DISTRIBUTION_PATTERN = re.compile(r"(log_?)?uniform\((.+)\)")
@@ -16,6 +17,7 @@ def explain_parse_failure(text: str) -> UserError:
         return UserError(
             f"'{text}' is no override",
             expected="KEY=VALUE, as in model.optim.lr=1e-5 (spaces want quotes)",
+            hint=_name_command(text),
         )
     key, _, value = text.partition("=")
     problem = f"'{text}' cannot be read"
@@ -41,6 +43,14 @@ def explain_parse_failure(text: str) -> UserError:
     return UserError(
         f"{problem}: {reason}", hint=f"as a text it is typed {quote_override(key, value)}"
     )
+
+
+def _name_command(word: str) -> str | None:
+    """The command that a word seems to be meant for; None if there is none."""
+    if word in ("help", "commands"):
+        return "python -m src.run --help names keys and commands"
+    meant = "runs" if word in ("list", "ls") else suggest(word, COMMANDS)
+    return None if meant is None else f"a command is typed python -m src.{meant}"
 
 
 def _is_left_open(value: str) -> bool:

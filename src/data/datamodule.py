@@ -23,6 +23,7 @@ from src.data.cache import ContentCache
 from src.data.corpus import Corpus
 from src.data.corpus_survey import CorpusSurvey
 from src.data.device_dataset import DeviceBatchDataset, should_keep_on_device
+from src.data.dropped_letters import DroppedLetters
 from src.data.leakage import MOST_LETTERS, find_repeated_rows
 from src.data.loader import BatchDataset, PrefetchSampler, ResumableDataLoader
 from src.data.mask_schedule import MaskSchedule
@@ -86,6 +87,8 @@ class TextDataModule(LightningDataModule):
                 self.tokenizer.fingerprint,
                 self.config.batching.truncation_tokens,
                 self._truncation,
+                # earlier versions have not counted them
+                *["letters"] * DroppedLetters(self.tokenizer.backend).is_possible,
             ]
         )
         folder = self.cache.get_or_build(
@@ -118,8 +121,11 @@ class TextDataModule(LightningDataModule):
             for split in summary["rows"]
         }
 
+        letters, dropped = DroppedLetters(self.tokenizer.backend), dict.fromkeys(summary["rows"], 0)
+
         def iter_rows_with_digest() -> Iterator[tuple[str, TextRow]]:
             for split, row in corpus.iter_rows(survey):
+                dropped[split] += letters.count(row.text, row.pair)
                 for piece in _iter_json_pieces(row):
                     digests[split].update(piece.encode())
                 yield split, row
@@ -147,6 +153,7 @@ class TextDataModule(LightningDataModule):
             "digests": {split: digest.hexdigest() for split, digest in digests.items()},
             "unigram_entropy": counts["train"].compute_entropy() if is_text else None,
             "unknown": {split: found.num_unknown for split, found in counts.items()},
+            "dropped_letters": dropped,
             "unknown_share": {split: found.unknown_share for split, found in counts.items()},
         }
         (folder / "about.json").write_text(

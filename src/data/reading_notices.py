@@ -31,7 +31,8 @@ def describe_rows(
 
     Args:
         summary: the data summary of a `CorpusSurvey`. Where it has `unknown_share`, the share of
-            unknown tokens by split, that is told too, from 1 % on.
+            unknown tokens by split, that is told too, from 1 % on; `dropped_letters` are told
+            from the first one on.
         cut_texts: by split, how many texts were cut to length.
         cut_tokens: the length to which texts are cut; None if they are not.
         unread: what lies at the source and is not read, in sentences.
@@ -51,6 +52,12 @@ def describe_rows(
         if unknown.get(split, 0) >= _TOLD_UNKNOWN_SHARE:
             facts.append(f"{_format_share(unknown[split])} of tokens unknown")
         lines.append(f"{split}: {'; '.join(facts)}")
+    dropped = {split: count for split, count in summary.get("dropped_letters", {}).items() if count}
+    for split, count in dropped.items():
+        letters, verb = format_quantity(count, "letter"), "is" if count == 1 else "are"
+        lines.append(
+            f"{split}: {letters} {verb} dropped by the tokenizer, which has no token for them"
+        )
     lines += [*_describe_changed_rows(summary["counts"]), *_describe_lost_rows(summary)]
     lines += list(_describe_lost_words(summary))
     lines += [*_describe_leakage(summary), *unread]
@@ -76,6 +83,7 @@ def describe_rows(
         },
         "cut_texts": dict(cut_texts),
         "unknown_share": dict(unknown),
+        "dropped_letters": dropped,
     }
     if "words" in summary:
         record["words"] = summary["words"]

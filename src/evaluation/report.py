@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy
 from torchmetrics.functional.classification import (
     binary_auroc,
     binary_average_precision,
@@ -248,6 +249,10 @@ def build_multi_label_report(
             "row": rows.tolist(),
             "label": name_labels(targets),
             "predicted": name_labels(predicted),
+            # as in training: the mean over a row's labels
+            "loss": binary_cross_entropy(outputs, targets.float(), reduction="none")
+            .mean(1)
+            .tolist(),
             **_label_columns("probability", _make_column_names(label_names), outputs),
         },
     }
@@ -274,7 +279,12 @@ def build_regression_report(predictions: Predictions) -> EvaluationReport:
     if explain_undefined(outputs, targets) is None:
         metrics["pearson"] = compute_pearson(outputs, targets).item()
         metrics["spearman"] = compute_spearman(outputs, targets).item()
-    table = {"row": rows.tolist(), "label": targets.tolist(), "predicted": outputs.tolist()}
+    table = {
+        "row": rows.tolist(),
+        "label": targets.tolist(),
+        "predicted": outputs.tolist(),
+        "squared_error": (outputs - targets).square().tolist(),
+    }
     figure = plot_predictions(targets.tolist(), outputs.tolist())
     return EvaluationReport(metrics, {"predictions": table}, {"scatter": figure})
 

@@ -171,6 +171,10 @@ def open_run(
         on_first_rank_lost=store.close_vanished_runs,
     )
     rank_info = launcher.rank_info
+    for callback in callbacks:
+        # which some have that do not go with several devices
+        if (check := getattr(callback, "check_world_size", None)) is not None:
+            check(rank_info.world_size)
     resume_point = resolve_resume_point(
         store,
         resume=resume,

@@ -54,6 +54,10 @@ class StoreSession:
         """Return the path of a run's page, or that of all runs, relative to the UI's address."""
         return format_ui_link(self.experiment_id, run_id)
 
+    def link_run(self, run_id: str) -> str:
+        """Return a link in Markdown to a run's page, for descriptions that the UI shows."""
+        return f"[{run_id[:8]}]({self.build_ui_link(run_id)})"
+
     def describe_ui_page(self, run_id: str | None = None) -> str:
         """Return where to see a run, or all of them, for a person."""
         return describe_ui_page(self.store.tracking_uri, self.build_ui_link(run_id))

@@ -78,10 +78,8 @@ class RunRecord:
         self._tags = {key: str(value) for key, value in (tags or {}).items()}
         self._config_yaml = config_yaml
         self._parent = parent
-        self._source_ids: dict[str, str] = {}
-        if resume is None:
-            sources = {"init_from": init_from, "forked_from": forked_from}
-            self._source_ids = {tag: run_id for tag, run_id in sources.items() if run_id}
+        sources = {"init_from": init_from, "forked_from": forked_from} if resume is None else {}
+        self._source_ids = {tag: run_id for tag, run_id in sources.items() if run_id}
         self._resumed_run = resume
         self._opened: OpenedRun | None = None
         self._outcome: RunEnding | None = None
@@ -106,8 +104,9 @@ class RunRecord:
             self._store, self._source_ids, resume=is_resumed
         )
         code = environment.read_git_state(Path(self._store.root))
+        links = {tag: session.link_run(run_id) for tag, run_id in sources.items() if session}
         run_tags = run_start.build_run_tags(
-            self.kind, self.name, self._parent, code, is_resumed=is_resumed
+            self.kind, self.name, self._parent, code, links, is_resumed=is_resumed
         )
         self._note = run_tags.get("mlflow.note.content", "")
         tags, long_tags = mlflow_format.split_long_tags(run_tags | sources | self._tags)

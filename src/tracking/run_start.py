@@ -199,20 +199,31 @@ def _resolve_console_path(artifact_uri: str, box: Outbox) -> Path:
 
 
 def build_run_tags(
-    kind: str, name: str, parent: str | None, code: environment.GitState | None, *, is_resumed: bool
+    kind: str,
+    name: str,
+    parent: str | None,
+    code: environment.GitState | None,
+    source_links: Mapping[str, str],
+    *,
+    is_resumed: bool,
 ) -> dict[str, str]:
-    """Return the tags of a new run, or those that change when a run goes on (`is_resumed`)."""
+    """Return the tags of a new run, or those that change when a run goes on (`is_resumed`).
+
+    Args:
+        source_links: in Markdown, by tag, the runs that it begins from.
+    """
     command = environment.format_command_line()
     tags = {"command": command, "process": get_process_identity()}
     if is_resumed:
         return tags
+    note = [f"**{escape_markdown(kind)}**: {escape_markdown(name)}", format_code_block(command)]
+    note += [f"{tag}: {link}" for tag, link in source_links.items()]
     tags |= {
         "kind": kind,
         "mlflow.user": environment.get_user_name(),
         "mlflow.source.name": command.partition(" -m ")[2].partition(" ")[0] or command,
         "mlflow.source.type": "LOCAL",
-        "mlflow.note.content": f"**{escape_markdown(kind)}**: "
-        f"{escape_markdown(name)}\n\n{format_code_block(command)}",
+        "mlflow.note.content": "\n\n".join(note),
     }
     if code is not None:
         tags |= {"commit": code.commit, "branch": code.branch, "dirty": str(code.is_dirty).lower()}

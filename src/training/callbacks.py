@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from src.core.printing import print_line, print_wrapped
+from src.core.user_errors import UserError
 from src.core.validation import (
     Bound,
     Fraction,
@@ -187,6 +188,15 @@ class GradualUnfreezing:
     """
 
     every_steps: PositiveInt
+
+    def check_world_size(self, world_size: int) -> None:
+        """Raise UserError where a run has several devices."""
+        if world_size > 1:
+            raise UserError(
+                "several devices agree on the trained weights before the first step",
+                key="callbacks.gradual_unfreezing",
+                hint="trainer.devices=1 or {key}=null fits",
+            )
 
     def build(self, folder: Path, hooks: CheckpointHooks | None = None) -> "list[Callback]":
         from src.training.gradual_unfreezing import GradualUnfreezingCallback

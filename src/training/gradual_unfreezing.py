@@ -5,7 +5,6 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from src.core.printing import print_line
-from src.core.user_errors import UserError
 
 
 class GradualUnfreezingCallback(Callback):
@@ -19,22 +18,6 @@ class GradualUnfreezingCallback(Callback):
         self._every_steps = every_steps
         # number of groups that are still frozen; None: not yet set
         self._frozen_count: int | None = None
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        module: Any = pl_module
-        key = "callbacks.gradual_unfreezing"
-        if trainer.world_size > 1:
-            raise UserError(
-                "several devices agree on the trained weights before the first step",
-                key=key,
-                hint="trainer.devices=1 or {key}=null fits",
-            )
-        if module.config.adapter is not None or module.config.freeze not in ("nothing", 0):
-            raise UserError(
-                "model.freeze and model.adapter leave a part of the body frozen for good",
-                key=key,
-                hint="{key}=null, or model.freeze=nothing model.adapter=null, fits",
-            )
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int

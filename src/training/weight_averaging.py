@@ -4,12 +4,10 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
 from src.core.printing import print_line
-from src.core.user_errors import UserError
 from src.training.checkpoint_files import CheckpointHooks
 from src.training.lightning_internals import is_fitting, is_step_complete
 
@@ -46,13 +44,6 @@ class WeightAverageCallback(Callback):
         self._trained: dict[str, Tensor] | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if isinstance(trainer.strategy, ModelParallelStrategy):
-            raise UserError(
-                "weights are not averaged where they are divided among devices "
-                "(trainer.strategy=fsdp)",
-                key="callbacks.weight_averaging",
-                hint="{key}=null or trainer=ddp fits",
-            )
         if trainer.is_global_zero:
             how = f"ema, decay {self._decay:g}" if self._method == "ema" else "swa, all alike"
             first = self._first_step(pl_module)

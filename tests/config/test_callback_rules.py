@@ -50,6 +50,30 @@ def test_two_timers() -> None:
     assert "callbacks.t and callbacks.u both end" in _errors(*timer, *another)[0]
 
 
+@pytest.mark.parametrize("frozen", ["model.freeze=1", "model.freeze=encoder"])
+def test_gradual_unfreezing_of_what_is_frozen_for_good_and_the_remedies_work(frozen: str) -> None:
+    typed = ["+experiment=imdb", "callbacks=gradual_unfreezing"]
+    [error] = _errors(*typed, frozen)
+    assert error == (
+        "callbacks.gradual_unfreezing: model.freeze and model.adapter leave a part of the body "
+        "frozen for good; callbacks.gradual_unfreezing=null, or model.freeze=nothing "
+        "model.adapter=null, fits"
+    )
+    assert _errors(*typed, "model.freeze=nothing", "model.adapter=null") == []
+    assert _errors(*typed, frozen, "callbacks.gradual_unfreezing=null") == []
+
+
+def test_averages_of_divided_weights_are_refused_and_the_remedies_work() -> None:
+    typed = ["+experiment=imdb", "callbacks=weight_averaging"]
+    [error] = _errors(*typed, "trainer=fsdp")
+    assert error == (
+        "callbacks.weight_averaging: weights are not averaged where they are divided among devices "
+        "(trainer.strategy=fsdp); callbacks.weight_averaging=null or trainer=ddp fits"
+    )
+    assert _errors(*typed, "trainer=ddp") == []
+    assert _errors(*typed, "trainer=fsdp", "callbacks.weight_averaging=null") == []
+
+
 @pytest.mark.parametrize("name", sorted(callback_rules._REFUSED))
 def test_what_works_against_a_run_is_refused(name: str) -> None:
     module, _, cls = name.rpartition(".")

@@ -144,6 +144,19 @@ SAID: dict[str, list[str]] = {
         "'model.optim.lr' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 (spaces "
         "want quotes)"
     ],
+    "rnus": [
+        "'rnus' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 (spaces want "
+        "quotes); a command is typed python -m src.runs"
+    ],
+    "help": [
+        "'help' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 (spaces want "
+        "quotes); python -m src.run --help names keys and commands"
+    ],
+    # of an option that stands in for a mistyped one, only what was typed is said
+    "data=file data.source.pth=3": [
+        "data=file: there is no such choice; did you mean 'files'?",
+        "data.source.pth: there is no such key; did you mean 'path'?",
+    ],
     "a=[1 model.optim.lrr=2": [
         "'a=[1' cannot be read: a bracket or quote is left open; as a text it is typed 'a=\"[1\"'",
         "model.optim.lrr: there is no such key; did you mean 'lr'?",
@@ -253,7 +266,7 @@ def test_mistake(line: str, program: dict[str, Any]) -> None:
 
 
 def test_mistakes_cost_and_leave_nothing(program: dict[str, Any]) -> None:
-    assert len(program["answers"]) == len(SAID) == 42
+    assert len(program["answers"]) == len(SAID) == 43
     assert not program["modules"] & {
         "torch",
         "lightning",

@@ -10,7 +10,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from src.core.user_errors import UserError, UserErrors
 from src.data import datamodule as module
@@ -240,6 +241,25 @@ def test_unknown_tokens_are_counted(tmp_path: Path) -> None:
     notices = data.describe_reading()
     assert "50.0 % of tokens unknown" in " ".join(notices.lines)
     assert json.loads(notices.tags["data/summary"])["unknown_share"]["validation"] == 0.5
+
+
+def test_letters_that_a_tokenizer_drops_are_counted(tmp_path: Path) -> None:
+    vocabulary = {"[PAD]": 0, **{letter: 1 + place for place, letter in enumerate("abcd")}}
+    backend = Tokenizer(models.BPE(vocabulary, []))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    folder = tmp_path / "tokenizer"
+    PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]").save_pretrained(folder)
+    _write(tmp_path / "data" / "train.csv", [["ab cx", "no"], ["xxd a", "yes"]] * 4)
+    _write(tmp_path / "data" / "test.csv", [["ab", "no"]])
+    _write(tmp_path / "data" / "validation.csv", [["a z", "no"]])
+    data = _prepared(tmp_path, tokenizer=PretrainedTokenizer(name_or_path=str(folder)))
+    assert data.data_summary["dropped_letters"] == {"train": 12, "validation": 1, "test": 0}
+    notices = data.describe_reading()
+    told = " ".join(" ".join(notices.lines).split())
+    assert "train: 12 letters are dropped by the tokenizer, which has no token for them" in told
+    assert "validation: 1 letter is dropped" in told and "test: 0 letters" not in told
+    numbers = json.loads(notices.tags["data/summary"])["dropped_letters"]
+    assert numbers == {"train": 12, "validation": 1}
 
 
 def test_splits_of_the_source_are_kept(folder: Path) -> None:

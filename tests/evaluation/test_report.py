@@ -211,6 +211,7 @@ def test_regression_by_hand():
         "row": [0, 1, 2, 3],
         "label": [1.0, 2.0, 2.0, 4.0],
         "predicted": [2.0, 2.0, 2.0, 1.0],
+        "squared_error": [1.0, 0.0, 0.0, 9.0],
     }
     assert drawn(report.figures["scatter"]).startswith(b"\x89PNG")
 
@@ -279,6 +280,13 @@ def test_several_labels_by_hand():
     assert table["label"] == ["a", "a, b", "", "b"]
     assert table["predicted"] == ["a", "b", "a", "b"]
     assert table["probability_c"] == pytest.approx([0.1, 0.2, 0.0, 0.5])
+
+
+def test_the_loss_of_a_row_of_several_labels_is_the_mean_of_its_decisions():
+    outputs = [[0.5, 0.8], [0.25, 0.9]]
+    report = build_multi_label_report(of_label_sets([[1, 0], [0, 1]], outputs), ["a", "b"])
+    first, second = math.log(0.5) + math.log(0.2), math.log(0.75) + math.log(0.9)
+    assert report.tables["predictions"]["loss"] == pytest.approx([-first / 2, -second / 2])
 
 
 def test_several_labels_without_any():

@@ -262,13 +262,7 @@ ENTRIES = [
     ),
     Entry(
         "data=imbd",
-        says=(
-            "data=imbd: there is no such choice; did you mean 'imdb'?\n"
-            "data.tokenizer.name_or_path: takes its value from model.encoder.name_or_path, and "
-            "there is no such "
-            "key; model/encoder=pretrained or data/tokenizer=wordpiece|wordpiece_2k|wordpiece_8k "
-            "helps"
-        ),
+        says="data=imbd: there is no such choice; did you mean 'imdb'?",
     ),
     Entry(
         "tracking=https://server:5000",

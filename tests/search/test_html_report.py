@@ -222,7 +222,7 @@ def test_a_page_lists_the_best_first_and_says_which_validation_a_value_is_from()
     assert columns["last"] == [0.79, None, 0.5, 0.81, 0.6, 0.68]
 
 
-def test_ids_are_links_into_the_local_ui_and_test_values_have_a_column() -> None:
+def test_pages_below_a_local_ui_are_told_without_its_port_and_test_values_have_a_column() -> None:
     rows = [
         TrialRecord(0, "finished", {}, (0.8,), {1: 0.8}, {"run_id": "5e" * 16}),
         TrialRecord(1, "running", {}, None, {1: 0.7}, {"run_id": "6f" * 16}),
@@ -240,7 +240,9 @@ def test_ids_are_links_into_the_local_ui_and_test_values_have_a_column() -> None
     )
     text = _page(standing)
     for run_id in ("1a2b" * 8, "5e" * 16, "6f" * 16):
-        assert f'href="http://127.0.0.1:5000/{page.format(run_id)}"' in text
+        assert f">{run_id}</code>" in text
+    assert f"<code>{page.format('ID')}</code>, behind the address that" in text
+    assert "href" not in text and "127.0.0.1" not in text
     assert '<th class="n">test/accuracy</th>' in text
     assert '<td class="n">0.7654</td>' in text
     assert "test/accuracy" not in _page(replace(standing, test_values={}))

@@ -211,6 +211,8 @@ def test_lineage_is_linked_both_ways(store: Store) -> None:
             later.append(run.run_id)
     tags = store.find_run(later[1]).tags
     assert (tags["init_from"], tags["mlflow.parentRunId"]) == (source.run_id, source.run_id)
+    page = f"#/experiments/1/runs/{source.run_id}?workflowType=machine_learning"
+    assert f"init_from: [{source.run_id[:8]}]({page})" in tags["mlflow.note.content"]
     assert set(store.find_run(source.run_id).tags["used_by"].split()) == set(later)
 
 

@@ -84,3 +84,17 @@ def test_an_infinity_of_an_older_store_is_one(
     assert "val/loss inf (best 0.5 at 3)" in list_runs(store, capsys)[0]
     [shown] = json.loads(list_runs(store, capsys, "--json")[0])
     assert (shown["last"], shown["best"]) == (None, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("typed", "remedy"),
+    [
+        ("list", "python -m src.runs alone lists them"),
+        ("repair", "did you mean '--repair'?"),
+    ],
+)
+def test_words_of_other_programs_are_no_run(
+    typed: str, remedy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert runs.main([typed]) == 2
+    assert capsys.readouterr().err == f"error: '{typed}' is not the id of a run; {remedy}\n"

@@ -62,7 +62,7 @@ def test_a_layer_joins_after_every_second_step_and_a_resumed_training_has_the_sa
     assert_goes_on(whole, rest, logged=3)
 
 
-def test_it_is_refused_where_a_part_is_frozen_for_good(composed: Compose, tmp_path: Path) -> None:
-    config = composed(*TWO_LAYERS, "model.freeze=1", f"data.cache={tmp_path}/cache")
-    with pytest.raises(UserError, match="frozen for good"):
-        train(config, tmp_path / "whole", unfreezing())
+def test_it_goes_with_one_device() -> None:
+    GradualUnfreezing(every_steps=2).check_world_size(1)
+    with pytest.raises(UserError, match="trainer.devices=1 or callbacks.gradual_unfreezing=null"):
+        GradualUnfreezing(every_steps=2).check_world_size(2)

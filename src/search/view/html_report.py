@@ -55,8 +55,6 @@ _MAX_REASON_LENGTH = 300
 _MAX_COMMAND_LENGTH = 1200
 # parameters with columns of their own in a note
 _MAX_KEY_COLUMNS = 8
-# where `python -m src.ui` serves a store that has no address of its own
-_LOCAL_UI_ADDRESS = "http://127.0.0.1:5000/"
 
 _STYLE = """
 body { margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #22303c;
@@ -89,9 +87,7 @@ def render_page(sweep: SweepSnapshot, pictures: Mapping[str, bytes]) -> str:
     parts = [
         f"<h1>{title}</h1>",
         f"<p><b>{sweep.state}</b> {link} as of {as_of} UTC</p>",
-        f"<p>Ids are links into the UI that <code>make ui</code> serves at {_LOCAL_UI_ADDRESS}</p>"
-        if sweep.run_url.startswith("#/")
-        else "",
+        _describe_local_pages(sweep),
         f"<p>{escape(sweep.reason)}</p>" if sweep.reason else "",
         _render_settings(sweep),
         _render_best_trials(sweep),
@@ -121,6 +117,19 @@ def render_page(sweep: SweepSnapshot, pictures: Mapping[str, bytes]) -> str:
 </body>
 </html>
 """
+
+
+def _describe_local_pages(sweep: SweepSnapshot) -> str:
+    """How to come to the pages of runs where a store has no address of its own: that of the UI
+    depends on its port, and where MLflow shows an artifact, a link leads nowhere.
+    """
+    if not sweep.run_url.startswith("#/"):
+        return ""
+    page = escape(sweep.run_url.replace(sweep.sweep, "ID"))
+    return (
+        f"<p>The page of a run: its id for ID in <code>{page}</code>, behind the address that "
+        "<code>make ui</code> prints</p>"
+    )
 
 
 def render_note(sweep: SweepSnapshot) -> str:
@@ -347,14 +356,14 @@ def _finished_value(trial: TrialRecord, index: int) -> float | None:
 def _render_run_link(trial: TrialRecord, sweep: SweepSnapshot) -> str:
     run_id = str(trial.attributes.get("run_id") or "")
     url = sweep.trial_urls.get(trial.number, "")
-    return _render_link(run_id, url, run_id[:8]) if run_id else ""
+    # to be copied where it is no link
+    text = run_id if url.startswith("#/") else run_id[:8]
+    return _render_link(run_id, url, text) if run_id else ""
 
 
 def _render_link(run_id: str, url: str, text: str) -> str:
-    """A run's id, as a link to its page where it has one."""
+    """A run's id, as a link to its page where that has an address."""
     code = f'<code title="{escape(run_id)}">{escape(text)}</code>'
-    if url.startswith("#/"):
-        url = _LOCAL_UI_ADDRESS + url
     if not url.startswith(("http://", "https://")):
         return code
     return f'<a href="{escape(url)}" target="_blank" rel="noopener">{code}</a>'
