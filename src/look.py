@@ -37,6 +37,7 @@ from src.data.column_guesses import (
     sample_columns,
 )
 from src.data.data_files import find_path
+from src.data.label_map import read_label_names
 from src.data.labels import (
     as_label_set,
     describe_odd_labels,
@@ -45,6 +46,8 @@ from src.data.labels import (
 )
 from src.data.readers import ColumnSelection
 from src.data.sources import Source
+from src.data.tag_schemes import TagSurvey, describe_tags
+from src.data.token_labels import TokenLabels
 
 _PREFIX = "data.source."
 _COLUMNS = ("text", "pair", "label")
@@ -82,6 +85,10 @@ class _Contents(NamedTuple):
     sample_texts: list[str]
     # whether some row may have several
     has_label_sets: bool
+    # of words; None where texts are labelled as a whole
+    tags: TagSurvey | None
+    # why they are not told of
+    tag_problem: str | None
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -140,7 +147,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
         added |= guess_split_column(Source(**{**options, **added}), profiles)
     source = Source(**{**options, **added})
     source.check()
-    contents = _read_contents(source)
+    contents = _read_contents(source, _read_names(kept) or source.find_tag_names())
     _print_contents(contents)
     for line in source.describe_unread():
         _print_wrapped(line)
@@ -149,6 +156,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
             _print_wrapped(_describe_tokens(argument.partition("=")[2], contents.sample_texts))
     label = next((one for one in profiles if one.name == columns.label), None)
     task = "multi_label" if contents.has_label_sets else _choose_task(columns, label)
+    task = task if contents.tags is None else "token_classification"
     if task == "classification":
         for remark in describe_odd_labels(contents.labels):
             _print_wrapped(f"note: {remark}")
@@ -261,13 +269,24 @@ def _print_columns(profiles: Sequence[ColumnProfile]) -> None:
         print_line(truncate_end(line, _WIDTH))
 
 
-def _read_contents(source: Source) -> _Contents:
+def _read_names(kept: Sequence[str]) -> Sequence[str | float] | None:
+    """The names of labels that were typed."""
+    import yaml
+
+    typed = dict(one.split("=", 1) for one in kept if "=" in one).get("data.label_names")
+    names = None if typed is None else yaml.safe_load(typed)
+    return read_label_names(names) if isinstance(names, str) else names
+
+
+def _read_contents(source: Source, tag_names: Sequence[str | float] | None) -> _Contents:
     rows: dict[str, int] = {}
     labels: Counter[str] = Counter()
     unlabelled = empty = 0
     lengths: list[int] = []
     sample_texts: list[str] = []
     has_label_sets = False
+    tags: TagSurvey | None = None
+    tag_problem: str | None = None
     for split in source.available_splits():
         rows[split] = 0
         for record in source.read_records(split):
@@ -276,11 +295,22 @@ def _read_contents(source: Source) -> _Contents:
             empty += not record.text.strip()
             if record.label is None:
                 unlabelled += source.label is not None
-            labels.update(map(str, normalize_labels(as_label_set(record.label))))
-            has_label_sets = has_label_sets or isinstance(record.label, tuple)
+            if isinstance(record.label, TokenLabels):
+                tags = tags or TagSurvey(tag_names)
+                try:
+                    tags.add(split, record)
+                except UserError as error:
+                    tag_problem = tag_problem or str(error)
+            else:
+                labels.update(map(str, normalize_labels(as_label_set(record.label))))
+                # an empty list may be one of entities
+                several = isinstance(record.label, tuple) and record.label != ()
+                has_label_sets = has_label_sets or several
             if len(sample_texts) < _SAMPLE_TEXTS:
                 sample_texts.append(record.text)
-    return _Contents(rows, labels, unlabelled, empty, lengths, sample_texts, has_label_sets)
+    return _Contents(
+        rows, labels, unlabelled, empty, lengths, sample_texts, has_label_sets, tags, tag_problem
+    )
 
 
 def _print_contents(contents: _Contents) -> None:
@@ -296,6 +326,9 @@ def _print_contents(contents: _Contents) -> None:
         more = ", ..." * (len(contents.labels) > _SHOWN_LABELS)
         different = format_quantity(len(contents.labels), "different label")
         _print_wrapped(f"{different}: {', '.join(shown)}{more}")
+    if contents.tags is not None:
+        for line in describe_tags(contents.tags, contents.tag_problem):
+            _print_wrapped(line)
     lengths = sorted(contents.lengths) or [0]
     _print_wrapped(
         f"characters of a row: half have up to {lengths[len(lengths) // 2]:,}, nine tenths up to "
@@ -332,7 +365,7 @@ def _describe_tokens(folder: str, texts: Sequence[str]) -> str:
 def _propose_command(task: str, source: Mapping[str, Any], kept: Sequence[str]) -> str:
     experiment = "mlm_files" if task == "masked_lm" else "files"
     options = [f"{_PREFIX}{key}={_quote_value(value)}" for key, value in source.items()]
-    metrics = {"regression": "pearson", "multi_label": "f1_macro"}
+    metrics = {"regression": "pearson", "multi_label": "f1_macro", "token_classification": "f1"}
     if task in metrics:
         options += [
             f"data.task={task}",

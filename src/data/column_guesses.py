@@ -20,12 +20,14 @@ from src.data.sources import Source
 from src.data.split_column import is_split_name
 from src.data.spreadsheets import iter_sheet_values
 from src.data.tables import guess_delimiter, read_first_row, read_table
+from src.data.token_labels import holds_entities, is_word_list, looks_like_tags
 
 SAMPLE_ROWS = 1000
 _LABEL_NAMES = re.compile(
     r"label|class|target|stars?|rating|category|sentiment|score|gold|polarity|topic|intent",
     re.IGNORECASE,
 )
+_TAG_NAMES = re.compile(r"tags?$|ner|labels?$", re.IGNORECASE)
 _MOST_SPLITS = 10
 _SPLIT_VALUES = {*SPLIT_ALIASES, *itertools.chain(*SPLIT_ALIASES.values())}
 _YES_NO = {"0", "1", "0.0", "1.0", "true", "false"}
@@ -54,6 +56,9 @@ class ColumnProfile(NamedTuple):
         is_yes_no: whether all values are 0 and 1, or true and false; is_share: whether all are
             numbers from 0 to 1.
         is_nested: whether some value is a list; has_fields: whether some value has named parts.
+        list_lengths: of the values, where all are lists; else empty.
+        holds_words: whether all values are lists of texts; holds_spans: whether some value is a
+            list of entities as spans.
     """
 
     name: str | int
@@ -68,17 +73,24 @@ class ColumnProfile(NamedTuple):
     is_share: bool = False
     is_nested: bool = False
     has_fields: bool = False
+    list_lengths: tuple[int, ...] = ()
+    holds_words: bool = False
+    holds_spans: bool = False
 
 
 def guess_text_format(path: Path, encodings: Sequence[str]) -> str | None:
-    """The format of a file of lines whose name does not tell it: "tsv" where all lines have equally
-    many tabs, "label_first" where they begin with a few words that come again; None if neither.
+    """The format of a file of lines whose name does not tell it: "conll" where they end on tags of
+    words, "tsv" where all lines have equally many tabs, "label_first" where they begin with a few
+    words that come again; None if neither.
     """
     if not path.is_file() or infer_format(path) not in (None, "text"):
         return None
     file = InputFile(path, path.name)
     lines = read_text_lines(file, choose_encoding(file, encodings).name)
-    sample = [line.strip() for line in itertools.islice(lines, SAMPLE_ROWS) if line.strip()]
+    first_lines = list(itertools.islice(lines, SAMPLE_ROWS))
+    if looks_like_tags(first_lines):
+        return "conll"
+    sample = [line.strip() for line in first_lines if line.strip()]
     tabs = {line.count("\t") for line in sample}
     if len(tabs) == 1 and tabs != {0}:
         return "tsv"
@@ -180,7 +192,15 @@ def _profile_column(name: str | int, values: Sequence[Any]) -> ColumnProfile:
         is_numeric and all(0 <= number <= 1 for number in known),
         any(isinstance(value, list) for value in values),
         any(isinstance(value, dict) for value in _list_items(values)),
+        *_profile_lists(values),
     )
+
+
+def _profile_lists(values: Sequence[Any]) -> tuple[tuple[int, ...], bool, bool]:
+    """The last three parts of a profile."""
+    lists = [value for value in values if isinstance(value, list)]
+    lengths = tuple(map(len, lists)) if len(lists) == len(values) else ()
+    return lengths, bool(lengths) and all(map(is_word_list, lists)), any(map(holds_entities, lists))
 
 
 def _list_items(values: Sequence[Any]) -> Iterator[Any]:
@@ -209,6 +229,7 @@ def guess_columns(
         return [profile for profile in profiles if profile.name not in taken]
 
     free = find_free()
+    chosen |= _find_token_columns(profiles, chosen)
     if "text" not in chosen:
         texts = [
             one
@@ -235,6 +256,37 @@ def guess_columns(
                 ),
             ).name
     return ColumnSelection(chosen["text"], chosen.get("pair"), chosen.get("label"))
+
+
+def _find_token_columns(
+    profiles: Sequence[ColumnProfile], chosen: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The columns of words and of their tags, or that of spans; none of what is chosen."""
+    if "label" in chosen:
+        return {}
+    spans = [profile.name for profile in profiles if profile.holds_spans]
+    words = [
+        (profile, other)
+        for profile in profiles
+        for other in profiles
+        if profile.holds_words
+        and other is not profile
+        and sum(profile.list_lengths) > len(profile.list_lengths)
+        and other.list_lengths == profile.list_lengths
+        and chosen.get("text", profile.name) == profile.name
+    ]
+    # of two lists of texts the tags are called so, of several tags those of entities are taken
+    words.sort(
+        key=lambda pair: (
+            _TAG_NAMES.search(str(pair[0].name)) is not None,
+            _TAG_NAMES.search(str(pair[1].name)) is None,
+            "ner" not in str(pair[1].name).lower(),
+            pair[1].distinct,
+        )
+    )
+    if words:
+        return {"text": words[0][0].name, "label": words[0][1].name}
+    return {"label": spans[0]} if spans else {}
 
 
 def _find_label_columns(profiles: Sequence[ColumnProfile]) -> list[str | int]:
