@@ -303,13 +303,13 @@ def _grown(size: int, letters: int) -> dict[str, float]:
         gc.collect()
         before, began = _held(os.getpid()), time.process_time()
         data: Any = DataConfig(**settings, source=source, batching=Masked(), cache=root).build()
-        watch, survey = _Watch(), data._write_survey
+        watch, write = _Watch(), data._write_token_stores
 
-        def surveyed(place: Path, corpus: Any) -> None:
-            survey(place, corpus)
+        def tokenised(*arguments: Any) -> None:
             watch.part = "tokenise"
+            write(*arguments)
 
-        data._write_survey = surveyed
+        data._write_token_stores = tokenised
         data.prepare_data()
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         return {

@@ -36,6 +36,7 @@ def compose(*overrides: str, config_dir: str | Path | None = None) -> ComposedCo
     from src.config.compose import register_resolvers
     from src.config.compose_run import compose_run
     from src.config.config_folders import take_config_folders
+    from src.config.home_folder import expand_home_folders
     from src.pipeline.run import read_task_schema
 
     if wrong := [word for word in overrides if not isinstance(word, str)]:
@@ -43,7 +44,7 @@ def compose(*overrides: str, config_dir: str | Path | None = None) -> ComposedCo
             f"{wrong[0]!r} is no override", expected="texts one by one, as compose(*overrides)"
         )
     register_resolvers()
-    words = take_allowed(overrides)
+    words = take_allowed(expand_home_folders(overrides))
     folders = [f"--config-dir={config_dir}"] if config_dir is not None else []
     config = ComposedConfig(
         compose_run(take_config_folders([*words, *folders]), read_task_schema())

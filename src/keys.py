@@ -7,6 +7,11 @@ name or meaning all of them occur. docs/keys.md holds the whole list.
 import sys
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
+
+if __package__ is None:
+    # typed as a file where the program is not installed: python src/keys.py
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from src.config.command_line import run_command_line
 from src.config.foreign_keys import find_same_key

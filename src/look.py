@@ -15,13 +15,17 @@ import re
 import shlex
 import sys
 import textwrap
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+if __package__ is None:
+    # typed as a file where the program is not installed: python src/look.py
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from src.config.command_line import run_command_line
+from src.config.home_folder import expand_home_folders
 from src.core.formatting import format_quantity, truncate_end, truncate_middle
 from src.core.printing import print_line
 from src.core.user_errors import UserError, format_suggestion
@@ -37,17 +41,15 @@ from src.data.column_guesses import (
     sample_columns,
 )
 from src.data.data_files import find_path
+from src.data.file_contents import SAMPLE_TEXTS, FileContents, read_contents
 from src.data.label_map import read_label_names
 from src.data.labels import (
-    as_label_set,
     describe_odd_labels,
     guess_label_separator,
-    normalize_labels,
 )
 from src.data.readers import ColumnSelection
 from src.data.sources import Source
-from src.data.tag_schemes import TagSurvey, describe_tags
-from src.data.token_labels import TokenLabels
+from src.data.tag_schemes import describe_tags
 
 _PREFIX = "data.source."
 _COLUMNS = ("text", "pair", "label")
@@ -70,25 +72,6 @@ _PASSED_OVER = (
 )
 _WIDTH = 80
 _SHOWN_LABELS = 12
-_SAMPLE_TEXTS = 1000
-
-
-class _Contents(NamedTuple):
-    """What all rows of the files hold, by split where a split matters."""
-
-    rows: dict[str, int]
-    labels: Counter[str]
-    unlabelled: int
-    empty: int
-    lengths: list[int]
-    # of the first rows
-    sample_texts: list[str]
-    # whether some row may have several
-    has_label_sets: bool
-    # of words; None where texts are labelled as a whole
-    tags: TagSurvey | None
-    # why they are not told of
-    tag_problem: str | None
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -98,7 +81,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _handle_arguments(arguments: Sequence[str]) -> int:
     kept = [one for one in arguments if one.partition("=")[0] in _KEPT]
-    typed = _parse_options([one for one in arguments if one not in kept])
+    own = [one for one in arguments if one not in kept]
+    typed = _parse_options(expand_home_folders(own))
     others = {key: value for key, value in typed.items() if key not in _COLUMNS}
     if "path" not in typed:
         raise _missing_path_error(typed)
@@ -147,8 +131,10 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
         added |= guess_split_column(Source(**{**options, **added}), profiles)
     source = Source(**{**options, **added})
     source.check()
-    contents = _read_contents(source, _read_names(kept) or source.find_tag_names())
+    contents = read_contents(source, _read_names(kept) or source.find_class_names())
     _print_contents(contents)
+    for remark in contents.remarks:
+        _print_wrapped(f"note: {remark}")
     for line in source.describe_unread():
         _print_wrapped(line)
     for argument in kept:
@@ -177,7 +163,7 @@ def _guess_format(options: Mapping[str, Any]) -> dict[str, Any]:
     found = guess_text_format(
         find_path(options["path"]), list_columns(options.get("encoding", "utf-8"))
     )
-    return {} if found is None else {"format": found}
+    return {key: value for key, value in found.items() if key not in options or key == "format"}
 
 
 def _missing_path_error(typed: Mapping[str, Any]) -> UserError:
@@ -203,7 +189,10 @@ def _guess_label_options(
         known = [by_name[name] for name in columns.label_columns]
         return {} if all(one.is_yes_no for one in known) else {"label_threshold": 0.5}
     if isinstance(columns.label, str | int) and columns.label in by_name:
-        found = guess_label_separator(by_name[columns.label].labels)
+        if by_name[columns.label].has_decimal_commas:
+            return {"decimal": "comma"} if options.get("decimal") is None else {}
+        profile = by_name[columns.label]
+        found = None if profile.is_nested else guess_label_separator(profile.labels)
         return {} if found is None else {"label_separator": found[0]}
     return {}
 
@@ -278,42 +267,7 @@ def _read_names(kept: Sequence[str]) -> Sequence[str | float] | None:
     return read_label_names(names) if isinstance(names, str) else names
 
 
-def _read_contents(source: Source, tag_names: Sequence[str | float] | None) -> _Contents:
-    rows: dict[str, int] = {}
-    labels: Counter[str] = Counter()
-    unlabelled = empty = 0
-    lengths: list[int] = []
-    sample_texts: list[str] = []
-    has_label_sets = False
-    tags: TagSurvey | None = None
-    tag_problem: str | None = None
-    for split in source.available_splits():
-        rows[split] = 0
-        for record in source.read_records(split):
-            rows[split] += 1
-            lengths.append(len(record.text) + len(record.pair or ""))
-            empty += not record.text.strip()
-            if record.label is None:
-                unlabelled += source.label is not None
-            if isinstance(record.label, TokenLabels):
-                tags = tags or TagSurvey(tag_names)
-                try:
-                    tags.add(split, record)
-                except UserError as error:
-                    tag_problem = tag_problem or str(error)
-            else:
-                labels.update(map(str, normalize_labels(as_label_set(record.label))))
-                # an empty list may be one of entities
-                several = isinstance(record.label, tuple) and record.label != ()
-                has_label_sets = has_label_sets or several
-            if len(sample_texts) < _SAMPLE_TEXTS:
-                sample_texts.append(record.text)
-    return _Contents(
-        rows, labels, unlabelled, empty, lengths, sample_texts, has_label_sets, tags, tag_problem
-    )
-
-
-def _print_contents(contents: _Contents) -> None:
+def _print_contents(contents: FileContents) -> None:
     rows = ", ".join(f"{split} {count:,}" for split, count in contents.rows.items())
     missing = f", {contents.empty:,} with an empty text" * bool(contents.empty)
     missing += f", {contents.unlabelled:,} without a label" * bool(contents.unlabelled)
@@ -358,7 +312,7 @@ def _describe_tokens(folder: str, texts: Sequence[str]) -> str:
         f"{lengths[len(lengths) * 9 // 10]:,}, the longest {lengths[-1]:,}; "
         f"{100 * count / max(1, sum(lengths)):.1f} % of them unknown"
         + f" (first {len(texts):,} rows)"
-        * (len(texts) == _SAMPLE_TEXTS)
+        * (len(texts) == SAMPLE_TEXTS)
     )
 
 

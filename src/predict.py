@@ -27,6 +27,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+if __package__ is None:
+    # typed as a file where the program is not installed: python src/predict.py
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
+
 from src.config.command_line import parse_key_values, run_command_line
 from src.core import startup
 from src.core.files import PROJECT_ROOT

@@ -9,7 +9,12 @@ with the same budget, and compares both on the same test set. All three are ordi
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+if __package__ is None:
+    # typed as a file where the program is not installed: python src/quickstart.py
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from src.config.command_line import parse_key_values
 from src.core.checkout import check_checkout

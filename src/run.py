@@ -7,7 +7,12 @@ With `-m` it makes a run of each combination of values, or a search. What a run 
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+if __package__ is None:
+    # typed as a file where the program is not installed: python src/run.py
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from src.core import startup
 from src.core.checkout import check_checkout
@@ -180,6 +185,7 @@ def run_program() -> None:
         return
     from src.config.allowed_targets import take_allowed
     from src.config.compose import is_resume, register_resolvers
+    from src.config.home_folder import expand_home_folders
     from src.pipeline.run import read_task_schema
 
     try:
@@ -187,7 +193,7 @@ def run_program() -> None:
     except UserError as error:
         print_line(f"error: {error}", to_stderr=True)
         sys.exit(2)
-    arguments = take_allowed(arguments)
+    arguments = take_allowed(expand_home_folders(arguments))
     # exceptions come here instead of being printed and turned into exit code 1
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register_resolvers()

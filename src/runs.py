@@ -24,7 +24,12 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+if __package__ is None:
+    # typed as a file where the program is not installed: python src/runs.py
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from src.config.command_line import FlagParser, run_command_line
 from src.core.files import PROJECT_ROOT

@@ -20,6 +20,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+if __package__ is None:
+    # typed as a file where the program is not installed: python src/sync.py
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
+
 from src.config.command_line import FlagParser, run_command_line
 from src.core.files import PROJECT_ROOT
 from src.core.mlflow_environment import read_tracking_uri

@@ -1,4 +1,5 @@
-"""Look at the runs: `python -m src.ui [port=5000] [uri=sqlite:///FILE] [experiment=palimpsest]`.
+"""Look at the runs: `python -m src.ui [port=5000] [uri=sqlite:///FILE] [experiment=palimpsest] \
+[root=FOLDER]`.
 
 Serves MLflow's UI on the project's own store, which a bare `mlflow ui` would not find, until
 Ctrl-C.
@@ -8,6 +9,11 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
+
+if __package__ is None:
+    # typed as a file where the program is not installed: python src/ui.py
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from src.config.command_line import parse_key_values, run_command_line
 from src.core.files import PROJECT_ROOT
@@ -17,7 +23,11 @@ from src.core.run_ending import TerminatedBySignal
 from src.core.user_errors import UserError
 from src.tracking.store import Store
 
-_OPTION_NAMES = {"tracking.uri": "uri", "tracking.experiment": "experiment"}
+_OPTION_NAMES = {
+    "tracking.uri": "uri",
+    "tracking.experiment": "experiment",
+    "tracking.root": "root",
+}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -28,10 +38,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _handle_arguments(arguments: Sequence[str]) -> int:
-    defaults = {"port": "5000", "uri": "", "experiment": read_experiment_name()}
+    defaults = {"port": "5000", "uri": "", "experiment": read_experiment_name(), "root": ""}
     options = parse_key_values(arguments, defaults)
     store = Store(
-        root=str(PROJECT_ROOT),
+        root=options["root"] or str(PROJECT_ROOT),
         uri=options["uri"] or read_tracking_uri(),
         experiment=options["experiment"],
     )

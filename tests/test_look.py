@@ -356,3 +356,66 @@ def test_tokens_and_spans_of_json_lines(tmp_path: Path, capsys: pytest.CaptureFi
     assert "guessed columns: text=text, label=label\n" in shown
     assert "entities: PER 1\ntags of words: spans of characters, brought to BIO\n" in shown
     assert shown.endswith(TAGGED_COMMAND)
+
+
+def test_decimal_commas_are_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "a.csv"
+    rows = "".join(f"words of row {n};{n % 7},{n % 10}\n" for n in range(60))
+    file.write_text("text;score\n" + rows, encoding="utf-8")
+    shown = _look(capsys, f"data.source.path={file}")
+    assert "data.source.decimal=comma data.task=regression model=regression" in shown
+
+
+def test_lists_of_words_are_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import pyarrow
+    from pyarrow.parquet import write_table
+
+    rows = [{"tokens": ["word", f"nr{n}"], "info": {"topic": "abc"[n % 3]}} for n in range(30)]
+    write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
+    shown = _look(capsys, f"data.source.path={tmp_path / 'a.parquet'}")
+    assert shown.endswith("data.source.text=tokens data.source.label=info.topic\n")
+
+
+def test_lines_parted_by_several_characters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.txt"
+    lines = [f"the words of row {n} ||| {'good' if n % 3 else 'bad'}\n" for n in range(30)]
+    file.write_text("".join(lines), encoding="utf-8")
+    shown = _look(capsys, f"data.source.path={file}")
+    assert shown.endswith(
+        "data.source.format=csv 'data.source.delimiter=\" ||| \"' data.source.header=false "
+        "data.source.text=0 data.source.label=1\n"
+    )
+
+
+@pytest.mark.parametrize("as_lists", [True, False])
+def test_combinations_of_tags_are_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], as_lists: bool
+) -> None:
+    rows = []
+    for number in range(60):
+        tags = [tag for place, tag in enumerate("abcdef") if number >> place & 1] or ["a"]
+        tags = [f"tag {tag}" for tag in tags]
+        rows.append({"body": f"some words {number}", "tags": tags if as_lists else ", ".join(tags)})
+    file = tmp_path / "a.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    shown = _look(capsys, f"data.source.path={file}")
+    assert "data.source.text=body data.source.label=tags" in shown
+    assert ("label_separator=comma" in shown) is not as_lists
+    assert "data.task=multi_label" in shown
+
+
+def test_tables_by_column_and_long_delimiters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = [f"the words of row {n}" for n in range(30)]
+    labels = ["good" if n % 3 else "bad" for n in range(30)]
+    (tmp_path / "a.json").write_text(json.dumps({"texts": texts, "labels": labels}))
+    shown = _look(capsys, f"data.source.path={tmp_path / 'a.json'}")
+    assert shown.endswith("data.source.text=texts data.source.label=labels\n")
+    lines = [f"{text}::{label}\n" for text, label in zip(texts, labels, strict=True)]
+    (tmp_path / "a.csv").write_text("review::stars\n" + "".join(lines))
+    shown = _look(capsys, f"data.source.path={tmp_path / 'a.csv'}")
+    assert "data.source.delimiter" in shown
+    assert "data.source.text=review data.source.label=stars" in shown

@@ -229,7 +229,6 @@ def test_what_a_package_has_imported_is_not_allowed_with_it(place: Path, allowed
             [
                 "model.optim.lr: there is no such key; what ~ has taken away is added anew, as "
                 "+model.optim.lr=0.1",
-                "model.optim.lr: must be given, as model.optim.lr=VALUE",
             ],
         ),
         (

@@ -8,12 +8,17 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 from zipfile import ZipFile
 
 import pytest
 import torch
-from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    pipeline,
+)
 
 from src import predict
 from src.core.dataset_info import DatasetInfo, Task
@@ -23,6 +28,7 @@ from src.data import archives
 from src.data.cache import ContentCache
 from src.data.sources import Source
 from src.data.tokenizer import WordPiece
+from src.model.encoder import HeadType, load_encoder
 from src.model.encoder_config import Scratch
 from src.pipeline import predictor
 from src.pipeline.export import save_model
@@ -42,7 +48,14 @@ CLEANING = {
 }
 
 
-def make_model(root: Path, task: Task = "classification", **inference_config: object) -> Path:
+def make_model(
+    root: Path,
+    task: Task = "classification",
+    head: HeadType = "sequence",
+    names: tuple[str, ...] = ("no", "yes"),
+    pooling: Literal["first", "mean", "attention"] | None = None,
+    **inference_config: object,
+) -> Path:
     """A folder as a run leaves it, with random weights; texts are cut to 16 tokens."""
     torch.manual_seed(0)
     tokenizer = WordPiece(vocab_size=100, min_frequency=1).load_tokenizer(
@@ -54,15 +67,15 @@ def make_model(root: Path, task: Task = "classification", **inference_config: ob
         mask_id=tokenizer.mask_id,
         special_ids=tokenizer.special_ids,
         max_tokens=16,
-        label_names=("no", "yes"),
+        label_names=names,
         batches_per_epoch=1,
         sample_tokens={},
     )
-    encoder = Scratch(layers=1, width=16, heads=2, max_tokens=64).build(
-        task if task in ("masked_lm", "token_classification") else "sequence",
+    encoder = Scratch(layers=1, width=16, heads=2, max_tokens=64, pooling=pooling).build(
+        task if task in ("masked_lm", "token_classification") else head,
         facts,
         tuple(inference_config.get("label_names", ()))  # type: ignore[arg-type]
-        or (("no", "yes") if task in ("classification", "multi_label") else ()),
+        or (names if task in ("classification", "multi_label") else ()),
         task=task,
     )
     with torch.no_grad():
@@ -71,7 +84,7 @@ def make_model(root: Path, task: Task = "classification", **inference_config: ob
             parameter.mul_(8)
     reading = {
         "task": task,
-        "label_names": ["no", "yes"] if task in ("classification", "multi_label") else [],
+        "label_names": list(names) if task in ("classification", "multi_label") else [],
         "cleaning": CLEANING,
         "max_tokens": 16,
         "truncation": "head",
@@ -197,6 +210,73 @@ def test_transformers_answers_the_same(tmp_path: Path, task: Task, truncation: s
             assert outputs == pytest.approx(row, abs=1e-5 if answer.probabilities else 1e-4)
             found.append(round(outputs[0], 4))
     assert len(set(found)) > 12
+
+
+def test_transformers_answers_the_same_for_one_output(tmp_path: Path) -> None:
+    """Its pipeline gives the probability of the second label, also where the first is likelier."""
+    folder = make_model(tmp_path, head="binary")
+    theirs = pipeline("text-classification", str(folder), device="cpu")
+    assert (theirs.model.config.num_labels, theirs.model.config.id2label) == (1, {0: "yes"})
+    texts = [text for text in TEXTS if text]
+    answers = predict_texts(Predictor(folder, precision="fp32"), texts)
+    for answer, found in zip(answers, theirs(texts), strict=True):
+        assert list(answer.probabilities) == ["no", "yes"]
+        assert sum(answer.probabilities.values()) == pytest.approx(1)
+        assert found["label"] == "yes"
+        assert found["score"] == pytest.approx(answer.probabilities["yes"], abs=1e-5)
+        assert answer.predicted == ("yes" if found["score"] > 0.5 else "no")
+    assert len({round(answer.probabilities["yes"], 4) for answer in answers}) > 1
+
+
+@pytest.mark.parametrize("pooling", ["first", "mean", "attention"])
+def test_a_folder_is_pooled_as_it_was_trained(tmp_path: Path, pooling: Any) -> None:
+    """Against transformers' body and head, with the pooling between them by hand."""
+    torch.manual_seed(1)
+    folder = make_model(tmp_path, pooling=pooling)
+    encoder = load_encoder(folder, "sequence")
+    if pooling == "attention":
+        # training moves it away from the plain mean
+        encoder.network.attention_pooling.score.data.normal_(0, 3)
+        encoder.save_pretrained(folder)
+    theirs = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    inputs = AutoTokenizer.from_pretrained(folder)(TEXTS[0], return_tensors="pt")
+    with torch.no_grad():
+        states = theirs.bert(**inputs).last_hidden_state[0]
+        weights = {
+            "first": torch.eye(len(states))[0],
+            "mean": torch.full((len(states),), 1 / len(states)),
+            "attention": (states @ encoder.network.attention_pooling.score).softmax(0)
+            if pooling == "attention"
+            else None,
+        }[pooling]
+        pooled = theirs.bert.pooler((weights @ states)[None, None])
+        expected = theirs.classifier(pooled)[0].softmax(-1).tolist()
+        plain = theirs(**inputs).logits[0].softmax(-1).tolist()
+    [answer] = predict_texts(Predictor(folder, precision="fp32"), TEXTS[:1])
+    assert list(answer.probabilities.values()) == pytest.approx(expected, abs=1e-5)
+    assert (expected == pytest.approx(plain, abs=1e-5)) == (pooling == "first")
+    note = folder / "README.md"
+    assert note.is_file() == (pooling != "first")
+    if note.is_file():
+        assert "which transformers' own BertForSequenceClassification does not do" in (
+            note.read_text()
+        )
+
+
+def test_transformers_answers_with_the_steps_between_labels(tmp_path: Path) -> None:
+    folder = make_model(tmp_path, head="ordinal", names=("bad", "ok", "good"))
+    theirs = pipeline("text-classification", str(folder), device="cpu", top_k=None)
+    texts = [text for text in TEXTS if text]
+    answers = predict_texts(Predictor(folder, precision="fp32"), texts)
+    for answer, found in zip(answers, theirs(texts), strict=True):
+        steps = {one["label"]: one["score"] for one in found}
+        ok, good = steps[">=ok"], steps[">=good if >=ok"]
+        expected = {"bad": 1 - ok, "ok": ok * (1 - good), "good": ok * good}
+        assert answer.probabilities == pytest.approx(expected, abs=1e-5)
+        # the median
+        assert answer.predicted == ("bad" if ok < 0.5 else "good" if ok * good > 0.5 else "ok")
+    probabilities = [0.4, 0.25, 0.35]
+    assert Predictor(folder)._build_prediction(probabilities).predicted == "ok"
 
 
 @pytest.mark.parametrize("size", [1e-6, 0.01, 1000.0])
@@ -621,6 +701,10 @@ def test_columns_of_other_shapes_are_kept(tmp_path: Path, run: type[StoredRun]) 
     run.source = {"text": ["title", "body"]}
     [row] = ask(put(tmp_path / "b.csv", "title,body\ngood,film\n"))
     assert (row["title"], row["body"]) == ("good", "film")
+    run.source = {"template": "a {title} {body}"}
+    path = put(tmp_path / "d.csv", "title,body,text\ngood,film,a good film\n")
+    [joined], [plain] = ask(path), ask(path, "column=text")
+    assert joined["yes"] == plain["yes"] and (joined["title"], joined["body"]) == ("good", "film")
     with ZipFile(tmp_path / "c.zip", "w") as archive:
         archive.writestr("train.csv", "text\nbad\n")
         archive.writestr("test.csv", "text\ngood\n")

@@ -159,6 +159,7 @@ def test_finetuning_run_is_linked_both_ways_and_reported(
     assert found.data.tags["init_from"] == pretrained.run_id
     assert finetuned.run_id in store.open().client.get_run(pretrained.run_id).data.tags["used_by"]
     assert found.data.params["model.encoder.name_or_path"] == f"run:{pretrained.run_id}"
+    assert found.data.metrics["data/leakage/test_in_pretraining"] == 0
     assert {
         "test/accuracy",
         "test/precision_macro",
@@ -469,6 +470,7 @@ def test_a_run_over_texts_with_several_labels(project: Path, store: Store) -> No
             "data.source.label=label",
             "data.task=multi_label",
             "model=multi_label",
+            "model.objective.pos_weight=balanced",
             "callbacks.checkpoint.monitor=val/f1_macro",
             "callbacks.checkpoint.mode=max",
             "data/tokenizer=wordpiece",
@@ -483,6 +485,11 @@ def test_a_run_over_texts_with_several_labels(project: Path, store: Store) -> No
     measured = {"val/f1_micro", "val/subset_accuracy", "test/f1_macro", "test/average_precision"}
     assert measured <= found.data.metrics.keys()
     assert "drawn at random" in found.data.tags["data/remarks"]
+    rows = json.loads(found.data.tags["data/summary"])
+    weights = [
+        f"{name} {(36 - count) / count:.4g}" for name, count in rows["labels"]["train"].items()
+    ]
+    assert found.data.tags["objective/pos_weight"] == ", ".join(weights)
     answers = table(store, outcome.run_id, "report/predictions.json")
     assert len(answers["row"]) == 12
     assert {"", "blue", "red", "blue, red"} >= set(answers["label"])

@@ -16,6 +16,7 @@ RESULT_NEUTRAL_KEYS = (
     "tracking",
     "tags",
     "callbacks.progress",
+    "callbacks.reference",
     "callbacks.checkpoint.keep",
     "callbacks.checkpoint.keep_last",
     "callbacks.checkpoint.every_steps",
@@ -55,7 +56,15 @@ FORK_KEYS = (
     "trainer.log_every_n_steps",
 )
 # which runs and sweeps of earlier versions lack
-_NEWER_KEYS = ("data.label_map", "data.tokenizer.longest_word")
+_NEWER_KEYS = (
+    "data.label_map",
+    "data.tokenizer.longest_word",
+    "data.batching.mask_fraction_end",
+    "data.batching.mask_schedule",
+    "data.batching.mask_unit",
+    "data.batching.span_probability",
+    "data.batching.max_span_words",
+)
 FORK_EXCLUDED_KEYS = ("model.optim._target_",)
 # The value of a key that does not exist.
 ABSENT = object()

@@ -7,6 +7,7 @@ The small commands do not use Hydra, whose grammar would split a text at its com
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,7 +15,7 @@ from src.config.groups import list_options
 from src.core.checkout import check_checkout
 from src.core.files import CONF
 from src.core.printing import print_line
-from src.core.user_errors import UserError, format_suggestion
+from src.core.user_errors import UserError, did_you_mean, format_suggestion
 
 
 class FlagParser(argparse.ArgumentParser):
@@ -30,11 +31,17 @@ class FlagParser(argparse.ArgumentParser):
         self._flags = flags
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
-        for argument in arguments:
-            flag = argument.partition("=")[0]
+        for before, argument in pairwise(["", *arguments]):
+            flag, equals, value = argument.partition("=")
             if flag.startswith("-") and flag not in self._flags:
                 raise UserError(
                     f"there is no option {flag}", hint=format_suggestion(flag, self._flags)
+                )
+            # as it is typed behind src.run: tracking.root=FOLDER
+            meant = f"--{flag.rpartition('.')[2]}"
+            if equals and meant in self._flags and before not in self._flags:
+                raise UserError(
+                    f"there is no option '{flag}'", hint=did_you_mean(f"{meant} {value}")
                 )
         return self.parse_args(arguments)
 
@@ -74,8 +81,15 @@ def run_command_line(
 def parse_key_values(arguments: Sequence[str], defaults: Mapping[str, str]) -> dict[str, str]:
     """The values of `defaults`, replaced by what was typed."""
     values, typed = dict(defaults), set()
-    for argument in arguments:
+    for argument, following in pairwise([*arguments, ""]):
         key, equals, value = argument.partition("=")
+        # as it is typed for programs with flags, or behind src.run
+        meant = key.lstrip("-").replace("-", "_").rpartition(".")[2]
+        if meant in values and key not in values:
+            raise UserError(
+                f"there is no option '{key}'",
+                hint=did_you_mean(f"{meant}={value if equals else following or 'VALUE'}"),
+            )
         if not equals:
             raise UserError(
                 f"{argument!r} is not an option",

@@ -6,6 +6,7 @@ own that begins with the same letters.
 
 from argparse import Action
 from collections.abc import Sequence
+from pathlib import Path
 
 from hydra._internal.utils import get_args_parser
 
@@ -15,6 +16,7 @@ from src.config.groups import list_groups
 from src.config.overrides import is_multirun, needs_multirun_error, search_overrides
 from src.config.resume import RESUME_KEYS
 from src.config.suggestions import find_key_in_options
+from src.core.files import CONF
 from src.core.user_errors import UserError, did_you_mean, suggest
 
 
@@ -37,9 +39,9 @@ def find_flag_errors(arguments: Sequence[str], task: Schema) -> list[UserError]:
                 value = following
             hint = _suggest_flag(flag, value, task, list(known))
             errors.append(UserError("there is no such flag", key=flag, hint=hint))
-        elif error := _check_flag_value(
-            known[flag], value if equals else next(iter(arguments[position + 1 :]), "")
-        ):
+            continue
+        value = value if equals else next(iter(arguments[position + 1 :]), "")
+        if error := _check_flag_value(known[flag], value) or _check_primary_config(flag, value):
             errors.append(error.with_key(flag))
     names = {argument.partition("=")[0] for argument in arguments}
     if not is_multirun(arguments) and not names & {"--cfg", "-c"}:
@@ -59,9 +61,35 @@ def _check_flag_value(action: Action, value: str) -> UserError | None:
     return None
 
 
+def _check_primary_config(flag: str, value: str) -> UserError | None:
+    """The error of a flag that names another folder or file than conf/config.yaml; None if it is
+    there.
+    """
+    if flag in ("--config-path", "-cp") and not (Path(value) / "config.yaml").is_file():
+        return UserError("it would replace conf/", value=value, hint=_explain_config_flag(value))
+    if flag in ("--config-name", "-cn") and not (CONF / value).with_suffix(".yaml").is_file():
+        named = Path(value).stem
+        hint = f"an experiment is chosen by +experiment={named}"
+        return UserError("there is no such file in conf/", value=value, hint=hint)
+    return None
+
+
+def _explain_config_flag(value: str) -> str:
+    """How configs of one's own are added, where a folder of them or one of its files was named."""
+    path = Path(value)
+    if path.suffix not in (".yaml", ".yml"):
+        return f"a folder of your own configs is added by --config-dir={value}"
+    return (
+        f"a file of your own is an experiment: as FOLDER/experiment/{path.name} it is chosen by "
+        f"--config-dir=FOLDER +experiment={path.stem}"
+    )
+
+
 def _suggest_flag(flag: str, value: str, task: Schema, flags: Sequence[str]) -> str:
     """The end of the message about an unknown flag."""
     name = flag.lstrip("-").replace("-", "_")
+    if name in ("config", "config_dir", "config_file", "config_folder", "cfg_path", "conf"):
+        return _explain_config_flag(value or "FOLDER")
     if answer := explain_foreign_key(name, value):
         return answer
     value = value or "VALUE"

@@ -6,6 +6,7 @@ The names are those of the Hugging Face example scripts (`TrainingArguments`, `r
 
 from collections.abc import Collection
 
+from src.config.foreign_trainer_options import TRAINER_ANSWERS
 from src.core.user_errors import did_you_mean
 
 # The key depends on the kind of batches: texts by themselves, or rows packed with text.
@@ -47,6 +48,11 @@ _SAME_VALUE: dict[str, str | tuple[str, ...]] = {
     "block_size": _LENGTH,
     "mlm_probability": "data.batching.mask_fraction",
     "max_train_samples": "data.train_rows",
+    "max_samples": "data.train_rows",
+    "limit": "data.train_rows",
+    "group_column": "data.split.group",
+    "time_column": "data.split.time",
+    "date_column": "data.split.time",
     "dataloader_num_workers": "data.num_workers",
     "train_file": "data.source.path",
     "data_dir": "data.source.path",
@@ -62,6 +68,7 @@ _SAME_VALUE: dict[str, str | tuple[str, ...]] = {
     "label_column_name": "data.source.label",
     "gpus": "trainer.devices",
     "num_gpus": "trainer.devices",
+    "num_processes": "trainer.devices",
     "n_gpu": "trainer.devices",
     "tracking_uri": "tracking.uri",
     "mlflow_tracking_uri": "tracking.uri",
@@ -82,9 +89,14 @@ _ELSEWHERE = (
     "every run keeps its files in mlruns/; tracking.root=/ABSOLUTE/FOLDER puts it elsewhere"
 )
 _SHORT_TRY = "for a short try: trainer.max_epochs=null trainer.max_steps=5 data.train_rows=64"
+_REPEATS = (
+    "rows that were there before are left out by data.cleaning.duplicates=drop, and nearly equal "
+    "ones by data.cleaning.near_duplicates=0.8"
+)
 _ALL_STAGES = "a run trains, validates and tests by itself"
 # What has its own way of saying it: a whole answer, which works when it is typed.
 _ANSWERS = {
+    **TRAINER_ANSWERS,
     "model_name_or_path": _PRETRAINED,
     "model_name": _PRETRAINED,
     "pretrained_model_name_or_path": _PRETRAINED,
@@ -94,6 +106,11 @@ _ANSWERS = {
     "fast_dev_run": _SHORT_TRY,
     "limit_train_batches": "fewer rows are data.train_rows=1000, fewer steps trainer.max_steps=100",
     "limit_val_batches": "fewer rows are data.train_rows=1000, fewer steps trainer.max_steps=100",
+    "dedup": _REPEATS,
+    "deduplicate": _REPEATS,
+    "deduplication": _REPEATS,
+    "leakage": "training rows that also stand in validation or test are left out by "
+    "data.cleaning.overlap=drop, and kept and counted by data.cleaning.overlap=keep",
     "overfit_batches": "data.train_rows=32 trains on these rows alone, again and again",
     "val_check_interval": "validation after every 100 steps is trainer.val_check_steps=100",
     "metric_for_best_model": "the best checkpoint is chosen by callbacks.checkpoint.monitor="
@@ -109,6 +126,10 @@ _ANSWERS = {
     "report_to": _TRACKED,
     "wandb": _TRACKED,
     "output_dir": _ELSEWHERE,
+    "default_root_dir": _ELSEWHERE,
+    "root_dir": _ELSEWHERE,
+    "logging_dir": _ELSEWHERE,
+    "weights_save_path": _ELSEWHERE,
     "paths": _ELSEWHERE,
     "do_train": _ALL_STAGES,
     "do_eval": _ALL_STAGES,

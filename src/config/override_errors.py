@@ -153,11 +153,13 @@ def find_override_errors(
         variants, variant_errors = _compose_variants(config, overrides)
         trials += variants
         errors += variant_errors
+    reported = {error.key for error in errors if error.key}
     for trial in trials:
         try:
             validate_config(trial, task)
         except UserErrors as refused:
-            errors += refused.errors
+            # a key that was typed wrongly is not missing besides
+            errors += [error for error in refused.errors if error.key not in reported]
     if many:
         errors = _explain_integer_bounds(errors, overrides.value_overrides)
         errors = _add_search_errors(
@@ -326,9 +328,10 @@ def _apply_value_overrides(
             and not override.is_force_add()
             and not override.key_or_group.startswith("hydra")
         )
-        if must_exist and (unknown := unknown_key_error(override.key_or_group, present)):
+        typed = str(override.input_line)
+        if must_exist and (unknown := unknown_key_error(override.key_or_group, present, typed)):
             if any(override.key_or_group.startswith(f"{node}.") for node in removed):
-                hint = f"what ~ has taken away is added anew, as +{override.input_line}"
+                hint = f"what ~ has taken away is added anew, as +{typed}"
                 unknown = UserError("there is no such key", key=override.key_or_group, hint=hint)
             missing.append(unknown)
             continue
@@ -337,7 +340,7 @@ def _apply_value_overrides(
             and not unknown_key_error(override.key_or_group, present)
             and not isinstance(override.value(), dict)
         ):
-            plain_text = str(override.input_line).lstrip("+")
+            plain_text = typed.lstrip("+")
             errors.append(
                 UserError(
                     f"the key is there already and is changed without +, as {plain_text}",
@@ -355,6 +358,7 @@ def _apply_value_overrides(
                 errors.append(explain_library_error(error))
         if override.is_delete():
             removed.append(override.key_or_group)
+        if override.is_delete() or override.is_add():
             present = _list_present(config, many=many)
     return missing + errors, config
 

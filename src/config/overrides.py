@@ -193,6 +193,8 @@ def parse_sweep_id(arguments: Sequence[str]) -> str | None:
             key="sweep",
             value=sweep,
             expected="new, or the id of a sweep: the first 6 or more hexadecimal digits of it",
+            hint="the same command without sweep= goes on with its own sweep, and `python -m "
+            "src.runs --kind search` lists all",
         )
         for sweep in sweeps
         if not re.fullmatch(r"new|[0-9a-f]{6,32}", sweep)

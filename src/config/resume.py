@@ -240,7 +240,13 @@ def _apply_resume_overrides(
         elif (
             not override.is_add()
             and not override.is_force_add()
-            and (missing := unknown_key_error(override.key_or_group, config))
+            and (
+                missing := unknown_key_error(
+                    override.key_or_group,
+                    OmegaConf.to_container(changed, resolve=False),
+                    str(override.input_line),
+                )
+            )
         ):
             errors.append(missing)
         elif "${" in str(override.value()):

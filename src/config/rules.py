@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from src.config.allowed_targets import import_target
+from src.config.callback_rules import find_callback_errors
 from src.config.groups import format_group_override, list_options, load_option
 from src.core.nested_config import get_by_path
 from src.core.user_errors import UserError, did_you_mean, suggest
@@ -17,12 +18,21 @@ HIGHER_IS_BETTER = (
     "accuracy",
     "f1_macro",
     "f1_micro",
+    "f1",
+    "auroc",
+    "quadratic_kappa",
     "subset_accuracy",
     "masked_accuracy",
     "pearson",
     "spearman",
 )
 SCRATCH_TARGET = "src.model.encoder_config.Scratch"
+# Each is a mapping from all labels to numbers.
+_LABEL_NUMBER_KEYS = (
+    "model.objective.class_weights",
+    "model.objective.label_shares",
+    "model.objective.pos_weight",
+)
 MUON_TARGET = "src.model.optim.Muon"
 
 
@@ -34,9 +44,13 @@ def find_rule_errors(config: Mapping[str, Any]) -> list[UserError]:
         *_check_batching(config),
         *_check_labels(config),
         *_check_lengths(config),
+        *_check_pooling(config),
+        *_check_dropout(config),
         *_check_freeze(config),
         *_check_monitors(config),
+        *find_callback_errors(config),
         *_check_sharding(config),
+        *_check_whole_weights(config),
         *_check_compile(config),
     ]
 
@@ -109,6 +123,8 @@ def _check_task(config: Mapping[str, Any]) -> Iterator[UserError]:
     if kind is None or task == kind or task not in kinds.values():
         return
     models = [option for option in kinds if kinds[option] == task]
+    # others of that kind are variants, such as `binary`
+    models = [task] if task in models else models
     data = [
         option for option in list_options("data") if load_option("data", option).get("task") == kind
     ]
@@ -168,6 +184,35 @@ def _check_labels(config: Mapping[str, Any]) -> Iterator[UserError]:
             "leave model.objective.num_labels out: it is read from the data",
             about=("model.objective.num_labels", "data.num_labels"),
         )
+    is_binary = _read_class_attribute(config, "model.objective", "head") == "binary"
+    known = len(names) if isinstance(names, list) else count
+    if is_binary and isinstance(known, int) and known != 2:
+        yield UserError(
+            f"model=binary tells 2 labels apart, but the data have {known}; model=classification "
+            "has an output for each",
+            about=("model.objective", "data.num_labels", "data.label_names"),
+        )
+    for key in _LABEL_NUMBER_KEYS:
+        numbers = get_by_path(config, key)
+        if isinstance(names, list) and isinstance(numbers, Mapping):
+            yield from _find_label_number_errors(
+                key, frozenset(map(str, numbers)), list(map(str, names))
+            )
+
+
+def _find_label_number_errors(
+    key: str, given: frozenset[str], names: Sequence[str]
+) -> Iterator[UserError]:
+    """The error of a mapping from labels to numbers that lacks one, or names another."""
+    wrong = [f"'{name}' is none of the labels" for name in sorted(given.difference(names))]
+    wrong += [f"'{name}' has no number" for name in names if name not in given]
+    if wrong:
+        yield UserError(
+            wrong[0],
+            key=key,
+            expected=f"a number for each of {', '.join(names)}",
+            about=("data.label_names",),
+        )
 
 
 def _check_lengths(config: Mapping[str, Any]) -> Iterator[UserError]:
@@ -180,6 +225,32 @@ def _check_lengths(config: Mapping[str, Any]) -> Iterator[UserError]:
                 f"model.encoder.max_tokens={limit}; change either",
                 about=(f"data.batching.{name}", "model.encoder.max_tokens"),
             )
+
+
+def _check_pooling(config: Mapping[str, Any]) -> Iterator[UserError]:
+    pooling = get_by_path(config, "model.encoder.pooling")
+    head = _read_class_attribute(config, "model.objective", "head")
+    if pooling is not None and head not in (None, "sequence", "binary", "ordinal"):
+        yield UserError(
+            "represents whole texts, and this model judges tokens",
+            key="model.encoder.pooling",
+            value=pooling,
+            hint="leave {key} at null",
+            about=("model.objective",),
+            colon=False,
+        )
+
+
+def _check_dropout(config: Mapping[str, Any]) -> Iterator[UserError]:
+    r_drop = get_by_path(config, "model.objective.r_drop")
+    if r_drop and get_by_path(config, "model.encoder.dropout") == 0:
+        yield UserError(
+            "two passes are the same where nothing is dropped",
+            key="model.objective.r_drop",
+            value=r_drop,
+            hint="model.encoder.dropout=0.1 drops a tenth",
+            about=("model.encoder.dropout",),
+        )
 
 
 def _check_freeze(config: Mapping[str, Any]) -> Iterator[UserError]:
@@ -250,6 +321,23 @@ def _check_sharding(config: Mapping[str, Any]) -> Iterator[UserError]:
             "model.optim is Muon, which needs whole matrices, but trainer.strategy=fsdp divides "
             "them; trainer=ddp or model/optim=adamw fits",
             about=("model.optim", "trainer.strategy"),
+        )
+
+
+def _check_whole_weights(config: Mapping[str, Any]) -> Iterator[UserError]:
+    if get_by_path(config, "trainer.strategy") != "fsdp":
+        return
+    if isinstance(get_by_path(config, "model.regularization"), Mapping):
+        yield UserError(
+            "model.regularization changes whole weights, but trainer.strategy=fsdp divides them "
+            "among devices; trainer=ddp or model.regularization=null fits",
+            about=("model.regularization", "trainer.strategy"),
+        )
+    if isinstance(get_by_path(config, "model.adapter"), Mapping):
+        yield UserError(
+            "model.adapter leaves the body as it is, but trainer.strategy=fsdp divides it among "
+            "devices and writes all of it; trainer=ddp or model.adapter=null fits",
+            about=("model.adapter", "trainer.strategy"),
         )
 
 

@@ -1,5 +1,7 @@
 """Finds the key that was probably meant when the typed one does not exist."""
 
+import re
+import shlex
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -14,17 +16,20 @@ from src.config.groups import (
 )
 from src.core.user_errors import UserError, did_you_mean, format_suggestion, suggest
 
+# Nodes that may have any names, and what a name stands for.
+_OPEN_NODES = {"callbacks": "a callback", "model.metrics": "a metric"}
 # The similarity (0 to 1) that a name elsewhere in the config must have to be suggested. There are
 # many such names, so it is higher than for a neighbour of the wrong key.
 _SIMILARITY_CUTOFF = 0.7
 
 
-def unknown_key_error(key: str, present: Any) -> UserError | None:
+def unknown_key_error(key: str, present: Any, typed: str = "") -> UserError | None:
     """The error of a dotted key that does not exist, with the nearest key that does.
 
     Args:
         key: the dotted key.
         present: the plain values in which it is looked up.
+        typed: the whole override, where one may add keys.
 
     Returns:
         None if the key exists.
@@ -53,7 +58,11 @@ def unknown_key_error(key: str, present: Any) -> UserError | None:
             if "/" not in group and group not in ("tracking", "search")
         }
     )
-    if not existing and (answer := _explain_foreign_key(wrong, present)):
+    if typed and (added := _explain_addition(key, node, typed)):
+        hint = added
+    elif typed and not suggest(part, names) and (how := _explain_open_node(wrong, key, typed)):
+        hint = how
+    elif not existing and (answer := _explain_foreign_key(wrong, present)):
         # before keys that only end in the same name
         hint = answer
     elif meant := _find_key_elsewhere(key, present):
@@ -70,9 +79,46 @@ def unknown_key_error(key: str, present: Any) -> UserError | None:
         hint = f"{did_you_mean(meant)} ({options_with_key(meant)} has it)"
     elif existing and not names:
         hint = f"{'.'.join(existing)} is a value"
+        if hint.startswith("data.label_map "):
+            hint += f", typed whole: 'data.label_map={{{part}: NAME}}'"
     else:
         hint = format_suggestion(part, names)
     return UserError("there is no such key", key=wrong, hint=hint)
+
+
+def _explain_addition(key: str, node: Any, typed: str) -> str | None:
+    """The override that adds a key: the class of a node that may have any name, or an argument of a
+    class that is not ours. None for another key.
+
+    Args:
+        key: as typed.
+        node: the values beside which it is missing.
+        typed: the whole override.
+    """
+    plus = shlex.quote(f"+{typed}")
+    for path, noun in _OPEN_NODES.items():
+        if re.fullmatch(rf"{re.escape(path)}\.\w+\._target_", key):
+            return f"{noun} is added with +, as {plus}"
+    target = node.get("_target_") if isinstance(node, Mapping) else None
+    if isinstance(target, str) and not target.startswith("src."):
+        return f"an argument of {target.rpartition('.')[2]} is added with +, as {plus}"
+    return None
+
+
+def _explain_open_node(wrong: str, key: str, typed: str) -> str | None:
+    """How a name is added to a node that may have any; None if the key is of no such node, or an
+    option of a group has the name.
+
+    Args:
+        wrong: the part of the key up to the first name that is missing.
+        key, typed: as of `_explain_addition`.
+    """
+    for path, noun in _OPEN_NODES.items():
+        name, _, argument = key.removeprefix(f"{path}.").partition(".")
+        if wrong in (path, f"{path}.{name}") and name != path and not options_with_key(wrong):
+            rest = f" {shlex.quote(f'+{typed}')}" if argument else ""
+            return f"{noun} is added by +{path}.{name}._target_=CLASS{rest}"
+    return None
 
 
 def closest_key(key: str, present: Any) -> str:

@@ -218,8 +218,10 @@ def _find_key_errors(path: str, node: Mapping[str, Any], schema: Schema) -> Iter
                 yield _explain_interval(error, f"{prefix}{name}", value)
     for name, parameter in schema.parameters.items():
         if parameter.required and name not in arguments:
+            is_foreign = not str(node.get("_target_", "src.")).startswith("src.")
             yield UserError(
-                f"must be given, as {format_required_override(f'{prefix}{name}')}",
+                f"must be given, as {'+' * is_foreign}"
+                + format_required_override(f"{prefix}{name}"),
                 key=f"{prefix}{name}",
             )
 

@@ -26,6 +26,9 @@ class DatasetInfo:
             same vocabulary.
         unigram_entropy: for masked language modelling, the loss (in nats) of a model that knows
             token frequencies alone.
+        label_counts: training rows of each label, in the order of `label_names`; empty where rows
+            carry no labels.
+        num_train_rows: None where it is not known.
     """
 
     vocab_size: int
@@ -38,3 +41,5 @@ class DatasetInfo:
     sample_tokens: dict[str, int]
     unigram_entropy: float | None = None
     own_vocab_size: int | None = None
+    label_counts: tuple[int, ...] = ()
+    num_train_rows: int | None = None

@@ -1,6 +1,7 @@
 """Numbers, durations, dotted keys and settings as people read them."""
 
 import math
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,8 @@ from src.core.nested_config import iter_leaves
 
 ParamValue = str | int | float
 
+_FLOAT32 = struct.Struct("f")
+_LARGEST_FLOAT32 = 3.4e38
 # stands where a number is not known yet
 MISSING_VALUE_TEXT = "–"
 
@@ -24,6 +27,22 @@ def format_number(value: float | None, digits: int = 3) -> str:
     if isinstance(value, int) or abs(value) >= 10 ** (digits - 1):
         return f"{value:,.0f}"
     return f"{value:.{digits}g}"
+
+
+def shorten_float32(value: float) -> float:
+    """The shortest decimal of a number that was computed in fp32: 0.605 for 0.6050000190734863.
+
+    A number that no fp32 value equals stays as it is, and so does a whole one.
+    """
+    if value.is_integer() or not math.isfinite(value) or abs(value) > _LARGEST_FLOAT32:
+        return value
+    if _FLOAT32.unpack(_FLOAT32.pack(value))[0] != value:
+        return value
+    # 9 digits tell every fp32 value from its neighbours
+    decimals = (float(f"{value:.{digits}g}") for digits in range(6, 10))
+    return next(
+        (short for short in decimals if _FLOAT32.unpack(_FLOAT32.pack(short))[0] == value), value
+    )
 
 
 def format_count(value: float) -> str:

@@ -17,7 +17,16 @@ _UNUSED = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID")
 
 def read_tracking_uri() -> str | None:
     """The address of a store from the environment; None if there is none, or it is empty."""
-    return os.environ.get(TRACKING_URI) or None
+    address = os.environ.get(TRACKING_URI)
+    return expand_home(address) if address else None
+
+
+def expand_home(address: str) -> str:
+    """The address of a store, or a folder, in which `~` is the user's home folder."""
+    scheme, path = (
+        ("sqlite:///", address[10:]) if address.startswith("sqlite:///~") else ("", address)
+    )
+    return scheme + os.path.expanduser(path)
 
 
 def read_experiment_name() -> str:

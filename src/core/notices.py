@@ -8,3 +8,11 @@ class Notices(NamedTuple):
 
     lines: tuple[str, ...]
     tags: dict[str, str]
+
+
+def join_notices(*parts: Notices) -> Notices:
+    """What several parts have to say, in their order."""
+    return Notices(
+        tuple(line for part in parts for line in part.lines),
+        {tag: text for part in parts for tag, text in part.tags.items()},
+    )

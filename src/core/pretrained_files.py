@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
-from src.core.user_errors import UserError, did_you_mean, format_suggestion, suggest
+from src.core.user_errors import UserError, did_you_mean, suggest
 
 _PICKLE_WEIGHT_FILES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 _TOKENIZER_FILES = (
@@ -22,6 +22,9 @@ _TOKENIZER_FILES = (
     "spm.model",
     "tokenizer.model",
 )
+_TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+# of the tokens that a config counts, in a vocabulary that is whole: some of the ids may be unused
+_LEAST_SHARE = 0.9
 ENCODER_KEY = "model.encoder.name_or_path"
 TOKENIZER_KEY = "data.tokenizer.name_or_path"
 _SAFETENSORS_INDEX = "model.safetensors.index.json"
@@ -77,12 +80,14 @@ def check_encoder_folder(folder: Path, families: Collection[str], key: str) -> d
                 f"program never does; name one of a family that transformers knows itself ({key})"
             )
         found = (
-            "names no model_type"
+            "names no model_type, by which transformers knows a family"
             if family is None
-            else f"encoders of the family '{family}' are not supported"
+            else f"transformers knows no family '{family}'"
         )
+        near = None if family is None else suggest(family, families)
         raise UserError(
-            f"{folder / 'config.json'}: {found}; {format_suggestion(family, families)} ({key})"
+            f"{folder / 'config.json'}: {found}{'' if near is None else f'; {did_you_mean(near)}'} "
+            f"({key})"
         )
     if (folder / "tokenizer.json").is_file():
         model = _read_json_object(folder / "tokenizer.json", key).get("model")
@@ -105,8 +110,13 @@ def check_tokenizer_files(folder: Path, key: str) -> None:
             f"{key}: {folder} holds no tokenizer; expected tokenizer.json, or one of "
             f"{', '.join(_TOKENIZER_FILES[1:])}"
         )
+    for name in _TOKENIZER_SETTINGS:
+        if (folder / name).is_file():
+            _read_json_object(folder / name, key)
     if found.suffix == ".model":
         _check_sentencepiece(found, key)
+    elif found.name == "vocab.txt":
+        _check_vocabulary(found, key)
     elif found.name == _TOKENIZER_FILES[0]:
         _check_tokenizer_json(found, key)
 
@@ -122,6 +132,34 @@ def _check_tokenizer_json(file: Path, key: str) -> None:
         raise UserError(
             f"no tokenizer can be read from it: {error}", where=file, key=key
         ) from error
+
+
+def _check_vocabulary(file: Path, key: str) -> None:
+    """Raise UserError if a vocabulary, one token a line, is none or only the beginning of one:
+    transformers would take any lines.
+    """
+    _refuse_lfs_pointer(file, key)
+    try:
+        tokens = file.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"no vocabulary: not UTF-8 (byte {error.start + 1})",
+            where=file,
+            hint="copy it again",
+            key=key,
+        ) from error
+    count = len(tokens) - (tokens[-1] == "")
+    config = file.with_name("config.json")
+    expected = _read_json_object(config, key).get("vocab_size") if config.is_file() else None
+    if not isinstance(expected, int):
+        expected = 2
+    if count < _LEAST_SHARE * expected:
+        raise UserError(
+            f"holds {count} tokens and should hold {expected:,}, so it is not whole",
+            where=file,
+            hint="copy it again",
+            key=key,
+        )
 
 
 def _check_sentencepiece(file: Path, key: str) -> None:
@@ -280,7 +318,9 @@ def load_from_hub_or_folder(
                 "all; it could run "
                 f"code, so it is refused; convert it to safetensors where it comes from ({key})"
             ) from error
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        # the first line may only announce what the second says
+        reason = " ".join(line.strip() for line in lines[: 1 + lines[0].endswith(":")])
         if local:
             raise UserError(
                 f"{folder} could not be opened as a Hugging Face folder: {reason} ({key})"

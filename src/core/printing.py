@@ -3,10 +3,13 @@
 import contextlib
 import os
 import sys
+import textwrap
 from typing import Any, TextIO
 
 from src.core.command_names import name_commands
 from src.core.redaction import redact_for_terminal
+
+_WIDTH = 80
 
 
 def _clear_bars(stream: TextIO) -> contextlib.AbstractContextManager[object]:
@@ -33,3 +36,12 @@ def print_line(message: object = "", *, to_stderr: bool = False) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     except (OSError, ValueError):
         return
+
+
+def print_wrapped(text: str) -> None:
+    """Print a line, wrapped at 80 columns between words; paths and addresses stay whole."""
+    lines = textwrap.wrap(
+        text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+    for line in lines:
+        print_line(line)

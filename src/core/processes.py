@@ -123,6 +123,11 @@ def start_helper(
     )
 
 
+def count_usable_cores() -> int:
+    """Cores that this process may use; all of the machine's where the system does not say."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def send_order(helper: subprocess.Popen[bytes], order: Mapping[str, Any]) -> None:
     """Tell a helper what to do, as one line of JSON. The lifeline stays open.
 

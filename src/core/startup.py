@@ -106,15 +106,23 @@ def silence_libraries() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         # which devices there are, and advertisements
         logging.getLogger(name).setLevel(logging.WARNING)
+    # logs the table for which the callback was added
+    logging.getLogger("lightning.pytorch.callbacks.model_summary").setLevel(logging.INFO)
     for message in (
         # batches are made in less time than a worker takes to hand them over
         ".*does not have many workers.*",
+        # said in one line when training begins (data.num_workers)
+        ".*This DataLoader will create .* worker processes.*",
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*The number of training batches .* is smaller than the logging interval.*",
         # epoch values are reduced over ranks before
         ".*It is recommended to use `self.log.*sync_dist=True.*",
         # nothing is done to hidden states in place
         ".*FSDP2-wrapped module .* returned a view tensor.*",
+        # the table's estimate of a size that nobody asked for
+        ".*is not supported by the model summary.*",
+        # the average is of a model that is whole on this device
+        ".*WeightAveraging callback with a model that overrides.*",
         # frozen parts are meant to be
         ".*in eval mode at the start of training.*",
         # a batch that is left out (trainer.on_non_finite)

@@ -11,20 +11,28 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from src.core.user_errors import UserError
-from src.data.masking import permute_rows
+from src.data.splitmix import permute_rows
 
 # Grouped by length, a pool of rows makes this many batches: enough that their lengths agree, few
 # enough that rows mix anew in every epoch.
 POOL_BATCHES = 32
 
 
+class BatchKey(NamedTuple):
+    """What a batch is made from."""
+
+    epoch: int
+    number: int  # in the epoch, from 0
+    rows: np.ndarray  # [B] row numbers, those of one rank
+
+
 class DistributedBatchSampler:
-    """The batches of each epoch; a sampler that yields (epoch, rows of this rank).
+    """The batches of each epoch; a sampler that yields the keys of this rank's.
 
     The number of batches is the same in every epoch and on every rank, and known before the first.
 
@@ -168,7 +176,7 @@ class DistributedBatchSampler:
     def __len__(self) -> int:
         return self._num_pools * (len(self._pool_cuts) - 1)
 
-    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+    def __iter__(self) -> Iterator[BatchKey]:
         dealt = self._deal_rows()
         spans = list(pairwise(self._pool_cuts))
         # batch b is cut b % S of pool b // S, for S cuts of a pool
@@ -182,7 +190,7 @@ class DistributedBatchSampler:
             begin, end = spans[cut]
             rows = dealt[pool :: self._num_pools][begin:end]
             rows = rows[:: self._warmup_stride(len(rows), number)]
-            yield self.epoch, self._rows_of_rank(rows, begin)
+            yield BatchKey(self.epoch, number, self._rows_of_rank(rows, begin))
 
     def _deal_rows(self) -> np.ndarray:
         """[R] rows in the order in which they are dealt to the pools, one to each in turn."""

@@ -15,8 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
+from src.core.training_length import TrainingLength
 from src.core.user_errors import UserError
 from src.core.validation import Bound, Fraction, NonNegativeInt, PositiveInt, validate_init
+from src.data.mask_schedule import MaskScheduleShape
 
 # NumPy and torch are imported where batches are made: reading a config does not need them.
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from src.core.batch import LabelledBatch, MaskedBatch, TaggedBatch
     from src.data.batch_sampler import DistributedBatchSampler
+    from src.data.mask_schedule import MaskSchedule
     from src.data.masking import MaskingParams
     from src.data.token_store import TokenStore
     from src.data.tokenizer import TextTokenizer
@@ -51,6 +54,13 @@ class Masked:
         warmup_batches: this many first batches are smaller, a quarter and then half of
             `batch_size`.
         mask_fraction: share of a row's tokens that is to be predicted.
+        mask_fraction_end: that share in the last step; null: it stays as it is.
+        mask_schedule: the way between the two, by optimizer steps.
+        mask_unit: what is masked as a whole: a `token`, a `word`, or a `span` of words (Joshi et
+            al., 2020). Every row keeps its number of masked tokens. Held-out rows have token masks
+            whatever this says, so that their losses compare.
+        span_probability: of the geometric distribution of the words of a span.
+        max_span_words: words of the longest span.
         mask_share: share of these that the mask token replaces.
         random_share: share of these that a random token replaces; the rest stays as it is.
     """
@@ -62,8 +72,13 @@ class Masked:
     eval_batch_size: PositiveInt = 64
     warmup_batches: NonNegativeInt = 0
     mask_fraction: Annotated[float, Bound(above=0, below=1)] = 0.15
+    mask_fraction_end: Annotated[float, Bound(above=0, below=1)] | None = None
+    mask_schedule: MaskScheduleShape = "linear"
     mask_share: Fraction = 0.8
     random_share: Fraction = 0.1
+    mask_unit: Literal["token", "word", "span"] = "token"
+    span_probability: Annotated[float, Bound(above=0, below=1)] = 0.2
+    max_span_words: Annotated[int, Bound(least=1, most=255)] = 10
 
     def __post_init__(self) -> None:
         if self.mask_share + self.random_share > 1:
@@ -81,6 +96,22 @@ class Masked:
     def truncation_tokens(self) -> None:
         """Documents are never cut when they are tokenised."""
         return None
+
+    def check_tokenizer(self, tokenizer: "TextTokenizer") -> None:
+        """Raise UserError if words are to be masked, and the vocabulary does not tell them."""
+        if self.mask_unit != "token":
+            _ = tokenizer.word_joints
+
+    def build_mask_schedule(self, length: TrainingLength | None) -> "MaskSchedule | None":
+        """How the share of masked tokens changes over a training; None if it does not."""
+        from src.data.mask_schedule import MaskSchedule
+
+        if self.mask_fraction_end is None:
+            return None
+        assert length is not None, "set_training_length comes before the first training batch"
+        return MaskSchedule(
+            self.mask_fraction, self.mask_fraction_end, self.mask_schedule, self.row_tokens, length
+        )
 
     def count_rows(self, store: "TokenStore") -> int:
         return math.ceil(store.num_tokens / self.row_tokens)
@@ -110,9 +141,16 @@ class Masked:
         seed: int,
         tokenizer: "TextTokenizer",
         training: bool,
+        fraction: float | None = None,
     ) -> "MaskedBatch":
         return self.build_batches(
-            store, [rows], epoch=epoch, seed=seed, tokenizer=tokenizer, training=training
+            store,
+            [rows],
+            epoch=epoch,
+            seed=seed,
+            tokenizer=tokenizer,
+            training=training,
+            fraction=fraction,
         )[0]
 
     def build_batches(
@@ -124,9 +162,13 @@ class Masked:
         seed: int,
         tokenizer: "TextTokenizer",
         training: bool,
+        fraction: float | None = None,
     ) -> "list[MaskedBatch]":
         """Several batches of one epoch, each as `build_batch` makes it alone; much cheaper where
         batches are small, because NumPy is called once for all of them.
+
+        Args:
+            fraction: share of masked tokens, where it is not `mask_fraction`.
         """
         import numpy as np
 
@@ -134,6 +176,8 @@ class Masked:
         from src.data.packing import PackedRows, find_sequence_starts
 
         masking = self.masking_params(tokenizer, seed=seed, training=training)
+        if fraction is not None:
+            masking = masking._replace(fraction=fraction)
         epoch = epoch if training else 0
         length = self.row_tokens
         placeholder = np.zeros(1, dtype=np.int64)
@@ -142,9 +186,9 @@ class Masked:
         num_full = store.num_tokens // length
         full_rows = rows[rows < num_full]
         table = store.ids[: num_full * length].reshape(num_full, length)
-        masked = mask_tokens(table[full_rows].astype(np.int64), full_rows, epoch, masking)
-        ids = masked.ids.ravel()
         starts = find_sequence_starts(store.offsets, full_rows * length, length)
+        masked = mask_tokens(table[full_rows].astype(np.int64), full_rows, epoch, masking, starts)
+        ids = masked.ids.ravel()
         positions = np.arange(len(ids)) - starts[:-1].repeat(np.diff(starts))
 
         # where each batch ends among the tokens of all, among their masks and their sequences
@@ -167,9 +211,9 @@ class Masked:
             if has_short_row:
                 short_row = np.array([num_full])
                 rest = store.ids[None, table.size :].astype(np.int64)
+                row_starts = find_sequence_starts(store.offsets, short_row * length, rest.size)
                 packed = packed.append_row(
-                    mask_tokens(rest, short_row, epoch, masking),
-                    find_sequence_starts(store.offsets, short_row * length, rest.size),
+                    mask_tokens(rest, short_row, epoch, masking, row_starts), row_starts
                 )
             if not len(rows_per_batch[number]):
                 packed = packed._replace(masked=packed.masked[:0], targets=packed.targets[:0])
@@ -181,8 +225,10 @@ class Masked:
     ) -> "MaskingParams[np.ndarray]":
         from src.data.masking import MaskingParams
         from src.data.packing import partition_vocabulary
+        from src.data.word_masking import build_span_lengths
 
         assert tokenizer.mask_id is not None
+        unit = self.mask_unit if training else "token"
         ordinary, special = partition_vocabulary(tokenizer.vocab_size, tokenizer.special_ids)
         return MaskingParams(
             seed=seed if training else EVAL_MASK_SEED,
@@ -192,6 +238,12 @@ class Masked:
             mask_id=tokenizer.mask_id,
             ordinary=ordinary,
             special=special,
+            joints=None if unit == "token" else tokenizer.word_joints,
+            span_lengths=(
+                build_span_lengths(self.span_probability, self.max_span_words)
+                if unit == "span"
+                else None
+            ),
         )
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 from pathlib import Path
 
 from src.core.formatting import format_quantity
@@ -26,6 +26,8 @@ UNLABELLED_FOLDER = "unsup"
 _OTHER_SUFFIXES = frozenset(
     (".pdf", ".doc", ".docx", ".rtf", ".xls", ".odt", ".png", ".jpg", ".jpeg", ".gif", ".pyc")
 )
+# A folder inside that of a class which is only a part of it.
+_PART_NAME = re.compile(r"(fold|part|batch|chunk|set|vol)?[-_. ]?\d+", re.IGNORECASE)
 # A file with so many lines that are not blank is hardly one text, if it is all that a class has.
 _LINES_OF_A_LIST = 10
 
@@ -40,13 +42,26 @@ def has_class_folders(folder: Path, names: Mapping[str, str]) -> bool:
             return False
         # beside files that say nothing, folders of texts must be sure to be some
         kinds = ["text"] if any(not is_readme(one) for one in _list_files(folder)) else None
-        return sum(any(_iter_texts(inner, kinds)) for inner in list_folders(folder)) > 1
+        return sum(any(_iter_class_texts(inner, kinds)) for inner in list_folders(folder)) > 1
     return any(
-        any(_iter_texts(inner))
+        any(_iter_class_texts(inner))
         for part in parts
         if not any(infer_format(file) not in ("text", None) for file in _list_files(part))
         for inner in list_folders(part)
     )
+
+
+def find_deeper_class_folders(folder: Path, names: Mapping[str, str]) -> list[Path]:
+    """The folders inside a folder that hold class folders, at most three levels down; none inside
+    others of them.
+    """
+    found: list[Path] = []
+    for level in range(1, 4):
+        inner = [one for one in sorted(folder.glob("*/" * level)) if not one.name.startswith(".")]
+        found += [one for one in inner if has_class_folders(one, names)]
+        if found:
+            break
+    return found
 
 
 def find_class_folders(folder: Path, names: Mapping[str, str], labelled: bool) -> SplitFiles:
@@ -61,9 +76,9 @@ def find_class_folders(folder: Path, names: Mapping[str, str], labelled: bool) -
     for split, part in parts.items():
         found: list[InputFile] = []
         # files of other endings are texts only where none is called .txt
-        named = any(any(_iter_texts(inner, ["text"])) for inner in list_folders(part))
+        named = any(any(_iter_class_texts(inner, ["text"])) for inner in list_folders(part))
         for inner in list_folders(part):
-            texts = list(_iter_texts(inner, ["text"] if named else None))
+            texts = list(_iter_class_texts(inner, ["text"] if named else None))
             if labelled and inner.name == UNLABELLED_FOLDER:
                 passed_over += _count_passed(folder, inner, texts, "")
                 continue
@@ -194,6 +209,16 @@ def _iter_texts(folder: Path, kinds: Sequence[str | None] | None = None) -> Iter
     )
 
 
+def _iter_class_texts(folder: Path, kinds: Sequence[str | None] | None = None) -> Iterable[Path]:
+    """The texts of a class; those in its parts too, if it has such folders (fold1, fold2)."""
+    inner = [] if _PART_NAME.fullmatch(folder.name) else _list_numbered_parts(folder)
+    return chain.from_iterable(_iter_texts(one, kinds) for one in (folder, *inner))
+
+
+def _list_numbered_parts(folder: Path) -> list[Path]:
+    return [inner for inner in list_folders(folder) if _PART_NAME.fullmatch(inner.name)]
+
+
 def _find_own_parts(names: Sequence[str]) -> list[str]:
     """What each name has for itself: "pos" and "neg" of "rt-polarity.pos" and "rt-polarity.neg",
     "plot" and "quote" of "plot.tok" and "quote.tok". Names are parted at signs.
@@ -213,7 +238,8 @@ def _count_shared(lists: Sequence[Sequence[str]]) -> int:
 
 
 def _describe_deeper(root: Path, folder: Path) -> Iterator[str]:
-    for deeper in list_folders(folder):
+    parts = _list_numbered_parts(folder)
+    for deeper in [inner for inner in list_folders(folder) if inner not in parts]:
         count = sum(file.is_file() for file in deeper.rglob("*"))
         if count:
             yield f"{format_quantity(count, 'file')} in {deeper.relative_to(root)}"

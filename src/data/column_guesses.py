@@ -2,27 +2,27 @@
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from src.core.dataset_info import Task
-from src.data import readers
+from src.data.column_profiles import SAMPLE_ROWS, ColumnProfile, parse_number, sample_columns
 from src.data.columns import ColumnSelection
 from src.data.decoding import InputFile, read_text_lines
 from src.data.encodings import choose_encoding
 from src.data.file_formats import read_header
 from src.data.file_names import SPLIT_ALIASES, infer_format
-from src.data.json_rows import flatten_row, iter_json_objects
+from src.data.header_rows import count_lines_before_header, propose_names
 from src.data.readers import FASTTEXT_MARK
 from src.data.sources import Source
 from src.data.split_column import is_split_name
-from src.data.spreadsheets import iter_sheet_values
-from src.data.tables import guess_delimiter, read_first_row, read_table
-from src.data.token_labels import holds_entities, is_word_list, looks_like_tags
+from src.data.spreadsheets import read_first_sheet_rows
+from src.data.table_headers import guess_delimiter
+from src.data.table_rows import LONG_DELIMITERS, read_first_rows
+from src.data.token_labels import looks_like_tags
 
-SAMPLE_ROWS = 1000
 _LABEL_NAMES = re.compile(
     r"label|class|target|stars?|rating|category|sentiment|score|gold|polarity|topic|intent",
     re.IGNORECASE,
@@ -30,7 +30,6 @@ _LABEL_NAMES = re.compile(
 _TAG_NAMES = re.compile(r"tags?$|ner|labels?$", re.IGNORECASE)
 _MOST_SPLITS = 10
 _SPLIT_VALUES = {*SPLIT_ALIASES, *itertools.chain(*SPLIT_ALIASES.values())}
-_YES_NO = {"0", "1", "0.0", "1.0", "true", "false"}
 # So many columns of yes and no, or more, are labels of which a row may have several.
 _LEAST_LABEL_COLUMNS = 3
 _SECOND_TEXTS = {
@@ -43,82 +42,70 @@ _SECOND_TEXTS = {
 }
 
 
-class ColumnProfile(NamedTuple):
-    """One column in a sample of rows.
-
-    Args:
-        name: its name, or its position where the table has no header.
-        examples: up to three different values.
-        distinct: the number of different values.
-        is_numeric: whether all values are numbers, is_whole: whether these are whole.
-        mean_characters: of the values as text.
-        labels: the different values, if these are few enough to be labels; else empty.
-        is_yes_no: whether all values are 0 and 1, or true and false; is_share: whether all are
-            numbers from 0 to 1.
-        is_nested: whether some value is a list; has_fields: whether some value has named parts.
-        list_lengths: of the values, where all are lists; else empty.
-        holds_words: whether all values are lists of texts; holds_spans: whether some value is a
-            list of entities as spans.
-    """
-
-    name: str | int
-    examples: tuple[str, ...]
-    distinct: int
-    filled: int
-    is_numeric: bool
-    is_whole: bool
-    mean_characters: float
-    labels: tuple[str, ...] = ()
-    is_yes_no: bool = False
-    is_share: bool = False
-    is_nested: bool = False
-    has_fields: bool = False
-    list_lengths: tuple[int, ...] = ()
-    holds_words: bool = False
-    holds_spans: bool = False
-
-
-def guess_text_format(path: Path, encodings: Sequence[str]) -> str | None:
+def guess_text_format(path: Path, encodings: Sequence[str]) -> dict[str, str]:
     """The format of a file of lines whose name does not tell it: "conll" where they end on tags of
-    words, "tsv" where all lines have equally many tabs, "label_first" where they begin with a few
-    words that come again; None if neither.
+    words, "tsv" where all lines have equally many tabs, "csv" with another delimiter likewise,
+    "label_first" where they begin with a few words that come again; empty if neither.
     """
     if not path.is_file() or infer_format(path) not in (None, "text"):
-        return None
+        return {}
     file = InputFile(path, path.name)
     lines = read_text_lines(file, choose_encoding(file, encodings).name)
     first_lines = list(itertools.islice(lines, SAMPLE_ROWS))
     if looks_like_tags(first_lines):
-        return "conll"
+        return {"format": "conll"}
     sample = [line.strip() for line in first_lines if line.strip()]
     tabs = {line.count("\t") for line in sample}
     if len(tabs) == 1 and tabs != {0}:
-        return "tsv"
+        return {"format": "tsv"}
+    if sample and all(line.startswith('"') for line in sample) and '" "' in sample[0]:
+        return {"format": "csv", "delimiter": "space"}
+    for delimiter in LONG_DELIMITERS:
+        counts = {line.count(delimiter) for line in sample}
+        if len(counts) == 1 and counts != {0}:
+            return {"format": "csv", "delimiter": delimiter}
     if sample and all(line.startswith(FASTTEXT_MARK) for line in sample):
-        return "label_first"
+        return {"format": "label_first"}
     words = [line.split(maxsplit=1) for line in sample]
     first = {word[0] for word in words}
     several = len(words) > 1 and all(len(word) > 1 for word in words)
-    return "label_first" if several and 1 < len(first) <= len(words) / 5 else None
+    begins = several and 1 < len(first) <= len(words) / 5
+    return {"format": "label_first"} if begins else {}
 
 
 def guess_table_options(source: Source, file: InputFile, format: str) -> dict[str, Any]:
-    """The options without which a table is not read as it is written: its delimiter, and
-    `header` where the first line seems to be a row: it has numbers where all rows have some, or a
-    label of these.
+    """The options without which a table is not read as it is written: its delimiter, what stands
+    before its header, names for its columns, and `header` where the first line seems to be a row:
+    it has numbers where all rows have some, or a label of these.
     """
     options, _ = source.reading_options(format).choose_encoding(file)
-    if options.style is None:
+    headed = source.header and source.columns is None
+    if options.style is None and (format != "xlsx" or not headed):
         return {}
     found: dict[str, Any] = {}
-    if (delimiter := guess_delimiter(file, options.style)) is not None:
-        found["delimiter"] = delimiter
-    if options.style.header:
+    if options.style is not None and (name := guess_delimiter(file, options.style)) is not None:
+        found["delimiter"] = name
+    if headed and source.skip_rows is None:
+        found |= _guess_header_place(replace(source, **found), file, format)
+    if headed and "columns" not in found:
         profiles = sample_columns(replace(source, **found), file, format)
         numbered = [profile.name for profile in profiles] == [*map(str, range(len(profiles)))]
         if not numbered and any(map(_holds_own_name, profiles)):
             found["header"] = False
     return found
+
+
+def _guess_header_place(source: Source, file: InputFile, format: str) -> dict[str, Any]:
+    options, _ = source.reading_options(format).choose_encoding(file)
+    if options.style is None:
+        rows = read_first_sheet_rows(file, source.sheet, 0)
+    else:
+        rows = read_first_rows(file, options.style)
+    if skipped := count_lines_before_header(rows):
+        return {"skip_rows": skipped}
+    if options.style is not None and (names := propose_names(rows)) is not None:
+        return {"skip_rows": rows[0][0], "columns": names}
+    return {}
 
 
 def find_repeated_names(source: Source, file: InputFile, format: str) -> list[str]:
@@ -130,87 +117,8 @@ def find_repeated_names(source: Source, file: InputFile, format: str) -> list[st
 
 def _holds_own_name(profile: ColumnProfile) -> bool:
     name = str(profile.name)
-    is_number = profile.is_numeric and _parse_number(name) is not None
+    is_number = profile.is_numeric and parse_number(name) is not None
     return is_number or name in profile.labels
-
-
-def sample_columns(source: Source, file: InputFile, format: str) -> list[ColumnProfile]:
-    """The columns of the first rows of a file; none for formats that have no columns."""
-    rows = list(itertools.islice(_iter_rows(source, file, format), SAMPLE_ROWS))
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return [_profile_column(name, [row.get(name) for row in rows]) for name in names]
-
-
-def _iter_rows(source: Source, file: InputFile, format: str) -> Iterator[dict[Any, Any]]:
-    options, _ = source.reading_options(format).choose_encoding(file)
-    match format:
-        case "csv" | "tsv":
-            style = options.style
-            assert style is not None
-            first = read_first_row(file, style)
-            names: list[Any] = list(style.names or range(len(first)))
-            names = list(first if style.header else names)
-            names = [name for name in names if names.count(name) == 1]
-            columns = [read_table(file, ColumnSelection(name, None, None), style) for name in names]
-            for records in zip(*columns, strict=True):
-                yield dict(zip(names, [record.text for record in records], strict=True))
-        case "jsonl":
-            texts = [str(column) for column in source.select_columns().text_columns]
-            for _, row in iter_json_objects(file, options.json_style, texts):
-                yield flatten_row(row)
-        case "xlsx":
-            named = source.header or source.columns is not None
-            for _, values in iter_sheet_values(
-                file, sheet=source.sheet, header=source.header, names=source.columns
-            ):
-                yield values if named else {int(name): cell for name, cell in values.items()}
-        case "parquet":
-            from pyarrow.parquet import ParquetFile
-
-            readers.read_parquet_columns(file)
-            with ParquetFile(file.path) as table:
-                for batch in table.iter_batches(batch_size=SAMPLE_ROWS):
-                    yield from batch.to_pylist()
-
-
-def _profile_column(name: str | int, values: Sequence[Any]) -> ColumnProfile:
-    texts = [str(value) for value in values if value is not None and str(value).strip()]
-    distinct = dict.fromkeys(texts)
-    numbers = [_parse_number(text) for text in distinct]
-    known = [number for number in numbers if number is not None]
-    is_numeric = bool(known) and len(known) == len(numbers)
-    return ColumnProfile(
-        name,
-        tuple(itertools.islice(distinct, 3)),
-        len(distinct),
-        len(texts),
-        is_numeric,
-        is_numeric and all(number.is_integer() for number in known),
-        sum(map(len, texts)) / max(1, len(texts)),
-        tuple(distinct) if len(distinct) <= len(texts) / 2 else (),
-        bool(distinct) and {text.strip().lower() for text in distinct} <= _YES_NO,
-        is_numeric and all(0 <= number <= 1 for number in known),
-        any(isinstance(value, list) for value in values),
-        any(isinstance(value, dict) for value in _list_items(values)),
-        *_profile_lists(values),
-    )
-
-
-def _profile_lists(values: Sequence[Any]) -> tuple[tuple[int, ...], bool, bool]:
-    """The last three parts of a profile."""
-    lists = [value for value in values if isinstance(value, list)]
-    lengths = tuple(map(len, lists)) if len(lists) == len(values) else ()
-    return lengths, bool(lengths) and all(map(is_word_list, lists)), any(map(holds_entities, lists))
-
-
-def _list_items(values: Sequence[Any]) -> Iterator[Any]:
-    """Values, and what is in those that are lists."""
-    for value in values:
-        yield from value if isinstance(value, list) else (value,)
-
-
-def _parse_number(text: str) -> float | None:
-    return float(text) if re.fullmatch(r"\s*-?\d+(\.\d+)?(e-?\d+)?\s*", text) else None
 
 
 def guess_columns(
@@ -236,6 +144,10 @@ def guess_columns(
             for one in free
             if one.filled and not (one.is_numeric or one.is_nested or one.has_fields)
         ]
+        texts = [one for one in texts if not one.is_tags] or texts
+        if all(map(_may_be_label, texts)):
+            # a text as a list of its words differs from row to row
+            texts += [one for one in free if one.is_tokens and not _may_be_label(one)]
         first = [profile for profile in texts if _find_second(profile.name, names) is not None]
         if not texts:
             return None
@@ -269,7 +181,8 @@ def _find_token_columns(
         (profile, other)
         for profile in profiles
         for other in profiles
-        if profile.holds_words
+        if profile.is_tokens
+        and profile.list_lengths
         and other is not profile
         and sum(profile.list_lengths) > len(profile.list_lengths)
         and other.list_lengths == profile.list_lengths
@@ -313,7 +226,7 @@ def _may_be_label(profile: ColumnProfile) -> bool:
     """A column of a few values that come again, or of numbers that are called a label."""
     if profile.distinct < 2 or profile.has_fields or is_split_name(profile.name):
         return False
-    if profile.is_numeric and _LABEL_NAMES.search(str(profile.name)):
+    if profile.is_tags or (profile.is_numeric and _LABEL_NAMES.search(str(profile.name))):
         return True
     return profile.distinct <= 2 or profile.distinct <= profile.filled / 2
 

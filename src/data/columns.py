@@ -10,8 +10,8 @@ from src.core.formatting import truncate_end
 from src.core.user_errors import UserError, UserErrors, format_suggestion, suggest
 from src.data.labels import LabelSet, RawLabel
 from src.data.records import RawRecord
+from src.data.text_template import fill_template
 from src.data.token_labels import (
-    TokenLabels,
     is_span_list,
     is_word_list,
     join_words,
@@ -19,6 +19,7 @@ from src.data.token_labels import (
     parse_tags,
 )
 
+_WORDS_REMARK = "whose text is a list, joined by spaces"
 # More columns than these are not listed in a message.
 _SHOWN_COLUMNS = 20
 
@@ -26,14 +27,16 @@ _SHOWN_COLUMNS = 20
 class ColumnSelection(NamedTuple):
     """Which columns to take: names, or positions from 0 in a table without a header.
 
-    Several columns of `text` are joined, in their order. Several columns of `label` say of one
-    label each whether a row has it. `split_column` says to which split a row belongs.
+    Several columns of `text` are joined, in their order, or by a template that names all of them.
+    Several columns of `label` say of one label each whether a row has it. `split_column` says to
+    which split a row belongs.
     """
 
     text: str | int | Sequence[str | int]
     pair: str | int | None
     label: str | int | Sequence[str | int] | None
     split_column: str | int | None = None
+    template: str | None = None
 
     @property
     def text_columns(self) -> tuple[str | int, ...]:
@@ -52,7 +55,8 @@ class ColumnSelection(NamedTuple):
 
     def requested_columns(self) -> list[tuple[str, str | int]]:
         """The requested columns, with the last part of their config key."""
-        pairs: list[tuple[str, str | int | None]] = [("text", name) for name in self.text_columns]
+        key = "text" if self.template is None else "template"
+        pairs: list[tuple[str, str | int | None]] = [(key, name) for name in self.text_columns]
         pairs += [("pair", self.pair), *(("label", name) for name in self.label_columns)]
         pairs.append(("split_column", self.split_column))
         return [(key, column) for key, column in pairs if column is not None]
@@ -65,14 +69,18 @@ class ColumnSelection(NamedTuple):
             return tuple("" if label is None else label for label in found)
         return found[0] if found else None
 
+    def join_texts(self, texts: Sequence[str]) -> str:
+        """The texts of the columns of `text` as one: as the template says, or a line for each that
+        is not empty.
+        """
+        if self.template is not None:
+            columns = map(str, self.text_columns)
+            return fill_template(self.template, dict(zip(columns, texts, strict=True)))
+        return texts[0] if len(texts) == 1 else "\n".join(text for text in texts if text.strip())
+
     def requested_names(self) -> list[str]:
         """The requested columns as names, without repeats."""
         return list(dict.fromkeys(str(column) for _, column in self.requested_columns()))
-
-
-def join_texts(texts: Sequence[str]) -> str:
-    """The texts of several columns as one, a line for each that is not empty."""
-    return texts[0] if len(texts) == 1 else "\n".join(text for text in texts if text.strip())
 
 
 def find_column_errors(
@@ -132,7 +140,7 @@ def build_record(columns: ColumnSelection, row: dict[str, Any], where: str) -> R
     Raises:
         UserError: something else stands there than a text, a label or a list of them.
     """
-    if len(columns.text_columns) == 1 and is_word_list(row.get(str(columns.text_columns[0]))):
+    if _has_tagged_words(columns, row):
         return _build_word_record(columns, row, where)
     texts = [_check_text(row.get(str(name)), "text", name, where) for name in columns.text_columns]
     pair = (
@@ -140,22 +148,38 @@ def build_record(columns: ColumnSelection, row: dict[str, Any], where: str) -> R
         if columns.pair is None
         else _check_text(row.get(str(columns.pair)), "pair", columns.pair, where)
     )
-    text = join_texts(texts)
-    if len(columns.label_columns) == 1 and is_span_list(
-        spans := row.get(str(columns.label_columns[0]))
-    ):
+    text, label_names = columns.join_texts(texts), columns.label_columns
+    if len(label_names) == 1 and is_span_list(spans := row.get(str(label_names[0]))):
         return RawRecord(text, pair, parse_spans(spans, text, where), where)
-    labels = [parse_label(row.get(str(name)), where) for name in columns.label_columns]
-    return RawRecord(text, pair, columns.pack_labels(labels), where)
+    asked = [*columns.text_columns, *([] if columns.pair is None else [columns.pair])]
+    are_words = any(is_word_list(row.get(str(name))) for name in asked)
+    labels = [parse_label(row.get(str(name)), where) for name in label_names]
+    return RawRecord(
+        text,
+        pair,
+        columns.pack_labels(labels),
+        where,
+        remark=_WORDS_REMARK if are_words else None,
+    )
+
+
+def _has_tagged_words(columns: ColumnSelection, row: dict[str, Any]) -> bool:
+    """Whether a row's text is a list of words, and its label one for each word or not asked for."""
+    if len(columns.text_columns) != 1 or columns.pair is not None:
+        return False
+    labels = columns.label_columns
+    return is_word_list(row.get(str(columns.text_columns[0]))) and (
+        not labels or (len(labels) == 1 and isinstance(row.get(str(labels[0])), list))
+    )
 
 
 def _build_word_record(columns: ColumnSelection, row: dict[str, Any], where: str) -> RawRecord:
     name = columns.text_columns[0]
     words = [_check_text(word, "text", name, where) for word in row[str(name)]]
     text, spans = join_words(words)
-    label: TokenLabels | None = None
-    if columns.label_columns:
-        label = parse_tags(row.get(str(columns.label_columns[0])), words, where)
+    if not columns.label_columns:
+        return RawRecord(text, None, None, where, words=spans, remark=_WORDS_REMARK)
+    label = parse_tags(row.get(str(columns.label_columns[0])), words, where)
     return RawRecord(text, None, label, where, words=spans)
 
 
@@ -163,6 +187,8 @@ def _check_text(value: Any, key: str, column: str | int, where: str) -> str:
     if value is None:
         return ""
     value = _decode_bytes(value)
+    if is_word_list(value):
+        value = " ".join(value)
     if not isinstance(value, str):
         raise UserError(
             f"{where}: '{column}' is {value!r:.60} ({type(value).__name__}); expected a text "

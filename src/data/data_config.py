@@ -13,9 +13,11 @@ from src.core.user_errors import UserError, UserErrors
 from src.core.validation import Bound, NonNegativeInt, PositiveInt, validate_init
 from src.data.batching import Batching
 from src.data.cleaning import Cleaning
+from src.data.division import find_division_errors
 from src.data.first_rows import find_unlabelled_split
 from src.data.label_map import find_map_errors, read_label_names
-from src.data.labels import MULTI_LABEL_HINT, LabelSpace, require_single_label
+from src.data.labels import MULTI_LABEL_HINT, LabelSpace, require_single_label, sort_labels
+from src.data.near_duplicates import find_missing_package
 from src.data.records import DataSource
 from src.data.sources import Source
 from src.data.splitting import Split
@@ -46,6 +48,8 @@ class DataConfig:
             leaves out or maps to null are left out, with their rows.
         train_rows: take only this many training rows, drawn with the seed of the split, evenly
             from the classes; null takes all.
+        train_share: take only this share of the training rows, the same of every class; null takes
+            all. `search=learning_curve` varies it.
         cache: the folder of tokenised text and learnt vocabularies; it may be deleted.
         seed: the seed of the order of rows and of masking.
         num_workers: the number of processes that make batches. 0 is fastest if a batch takes less
@@ -66,6 +70,7 @@ class DataConfig:
     label_values: list[str | float] | None = None
     label_map: Mapping[str | float, str | float | None] | None = None
     train_rows: PositiveInt | None = None
+    train_share: Annotated[float, Bound(above=0, most=1)] | None = None
     cache: str
     seed: int = 0
     num_workers: NonNegativeInt = 0
@@ -103,6 +108,14 @@ class DataConfig:
                 )
             )
         errors += self._find_label_set_errors()
+        if self.train_rows is not None and self.train_share is not None:
+            errors.append(
+                UserError(
+                    f"data.train_rows={self.train_rows} and data.train_share={self.train_share:g} "
+                    "both say how many training rows there are; expected one of them",
+                    about=["data.train_rows", "data.train_share"],
+                )
+            )
         if errors:
             raise UserErrors(errors)
 
@@ -137,10 +150,15 @@ class DataConfig:
         """
         names = self.declared_label_names()
         if self.task == "token_classification":
-            found = self.source.find_tag_names() if isinstance(self.source, Source) else None
+            found = self.source.find_class_names() if isinstance(self.source, Source) else None
             return names if names is not None or found is None else list(found), None
         declared = names is not None or self.label_values is not None or self.label_map is not None
-        if declared or self.task != "classification" or not isinstance(self.source, Source):
+        if declared or not isinstance(self.source, Source):
+            return names, self.label_values
+        if self.task == "multi_label" and (columns := self.source.label_reading().columns):
+            # those that are 0 in all rows of train are labels too
+            return list(sort_labels(columns)), None
+        if self.task not in ("classification", "multi_label"):
             return names, self.label_values
         brought = self.source.find_class_names()
         if brought is None or len(brought) < 2:
@@ -210,6 +228,10 @@ class DataConfig:
             origin: the model folder of the run that `init_from` names.
         """
         self.source.check()
+        if self.cleaning.near_duplicates is not None and (errors := list(find_missing_package())):
+            raise UserErrors(errors)
+        if errors := list(self._find_division_errors()):
+            raise UserErrors(errors)
         names = self.declared_label_names()
         if errors := list(self.find_label_errors(names, self.label_values, self.num_labels)):
             raise UserErrors(errors)
@@ -224,6 +246,11 @@ class DataConfig:
         if errors := list(self._find_unlabelled_splits()):
             raise UserErrors(errors)
         self.with_origin(origin).tokenizer.check()
+
+    def _find_division_errors(self) -> Iterator[UserError]:
+        column = self.split.find_column()
+        if column is not None and isinstance(self.source, Source) and self.source.path:
+            yield from find_division_errors(self.source, *column)
 
     def _find_unlabelled_splits(self) -> Iterator[UserError]:
         if not isinstance(self.source, Source) or not self.source.path:

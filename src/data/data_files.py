@@ -1,7 +1,7 @@
 """Which files of a folder belong to which split, and in which format; decided by names alone."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from src.core.user_errors import UserError, did_you_mean, suggest
@@ -9,6 +9,7 @@ from src.data.archives import enter_archive, is_archive
 from src.data.class_files import (
     find_class_files,
     find_class_folders,
+    find_deeper_class_folders,
     has_class_folders,
     may_be_class_files,
 )
@@ -28,6 +29,7 @@ from src.data.file_names import (
     strip_data_suffixes,
 )
 from src.data.packed_files import PACKED_SUFFIXES, strip_packed_suffix
+from src.data.parallel_files import find_parallel_files
 
 
 def find_split_files(
@@ -58,7 +60,7 @@ def find_split_files(
                 key=PATH_KEY,
                 value=path,
             )
-        if format_name in ("folders", "class_files"):
+        if format_name in ("folders", "class_files", "parallel"):
             what = "folder" if format_name == "folders" else "file"
             raise UserError(
                 f"data.source.format={format_name}: {path} is a file; expected a folder of one "
@@ -71,17 +73,36 @@ def find_split_files(
         return find_class_files(path, names, labelled)
     if format == "folders" or (format == "auto" and has_class_folders(path, names)):
         return find_class_folders(path, names, labelled)
-    return _find_files_by_name(path, format, names)
+    if format in ("auto", "parallel"):
+        sure = format == "parallel"
+        layout = find_parallel_files(path, names, labelled, sure=sure)
+        if layout is not None:
+            return layout
+        if sure and "train" not in names:
+            return SplitFiles(format, {})
+        if sure:
+            raise UserError(
+                "no file of texts that has a file of labels beside it",
+                key=PATH_KEY,
+                value=path,
+                hint="data.source.format=parallel expects names such as train.text, train.labels",
+            )
+    return _find_files_by_name(path, format, names, labelled)
 
 
-def _find_files_by_name(folder: Path, format: str, names: Mapping[str, str]) -> SplitFiles:
+def _find_files_by_name(
+    folder: Path, format: str, names: Mapping[str, str], labelled: bool
+) -> SplitFiles:
     inner = [(child, list_data_files(child, format)) for child in list_folders(folder)]
     pools = [
         (folder, list_data_files(folder, format)),
         *((child, files) for child, files in inner if files),
     ]
     if not any(files for _, files in pools):
-        raise _no_data_files_error(folder, format)
+        deeper = find_deeper_class_folders(folder, names) if format == "auto" else []
+        if len(deeper) == 1:
+            return find_class_folders(deeper[0], names, labelled)
+        raise _no_data_files_error(folder, format, deeper)
     parts: dict[str, list[Path]] = {}
     for split, name in names.items():
         own = find_split_folder(folder, name)
@@ -188,7 +209,7 @@ def _check_no_duplicates(parts: Mapping[str, list[Path]]) -> None:
             split_by_name[plain] = split
 
 
-def _no_data_files_error(folder: Path, format: str) -> UserError:
+def _no_data_files_error(folder: Path, format: str, deeper: Sequence[Path]) -> UserError:
     found = [entry.name + "/" * entry.is_dir() for entry in sorted(folder.iterdir())]
     if not found:
         return UserError("the folder is empty", key=PATH_KEY, value=folder)
@@ -204,6 +225,13 @@ def _no_data_files_error(folder: Path, format: str) -> UserError:
             key=PATH_KEY,
             value=folder,
             hint=f"an archive is read where it is named itself: {{key}}={archives[0]}",
+        )
+    if deeper:
+        return UserError(
+            f"several folders of class folders: {abbreviate_names(list(map(str, deeper)))}",
+            key=PATH_KEY,
+            value=folder,
+            hint=f"name one of them: {{key}}={deeper[0]}",
         )
     hint = f"where names end otherwise: data.source.format=NAME, one of {FORMAT_NAMES}"
     if may_be_class_files(folder):

@@ -4,7 +4,7 @@ the data for the model and for the record of the run.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,19 +13,28 @@ import numpy as np
 from lightning.pytorch import LightningDataModule
 
 from src.core.dataset_info import DatasetInfo
+from src.core.formatting import format_count
 from src.core.notices import Notices
+from src.core.training_length import TrainingLength
 from src.core.user_errors import UserError
 from src.data.batch_sampler import DistributedBatchSampler
-from src.data.batching import Labelled
+from src.data.batching import Labelled, Masked
 from src.data.cache import ContentCache
 from src.data.corpus import Corpus
 from src.data.corpus_survey import CorpusSurvey
 from src.data.device_dataset import DeviceBatchDataset, should_keep_on_device
-from src.data.label_map import LabelMap
+from src.data.leakage import MOST_LETTERS, find_repeated_rows
 from src.data.loader import BatchDataset, PrefetchSampler, ResumableDataLoader
+from src.data.mask_schedule import MaskSchedule
 from src.data.reading_notices import describe_rows
 from src.data.sources import Source
 from src.data.splitting import SPLITS
+from src.data.surveyed_corpus import (
+    SurveyedCorpus,
+    check_num_labels,
+    hash_as_json,
+    survey_corpus,
+)
 from src.data.tagged_batches import count_words
 from src.data.text_encoder import OWN_TOKENIZER_HINT
 from src.data.token_counts import TokenCounts
@@ -38,8 +47,6 @@ if TYPE_CHECKING:
 
 # Texts with more characters than this are hashed in pieces.
 _LONG_TEXT_CHARACTERS = 1 << 20
-# The version of what lies in the cache. Raise it when the same inputs would give other content.
-CACHE_VERSION = 9
 
 
 class TextDataModule(LightningDataModule):
@@ -54,8 +61,10 @@ class TextDataModule(LightningDataModule):
         self.config = config
         self.cache = ContentCache(config.cache)
         self.rank, self.world_size = 0, 1
+        self.training_length: TrainingLength | None = None
         self.tokenizer: TextTokenizer
         self.dataset_info: DatasetInfo
+        self._surveyed: SurveyedCorpus
         self.data_summary: dict[str, Any] = {}
         self.token_stores: dict[str, TokenStore] = {}
 
@@ -65,29 +74,13 @@ class TextDataModule(LightningDataModule):
         """Read, clean, split and tokenise, or find it all in the cache; idempotent."""
         if self.token_stores:
             return
-        label_map = self.config.label_map
-        label_names, label_values = self.config.find_classes()
-        corpus = Corpus(
-            task=self.config.task,
-            source=self.config.source,
-            cleaning=self.config.cleaning,
-            split=self.config.split,
-            label_names=label_names,
-            label_values=label_values,
-            label_map=None if label_map is None else LabelMap(label_map),
-            train_rows=self.config.train_rows,
-        )
-        # This fingerprint covers everything that shapes the rows.
-        rows_key = self._fingerprint_rows()
-        survey = CorpusSurvey.load(
-            self.cache.get_or_build(
-                "rows", rows_key, lambda folder: self._write_survey(folder, corpus)
-            )
-        )
+        corpus, survey, rows_key = self._surveyed = survey_corpus(self.config, self.cache)
         self.tokenizer = self.config.tokenizer.load_tokenizer(
             lambda: corpus.iter_train_texts(survey), rows_key, self.cache
         )
-        key = _hash_as_json(
+        if isinstance(self.config.batching, Masked):
+            self.config.batching.check_tokenizer(self.tokenizer)
+        key = hash_as_json(
             [
                 rows_key,
                 self.tokenizer.fingerprint,
@@ -114,27 +107,6 @@ class TextDataModule(LightningDataModule):
             if isinstance(self.config.batching, Labelled)
             else "head"
         )
-
-    def _fingerprint_rows(self) -> str:
-        parts = {
-            split: self.config.source.fingerprint_split(split)
-            for split in self.config.source.available_splits()
-        }
-        label_map = self.config.label_map
-        settings = [
-            self.config.task,
-            self.config.cleaning.compute_fingerprint(),
-            repr(self.config.split),
-            *self.config.find_classes(),
-            None if label_map is None else list(label_map.items()),
-        ]
-        return _hash_as_json([CACHE_VERSION, parts, settings, self.config.train_rows])
-
-    def _write_survey(self, folder: Path, corpus: Corpus) -> None:
-        survey = corpus.survey_rows()
-        # Checked here, before any time is spent on tokens.
-        self._check_num_labels(survey.data_summary["label_names"])
-        survey.save(folder)
 
     def _write_token_stores(self, folder: Path, corpus: Corpus, survey: CorpusSurvey) -> None:
         """Write the token store of each split, and about.json: the summary of the survey, a digest
@@ -209,7 +181,7 @@ class TextDataModule(LightningDataModule):
 
     def _build_dataset_info(self) -> DatasetInfo:
         names = tuple(self.data_summary["label_names"])
-        self._check_num_labels(names)
+        check_num_labels(self.config.num_labels, names)
         return DatasetInfo(
             vocab_size=self.tokenizer.vocab_size,
             pad_id=self.tokenizer.pad_id,
@@ -221,14 +193,9 @@ class TextDataModule(LightningDataModule):
             sample_tokens=self.tokenizer.sample_tokens(),
             unigram_entropy=self.data_summary["unigram_entropy"],
             own_vocab_size=self.tokenizer.own_vocab_size,
+            label_counts=tuple(self.data_summary["labels"].get("train", {}).values()),
+            num_train_rows=len(self.token_stores["train"]),
         )
-
-    def _check_num_labels(self, names: Sequence[str]) -> None:
-        if self.config.num_labels is not None and self.config.num_labels != len(names):
-            raise UserError(
-                f"data.num_labels={self.config.num_labels}, but the data have {len(names)} labels: "
-                f"{', '.join(names)}"
-            )
 
     def _check_known_tokens(self, counts: Mapping[str, TokenCounts]) -> None:
         """Raise UserError if the texts of a split that is learnt from, or by which a masked
@@ -267,6 +234,18 @@ class TextDataModule(LightningDataModule):
             }
             for split, store in self.token_stores.items()
         }
+
+    def find_repeated_rows(self, earlier: "DataConfig") -> dict[str, np.ndarray]:
+        """Which of the held-out rows stand among the training rows of an earlier run, as
+        `leakage.find_repeated_rows` says.
+
+        Raises:
+            UserError: the data of that run cannot be read, or are too many to look through.
+        """
+        surveyed = survey_corpus(earlier, self.cache)
+        if (letters := surveyed.survey.data_summary["letters"]) > MOST_LETTERS:
+            raise UserError(f"{format_count(letters)} letters are too many to look through")
+        return find_repeated_rows(self._surveyed, surveyed, self.cache)
 
     def read_texts(self, split: str, count: int) -> dict[int, tuple[str, str | None]]:
         """The text of the first `count` rows of a split, and the second text of a pair, by the
@@ -319,6 +298,10 @@ class TextDataModule(LightningDataModule):
         """
         self.rank, self.world_size = rank, world_size
 
+    def set_training_length(self, length: TrainingLength) -> None:
+        """Say how many steps the training has, which a changing mask fraction depends on."""
+        self.training_length = length
+
     def setup(self, stage: str) -> None:
         self.prepare_data()
 
@@ -335,6 +318,9 @@ class TextDataModule(LightningDataModule):
     def _build_loader(self, split: str) -> ResumableDataLoader:
         store, training = self.token_stores[split], split == "train"
         device = None if self.trainer is None else self.trainer.strategy.root_device
+        schedule: MaskSchedule | None = None
+        if training and isinstance(self.config.batching, Masked):
+            schedule = self.config.batching.build_mask_schedule(self.training_length)
         source: BatchDataset | DeviceBatchDataset
         if device is not None and should_keep_on_device(
             self.config.batching, self.config.on_device, store, device
@@ -346,6 +332,7 @@ class TextDataModule(LightningDataModule):
                 seed=self.config.seed,
                 training=training,
                 device=device,
+                schedule=schedule,
             )
         else:
             source = BatchDataset(
@@ -354,6 +341,7 @@ class TextDataModule(LightningDataModule):
                 self.tokenizer,
                 seed=self.config.seed,
                 training=training,
+                schedule=schedule,
             )
         workers = self.config.num_workers if isinstance(source, BatchDataset) else 0
         plan = self._build_batch_sampler(split)
@@ -388,7 +376,3 @@ def _iter_json_pieces(row: TextRow) -> Iterator[str]:
             yield json.dumps((text or "")[begin : begin + _LONG_TEXT_CHARACTERS])[1:-1]
         yield "" if text is None else '"'
     yield f", {json.dumps(row.target)}]"
-
-
-def _hash_as_json(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -26,6 +26,16 @@ _FORMAT_BY_FIRST_BYTES = {
 }
 
 
+# Text that is no data, by how it begins, in small letters.
+_WEB_PAGE = "a web page (HTML), perhaps an error or a login; get the file itself"
+_FORMAT_BY_FIRST_WORDS = {
+    b"<!doctype html": _WEB_PAGE,
+    b"<html": _WEB_PAGE,
+    b"<table": f"{_WEB_PAGE}, or save the table as CSV",
+    b"version https://git-lfs": "a pointer of Git LFS; `git lfs pull` gets the file itself",
+}
+
+
 class InputFile(NamedTuple):
     """A file to read.
 
@@ -33,12 +43,14 @@ class InputFile(NamedTuple):
         name: how messages call it.
         label: the name of its folder, if folders are classes.
         member: the key of its rows, where a JSON file holds several tables.
+        labels: the file that has the label of each of its lines, on the same line.
     """
 
     path: Path
     name: str
     label: str | None = None
     member: str | None = None
+    labels: Path | None = None
 
 
 def read_text_lines(file: InputFile, encoding: str, newline: str | None = None) -> Iterator[str]:
@@ -94,8 +106,20 @@ def detect_other_format(file: InputFile) -> str | None:
     """The format that a file's first bytes show; None if they look like text."""
     with open_binary(file.path) as raw:
         head = raw.read(8)
+    found = (words for mark, words in _FORMAT_BY_FIRST_BYTES.items() if head.startswith(mark))
+    return next(found, None) or detect_no_data(file)
+
+
+def detect_no_data(file: InputFile) -> str | None:
+    """What a file of text is, instead of data, as its first words show; None if they do not."""
+    with open_binary(file.path) as raw:
+        try:
+            head = raw.read(512).removeprefix(codecs.BOM_UTF8).lstrip().lower()
+        except BROKEN_DATA_ERRORS:
+            # reading tells what is broken
+            return None
     return next(
-        (words for mark, words in _FORMAT_BY_FIRST_BYTES.items() if head.startswith(mark)), None
+        (words for mark, words in _FORMAT_BY_FIRST_WORDS.items() if head.startswith(mark)), None
     )
 
 

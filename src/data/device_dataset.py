@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from src.core.batch import MaskedBatch, Tokens
+from src.data.batch_sampler import BatchKey
 from src.data.batching import Masked
+from src.data.mask_schedule import MaskSchedule
 from src.data.masking import MaskingParams, mask_tokens_torch
 from src.data.packing import find_sequence_starts
 
@@ -46,8 +48,10 @@ def should_keep_on_device(
 
 
 class DeviceBatchDataset:
-    """A map from (epoch, rows) to a batch on the device; takes the place of `BatchDataset` for
-    packed rows.
+    """A map from keys to batches on the device; takes the place of `BatchDataset` for packed rows.
+
+    Args:
+        schedule: how the share of masked tokens changes; None if it does not.
     """
 
     def __init__(
@@ -59,15 +63,22 @@ class DeviceBatchDataset:
         seed: int,
         training: bool,
         device: torch.device,
+        schedule: MaskSchedule | None = None,
     ) -> None:
         self.device = device
+        self._schedule = schedule
         self.row_tokens = batching.row_tokens
         self._offsets, self._num_tokens = store.offsets, store.num_tokens
         self._training = training
         masking = batching.masking_params(tokenizer, seed=seed, training=training)
-        ordinary = torch.from_numpy(masking.ordinary).to(device)
-        special = torch.from_numpy(masking.special).to(device)
-        self._masking = MaskingParams(*masking[:5], ordinary, special)
+        move = lambda array: torch.from_numpy(array).to(device)
+        self._masking = MaskingParams(
+            *masking[:5],
+            ordinary=move(masking.ordinary),
+            special=move(masking.special),
+            joints=None if masking.joints is None else move(masking.joints),
+            span_lengths=None if masking.span_lengths is None else move(masking.span_lengths),
+        )
         # Signed types of the same width, because torch gathers few unsigned ones; the bits are read
         # as unsigned afterwards.
         dtype = {2: torch.int16, 4: torch.int32}[store.ids.dtype.itemsize]
@@ -79,12 +90,10 @@ class DeviceBatchDataset:
             self._ids[begin : begin + len(chunk)] = torch.from_numpy(
                 chunk.view(f"int{self._id_bits}")
             ).to(device)
-        self._masked_per_row = self._count_masked_per_row()
+        self._ordinary_per_row = self._count_ordinary_per_row()
 
-    def _count_masked_per_row(self) -> np.ndarray:
-        """Masked positions of each row [N]: fewer than usual where a row has too few ordinary
-        tokens.
-        """
+    def _count_ordinary_per_row(self) -> np.ndarray:
+        """Tokens of each row [N] that may be masked."""
         step = max(1, _CHUNK_TOKENS // self.row_tokens) * self.row_tokens
         counts = []
         for begin in range(0, self._num_tokens, step):
@@ -93,11 +102,7 @@ class DeviceBatchDataset:
             counts.append(ordinary[:full].view(-1, self.row_tokens).sum(1))
             if full < len(ordinary):
                 counts.append(ordinary[full:].sum()[None])
-        num_ordinary = torch.cat(counts).cpu().numpy()
-        num_wanted = np.full(len(num_ordinary), self._masking.num_masked_per_row(self.row_tokens))
-        if short := self._num_tokens % self.row_tokens:
-            num_wanted[-1] = self._masking.num_masked_per_row(short)
-        return np.minimum(num_ordinary, num_wanted)
+        return torch.cat(counts).cpu().numpy()
 
     def _widen_ids(self, ids: Tensor) -> Tensor:
         return ids.long() & ((1 << self._id_bits) - 1)
@@ -109,9 +114,12 @@ class DeviceBatchDataset:
             return tensor
         return tensor.pin_memory().to(self.device, non_blocking=True)
 
-    def __getitem__(self, key: tuple[int, np.ndarray]) -> MaskedBatch:
-        epoch, rows = key
+    def __getitem__(self, key: BatchKey) -> MaskedBatch:
+        epoch, _, rows = key
         epoch = epoch if self._training else 0
+        masking = self._masking
+        if self._schedule is not None:
+            masking = masking._replace(fraction=self._schedule.fraction_at(epoch, key.number))
         # row 0 without targets takes the place of no rows, as in `src/data/batching.py`
         is_empty = not len(rows)
         rows = np.zeros(1, dtype=np.int64) if is_empty else rows.astype(np.int64)
@@ -126,10 +134,13 @@ class DeviceBatchDataset:
             row_numbers = self._send_to_device(rows[chosen])
             columns = torch.arange(length, device=self.device)
             ids = self._widen_ids(self._ids[row_numbers[:, None] * self.row_tokens + columns])
-            num_masked = int(self._masked_per_row[rows[chosen]].sum())
-            masked = mask_tokens_torch(ids, row_numbers, epoch, num_masked, self._masking)
-            parts.append((masked.ids.flatten(), masked.positions + num_tokens, masked.targets))
+            # fewer than usual where a row has too few ordinary tokens
+            per_row = masking.num_masked_per_row(length)
+            num_masked = int(np.minimum(self._ordinary_per_row[rows[chosen]], per_row).sum())
             row_starts = find_sequence_starts(self._offsets, begins[chosen], length)
+            on_device = None if masking.joints is None else self._send_to_device(row_starts)
+            masked = mask_tokens_torch(ids, row_numbers, epoch, num_masked, masking, on_device)
+            parts.append((masked.ids.flatten(), masked.positions + num_tokens, masked.targets))
             starts.append(row_starts[:-1] + num_tokens)
             num_tokens += ids.numel()
         ids, positions, targets = (torch.cat(column) for column in zip(*parts, strict=True))

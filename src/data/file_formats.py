@@ -7,29 +7,29 @@ from src.core.user_errors import UserError
 from src.data import readers
 from src.data.columns import ColumnSelection, find_column_errors
 from src.data.conll import WordColumns, read_tagged_words
-from src.data.decoding import InputFile
+from src.data.decoding import InputFile, detect_no_data
 from src.data.encodings import choose_encoding
+from src.data.header_rows import find_named_row
 from src.data.json_rows import JsonStyle, read_json_keys, read_json_rows
 from src.data.label_cells import LabelReading
+from src.data.parallel_files import read_parallel_lines
 from src.data.records import RawRecord
-from src.data.spreadsheets import read_sheet_header, read_sheet_rows
-from src.data.tables import (
-    TableStyle,
-    find_table_errors,
-    read_first_row,
-    read_table,
-)
+from src.data.spreadsheets import read_first_sheet_rows, read_sheet_header, read_sheet_rows
+from src.data.table_headers import find_table_errors
+from src.data.table_rows import TableStyle, read_first_row
+from src.data.tables import read_table
 
 # The formats whose rows are parted into columns by a character.
 TABLE_FORMATS = ("csv", "tsv")
 BINARY_FORMATS = ("parquet", "xlsx")
 # Options that a format knows nothing of.
 _KEYS_WITHOUT_USE = {
-    "text": ("pair", "label", "split_column"),
-    "folders": ("pair", "split_column"),
-    "class_files": ("pair", "split_column"),
-    "label_first": ("pair", "split_column"),
-    "conll": ("pair", "split_column"),
+    "text": ("pair", "label", "split_column", "template"),
+    "folders": ("pair", "split_column", "template"),
+    "class_files": ("pair", "split_column", "template"),
+    "label_first": ("pair", "split_column", "template"),
+    "parallel": ("pair", "split_column", "template"),
+    "conll": ("pair", "split_column", "template"),
 }
 _NO_LABEL_HINT = (
     "give null, or data.source.format=label_first where lines begin with it, class_files where "
@@ -46,6 +46,7 @@ class ReadingOptions(NamedTuple):
         names: of the columns, where they do not stand in the file; None where they do, or where
             columns are known by their positions.
         sheet: of a spreadsheet, as in `Source`.
+        skipped_rows: how many lines or rows of a sheet are passed over at the beginning.
         document, heading: of plain text, as in `Source`.
         labels: how labels are written.
         word_columns: of CoNLL files.
@@ -58,6 +59,7 @@ class ReadingOptions(NamedTuple):
     header: bool
     names: tuple[str, ...] | None
     sheet: str | None
+    skipped_rows: int
     document: Literal["line", "paragraph", "file"]
     heading: str | None
     labels: LabelReading
@@ -104,10 +106,20 @@ def find_format_errors(options: ReadingOptions) -> Iterator[UserError]:
             value=f"[{','.join(options.names)}]",
             hint="leave this option",
         )
+    if options.skipped_rows and options.format not in (*TABLE_FORMATS, "xlsx"):
+        yield UserError(
+            f"{options.format} files have no lines before a header",
+            key="data.source.skip_rows",
+            value=options.skipped_rows,
+            hint="leave this option",
+        )
 
 
 def find_file_errors(file: InputFile, options: ReadingOptions) -> Iterator[UserError]:
     """What a look at the header of a file shows to be wrong."""
+    if options.format in (*TABLE_FORMATS, "jsonl") and (found := detect_no_data(file)) is not None:
+        yield UserError(f"this is {found}", where=file.name)
+        return
     options, _ = options.choose_encoding(file)
     columns, style = options.columns, options.style
     header = read_header(file, options)
@@ -120,7 +132,14 @@ def find_file_errors(file: InputFile, options: ReadingOptions) -> Iterator[UserE
     elif header and (options.header or options.names is not None):
         # JSON may have names inside those that are given to the values of a list
         names = header if options.format == "jsonl" else options.names or header
-        yield from find_column_errors(file.name, columns, names)
+        errors = list(find_column_errors(file.name, columns, names))
+        if errors and options.format == "xlsx" and options.names is None:
+            rows = read_first_sheet_rows(file, options.sheet, options.skipped_rows)
+            if (skipped := find_named_row(rows, columns.requested_names())) is not None:
+                errors = errors[:1]
+                errors[0].hint = f"data.source.skip_rows={skipped} where the names of columns "
+                errors[0].hint += f"stand in row {skipped + 1}"
+        yield from errors
 
 
 def read_header(file: InputFile, options: ReadingOptions) -> list[str]:
@@ -130,7 +149,7 @@ def read_header(file: InputFile, options: ReadingOptions) -> list[str]:
     if options.format == "jsonl":
         return read_json_keys(file, options.columns, options.json_style)
     if options.format == "xlsx":
-        return read_sheet_header(file, options.sheet)
+        return read_sheet_header(file, options.sheet, options.skipped_rows)
     if options.style is not None and options.style.header:
         return read_first_row(file, options.style)
     return []
@@ -171,6 +190,7 @@ def _iter_records(
                 file,
                 columns,
                 sheet=options.sheet,
+                skipped=options.skipped_rows,
                 header=options.header,
                 names=options.names,
                 keep_other=keep_other,
@@ -186,6 +206,8 @@ def _iter_records(
             return readers.read_labelled_lines(
                 file, encoding=encoding, labelled=columns.label is not None
             )
+        case "parallel":
+            return read_parallel_lines(file, encoding)
         case "folders":
             return readers.read_documents(file, encoding=encoding, document="file", heading=None)
         case _:

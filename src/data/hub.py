@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from src.core.user_errors import UserError
 from src.data.columns import ColumnSelection, build_record, check_columns
+from src.data.nested_values import list_keys, look_up
 from src.data.records import RawRecord
 
 if TYPE_CHECKING:
@@ -50,30 +51,43 @@ def load_from_hub(name: str, config: str | None, revision: str | None) -> "Datas
         raise UserError(f"data.source.hub={name} (data.source.config={config}): {error}") from error
 
 
-def read_hub_rows(part: "Dataset", columns: ColumnSelection, where: str) -> Iterator[RawRecord]:
+def read_hub_rows(
+    part: "Dataset", columns: ColumnSelection, where: str, keep_other: bool = False
+) -> Iterator[RawRecord]:
     """The rows of a split; a ClassLabel of -1 is a missing label.
 
     Args:
         where: how messages call the split.
+        keep_other: whether records shall have all columns of their row.
     """
     from datasets import ClassLabel
 
-    check_columns(where, columns, part.column_names)
+    check_columns(where, columns, list(list_keys(part.features)))
     # the hub's "no label"
     unknown = -1 if isinstance(part.features.get(str(columns.label)), ClassLabel) else None
-    keep = columns.requested_names()
+    wanted = columns.requested_names()
+    keep = [
+        name
+        for name in part.column_names
+        if keep_other or any(key == name or key.startswith(f"{name}.") for key in wanted)
+    ]
     for number, row in enumerate(part.with_format(None).select_columns(keep), start=1):
         if unknown is not None and row[str(columns.label)] == unknown:
             row[str(columns.label)] = None
-        yield build_record(columns, row, f"{where}, row {number}")
+        values = {key: look_up(row, key) for key in wanted}
+        record = build_record(columns, values, f"{where}, row {number}")
+        yield record._replace(other=row) if keep_other else record
 
 
-def find_hub_tags(part: "Dataset", column: str) -> list[str] | None:
-    """The names of the tags that stand as numbers in lists in a column; None if there are none."""
+def find_hub_classes(part: "Dataset", column: str) -> list[str] | None:
+    """The names of the classes whose numbers a column holds, one or several in a row; None if the
+    data set does not say them.
+    """
     from datasets import ClassLabel
 
-    inner = getattr(part.features.get(column), "feature", None)
-    return list(inner.names) if isinstance(inner, ClassLabel) else None
+    feature = part.features.get(column)
+    feature = feature[0] if isinstance(feature, list) else getattr(feature, "feature", feature)
+    return list(feature.names) if isinstance(feature, ClassLabel) else None
 
 
 def _load_from_hub_cache(

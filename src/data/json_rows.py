@@ -8,10 +8,13 @@ from src.core.user_errors import UserError, format_suggestion
 from src.data.columns import ColumnSelection, build_record, check_columns
 from src.data.decoding import InputFile, read_text_lines
 from src.data.json_shapes import find_items
+from src.data.nested_values import list_keys, look_up
 from src.data.records import RawRecord
 from src.data.token_labels import is_word_list
 
 _EXPECTED = "expected one JSON object a line"
+# By which the names of values in lists are guessed.
+_SAMPLE_ITEMS = 100
 # What a column of words is called: a list there is no column of a table.
 _WORD_COLUMNS = ("tokens", "words")
 _JSON_TYPE_NAMES: dict[type, str] = {
@@ -49,7 +52,7 @@ def read_json_rows(
     texts = [str(column) for column in columns.text_columns]
     wanted = columns.requested_names()
     for where, row in iter_json_objects(file, style, texts):
-        values = {column: _look_up(row, column) for column in wanted}
+        values = {column: look_up(row, column) for column in wanted}
         # an empty object is an empty row
         if row and all(values[text] is None for text in texts) and not _has_any(texts, row):
             raise UserError(
@@ -67,38 +70,15 @@ def read_json_keys(file: InputFile, columns: ColumnSelection, style: JsonStyle) 
     wanted = set(columns.requested_names())
     texts = [str(column) for column in columns.text_columns]
     for _, row in iter_json_objects(file, style, texts):
-        names.update(dict.fromkeys(_list_keys(row)))
+        names.update(dict.fromkeys(list_keys(row)))
         if wanted <= names.keys():
             break
     return list(names)
 
 
-def _list_keys(row: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    for key, value in row.items():
-        yield prefix + key
-        if isinstance(value, dict):
-            yield from _list_keys(value, f"{prefix}{key}.")
-
-
-def flatten_row(row: dict[str, Any]) -> dict[str, Any]:
-    """A row with its objects' values by their paths of keys."""
-    values = {key: _look_up(row, key) for key in _list_keys(row)}
-    return {key: value for key, value in values.items() if not isinstance(value, dict)}
-
-
 def _has_any(columns: Sequence[str], row: dict[str, Any]) -> bool:
     """Whether a row has one of some columns, be it null."""
-    return not set(columns).isdisjoint(_list_keys(row))
-
-
-def _look_up(row: dict[str, Any], column: str) -> Any:
-    """The value of a key or of a path with dots; None if there is none. A key goes first."""
-    if column in row:
-        return row[column]
-    for dot in (place for place, character in enumerate(column) if character == "."):
-        if isinstance(inner := row.get(column[:dot]), dict):
-            return _look_up(inner, column[dot + 1 :])
-    return None
+    return not set(columns).isdisjoint(list_keys(row))
 
 
 def iter_json_objects(
@@ -144,7 +124,7 @@ def _is_row(value: Any, texts: Sequence[str]) -> bool:
         not isinstance(value.get(text), dict | list)
         or (text in _WORD_COLUMNS and is_word_list(value.get(text)))
         for text in texts
-        if text in _list_keys(value)
+        if text in list_keys(value)
     )
 
 
@@ -162,11 +142,17 @@ def _name_items(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, item in enumerate(items, start=1):
         where = f"{file.name}, item {number}"
-        yield where, _name_values(item, style, texts, where)
+        yield where, _name_values(item, style, texts, where, items)
 
 
-def _name_values(row: Any, style: JsonStyle, texts: Sequence[str], where: str) -> dict[str, Any]:
-    """A row as an object: a list becomes one of the columns' names."""
+def _name_values(
+    row: Any, style: JsonStyle, texts: Sequence[str], where: str, items: Sequence[Any] = ()
+) -> dict[str, Any]:
+    """A row as an object: a list becomes one of the columns' names.
+
+    Args:
+        items: rows of its kind, by which names are proposed.
+    """
     if isinstance(row, dict):
         return row
     if not isinstance(row, list):
@@ -175,16 +161,20 @@ def _name_values(row: Any, style: JsonStyle, texts: Sequence[str], where: str) -
     if style.header and style.names is None:
         raise UserError(
             f"{where}: a list, whose values have no names",
-            hint=f"data.source.columns=[{','.join(_guess_names(row, texts))}] names them",
+            hint=f"data.source.columns=[{','.join(_guess_names(row, items, texts))}] names them",
         )
     if style.names is not None and len(row) != len(style.names):
         raise UserError(f"{where}: {len(row)} values, data.source.columns names {len(style.names)}")
     return dict(zip(style.names or map(str, range(len(row))), row, strict=True))
 
 
-def _guess_names(row: list[Any], texts: Sequence[str]) -> list[str]:
-    """Names for the values of a list: its longest text is the text, any other the label."""
-    longest = max(range(len(row)), key=lambda place: len(str(row[place])), default=0)
+def _guess_names(row: list[Any], items: Sequence[Any], texts: Sequence[str]) -> list[str]:
+    """Names for the values of a list: the longest is the text, any other the label."""
+    alike = [item for item in items[:_SAMPLE_ITEMS] if isinstance(item, list)]
+    rows = [item for item in alike if len(item) == len(row)] or [row]
+    longest = max(
+        range(len(row)), key=lambda place: sum(len(str(item[place])) for item in rows), default=0
+    )
     names = ["label", *(f"column{place}" for place in range(2, len(row)))]
     names.insert(longest, texts[0])
     return names[: len(row)]

@@ -17,8 +17,9 @@ def find_items(value: Any, texts: Sequence[str]) -> list[Any] | None:
     """The rows in a JSON value, objects or lists; None if it holds none, or several tables.
 
     Rows are the items of an array, of the only array in an object, the objects in an object of
-    objects that have one of `texts`, or what stands at the same place of every column where a
-    column of `texts` is itself an array or object.
+    objects that have one of `texts`, what stands at the same place of every column where a column
+    of `texts` is itself an array or object, or keys with what they stand for: a text with its
+    label, or a label with one of its texts.
     """
     if isinstance(value, list):
         return value if _is_table(value) else None
@@ -30,7 +31,29 @@ def find_items(value: Any, texts: Sequence[str]) -> list[Any] | None:
     if len(inner) == len(value) > 0 and all(set(texts) & row.keys() for row in inner):
         return inner
     arrays = [part for part in value.values() if isinstance(part, list) and _is_table(part)]
-    return arrays[0] if len(arrays) == 1 else None
+    return arrays[0] if len(arrays) == 1 else _pair_keys(value)
+
+
+def _pair_keys(value: Mapping[str, Any]) -> list[Any] | None:
+    """Lists of a key and a value, of an object that goes from texts to labels, or from labels to
+    arrays of texts; None of one whose keys seem to be the names of columns.
+    """
+    parts = list(value.values())
+    if len(parts) > 1 and all(_is_array_of_texts(part) for part in parts):
+        # in a column of labels some come again
+        are_columns = len(set(map(len, parts))) == 1 and any(
+            len(set(part)) < len(part) for part in parts
+        )
+        return None if are_columns else [[key, text] for key in value for text in value[key]]
+    spaced = sum(" " in key.strip() for key in value)
+    plain = all(isinstance(part, str | int | float) for part in parts)
+    return (
+        [[key, part] for key, part in value.items()] if plain and 2 * spaced > len(value) else None
+    )
+
+
+def _is_array_of_texts(part: Any) -> bool:
+    return isinstance(part, list) and bool(part) and all(isinstance(item, str) for item in part)
 
 
 def _is_table(items: list[Any]) -> bool:

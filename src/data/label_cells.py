@@ -1,15 +1,17 @@
 """From what stands in a file to the label of a row, or to its labels, by options of `Source`."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from src.core.user_errors import UserError
 from src.data.labels import LabelSet, RawLabel
 from src.data.records import RawRecord
-from src.data.tables import CHARACTER_NAMES
+from src.data.table_rows import CHARACTER_NAMES
 from src.data.token_labels import TokenLabels
 
+# A dot may part thousands.
+_DECIMAL_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?")
 _THRESHOLD_HINT = "data.source.label_threshold=0.5 takes values from 0.5 on for a yes"
 
 
@@ -22,12 +24,14 @@ class LabelReading(NamedTuple):
         separator: what parts several labels in a cell; None where it holds one.
         pattern: a regular expression with one group, the part of a label that counts; None: all.
         threshold: the least value that is a yes; None where a yes is 1 and a no is 0.
+        decimal_comma: whether a comma stands before the decimals of numbers.
     """
 
     columns: tuple[str, ...] | None = None
     separator: str | None = None
     pattern: str | None = None
     threshold: float | None = None
+    decimal_comma: bool = False
 
     @property
     def is_plain(self) -> bool:
@@ -40,6 +44,8 @@ class LabelReading(NamedTuple):
         Raises:
             UserError: what stands there is not written so.
         """
+        if isinstance(record.label, TokenLabels) and self.is_plain:
+            return record
         if isinstance(record.label, TokenLabels):
             raise UserError(
                 f"{record.where}: the words of the text have tags, which are taken as they are "
@@ -50,6 +56,10 @@ class LabelReading(NamedTuple):
     def _read_label(self, found: RawLabel | LabelSet, where: str) -> RawLabel | LabelSet:
         if found is None:
             return None
+        if self.decimal_comma:
+            cells = found if isinstance(found, tuple) else (found,)
+            numbers = tuple(_read_decimal_comma(cell, where) for cell in cells)
+            found = numbers if isinstance(found, tuple) else numbers[0]
         if self.columns is not None:
             assert isinstance(found, tuple)
             return self._read_columns(self.columns, found, where)
@@ -101,6 +111,37 @@ class LabelReading(NamedTuple):
                 found=repr(str(label)),
             )
         return found[1]
+
+
+def has_decimal_commas(cells: Iterable[str]) -> bool:
+    """Whether texts are numbers with a comma before their decimals, and no lists of whole numbers,
+    which would rise.
+    """
+    numbers = [cell.strip() for cell in cells]
+    parts = [number.lstrip("+-").split(",") for number in numbers if "," in number]
+    return (
+        all(map(_DECIMAL_COMMA.fullmatch, numbers))
+        and bool(parts)
+        and any(
+            fraction.startswith("0") or int(fraction) <= int(whole.replace(".", ""))
+            for whole, fraction in parts
+        )
+    )
+
+
+def _read_decimal_comma(cell: str | float, where: str) -> str | float:
+    """The number that a text writes with a comma before its decimals, as Python writes it."""
+    if not isinstance(cell, str) or not cell.strip():
+        return cell
+    if not _DECIMAL_COMMA.fullmatch(cell.strip()):
+        raise UserError(
+            "no number with a comma before its decimals",
+            key="data.source.decimal",
+            value="comma",
+            where=where,
+            found=repr(cell),
+        )
+    return cell.strip().replace(".", "").replace(",", ".")
 
 
 def split_labels(cell: str, separator: str) -> LabelSet:

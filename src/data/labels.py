@@ -27,7 +27,7 @@ _INVISIBLE_CATEGORIES = ("Zs", "Zl", "Zp", "Cc", "Cf")
 class LabelSpace:
     """The classes, in the order of their indices.
 
-    One label has many spellings: 1, 1.0, "1", "1.0" and true are the same, and what
+    One label has many spellings: 1, 1.0, "1", "1.0" and true are the same, -0 and 0, and what
     `normalize_label` makes equal. Otherwise labels are compared exactly. `values` is how the file
     writes each name. Where that is None, it may write the name itself or, unless a name is itself a
     number, the index.
@@ -103,7 +103,6 @@ class LabelSpace:
                 "least 2 classes "
                 "(data.source.label names their column)"
             )
-        numbers = all(_NUMBER_PATTERN.fullmatch(label) for label in seen)
         if len(seen) > 2 and (fractions := _find_fractions(seen)):
             declared = ",".join(sorted(seen, key=float))
             raise UserError(
@@ -113,7 +112,7 @@ class LabelSpace:
             )
         if len(seen) > 10 and len(seen) > rows / 2:
             raise UserError(f"{len(seen)} classes in {rows} rows of train; {_NOT_CLASSES_HINT}")
-        names = tuple(sorted(seen, key=float) if numbers else sorted(seen))
+        names = sort_labels(seen)
         # with values given, an index is no spelling of a class
         return cls(names, names, "found in train")
 
@@ -280,10 +279,19 @@ def canonical_spelling(label: str | float) -> str:
     text = str(int(label)) if isinstance(label, bool) else str(normalize_label(label) or "")
     if isinstance(label, int | float) and not label:
         return "0"
+    if text == "-0":
+        return "0"
     if not _NUMBER_PATTERN.fullmatch(text) or "." not in text:
         return text
     number = float(text)
     return str(int(number)) if number.is_integer() else repr(number)
+
+
+def sort_labels(labels: Iterable[str]) -> tuple[str, ...]:
+    """Labels in numerical order if all are numbers, else sorted."""
+    found = list(labels)
+    numbers = all(_NUMBER_PATTERN.fullmatch(label) for label in found)
+    return tuple(sorted(found, key=float) if numbers else sorted(found))
 
 
 def _find_fractions(labels: Iterable[str]) -> list[str]:
@@ -371,6 +379,10 @@ def describe_odd_labels(counts: Mapping[str, int]) -> list[str]:
             f"as '{several[0]}'; every combination is a class of its own; "
             f"data.source.label_separator={name} {MULTI_LABEL_HINT}"
         )
+    absent = [name for name in counts if not counts[name]]
+    if absent:
+        shown = ", ".join(f"'{name}'" for name in absent[:3]) + ", ..." * (len(absent) > 3)
+        remarks.append(f"no row of train has {len(absent)} of {len(counts)} classes: {shown}")
     rare = [name for name in counts if 0 < counts[name] < 3]
     if rare:
         shown = ", ".join(f"'{name}'" for name in rare[:3]) + ", ..." * (len(rare) > 3)

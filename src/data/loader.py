@@ -7,16 +7,16 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
 from src.core.batch import LabelledBatch, MaskedBatch, TaggedBatch
-from src.data.batch_sampler import DistributedBatchSampler
+from src.data.batch_sampler import BatchKey, DistributedBatchSampler
 from src.data.batching import Batching, Masked
+from src.data.mask_schedule import MaskSchedule
 from src.data.token_store import TokenStore
 from src.data.tokenizer import TextTokenizer
 
@@ -25,8 +25,10 @@ PREFETCH_TOKENS = 1 << 15
 
 
 class BatchDataset:
-    """A map from (epoch, rows) to a batch, which a DataLoader reads in this process or in a
-    worker.
+    """A map from keys to batches, which a DataLoader reads in this process or in a worker.
+
+    Args:
+        schedule: how the share of masked tokens changes; None if it does not.
     """
 
     def __init__(
@@ -37,9 +39,11 @@ class BatchDataset:
         *,
         seed: int,
         training: bool,
+        schedule: MaskSchedule | None = None,
     ) -> None:
         self.store = store
         self.batching = batching
+        self._schedule = schedule
         self._settings: dict[str, Any] = {
             "seed": seed,
             "tokenizer": tokenizer,
@@ -47,21 +51,35 @@ class BatchDataset:
         }
         self._prefetched: deque[tuple[object, MaskedBatch]] = deque()
 
-    def __getitem__(self, key: tuple[int, np.ndarray]) -> MaskedBatch | LabelledBatch | TaggedBatch:
+    def __getitem__(self, key: BatchKey) -> MaskedBatch | LabelledBatch | TaggedBatch:
         if self._prefetched and self._prefetched[0][0] is key:
             return self._prefetched.popleft()[1]
-        epoch, rows = key
-        return self.batching.build_batch(self.store, rows, epoch=epoch, **self._settings)
+        if isinstance(self.batching, Masked):
+            return self._build_masked([key])[0]
+        return self.batching.build_batch(self.store, key.rows, epoch=key.epoch, **self._settings)
 
-    def prefetch_batches(self, keys: Sequence[tuple[int, np.ndarray]]) -> None:
+    def _build_masked(self, keys: Sequence[BatchKey]) -> list[MaskedBatch]:
+        """The batches of one epoch, made together as long as the same share is masked."""
+        assert isinstance(self.batching, Masked)
+        batches = []
+        for fraction, some in groupby(keys, self._find_fraction):
+            batches += self.batching.build_batches(
+                self.store,
+                [key.rows for key in some],
+                epoch=keys[0].epoch,
+                fraction=fraction,
+                **self._settings,
+            )
+        return batches
+
+    def _find_fraction(self, key: BatchKey) -> float | None:
+        return None if self._schedule is None else self._schedule.fraction_at(key.epoch, key.number)
+
+    def prefetch_batches(self, keys: Sequence[BatchKey]) -> None:
         """Make the batches of one epoch that will be asked for next, in this order and with these
         very key objects.
         """
-        assert isinstance(self.batching, Masked)
-        batches = self.batching.build_batches(
-            self.store, [rows for _, rows in keys], epoch=keys[0][0], **self._settings
-        )
-        self._prefetched = deque(zip(keys, batches, strict=True))
+        self._prefetched = deque(zip(keys, self._build_masked(keys), strict=True))
 
 
 class PrefetchSampler:
@@ -85,7 +103,7 @@ class PrefetchSampler:
     def __len__(self) -> int:
         return len(self.batch_sampler)
 
-    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+    def __iter__(self) -> Iterator[BatchKey]:
         keys = iter(self.batch_sampler)
         while some := list(islice(keys, self.prefetch_count)):
             if len(some) > 1:

@@ -1,4 +1,4 @@
-"""Masking and row order as pure functions of (seed, epoch, row), for NumPy and for torch.
+"""Masking as a pure function of (seed, epoch, row), for NumPy and for torch.
 
 Nothing here has a state: the same row of the same epoch is masked alike in any process, on any
 number of workers, after any interruption. The torch functions compute the same bits as those of
@@ -7,79 +7,35 @@ NumPy; they serve a corpus that lives on the GPU (`src/data/device_dataset.py`).
 Shape legend: R rows, L tokens of a row, K masked positions of all rows, V vocabulary.
 """
 
-import functools
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from src.data.splitmix import (
+    GOLDEN_GAMMA,
+    INT64_GAMMA,
+    derive_key,
+    finalize_splitmix64,
+    finalize_splitmix64_torch,
+    shift_right_logical,
+    to_signed_int64,
+)
+from src.data.word_masking import (
+    find_limits,
+    hide_special_tokens,
+    make_token_steps,
+    order_as_unsigned,
+    order_words,
+    order_words_torch,
+    unit_bits,
+)
+
 ArrayT = TypeVar("ArrayT")
 
-# -- SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), a hash of 64-bit words
-
-
-def _to_signed_int64(word: int) -> int:
-    """The int64 with the bits of a 64-bit word: torch has no unsigned arithmetic, but its products
-    wrap in the same way.
-    """
-    return word - 2**64 if word >= 2**63 else word
-
-
-_GAMMA, _FACTOR_1, _FACTOR_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
-# for torch
-_INT64_GAMMA, _INT64_FACTOR_1, _INT64_FACTOR_2 = map(
-    _to_signed_int64, (_GAMMA, _FACTOR_1, _FACTOR_2)
-)
-# for NumPy, as scalars of the arrays' type, which spares a conversion in each operation
-GOLDEN_GAMMA, _UINT64_FACTOR_1, _UINT64_FACTOR_2 = map(np.uint64, (_GAMMA, _FACTOR_1, _FACTOR_2))
-_27, _30, _31, _40 = map(np.uint64, (27, 30, 31, 40))
+_40 = np.uint64(40)
 _24_BITS = np.uint64(2**24 - 1)
-_MAX_UINT64 = np.uint64(2**64 - 1)
-
-
-def finalize_splitmix64(words: np.ndarray) -> np.ndarray:
-    """The last step of SplitMix64 on uint64 words of any shape: neighbouring inputs give unrelated
-    outputs, and different inputs different ones.
-    """
-    words = words ^ (words >> _30)
-    words *= _UINT64_FACTOR_1
-    words ^= words >> _27
-    words *= _UINT64_FACTOR_2
-    words ^= words >> _31
-    return words
-
-
-def finalize_splitmix64_torch(words: Tensor) -> Tensor:
-    """The same for int64 words, whose bits are read as those of unsigned ones."""
-    words = (words ^ _shift_right_logical(words, 30)) * _INT64_FACTOR_1
-    words = (words ^ _shift_right_logical(words, 27)) * _INT64_FACTOR_2
-    return words ^ _shift_right_logical(words, 31)
-
-
-def _shift_right_logical(words: Tensor, bits: int) -> Tensor:
-    """Shift to the right and fill with zeros, where torch's `>>` copies the sign."""
-    return (words >> bits) & ((1 << (64 - bits)) - 1)
-
-
-@functools.lru_cache(maxsize=16)
-def derive_key(*numbers: int) -> np.ndarray:
-    """One word [1] (uint64) that depends on all numbers and on their order."""
-    key = np.zeros(1, dtype=np.uint64)
-    for number in numbers:
-        key = finalize_splitmix64(key + GOLDEN_GAMMA + np.array([number % 2**64], dtype=np.uint64))
-    # the cache hands the same array to all callers
-    key.flags.writeable = False
-    return key
-
-
-def permute_rows(seed: int, epoch: int, count: int) -> np.ndarray:
-    """The numbers 0 to `count` - 1 in an order of their own for each (seed, epoch)."""
-    words = derive_key(seed, epoch) + np.arange(count, dtype=np.uint64) * GOLDEN_GAMMA
-    return np.argsort(finalize_splitmix64(words), kind="stable")
-
-
-# -- masks
 
 
 class MaskingParams(NamedTuple, Generic[ArrayT]):
@@ -95,6 +51,10 @@ class MaskingParams(NamedTuple, Generic[ArrayT]):
     # ids that a random token is drawn from
     ordinary: ArrayT
     special: ArrayT  # [V] true for ids that are never chosen
+    # where words begin, as of `find_word_joints`; None: tokens are chosen one by one
+    joints: ArrayT | None = None
+    # as of `build_span_lengths`; None: words are chosen one by one
+    span_lengths: ArrayT | None = None
 
     def num_masked_per_row(self, length: int) -> int:
         """Masked positions of a row of `length` tokens, where it has enough ordinary ones."""
@@ -110,31 +70,52 @@ class MaskedRows(NamedTuple, Generic[ArrayT]):
 
 
 def mask_tokens(
-    ids: np.ndarray, rows: np.ndarray, epoch: int, masking: MaskingParams[np.ndarray]
+    ids: np.ndarray,
+    rows: np.ndarray,
+    epoch: int,
+    masking: MaskingParams[np.ndarray],
+    starts: np.ndarray | None = None,
 ) -> MaskedRows[np.ndarray]:
     """Choose and replace tokens, a fixed number in each row (Devlin et al., 2019, section 3.1).
 
     Args:
         ids: [R, L] int64.
         rows: [R], the numbers that make each row's choice its own.
+        starts: where sequences begin in the flattened rows, and the end of the last; needed where
+            words are masked.
     """
     length = ids.shape[1]
     per_row = masking.num_masked_per_row(length)
     keys = finalize_splitmix64(
         derive_key(masking.seed, epoch) + rows.astype(np.uint64) * GOLDEN_GAMMA
     )  # [R]
-    words = finalize_splitmix64(keys[:, None] + _make_token_steps(length))  # [R, L]
-    np.putmask(words, masking.special.take(ids), _MAX_UINT64)
-    # [R, 1], the largest word that is chosen
-    limits = np.partition(words, per_row - 1, axis=1)[:, per_row - 1 : per_row]
-    # No two words of a row are alike, but those of special tokens, which are above any limit that
-    # is lowered by one.
-    positions = np.flatnonzero(words <= np.minimum(limits, _MAX_UINT64 - np.uint64(1)))  # [K]
+    # No two words [R, L] of a row are alike, but special tokens', which are above any limit.
+    if masking.joints is None:
+        words = finalize_splitmix64(keys[:, None] + make_token_steps(length))
+        hide_special_tokens(words, ids, masking.special)
+        is_chosen = words <= find_limits(words, per_row)
+    else:
+        assert starts is not None
+        words, is_chosen = order_words(
+            ids,
+            keys,
+            starts,
+            per_row,
+            special=masking.special,
+            joints=masking.joints,
+            span_lengths=masking.span_lengths,
+        )
+    positions = np.flatnonzero(is_chosen)  # [K]
     targets = ids.take(positions)
-    fate = finalize_splitmix64(words.take(positions) + GOLDEN_GAMMA)
+    chosen = words.take(positions)
+    fate = finalize_splitmix64(chosen + GOLDEN_GAMMA)
+    drawn = masking.ordinary.take((fate & _24_BITS).astype(np.int64) % len(masking.ordinary))
+    if masking.span_lengths is not None:
+        # a span has one fate (Joshi et al., 2020, section 3.1)
+        units = chosen & np.uint64(unit_bits(length))
+        fate = finalize_splitmix64(units + GOLDEN_GAMMA)
     # uniform in [0, 1)
     share = (fate >> _40).astype(np.float64) / 2**24
-    drawn = masking.ordinary.take((fate & _24_BITS).astype(np.int64) % len(masking.ordinary))
     replaced = np.where(
         share < masking.mask_share,
         masking.mask_id,
@@ -145,33 +126,43 @@ def mask_tokens(
     return MaskedRows(masked_ids, positions, targets)
 
 
-@functools.lru_cache(maxsize=4)
-def _make_token_steps(length: int) -> np.ndarray:
-    """Terms [L] that are added to a row's key, one for each of its tokens."""
-    steps = np.arange(1, length + 1, dtype=np.uint64) * GOLDEN_GAMMA
-    steps.flags.writeable = False
-    return steps
-
-
 def mask_tokens_torch(
-    ids: Tensor, rows: Tensor, epoch: int, num_masked: int, masking: MaskingParams[Tensor]
+    ids: Tensor,
+    rows: Tensor,
+    epoch: int,
+    num_masked: int,
+    masking: MaskingParams[Tensor],
+    starts: Tensor | None = None,
 ) -> MaskedRows[Tensor]:
     """Compute what `mask_tokens` does, on the device of the ids and without waiting for it.
 
     Args:
         num_masked: K, which the host knows from the number of ordinary tokens in each row.
+        starts: as of `mask_tokens`, int64.
     """
     size, length = ids.shape
     per_row = masking.num_masked_per_row(length)
-    key = _to_signed_int64(int(derive_key(masking.seed, epoch)[0]))
-    keys = finalize_splitmix64_torch(rows * _INT64_GAMMA + key)  # [R]
-    steps = torch.arange(1, length + 1, device=ids.device) * _INT64_GAMMA
-    words = finalize_splitmix64_torch(keys[:, None] + steps)  # [R, L]
-    # -1 has all bits set: the largest word, where words are read as unsigned
-    words = words.masked_fill(masking.special[ids], -1)
-    # with the highest bit turned, signed words are ordered as unsigned ones are
-    ordered = words ^ -(2**63)
-    columns = ordered.topk(per_row, dim=1, largest=False, sorted=False).indices.sort(dim=1).values
+    key = to_signed_int64(int(derive_key(masking.seed, epoch)[0]))
+    keys = finalize_splitmix64_torch(rows * INT64_GAMMA + key)  # [R]
+    if masking.joints is None:
+        steps = torch.arange(1, length + 1, device=ids.device) * INT64_GAMMA
+        words = finalize_splitmix64_torch(keys[:, None] + steps)  # [R, L]
+        # -1 has all bits set: the largest word, where words are read as unsigned
+        words = words.masked_fill(masking.special[ids], -1)
+        ordered = order_as_unsigned(words)
+    else:
+        assert starts is not None
+        words, ordered = order_words_torch(
+            ids,
+            keys,
+            starts,
+            per_row,
+            special=masking.special,
+            joints=masking.joints,
+            span_lengths=masking.span_lengths,
+        )
+    least = ordered.topk(per_row, dim=1, largest=False, sorted=False).indices  # [R, K / R]
+    columns = least.sort(dim=1).values
     positions = (columns + torch.arange(size, device=ids.device)[:, None] * length).flatten()
     words = words.flatten()
     # some row has fewer ordinary tokens than should be masked: special ones were chosen, and leave
@@ -179,9 +170,12 @@ def mask_tokens_torch(
         positions = positions[(words[positions] == -1).byte().argsort(stable=True)[:num_masked]]
     flat_ids = ids.flatten()
     targets = flat_ids[positions]
-    fate = finalize_splitmix64_torch(words[positions] + _INT64_GAMMA)
-    share = _shift_right_logical(fate, 40).double() / 2**24
+    fate = finalize_splitmix64_torch(words[positions] + INT64_GAMMA)
     drawn = masking.ordinary[(fate & 0xFFFFFF) % len(masking.ordinary)]
+    if masking.span_lengths is not None:
+        units = words[positions] & unit_bits(length)
+        fate = finalize_splitmix64_torch(units + INT64_GAMMA)
+    share = shift_right_logical(fate, 40).double() / 2**24
     replaced = torch.where(share < masking.mask_share + masking.random_share, drawn, targets)
     replaced = torch.where(share < masking.mask_share, masking.mask_id, replaced)
     masked_ids = flat_ids.index_copy(0, positions, replaced).view(size, length)

@@ -8,24 +8,30 @@ false are the labels 1 and 0.
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
 from src.core.user_errors import UserError
 from src.data.columns import ColumnSelection, build_record, check_columns
 from src.data.decoding import InputFile, read_text_lines
+from src.data.nested_values import look_up
 from src.data.packed_files import is_packed
 from src.data.records import RawRecord
 
 # Every label of fastText begins with it.
 FASTTEXT_MARK = "__label__"
 # What stands before a text: labels with that mark, else one word.
-_LINE_LABELS = re.compile(rf"\s*((?:{FASTTEXT_MARK}\S+\s+)*{FASTTEXT_MARK}\S+|\S+)\s*")
+_LINE_LABELS = re.compile(
+    rf"\s*((?:{FASTTEXT_MARK}\S+\s+(?:,\s+)?)*{FASTTEXT_MARK}\S+(?:\s+,(?=\s))?|\S+)\s*"
+)
 
 
 def read_parquet(
     file: InputFile, columns: ColumnSelection, keep_other: bool = False
 ) -> Iterator[RawRecord]:
-    """Read the requested columns of a Parquet file, batch by batch."""
+    """Read the requested columns of a Parquet file, batch by batch.
+
+    A column is a name, or a path of names with dots between them ("label.name").
+    """
     check_columns(file.name, columns, read_parquet_columns(file))
     import pyarrow
     from pyarrow.parquet import ParquetFile
@@ -42,14 +48,15 @@ def read_parquet(
                     row += 1
                     if missing is not None and values[label] == missing:
                         values[label] = None
-                    record = build_record(columns, values, f"{file.name}, row {row}")
+                    found = {column: look_up(values, column) for column in taken}
+                    record = build_record(columns, found, f"{file.name}, row {row}")
                     yield record._replace(other=values if keep_other else None)
     except pyarrow.ArrowException as error:
         raise UserError(f"{file.name}: broken Parquet data after row {row} ({error})") from error
 
 
 def read_parquet_columns(file: InputFile) -> list[str]:
-    """The column names in the file's footer."""
+    """The column names in the file's footer, those inside others as paths with dots."""
     import pyarrow
     from pyarrow.parquet import read_schema
 
@@ -64,26 +71,33 @@ def read_parquet_columns(file: InputFile) -> list[str]:
         what = "cut off" if head == b"PAR1" else "not a Parquet file"
         raise UserError(f"{file.name}: {what}; its {size:,} bytes should begin and end with PAR1")
     try:
-        return list(read_schema(file.path).names)
+        return list(_list_fields(read_schema(file.path)))
     except pyarrow.ArrowException as error:
         raise UserError(f"{file.name}: not a Parquet file ({error})") from error
 
 
-def read_parquet_classes(file: InputFile, column: str, *, listed: bool = False) -> list[str] | None:
+def _list_fields(fields: Iterable[Any], prefix: str = "") -> Iterator[str]:
+    from pyarrow.types import is_struct
+
+    for field in fields:
+        yield prefix + field.name
+        if is_struct(field.type):
+            yield from _list_fields(field.type.fields, f"{prefix}{field.name}.")
+
+
+def read_parquet_classes(file: InputFile, column: str) -> list[str] | None:
     """The names of the classes that stand as numbers in a column, in their order; None if there are
     none. The library `datasets` writes them into the file.
-
-    Args:
-        listed: whether the column holds lists of such numbers.
     """
     from pyarrow.parquet import read_schema
 
     try:
         content = json.loads((read_schema(file.path).metadata or {})[b"huggingface"])
         feature = content["info"]["features"][column]
-        feature = feature["feature"] if listed else feature
+        # several labels of a row are a list of numbers, which versions of the library write apart
+        feature = feature[0] if isinstance(feature, list) else feature.get("feature", feature)
         return list(feature["names"]) if feature["_type"] == "ClassLabel" else None
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
         return None
 
 
@@ -130,15 +144,19 @@ def read_documents(
 def read_labelled_lines(file: InputFile, *, encoding: str, labelled: bool) -> Iterator[RawRecord]:
     """Read lines `<label> <sentence>`, where the label ends at the first white space.
 
-    A line may begin with several labels in fastText's way, `__label__a __label__b <sentence>`.
+    A line may begin with several labels in fastText's way, `__label__a __label__b <sentence>`, and
+    a comma by itself behind them is no part of the sentence.
     """
     for number, line in enumerate(read_text_lines(file, encoding), start=1):
         if not line.strip():
             continue
         begin = _LINE_LABELS.match(line)
         assert begin is not None
-        labels, text = begin[1].split(), line[begin.end() :].strip("\n")
-        label = labels[0] if len(labels) == 1 else tuple(labels)
+        words, text = begin[1].split(), line[begin.end() :].strip("\n")
+        # in older files of fastText a comma stands before the text
+        if words[0].startswith(FASTTEXT_MARK):
+            words = [word.removesuffix(",") for word in words if word != ","]
+        label = words[0] if len(words) == 1 else tuple(words)
         yield RawRecord(text, None, label if labelled else None, f"{file.name}, line {number}")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from src.core.formatting import format_quantity, truncate_middle
 from src.core.notices import Notices
 from src.data.cleaning import DROP_REASONS
+from src.data.splitting import SPLITS
 
 _LINE_WIDTH = 80
 _SHOWN_LABELS = 6
@@ -50,7 +51,9 @@ def describe_rows(
         if unknown.get(split, 0) >= _TOLD_UNKNOWN_SHARE:
             facts.append(f"{_format_share(unknown[split])} of tokens unknown")
         lines.append(f"{split}: {'; '.join(facts)}")
-    lines += [*_describe_lost_rows(summary), *_describe_lost_words(summary), *unread]
+    lines += [*_describe_changed_rows(summary["counts"]), *_describe_lost_rows(summary)]
+    lines += list(_describe_lost_words(summary))
+    lines += [*_describe_leakage(summary), *unread]
     remarks = [f"note: {remark}" for remark in summary["remarks"]]
     record = {
         "rows": rows,
@@ -59,7 +62,13 @@ def describe_rows(
             for name, count in summary["counts"].items()
             if name.endswith("/read")
         },
+        "changed": {
+            name.removesuffix("/changed"): count
+            for name, count in summary["counts"].items()
+            if name.endswith("/changed")
+        },
         "left_out": _count_lost_rows(summary["counts"]),
+        "leakage": _count_leakage(summary),
         "labels": {
             split: labels
             for split, labels in summary["labels"].items()
@@ -87,6 +96,16 @@ def _count_lost_rows(counts: Mapping[str, int]) -> dict[str, int]:
     }
 
 
+def _describe_changed_rows(counts: Mapping[str, int]) -> Iterator[str]:
+    changed = [
+        f"{count:,} of {counts[f'{split}/read']:,} rows of {split}"
+        for split in SPLITS
+        if (count := counts.get(f"{split}/changed"))
+    ]
+    if changed:
+        yield f"changed by data.cleaning: {', '.join(changed)}"
+
+
 def _describe_lost_rows(summary: Mapping[str, Any]) -> Iterator[str]:
     counts = summary["counts"]
     for name, read in counts.items():
@@ -100,7 +119,28 @@ def _describe_lost_rows(summary: Mapping[str, Any]) -> Iterator[str]:
             yield f"left out of {read:,} rows read for {split}: {', '.join(reasons)}"
     kept = sum(count for name, count in counts.items() if name.endswith("/kept"))
     if unused := kept - sum(summary["rows"].values()):
-        yield f"left out of train by data.train_rows: {format_quantity(unused, 'row')}"
+        rows = format_quantity(unused, "row")
+        yield f"left out of train: {rows} (data.train_rows or data.train_share)"
+
+
+def _count_leakage(summary: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """By kind (exact, near) and held-out split, the rows that stand in train too."""
+    leakage: dict[str, dict[str, int]] = summary.get("leakage", {})
+    return {
+        kind: {split: count for split, count in counts.items() if count}
+        for kind, counts in leakage.items()
+        if any(counts.values())
+    }
+
+
+def _describe_leakage(summary: Mapping[str, Any]) -> Iterator[str]:
+    counts, words = _count_leakage(summary), {"exact": "also", "near": "also or nearly"}
+    for kind, found in counts.items():
+        for split, count in found.items():
+            yield (
+                f"leakage: {count:,} of {format_quantity(summary['rows'][split], 'row')} of "
+                f"{split} {words[kind]} stand in train (data.cleaning.overlap=keep)"
+            )
 
 
 def _describe_lost_words(summary: Mapping[str, Any]) -> Iterator[str]:

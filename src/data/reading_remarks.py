@@ -14,8 +14,10 @@ class RemarkCounts:
         self._first_places: dict[tuple[str, str], str] = {}
 
     def count(self, split: str, record: RawRecord) -> None:
-        if record.remark is not None:
-            key = split, record.remark
+        # a table writes so what a program rounded
+        signed = "with the label -0, which is taken as 0" if record.label == "-0" else None
+        for remark in filter(None, (record.remark, signed)):
+            key = split, remark
             self._counts[key] += 1
             self._first_places.setdefault(key, record.where)
 

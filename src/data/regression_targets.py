@@ -4,6 +4,7 @@ Shape legend: N rows.
 """
 
 import math
+import re
 
 import numpy as np
 
@@ -26,9 +27,11 @@ def parse_regression_target(label: RawLabel, where: str) -> float:
     except (ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number) or "_" in str(label):
+        comma = re.fullmatch(r"\s*[+-]?\d[\d.]*,\d+\s*", str(label))
+        hint = "; data.source.decimal=comma where a comma stands before decimals" if comma else ""
         raise UserError(
             f"{where}: label {label!r} is not a finite number (a regression needs one; "
-            "data.source.label)"
+            f"data.source.label){hint}"
         )
     if abs(number) > _LARGEST:
         raise UserError(

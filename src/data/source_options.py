@@ -6,7 +6,8 @@ from encodings.aliases import aliases
 from typing import TYPE_CHECKING
 
 from src.core.user_errors import UserError, did_you_mean, suggest
-from src.data.tables import CHARACTER_NAMES, parse_character
+from src.data.table_rows import CHARACTER_NAMES, parse_character, parse_delimiter
+from src.data.text_template import KEY, find_template_columns
 
 if TYPE_CHECKING:
     from src.data.sources import Source
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 def find_option_errors(source: "Source") -> Iterator[UserError]:
     """Every option that cannot be, alone or beside the others."""
     yield from _find_column_errors(source)
+    yield from _find_template_errors(source)
     yield from _find_character_errors(source)
     if not source.encodings:
         yield UserError(key="data.source.encoding", expected="one encoding or more", found="[]")
@@ -27,6 +29,10 @@ def find_option_errors(source: "Source") -> Iterator[UserError]:
             f"not a regular expression ({error})", key="data.source.heading", value=source.heading
         )
     yield from _find_label_errors(source)
+    if source.skip_rows is not None and source.skip_rows < 0:
+        yield UserError(
+            key="data.source.skip_rows", expected="0 or more", found=f"{source.skip_rows}"
+        )
     if source.split_column is not None and source.path is None:
         yield UserError(
             "a data set of the hub has its splits",
@@ -69,6 +75,22 @@ def _find_column_errors(source: "Source") -> Iterator[UserError]:
             key="data.source.columns",
             expected="the names of all columns, no name twice",
             found=f"[{','.join(names)}]",
+        )
+
+
+def _find_template_errors(source: "Source") -> Iterator[UserError]:
+    """The error of a text column that the template does not use, unless it is the default."""
+    if source.template is None or source.text == "text":
+        return
+    named = set(find_template_columns(source.template))
+    columns = [source.text] if isinstance(source.text, str | int) else source.text
+    if left := [str(column) for column in columns if str(column) not in named]:
+        yield UserError(
+            f"does not use {', '.join(left)}, which data.source.text names",
+            key=KEY,
+            value=source.template,
+            hint=f"put {{{left[0]}}} into it, or leave data.source.text at text",
+            colon=False,
         )
 
 
@@ -120,7 +142,8 @@ def _find_label_errors(source: "Source") -> Iterator[UserError]:
 def _find_character_errors(source: "Source") -> Iterator[UserError]:
     for key in ("delimiter", "quote", "escape"):
         value = getattr(source, key)
-        if value is not None and parse_character(value) is None:
+        parse = parse_delimiter if key == "delimiter" else parse_character
+        if value is not None and parse(value) is None:
             yield UserError(
                 f"expected one character or its name, one of {', '.join(CHARACTER_NAMES)}",
                 key=f"data.source.{key}",

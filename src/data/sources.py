@@ -22,23 +22,21 @@ from src.data.file_formats import (
     read_file,
     read_header,
 )
-from src.data.file_names import SplitFiles, abbreviate_names
-from src.data.first_rows import find_first_row_errors
-from src.data.hub import find_hub_tags, load_from_hub, read_hub_rows
+from src.data.file_names import SplitFiles
+from src.data.first_rows import find_first_row_errors, say_how_to_leave
+from src.data.hub import find_hub_classes, load_from_hub, read_hub_rows
 from src.data.json_shapes import split_parts
 from src.data.label_cells import LabelReading
 from src.data.readers import read_parquet_classes
 from src.data.records import RawRecord
 from src.data.source_options import find_option_errors
 from src.data.split_column import SplitValues, describe_unused_column
-from src.data.tables import TableStyle, parse_character
+from src.data.table_rows import TableStyle, parse_character, parse_delimiter
+from src.data.text_template import find_template_columns
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
-_SPLIT_NAMES_HINT = (
-    " (data.source.validation=NAME and data.source.test=NAME say what splits are called)"
-)
 SPLITS = ("train", "validation", "test")
 # Part of every fingerprint: raise it when the same bytes are read into other records.
 _READING_VERSION = 3
@@ -58,18 +56,22 @@ class Source:
         revision: branch, tag or commit on the hub; null: the newest.
         format: of the files; `auto` takes it from their names. In `folders` a file is a text and
             its folder a class, in `class_files` a file is a class and holds texts, a `document`
-            each; `label_first` are lines such as "1 some sentence"; `conll` has a word and its tag
-            in each line, and a blank line between sentences.
+            each; `label_first` are lines such as "1 some sentence"; in `parallel` a file holds
+            texts and another their labels, line by line (train.text, train.labels); `conll` has a
+            word and its tag in each line, and a blank line between sentences.
         text: column of the text: a name, or a position from 0 where `header` is false. Several,
             [title, body], are joined, a line for each that is not empty.
+        template: how columns are joined, which are then named here and not in `text`:
+            "{title}: {body}". A row is empty where all of them are.
         pair: column of the second text; null: there is none.
         label: column of the label; null leaves it. Several, [anger, joy], each hold 1 or 0. For
-            `folders`, `class_files`, `label_first` and `conll`, any name asks for the label. In
-            `folders` a class called "unsup" (aclImdb) is passed over where labels are asked for.
+            `folders`, `class_files`, `parallel`, `label_first` and `conll`, any name asks for the
+            label. In `folders` a class called "unsup" (aclImdb) is passed over for labels.
         label_separator: between several labels in one cell: a character or its name, as for
             `delimiter`.
         label_pattern: a regular expression with one group: the part of a label that counts.
         label_threshold: from this value on a label is 1, below it 0.
+        decimal: what stands before the decimals of labels that are numbers.
         split_column: the column that says to which split a row belongs, where files are not divided
             themselves.
         encoding: of text files, such as utf-8 or cp1252; of several, [utf-8, cp1252], each file has
@@ -77,17 +79,18 @@ class Source:
         header: the first line of a table holds the names of its columns.
         columns: names of all columns of a table without a header, in their order.
         sheet: of a spreadsheet; null: the only one with rows.
+        skip_rows: how many lines of a table, or rows of a sheet, are passed over at its beginning,
+            such as titles and comments before the header; null: none.
         quoting: quotes may stand around cells of CSV and TSV; null: in CSV they may, where columns
             are parted by tabs only if a `quote` is given.
         delimiter: between columns of CSV and TSV: a character or its name (tab, comma, semicolon,
-            pipe, colon, space); null: a comma or, in TSV, a tab.
+            pipe, colon, space), or several, such as "::"; null: a comma or, in TSV, a tab.
         quote: the character around cells; null: the double quote.
         escape: the character (backslash) before quotes inside cells; null: they are doubled.
         document: of plain text: one for each `line`, `paragraph` or `file`.
         heading: of plain text: a regular expression; a document begins at each matching line.
-        token_column: of CoNLL files, a word and its tag in each line: the column of the words,
-            counted from 0; null: the first.
-        tag_column: of CoNLL files: the column of the tags, -1 for the last; null: the last.
+        token_column: of CoNLL files: the column of words, counted from 0; null: the first.
+        tag_column: of CoNLL files: the column of tags, such as -1; null: the last.
         train: what the split is called at the source.
         validation: what the split is called at the source; null leaves it alone.
         test: what the split is called at the source; null leaves it alone.
@@ -108,19 +111,23 @@ class Source:
         "folders",
         "class_files",
         "label_first",
+        "parallel",
         "conll",
     ] = "auto"
     text: str | int | list[str | int] = "text"
+    template: str | None = None
     pair: str | int | None = None
     label: str | int | list[str | int] | None = None
     label_separator: str | None = None
     label_pattern: str | None = None
     label_threshold: float | None = None
+    decimal: Literal["dot", "comma"] | None = None
     split_column: str | int | None = None
     encoding: str | list[str] = "utf-8"
     header: bool = True
     columns: list[str] | None = None
     sheet: str | None = None
+    skip_rows: int | None = None
     quoting: bool | None = None
     delimiter: str | None = None
     quote: str | None = None
@@ -142,7 +149,7 @@ class Source:
         return (self.encoding,) if isinstance(self.encoding, str) else tuple(self.encoding)
 
     def table_style(self, format: str) -> TableStyle:
-        delimiter = parse_character(self.delimiter or ("comma" if format == "csv" else "tab"))
+        delimiter = parse_delimiter(self.delimiter or ("comma" if format == "csv" else "tab"))
         quoted = (
             self.quoting
             if self.quoting is not None
@@ -155,6 +162,7 @@ class Source:
             encoding=self.encodings[0],
             header=self.header and self.columns is None,
             names=None if self.columns is None else tuple(self.columns),
+            skipped_lines=self.skip_rows or 0,
             guessed_delimiter=self.delimiter is None,
             guessed_quote=self.quoting is None,
         )
@@ -185,7 +193,7 @@ class Source:
         for split, files in layout.files.items():
             found = list(find_file_errors(files[0], options))
             if split != "train" and not errors:
-                found = [_say_how_to_leave(split, error) for error in found]
+                found = [say_how_to_leave(split, error) for error in found]
             errors += found
         if not errors:
             errors += find_first_row_errors(layout.files, options)
@@ -237,6 +245,7 @@ class Source:
             header=self.header,
             names=None if self.columns is None else tuple(self.columns),
             sheet=self.sheet,
+            skipped_rows=self.skip_rows or 0,
             document=self.document,
             heading=self.heading,
             word_columns=WordColumns.build(self.token_column, self.tag_column),
@@ -251,6 +260,7 @@ class Source:
             self.label_separator,
             self.label_pattern,
             self.label_threshold,
+            self.decimal == "comma",
         )
 
     def available_splits(self) -> tuple[str, ...]:
@@ -274,12 +284,12 @@ class Source:
         return tuple(split for split in SPLITS if split in there)
 
     def read_records(self, split: str, keep_other: bool = False) -> Iterator[RawRecord]:
-        """Stream the rows of a split in order; with `keep_other` all columns of a file's rows."""
+        """Stream the rows of a split in order; with `keep_other` all columns of its rows."""
         self._check_split_exists(split)
         if self.path is None:
             name = self.split_names()[split]
             part = self._load_hub_dataset()[name]
-            rows = read_hub_rows(part, self.select_columns(), f"{self.hub}, {name}")
+            rows = read_hub_rows(part, self.select_columns(), f"{self.hub}, {name}", keep_other)
             yield from map(self.label_reading().read_record, rows)
             return
         if self._split_values is None:
@@ -300,12 +310,7 @@ class Source:
         if self.path is None:
             return []
         layout = self.list_files()
-        lines = []
-        if layout.passed_over:
-            named = "" if layout.format in ("folders", "class_files") else _SPLIT_NAMES_HINT
-            lines.append(f"not read: {abbreviate_names(list(layout.passed_over))}{named}")
-        if layout.other_parts:
-            lines.append(f"not read: {abbreviate_names(list(layout.other_parts))}")
+        lines = layout.describe_unread()
         if self._split_values is not None:
             lines += self._split_values.describe_others()
         elif layout.files.keys() == {"train"}:
@@ -315,25 +320,16 @@ class Source:
         return lines
 
     def find_class_names(self) -> list[str] | None:
-        """The names of the classes whose numbers the label column holds, as Parquet files of the
-        library `datasets` have them; None for other files.
-        """
-        layout = None if self.path is None else self.list_files()
-        if layout is None or layout.format != "parquet" or "train" not in layout.files:
-            return None
-        return read_parquet_classes(layout.files["train"][0], str(self.label))
-
-    def find_tag_names(self) -> list[str] | None:
-        """The names of the tags whose numbers stand in the lists of the label column, as Parquet
-        files and the hub have them; None where there are none.
+        """The names of the classes whose numbers the label column holds, as the hub has them and
+        Parquet files of the library `datasets`; None for other files.
         """
         if self.path is None:
-            name = self.split_names()["train"]
-            return find_hub_tags(self._load_hub_dataset()[name], str(self.label))
+            part = self._load_hub_dataset().get(str(self.train))
+            return None if part is None else find_hub_classes(part, str(self.label))
         layout = self.list_files()
         if layout.format != "parquet" or "train" not in layout.files:
             return None
-        return read_parquet_classes(layout.files["train"][0], str(self.label), listed=True)
+        return read_parquet_classes(layout.files["train"][0], str(self.label))
 
     def fingerprint_split(self, split: str) -> str:
         """SHA-256, in hex, of a split's bytes and of the options that decide how they are read.
@@ -356,15 +352,23 @@ class Source:
             options["split"], split = self._split_values.names[split], "train"
         contents = []
         for file in layout.files[split]:
-            with file.path.open("rb") as stream:
-                contents.append(
-                    (file.label, file.member, hashlib.file_digest(stream, "sha256").hexdigest())
-                )
+            found = [file.label, file.member]
+            for path in (file.path, *([] if file.labels is None else [file.labels])):
+                with path.open("rb") as stream:
+                    found.append(hashlib.file_digest(stream, "sha256").hexdigest())
+            contents.append(found)
         return _hash_as_json({**options, "contents": contents})
 
     def select_columns(self) -> ColumnSelection:
         """The columns that are taken of a row."""
-        return ColumnSelection(self.text, self.pair, self.label, self.split_column)
+        text = self.text
+        if self.template is not None:
+            named = self.header or self.columns is not None
+            text = [
+                int(name) if not named and name.isdecimal() else name
+                for name in find_template_columns(self.template)
+            ]
+        return ColumnSelection(text, self.pair, self.label, self.split_column, self.template)
 
     def split_names(self) -> dict[str, str]:
         """The source's name of each split, by ours; splits that are turned off are left out."""
@@ -384,14 +388,6 @@ class Source:
     def _load_hub_dataset(self) -> "DatasetDict":
         self.check()
         return load_from_hub(str(self.hub), self.config, self.revision)
-
-
-def _say_how_to_leave(split: str, error: UserError) -> UserError:
-    """An error of a split other than train, which may have no labels, with the way to go on."""
-    if error.key == "data.source.label":
-        error.hint = f"{error.hint}; data.source.{split}=null leaves {split} out"
-        error.alternative = None
-    return error
 
 
 def _hash_as_json(content: dict[str, Any]) -> str:

@@ -7,8 +7,9 @@ run's, so that all runs are measured by the same rows.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from src.core.formatting import format_quantity
 from src.core.user_errors import UserError
 from src.core.validation import Fraction, NonNegativeInt, validate_init
 
@@ -29,6 +30,11 @@ class Split:
         validation: share of the train rows; 0 takes none.
         test: share of the train rows; 0 takes none.
         seed: of the choice; not the run's, so that runs are compared on the same rows.
+        group: column whose value names a group, such as a patient or an author: no group is in two
+            splits. Whole groups are taken, so that shares are met about, and classes are not
+            divided by themselves.
+        time: column of a date (2024-12-31) or a number: the newest rows are test, the next
+            validation. Rows of one time stay together.
         stratify: divide every class by itself: its number of rows in validation and test is within
             one of its share, and a class of three or more rows (two where only one split is taken)
             is in all of them. A class too small for that stays in train as a whole.
@@ -37,6 +43,8 @@ class Split:
     validation: Fraction = 0.1
     test: Fraction = 0.0
     seed: NonNegativeInt = 20240501
+    group: str | int | None = None
+    time: str | int | None = None
     stratify: bool = True
 
     def __post_init__(self) -> None:
@@ -47,9 +55,29 @@ class Split:
                 hint="together they must be below 1",
                 about=("data.split.validation", "data.split.test"),
             )
+        if self.group is not None and self.time is not None:
+            raise UserError(
+                "rows are divided by groups or by time, and not by both",
+                key="data.split.group",
+                value=self.group,
+                found=f"data.split.time={self.time}",
+                about=["data.split.time"],
+            )
+
+    def find_column(self) -> tuple[Literal["group", "time"], str | int] | None:
+        """The column that divides the rows and what stands there; None where none does."""
+        if self.group is not None:
+            return "group", self.group
+        return None if self.time is None else ("time", self.time)
 
     def assign_splits(
-        self, count: int, classes: "np.ndarray | None", *, validation: bool, test: bool
+        self,
+        count: int,
+        classes: "np.ndarray | None",
+        *,
+        validation: bool,
+        test: bool,
+        column_values: "np.ndarray | None" = None,
     ) -> "np.ndarray":
         """The split of each row 0 to count - 1, as its index in `SPLITS`, [count] uint8.
 
@@ -60,6 +88,8 @@ class Split:
             classes: the class index of each row, [count]; None divides all rows as one class, as
                 `stratify=False` does.
             validation, test: whether to take that split at all.
+            column_values: of each row, [count], where a column divides them: a hash of its group
+                (uint64), or its time (float64).
 
         Raises:
             UserError: a split would get no row.
@@ -68,6 +98,8 @@ class Split:
 
         shares = {"test": self.test * test, "validation": self.validation * validation}
         shares = {split: share for split, share in shares.items() if share > 0}
+        if column_values is not None and shares and count:
+            return self._assign_whole_groups(column_values, shares)
         places = np.zeros(count, dtype=np.uint8)
         groups: list[Any] = [slice(None)]
         if self.stratify and classes is not None:
@@ -91,6 +123,58 @@ class Split:
                     f"(data.split.validation={self.validation}, data.split.test={self.test})"
                 )
         return places
+
+    def _assign_whole_groups(self, values: "np.ndarray", shares: dict[str, float]) -> "np.ndarray":
+        """The split of each row, [rows] uint8, where rows of one value stay together."""
+        import numpy as np
+
+        found, group_of_row, sizes = np.unique(values, return_inverse=True, return_counts=True)
+        by_time = self.time is not None
+        if len(found) <= len(shares):
+            raise UserError(
+                f"has {format_quantity(len(found), 'value')} in {len(values):,} rows, and "
+                f"{' and '.join(['train', *shares])} need one each",
+                key="data.split.time" if by_time else "data.split.group",
+                value=self.time if by_time else self.group,
+            )
+        order = np.argsort(-found if by_time else _hash_rows(self.seed, found), kind="stable")
+        take = _take_first_groups if by_time else _take_fitting_groups
+        split_of_group = np.zeros(len(found), dtype=np.uint8)
+        for place, (split, share) in enumerate(shares.items(), 1):
+            # the splits to come, and train, need a group as well
+            most = len(order) - (len(shares) - place) - 1
+            is_taken = take(sizes[order], share * len(values), most)
+            split_of_group[order[is_taken]] = SPLITS.index(split)
+            order = order[~is_taken]
+        places: np.ndarray = split_of_group[group_of_row]
+        return places
+
+
+def _take_first_groups(sizes: "np.ndarray", wanted: float, most: int) -> "np.ndarray":
+    """Whether each group is taken [groups]: the first ones, whose rows come nearest to `wanted`."""
+    import numpy as np
+
+    count = 1 + int(np.argmin(np.abs(np.cumsum(sizes)[:most] - wanted)))
+    taken: np.ndarray = np.arange(len(sizes)) < count
+    return taken
+
+
+def _take_fitting_groups(sizes: "np.ndarray", wanted: float, most: int) -> "np.ndarray":
+    """Whether each group is taken [groups]: in their order those of which at least half still fits
+    into `wanted` rows; if none does, the smallest.
+    """
+    import numpy as np
+
+    taken, rows, count = np.zeros(len(sizes), dtype=bool), 0, 0
+    for group, size in enumerate(sizes.tolist()):
+        if rows + size / 2 <= wanted and count < most:
+            taken[group] = True
+            rows, count = rows + size, count + 1
+        if rows >= wanted:
+            break
+    if not count:
+        taken[np.argmin(sizes)] = True
+    return taken
 
 
 def _iter_row_hashes(
@@ -151,6 +235,6 @@ def _compute_split_sizes(count: int, shares: dict[str, float]) -> dict[str, int]
 
 def _hash_rows(seed: int, rows: "np.ndarray") -> "np.ndarray":
     """A hash of 64 bits for each row number (uint64); no two are equal."""
-    from src.data.masking import GOLDEN_GAMMA, derive_key, finalize_splitmix64
+    from src.data.splitmix import GOLDEN_GAMMA, derive_key, finalize_splitmix64
 
     return finalize_splitmix64((derive_key(seed) ^ rows) + GOLDEN_GAMMA)

@@ -3,14 +3,20 @@
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from src.core.user_errors import UserError, format_suggestion
 from src.data.columns import ColumnSelection, build_record, check_columns
 from src.data.decoding import InputFile, detect_other_format
+from src.data.header_rows import SAMPLE_ROWS, NumberedRow
 from src.data.packed_files import open_binary
 from src.data.records import RawRecord
 
+_WIDER_REMARK = (
+    "with cells right of the columns that have names, which are not read: data.source.skip_rows=N "
+    "where the first row is a title"
+)
 _INSTALL_HINT = "pip install openpyxl, or save the sheet as CSV"
 
 
@@ -19,6 +25,7 @@ def read_sheet_rows(
     columns: ColumnSelection,
     *,
     sheet: str | None,
+    skipped: int,
     header: bool,
     names: Sequence[str] | None,
     keep_other: bool = False,
@@ -27,14 +34,17 @@ def read_sheet_rows(
 
     Args:
         sheet: its name; None for the only one that is not empty.
+        skipped: how many rows are passed over at the beginning.
         header: whether the first row that is not empty holds the names of the columns.
         names: of the columns, where they do not stand in the file.
     """
     if header or names is not None:
-        check_columns(file.name, columns, names or read_sheet_header(file, sheet))
+        check_columns(file.name, columns, names or read_sheet_header(file, sheet, skipped))
     texts = [str(column) for column in (*columns.text_columns, columns.pair)]
     wanted = columns.requested_names()
-    for number, values in iter_sheet_values(file, sheet=sheet, header=header, names=names):
+    for number, values, remark in iter_sheet_values(
+        file, sheet=sheet, skipped=skipped, header=header, names=names
+    ):
         where = f"{file.name}, row {number}"
         if not header and names is None and not set(wanted) <= values.keys():
             raise UserError(
@@ -43,29 +53,41 @@ def read_sheet_rows(
             )
         taken = {column: values.get(column) for column in wanted}
         taken |= {text: _format_cell(taken[text]) for text in texts if text in taken}
-        yield build_record(columns, taken, where)._replace(other=values if keep_other else None)
+        yield build_record(columns, taken, where)._replace(
+            other=values if keep_other else None, remark=remark
+        )
 
 
 def iter_sheet_values(
-    file: InputFile, *, sheet: str | None, header: bool, names: Sequence[str] | None
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The number of each row that is not empty, and its cells by name, or by position as a text."""
-    rows = _iter_rows(file, sheet)
+    file: InputFile, *, sheet: str | None, skipped: int, header: bool, names: Sequence[str] | None
+) -> Iterator[tuple[int, dict[str, Any], str | None]]:
+    """The number of each row that is not empty, its cells by name, or by position as a text, and a
+    remark on cells that have no name.
+    """
+    rows = _iter_rows(file, sheet, skipped)
     if header and names is None:
         names = [_format_cell(cell) for cell in next(rows, (0, []))[1]]
     for number, row in rows:
         places = [str(place) for place in range(len(row))]
         cells = dict(zip(places if names is None else names, row, strict=False))
-        yield number, dict.fromkeys(names or (), None) | cells
+        wider = names is not None and len(row) > len(names)
+        yield number, dict.fromkeys(names or (), None) | cells, _WIDER_REMARK if wider else None
 
 
-def read_sheet_header(file: InputFile, sheet: str | None) -> list[str]:
+def read_sheet_header(file: InputFile, sheet: str | None, skipped: int) -> list[str]:
     """The first row that is not empty, as texts; empty if there is none."""
-    return [_format_cell(cell) for cell in next(_iter_rows(file, sheet), (0, []))[1]]
+    return [_format_cell(cell) for cell in next(_iter_rows(file, sheet, skipped), (0, []))[1]]
 
 
-def _iter_rows(file: InputFile, sheet: str | None) -> Iterator[tuple[int, list[Any]]]:
-    """Rows that are not empty with their numbers from 1, without empty cells at their ends."""
+def read_first_sheet_rows(file: InputFile, sheet: str | None, skipped: int) -> list[NumberedRow]:
+    """The first rows that are not empty, with their numbers."""
+    return list(islice(_iter_rows(file, sheet, skipped), SAMPLE_ROWS))
+
+
+def _iter_rows(file: InputFile, sheet: str | None, skipped: int) -> Iterator[tuple[int, list[Any]]]:
+    """Rows that are not empty with their numbers from 1, without empty cells at their ends, behind
+    those that are passed over.
+    """
     try:
         import openpyxl
     except ImportError as error:
@@ -77,7 +99,9 @@ def _iter_rows(file: InputFile, sheet: str | None) -> Iterator[tuple[int, list[A
         warnings.simplefilter("ignore")
         try:
             book = openpyxl.load_workbook(stream, read_only=True, data_only=True)
-            yield from _iter_filled_rows(_choose_sheet(file, book, sheet))
+            for number, row in _iter_filled_rows(_choose_sheet(file, book, sheet)):
+                if number > skipped:
+                    yield number, row
         except (zipfile.BadZipFile, KeyError, ValueError, SyntaxError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from src.core.failures import LostProcessError
 from src.core.files import write_json
 from src.core.printing import print_line
-from src.core.processes import call_when_parent_ends
+from src.core.processes import call_when_parent_ends, count_usable_cores
 from src.data.text_encoder import EncodedTexts, TextEncoder, Truncation
 from src.data.token_labels import WordSpan
 from src.data.token_store import TargetLayout, TextRow, TokenStoreWriter
@@ -112,7 +112,7 @@ def tokenize_to_stores(
     done, states = _read_journal(folder)
     settings = EncodingSettings(encoder, max_tokens, truncation)
     is_large = size.characters >= MIN_PARALLEL_CHARACTERS
-    processes = min(_count_available_cores(), MAX_PROCESSES) if is_large else 1
+    processes = min(count_usable_cores(), MAX_PROCESSES) if is_large else 1
     with ExitStack() as stack:
         writers: dict[str, TokenStoreWriter] = {}
 
@@ -147,11 +147,6 @@ def tokenize_to_stores(
         for writer in writers.values():
             writer.finish_store()
     (folder / JOURNAL_FILE).unlink(missing_ok=True)
-
-
-def _count_available_cores() -> int:
-    """Cores that this process may use; all of the machine's where the system does not say."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _read_journal(folder: Path) -> tuple[int, dict[str, dict[str, int]]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from src.core.pretrained_files import (
     check_tokenizer_files,
@@ -34,7 +34,8 @@ _BERT_LONGEST_WORD = 100
 class TextTokenizer:
     """A Hugging Face tokenizer that encodes texts, and what a model must know about it.
 
-    Raises UserError if it has no fast form or no padding token.
+    Raises UserError if it has no fast form, or neither a padding token nor an end token to pad
+    with.
     """
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
@@ -53,6 +54,9 @@ class TextTokenizer:
         self.mask_id: int | None = tokenizer.mask_token_id
         self.unknown_id: int | None = tokenizer.unk_token_id
         self.special_ids: tuple[int, ...] = tuple(sorted(tokenizer.all_special_ids))
+        if tokenizer.pad_token_id is None and tokenizer.eos_token is not None:
+            # as with GPT-2, which never saw padding: what stands there is read by nobody
+            tokenizer.pad_token = tokenizer.eos_token
         if tokenizer.pad_token_id is None:
             raise UserError(
                 f"the tokenizer {tokenizer.name_or_path} has no padding token (data.tokenizer)"
@@ -71,6 +75,13 @@ class TextTokenizer:
     def own_vocab_size(self) -> int:
         """Ids of its model's vocabulary run from 0 to this, exclusive; others were added to it."""
         return 1 + max(self.backend.get_vocab(with_added_tokens=False).values(), default=-1)
+
+    @cached_property
+    def word_joints(self) -> "np.ndarray":
+        """Which tokens are of one word, as of `find_word_joints`, which may raise UserError."""
+        from src.data.word_joints import find_word_joints
+
+        return find_word_joints(self.backend, self.vocab_size, self.special_ids)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -114,26 +125,29 @@ class TextTokenizer:
         self,
         folder: Path,
         *,
-        max_tokens: int,
+        max_tokens: int | None,
         has_token_types: bool,
+        padding_side: Literal["right", "left"] = "right",
         truncation: "Truncation" = "head",
     ) -> None:
         """Write the files that `AutoTokenizer.from_pretrained` opens, so that it gives an encoder
         what that was trained with.
 
         Args:
-            max_tokens: of the longest sequence that the encoder reads.
+            max_tokens: of the longest sequence that the encoder reads; None: of any length.
             has_token_types: the encoder is given the segment of each token (`token_type_ids`).
+            padding_side: where the encoder wants padding.
             truncation: "head_tail" is unknown to transformers, which then cuts as "head" does.
         """
+        from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
+
         names = [name for name in self.huggingface.model_input_names if name != "token_type_ids"]
         if has_token_types and self.encoder.has_segments:
             names.insert(1, "token_type_ids")
         settings = {
-            "model_max_length": max_tokens,
+            "model_max_length": VERY_LARGE_INTEGER if max_tokens is None else max_tokens,
             "model_input_names": names,
-            # positions of tokens are counted from the first; padding there would move them
-            "padding_side": "right",
+            "padding_side": padding_side,
             "truncation_side": "left" if truncation == "tail" else "right",
         }
         tokenizer = copy.copy(self.huggingface)
@@ -158,14 +172,21 @@ class PretrainedTokenizer:
     revision: str | None = None
 
     def check(self) -> None:
-        """Raise UserError if `name_or_path` means a folder that is absent or holds no tokenizer."""
+        """Raise UserError if `name_or_path` means a folder that is absent, or whose tokenizer
+        cannot be loaded.
+        """
         folder = resolve_local_folder(self.name_or_path, "data.tokenizer.name_or_path")
         if folder is not None:
             check_tokenizer_files(folder, "data.tokenizer.name_or_path")
+            # kept for the run that comes next, since some take seconds to load
+            object.__setattr__(self, "_checked", self._load())
 
     def load_tokenizer(
         self, texts: TextsFactory, corpus_fingerprint: str, cache: "ContentCache"
     ) -> TextTokenizer:
+        return self.__dict__.pop("_checked", None) or self._load()
+
+    def _load(self) -> TextTokenizer:
         from transformers import AutoTokenizer
 
         tokenizer = load_from_hub_or_folder(

@@ -2,6 +2,7 @@
 no window.
 """
 
+import math
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -98,6 +99,32 @@ def plot_predictions(targets: Sequence[float], outputs: Sequence[float]) -> Figu
     axes.set_axisbelow(True)
     axes.legend(frameon=False, loc="upper left")
     _style_axes(axes, f"Predictions of {len(targets):,} rows")
+    return figure
+
+
+def plot_lr_range(
+    rates: Sequence[float],
+    losses: Sequence[float],
+    smoothed: Sequence[float],
+    suggested: float | None,
+) -> Figure:
+    """Draw the losses of a learning-rate range test over the rates, with the rate suggested."""
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained", dpi=120)
+    axes = figure.add_subplot()
+    axes.plot(rates, losses, color="#a9c3dc", linewidth=0.8, label="loss of the step")
+    axes.plot(rates, smoothed, color="#2f6fab", linewidth=1.8, label="smoothed")
+    if suggested is not None:
+        axes.axvline(suggested, color="#c0566b", linewidth=1.2, label=f"suggested: {suggested:.2g}")
+    # what diverges would leave nothing to see of the rest
+    finite = [value for value in smoothed if math.isfinite(value)]
+    low, high = min(finite), max(finite[0], min(finite))
+    axes.set(xscale="log", xlabel="learning rate (model.optim.lr)", ylabel="training loss")
+    margin = 0.5 * (high - low) or 0.1
+    axes.set_ylim(low - margin / 2, high + margin)
+    axes.grid(color="#e4e8eb", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False, loc="lower left")
+    _style_axes(axes, f"Learning-rate range test, {len(rates)} steps")
     return figure
 
 

@@ -18,6 +18,7 @@ from torchmetrics.functional.classification import (
     binary_average_precision,
     multiclass_accuracy,
     multiclass_auroc,
+    multiclass_cohen_kappa,
     multiclass_confusion_matrix,
     multiclass_f1_score,
     multiclass_matthews_corrcoef,
@@ -36,6 +37,8 @@ from torchmetrics.functional.regression import (
 from src.evaluation.entity_report import judge_tags
 from src.evaluation.plots import plot_confusion_matrix, plot_predictions
 from src.model.correlation import compute_pearson, compute_spearman, explain_undefined
+from src.model.head_outputs import choose_ranks
+from src.model.rank_metrics import compute_expected_ranks
 
 
 class Predictions(NamedTuple):
@@ -56,12 +59,17 @@ class EvaluationReport(NamedTuple):
 
 
 def build_report(
-    kind: str, answers: tuple[Tensor, Tensor, Tensor] | None, label_names: Sequence[str]
+    kind: str,
+    answers: tuple[Tensor, Tensor, Tensor] | None,
+    label_names: Sequence[str],
+    *,
+    head: str = "sequence",
 ) -> EvaluationReport | None:
     """The report for an objective of this kind; None if it keeps no answers.
 
     Args:
         answers: the fields of `Predictions`.
+        head: of the model; `ordinal` judges classes that are in an order.
     """
     if answers is None:
         return None
@@ -73,11 +81,11 @@ def build_report(
         return build_regression_report(predictions)
     if kind == "multi_label":
         return build_multi_label_report(predictions, label_names)
-    return build_classification_report(predictions, label_names)
+    return build_classification_report(predictions, label_names, ordered=head == "ordinal")
 
 
 def build_classification_report(
-    predictions: Predictions, label_names: Sequence[str]
+    predictions: Predictions, label_names: Sequence[str], *, ordered: bool = False
 ) -> EvaluationReport:
     """Judge class probabilities.
 
@@ -88,12 +96,16 @@ def build_classification_report(
     the correlation of predicted and true classes (Matthews, 1975), left out where either are all
     equal. `support` is N. Among equal probabilities, the class with the lower index is predicted.
 
+    Of classes that are `ordered`, the median is predicted, and there are `mae` (in ranks),
+    `quadratic_kappa` (Cohen's, 1968) and `spearman` (of the expected rank), left out where they are
+    not defined.
+
     Raises ValueError if rows, targets and outputs do not fit together, if they are empty, or if the
     outputs are no probabilities.
     """
     classes = len(label_names)
     rows, targets, outputs = _validate_probabilities(predictions, classes)
-    predicted = outputs.argmax(1)
+    predicted = choose_ranks(outputs) if ordered else outputs.argmax(1)
 
     def compute(metric: Callable[..., Tensor], average: str) -> Tensor:
         return metric(predicted, targets, num_classes=classes, average=average)
@@ -114,6 +126,8 @@ def build_classification_report(
         metrics["auroc"] = area.item()
     if len(targets.unique()) > 1 and len(predicted.unique()) > 1:
         metrics["matthews"] = multiclass_matthews_corrcoef(predicted, targets, classes).item()
+    if ordered:
+        metrics |= _judge_ranks(predicted, targets, outputs)
 
     matrix = multiclass_confusion_matrix(predicted, targets, num_classes=classes)
     occurs = (matrix.sum(0) + matrix.sum(1) > 0).tolist()
@@ -139,11 +153,25 @@ def build_classification_report(
             "row": rows.tolist(),
             "label": [label_names[index] for index in targets.tolist()],
             "predicted": [label_names[index] for index in predicted.tolist()],
+            # by which the rows are sorted that the model has most wrong
+            "loss": _true_class_losses(outputs, targets),
             **_label_columns("probability", names, outputs),
         },
     }
     figure = plot_confusion_matrix(matrix.tolist(), label_names)
     return EvaluationReport(metrics, tables, {"confusion_matrix": figure})
+
+
+def _judge_ranks(predicted: Tensor, targets: Tensor, outputs: Tensor) -> dict[str, float]:
+    """The metrics of classes in an order; predicted and right ones are ranks [N]."""
+    metrics = {"mae": (predicted - targets).abs().double().mean().item()}
+    kappa = multiclass_cohen_kappa(predicted, targets, outputs.shape[1], weights="quadratic")
+    if kappa.isfinite():
+        metrics["quadratic_kappa"] = kappa.item()
+    expected = compute_expected_ranks(outputs.log())
+    if explain_undefined(expected, targets.double()) is None:
+        metrics["spearman"] = compute_spearman(expected, targets).item()
+    return metrics
 
 
 def build_multi_label_report(
@@ -289,6 +317,12 @@ def _validate_on_cpu(predictions: Predictions) -> tuple[Tensor, Tensor, Tensor]:
     if not (torch.isfinite(outputs).all() and torch.isfinite(targets).all()):
         raise ValueError("targets or outputs are not finite")
     return rows, targets, outputs.float()
+
+
+def _true_class_losses(outputs: Tensor, targets: Tensor) -> list[float]:
+    """The negative logarithm of the probability [N, C] that each row's own class [N] has."""
+    chosen = outputs.gather(1, targets[:, None]).squeeze(1)
+    return chosen.clamp(min=torch.finfo(chosen.dtype).tiny).log().neg().tolist()
 
 
 def _label_columns(prefix: str, names: list[str], values: Tensor) -> dict[str, list]:

@@ -141,12 +141,21 @@ def reset_output_layer(layer: nn.Linear, config: PreTrainedConfig) -> None:
 
 
 def find_output_layer(network: PreTrainedModel) -> tuple[str, nn.Linear]:
-    """The last layer of a sequence head, which has a row for each label, and its name."""
-    return [
+    """The last layer of a sequence head, which has a row for each label, and its name. Raises
+    UserError if the family has none.
+    """
+    body = set(network.base_model.modules())
+    linears = [
         (name, module)
         for name, module in network.named_modules()
-        if name.partition(".")[0] == "classifier" and isinstance(module, nn.Linear)
-    ][-1]
+        if module not in body and isinstance(module, nn.Linear)
+    ]
+    if not linears or linears[-1][1].out_features != network.config.num_labels:
+        raise UserError(
+            f"the output layer of the family '{network.config.model_type}' is not known, so its "
+            "stored head cannot be told from a fresh one"
+        )
+    return linears[-1]
 
 
 def _has_no_names(labels: Mapping[int, str]) -> bool:

@@ -4,6 +4,7 @@ rows with one outlier have no variance left.
 Shape legend: N rows.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -16,6 +17,9 @@ class Correlation(Metric):
     """Pearson's or Spearman's correlation of all values [N] that it is updated with.
 
     It is NaN where it is not defined; `undefined_reason` then says why.
+
+    Args:
+        read: makes values [N] of the outputs that it is updated with; None: they are values.
     """
 
     is_differentiable = False
@@ -23,15 +27,21 @@ class Correlation(Metric):
     predictions: list[Tensor]
     targets: list[Tensor]
 
-    def __init__(self, kind: Literal["pearson", "spearman"]) -> None:
+    def __init__(
+        self,
+        kind: Literal["pearson", "spearman"],
+        read: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
         super().__init__()
         self.kind = kind
+        self.read = read
         self.undefined_reason: str | None = None
         self.add_state("predictions", [], dist_reduce_fx="cat")
         self.add_state("targets", [], dist_reduce_fx="cat")
 
     def update(self, predictions: Tensor, targets: Tensor) -> None:
-        self.predictions.append(predictions.detach())
+        values = predictions if self.read is None else self.read(predictions)
+        self.predictions.append(values.detach())
         self.targets.append(targets.detach())
 
     def compute(self) -> Tensor:

@@ -10,7 +10,6 @@ Shape legend: B sequences, T real tokens, K chosen tokens, D width, V vocabulary
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -23,31 +22,36 @@ from transformers import (
 from transformers.utils.logging import set_tqdm_hook
 
 from src.core.batch import Tokens
-from src.core.notices import Notices
+from src.core.notices import Notices, join_notices
 from src.core.pretrained_files import load_from_hub_or_folder
 from src.core.user_errors import UserError
-from src.model import fast_encoder, ragged_attention
+from src.model import fast_encoder, ragged_attention, text_pooling
 from src.model.encoder_families import (
-    EMBEDDING_MODULES,
-    FAMILIES_WITH_TOKEN_TYPES,
+    HEADS,
     SEQUENCE_HEADS,
     TOKEN_HEADS,
     check_encoder_config,
     compute_position_ids,
-    first_position_id,
+    find_longest_sequence,
+    has_token_types,
 )
+from src.model.layer_stack import find_embeddings, find_layers
+from src.model.padded_rows import PaddedRows
 from src.model.pretrained_weights import LoadedWeights
-from src.model.ragged_layout import RaggedLayout, mean_pool
+from src.model.ragged_layout import RaggedLayout
 from src.model.vocab_loss import vocabulary_loss, vocabulary_loss_and_predictions
 
 # reading and writing files of weights takes a moment; the hub's bars of downloads stay
 set_tqdm_hook(lambda factory, args, kwargs: factory(*args, **{**kwargs, "disable": True}))
 
-# a new kind of head is a name here and its class of transformers below
-HeadType = Literal["masked_lm", "sequence", "token_classification"]
+# A new kind of head is a name here and its class of transformers below. Of whole texts, `sequence`
+# has an output for each label or one for a number, and `binary` one for the second of two labels
+# (src/model/head_outputs.py).
+HeadType = Literal["masked_lm", "sequence", "binary", "ordinal", "token_classification"]
+_TEXT_HEADS: tuple[HeadType, ...] = ("sequence", "binary", "ordinal")
 AUTO_MODEL_CLASSES: dict[HeadType, Any] = {
     "masked_lm": AutoModelForMaskedLM,
-    "sequence": AutoModelForSequenceClassification,
+    **dict.fromkeys(_TEXT_HEADS, AutoModelForSequenceClassification),
     "token_classification": AutoModelForTokenClassification,
 }
 
@@ -57,12 +61,20 @@ class Encoder(nn.Module):
 
     def __init__(self, network: PreTrainedModel, head: HeadType) -> None:
         super().__init__()
-        check_encoder_config(network.config)
-        self.network = network
-        self.head = head
-        self.supports_packing = ragged_attention.supports_packing(network)
+        check_encoder_config(network.config, AUTO_MODEL_CLASSES[head])
+        self.network, self.head = network, head
+        family = network.config.model_type
+        # the head is run by itself, on chosen tokens; else the whole network on padded rows
+        own_heads = HEADS.get("sequence" if head in _TEXT_HEADS else head, {})
+        self.has_own_head = family in own_heads
+        if head in _TEXT_HEADS:
+            text_pooling.add_pooling_weights(network)
+        self.supports_packing = self.has_own_head and ragged_attention.supports_packing(network)
         # run the body by src/model/fast_encoder.py; else by its own forward in transformers
-        self.uses_fast_path = network.config.model_type in fast_encoder.FAST_FAMILIES
+        self.uses_fast_path = family in fast_encoder.FAST_FAMILIES
+        self.rows = PaddedRows(network, judges_texts=head in _TEXT_HEADS)
+        if not self.has_own_head:
+            self.rows.find_side()
         self.gradient_checkpointing = False
         # None: all began random
         self.loaded_weights: LoadedWeights | None = None
@@ -78,12 +90,9 @@ class Encoder(nn.Module):
         return self.network.config
 
     @property
-    def uses_mean_pooling(self) -> bool:
-        """True if the head judges a sequence by the mean of its tokens, as with some ModernBERTs,
-        and not by the first token.
-        """
-        pooling = getattr(self.config, "classifier_pooling", "cls")
-        return self.head == "sequence" and pooling == "mean"
+    def pooling(self) -> text_pooling.Pooling:
+        """What represents a sequence for its head."""
+        return text_pooling.read_pooling(self.config) if self.head in _TEXT_HEADS else "first"
 
     def describe_loading(self) -> Notices:
         """What should be known of how the weights were loaded, and how many are trained."""
@@ -92,27 +101,31 @@ class Encoder(nn.Module):
             "model/parameters": str(sum(item.numel() for item in parameters)),
             "model/trained": str(sum(item.numel() for item in parameters if item.requires_grad)),
         }
-        if self.loaded_weights is None:
-            return Notices((), sizes)
-        notices = self.loaded_weights.describe(self.network.base_model_prefix)
-        return Notices(notices.lines, notices.tags | sizes)
+        notices = [text_pooling.describe_pooling(self.network), Notices((), sizes)]
+        if self.loaded_weights is not None:
+            notices.insert(0, self.loaded_weights.describe(self.network.base_model_prefix))
+        return join_notices(*notices)
 
     def encode_sequences(self, tokens: Tokens) -> Tensor:
         """The vector that represents each sequence [B, D], for `compute_sequence_logits`."""
-        if self.uses_mean_pooling:
-            return mean_pool(self.encode(tokens), tokens)
-        return self.encode(tokens, at="first")
+        if self.pooling == "first":
+            return self.encode(tokens, at="first")
+        return text_pooling.pool_tokens(self.network, self.encode(tokens), tokens)
 
     @property
     def has_token_types(self) -> bool:
         """True if it tells the tokens of a pair's second text from those of the first."""
-        family = self.config.model_type
-        return family in FAMILIES_WITH_TOKEN_TYPES and self.config.type_vocab_size > 1
+        return has_token_types(self.network)
 
     @property
-    def max_tokens(self) -> int:
-        """Of the longest sequence that it has positions for."""
-        return self.config.max_position_embeddings - first_position_id(self.config)
+    def max_tokens(self) -> int | None:
+        """Of the longest sequence that it has positions for; None: of any length."""
+        return find_longest_sequence(self.network)
+
+    @property
+    def padding_side(self) -> Literal["right", "left"]:
+        """Where transformers must pad texts for it."""
+        return self.rows.side or "right"
 
     def encode(self, tokens: Tokens, at: fast_encoder.TokenSelection = None) -> Tensor:
         """Hidden states of the real tokens [T, D], or of some of them.
@@ -135,32 +148,17 @@ class Encoder(nn.Module):
 
     def _encode_with_transformers(self, tokens: Tokens, layout: RaggedLayout) -> Tensor:
         """Hidden states [T, D] by transformers' own forward."""
-        arguments: dict[str, Any] = {}
-        if self.has_token_types:
-            arguments["token_type_ids"] = tokens.type_ids[None]
+        types = tokens.type_ids if self.has_token_types else None
+        body: Any = self.network.base_model
         if not self.supports_packing:
-            return self._encode_padded(tokens, arguments)
-        arguments |= {
-            "position_ids": compute_position_ids(tokens, self.config)[None],
-            "layout": layout,
-        }
-        return self.network.base_model(input_ids=tokens.ids[None], **arguments).last_hidden_state[0]
-
-    def _encode_padded(self, tokens: Tokens, arguments: dict[str, Any]) -> Tensor:
-        """The same in padded rows [B, L], for families whose attention cannot be told the borders
-        of sequences.
-        """
-        lengths = tokens.cu_seqlens.diff().long()
-        is_token = torch.arange(tokens.max_seqlen, device=lengths.device) < lengths[:, None]
-
-        def pad(flat: Tensor, fill: int) -> Tensor:
-            return flat.new_full(is_token.shape, fill).masked_scatter(is_token, flat)
-
-        # any id will do where the config names no padding: attention ignores it
-        ids = pad(tokens.ids, self.config.pad_token_id or 0)
-        padded = {name: pad(flat[0], 0) for name, flat in arguments.items()}
-        output = self.network.base_model(input_ids=ids, attention_mask=is_token.long(), **padded)
-        return output.last_hidden_state[is_token]
+            if self.config.is_encoder_decoder:
+                body = body.get_encoder()
+            return self.rows.compute_states(body, tokens, types)
+        arguments = {} if types is None else {"token_type_ids": types[None]}
+        position_ids = compute_position_ids(tokens, self.config)[None]
+        return body(
+            input_ids=tokens.ids[None], position_ids=position_ids, layout=layout, **arguments
+        ).last_hidden_state[0]
 
     def compute_logits(self, tokens: Tokens, at: Tensor | None = None) -> Tensor:
         """What the head gives, for every family: scores of the labels for each sequence [B, C], or
@@ -169,12 +167,19 @@ class Encoder(nn.Module):
         Args:
             at: for a head for tokens, the positions [K] of those that are wanted; None: all [T].
         """
-        if self.head == "sequence":
+        if not self.has_own_head:
+            return self.run_network(tokens, at)
+        if self.head in _TEXT_HEADS:
             return self.compute_sequence_logits(self.encode_sequences(tokens))
         hidden = self.encode(tokens, at=at)
         if self.head == "token_classification":
             return self.compute_tag_logits(hidden)
         return self.compute_token_logits(hidden)
+
+    def run_network(self, tokens: Tokens, at: Tensor | None = None) -> Tensor:
+        """What `compute_logits` gives, by the network's own forward on padded rows."""
+        types = tokens.type_ids if self.has_token_types else None
+        return self.rows.compute_logits(tokens, at, types)
 
     def compute_loss_at(self, tokens: Tokens, at: Tensor, targets: Tensor) -> Tensor:
         """Sum of the cross-entropies of chosen tokens with their targets over the vocabulary.
@@ -183,6 +188,9 @@ class Encoder(nn.Module):
             at: positions [K] in the flat batch.
             targets: [K], the right tokens.
         """
+        if not self.has_own_head:
+            logits = self.run_network(tokens, at).float()
+            return nn.functional.cross_entropy(logits, targets, reduction="sum")
         return self.compute_token_loss(self.encode(tokens, at=at), targets)
 
     def compute_loss_and_predictions_at(
@@ -191,6 +199,10 @@ class Encoder(nn.Module):
         """The sum that `compute_loss_at` gives, exact in fp32 but without a gradient, and the
         likeliest token of each [K].
         """
+        if not self.has_own_head:
+            logits = self.run_network(tokens, at).float().detach()
+            loss = nn.functional.cross_entropy(logits, targets, reduction="sum")
+            return loss, logits.argmax(-1)
         return self.compute_loss_and_predictions(self.encode(tokens, at=at), targets)
 
     def compute_token_logits(self, hidden: Tensor) -> Tensor:
@@ -246,8 +258,15 @@ class Encoder(nn.Module):
     def set_gradient_checkpointing(self, on: bool) -> None:
         """Keep only the states between layers for the backward pass, and compute the rest again."""
         self.gradient_checkpointing = on
-        if on and not self.uses_fast_path:
-            network = self.network
+        network = self.network
+        if on and not network.supports_gradient_checkpointing and not self.uses_fast_path:
+            raise UserError(
+                f"transformers cannot do this for the family '{self.config.model_type}'",
+                key="model.gradient_checkpointing",
+                value="true",
+                expected="false",
+            )
+        if on and not (self.uses_fast_path and self.has_own_head):
             # its name since transformers 5.20
             new_method = getattr(network, "activation_checkpointing_enable", None)
             enable = new_method or network.gradient_checkpointing_enable
@@ -255,20 +274,39 @@ class Encoder(nn.Module):
 
     def get_embedding_modules(self) -> list[nn.Module]:
         """The modules below the first layer."""
-        modules = dict(self.network.base_model.named_modules())
-        return [modules[name] for name in EMBEDDING_MODULES if name in modules]
+        body = self.network.base_model
+        return list(find_embeddings(body, find_layers(body, self.config.model_type)).values())
 
     def get_layers(self) -> list[nn.Module]:
-        """The transformer layers, lowest first. ALBERT's one shared layer is listed once."""
-        body: Any = self.network.base_model
-        if self.config.model_type == "albert":
-            return list(body.encoder.albert_layer_groups)
-        for name in ("layers", "encoder.layer", "transformer.layer"):
-            try:
-                return list(body.get_submodule(name))
-            except AttributeError:
-                continue
-        raise UserError(f"model.freeze: the layers of '{self.config.model_type}' are not known")
+        """The transformer layers, lowest first. ALBERT's one shared layer is listed once. Raises
+        UserError if they are not known.
+        """
+        return list(find_layers(self.network.base_model, self.config.model_type).values())
+
+    @property
+    def knows_layers(self) -> bool:
+        """False for a few families of transformers, whose layers are not listed one by one."""
+        try:
+            return bool(self.get_layers())
+        except UserError:
+            return False
+
+    def count_layers_above(self, name: str) -> int:
+        """The number of layers that a parameter lies below the head, by its name in this module; 0
+        in the head itself. Raises UserError if the layers are not known.
+        """
+        prefix = f"network.{self.network.base_model_prefix}."
+        # a pooler stands in the body but belongs to the head
+        if not name.startswith(prefix) or ".pooler" in name:
+            return 0
+        body, own_name = self.network.base_model, name.removeprefix(prefix)
+        layers = find_layers(body, self.config.model_type)
+        for number, layer in enumerate(layers):
+            if own_name.startswith(f"{layer}."):
+                return len(layers) - number
+        embeddings = tuple(f"{module}." for module in find_embeddings(body, layers))
+        is_below = "embedding" in name or own_name.startswith(embeddings)
+        return len(layers) + 1 if is_below else 1
 
     def freeze_modules(self, what: str | int) -> list[nn.Module]:
         """Take a part of the body out of training.
@@ -284,6 +322,9 @@ class Encoder(nn.Module):
             # BERT's and ALBERT's pooler stands in the body but is the head's first layer.
             children = self.network.base_model.named_children()
             frozen = [child for name, child in children if not name.startswith("pooler")]
+            for parameter in self.network.base_model.parameters(recurse=False):
+                # XLNet has one outside of its modules
+                parameter.requires_grad_(False)
         elif what == "embeddings":
             frozen = self.get_embedding_modules()
         else:
@@ -309,15 +350,15 @@ class Encoder(nn.Module):
 
 
 def load_encoder_config(
-    name_or_path: str, key: str, revision: str | None = None
+    name_or_path: str, head: HeadType, key: str, revision: str | None = None
 ) -> PreTrainedConfig:
     """The config of an encoder in a folder or on the hub. Raises UserError if it cannot be loaded,
-    which names `key`, or if the encoder is not supported.
+    which names `key`, or if the encoder cannot have the head.
     """
-    config = load_from_hub_or_folder(
+    config: PreTrainedConfig = load_from_hub_or_folder(
         AutoConfig.from_pretrained, name_or_path, key=key, revision=revision
     )
-    check_encoder_config(config)
+    check_encoder_config(config, AUTO_MODEL_CLASSES[head])
     # it may name a kernel on the hub, whose code would be fetched and run
     config._attn_implementation = None
     return config
@@ -325,8 +366,10 @@ def load_encoder_config(
 
 def load_encoder(folder: Path, head: HeadType) -> Encoder:
     """The encoder that a run has left in a folder, with its trained head."""
-    config = load_encoder_config(str(folder), "run")
+    config = load_encoder_config(str(folder), head, "run")
     network = load_from_hub_or_folder(
         AUTO_MODEL_CLASSES[head].from_pretrained, str(folder), key="run", config=config
     )
-    return Encoder(network, head)
+    encoder = Encoder(network, head)
+    text_pooling.load_pooling_weights(network, folder)
+    return encoder

@@ -13,6 +13,7 @@ from src.core.dataset_info import DatasetInfo, Task
 from src.core.pretrained_files import check_encoder_folder, resolve_local_folder
 from src.core.user_errors import UserError, UserErrors
 from src.core.validation import Bound, PositiveInt, validate_init
+from src.model.head_outputs import name_outputs
 
 if TYPE_CHECKING:
     from src.model.encoder import Encoder, HeadType
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 NAME_OR_PATH_KEY = "model.encoder.name_or_path"
 HEAD_KEY = "model.encoder.head"
 DropoutRate = Annotated[float, Bound(least=0, below=1)]
-_DROPOUT_KEYS = (
+DROPOUT_KEYS = (
     "hidden_dropout_prob",
     "attention_probs_dropout_prob",
     "dropout",
@@ -48,6 +49,8 @@ class Scratch:
         max_tokens: longest sequence that it will ever read; its learnt positions end there.
         dropout: share dropped everywhere inside; 0 is right for pretraining on more text than the
             model can memorise.
+        pooling: what represents a whole text for its head: its `first` token, the `mean` of its
+            tokens, or a mean with learnt weights (`attention`). Null: the first.
     """
 
     family: Literal["bert", "modernbert"] = "bert"
@@ -57,6 +60,7 @@ class Scratch:
     intermediate: PositiveInt | None = None
     max_tokens: PositiveInt = 512
     dropout: DropoutRate = 0.0
+    pooling: Literal["first", "mean", "attention"] | None = None
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -65,7 +69,7 @@ class Scratch:
                 "model.encoder.heads)"
             )
 
-    def check(self) -> None:
+    def check(self, head: "HeadType") -> None:
         """Nothing outside the config can be wrong."""
 
     def build(
@@ -89,6 +93,7 @@ class Scratch:
         from transformers import AutoConfig
 
         from src.model.encoder import AUTO_MODEL_CLASSES, Encoder
+        from src.model.text_pooling import write_pooling
 
         _check_max_tokens(dataset_info, self.max_tokens, "model.encoder.max_tokens")
         config = AutoConfig.for_model(
@@ -101,9 +106,10 @@ class Scratch:
             max_position_embeddings=self.max_tokens,
             pad_token_id=dataset_info.pad_id,
             **_special_token_ids(self.family, dataset_info),
-            **_label_settings(label_names, task),
+            **_label_settings(label_names, task, head),
         )
         _set_dropout(config, self.dropout)
+        write_pooling(config, self.pooling)
         return Encoder(AUTO_MODEL_CLASSES[head].from_config(config), head)
 
 
@@ -122,26 +128,36 @@ class Pretrained:
             its labels: the same names are put in the order of the data's, and for others the output
             layer is fresh; `keep` keeps each output in its place, whatever its name; `fresh` begins
             with a fresh output layer.
+        pooling: as for a fresh encoder; null keeps what the encoder does, which is mostly the first
+            token.
+        reinit_layers: number of transformer layers, from the top, that begin random instead, since
+            the last ones are those that pretraining has shaped for its own task (Zhang et al.,
+            2021, section 5); null: none.
     """
 
     name_or_path: str
     revision: str | None = None
     dropout: DropoutRate | None = None
     head: Literal["auto", "keep", "fresh"] = "auto"
+    pooling: Literal["first", "mean", "attention"] | None = None
+    reinit_layers: PositiveInt | None = None
 
-    def check(self) -> None:
+    def check(self, head: "HeadType") -> None:
         """Raise UserError if `name_or_path` means a folder that is absent or holds no whole encoder
-        of a known family.
+        of a family that has the head.
         """
         folder = resolve_local_folder(self.name_or_path, NAME_OR_PATH_KEY)
         if folder is not None:
-            from src.model.encoder_families import TOKEN_HEADS, check_config_json
+            from transformers import CONFIG_MAPPING
 
-            check_config_json(
-                check_encoder_folder(folder, TOKEN_HEADS, NAME_OR_PATH_KEY),
-                f"{folder / 'config.json'}: ",
-                f" ({NAME_OR_PATH_KEY})",
-            )
+            from src.model.encoder import AUTO_MODEL_CLASSES
+            from src.model.encoder_families import check_config_json, check_family
+
+            settings = check_encoder_folder(folder, CONFIG_MAPPING, NAME_OR_PATH_KEY)
+            end = (f"{folder / 'config.json'}: ", f" ({NAME_OR_PATH_KEY})")
+            check_family(settings["model_type"], AUTO_MODEL_CLASSES[head], *end)
+            check_config_json(settings, *end)
+            _check_config_values(folder, head, NAME_OR_PATH_KEY)
 
     def build(
         self,
@@ -159,12 +175,14 @@ class Pretrained:
         """
         from src.model.classification_head import StoredHead, align_head
         from src.model.encoder import AUTO_MODEL_CLASSES, Encoder, load_encoder_config
-        from src.model.encoder_families import first_position_id
+        from src.model.encoder_families import TOKEN_HEADS, find_longest_sequence, find_vocab_size
         from src.model.pretrained_weights import (
             check_body_weights,
             grow_embeddings,
             load_pretrained_network,
         )
+        from src.model.reinit_layers import reinit_top_layers
+        from src.model.text_pooling import WEIGHT_NAME, load_pooling_weights, write_pooling
 
         if head == "masked_lm" and self.head != "auto":
             raise UserError(
@@ -173,15 +191,15 @@ class Pretrained:
                 value=self.head,
                 expected="auto",
             )
-        config = load_encoder_config(self.name_or_path, NAME_OR_PATH_KEY, self.revision)
-        self._check_tokenizer_matches(dataset_info, config.vocab_size)
-        longest = config.max_position_embeddings - first_position_id(config)
-        _check_max_tokens(dataset_info, longest, "positions of model.encoder.name_or_path")
+        config = load_encoder_config(self.name_or_path, head, NAME_OR_PATH_KEY, self.revision)
+        vocab_size = find_vocab_size(config)
+        self._check_tokenizer_matches(dataset_info, vocab_size)
         stored_head = StoredHead.read(config)
-        for key, value in _label_settings(label_names, task).items():
+        for key, value in _label_settings(label_names, task, head).items():
             setattr(config, key, value)
         if self.dropout is not None:
             _set_dropout(config, self.dropout)
+        write_pooling(config, self.pooling)
         network, loaded = load_pretrained_network(
             AUTO_MODEL_CLASSES[head],
             self.name_or_path,
@@ -191,13 +209,23 @@ class Pretrained:
         )
         check_body_weights(network, loaded, NAME_OR_PATH_KEY)
         network = network.float()
-        if dataset_info.vocab_size > config.vocab_size:
+        longest = find_longest_sequence(network)
+        _check_max_tokens(dataset_info, longest, "positions of model.encoder.name_or_path")
+        if config.model_type not in TOKEN_HEADS:
+            # many have none, or find the end of a text by it
+            network.config.get_text_config().pad_token_id = dataset_info.pad_id
+        if dataset_info.vocab_size > vocab_size:
             loaded = grow_embeddings(network, loaded, dataset_info.vocab_size)
         if head != "masked_lm":
-            names = () if task == "regression" else label_names
+            names = () if task == "regression" else name_outputs(head, label_names)
             loaded = align_head(network, loaded, stored_head, names, self.head, HEAD_KEY)
         encoder = Encoder(network, head)
+        if encoder.pooling == "attention":
+            folder = Path(self.name_or_path).expanduser()
+            loaded = loaded.with_own_weight(WEIGHT_NAME, load_pooling_weights(network, folder))
         encoder.loaded_weights = loaded
+        if self.reinit_layers is not None:
+            reinit_top_layers(encoder, self.reinit_layers, "model.encoder.reinit_layers")
         return encoder
 
     def _check_tokenizer_matches(self, dataset_info: DatasetInfo, known_ids: int) -> None:
@@ -243,21 +271,45 @@ class Pretrained:
             )
 
 
-def _label_settings(label_names: tuple[str, ...], task: Task) -> dict[str, Any]:
-    """The entries of a Hugging Face config that describe a sequence head."""
+def _check_config_values(folder: Path, head: "HeadType", key: str) -> None:
+    """Raise UserError if transformers makes no network of a folder's config.json: one without
+    weights, in milliseconds.
+    """
+    import torch
+
+    from src.model.encoder import AUTO_MODEL_CLASSES, load_encoder_config
+
+    config = load_encoder_config(str(folder), head, key)
+    try:
+        with torch.device("meta"):
+            AUTO_MODEL_CLASSES[head].from_config(config)
+    except Exception as error:
+        # the library raises errors of any kind over values of a wrong type or size
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        if isinstance(error, KeyError):
+            reason = f"{reason} is unknown"
+        raise UserError(
+            f"no encoder can be made by its values: {reason}",
+            where=folder / "config.json",
+            key=key,
+        ) from error
+
+
+def _label_settings(label_names: tuple[str, ...], task: Task, head: "HeadType") -> dict[str, Any]:
+    """The entries of a Hugging Face config that describe a head for texts."""
     if task == "regression":
         return {"num_labels": 1, "problem_type": "regression"}
     if not label_names:
         return {}
-    problem_types = {
-        "classification": "single_label_classification",
-        "multi_label": "multi_label_classification",
-    }
+    names = name_outputs(head, label_names)
+    # where outputs are decisions of their own, transformers' pipeline takes a sigmoid of each
+    are_decisions = task == "multi_label" or head in ("binary", "ordinal")
+    problem_type = "multi_label_classification" if are_decisions else "single_label_classification"
     return {
-        "num_labels": len(label_names),
-        "problem_type": problem_types.get(task),
-        "id2label": dict(enumerate(label_names)),
-        "label2id": {name: index for index, name in enumerate(label_names)},
+        "num_labels": len(names),
+        "problem_type": problem_type if task != "token_classification" else None,
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: index for index, name in enumerate(names)},
     }
 
 
@@ -270,13 +322,23 @@ def _special_token_ids(family: str, dataset_info: DatasetInfo) -> dict[str, Any]
 
 
 def _set_dropout(config: Any, dropout: float) -> None:
-    for name in _DROPOUT_KEYS:
-        if hasattr(config, name):
-            setattr(config, name, dropout)
+    from src.model.encoder_families import TOKEN_HEADS
+
+    names = [name for name in DROPOUT_KEYS if hasattr(config, name)]
+    if config.model_type not in TOKEN_HEADS:
+        # every family has names of its own
+        names = [
+            name
+            for name, value in vars(config).items()
+            if ("dropout" in name or name.endswith("_pdrop"))
+            and (value is None or type(value) in (int, float))
+        ]
+    for name in names:
+        setattr(config, name, dropout)
 
 
-def _check_max_tokens(dataset_info: DatasetInfo, limit: int, key: str) -> None:
-    if dataset_info.max_tokens > limit:
+def _check_max_tokens(dataset_info: DatasetInfo, limit: int | None, key: str) -> None:
+    if limit is not None and dataset_info.max_tokens > limit:
         raise UserErrors(
             [
                 f"sequences of {dataset_info.max_tokens} tokens (data.batching) are longer than "

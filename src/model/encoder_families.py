@@ -1,18 +1,21 @@
 """What is known of encoder families beyond what transformers says of them: the heads that are run
-on chosen tokens alone, how positions are counted, and which have token types.
+on chosen tokens alone, how positions are counted, and which have token types. Any other family of
+transformers runs by its own forward (src/model/padded_rows.py).
 
 Shape legend: B sequences, T real tokens, K chosen tokens, D width, C labels.
 """
 
 from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor, nn
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from src.core.batch import Tokens
-from src.core.user_errors import UserError, format_suggestion
+from src.core.user_errors import UserError
 
 # For each family, the part of its masked-LM head before the product with the vocabulary: hidden
 # states [K, D] to [K, D].
@@ -58,10 +61,15 @@ SEQUENCE_HEADS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "roberta": lambda m, h: m.classifier(h),
     "xlm-roberta": lambda m, h: m.classifier(h),
 }
+# For each kind of head, the families whose head is run by itself.
+HEADS: dict[str, dict[str, Callable[[Any, Tensor], Tensor]]] = {
+    "masked_lm": TOKEN_HEADS,
+    "sequence": SEQUENCE_HEADS,
+}
 # their first position is the padding's index plus one
 _FAMILIES_WITH_OFFSET_POSITIONS = {"camembert", "roberta", "xlm-roberta"}
 # where their config has more than one; RoBERTa's relatives usually have not
-FAMILIES_WITH_TOKEN_TYPES = {
+_FAMILIES_WITH_TOKEN_TYPES = {
     "albert",
     "bert",
     "electra",
@@ -71,15 +79,29 @@ FAMILIES_WITH_TOKEN_TYPES = {
 EMBEDDING_MODULES = ("embeddings", "embeddings_project", "encoder.embedding_hidden_mapping_in")
 
 
-def check_encoder_config(config: PreTrainedConfig) -> None:
-    """Raise UserError if this program does not support the encoder."""
-    family = config.model_type
-    if family not in TOKEN_HEADS:
-        raise UserError(
-            f"model.encoder: encoders of the family '{family}' are not supported; "
-            f"{format_suggestion(family, TOKEN_HEADS)}"
-        )
+def check_encoder_config(config: PreTrainedConfig, model_class: Any) -> None:
+    """Raise UserError if an encoder cannot be given the head of a task.
+
+    Args:
+        model_class: the auto class of transformers for the task.
+    """
+    check_family(config.model_type, model_class, "model.encoder: ")
     check_config_json(config.to_dict(), "model.encoder: ")
+
+
+def check_family(family: str, model_class: Any, where: str, key: str = "") -> None:
+    """Raise UserError if transformers has no class for a task of this family.
+
+    Args:
+        model_class: the auto class of transformers for the task.
+        where, key: as in `check_config_json`.
+    """
+    if family not in model_class._model_mapping._model_mapping:
+        raise UserError(
+            f"{where}the family '{family}' cannot do this: transformers {transformers.__version__} "
+            f"has no {model_class.__name__} for it; expected one that has, such as bert, "
+            f"roberta, deberta-v2 or modernbert{key}"
+        )
 
 
 def check_config_json(settings: Mapping[str, Any], where: str, key: str = "") -> None:
@@ -101,6 +123,42 @@ def check_config_json(settings: Mapping[str, Any], where: str, key: str = "") ->
             f"{where}pad_token_id is null, but the positions of the family '{family}' are counted "
             f"from it; expected the id of the tokenizer's padding{key}"
         )
+
+
+def find_vocab_size(config: PreTrainedConfig) -> int:
+    """The number of ids that a network knows. Raises UserError if it reads no tokens."""
+    size = getattr(config.get_text_config(), "vocab_size", None)
+    if size is None:
+        raise UserError(
+            f"model.encoder: the family '{config.model_type}' has no vocabulary, so it cannot read "
+            "the tokens of a text"
+        )
+    return int(size)
+
+
+def find_longest_sequence(network: PreTrainedModel) -> int | None:
+    """The tokens that a network has positions for; None: it counts distances, of any length."""
+    config = network.config
+    if config.model_type in TOKEN_HEADS:
+        return int(config.max_position_embeddings) - first_position_id(config)
+    most = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if most is None or most < 1:
+        return None
+    for name, module in network.named_modules():
+        # its first position is behind the padding's, as in RoBERTa
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None):
+            return int(most) - module.padding_idx - 1
+    return int(most)
+
+
+def has_token_types(network: PreTrainedModel) -> bool:
+    """True if a network tells the tokens of a pair's second text from those of the first."""
+    config, family = network.config, network.config.model_type
+    if getattr(config, "type_vocab_size", 0) < 2:
+        return False
+    if family in TOKEN_HEADS:
+        return family in _FAMILIES_WITH_TOKEN_TYPES
+    return "token_type_ids" in signature(network.forward).parameters
 
 
 def first_position_id(config: PreTrainedConfig) -> int:

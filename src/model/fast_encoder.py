@@ -84,16 +84,29 @@ def apply_layer_norm(states: Tensor, module: nn.Module, dtype: torch.dtype) -> T
     return nn.functional.layer_norm(states, shape, weight, bias, module.eps).to(dtype)
 
 
-def apply_linears(states: Tensor, *modules: nn.Linear) -> Tensor:
-    """The outputs of all modules side by side, in one product: [T, in] to [T, sum of out]."""
+def apply_linears(states: Tensor, *modules: nn.Module) -> Tensor:
+    """The outputs of all modules side by side, in one product: [T, in] to [T, sum of out].
+
+    A module that is no plain linear layer has an adapter, and more to do than its weight shows.
+    """
+    plain = [module for module in modules if isinstance(module, nn.Linear)]
+    if len(plain) < len(modules):
+        return torch.cat([_call_module(states, module) for module in modules], -1)
     dtype = states.dtype
-    weight = _cast_and_concatenate([module.weight for module in modules], dtype)
-    biases = [module.bias for module in modules if module.bias is not None]
+    weight = _cast_and_concatenate([module.weight for module in plain], dtype)
+    biases = [module.bias for module in plain if module.bias is not None]
     return linear(states, weight, _cast_and_concatenate(biases, dtype) if biases else None)
 
 
-def _apply_linear_rows(states: Tensor, module: nn.Linear, rows: slice) -> Tensor:
+def _call_module(states: Tensor, module: nn.Module) -> Tensor:
+    with torch.autocast(states.device.type, states.dtype, enabled=states.dtype != torch.float32):
+        return module(states)
+
+
+def _apply_linear_rows(states: Tensor, module: nn.Module, rows: slice) -> Tensor:
     """Some of a module's outputs, those of these rows of its weight: [T, in] to [T, rows]."""
+    if not isinstance(module, nn.Linear):
+        return _call_module(states, module)[:, rows]
     dtype = states.dtype
     bias = None if module.bias is None else module.bias[rows].to(dtype)
     return linear(states, module.weight[rows].to(dtype), bias)

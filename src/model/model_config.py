@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from src.core.user_errors import UserError, UserErrors
 from src.core.validation import NonNegativeInt, validate_init
+from src.model.adapter_config import ADAPTER_KEY, Lora
 from src.model.encoder_config import Pretrained, Scratch
 from src.model.objectives import Objective
+from src.model.regularization import Regularization
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,6 +54,10 @@ class ModelConfig:
         freeze: what is not trained: `nothing`, the `embeddings`, the whole `encoder` (only the head
             learns), or a number of layers from below, embeddings included. Frozen parts stay in
             eval mode and out of the optimizer.
+        adapter: a few weights to be trained beside a pretrained body that stays as it is
+            (`model/adapter=lora`); null: the body is trained.
+        regularization: what keeps the training from straying (`model/regularization=mixout`);
+            null: nothing but what the optimizer and the objective do.
         lean: compute the encoder with src/model/fast_encoder.py if that knows its family, which is
             faster and gives the same logits. Otherwise transformers computes it, as it does for
             all other families.
@@ -64,6 +70,8 @@ class ModelConfig:
     optim: OptimizerConfig
     metrics: Mapping[str, MetricConfig] = field(default_factory=dict)
     freeze: Literal["nothing", "embeddings", "encoder"] | NonNegativeInt = "nothing"
+    adapter: Lora | None = None
+    regularization: Regularization | None = None
     lean: bool = True
     gradient_checkpointing: bool = False
 
@@ -87,8 +95,39 @@ class ModelConfig:
             for name, metric in self.metrics.items()
             if not isinstance(metric, MetricConfig)
         ]
+        errors += self._find_adapter_errors()
+        if self.regularization is not None:
+            errors += self.regularization.find_errors(
+                is_pretrained=isinstance(self.encoder, Pretrained),
+                has_adapter=self.adapter is not None,
+                is_checkpointing=self.gradient_checkpointing,
+                kind=self.objective.kind,
+            )
         if errors:
             raise UserErrors(errors)
+
+    def _find_adapter_errors(self) -> list[UserError]:
+        errors = []
+        if self.adapter is not None and isinstance(self.encoder, Scratch):
+            errors.append(
+                UserError(
+                    "adapters are trained beside a pretrained body, and this one begins random",
+                    key=ADAPTER_KEY,
+                    hint="model/encoder=pretrained gives one, {key}=null trains the body itself",
+                    about=("model.encoder",),
+                )
+            )
+        if self.adapter is not None and self.freeze not in ("nothing", 0):
+            errors.append(
+                UserError(
+                    "an adapter leaves the whole body frozen already",
+                    key="model.freeze",
+                    value=self.freeze,
+                    hint="{key}=nothing or model.adapter=null fits",
+                    about=(ADAPTER_KEY,),
+                )
+            )
+        return errors
 
     def with_origin(self, origin: Path | None) -> "ModelConfig":
         """This config with the encoder of the run that `init_from` names.
@@ -102,12 +141,15 @@ class ModelConfig:
         return replace(self, encoder=replace(self.encoder, name_or_path=str(origin)))
 
     def check(self, origin: Path | None = None) -> None:
-        """Raise UserError if the encoder is not where the config says.
+        """Raise UserError if the encoder is not where the config says or has no head for the
+        objective, or if the package that makes adapters is not installed.
 
         Args:
             origin: the model folder of the run that `init_from` names.
         """
-        self.with_origin(origin).encoder.check()
+        self.with_origin(origin).encoder.check(self.objective.head)
+        if self.adapter is not None:
+            self.adapter.check()
 
     def build(self, origin: Path | None = None) -> "EncoderModule":
         """The LightningModule, whose weights are built or loaded in `configure_model`."""

@@ -3,7 +3,6 @@ objective decides which task that is.
 """
 
 import math
-import re
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -13,14 +12,17 @@ from torch import Tensor, nn
 from src.core.batch import Batch, LabelledBatch
 from src.core.dataset_info import DatasetInfo
 from src.core.failures import NonFiniteLoss
-from src.core.notices import Notices
+from src.core.notices import Notices, join_notices
 from src.core.printing import print_line
+from src.model import adapters
 from src.model.encoder import Encoder
-from src.model.objectives import ObjectiveOutput
+from src.model.encoder_families import find_vocab_size
+from src.model.objectives import DatasetObjective, ObjectiveOutput
 from src.model.stage_metrics import SPLITS, Stage, StageMetrics
 
 if TYPE_CHECKING:
     from src.model.model_config import ModelConfig
+    from src.model.regularization import Regularizer
 
 NON_FINITE_REMEDIES = (
     "A lower model.optim.lr, a longer model.optim.warmup_fraction or "
@@ -57,6 +59,9 @@ class EncoderModule(LightningModule):
         # The indices of the batches of the current optimizer step.
         self._step_batches: list[int] = []
         self._frozen_modules: list[nn.Module] = []
+        # Of what an adapter leaves as it was, which checkpoints then do not hold.
+        self._frozen_digest = ""
+        self._regularizer: Regularizer | None = None
         # Metrics that once had no value, and why.
         self.undefined_metrics: dict[str, str] = {}
         self._test_predictions: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -66,6 +71,8 @@ class EncoderModule(LightningModule):
         the config declares.
         """
         self.objective.check_dataset(facts)
+        if isinstance(self.objective, DatasetObjective):
+            self.objective = self.objective.with_dataset(facts)
         self.dataset_info = facts
         self.total_steps = total_steps
 
@@ -83,7 +90,12 @@ class EncoderModule(LightningModule):
         self.encoder.set_gradient_checkpointing(self.config.gradient_checkpointing)
         if self.config.freeze not in ("nothing", 0):
             self._frozen_modules = self.encoder.freeze_modules(self.config.freeze)
-        width = len(names) or self.encoder.config.vocab_size
+        if self.config.adapter is not None:
+            adapters.add_lora(self.encoder, self.config.adapter)
+            self._frozen_digest = adapters.compute_frozen_digest(self)
+        if self.config.regularization is not None:
+            self._regularizer = self.config.regularization.build(self.encoder)
+        width = len(names) or find_vocab_size(self.encoder.config)
         stages: tuple[Stage, ...] = ("val", "test")
         self._metrics = nn.ModuleDict(
             {
@@ -94,14 +106,31 @@ class EncoderModule(LightningModule):
         self.train(self.training)
 
     def describe_loading(self) -> Notices:
-        """What should be known of how the weights were loaded; after `configure_model`."""
-        return self.encoder.describe_loading()
+        """What should be known of how the weights were loaded, and of what the objective took from
+        the data; after `configure_model`.
+        """
+        loading = adapters.describe_adapter(self.encoder, self.config.adapter)
+        if not isinstance(self.objective, DatasetObjective):
+            return loading
+        return join_notices(loading, self.objective.describe())
 
     def load_weights(self, checkpoint: str) -> None:
         """Load the weights of a checkpoint of this module; names must match exactly."""
-        self.load_state_dict(
-            torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
-        )
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        self._restore_frozen(content)
+        self.load_state_dict(content["state_dict"])
+
+    def _restore_frozen(self, checkpoint: dict[str, Any]) -> None:
+        """Add what an adapter leaves as it was to a checkpoint that does without it."""
+        if self.config.adapter is not None:
+            checkpoint["state_dict"] = adapters.restore_frozen(
+                self, checkpoint, self._frozen_digest
+            )
+
+    def set_frozen_modules(self, modules: list[nn.Module]) -> None:
+        """Keep these modules in eval mode, and no others; what is trained stays as it is."""
+        self._frozen_modules = modules
+        self.train(self.training)
 
     def train(self, mode: bool = True) -> "EncoderModule":
         super().train(mode)
@@ -113,8 +142,12 @@ class EncoderModule(LightningModule):
         checkpoint["skips"] = [
             [list(batch) for batch in batches] for batches in self.skipped_batches
         ]
+        if self.config.adapter is not None:
+            checkpoint["state_dict"] = adapters.drop_frozen(self, checkpoint["state_dict"])
+            checkpoint[adapters.DIGEST_KEY] = self._frozen_digest
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._restore_frozen(checkpoint)
         stored = [
             [(epoch, batch_index) for epoch, batch_index in batches]
             for batches in checkpoint.get("skips", [])
@@ -132,7 +165,11 @@ class EncoderModule(LightningModule):
         if any((self.current_epoch, batch_index) in batches for batches in self.skipped_batches):
             return None
         self._step_batches.append(batch_index)
-        result: ObjectiveOutput = self.objective.forward(self.encoder, batch)
+        if self._regularizer is None:
+            result: ObjectiveOutput = self.objective.forward(self.encoder, batch)
+            trained_loss = result.loss
+        else:
+            result, trained_loss = self._regularizer.compute(self.objective, self.encoder, batch)
         mean = result.loss.detach()
         # Only on the CPU: on a GPU, this would make every step wait for the device.
         if mean.device.type == "cpu" and not torch.isfinite(mean):
@@ -143,7 +180,7 @@ class EncoderModule(LightningModule):
                 [(self.current_epoch, batch_index)],
             )
         self._num_targets += result.num_targets
-        loss = result.loss * result.num_targets if self._is_multi_batch_step else result.loss
+        loss = trained_loss * result.num_targets if self._is_multi_batch_step else trained_loss
         return {"loss": loss, "mean_loss": mean, "count": result.num_targets}
 
     def _describe_position(self) -> str:
@@ -272,7 +309,8 @@ class EncoderModule(LightningModule):
         return rows[order], targets[order], predictions[order]
 
     def configure_optimizers(self) -> Any:
-        optimizer, schedule = self.config.optim.build(
+        optim = adapters.scale_rates(self.config.optim, self.config.adapter)
+        optimizer, schedule = optim.build(
             self.encoder, depth=self._depth_below_head, total_steps=self.total_steps
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -355,11 +393,7 @@ class EncoderModule(LightningModule):
 
     def _depth_below_head(self, name: str) -> int:
         """The number of layers that a parameter lies below the head; 0 in the head itself."""
-        count = len(self.encoder.get_layers())
-        body = f"network.{self.encoder.network.base_model_prefix}."
-        if not name.startswith(body) or ".pooler" in name:
-            return 0
-        layer = re.search(r"\.(?:layers?|albert_layer_groups)\.(\d+)\.", name)
-        if layer:
-            return count - int(layer.group(1))
-        return count + 1 if "embedding" in name else 1
+        has_one_rate = getattr(self.config.optim, "layer_decay", 1.0) == 1.0
+        if has_one_rate and not self.encoder.knows_layers:
+            return int(name.startswith(f"network.{self.encoder.network.base_model_prefix}."))
+        return self.encoder.count_layers_above(name)

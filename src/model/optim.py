@@ -47,7 +47,8 @@ class AdamW:
         decay_shape: of that decay: `linear`, or `sqrt`, which falls as 1 - sqrt(share of the decay
             that is over) (Hägele et al., 2024, section 3, who found it better than linear).
         layer_decay: each layer's rate is that of the layer above it times this (Sun et al., 2019,
-            section 5.3.2); 1 leaves all alike. The head always learns at `lr`.
+            section 5.3.2); 1 leaves all alike. The head always learns at its own rate.
+        head_lr: the highest rate of the head, pooler included; null: `lr`.
         beta1: share of the old average in the new one, of gradients.
         beta2: share of the old average in the new one, of squared gradients.
         eps: added to the divisor, so that it is never 0.
@@ -60,6 +61,7 @@ class AdamW:
     decay_fraction: Fraction = 0.2
     decay_shape: DecayShape = "sqrt"
     layer_decay: Annotated[float, Bound(above=0, most=1)] = 1.0
+    head_lr: PositiveFloat | None = None
     beta1: Beta = 0.9
     beta2: Beta = 0.999
     eps: PositiveFloat = 1e-8
@@ -105,7 +107,7 @@ class Muon:
         momentum: share of the old average in the new one, for matrices.
         beta1, beta2, eps: of AdamW, for all other parameters.
         weight_decay, warmup_fraction, schedule: as in `AdamW`.
-        decay_fraction, decay_shape, layer_decay: as in `AdamW`.
+        decay_fraction, decay_shape, layer_decay, head_lr: as in `AdamW`.
     """
 
     lr: Annotated[float, Bound(above=0, most=1)]
@@ -116,6 +118,7 @@ class Muon:
     decay_fraction: Fraction = 0.2
     decay_shape: DecayShape = "sqrt"
     layer_decay: Annotated[float, Bound(above=0, most=1)] = 1.0
+    head_lr: PositiveFloat | None = None
     beta1: Beta = 0.9
     beta2: Beta = 0.999
     eps: PositiveFloat = 1e-8
@@ -162,7 +165,7 @@ class LibraryOptimizer:
         lr: the highest learning rate, reached after the warm-up.
         weight_decay: not applied to norms and biases; null: the class's default, applied to all
             parameters.
-        warmup_fraction, schedule, decay_fraction, decay_shape, layer_decay: as in `AdamW`.
+        warmup_fraction, schedule, decay_fraction, decay_shape, layer_decay, head_lr: as in `AdamW`.
 
     Raises UserError if the class has no weight decay but one is given, and whatever the class
     raises against its arguments.
@@ -180,6 +183,7 @@ class LibraryOptimizer:
     decay_fraction: Fraction = 0.2
     decay_shape: DecayShape = "sqrt"
     layer_decay: Annotated[float, Bound(above=0, most=1)] = 1.0
+    head_lr: PositiveFloat | None = None
 
     def __post_init__(self) -> None:
         from torch import nn
@@ -260,6 +264,7 @@ def _build_param_groups(
     rules: Mapping[str, dict[str, Any]],
 ) -> list[dict[str, Any]]:
     """Groups of the parameters that require a gradient, each with one rate, decay and rule."""
+    head_lr = optim.lr if optim.head_lr is None else optim.head_lr
     depths: dict[nn.Parameter, int] = {}
     rule_of: dict[nn.Parameter, dict[str, Any]] = {}
     for name, parameter in network.named_parameters(remove_duplicate=False):
@@ -270,7 +275,7 @@ def _build_param_groups(
     groups: dict[str, dict[str, Any]] = {}
     for parameter, layers_above in depths.items():
         settings = {
-            "lr": optim.lr * optim.layer_decay**layers_above,
+            "lr": head_lr if layers_above == 0 else optim.lr * optim.layer_decay**layers_above,
             "weight_decay": (optim.weight_decay or 0.0) if parameter.ndim > 1 else 0.0,
             **rule_of[parameter],
         }

@@ -39,6 +39,12 @@ class LoadedWeights(NamedTuple):
         """The parameters that begin random."""
         return (*self.missing, *self.mismatched)
 
+    def with_own_weight(self, name: str, is_stored: bool) -> "LoadedWeights":
+        """This with a tensor that transformers does not know, which was stored or begins fresh."""
+        if is_stored:
+            return self._replace(unused=tuple(one for one in self.unused if one != name))
+        return self._replace(missing=tuple(sorted((*self.missing, name))))
+
     def describe(self, body: str) -> Notices:
         """What should be known of it: one line, if anything, and tags.
 

@@ -12,6 +12,7 @@ from torchmetrics import MeanMetric, Metric
 
 from src.core.failures import describe_exception
 from src.core.user_errors import UserError
+from src.model.metric_conditions import build_condition
 from src.model.objectives import Objective, ObjectiveOutput
 
 if TYPE_CHECKING:
@@ -47,7 +48,10 @@ class StageMetrics(nn.Module):
         self.stage = stage
         own = {"loss": build_loss_metric(), **objective.build_metrics(num_labels)}
         self._own_names = set(own)
-        self._metrics = nn.ModuleDict({**own, **{name: extra[name].build() for name in extra}})
+        built = {name: extra[name].build() for name in extra}
+        self._metrics = nn.ModuleDict({**own, **built})
+        conditions = {name: build_condition(metric) for name, metric in built.items()}
+        self._conditions = nn.ModuleDict({name: one for name, one in conditions.items() if one})
 
     @property
     def by_name(self) -> dict[str, Metric]:
@@ -78,6 +82,8 @@ class StageMetrics(nn.Module):
                 shapes = f"{[*result.outputs.shape]} and {[*result.targets.shape]}"
                 with self._explain_errors(name, f"outputs and targets of shapes {shapes}"):
                     metric.update(result.outputs, result.targets)
+                    if (condition := self._find_condition(name)) is not None:
+                        condition.update(result.targets)
 
     def compute(self) -> dict[str, float]:
         """The values over all batches of all ranks. NaN stands for what is not defined.
@@ -104,8 +110,10 @@ class StageMetrics(nn.Module):
 
     def reset(self) -> None:
         """Forget all batches."""
-        for metric in self.by_name.values():
+        for name, metric in self.by_name.items():
             metric.reset()
+            if (condition := self._find_condition(name)) is not None:
+                condition.reset()
 
     def explain_undefined(self, name: str, value: float) -> str:
         """Why a metric has a value that is not finite."""
@@ -114,8 +122,15 @@ class StageMetrics(nn.Module):
             return str(reason)
         return "it is not defined here" if math.isnan(value) else "it is too large for a number"
 
+    def _find_condition(self, name: str) -> Metric | None:
+        return dict(self._conditions.items()).get(name)  # type: ignore[return-value]
+
     def _compute_one(self, name: str) -> float:
         metric = self.by_name[name]
+        condition = self._find_condition(name)
+        if condition is not None and (reason := condition.compute()):
+            metric.undefined_reason = reason
+            return math.nan
         try:
             value = metric.compute()
         except ValueError as error:

@@ -6,7 +6,6 @@ Nothing heavy is imported here.
 import contextlib
 import os
 import shlex
-import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from src.core.files import PROJECT_ROOT
 from src.core.formatting import format_count, format_quantity
 from src.core.mlflow_environment import list_unused_variables, read_tracking_uri
-from src.core.printing import print_line
+from src.core.printing import print_line, print_wrapped
+from src.core.processes import count_usable_cores
 from src.core.redaction import redact_text
 from src.core.user_errors import UserError
 
@@ -24,20 +24,10 @@ if TYPE_CHECKING:
     from src.pipeline.run_parts import RunOutcome, RunParts
     from src.tracking.store import Store
 
-_WIDTH = 80
 DEMO_TEXT = """\
 nothing was asked for, so this is a demo: a small encoder, generated reviews
   your own data:  python -m src.run data=files data.source.path=FOLDER
   experiments:    python -m src.run --help"""
-
-
-def print_wrapped(text: str) -> None:
-    """Print a line, wrapped at 80 columns between words; paths and addresses stay whole."""
-    lines = textwrap.wrap(
-        text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-    )
-    for line in lines:
-        print_line(line)
 
 
 def announce_start(config: Mapping[str, Any], store: "Store") -> None:
@@ -95,6 +85,12 @@ def announce_training(
         print_wrapped(
             f"{world_size} processes: a step takes {world_size} times the rows of one, and an "
             "epoch as many times fewer steps; the learning rate is as configured"
+        )
+    workers, cores = parts.datamodule.config.num_workers, count_usable_cores()
+    if workers > cores:
+        print_wrapped(
+            f"data.num_workers={workers} is more than the {format_quantity(cores, 'core')} that "
+            "this process may use: batches may come later, not sooner"
         )
     every = training.val_check_steps
     schedule = (

@@ -20,28 +20,38 @@ INFERENCE_CONFIG_NAME = "palimpsest.json"
 def save_model(
     encoder: "Encoder", tokenizer: "TextTokenizer", inference_config: Mapping[str, Any]
 ) -> Iterator[Path]:
-    """Yield a temporary folder with weights, config and tokenizer for `from_pretrained`.
+    """Yield a temporary folder with weights, config and tokenizer for `from_pretrained`. Adapters
+    are added into the weights for good. A README.md says so where transformers' own model gives
+    other answers.
 
     Args:
         inference_config: how texts are prepared (`describe_preprocessing` of the data), written as
-            `palimpsest.json`.
+            `palimpsest.json` with the kind of the head.
     """
+    from src.model.adapters import merge_adapters
+    from src.model.text_pooling import describe_pooling
+
     with tempfile.TemporaryDirectory() as temporary_folder:
         folder = Path(temporary_folder)
+        merge_adapters(encoder.network)
         encoder.save_pretrained(folder)
         # where texts are cut as in training the answers are the same; an encoder without a task
         # may be trained on longer texts later
         is_judge = inference_config["task"] != "masked_lm"
-        limits = [encoder.max_tokens, *([inference_config["max_tokens"]] if is_judge else [])]
+        limits = [encoder.max_tokens, inference_config["max_tokens"] if is_judge else None]
         tokenizer.save(
             folder,
-            max_tokens=min(limits),
+            max_tokens=min((limit for limit in limits if limit is not None), default=None),
             has_token_types=encoder.has_token_types,
+            padding_side=encoder.padding_side,
             truncation=inference_config["truncation"],
         )
         (folder / INFERENCE_CONFIG_NAME).write_text(
-            json.dumps(inference_config, ensure_ascii=False, indent=2), encoding="utf-8"
+            json.dumps({**inference_config, "head": encoder.head}, ensure_ascii=False, indent=2),
+            encoding="utf-8",
         )
+        if lines := describe_pooling(encoder.network).lines:
+            (folder / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
         _apply_umask(folder)
         yield folder
 

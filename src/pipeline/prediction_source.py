@@ -17,9 +17,9 @@ SOURCE_NODE = "data.source"
 SOURCE_TARGET = "src.data.sources.Source"
 _PLACE_KEYS = ("path", "hub", "config", "revision")
 _COLUMN_KEYS = ("text", "pair", "label")
-_STYLE_KEYS = ("delimiter", "quoting", "quote", "escape")
+_STYLE_KEYS = ("delimiter", "quoting", "quote", "escape", "skip_rows")
 _FORMATS_WITH_HEADER = ("csv", "tsv", "xlsx")
-_FORMATS_WITHOUT_PAIRS = ("text", "folders", "label_first", "conll")
+_FORMATS_WITHOUT_PAIRS = ("text", "folders", "label_first", "parallel", "conll")
 
 
 # Bytes of a file that tell whether it is UTF-8.
@@ -151,6 +151,9 @@ def _inherit_options(
     if run_source.get("_target_") != SOURCE_TARGET:
         return {}
     dropped = {"_target_", *_PLACE_KEYS}
+    if "text" in typed:
+        # it says itself which columns are the text
+        dropped.add("template")
     if path.is_file():
         dropped |= {*SPLITS}
     if "format" in typed:

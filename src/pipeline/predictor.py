@@ -24,6 +24,7 @@ from src.data.text_encoder import find_token_types
 from src.data.token_labels import WordSpan, find_words
 from src.data.tokenizer import TextTokenizer
 from src.model.encoder import Encoder, HeadType, load_encoder
+from src.model.head_outputs import choose_ranks, compute_class_scores
 from src.pipeline.export import INFERENCE_CONFIG_NAME
 from src.pipeline.word_tagger import Entity, WordTagger
 from src.training.precision import choose_precision
@@ -33,7 +34,8 @@ MAX_TEXTS_PER_CALL = 4096
 
 
 class TextPrediction(NamedTuple):
-    """The likeliest label of a text, or its value, and the probability of every label.
+    """The likeliest label of a text, the median of labels in an order, or its value, and the
+    probability of every label.
 
     Where a text may have several labels these are joined by commas, and there may be none. Where
     words have tags, `entities` are those of the text.
@@ -84,9 +86,10 @@ class Predictor:
         self.tokenizer = TextTokenizer(
             load_from_hub_or_folder(AutoTokenizer.from_pretrained, str(folder), key="run")
         )
-        tags_words = self.inference_config["task"] == "token_classification"
-        head: HeadType = "token_classification" if tags_words else "sequence"
-        self.encoder: Encoder = load_encoder(folder, head).eval().to(self.device)
+        # models of earlier versions have no other
+        self._head: HeadType = self.inference_config.get("head", "sequence")
+        self.encoder: Encoder = load_encoder(folder, self._head).eval().to(self.device)
+        tags_words = self._head == "token_classification"
         self.label_names: list[str] = self.inference_config["label_names"]
         # None where texts are judged as a whole
         self.tagger: WordTagger | None = None
@@ -99,7 +102,7 @@ class Predictor:
                 run_batches=self._run_batches,
             )
         # of a text; each then has a probability of its own
-        self.has_many_labels = self.encoder.config.problem_type == "multi_label_classification"
+        self.has_many_labels = self.inference_config["task"] == "multi_label"
         self.cleaning = replace(
             Cleaning(**self.inference_config["cleaning"]), empty_text="drop", duplicates="keep"
         )
@@ -192,7 +195,7 @@ class Predictor:
             torch.inference_mode(),
             torch.autocast(self.device.type, torch.bfloat16, enabled=self.use_bf16),
         ):
-            for _, indices in batches:
+            for _, _, indices in batches:
                 tokens = self._batch_tokens([rows[index] for index in indices], begins[indices])
                 handle_batch(indices, tokens)
 
@@ -223,7 +226,9 @@ class Predictor:
         logits = self._compute_logits(tokens).float()
         if not self.label_names:
             return logits.cpu()
-        return (logits.sigmoid() if self.has_many_labels else logits.softmax(-1)).cpu()
+        if self.has_many_labels:
+            return logits.sigmoid().cpu()
+        return compute_class_scores(self._head, logits).softmax(-1).cpu()
 
     def _compute_logits(self, tokens: Tokens, at: torch.Tensor | None = None) -> torch.Tensor:
         """What the head gives for each text, or for some tokens of all."""
@@ -241,6 +246,9 @@ class Predictor:
                 ",".join(name for name, value in probabilities.items() if value > 0.5),
                 probabilities,
             )
+        if self._head == "ordinal":
+            rank = int(choose_ranks(torch.tensor([outputs])))
+            return TextPrediction(self.label_names[rank], probabilities)
         return TextPrediction(max(probabilities, key=probabilities.__getitem__), probabilities)
 
 

@@ -207,6 +207,7 @@ def prepare_run(parts: RunParts) -> Path | None:
     Returns:
         The checkpoint that training starts from; None for a fresh start.
     """
+    from src.pipeline.leakage import record_leakage
     from src.pipeline.resume_hint import ResumeHint, build_resume_command, store_resume_hint
     from src.training.rank_process import get_from_first_rank
 
@@ -236,6 +237,8 @@ def prepare_run(parts: RunParts) -> Path | None:
         record.set_tag(tag, text)
     for line in reading.lines if parts.is_first_rank else ():
         print_line(line)
+    if parts.is_first_rank:
+        record_leakage(parts)
     checkpoint = get_from_first_rank("checkpoint")
     return (
         Path(checkpoint)
@@ -257,7 +260,9 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
 
     record, datamodule, training = parts.record, parts.datamodule, parts.training
     dataset_info = datamodule.dataset_info
-    total_steps = training.count_total_steps(dataset_info.batches_per_epoch)
+    length = training.count_steps(dataset_info.batches_per_epoch)
+    datamodule.set_training_length(length)
+    total_steps = length.total_steps
     parts.module.set_dataset_info(dataset_info, total_steps)
     precision, precision_reason = parts.resume_point.precision or training.resolve_precision(
         parts.launcher.rank_info

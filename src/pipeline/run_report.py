@@ -82,7 +82,9 @@ def log_report(
     from src.evaluation.report import build_report
 
     label_names = parts.datamodule.dataset_info.label_names
-    report = build_report(module.objective.kind, predictions, label_names)
+    report = build_report(
+        module.objective.kind, predictions, label_names, head=module.objective.head
+    )
     if report is None:
         return {}
     added = {

@@ -17,6 +17,7 @@ from src.core.mlflow_environment import (
     DEFAULT_EXPERIMENT,
     EXPERIMENT_NAME,
     TRACKING_URI,
+    expand_home,
     keep_mlflow_environment,
     list_unused_variables,
     read_experiment_name,
@@ -41,7 +42,7 @@ class Store:
     """A store of runs: one SQLite file in `mlruns/`, or a server.
 
     Args:
-        root: the project's folder, absolute.
+        root: the project's folder, absolute; `~` is the user's home folder.
         uri: the address of the store; None means the SQLite file.
         experiment: the MLflow experiment of the runs.
         system_metrics: record how much of the machine a run uses.
@@ -56,6 +57,10 @@ class Store:
     system_metrics: bool = True
     flush_seconds: NonNegativeFloat = 2.0
     offline: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", expand_home(self.root))
+        object.__setattr__(self, "uri", self.uri and expand_home(self.uri))
 
     @property
     def runs_folder(self) -> Path:
@@ -130,7 +135,7 @@ class Store:
                 key="tracking.root",
                 value=self.root,
                 expected="the project's absolute folder",
-                hint=f"did you mean '{Path(self.root).expanduser().resolve()}'?",
+                hint=f"did you mean '{Path(self.root).resolve()}'?",
             )
         if not self.experiment.strip():
             raise UserError(

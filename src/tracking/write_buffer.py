@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from src.core.formatting import shorten_float32
 from src.core.printing import print_line
 from src.core.retry import describe_error
 from src.tracking.mlflow_format import to_mlflow_key
@@ -59,7 +60,7 @@ class WriteBuffer:
     def add_metrics(self, values: Mapping[str, float], step: int) -> None:
         """Add values measured at a step. Takes microseconds."""
         plain = {
-            to_mlflow_key(key): value if type(value) is float else float(value)
+            to_mlflow_key(key): shorten_float32(value if type(value) is float else float(value))
             for key, value in values.items()
         }
         self.latest_values.update(plain)

@@ -8,10 +8,17 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from src.core.printing import print_line
-from src.core.validation import NonNegativeFloat, PositiveFloat, PositiveInt, validate_init
+from src.core.printing import print_line, print_wrapped
+from src.core.validation import (
+    Bound,
+    Fraction,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    validate_init,
+)
 from src.training.checkpoint_files import CheckpointHooks
 
 if TYPE_CHECKING:
@@ -142,6 +149,53 @@ class EarlyStopping:
 
 @validate_init
 @dataclass(frozen=True, kw_only=True)
+class WeightAveraging:
+    """Averages the weights over optimizer steps. Validations see the averages, and they are what is
+    tested and exported; training goes on with its own weights.
+
+    Args:
+        method: `ema`, where a state counts less the older it is (Polyak and Juditsky, 1992), or
+            `swa`, where all count alike (Izmailov et al., 2018), which wants a rate that does not
+            fall to 0 (model.optim.schedule=constant).
+        decay: of `ema`, the share of the old average in the new one; averages reach back about
+            1 / (1 - `decay`) steps, which should be few beside those of the run.
+        start_fraction: share of all optimizer steps before the first one that is averaged.
+    """
+
+    method: Literal["ema", "swa"] = "ema"
+    decay: Annotated[float, Bound(least=0, below=1)] = 0.999
+    start_fraction: Fraction = 0.0
+
+    def build(self, folder: Path, hooks: CheckpointHooks | None = None) -> "list[Callback]":
+        from src.training.weight_averaging import WeightAverageCallback
+
+        return [WeightAverageCallback(**vars(self), hooks=hooks or CheckpointHooks())]
+
+
+@validate_init
+@dataclass(frozen=True, kw_only=True)
+class GradualUnfreezing:
+    """Trains the head alone at first, and then one more layer of the body after every so many
+    optimizer steps, from the top down to the embeddings (Howard and Ruder, 2018). Early gradients
+    of a fresh head then disturb less of what was learnt before.
+
+    A layer joins at the rate that the schedule has reached by then, so it should not fall to 0
+    before the last one has. On one device alone.
+
+    Args:
+        every_steps: optimizer steps until the next layer joins.
+    """
+
+    every_steps: PositiveInt
+
+    def build(self, folder: Path, hooks: CheckpointHooks | None = None) -> "list[Callback]":
+        from src.training.gradual_unfreezing import GradualUnfreezingCallback
+
+        return [GradualUnfreezingCallback(every_steps=self.every_steps)]
+
+
+@validate_init
+@dataclass(frozen=True, kw_only=True)
 class TrainingMetrics:
     """Logs loss, learning rate, speed and use of the device (src/training/training_metrics.py)."""
 
@@ -244,7 +298,7 @@ def announce_loading(set_tag: Callable[[str, str], None]) -> "Callback":
             self._is_done = True
             notices = module.describe_loading()
             for line in notices.lines:
-                print_line(line)
+                print_wrapped(line)
             for name, value in notices.tags.items():
                 set_tag(name, value)
 

@@ -88,6 +88,12 @@ class ReplicatedStrategy(DDPStrategy):
             **options,
         )
 
+    def setup(self, trainer: Trainer) -> None:
+        encoder: Encoder = self.lightning_module.encoder  # type: ignore[union-attr, assignment]
+        # a whole network of transformers may hold parameters that no loss reaches
+        self._ddp_kwargs["find_unused_parameters"] = not encoder.has_own_head
+        super().setup(trainer)
+
     def _configure_launcher(self) -> None:
         """No launcher: the processes are there, and Lightning would set the number of threads."""
 
@@ -153,8 +159,9 @@ def shard_encoder(encoder: "Encoder", mesh: "DeviceMesh") -> None:
     for layer in encoder.get_layers():
         fully_shard(layer, mesh=mesh)
     fully_shard(encoder, mesh=mesh)
-    # Objectives call this instead of `forward`.
+    # Objectives call these instead of `forward`.
     register_fsdp_forward_method(encoder, "encode")
+    register_fsdp_forward_method(encoder, "run_network")
 
 
 def unshard_encoder(encoder: "Encoder") -> None:

@@ -11,7 +11,7 @@ Shape legend: L tokens of a sequence, D width.
 
 import time
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -74,37 +74,49 @@ def count_forward_cost(encoder: "Encoder") -> ForwardCost:
     the head. Not counted are embeddings, which are looked up, and DeBERTa's products with relative
     positions.
     """
-    config, layers = encoder.config, encoder.get_layers()
-    depth = config.num_hidden_layers
-    body = [weight for layer in layers for weight in _linear_weights(layer)]
-    embedding_modules = encoder.get_embedding_modules()
-    below = [weight for module in embedding_modules for weight in _linear_weights(module)]
+    config: Any = encoder.config.get_text_config()
+    if encoder.knows_layers:
+        layers, embedding_modules = encoder.get_layers(), encoder.get_embedding_modules()
+        depth = max(getattr(config, "num_hidden_layers", 0), len(layers))
+        # ALBERT runs through one layer many times.
+        repeated = depth // len(layers)
+    else:
+        layers, embedding_modules = list(encoder.network.base_model.children()), []
+        depth, repeated = getattr(config, "num_hidden_layers", 1), 1
+    body = [weight for layer in layers for weight in _list_weights(layer)]
+    below = [weight for module in embedding_modules for weight in _list_weights(module)]
     known = set(body) | set(below)
-    head = [weight for weight in _linear_weights(encoder) if weight not in known]
+    head = [weight for weight in _list_weights(encoder) if weight not in known]
     count = lambda weights: sum(weight.numel() for weight in weights)
-    # ALBERT runs through one layer many times.
-    repeated = depth // len(layers)
     late = (
-        count(_linear_weights(layers[-1], excluded_suffixes=_ATTENTION_INPUTS))
-        if encoder.uses_fast_path and not encoder.uses_mean_pooling
+        count(_list_weights(layers[-1], excluded_suffixes=_ATTENTION_INPUTS))
+        if encoder.uses_fast_path and encoder.has_own_head and encoder.pooling == "first"
         else 0
     )
     kinds = getattr(config, "layer_types", None) or ["full_attention"] * depth
-    local = getattr(config, "local_attention", 0) // 2
+    local = getattr(config, "local_attention", 0) // 2 or getattr(config, "sliding_window", None)
     return ForwardCost(
         per_token=count(body) * repeated + count(below) - late,
         per_target=count(head) + late,
         # Scores, and the mean of values.
-        per_pair=2 * config.hidden_size,
+        per_pair=2 * getattr(config, "hidden_size", 0),
         windows=tuple(local if kind == "sliding_attention" else None for kind in kinds),
     )
 
 
-def _linear_weights(module: nn.Module, excluded_suffixes: tuple[str, ...] = ()) -> list[Tensor]:
+def _list_weights(module: nn.Module, excluded_suffixes: tuple[str, ...] = ()) -> list[Tensor]:
+    """The matrices that states are multiplied with. Some families hold them outside of linear
+    layers: GPT-2 in modules of its own, XLNet as they are.
+    """
+    others = (nn.Embedding, nn.Conv1d, nn.Conv2d)
     return [
-        part.weight
+        weight
         for name, part in module.named_modules()
-        if isinstance(part, nn.Linear) and not name.endswith(excluded_suffixes)
+        if not isinstance(part, others)
+        # an adapter's layer lies inside of it
+        and not name.removesuffix(".base_layer").endswith(excluded_suffixes)
+        for weight in part.parameters(recurse=False)
+        if weight.ndim > 1
     ]
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import ModelParallelStrategy
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 
+from src.core.printing import print_line
 from src.core.user_errors import UserError
 
 # Up to this width a GPU waits for the host to start its kernels; CUDA graphs start them at once.
@@ -58,6 +59,7 @@ class CompiledForward:
         # Keys are (T, K).
         self._shape_counts: Counter[tuple[int, int]] = Counter()
         self._compiled_shapes: set[tuple[int, int]] = set()
+        self._has_said_limit = False
         # B, rounded up.
         self._padded_sequences = 0
 
@@ -103,8 +105,16 @@ class CompiledForward:
             return False
         shape = (len(tokens.ids), len(batch.masked_positions))
         self._shape_counts[shape] += 1
-        if self._shape_counts[shape] > 1 and len(self._compiled_shapes) < _MAX_COMPILED_SHAPES:
-            self._compiled_shapes.add(shape)
+        if self._shape_counts[shape] > 1 and shape not in self._compiled_shapes:
+            if len(self._compiled_shapes) < _MAX_COMPILED_SHAPES:
+                self._compiled_shapes.add(shape)
+            elif not self._has_said_limit:
+                self._has_said_limit = True
+                rank_zero_only(print_line)(
+                    f"torch.compile: batches have more than {_MAX_COMPILED_SHAPES} shapes, and "
+                    "those of further ones run uncompiled; each number of masks of "
+                    "data.batching.mask_fraction_end makes one"
+                )
         return shape in self._compiled_shapes
 
     def _pad_to_compiled_shape(self, batch: Any) -> Any:
@@ -157,13 +167,15 @@ class CompileCallback(Callback):
             objective.kind,
             sharded=isinstance(trainer.strategy, ModelParallelStrategy),
         )
+        encoder: Any = pl_module.encoder
+        if refusal is None and not encoder.has_own_head:
+            refusal = "padded rows, in which this family runs, differ in length from step to step"
         if refusal is not None:
             if self._requested is True:
                 raise UserError(
                     f"trainer.compile=true, but {refusal} (trainer.compile=null decides by itself)"
                 )
             return
-        encoder: Any = pl_module.encoder
         graphs = (
             encoder.config.hidden_size <= CUDA_GRAPHS_MAX_WIDTH
             and trainer.accumulate_grad_batches == 1

@@ -1,13 +1,14 @@
 """The Lightning Trainer, from plain values."""
 
 import math
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from src.core.processes import count_usable_cores
+from src.core.training_length import TrainingLength
 from src.core.user_errors import UserError
 from src.core.validation import (
     NonNegativeFloat,
@@ -108,8 +109,8 @@ class Training:
         if not any(any(Path("/dev").glob(name)) for name in device_files):
             raise _no_gpu_error()
 
-    def count_total_steps(self, batches_per_epoch: int) -> int:
-        """Return the optimizer steps of the whole run, from the batch plan.
+    def count_steps(self, batches_per_epoch: int) -> TrainingLength:
+        """Return the optimizer steps of the whole run and of an epoch, from the batch plan.
 
         Reading `trainer.estimated_stepping_batches` instead would make a stateful loader resume
         with wrong data.
@@ -121,7 +122,7 @@ class Training:
             limits.append(steps_per_epoch * self.max_epochs)
         if self.max_steps is not None:
             limits.append(self.max_steps)
-        return min(limits)
+        return TrainingLength(min(limits), steps_per_epoch, self.accumulate_grad_batches)
 
     def build_launcher(
         self,
@@ -142,11 +143,7 @@ class Training:
                 f"trainer.on_non_finite=skip goes with one device, found {rank_info.world_size}: a "
                 "batch is left out by all or by none; trainer.on_non_finite=stop"
             )
-        cores = (
-            len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1
-        )
+        cores = count_usable_cores()
         return RankLauncher(
             rank_info,
             threads_per_rank=self.threads or max(1, cores // rank_info.local_world_size),
@@ -245,7 +242,7 @@ class Training:
         """
         import torch
         from lightning.pytorch import Trainer
-        from lightning.pytorch.callbacks import Checkpoint, Timer
+        from lightning.pytorch.callbacks import Checkpoint, ProgressBar, Timer
 
         from src.training.step_control import StepControl
 
@@ -297,6 +294,8 @@ class Training:
             logger=logger,
             default_root_dir=root,
             enable_model_summary=False,
+            # without one of the config's, Lightning would show its own
+            enable_progress_bar=any(isinstance(item, ProgressBar) for item in callbacks),
             enable_checkpointing=any(isinstance(item, Checkpoint) for item in callbacks),
             # The batch plan divides the rows among ranks.
             use_distributed_sampler=False,

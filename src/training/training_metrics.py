@@ -50,7 +50,8 @@ class Meter(Callback):
     Logged are train/loss, train/lr, train/gradient_norm, train/epoch, train/tokens (since the
     beginning, without padding), train/tokens_per_second, train/step_seconds and its parts
     train/data_seconds and train/compute_seconds, and system/peak_memory_gigabytes (of the GPU that
-    trains, else of the process). For encoders also train/tflops_per_second, in model operations
+    trains, else of the process). Where tokens are masked, train/mask_fraction is the share of the
+    window's tokens that was. For encoders also train/tflops_per_second, in model operations
     (src/training/flops.py), and train/mfu, their share of what the device did in one large matrix
     product when training began. Where energy can be read (src/training/energy.py) also
     train/joules_per_token, and system/energy_joules, which counts from the beginning and
@@ -72,6 +73,8 @@ class Meter(Callback):
         self._logged_step: int | None = None
         # Of all ranks, in closed windows.
         self._total_tokens = 0.0
+        # True if the last batch had masked tokens.
+        self._has_masks = False
         # Of this rank, in earlier processes of the run.
         self._earlier_joules = 0.0
         self._clock_started_at = self._ready_at = 0.0
@@ -170,6 +173,7 @@ class Meter(Callback):
                 mean = outputs["loss"].detach() * trainer.accumulate_grad_batches
             self._losses.append((mean, outputs["count"]))
             self._window.tokens += len(batch.tokens.ids)
+            self._has_masks = hasattr(batch, "masked_positions")
             if self._forward_cost is not None:
                 self._sequence_starts.append(batch.tokens.cu_seqlens)
         step = trainer.global_step
@@ -228,6 +232,8 @@ class Meter(Callback):
         # Else all batches of these steps were left out.
         if targets:
             values["train/loss"] = loss / targets
+            if self._has_masks:
+                values["train/mask_fraction"] = targets / tokens
         if flops:
             values["train/tflops_per_second"] = flops / window.seconds / 1e12
             values["train/mfu"] = flops / window.seconds / self._peak_flops

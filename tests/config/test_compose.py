@@ -64,7 +64,13 @@ def test_as_many_as_there_are() -> None:
     assert len(EXPERIMENTS) == len(list((CONF / "experiment").glob("*.yaml"))) == 13
     assert len(DATA) == 10
     assert list_options("model") == [
-        *("classification", "masked_lm", "multi_label", "regression", "token_classification")
+        "binary",
+        "classification",
+        "masked_lm",
+        "multi_label",
+        "ordinal",
+        "regression",
+        "token_classification",
     ]
     assert len(list_options("model/encoder")) == 7
     assert len(TRIPLES) == 3 * 7 + 7 * 2

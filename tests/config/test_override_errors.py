@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.config import override_errors as module
+from src.config.groups import list_options
 from src.config.override_errors import explain_compose_error, find_override_errors
 from src.pipeline.run import read_task_schema
 from src.search.run.search_check import find_search_errors
@@ -51,7 +52,7 @@ def test_sweeps_are_looked_into() -> None:
 
 def test_a_choice_that_is_null_is_none() -> None:
     """Hydra raises a ValueError of its own there."""
-    valid = "classification, masked_lm, multi_label, regression, token_classification"
+    valid = ", ".join(list_options("model"))
     assert _said("model=null", "seed=-1") == [
         f"model=null: there is no such choice; valid: {valid}",
         "seed: expected a whole number at least 0, found -1",
@@ -126,3 +127,70 @@ def test_any_command_line_gets_an_answer(arguments: list[str]) -> None:
     finally:
         GlobalHydra.instance().clear()
     assert all(str(each).strip() for each in found)
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        (
+            "callbacks.x._target_=lightning.pytorch.callbacks.Timer callbacks.x.interval=step",
+            [
+                "callbacks.x: there is no such key; a callback is added with +, as "
+                "+callbacks.x._target_=lightning.pytorch.callbacks.Timer",
+                "callbacks.x: there is no such key; a callback is added by "
+                "+callbacks.x._target_=CLASS +callbacks.x.interval=step",
+            ],
+        ),
+        (
+            "+callbacks.x._target_=lightning.pytorch.callbacks.EarlyStopping "
+            "callbacks.x.monitor=val/loss",
+            [
+                "callbacks.x.monitor: there is no such key; an argument of EarlyStopping is added "
+                "with +, as +callbacks.x.monitor=val/loss"
+            ],
+        ),
+        (
+            "+callbacks.x._target_=lightning.pytorch.callbacks.EarlyStopping",
+            ["callbacks.x.monitor: must be given, as +callbacks.x.monitor=VALUE"],
+        ),
+        (
+            "+callbacks.x._target_=lightning.pytorch.callbacks.EarlyStopping "
+            "+callbacks.x.monitor=val/loss",
+            [],
+        ),
+        (
+            "model.metrics.mcc._target_=torchmetrics.MatthewsCorrCoef",
+            [
+                "model.metrics: there is no such key; a metric is added with +, as "
+                "+model.metrics.mcc._target_=torchmetrics.MatthewsCorrCoef"
+            ],
+        ),
+        (
+            "model.metrics.mcc=3",
+            [
+                "model.metrics: there is no such key; a metric is added by "
+                "+model.metrics.mcc._target_=CLASS"
+            ],
+        ),
+        (
+            "callbacks.model_checkpoint.monitor=val/loss",
+            [
+                "callbacks.model_checkpoint: there is no such key; did you mean "
+                "'callbacks.checkpoint.monitor'?"
+            ],
+        ),
+        (
+            "callbacks.early_stopping.patience=3",
+            ["callbacks.early_stopping: there is no such key; callbacks=early_stopping has it"],
+        ),
+        (
+            "data.label_map.good=1",
+            [
+                "data.label_map.good: there is no such key; data.label_map is a value, typed "
+                "whole: 'data.label_map={good: NAME}'"
+            ],
+        ),
+    ],
+)
+def test_what_is_added_to_a_node_with_any_names(typed: str, says: list[str]) -> None:
+    assert [str(error) for error in find_override_errors(typed.split(), read_task_schema())] == says

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from src.config.build_nodes import Parameter, Schema
+from src.config.groups import list_options
 from src.config.rules import find_rule_errors
 from src.config.validate_config import validate_config
 from src.core.files import CONF
@@ -22,6 +23,7 @@ LABELS = (
     "tracking, trainer"
 )
 ROOMS = "src., lightning., torch., torchmetrics., transformers."
+MODELS = ", ".join(list_options("model"))
 EXPERIMENTS = (
     "files, imdb, imdb_from_pretraining, mlm_files, mlm_imdb, mlm_imdb_pretrained, "
     "mlm_quickstart, mlm_wikitext, "
@@ -36,8 +38,8 @@ SAID: dict[str, list[str]] = {
     "model.optim.lrr=1": ["model.optim.lrr: there is no such key; did you mean 'lr'?"],
     "+typo=1": [f"typo: there is no such key; valid: {LABELS}"],
     "+model.typo=1": [
-        "model.typo: there is no such key; valid: encoder, freeze, gradient_checkpointing, lean, "
-        "metrics, objective, optim"
+        "model.typo: there is no such key; valid: adapter, encoder, freeze, "
+        "gradient_checkpointing, lean, metrics, objective, optim, regularization"
     ],
     "typo=1": [
         "typo: there is no such key; valid: callbacks, data, experiment, model, name, seed, "
@@ -54,13 +56,12 @@ SAID: dict[str, list[str]] = {
     ],
     "+model.optim._partial_=true": [
         "model.optim._partial_: there is no such key; valid: "
-        "beta1, beta2, decay_fraction, decay_shape, eps, layer_decay, lr, schedule, "
+        "beta1, beta2, decay_fraction, decay_shape, eps, head_lr, layer_decay, lr, schedule, "
         "warmup_fraction, weight_decay"
     ],
     # choices that are not there
     "model=foo trainer=gpuu model/encoder=tinyy": [
-        "model=foo: there is no such choice; valid: "
-        "classification, masked_lm, multi_label, regression, token_classification",
+        f"model=foo: there is no such choice; valid: {MODELS}",
         "trainer=gpuu: there is no such choice; did you mean 'gpu'?",
         "model/encoder=tinyy: there is no such choice; did you mean 'tiny'?",
     ],
@@ -80,8 +81,7 @@ SAID: dict[str, list[str]] = {
     ],
     # what the unknown choice would bring cannot be judged
     "model=foo model.optim.lrr=2 trainer.max_epochs=two": [
-        "model=foo: there is no such choice; valid: "
-        "classification, masked_lm, multi_label, regression, token_classification",
+        f"model=foo: there is no such choice; valid: {MODELS}",
         "trainer.max_epochs: expected a whole number at least 1 or null, found 'two'",
     ],
     "trainer=cpu trainer.compile=true": [
@@ -183,6 +183,22 @@ SAID: dict[str, list[str]] = {
         "callbacks.checkpoint.monitor=val/f1_macro callbacks.checkpoint.mode=max "
         "or data.task=classification fits"
     ],
+    "+experiment=imdb model.objective.class_weights={negative:1,pos:2}": [
+        "model.objective.class_weights: 'pos' is none of the labels: expected a number for "
+        "each of negative, positive"
+    ],
+    "model=binary data.num_labels=3 data.label_names=[a,b,c]": [
+        "model=binary tells 2 labels apart, but the data have 3; model=classification has an "
+        "output for each"
+    ],
+    "model.objective.r_drop=1": [
+        "model.objective.r_drop=1: two passes are the same where nothing is dropped; "
+        "model.encoder.dropout=0.1 drops a tenth"
+    ],
+    MLM + "model.encoder.pooling=mean": [
+        "model.encoder.pooling=mean represents whole texts, and this model judges tokens; leave "
+        "model.encoder.pooling at null"
+    ],
     "init_from=abc callbacks.checkpoint.monitor=val/acuracy model.freeze=3": [
         "model.freeze=3 is more layers than the encoder has, model.encoder.layers=2",
         "callbacks.checkpoint.monitor=val/acuracy: this model does not measure it in validation; "
@@ -237,7 +253,7 @@ def test_mistake(line: str, program: dict[str, Any]) -> None:
 
 
 def test_mistakes_cost_and_leave_nothing(program: dict[str, Any]) -> None:
-    assert len(program["answers"]) == len(SAID) == 38
+    assert len(program["answers"]) == len(SAID) == 42
     assert not program["modules"] & {
         "torch",
         "lightning",

@@ -57,3 +57,17 @@ def test_other_projects_are_no_checkouts(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").touch()
     assert find_checkout(tmp_path / "src") is None
     assert find_checkout(Path(__file__)) == PROJECT_ROOT
+
+
+@pytest.mark.parametrize(
+    "name", [path.name for path in sorted(PROJECT_ROOT.glob("src/*.py")) if path.stem[0] != "_"]
+)
+def test_a_script_runs_without_an_installation(name: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        # -I: neither the working folder nor PYTHONPATH is searched
+        [sys.executable, "-I", PROJECT_ROOT / "src" / name, "--help"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and done.stderr == "" and "src." in done.stdout

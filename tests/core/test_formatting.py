@@ -1,5 +1,8 @@
 """Numbers, durations and keys as people read them."""
 
+import math
+import struct
+
 import pytest
 
 from src.core.formatting import (
@@ -7,6 +10,7 @@ from src.core.formatting import (
     format_duration,
     format_number,
     format_params,
+    shorten_float32,
     shorten_keys,
     truncate_end,
     truncate_middle,
@@ -72,3 +76,21 @@ def test_flatten() -> None:
         "g": "3e-05",
         "h": "text",
     }
+
+
+@pytest.mark.parametrize("value", [0.605, 0.1, 1e-30, 1e-20, 1 / 3, 123.456, -0.7, 1e-45])
+def test_a_float32_has_its_shortest_decimal(value: float) -> None:
+    as_float32 = struct.unpack("f", struct.pack("f", value))[0]
+    short = shorten_float32(as_float32)
+    assert len(repr(short)) <= 15
+    assert struct.unpack("f", struct.pack("f", short))[0] == as_float32
+    if value == 0.605:
+        assert short == 0.605
+
+
+@pytest.mark.parametrize(
+    "value", [0.1, 1 / 3, 123456792.0, 0.0, -0.0, 1e300, 0.5, float("inf"), 1e-300]
+)
+def test_other_numbers_stay_as_they_are(value: float) -> None:
+    assert repr(shorten_float32(value)) == repr(value)
+    assert math.isnan(shorten_float32(math.nan))

@@ -15,9 +15,9 @@ from src.data.batch_sampler import POOL_BATCHES, DistributedBatchSampler
 def _batches(plan: DistributedBatchSampler, epoch: int = 0) -> list[list[int]]:
     plan.set_epoch(epoch)
     found = list(plan)
-    assert all(seen == epoch for seen, _ in found)
+    assert all(seen == epoch for seen, _, _ in found)
     assert len(found) == len(plan)
-    return [rows.tolist() for _, rows in found]
+    return [rows.tolist() for _, _, rows in found]
 
 
 def _flat(batches: list[list[int]]) -> list[int]:
@@ -256,8 +256,8 @@ def test_begins_in_the_midst_of_an_epoch(options: dict[str, Any]) -> None:
     for epoch in (1, 2):
         whole.set_epoch(epoch)
         later.set_epoch(epoch)
-        expected = [rows.tolist() for _, rows in whole][4 if epoch == 1 else 0 :]
-        assert [rows.tolist() for _, rows in later] == expected
+        expected = [rows.tolist() for _, _, rows in whole][4 if epoch == 1 else 0 :]
+        assert [rows.tolist() for _, _, rows in later] == expected
     later.skip_to(2, len(later))
     assert list(later) == []
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from src.core.user_errors import UserError, UserErrors
 from src.data import loader as module
-from src.data.batch_sampler import DistributedBatchSampler
+from src.data.batch_sampler import BatchKey, DistributedBatchSampler
 from src.data.batching import EVAL_MASK_FRACTION, Labelled, Masked
 from src.data.loader import BatchDataset, PrefetchSampler
 from src.data.token_store import TokenStore
@@ -126,7 +126,7 @@ def test_no_token_is_lost_and_borders_are_where_documents_end(
     rows_of = {}
     plan = DistributedBatchSampler(count, batch_size, seed=3, training=True)
     plan.set_epoch(epoch)
-    for seen_epoch, rows in plan:
+    for seen_epoch, _, rows in plan:
         assert seen_epoch == epoch
         batch = _batch(packed, store, rows, epoch=epoch)
         tokens = batch.tokens
@@ -207,11 +207,11 @@ def test_labelled_pairs_and_values() -> None:
     assert batch.labels.dtype.is_floating_point
 
 
-def test_a_source_of_batches_is_a_map_from_epoch_and_rows() -> None:
+def test_a_source_of_batches_is_a_map_from_keys() -> None:
     store = _store([range(10, 410)])
     source = BatchDataset(store, Masked(row_tokens=100), TOKENIZER, seed=1, training=True)
     direct = _batch(Masked(row_tokens=100), store, [2], epoch=5)
-    assert source[5, np.array([2])].tokens.ids.tolist() == direct.tokens.ids.tolist()
+    assert source[BatchKey(5, 0, np.array([2]))].tokens.ids.tolist() == direct.tokens.ids.tolist()
 
 
 def test_what_is_refused() -> None:
@@ -236,7 +236,7 @@ def test_plans_know_lengths_and_limits() -> None:
     plan = Labelled(max_tokens=16, eval_batch_size=3, eval_batch_tokens=12).build_batch_sampler(
         store, seed=1, training=False
     )
-    assert [rows.tolist() for _, rows in plan] == [[1], [3, 2, 0], [4]]
+    assert [rows.tolist() for _, _, rows in plan] == [[1], [3, 2, 0], [4]]
     assert len(Labelled(batch_size=2).build_batch_sampler(store, seed=1, training=True)) == 3
     assert (
         len(
@@ -252,7 +252,7 @@ def test_plans_know_lengths_and_limits() -> None:
         packed.build_batch_sampler(store, seed=1, training=False, rank=rank, world_size=2)
         for rank in range(2)
     ]
-    assert [[rows.tolist() for _, rows in share] for share in shares] == [[[0, 2]], [[1]]]
+    assert [[rows.tolist() for _, _, rows in share] for share in shares] == [[[0, 2]], [[1]]]
 
 
 def _plain(value: Any) -> Any:
@@ -274,7 +274,7 @@ def test_batches_made_together_are_those_made_alone(
 ) -> None:
     store = _store([range(5, 5 + length) for length in lengths])
     packed = Masked(row_tokens=8, batch_size=size, eval_batch_size=size, mask_fraction=0.4)
-    many = [rows for _, rows in packed.build_batch_sampler(store, seed=3, training=training)]
+    many = [rows for _, _, rows in packed.build_batch_sampler(store, seed=3, training=training)]
     arguments: dict[str, Any] = {
         "epoch": 2,
         "seed": 3,

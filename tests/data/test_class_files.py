@@ -146,3 +146,23 @@ def test_files_of_classes_whose_names_say_the_split(tmp_path: Path) -> None:
     assert source.describe_unread() == [
         "not read: files beside those of the classes: polarity-dev.neg, polarity-dev.pos"
     ]
+
+
+def test_class_folders_that_lie_deeper(tmp_path: Path) -> None:
+    """Movie reviews beside a note, and texts in numbered parts of a class."""
+    put(tmp_path / "a" / "README", "about")
+    for name in ("neg", "pos"):
+        put(tmp_path / "a" / "review_polarity" / "txt_sentoken" / name / "1.txt", f"{name} film")
+        for fold in ("fold1", "fold2"):
+            put(tmp_path / "b" / name / fold / "1.txt", f"{name} {fold}")
+            put(tmp_path / "c" / fold / name / "1.txt", f"{name} {fold}")
+    assert _read(tmp_path / "a") == [("neg film", "neg"), ("pos film", "pos")]
+    assert _read(tmp_path / "b") == [
+        (f"{name} {fold}", name) for name in ("neg", "pos") for fold in ("fold1", "fold2")
+    ]
+    shown = check_fault(tmp_path / "c", label="label")
+    assert shown == (
+        f"data.source.path={tmp_path / 'c'}: several folders of class folders: "
+        f"{tmp_path / 'c' / 'fold1'}, {tmp_path / 'c' / 'fold2'}; name one of them: "
+        f"data.source.path={tmp_path / 'c' / 'fold1'}"
+    )

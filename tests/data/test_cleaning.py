@@ -134,11 +134,57 @@ def test_training_texts_that_stand_in_test_are_dropped() -> None:
     records = rows(("the  same ", "y"), ("mine", "x"))
     kept, counts = cleaned(cleaning, records, forbidden=forbidden)
     assert [record.text for record in kept] == ["mine"]
+    # the row that was changed is the one that went
     assert counts == {"train/read": 2, "train/kept": 1, "train/overlap": 1}
     assert (
         len(cleaned(Cleaning(whitespace=True, overlap="keep"), records, forbidden=forbidden)[0])
         == 2
     )
+
+
+UNFIT = [
+    (Cleaning(min_words=3), "too_short", ["one two"], ["one two three", "a b c d"]),
+    (Cleaning(min_characters=5), "too_short", ["four"], ["fives", "so long"]),
+    (Cleaning(max_characters=5), "too_long", ["sixsix"], ["fives", "a"]),
+    # 3 of 8; 2 of 8; marks are parts of letters, and white space counts
+    (Cleaning(max_symbols=0.25), "symbols", ["ab = #$ d"], ["ab ##  d", "नमस्ते", "e\u0301e\u0301"]),
+    (Cleaning(max_symbols=0), "symbols", ["snake_case", "a."], ["snake case", "Été 2024"]),
+]
+
+
+@pytest.mark.parametrize(("cleaning", "reason", "gone", "kept"), UNFIT)
+def test_rows_that_are_not_worth_training_on(
+    cleaning: Cleaning, reason: str, gone: list[str], kept: list[str]
+) -> None:
+    records = rows(*((text, "x") for text in gone + kept))
+    found, counts = cleaned(cleaning, records)
+    assert [record.text for record in found] == kept
+    assert counts == {
+        "train/read": len(records),
+        "train/kept": len(kept),
+        f"train/{reason}": len(gone),
+    }
+    for split in ("validation", "test", "predict"):
+        assert len(cleaned(cleaning, records, split=split)[0]) == len(records)
+
+
+def test_texts_of_a_pair_count_together() -> None:
+    pair = [RawRecord("one two", "three", "x", "a.csv, line 2")]
+    assert len(cleaned(Cleaning(min_words=3), pair)[0]) == 1
+    assert len(cleaned(Cleaning(min_words=4), pair)[0]) == 0
+
+
+def test_a_row_is_judged_as_it_is_cleaned_and_changed_rows_are_counted() -> None:
+    cleaning = Cleaning(html=True, whitespace=True, min_words=2)
+    records = rows(("<p>one</p>", "x"), ("<b>one</b> two", "x"), ("one two", "y"))
+    kept, counts = cleaned(cleaning, records)
+    assert [record.text for record in kept] == ["one two", "one two"]
+    assert counts == {
+        "train/read": 3,
+        "train/kept": 2,
+        "train/too_short": 1,
+        "train/changed": 1,
+    }
 
 
 @given(

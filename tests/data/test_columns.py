@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from openpyxl import Workbook
 
 from src.core.user_errors import UserError
 from src.data.columns import ColumnSelection, find_column_errors
 from src.data.sources import Source
+from src.data.text_template import fill_template, find_template_columns
 from tests.data.test_readers import fault, put, read
 from tests.data.test_sources import check_fault, put_parquet
 
@@ -32,6 +34,76 @@ def test_several_columns_are_one_text(tmp_path: Path, name: str) -> None:
         options["columns"] = ["title", "body", "label"]
     Source(path=str(tmp_path / name), **options).check()  # type: ignore[arg-type]
     assert [row.text for row in read(tmp_path / name, **options)] == JOINED
+
+
+TEMPLATE = "{title}: {body} ({title})"
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet", "a.xlsx", "bare.csv"])
+def test_a_template_joins_columns(tmp_path: Path, name: str) -> None:
+    """A row is empty where all of its columns are."""
+    rows = [{"title": title, "body": body} for title, body in [*NEWS, ("", " ")]]
+    options: dict[str, object] = {"template": TEMPLATE}
+    if name == "a.parquet":
+        put_parquet(tmp_path / name, list(rows))
+    elif name == "a.jsonl":
+        put(tmp_path / name, "".join(json.dumps(row) + "\n" for row in rows))
+    elif name == "a.xlsx":
+        book = Workbook()
+        for cells in (["title", "body"], *(list(row.values()) for row in rows)):
+            book.active.append(cells)
+        book.save(tmp_path / name)
+    else:
+        header = "title,body\n" if name == "a.csv" else ""
+        put(tmp_path / name, header + "".join(",".join(row.values()) + "\n" for row in rows))
+    if name == "bare.csv":
+        options = {"header": False, "template": "{0}: {1} ({0})"}
+    Source(path=str(tmp_path / name), **options).check()  # type: ignore[arg-type]
+    expected = ["Oil up: Prices rose. (Oil up)", ": No title. ()", "No body:  (No body)", ""]
+    assert [row.text for row in read(tmp_path / name, **options)] == expected
+
+
+def test_names_in_a_template_are_taken_as_they_stand() -> None:
+    assert find_template_columns("{{{a.b}}} {c:d}{e!r} {a.b}") == ("a.b", "c:d", "e!r")
+    texts = {"a.b": "x", "c:d": "{y}", "e!r": "z"}
+    assert fill_template("{{{a.b}}} {c:d}{e!r} {a.b}", texts) == "{x} {y}z x"
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("title", "found 'title'"),
+        ("{}: {b}", "found '{}: {b}'"),
+        (
+            "{a",
+            "data.source.template={a: no template (expected '}' before end of string): expected",
+        ),
+    ],
+)
+def test_templates_without_columns_are_refused(template: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        Source(path="x", template=template)
+    assert message in str(error.value)
+    assert "columns in braces, such as {title}: {body}" in str(error.value)
+
+
+def test_what_a_template_does_not_go_with(tmp_path: Path) -> None:
+    put(tmp_path / "a.csv", "title,body\na,b\n")
+    message = check_fault(tmp_path / "a.csv", template="{title}: {bodi}")
+    assert message.startswith(
+        "data.source.template=bodi: a.csv has no such column; did you mean 'body'"
+    )
+    put(tmp_path / "a.txt", "one\n")
+    assert check_fault(tmp_path / "a.txt", template="{title}") == (
+        "data.source.template={title}: text files have no template; give null"
+    )
+    Source(path="x", text="title", template="{title}: {body}")
+    with pytest.raises(UserError) as error:
+        Source(path="x", text=["title", "id"], template="{title}: {body}")
+    assert str(error.value) == (
+        "data.source.template={title}: {body} does not use id, which data.source.text names; put "
+        "{id} into it, or leave data.source.text at text"
+    )
 
 
 def test_the_order_of_texts_counts_in_the_fingerprint(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from src.core.user_errors import UserError
-from src.data import corpus as module
+from src.data import split_survey as module
 from src.data.cleaning import Cleaning
 from src.data.corpus import Corpus
 from src.data.corpus_survey import CorpusSurvey
@@ -43,10 +43,40 @@ class Made:
             yield RawRecord(text, None, ("yes", "no")[number % 2], f"made, row {number + 1}")
 
 
+class Held:
+    """A source of a few rows that are given."""
+
+    name = "held"
+
+    def __init__(self, splits: dict[str, list[RawRecord]]) -> None:
+        self.splits = splits
+
+    def available_splits(self) -> tuple[str, ...]:
+        return tuple(self.splits)
+
+    def read_records(self, split: str) -> Iterator[RawRecord]:
+        return iter(self.splits[split])
+
+
+def held_rows(**splits: list[tuple[str, Any]]) -> Held:
+    """A source of texts with their labels, by split."""
+    return Held(
+        {
+            split: [
+                RawRecord(text, None, label, f"{split}, row {number}")
+                for number, (text, label) in enumerate(rows, 1)
+            ]
+            for split, rows in splits.items()
+        }
+    )
+
+
 def _corpus(source: Any, **changed: Any) -> Corpus:
+    """A corpus; arguments of its cleaning may be given by themselves."""
+    policies = {name: changed.pop(name) for name in Cleaning.__annotations__ if name in changed}
     settings = {
         "task": "masked_lm",
-        "cleaning": Cleaning(),
+        "cleaning": Cleaning(**policies),
         "split": Split(validation=0.2, test=0.1),
     } | changed
     return Corpus(source=source, **settings)

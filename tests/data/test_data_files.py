@@ -113,7 +113,8 @@ def test_splits_of_a_folder(
                 ".json, .parquet, .xlsx, .xlsm, .txt, .conll, .bio, .iob, .iob2, "
                 "each also with .gz, .bz2, .xz, .zip; found train.xls; where names end otherwise: "
                 "data.source.format=NAME, one of "
-                "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first, conll"
+                "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first, "
+                "parallel, conll"
             ),
         ),
         ([], {}, "data.source.path={0}: the folder is empty"),
@@ -188,7 +189,8 @@ def test_an_unknown_ending(tmp_path: Path) -> None:
     message = (
         f"data.source.path={tmp_path}/a.xls: what kind of file is this? data.source.format=NAME, "
         "one of "
-        "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first, conll"
+        "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first, parallel, "
+        "conll"
     )
     assert check_fault(put(tmp_path / "a.xls", "x")) == message
 

@@ -370,7 +370,7 @@ def test_what_was_read_is_told(folder: Path) -> None:
         "tokens",
         "left out of 22 rows read for train: 1 empty (data.source.text), 1 without a label "
         "(data.source.label)",
-        "left out of train by data.train_rows: 8 rows",
+        "left out of train: 8 rows (data.train_rows or data.train_share)",
         "note: labels that look alike are classes of their own: 'Neg' (3 rows), 'neg' (3 rows); "
         "'data.label_map={Neg: neg, neg: neg, pos: pos}' merges them",
     ]

@@ -12,7 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from src.core.training_length import TrainingLength
 from src.data import device_dataset
+from src.data.batch_sampler import BatchKey
 from src.data.batching import Labelled, Masked
 from src.data.device_dataset import DeviceBatchDataset, should_keep_on_device
 from src.data.loader import BatchDataset
@@ -23,7 +25,11 @@ CPU = torch.device("cpu")
 
 
 def tokenizer(vocabulary: int) -> Any:
-    return SimpleNamespace(mask_id=4, special_ids=(0, 1, 2, 3, 4), vocab_size=vocabulary)
+    joints = np.random.default_rng(3).integers(0, 4, vocabulary, dtype=np.uint8)
+    joints[:5] = 0
+    return SimpleNamespace(
+        mask_id=4, special_ids=(0, 1, 2, 3, 4), vocab_size=vocabulary, word_joints=joints
+    )
 
 
 def store(
@@ -64,7 +70,7 @@ def assert_equal(found: Any, expected: Any) -> None:
     assert torch.equal(found.targets, expected.targets)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 60), min_size=1, max_size=20),
     row_tokens=st.integers(8, 40),
@@ -73,6 +79,7 @@ def assert_equal(found: Any, expected: Any) -> None:
     epoch=st.integers(0, 2**40),
     seed=st.integers(0, 2**63),
     training=st.booleans(),
+    unit=st.sampled_from(["token", "word", "span"]),
 )
 def test_the_same_batches(
     lengths: list[int],
@@ -82,22 +89,43 @@ def test_the_same_batches(
     epoch: int,
     seed: int,
     training: bool,
+    unit: Any,
 ) -> None:
     corpus = store(lengths, special_share=special_share)
     batching = Masked(
-        row_tokens=row_tokens, mask_fraction=fraction, mask_share=0.6, random_share=0.3
+        row_tokens=row_tokens,
+        mask_fraction=fraction,
+        mask_share=0.6,
+        random_share=0.3,
+        mask_unit=unit,
     )
     host, device = both(corpus, batching, seed=seed, training=training)
     rows = np.random.default_rng(1).permutation(batching.count_rows(corpus))
     for part in (rows, np.sort(rows[:3]), rows[:0]):
-        assert_equal(device[epoch, part], host[epoch, part])
+        key = BatchKey(epoch, 0, part)
+        assert_equal(device[key], host[key])
+
+
+def test_a_share_that_falls() -> None:
+    """As many masks on the device as on the host, at every place of the training."""
+    corpus = store([130, 70, 101], special_share=0.6)
+    batching = Masked(row_tokens=32, mask_fraction=0.5, mask_fraction_end=0.1, mask_unit="word")
+    schedule = batching.build_mask_schedule(TrainingLength(7, 4, 2))
+    host, device = both(corpus, batching, seed=1, training=True, schedule=schedule)
+    counts = []
+    for number in range(8):
+        key = BatchKey(0, number, np.arange(batching.count_rows(corpus)))
+        assert_equal(device[key], host[key])
+        counts.append(len(host[key].targets))
+    assert counts[0] == counts[1] > counts[2] == counts[3] > counts[4]
 
 
 def test_ids_beyond_sixteen_bits() -> None:
     corpus = store([300, 200], wide=True)
     assert corpus.ids.max() > 2**16
     host, device = both(corpus, Masked(row_tokens=64), seed=1, training=True)
-    assert_equal(device[0, np.arange(8)], host[0, np.arange(8)])
+    key = BatchKey(0, 0, np.arange(8))
+    assert_equal(device[key], host[key])
 
 
 def test_ids_of_the_upper_half_of_sixteen_bits() -> None:
@@ -108,7 +136,7 @@ def test_ids_of_the_upper_half_of_sixteen_bits() -> None:
     device = DeviceBatchDataset(
         corpus, Masked(row_tokens=32), words, seed=1, training=True, device=CPU
     )
-    batch = device[0, np.arange(3)]
+    batch = device[BatchKey(0, 0, np.arange(3))]
     assert batch.targets.tolist() == [2**16 - 1] * len(batch.targets)
 
 
@@ -117,7 +145,8 @@ def test_a_corpus_is_moved_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = store([130, 70, 101])
     host, device = both(corpus, Masked(row_tokens=32), seed=1, training=True)
     rows = np.arange(Masked(row_tokens=32).count_rows(corpus))
-    assert_equal(device[0, rows], host[0, rows])
+    key = BatchKey(0, 0, rows)
+    assert_equal(device[key], host[key])
 
 
 def test_where_a_corpus_lives(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,3 +177,40 @@ def test_ones_and_zeros_in_a_list_are_no_names_of_labels(tmp_path: Path) -> None
     )
     put(path, '{"text": "a", "label": [1, 0]}\n{"text": "a", "label": [0, 3, 1]}\n')
     assert [row.label for row in read(path, label="label")] == [(1, 0), (0, 3, 1)]
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ({"pos": ["a fine day", "sun"], "neg": ["rain again"]}, "label,text"),
+        ({"pos": ["a fine day", "sun"], "neg": ["rain again", "x"]}, "label,text"),
+        ({"a fine day": "pos", "sun": "pos", "rain again": "a long label"}, "text,label"),
+        ({"a fine day": 1, "sun and moon": 1, "rain again": 0}, "text,label"),
+    ],
+)
+def test_keys_that_are_labels_or_texts(
+    tmp_path: Path, content: dict[str, object], names: str, indent: int | None
+) -> None:
+    path = put(tmp_path / "a.json", json.dumps(content, indent=indent))
+    shown = check_fault(path, label="label")
+    assert shown == (
+        "a.json, item 1: a list, whose values have no names; "
+        f"data.source.columns=[{names}] names them"
+    )
+    rows = read(path, label="label", columns=names.split(","))
+    found = [(row.text, row.label) for row in rows]
+    wanted = [
+        pair
+        for key, part in content.items()
+        for pair in ([(text, key) for text in part] if isinstance(part, list) else [(key, part)])
+    ]
+    assert found == wanted
+
+
+def test_keys_that_are_columns(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.json", json.dumps({"body": ["a", "b", "c"], "stars": ["x", "x", "y"]}))
+    assert "a.json has no such column; valid: body, stars" in check_fault(path)
+    assert [row.label for row in read(path, text="body", label="stars")] == ["x", "x", "y"]
+    path = put(tmp_path / "b.json", json.dumps({"body": "a b", "stars": "x", "id": 5}))
+    assert "b.json has no such column; valid: body, id, stars" in check_fault(path)

@@ -11,9 +11,11 @@ from src.core.user_errors import UserError
 from src.data.batching import Labelled
 from src.data.cleaning import Cleaning
 from src.data.data_config import DataConfig
+from src.data.label_cells import has_decimal_commas
 from src.data.sources import Source
 from src.data.splitting import Split
 from src.data.tokenizer import WordPiece
+from tests.data.test_readers import fault, put, read
 
 Labels = Callable[..., list[Any]]
 
@@ -224,3 +226,19 @@ def test_several_labels_need_a_task_for_them(tmp_path: Path) -> None:
         f"a.jsonl, line 1: 2 labels (a, b), but a text has one here; {remedy}"
     )
     _config("multi_label", source).check()
+
+
+def test_decimal_commas(tmp_path: Path) -> None:
+    put(tmp_path / "a.csv", 'text,label\na,"1,5"\nb,"-1.234,25"\nc,3\nd,""\n')
+    rows = read(tmp_path / "a.csv", label="label", decimal="comma")
+    assert [row.label for row in rows] == ["1.5", "-1234.25", "3", None]
+    rows = read(tmp_path / "a.csv", label="label", decimal="comma", label_threshold=2)
+    assert [row.label for row in rows] == [0, 0, 1, None]
+    put(tmp_path / "b.csv", "text,label\na,1.5\n")
+    assert fault(tmp_path / "b.csv", label="label", decimal="comma") == (
+        "b.csv, line 2: no number with a comma before its decimals, found '1.5' "
+        "(data.source.decimal)"
+    )
+    assert has_decimal_commas(["1,5", "3", "4,2"])
+    assert not has_decimal_commas(["5,18", "3"]) and not has_decimal_commas(["1", "2"])
+    assert not has_decimal_commas(["1,2,3", "4,1"])

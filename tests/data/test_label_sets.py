@@ -13,6 +13,7 @@ from src.data.cleaning import Cleaning
 from src.data.corpus import Corpus
 from src.data.data_config import DataConfig
 from src.data.datamodule import TextDataModule
+from src.data.hub import find_hub_classes
 from src.data.label_sets import build_membership
 from src.data.labels import LabelSpace
 from src.data.records import RawRecord
@@ -204,3 +205,56 @@ def test_batches_hold_zeros_and_ones(tmp_path: Path) -> None:
     other = _prepared(tmp_path, labels)
     assert other.data_summary["digests"]["train"] == data.data_summary["digests"]["train"]
     assert other.data_summary["digests"]["test"] != data.data_summary["digests"]["test"]
+
+
+def test_a_column_without_a_one_in_train_is_a_label(tmp_path: Path) -> None:
+    rows = "".join(f"text {n},{n % 2},{n % 3 // 2},0\n" for n in range(12))
+    (tmp_path / "train.csv").write_text(f"text,joy,anger,fear\n{rows}", encoding="utf-8")
+    (tmp_path / "test.csv").write_text("text,joy,anger,fear\nother,0,0,1\n", encoding="utf-8")
+    source = Source(path=str(tmp_path), label=["joy", "anger", "fear"])
+    config = DataConfig(
+        task="multi_label",
+        source=source,
+        cleaning=Cleaning(),
+        split=Split(),
+        tokenizer=WordPiece(vocab_size=100),
+        batching=Labelled(),
+        cache=str(tmp_path / "cache"),
+    )
+    assert config.find_classes() == (["anger", "fear", "joy"], None)
+    labels, _ = config.find_classes()
+    corpus = _corpus({}, source=source, label_names=labels)
+    survey = corpus.survey_rows()
+    assert survey.data_summary["label_names"] == ["anger", "fear", "joy"]
+    assert survey.targets["test"].tolist() == [[0, 1, 0]]
+    assert "no row of train has 1 of 3 classes: 'fear'" in survey.data_summary["remarks"]
+
+
+def test_names_of_several_labels_of_the_library_datasets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    names = ["admiration", "joy", "neutral"]
+    for kind, feature in (
+        ("list", datasets.Sequence(datasets.ClassLabel(names=names))),
+        ("single", datasets.ClassLabel(names=names)),
+    ):
+        labels = [[0, 1], [2]] if kind == "list" else [0, 2]
+        features = datasets.Features({"text": datasets.Value("string"), "label": feature})
+        part = datasets.Dataset.from_dict({"text": ["a", "b"], "label": labels}, features=features)
+        part.to_parquet(str(tmp_path / f"{kind}.parquet"))
+        assert find_hub_classes(part, "label") == names
+        assert find_hub_classes(part, "text") is None
+        source = Source(path=str(tmp_path / f"{kind}.parquet"), label="label")
+        assert source.find_class_names() == names
+        monkeypatch.setattr(
+            "src.data.sources.load_from_hub",
+            lambda *_, part=part: datasets.DatasetDict({"train": part}),
+        )
+        hub = Source(hub="some/set", label="label")
+        assert hub.find_class_names() == names
+        assert [row.label for row in hub.read_records("train")] == [
+            tuple(label) if isinstance(label, list) else label for label in labels
+        ]
+    assert LabelSpace.from_names(names, [0, 1, 2]).class_indices({1: "here"}, "train") == [1]

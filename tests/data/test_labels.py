@@ -9,6 +9,8 @@ from src.data.labels import (
     describe_odd_labels,
     normalize_label,
 )
+from src.data.reading_remarks import RemarkCounts
+from src.data.records import RawRecord
 
 WHERE = "reviews.csv, line 17"
 REGRESSION = (
@@ -255,3 +257,15 @@ def test_unknown_labels_name_the_option_that_mends_them(
 )
 def test_odd_labels_are_told_of(counts: dict[str, int], remarks: list[str]) -> None:
     assert describe_odd_labels(counts) == remarks
+
+
+def test_zero_with_a_sign_is_zero() -> None:
+    space = LabelSpace.from_labels(["-0", "0", "1", -0.0, "-0.0"])
+    assert space.names == ("0", "1")
+    assert space.class_index("-0", "here") == 0
+    counts = RemarkCounts()
+    for label in ("-0", "0", -0.0):
+        counts.count("train", RawRecord("a", None, label, "a.csv, line 2"))
+    assert counts.describe() == [
+        "train: 1 row with the label -0, which is taken as 0 (the first: a.csv, line 2)"
+    ]

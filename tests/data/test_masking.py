@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from src.data.masking import (
+from src.data.masking import MaskedRows, MaskingParams, mask_tokens
+from src.data.splitmix import (
     GOLDEN_GAMMA,
-    MaskedRows,
-    MaskingParams,
     finalize_splitmix64,
     finalize_splitmix64_torch,
-    mask_tokens,
     permute_rows,
 )
 

@@ -244,7 +244,7 @@ def test_an_open_quote_does_not_take_the_whole_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = csv.field_size_limit(1000)
-    monkeypatch.setattr("src.data.tables.MAX_FIELD_CHARACTERS", 1000)
+    monkeypatch.setattr("src.data.table_rows.MAX_FIELD_CHARACTERS", 1000)
     try:
         put(tmp_path / "a.csv", 'text\na\n"open\n' + "c\n" * 1000 + '"\n')
         assert fault(tmp_path / "a.csv") == (
@@ -376,3 +376,44 @@ def test_classes_of_parquet_files_of_datasets(tmp_path: Path) -> None:
     put_parquet(tmp_path / "b.parquet", [{"text": "a", "label": -1}])
     assert read(tmp_path / "b.parquet", label="label")[0].label == -1
     assert Source(path=str(tmp_path / "b.parquet"), label="label").find_class_names() is None
+
+
+def test_parquet_values_inside_others_and_lists_of_words(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    rows = [{"words": ["a", f"b{n}"], "label": {"name": "xy"[n % 2], "id": n}} for n in range(4)]
+    put_parquet(path, rows)
+    source = Source(path=str(path), text="words", label="label.name")
+    source.check()
+    records = list(source.read_records("train"))
+    assert [(row.text, row.label) for row in records[:2]] == [("a b0", "x"), ("a b1", "y")]
+    assert records[0].remark == "whose text is a list, joined by spaces"
+    with pytest.raises(UserError, match=r"label\.name"):
+        Source(path=str(path), text="words", label="label.nam").check()
+    assert "expected a text, a number, or a list" in fault(path, text="words", label="label")
+
+
+def test_what_is_no_data(tmp_path: Path) -> None:
+    for name, content, words in (
+        ("a.csv", "\n<!DOCTYPE html>\n<html><body>404</body></html>", "a web page (HTML)"),
+        ("a.jsonl", "<html lang=en>", "a web page (HTML)"),
+        ("a.xlsx", "<table><tr><td>text</td></tr></table>", "or save the table as CSV"),
+        ("b.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "of Git LFS"),
+    ):
+        path = put(tmp_path / name, content)
+        with pytest.raises(UserError) as caught:
+            Source(path=str(path)).check()
+        assert str(caught.value).startswith(f"{name}: this is ") and words in str(caught.value)
+
+
+def test_a_comma_before_the_text_in_older_files_of_fasttext(tmp_path: Path) -> None:
+    path = put(
+        tmp_path / "a.txt",
+        "__label__2 , great cd: yes\n__label__a , __label__b , x, y\n__label__1, z\nlabel , text\n",
+    )
+    rows = read(path, format="label_first", label="label")
+    assert [(row.label, row.text) for row in rows] == [
+        ("__label__2", "great cd: yes"),
+        (("__label__a", "__label__b"), "x, y"),
+        ("__label__1", "z"),
+        ("label", ", text"),
+    ]

@@ -27,9 +27,10 @@ def test_numbers(label: RawLabel, number: float) -> None:
 
 @pytest.mark.parametrize("label", ["good", "", "3,5", "1_000", "inf", "nan", math.inf, 10**400])
 def test_what_is_no_number(label: RawLabel) -> None:
+    hint = "; data.source.decimal=comma where a comma stands before decimals"
     assert message(label) == (
         f"{WHERE}: label {label!r} is not a finite number (a regression needs one; "
-        "data.source.label)"
+        f"data.source.label){hint if label == '3,5' else ''}"
     )
 
 

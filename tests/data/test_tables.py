@@ -94,8 +94,8 @@ def test_rows_that_a_quote_swallows_are_counted(tmp_path: Path) -> None:
 
 def test_characters_that_are_none() -> None:
     for key in ("delimiter", "quote", "escape"):
-        with pytest.raises(UserError, match=f"data.source.{key}=::: expected one character"):
-            Source(path="x", **{key: "::"})  # type: ignore[arg-type]
+        with pytest.raises(UserError, match=f"data.source.{key}=ab: expected one character"):
+            Source(path="x", **{key: "ab"})  # type: ignore[arg-type]
     with pytest.raises(UserError, match="give one of the two"):
         Source(path="x", quoting=False, quote="single")
 
@@ -122,3 +122,15 @@ def test_columns_of_one_name_are_all_kept(tmp_path: Path) -> None:
     path = put(tmp_path / "a.csv", "text,note,note\na,1,2\n")
     [record] = Source(path=str(path)).read_records("train", keep_other=True)
     assert record.other == {"text": "a", "note": "1", "note_2": "2"}
+
+
+def test_delimiters_of_several_characters(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.csv", "text ||| label\na | b ||| x\nc, d ||| y\n")
+    rows = read(path, label="label", delimiter=" ||| ")
+    assert [(row.text, row.label) for row in rows] == [("a | b", "x"), ("c, d", "y")]
+    put(tmp_path / "b.csv", "1::a:b\n0::c\n")
+    rows = read(tmp_path / "b.csv", header=False, text=1, label=0, delimiter="::")
+    assert [(row.text, row.label) for row in rows] == [("a:b", "1"), ("c", "0")]
+    assert "b.csv, line 1: 1 columns" in fault(
+        tmp_path / "b.csv", header=False, text=1, delimiter=" ||| "
+    )

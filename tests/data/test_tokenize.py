@@ -125,7 +125,7 @@ def test_processes_change_nothing(
     small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _tokenise(tmp_path / "one", _rows(60))
-    monkeypatch.setattr(tokenize, "_count_available_cores", lambda: 2)
+    monkeypatch.setattr(tokenize, "count_usable_cores", lambda: 2)
     monkeypatch.setattr(tokenize, "MIN_PARALLEL_CHARACTERS", 1)
     _tokenise(tmp_path / "two", _rows(60), CorpusSize(60, 1000))
     assert _bytes(tmp_path / "one") == _bytes(tmp_path / "two")
@@ -174,7 +174,7 @@ def test_a_process_that_is_killed(
     """As the system does where memory has run out: said in words, and gone on from by the next
     call.
     """
-    monkeypatch.setattr(tokenize, "_count_available_cores", lambda: 2)
+    monkeypatch.setattr(tokenize, "count_usable_cores", lambda: 2)
     monkeypatch.setattr(tokenize, "MIN_PARALLEL_CHARACTERS", 1)
     works_for = {process.pid for process in multiprocessing.active_children()}
 

@@ -61,7 +61,11 @@ def test_two_classes_by_hand():
     assert per_class["support"] == [3, 2]
     assert per_class["precision"] == pytest.approx([2 / 3, 1 / 2])
     table = report.tables["predictions"]
-    assert list(table) == ["row", "label", "predicted", "probability_bad", "probability_good"]
+    assert list(table) == [
+        *("row", "label", "predicted", "loss", "probability_bad", "probability_good")
+    ]
+    own = [table[f"probability_{label}"][row] for row, label in enumerate(table["label"])]
+    assert table["loss"] == pytest.approx([-math.log(share) for share in own])
     assert table["row"] == [100, 101, 102, 103, 104]
     assert table["label"] == ["bad", "bad", "bad", "good", "good"]
     assert table["predicted"] == ["bad", "bad", "good", "good", "bad"]
@@ -139,7 +143,7 @@ def test_columns_hold_no_dots_and_stay_apart():
     )
     columns = [name for table in report.tables.values() for name in table]
     assert not [name for name in columns if "." in name]
-    assert list(report.tables["predictions"])[3:] == [
+    assert list(report.tables["predictions"])[4:] == [
         "probability_comp_os",
         "probability_comp_os_1",
     ]
@@ -294,3 +298,21 @@ def test_several_labels_without_any():
 def test_predictions_of_several_labels_that_do_not_fit(targets, outputs, message):
     with pytest.raises(ValueError, match=message):
         build_multi_label_report(of_label_sets(targets, outputs), ["a", "b"])
+
+
+def test_classes_in_an_order_are_judged_by_their_distance():
+    """The median of 0.4, 0.25, 0.35 is class 1. Squared distances 1 and 1 of 4 rows; by chance, the
+    sum over all pairs of a prediction (1 0 2 1) and a truth (1 0 1 2), divided by 4, is 13 / 4.
+    """
+    outputs = [[0.4, 0.25, 0.35], [0.8, 0.1, 0.1], [0.1, 0.2, 0.7], [0.2, 0.7, 0.1]]
+    predictions = (torch.arange(4), torch.tensor([1, 0, 1, 2]), torch.tensor(outputs))
+    report = build_report("classification", predictions, ["a", "b", "c"], head="ordinal")
+    assert report.tables["predictions"]["predicted"] == ["b", "a", "c", "b"]
+    chance = sum((one - other) ** 2 for one in (1, 0, 2, 1) for other in (1, 0, 1, 2)) / 4
+    assert report.metrics["mae"] == pytest.approx(2 / 4)
+    assert report.metrics["accuracy"] == pytest.approx(2 / 4)
+    assert report.metrics["quadratic_kappa"] == pytest.approx(1 - 2 / chance)
+    assert report.metrics["spearman"] == pytest.approx(1.5 / math.sqrt(5 * 4.5))
+    same = (torch.arange(2), torch.tensor([1, 1]), torch.tensor([[0.1, 0.8, 0.1]] * 2))
+    judged = build_report("classification", same, ["a", "b", "c"], head="ordinal").metrics
+    assert "spearman" not in judged and "quadratic_kappa" not in judged

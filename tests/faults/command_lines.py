@@ -4,7 +4,7 @@ stores.
 
 import shlex
 
-from tests.faults.entry import Entry
+from tests.faults.entry import MODELS, Entry
 
 ENTRIES = [
     Entry(
@@ -37,7 +37,28 @@ ENTRIES = [
     ),
     Entry(
         "--config-name=foo",
-        says="Cannot find primary config 'foo'. Check that it's in your config search path.",
+        says="--config-name=foo: there is no such file in conf/; an experiment is chosen by "
+        "+experiment=foo",
+    ),
+    Entry(
+        "--config-path HERE/mine",
+        says="--config-path=HERE/mine: it would replace conf/; a folder of your own configs is "
+        "added by --config-dir=HERE/mine",
+    ),
+    Entry(
+        "--config=mine",
+        says="--config: there is no such flag; a folder of your own configs is added by "
+        "--config-dir=mine",
+    ),
+    Entry(
+        "--config_dir=mine",
+        says="--config_dir: there is no such flag; a folder of your own configs is added by "
+        "--config-dir=mine",
+    ),
+    Entry(
+        "--config mine/small.yaml",
+        says="--config: there is no such flag; a file of your own is an experiment: as "
+        "FOLDER/experiment/small.yaml it is chosen by --config-dir=FOLDER +experiment=small",
     ),
     Entry(
         "--config-dir=/nope",
@@ -237,10 +258,7 @@ ENTRIES = [
     ),
     Entry(
         "model=bert",
-        says=(
-            "model=bert: there is no such choice; valid: "
-            "classification, masked_lm, multi_label, regression"
-        ),
+        says=f"model=bert: there is no such choice; valid: {', '.join(MODELS)}",
     ),
     Entry(
         "data=imbd",
@@ -299,14 +317,11 @@ ENTRIES = [
     ),
     Entry(
         "model=null",
-        says=(
-            "model=null: there is no such choice; valid: "
-            "classification, masked_lm, multi_label, regression"
-        ),
+        says=f"model=null: there is no such choice; valid: {', '.join(MODELS)}",
     ),
     Entry(
         "~model",
-        says="model: must be given, as model=classification|masked_lm|multi_label|regression",
+        says=f"model: must be given, as model={'|'.join(MODELS)}",
     ),
     Entry(
         "~model.encoder",
@@ -444,10 +459,7 @@ ENTRIES = [
     ),
     Entry(
         "-m model=glob(x*)",
-        says=(
-            "model=glob(x*): there is no such choice; valid: classification, masked_lm, "
-            "multi_label, regression"
-        ),
+        says=f"model=glob(x*): there is no such choice; valid: {', '.join(MODELS)}",
     ),
     Entry(
         "-m hydra/sweeper=optuna",

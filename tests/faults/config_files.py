@@ -1,6 +1,6 @@
 """Mistakes in config files of one's own, laid beside the project's."""
 
-from tests.faults.entry import Entry
+from tests.faults.entry import MODELS, Entry
 
 ENTRIES = [
     Entry(
@@ -137,7 +137,7 @@ ENTRIES = [
         "+experiment=mine",
         says=(
             "model=None: a file chooses in its defaults, as '- override /model: "
-            "classification|masked_lm|multi_label|regression'"
+            f"{'|'.join(MODELS)}'"
         ),
         files={"conf/experiment/mine.yaml": "# @package _global_\nmodel: null\n"},
         name="a node without content",

@@ -89,7 +89,8 @@ ENTRIES = [
             ".xlsx, .xlsm, .txt, .conll, .bio, .iob, .iob2, each also with .gz, .bz2, .xz, .zip; "
             "found notes.docx, x.pdf; "
             "where names end otherwise: data.source.format=NAME, one of csv, tsv, jsonl, parquet, "
-            "xlsx, text, folders, class_files, label_first, conll"
+            "xlsx, text, folders, class_files, label_first, parallel, "
+            "conll"
         ),
         files={"d/x.pdf": "x", "d/notes.docx": "y"},
         name="a folder of other files",
@@ -99,7 +100,8 @@ ENTRIES = [
         says=(
             "data.source.path=HERE/a.xls: what kind of file is this? data.source.format=NAME, "
             "one of csv, tsv, "
-            "jsonl, parquet, xlsx, text, folders, class_files, label_first, conll"
+            "jsonl, parquet, xlsx, text, folders, class_files, label_first, parallel, "
+            "conll"
         ),
         files={"a.xls": b"x"},
         name="an unknown ending",

@@ -3,6 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from src.core.files import CONF
+
+# the choices of `model=`, as messages list them
+MODELS = sorted(path.stem for path in (CONF / "model").glob("[!_]*.yaml"))
+
 
 @dataclass(frozen=True)
 class Entry:

@@ -1,5 +1,7 @@
 """Model and tokenizer folders that hold no whole encoder, or one that does not fit."""
 
+import transformers
+
 from tests.faults.data_files import QUIET
 from tests.faults.entry import Entry
 
@@ -46,8 +48,7 @@ ENTRIES = [
     Entry(
         HERE,
         says=(
-            "HERE/m/config.json: encoders of the family 'berrt' are not supported; did you mean "
-            "'bert'? "
+            "HERE/m/config.json: transformers knows no family 'berrt'; did you mean 'bert'? "
             "(model.encoder.name_or_path)"
         ),
         model="unknown family",
@@ -56,9 +57,8 @@ ENTRIES = [
     Entry(
         HERE,
         says=(
-            "HERE/m/config.json: names no model_type; valid: albert, bert, camembert, deberta-v2, "
-            "distilbert, "
-            "electra, modernbert, mpnet, roberta, xlm-roberta (model.encoder.name_or_path)"
+            "HERE/m/config.json: names no model_type, by which transformers knows a family "
+            "(model.encoder.name_or_path)"
         ),
         model="no family",
         name="model folder: no family",
@@ -66,13 +66,13 @@ ENTRIES = [
     Entry(
         HERE,
         says=(
-            "HERE/m/config.json: encoders of the family 'gpt2' are not supported; valid: albert, "
-            "bert, "
-            "camembert, deberta-v2, distilbert, electra, modernbert, mpnet, roberta, xlm-roberta "
+            "HERE/m/config.json: the family 'vit' cannot do this: transformers "
+            f"{transformers.__version__} has no AutoModelForSequenceClassification for it; "
+            "expected one that has, such as bert, roberta, deberta-v2 or modernbert "
             "(model.encoder.name_or_path)"
         ),
-        model="a decoder",
-        name="model folder: a decoder",
+        model="for images",
+        name="model folder: a family for images",
     ),
     Entry(
         HERE,
@@ -307,5 +307,79 @@ ENTRIES = [
         model="sound",
         failed=True,
         name="model: a name without a hub",
+    ),
+    Entry(
+        HERE,
+        says=(
+            "HERE/m/config.json: no encoder can be made by its values: The hidden size (16) "
+            "is not a multiple of the number of attention heads (3) "
+            "(model.encoder.name_or_path)"
+        ),
+        model="heads that do not divide",
+        name="model folder: heads that do not divide",
+    ),
+    Entry(
+        HERE,
+        says=(
+            "HERE/m could not be opened as a Hugging Face folder: Validation error for field "
+            "'hidden_size': TypeError: Field 'hidden_size' expected int, got str (value: "
+            "'big') (model.encoder.name_or_path)"
+        ),
+        model="a width in words",
+        name="model folder: a width in words",
+    ),
+    Entry(
+        HERE,
+        says=(
+            "HERE/m/config.json: no encoder can be made by its values: 'nope' is unknown "
+            "(model.encoder.name_or_path)"
+        ),
+        model="an unknown activation",
+        name="model folder: an unknown activation",
+    ),
+    Entry(
+        HERE,
+        says=(
+            "HERE/m/tokenizer_config.json: not valid JSON (Expecting property name enclosed "
+            "in double quotes at line 1, column 2) (data.tokenizer.name_or_path)"
+        ),
+        model="broken tokenizer settings",
+        name="model folder: broken tokenizer settings",
+    ),
+    Entry(
+        HERE,
+        says=(
+            "HERE/m/vocab.txt: holds 5 tokens and should hold 47, so it is not whole; copy it"
+            " again (data.tokenizer.name_or_path)"
+        ),
+        model="a vocabulary cut off",
+        name="model folder: a vocabulary cut off",
+    ),
+    Entry(
+        HERE,
+        says=(
+            "HERE/m/vocab.txt: no vocabulary: not UTF-8 (byte 7); copy it again "
+            "(data.tokenizer.name_or_path)"
+        ),
+        model="a vocabulary in bytes",
+        name="model folder: a vocabulary in bytes",
+    ),
+    Entry(
+        HERE,
+        says=(
+            "HERE/m/vocab.txt: a pointer of Git LFS and not the file itself; fetch it: git "
+            "lfs pull (data.tokenizer.name_or_path)"
+        ),
+        model="a pointer for a vocabulary",
+        name="model folder: a pointer for a vocabulary",
+    ),
+    Entry(
+        HERE,
+        says=(
+            "HERE/m could not be opened as a Hugging Face folder: `vocab` and `merges` must "
+            "be both be from memory or both filenames (data.tokenizer.name_or_path)"
+        ),
+        model="no merges",
+        name="model folder: no merges",
     ),
 ]

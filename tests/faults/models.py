@@ -80,6 +80,28 @@ def _pickled(content: bytes) -> Break:
     return change
 
 
+def _vocabulary(content: bytes) -> Break:
+    """A vocabulary of BERT's older form instead of tokenizer.json."""
+
+    def change(folder: Path) -> None:
+        (folder / "tokenizer.json").unlink()
+        (folder / "vocab.txt").write_bytes(content)
+        (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+
+    return change
+
+
+def _byte_pairs(content: bytes) -> Break:
+    """RoBERTa's older form, without its second file."""
+
+    def change(folder: Path) -> None:
+        (folder / "tokenizer.json").unlink()
+        (folder / "vocab.json").write_bytes(content)
+        (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "RobertaTokenizer"}')
+
+    return change
+
+
 def _shuffled(folder: Path) -> None:
     """The same tokens with other ids, in a second folder: HERE/t."""
     other = folder.with_name("t")
@@ -103,7 +125,7 @@ BROKEN: dict[str, Break] = {
     "a list for a config": _file("config.json", b"[]"),
     "unknown family": _config(model_type="berrt"),
     "no family": _config(model_type=None),
-    "a decoder": _config(model_type="gpt2"),
+    "for images": _config(model_type="vit"),
     "sees what came before": _config(is_decoder=True),
     "its own code": _config(model_type="mine", auto_map={"AutoConfig": "mine.Config"}),
     "no weights": _without("model.safetensors"),
@@ -124,4 +146,12 @@ BROKEN: dict[str, Break] = {
     "broken tokenizer": _file("tokenizer.json", b"{"),
     "no vocabulary": _file("tokenizer.json", b'{"model": {}}'),
     "other ids": _shuffled,
+    "heads that do not divide": _config(num_attention_heads=3),
+    "a width in words": _config(hidden_size="big"),
+    "an unknown activation": _config(hidden_act="nope"),
+    "broken tokenizer settings": _file("tokenizer_config.json", b"{"),
+    "a vocabulary cut off": _vocabulary(b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MA"),
+    "a vocabulary in bytes": _vocabulary(b"[PAD]\n\xff\xfe"),
+    "a pointer for a vocabulary": _vocabulary(b"version https://git-lfs.github.com/spec/v1\n"),
+    "no merges": _byte_pairs(b'{"a": 0, "<unk>": 1}'),
 }

@@ -36,7 +36,7 @@ ENTRIES = [
     ),
     Entry(
         "--run=abcdef1 text=a",
-        says="--run=abcdef1: there is no option '--run'; did you mean 'run'?",
+        says="there is no option '--run'; did you mean 'run=abcdef1'?",
         program="predict",
     ),
     Entry(
@@ -107,13 +107,13 @@ ENTRIES = [
         program="ui",
     ),
     Entry(
-        "prot=1",
-        says="prot=1: there is no option 'prot'; did you mean 'port'?",
+        "prt=1",
+        says="prt=1: there is no option 'prt'; did you mean 'port'?",
         program="ui",
     ),
     Entry(
         "--port=3",
-        says="--port=3: there is no option '--port'; did you mean 'port'?",
+        says="there is no option '--port'; did you mean 'port=3'?",
         program="ui",
     ),
     Entry(
@@ -157,7 +157,7 @@ ENTRIES = [
     ),
     Entry(
         "--seed=3",
-        says="--seed=3: there is no option '--seed'; did you mean 'seed'?",
+        says="there is no option '--seed'; did you mean 'seed=3'?",
         program="quickstart",
     ),
     Entry(
@@ -313,5 +313,25 @@ ENTRIES = [
             "-m makes several runs, and resume= goes on with one, as it began\n"
             "seed=1,2: several values make several runs, and resume= goes on with one"
         ),
+    ),
+    Entry(
+        "--run abcdef1 --text a",
+        says="there is no option '--run'; did you mean 'run=abcdef1'?",
+        program="predict",
+    ),
+    Entry(
+        "tracking.uri=sqlite:///x.db",
+        says="there is no option 'tracking.uri'; did you mean 'uri=sqlite:///x.db'?",
+        program="ui",
+    ),
+    Entry(
+        "tracking.root=HERE/x",
+        says="there is no option 'tracking.root'; did you mean '--root HERE/x'?",
+        program="runs",
+    ),
+    Entry(
+        "root=HERE/x",
+        says="there is no option 'root'; did you mean '--root HERE/x'?",
+        program="sync",
     ),
 ]

@@ -240,7 +240,8 @@ ENTRIES = [
     Entry(
         "-m sweep=latest",
         says="sweep=latest: expected new, or the id of a sweep: the first 6 or more hexadecimal "
-        "digits of it",
+        "digits of it; the same command without sweep= goes on with its own sweep, and `python -m "
+        "src.runs --kind search` lists all",
     ),
     Entry(
         "-m sweep=1a2b3c sweep=new seed=1,2",

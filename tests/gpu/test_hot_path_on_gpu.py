@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from benchmarks.gpu_race import Race, Words
 from src.core.batch import build_tokens
+from src.data.batch_sampler import BatchKey
 from src.data.batching import Masked
 from src.data.device_dataset import DeviceBatchDataset, should_keep_on_device
 from src.data.loader import BatchDataset
@@ -53,7 +54,7 @@ def sources(device: torch.device) -> tuple[BatchDataset, DeviceBatchDataset]:
 
 def batches(device: torch.device, count: int) -> list[Any]:
     _, source = sources(device)
-    return [source[0, np.arange(each * 8, each * 8 + 8)] for each in range(count)]
+    return [source[BatchKey(0, each, np.arange(each * 8, each * 8 + 8))] for each in range(count)]
 
 
 def test_a_corpus_on_the_gpu_is_masked_as_on_the_host(gpu: torch.device) -> None:
@@ -82,7 +83,7 @@ def test_no_step_waits_for_the_device(gpu: torch.device) -> None:
         # the first step may set things up
         torch.cuda.set_sync_debug_mode("error" if place else "default")
         try:
-            batch = source[0, np.arange(place * 8, place * 8 + 8)]
+            batch = source[BatchKey(0, place, np.arange(place * 8, place * 8 + 8))]
             with torch.autocast("cuda", torch.bfloat16):
                 loss = module.objective.forward(module.encoder, batch).loss
             optimizer.zero_grad()
@@ -114,10 +115,10 @@ def test_the_loss_is_the_cpus(gpu: torch.device, dtype: torch.dtype) -> None:
     module = RACE.module(1).train()
     host, device = sources(gpu)
     rows = np.arange(8)
-    expected = module.objective.forward(module.encoder, host[0, rows]).loss
+    expected = module.objective.forward(module.encoder, host[BatchKey(0, 0, rows)]).loss
     module.to(gpu)
     with torch.autocast("cuda", dtype, enabled=dtype is not torch.float32):
-        found = module.objective.forward(module.encoder, device[0, rows]).loss
+        found = module.objective.forward(module.encoder, device[BatchKey(0, 0, rows)]).loss
     torch.testing.assert_close(
         found.cpu(), expected, rtol=0, atol=1e-3 if dtype is torch.float32 else 2e-2
     )

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from src.core.batch import LabelledBatch, MaskedBatch, TaggedBatch, build_tokens
 from src.core.user_errors import UserError
 from src.model.encoder import Encoder
+from src.model.objectives.binary import Binary
 from src.model.objectives.classification import Classification
 from src.model.objectives.masked_lm import MaskedLM
 from src.model.objectives.multi_label import MultiLabel
+from src.model.objectives.ordinal import Ordinal
 from src.model.objectives.regression import Regression
 from src.model.objectives.token_classification import TokenClassification
 
@@ -169,7 +171,7 @@ def test_answers():
 
 
 @spearman
-@pytest.mark.parametrize("objective", [MaskedLM, Classification, Regression])
+@pytest.mark.parametrize("objective", [MaskedLM, Binary, Classification, Ordinal, Regression])
 def test_quantities_are_the_metrics_that_are_measured(objective, facts):
     made = objective()
     measured = {"loss", *made.build_metrics(3), *made.derive_metrics({"loss": 1.0}, facts())}
@@ -186,10 +188,12 @@ def test_what_classification_refuses():
         Classification(label_smoothing=1.0)
 
 
-@pytest.mark.parametrize("objective", [MaskedLM(), Classification(), Regression()])
+@pytest.mark.parametrize(
+    "objective", [MaskedLM(), Binary(), Classification(), Ordinal(), Regression()]
+)
 def test_a_batch_without_targets_has_no_loss_and_no_gradient(objective, tiny):
     kind = "masked_lm" if objective.kind == "masked_lm" else "sequence"
-    network = tiny("bert", kind, num_labels=1 if objective.kind == "regression" else 2)
+    network = tiny("bert", kind, num_labels=2 if type(objective) is Classification else 1)
     encoder = Encoder(network, kind)
     whole = masked([], [])
     batch = (
@@ -246,6 +250,250 @@ def test_several_labels_need_two(facts):
         MultiLabel().check_dataset(facts(label_names=("a",)))
     with pytest.raises(UserError, match="expects 3 labels .* the data have 2: a, b"):
         MultiLabel(num_labels=3).check_dataset(facts(label_names=("a", "b")))
+
+
+def trained(objective, logits: Tensor, labels: Tensor) -> float:
+    """The loss of a training step."""
+    return objective.forward(Said(logits).train(), labelled(labels)).loss.item()
+
+
+IMBALANCED = {"label_names": ("no", "yes"), "label_counts": (9, 3), "num_train_rows": 12}
+# probabilities 3/4 and 1/4, and the other way round
+THREE_TO_ONE = torch.tensor([[math.log(3), 0.0], [0.0, math.log(3)]])
+
+
+def test_balanced_weights_are_rows_over_labels_and_rows_of_the_label(facts):
+    """12 rows of 2 labels: 12 / (2 * 9) and 12 / (2 * 3). The sum is divided by the number of
+    texts, and not by that of their weights, so that it does not depend on how batches fall.
+    """
+    objective = Classification(class_weights="balanced").with_dataset(facts(**IMBALANCED))
+    assert dict(objective.class_weights) == {"no": 12 / 18, "yes": 2.0}
+    labels = torch.tensor([0, 0])
+    losses = [-math.log(3 / 4), -math.log(1 / 4)]
+    assert trained(objective, THREE_TO_ONE, labels) == pytest.approx(2 / 3 * sum(losses) / 2)
+    labels = torch.tensor([0, 1])
+    expected = (2 / 3 * losses[0] + 2 * losses[0]) / 2
+    assert trained(objective, THREE_TO_ONE, labels) == pytest.approx(expected)
+    assert objective.describe() == (
+        ("class weights: no 0.6667, yes 2",),
+        {"objective/class_weights": "no 0.6667, yes 2"},
+    )
+    # what is measured is the plain loss
+    plain = objective.forward(Said(THREE_TO_ONE).eval(), labelled(labels)).loss.item()
+    assert plain == pytest.approx(losses[0])
+
+
+def test_given_weights_go_by_the_names(facts):
+    objective = Classification(class_weights={"yes": 3, "no": 1}).with_dataset(facts(**IMBALANCED))
+    assert list(objective.class_weights.items()) == [("no", 1), ("yes", 3)]
+    numbered = Classification(class_weights={1: 2.0, 0: 1.0})
+    assert list(numbered.with_dataset(facts(label_names=("0", "1"))).class_weights) == ["0", "1"]
+
+
+def test_focal_loss_of_a_text_that_is_nearly_right():
+    """(1 - 3/4)^2 of -ln(3/4), and (1 - 1/4)^2 of -ln(1/4)."""
+    labels = torch.tensor([0, 0])
+    expected = (-((1 / 4) ** 2) * math.log(3 / 4) - (3 / 4) ** 2 * math.log(1 / 4)) / 2
+    assert trained(Classification(focal_gamma=2), THREE_TO_ONE, labels) == pytest.approx(expected)
+    plain = trained(Classification(), THREE_TO_ONE, labels)
+    assert trained(Classification(focal_gamma=0), THREE_TO_ONE, labels) == plain
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
+def test_focal_loss_of_what_is_certain_has_a_gradient(gamma):
+    logits = torch.tensor([[60.0, 0.0], [0.0, 60.0]], requires_grad=True)
+    objective = Classification(focal_gamma=gamma)
+    objective.forward(Said(logits).train(), labelled(torch.tensor([0, 0]))).loss.backward()
+    assert logits.grad.isfinite().all() and logits.grad[1].abs().sum() > 0
+
+
+def test_logit_adjustment_adds_the_logarithm_of_shares(facts):
+    """Shares 3/4 and 1/4: logits 0 and 0 become those of probabilities 3/4 and 1/4."""
+    objective = Classification(logit_adjustment=1).with_dataset(facts(**IMBALANCED))
+    assert dict(objective.label_shares) == {"no": 0.75, "yes": 0.25}
+    even = torch.zeros(1, 2)
+    assert trained(objective, even, torch.tensor([1])) == pytest.approx(-math.log(1 / 4))
+    half = Classification(logit_adjustment=0.5).with_dataset(facts(**IMBALANCED))
+    probability = 0.25**0.5 / (0.25**0.5 + 0.75**0.5)
+    assert trained(half, even, torch.tensor([1])) == pytest.approx(-math.log(probability))
+    result = objective.forward(Said(even).train(), labelled(torch.tensor([1])))
+    assert result.outputs.tolist() == [[0.0, 0.0]]
+    assert objective.describe().lines == (
+        "logits are adjusted in training by 1 times the logarithm of the labels' shares: no 0.75, "
+        "yes 0.25",
+    )
+    given = Classification(logit_adjustment=1, label_shares={"yes": 1, "no": 9})
+    assert dict(given.with_dataset(facts(**IMBALANCED)).label_shares) == {"no": 0.9, "yes": 0.1}
+
+
+def test_weights_of_a_yes(facts):
+    """3 of 12 rows have the first label, 6 the second: 9 / 3 and 6 / 6."""
+    known = facts(label_names=("a", "b"), label_counts=(3, 6), num_train_rows=12)
+    objective = MultiLabel(pos_weight="balanced").with_dataset(known)
+    assert dict(objective.pos_weight) == {"a": 3.0, "b": 1.0}
+    logits, targets = torch.tensor([[math.log(3), 0.0]]), torch.tensor([[1, 0]], dtype=torch.uint8)
+    expected = (-3 * math.log(3 / 4) - math.log(1 / 2)) / 2
+    assert trained(objective, logits, targets) == pytest.approx(expected)
+    focal = MultiLabel(focal_gamma=1)
+    expected = (-(1 / 4) * math.log(3 / 4) - (1 / 2) * math.log(1 / 2)) / 2
+    assert trained(focal, logits, targets) == pytest.approx(expected)
+    assert objective.describe().tags == {"objective/pos_weight": "a 3, b 1"}
+    assert MultiLabel().with_dataset(known).describe() == ((), {})
+
+
+@pytest.mark.parametrize(
+    ("objective", "counts", "message"),
+    [
+        (
+            Classification(class_weights={"no": 1}),
+            (9, 3),
+            "model.objective.class_weights: 'yes' has no number: expected a number for each of no, "
+            "yes",
+        ),
+        (
+            Classification(class_weights={"no": 1, "yes": 1, "nay": 1}),
+            (9, 3),
+            "model.objective.class_weights: 'nay' is none of the labels",
+        ),
+        (
+            Classification(class_weights="balanced"),
+            (12, 0),
+            "model.objective.class_weights=balanced: no training row has the label yes, so nothing "
+            "can be counted",
+        ),
+        (Classification(logit_adjustment=1), (12, 0), "no training row has the label yes"),
+        (
+            MultiLabel(pos_weight="balanced"),
+            (12, 3),
+            "model.objective.pos_weight=balanced: every training row has the label no",
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_the_labels(objective, counts, message, facts):
+    with pytest.raises(UserError) as error:
+        objective.with_dataset(facts(**(IMBALANCED | {"label_counts": counts})))
+    assert message in str(error.value)
+
+
+def test_shares_without_an_adjustment_are_refused():
+    with pytest.raises(UserError, match="label_shares goes with model.objective.logit_adjustment"):
+        Classification(label_shares={"no": 0.5, "yes": 0.5})
+
+
+def test_one_output_loses_what_two_with_the_same_gap_lose():
+    """An output of ln 3 stands for probabilities 1/4 and 3/4."""
+    logits, labels = torch.tensor([[math.log(3)], [0.0], [-math.log(3)]]), torch.tensor([1, 0, 1])
+    result = Binary().forward(Said(logits).eval(), labelled(labels))
+    expected = -(math.log(3 / 4) + math.log(1 / 2) + math.log(1 / 4)) / 3
+    assert result.loss.item() == pytest.approx(expected) and result.num_targets == 3
+    probabilities = Binary().to_predictions(result.outputs)
+    assert probabilities[:, 1].tolist() == pytest.approx([3 / 4, 1 / 2, 1 / 4])
+    two = Classification().forward(Said(result.outputs).eval(), labelled(labels))
+    assert two.loss.item() == pytest.approx(result.loss.item())
+
+
+def test_binary_knows_its_second_label_and_the_weight_of_it(facts):
+    """9 rows of the first label and 3 of the second: 3 for each."""
+    known = facts(**IMBALANCED)
+    objective = Binary(pos_weight="balanced", focal_gamma=1).with_dataset(known)
+    assert objective.pos_weight == 3.0
+    assert objective.describe() == (
+        ("the one output says 'yes', which weighs 3",),
+        {"objective/positive": "yes", "objective/pos_weight": "3"},
+    )
+    logits, labels = torch.tensor([[math.log(3)], [0.0]]), torch.tensor([1, 0])
+    expected = -(3 * (1 / 4) * math.log(3 / 4) + (1 / 2) * math.log(1 / 2)) / 2
+    assert trained(objective, logits, labels) == pytest.approx(expected)
+    assert Binary().with_dataset(known).describe().tags == {"objective/positive": "yes"}
+    with pytest.raises(UserError, match=r"but the data have 3: a, b, c; model=classification has"):
+        Binary().check_dataset(facts(label_names=("a", "b", "c")))
+    with pytest.raises(UserError) as error:
+        Binary(positive="no").check_dataset(known)
+    assert str(error.value) == (
+        "model.objective.positive=no: the second label is yes (data.label_names=[yes,no])"
+    )
+
+
+def test_metrics_of_the_second_label():
+    """3, 2 and 1 against 2, 1 and -1: of 9 pairs, 6 are in order and 2 are equal. All but the last
+    are predicted as the second label.
+    """
+    scores = torch.tensor([3.0, 2.0, 2.0, 1.0, 1.0, -1.0])
+    outputs, targets = torch.stack([torch.zeros(6), scores], 1), torch.tensor([1, 1, 0, 1, 0, 0])
+    values = computed(Binary(), 2, [(outputs[:4], targets[:4]), (outputs[4:], targets[4:])])
+    assert values == pytest.approx(
+        {"accuracy": 4 / 6, "f1": 2 * 3 / (2 * 3 + 2), "auroc": 7 / 9}
+        | {"f1_macro": (6 / 8 + 2 / 4) / 2}
+    )
+    saturated = torch.tensor([[0.0, 40.0], [0.0, 41.0]])
+    assert computed(Binary(), 2, [(saturated, torch.tensor([0, 1]))])["auroc"] == 1.0
+
+
+def test_the_area_of_a_single_class_is_not_defined():
+    area = Binary().build_metrics(2)["auroc"]
+    area.update(torch.zeros(2, 2), torch.tensor([1, 1]))
+    assert math.isnan(area.compute()) and area.undefined_reason == "all targets are equal"
+
+
+def test_huber_counts_large_errors_by_their_size():
+    """Errors 1 and 3 with a delta of 2: 1/2 and 2 * (3 - 1); in validation, 1 and 9."""
+    logits, targets = torch.tensor([[1.0], [3.0]]), torch.zeros(2)
+    objective = Regression(huber_delta=2)
+    assert trained(objective, logits, targets) == pytest.approx((1 / 2 + 4) / 2)
+    result = objective.forward(Said(logits).eval(), labelled(targets))
+    assert result.loss.item() == pytest.approx((1 + 9) / 2)
+
+
+# of four labels: beyond the first with 3/4, of these beyond the second with 1/2, and then 1/3
+STEPS = torch.tensor([[math.log(3), 0.0, -math.log(2)]])
+RANKS = [1 / 4, 3 / 8, 1 / 4, 1 / 8]
+
+
+def test_steps_between_labels_give_their_probabilities():
+    for label, probability in enumerate(RANKS):
+        result = Ordinal().forward(Said(STEPS).train(), labelled(torch.tensor([label])))
+        assert result.loss.item() == pytest.approx(-math.log(probability))
+    assert Ordinal().to_predictions(result.outputs)[0].tolist() == pytest.approx(RANKS)
+    huge = Ordinal().forward(Said(50 * STEPS).train(), labelled(torch.tensor([0])))
+    assert huge.loss.item() == pytest.approx(50 * math.log(3))
+
+
+def test_every_step_is_learnt_from_the_texts_that_came_to_it():
+    logits = STEPS.clone().requires_grad_()
+    Ordinal().forward(Said(logits).train(), labelled(torch.tensor([1]))).loss.backward()
+    # beyond the first with 3/4 and right, beyond the second with 1/2 and wrong
+    assert logits.grad[0].tolist() == pytest.approx([-1 / 4, 1 / 2, 0.0])
+
+
+def test_metrics_of_ranks():
+    """The median of 0.4, 0.25, 0.35 is the second label, though the first is likeliest."""
+    scores = torch.tensor([[0.4, 0.25, 0.35], [0.8, 0.1, 0.1], [0.1, 0.2, 0.7], [0.2, 0.7, 0.1]])
+    outputs, targets = scores.log(), torch.tensor([1, 0, 1, 2])
+    values = computed(Ordinal(), 3, [(outputs[:3], targets[:3]), (outputs[3:], targets[3:])])
+    # predicted 1 0 2 1; squared distances 2 of 4 texts, and by chance (1*(4+1+1+1) ...) / 4
+    chance = sum((one - other) ** 2 for one in (1, 0, 2, 1) for other in (1, 0, 1, 2)) / 4
+    assert values == pytest.approx(
+        # expected ranks 0.95 0.3 1.6 0.9 have the order 3 1 4 2, the right ones 2.5 1 2.5 4
+        {"accuracy": 2 / 4, "mae": 2 / 4, "quadratic_kappa": 1 - 2 / chance}
+        | {"spearman": (0.5 * 0 + -1.5 * -1.5 + 1.5 * 0 + -0.5 * 1.5) / math.sqrt(5 * 4.5)}
+    )
+
+
+def test_the_order_of_labels_must_be_known(facts):
+    with pytest.raises(UserError) as error:
+        Ordinal().check_dataset(facts(label_names=("bad", "good", "ok")))
+    assert str(error.value) == (
+        "data.label_names: the order of the labels is not known: bad, good, ok: expected all "
+        "labels, from the lowest to the highest"
+    )
+    known = facts(label_names=("bad", "ok", "good"))
+    declared = Ordinal(label_names=["bad", "ok", "good"])
+    declared.check_dataset(known)
+    assert declared.with_dataset(known).describe() == (
+        ("order of the labels: bad < ok < good",),
+        {"objective/label_order": "bad < ok < good"},
+    )
+    Ordinal().check_dataset(facts(label_names=("-1", "0.5", "2")))
 
 
 # -- tags of words

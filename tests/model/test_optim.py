@@ -136,6 +136,17 @@ def test_each_layer_learns_slower_than_the_one_above(family, tiny):
     assert len(rates) == len(named)
 
 
+@pytest.mark.parametrize("family", sorted(RATES))
+def test_the_head_may_have_a_rate_of_its_own(family, tiny):
+    encoder = Encoder(tiny(family, "sequence"), "sequence")
+    module = module_with(encoder, lr=1.0, head_lr=3.0, layer_decay=0.5, warmup_fraction=0.0)
+    optimizer = module.configure_optimizers()["optimizer"]
+    rates = {weight: group["lr"] for group in optimizer.param_groups for weight in group["params"]}
+    named = dict(encoder.named_parameters())
+    expected = {name: 3.0 if rate == 1 else rate for name, rate in RATES[family].items()}
+    assert {name: rates[named[name]] for name in RATES[family]} == expected
+
+
 def test_tied_weights_learn_as_embeddings(family, tiny):
     """XLM-R and CamemBERT hold the head before the body, so their word embeddings are first met as
     the decoder's.

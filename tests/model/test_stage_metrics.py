@@ -1,21 +1,30 @@
 """Metrics of the config, in one stage."""
 
+import math
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torchmetrics import CatMetric, Metric
-from torchmetrics.classification import BinaryF1Score
+from torchmetrics.classification import (
+    BinaryAUROC,
+    BinaryAveragePrecision,
+    BinaryF1Score,
+    MulticlassAUROC,
+    MultilabelAUROC,
+)
+from torchmetrics.regression import ExplainedVariance, R2Score
 
 from src.core.user_errors import UserError
-from src.model.objectives import ObjectiveOutput
+from src.model.objectives import Objective, ObjectiveOutput
 from src.model.objectives.classification import Classification
 from src.model.stage_metrics import StageMetrics
 
 
-def build(metric: Metric) -> StageMetrics:
+def build(metric: Metric, objective: Objective | None = None) -> StageMetrics:
     config = SimpleNamespace(build=lambda: metric)
-    return StageMetrics("val", Classification(), {"mine": config}, 2)  # type: ignore[dict-item]
+    objective = objective or Classification()
+    return StageMetrics("val", objective, {"mine": config}, 2)  # type: ignore[dict-item]
 
 
 def take_batch(metrics: StageMetrics) -> None:
@@ -55,3 +64,31 @@ def test_a_metric_that_raises_for_few_rows_is_undefined() -> None:
     value = metrics.compute()["mine"]
     assert value != value
     assert "needs at least five rows" in metrics.explain_undefined("mine", value)
+
+
+@pytest.mark.parametrize(
+    ("metric", "outputs", "targets", "reason"),
+    [
+        (ExplainedVariance(), [1.0], [2.0], "no two targets differ"),
+        (ExplainedVariance(), [1.0, 2.0], [2.0, 3.0], ""),
+        (R2Score(), [1.0, 2.0], [3.0, 3.0], "no two targets differ"),
+        (BinaryAUROC(), [0.2, 0.7], [0, 0], "no rows in, or none outside of, class 1"),
+        (BinaryAUROC(), [0.2, 0.7], [1, 1], "no rows in, or none outside of, class 1"),
+        (BinaryAUROC(), [0.2, 0.7], [0, 1], ""),
+        (BinaryAveragePrecision(), [0.2, 0.7], [1, 1], ""),
+        (MulticlassAUROC(3), [[0.2, 0.7, 0.1]] * 2, [0, 1], "of, class 2"),
+        (MulticlassAUROC(2), [[0.2, 0.8], [0.9, 0.1]], [1, 0], ""),
+        (MultilabelAUROC(2), [[0.2, 0.8], [0.9, 0.1]], [[1, 0], [0, 0]], "of, class 1"),
+    ],
+)
+def test_a_zero_that_is_no_result_is_undefined(
+    metric: Metric, outputs: list[object], targets: list[object], reason: str
+) -> None:
+    # any one whose own metrics take these shapes
+    metrics = build(metric, SimpleNamespace(build_metrics=lambda _: {}))  # type: ignore[arg-type]
+    for _ in range(2):
+        given = torch.tensor(outputs), torch.tensor(targets)
+        metrics.update(ObjectiveOutput(torch.tensor(0.5), len(targets), *given))
+        assert math.isnan(metrics._compute_one("mine")) is bool(reason)
+        assert not reason or reason in metrics.explain_undefined("mine", math.nan)
+        metrics.reset()

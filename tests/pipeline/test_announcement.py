@@ -4,13 +4,21 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from src.core.files import PROJECT_ROOT
-from src.pipeline.announcement import describe_config, describe_size, print_wrapped
+from src.core.printing import print_wrapped
+from src.core.startup import silence_libraries
+from src.pipeline import announcement
+from src.pipeline.announcement import (
+    announce_training,
+    describe_config,
+    describe_size,
+)
 
 # torch stands as a module that ends the program where it is imported
 _STOP_AT_TORCH = """
@@ -71,3 +79,29 @@ def test_lines_are_wrapped_and_paths_stay_whole(capsys: pytest.CaptureFixture[st
     lines = capsys.readouterr().out.splitlines()
     assert any(path in line for line in lines)
     assert all(len(line) <= 80 or path in line for line in lines)
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_more_workers_than_cores_are_told_in_our_words(
+    workers: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(announcement, "count_usable_cores", lambda: 2)
+    parts: Any = SimpleNamespace(
+        is_first_rank=True,
+        training=SimpleNamespace(describe_device=lambda launcher: "cpu", val_check_steps=None),
+        launcher=SimpleNamespace(rank_info=SimpleNamespace(world_size=1)),
+        datamodule=SimpleNamespace(
+            config=SimpleNamespace(num_workers=workers),
+            dataset_info=SimpleNamespace(batches_per_epoch=1),
+        ),
+    )
+    announce_training(parts, precision_reason="fp32", total_steps=1)
+    said = " ".join(capsys.readouterr().out.split())
+    expected = (
+        " data.num_workers=3 is more than the 2 cores that this process may use: batches may come "
+        "later, not sooner"
+    )
+    assert said == "device cpu, precision fp32" + (expected if workers > 2 else "")
+    # torch's own words, four times a run, are those of a warning
+    silence_libraries()
+    torch.utils.data.DataLoader([1, 2], num_workers=100)  # type: ignore[arg-type]

@@ -8,18 +8,27 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoTokenizer, pipeline
+from tokenizers.processors import TemplateProcessing
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerFast, pipeline
+from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from src.core.dataset_info import DatasetInfo
 from src.data.cache import ContentCache
 from src.data.cleaning import Cleaning
 from src.data.tokenizer import TextTokenizer, WordPiece
 from src.model.encoder import AUTO_MODEL_CLASSES, Encoder
-from src.model.encoder_config import Scratch
+from src.model.encoder_config import Pretrained, Scratch
 from src.pipeline.export import save_model
 from src.pipeline.predictor import Predictor
-from tests.data.test_ids_equal_transformers import LEARNT, OWN_CLASSES, TEXTS, write_tokenizer
+from tests.data.test_ids_equal_transformers import (
+    LEARNT,
+    OWN_CLASSES,
+    TEXTS,
+    TOKENIZERS,
+    write_tokenizer,
+)
 from tests.model.conftest import OWN, POSITIONS
+from tests.model.test_families import TINY
 
 NAMES = ["no", "yes", "perhaps"]
 ASKED = [text for text in TEXTS if text.strip()][:60]
@@ -31,7 +40,7 @@ def _compare(encoder: Encoder, tokenizer: TextTokenizer, truncation: str) -> Non
         "task": "classification",
         "label_names": NAMES,
         "cleaning": asdict(Cleaning()),
-        "max_tokens": encoder.max_tokens,
+        "max_tokens": encoder.max_tokens or 40,
         "truncation": truncation,
     }
     with save_model(encoder.eval(), tokenizer, inference_config) as folder:
@@ -116,3 +125,60 @@ def test_a_fresh_encoder_with_a_vocabulary_learnt_here(family: Any, tmp_path: Pa
             # drawn wide, so that what differs in the input shows
             parameter.add_(0.3 * torch.randn_like(parameter))
     _compare(encoder, tokenizer, "head")
+
+
+# families without heads of ours: their tokenizers' frames, and tokens that have a name
+WHOLE: dict[str, tuple[str, str, dict[str, str]]] = {
+    "bart": ("[CLS] $A [SEP]", "[CLS] $A [SEP] [SEP] $B [SEP]", {"pad_token": "[PAD]"}),
+    "funnel": ("[CLS]:2 $A [SEP]", "[CLS]:2 $A [SEP] $B:1 [SEP]:1", {"pad_token": "[PAD]"}),
+    # texts end in no token, and none is for padding
+    "gpt2": ("$A", "$A $B", {}),
+    "longformer": ("[CLS] $A [SEP]", "[CLS] $A [SEP] [SEP] $B [SEP]", {"pad_token": "[PAD]"}),
+    "t5": ("$A [SEP]", "$A [SEP] $B [SEP]", {"pad_token": "[PAD]"}),
+    "xlnet": (
+        "$A [SEP] [CLS]:2",
+        "$A [SEP] $B:1 [SEP]:1 [CLS]:2",
+        {"pad_token": "[PAD]", "padding_side": "left"},
+    ),
+}
+
+
+@pytest.mark.parametrize("family", WHOLE)
+def test_a_family_that_runs_as_transformers_has_it(family: str, tmp_path: Path) -> None:
+    single, pair, special = WHOLE[family]
+    backend = TOKENIZERS["bytes"]()
+    ids = [(name, backend.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+    backend.post_processor = TemplateProcessing(single=single, pair=pair, special_tokens=ids)
+    PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token="[SEP]", cls_token="[CLS]", **special
+    ).save_pretrained(tmp_path / "tokenizer")
+    tokenizer = TextTokenizer(AutoTokenizer.from_pretrained(tmp_path / "tokenizer"))
+    torch.manual_seed(4)
+    names = {"id2label": dict(enumerate(NAMES)), "label2id": {}}
+    end = backend.token_to_id("[SEP]")
+    config = AutoConfig.for_model(
+        family, **(TINY[family][0] | names), vocab_size=tokenizer.vocab_size, eos_token_id=end
+    )
+    network = AUTO_MODEL_CLASSES["sequence"].from_config(config)
+    for parameter in network.parameters():
+        parameter.data += 0.2 * torch.randn_like(parameter)
+    network.save_pretrained(tmp_path / "network")
+    info = DatasetInfo(
+        vocab_size=tokenizer.vocab_size,
+        pad_id=tokenizer.pad_id,
+        mask_id=None,
+        special_ids=tokenizer.special_ids,
+        max_tokens=40,
+        label_names=tuple(NAMES),
+        batches_per_epoch=1,
+        sample_tokens={},
+    )
+    pretrained = Pretrained(name_or_path=str(tmp_path / "network"), head="keep")
+    encoder = pretrained.build("sequence", info, tuple(NAMES))
+    _compare(encoder, tokenizer, "head")
+    with save_model(encoder, tokenizer, {"task": "masked_lm", "truncation": "head"}) as folder:
+        opened = AutoTokenizer.from_pretrained(folder)
+    assert opened.padding_side == ("left" if family == "xlnet" else "right")
+    assert opened.pad_token_id == encoder.config.pad_token_id is not None
+    has_positions = family not in ("funnel", "t5", "xlnet")
+    assert opened.model_max_length == (40 if has_positions else VERY_LARGE_INTEGER)

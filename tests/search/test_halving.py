@@ -39,7 +39,7 @@ def steps(config: dict[str, Any], store: Any, *, epoch: int, world: int) -> list
     ]
     for plan in plans:
         plan.set_epoch(epoch)
-    batches = [np.concatenate([rows for _, rows in parts]) for parts in zip(*plans, strict=True)]
+    batches = [np.concatenate([rows for _, _, rows in parts]) for parts in zip(*plans, strict=True)]
     made = [
         np.concatenate(batches[begin : begin + every]) for begin in range(0, len(batches), every)
     ]

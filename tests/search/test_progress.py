@@ -109,6 +109,10 @@ def test_interrupted_and_taken_again(capsys: pytest.CaptureFixture[str]) -> None
     ]
     smaller = replace(waiting, attributes={"out_of_memory": 1})
     assert "ran out of memory" in _lines(capsys, [going], [smaller])[0]
+    exact = replace(waiting, attributes={"non_finite": 1})
+    assert _lines(capsys, [going], [exact]) == [
+        "trial 3 met a loss that is not finite in bf16: it is run again in fp32"
+    ]
     again = replace(NEW, number=4, attributes={"retry_of": 3})
     assert _lines(capsys, [], [again]) == [
         "trial 4 begins (trial 3 once more): lr=3.2e-05 weight_decay=0.01"

@@ -10,7 +10,7 @@ import pytest
 
 from src.search.run.scheduler import explain_exit
 from src.search.run.sweep_context import has_remaining_trials, read_progress
-from src.search.run.trial import EXIT_NOT_REPORTED, EXIT_RETRY_SMALLER
+from src.search.run.trial import EXIT_NOT_REPORTED, EXIT_RETRY_CHANGED
 from src.search.run.trial_spec import TrialSpec
 from src.search.samplers import Random
 from src.search.search_config import Search
@@ -87,7 +87,7 @@ def test_out_of_memory_is_tried_again_with_smaller_batches(made: Callable[..., A
             number, out_of_memory=study.load_trial(number).attributes.get("out_of_memory", 0) + 1
         )
         study.release_trial(number)
-        return EXIT_RETRY_SMALLER
+        return EXIT_RETRY_CHANGED
 
     working, workers, study, _ = made("choice(1)", short, on_out_of_memory="halve")
     working.run()
@@ -106,7 +106,7 @@ def test_a_trial_that_has_released_itself_is_not_begun_again_before_its_process_
     def short(study: SweepStudy, number: int) -> int | None:
         if study.load_trial(number).attributes.get("out_of_memory"):
             return (
-                EXIT_RETRY_SMALLER
+                EXIT_RETRY_CHANGED
                 if next(looks) == 2
                 else None
                 if len(workers.orders) == 1
@@ -121,7 +121,7 @@ def test_a_trial_that_has_released_itself_is_not_begun_again_before_its_process_
     assert states(study) == "finished" and working.failures == 0 and len(workers.orders) == 2
 
 
-@pytest.mark.parametrize("code", [EXIT_RETRY_SMALLER, 143])
+@pytest.mark.parametrize("code", [EXIT_RETRY_CHANGED, 143])
 def test_a_trial_that_another_process_has_taken_meanwhile_is_not_judged(
     made: Callable[..., Any], code: int
 ) -> None:

@@ -84,7 +84,7 @@ def test_every_choice_can_be_built() -> None:
     assert (len(samplers), len(pruners), list_options("search")) == (
         5,
         4,
-        ["grid", "learning_rate"],
+        ["grid", "learning_curve", "learning_rate", "seeds"],
     )
     for sampler, pruner in zip(samplers, cycle(pruners), strict=False):
         found = build_search(

@@ -14,13 +14,14 @@ import pytest
 from omegaconf import OmegaConf
 
 from src import run as program
+from src.core.failures import NonFiniteLoss
 from src.core.run_ending import TerminatedBySignal
 from src.core.user_errors import UserError
 from src.model.module import EncoderModule
 from src.pipeline.run import RunOutcome, run
 from src.search.pruners import Median
 from src.search.run import trial as trials
-from src.search.run.trial import EXIT_NOT_REPORTED, EXIT_RETRY_SMALLER, run_trial
+from src.search.run.trial import EXIT_NOT_REPORTED, EXIT_RETRY_CHANGED, run_trial
 from src.search.run.trial_spec import TRIAL_VARIABLE, TrialSpec, current_trial
 from src.search.samplers import Grid
 from src.search.space import parse_space
@@ -320,7 +321,7 @@ def test_without_memory_it_waits_to_be_tried_with_half_the_batch(
     begun = begin(may_halve=True)
     with pytest.MonkeyPatch.context() as patch:
         breaks(patch, 4, RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"))
-        assert run_trial(run, config) == EXIT_RETRY_SMALLER
+        assert run_trial(run, config) == EXIT_RETRY_CHANGED
     [old] = store.search_runs(
         f"tags.`search.abandoned` = '0' AND tags.`search.sweep` = '{PARENT}'", limit=1
     )
@@ -343,6 +344,44 @@ def test_without_memory_it_waits_to_be_tried_with_half_the_batch(
     ) == ("4", "2")
     assert found.tags["halved"].startswith("data.batching.batch_size 8 -> 4, ")
     assert f"trial 0 with less memory: {found.tags['halved']}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_a_loss_that_is_not_finite_in_bf16_is_tried_once_in_fp32(
+    precision: str,
+    begin: Callable[..., TrialSpec],
+    study: SweepStudy,
+    config: dict[str, Any],
+    store: Store,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = {**config, "trainer": {**config["trainer"], "precision": precision}}
+    begun = begin()
+    with pytest.MonkeyPatch.context() as patch:
+        breaks(patch, 4, NonFiniteLoss("the loss is nan", 4, [(0, 4)]))
+        code = run_trial(run, config)
+    row = ended(study, begun)
+    if precision == "fp32":
+        assert (code, row.state) == (1, "failed")
+        return
+    assert code == EXIT_RETRY_CHANGED
+    assert "trial 0 will be tried once more, in fp32\n" in capsys.readouterr().err
+    assert (row.state, row.attributes["non_finite"]) == ("waiting", 1)
+    assert not row.attributes.get("run_id")
+    again = begin(full_precision=True)
+    assert run_trial(run, config) == 0
+    row = ended(study, again)
+    found = store.find_run(row.attributes["run_id"])
+    assert row.state == "finished" and found.params["trainer.precision"] == "fp32"
+    assert found.tags["retried_in_fp32"] == "a loss or gradient in bf16 was not finite"
+    said = "trial 0 in fp32: in bf16 its loss or gradient was not finite\n"
+    assert said in capsys.readouterr().out
+    # and not a second time
+    third = begin(full_precision=True)
+    with pytest.MonkeyPatch.context() as patch:
+        breaks(patch, 4, NonFiniteLoss("the loss is nan", 4, [(0, 4)]))
+        assert run_trial(run, config) == 1
+    assert ended(study, third).state == "failed"
 
 
 @pytest.mark.parametrize("differs", [{}, {"may_halve": True, "halvings": 3}])

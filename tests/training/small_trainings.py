@@ -138,7 +138,9 @@ def train(
     if launcher is not None:
         datamodule.set_rank(launcher.rank_info.rank, launcher.rank_info.world_size)
     datamodule.prepare_data()
-    total = training.count_total_steps(datamodule.dataset_info.batches_per_epoch)
+    length = training.count_steps(datamodule.dataset_info.batches_per_epoch)
+    datamodule.set_training_length(length)
+    total = length.total_steps
     module.set_dataset_info(datamodule.dataset_info, total)
     [keeper] = Checkpoint(
         **{"every_steps": 1, "keep_last": 100, "every_minutes": None, **keeping}

@@ -47,6 +47,18 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
         ),
         (3, 4, 6),
     ),
+    "spans, fewer of them in later steps, two batches in a step": (
+        (
+            *MASKED,
+            "trainer.max_epochs=2",
+            "trainer.accumulate_grad_batches=2",
+            "data.batching.batch_size=5",
+            "data.batching.mask_unit=span",
+            "data.batching.mask_fraction=0.4",
+            "data.batching.mask_fraction_end=0.1",
+        ),
+        (2, 7),
+    ),
     "labelled, validated after each epoch": (LABELLED, (2, 6, 7)),
     "tagged words": ((*TAGGED, "trainer.val_check_steps=3"), (2, 6)),
     "labelled, steps of 4 batches, 2 workers, a dry run": (
@@ -78,6 +90,36 @@ def test_goes_on_bit_for_bit(case: str, composed: Compose, tmp_path: Path) -> No
         folder = tmp_path / f"from {step}"
         rest = train(config, folder, begin=begun_at(tmp_path / "whole", folder, step), keep=2)
         assert_goes_on(whole, rest, logged=step)
+
+
+def test_adapters_go_on_bit_for_bit_from_small_checkpoints(
+    composed: Compose, tmp_path: Path
+) -> None:
+    """Without the frozen weights, which are read again from where they were."""
+    scratch = train(composed(*LABELLED, f"data.cache={tmp_path}/cache"), tmp_path / "scratch")
+    scratch.module.encoder.save_pretrained(tmp_path / "base")
+    sized = [each for each in LABELLED if not each.startswith("model.encoder")]
+    overrides = (
+        *sized,
+        "model/encoder=pretrained",
+        f"model.encoder.name_or_path={tmp_path}/base",
+        "model/adapter=lora",
+        "model.adapter.dropout=0.3",
+        "model.adapter.rank=2",
+        f"data.cache={tmp_path}/cache",
+    )
+    config = composed(*(each for each in overrides if each != "model/encoder=tiny"))
+    whole = train(config, tmp_path / "whole", keep=2)
+    folder = tmp_path / "from 3"
+    begin = begun_at(tmp_path / "whole", folder, 3)
+    state = torch.load(begin, weights_only=True)["state_dict"]
+    frozen = {name for name, weight in whole.module.named_parameters() if not weight.requires_grad}
+    assert state.keys() == whole.module.state_dict().keys() - frozen and len(frozen) > 15
+    rest = train(config, folder, begin=begin, keep=2)
+    assert_goes_on(whole, rest, logged=3)
+    body = [dict(each.module.encoder.named_parameters()) for each in (scratch, whole)]
+    name = "network.bert.embeddings.word_embeddings.weight"
+    assert torch.equal(body[0][name], body[1][name])
 
 
 ON_GPU = {

@@ -158,12 +158,15 @@ def test_room_for_sequences_grows_by_a_quarter_at_least(monkeypatch: pytest.Monk
     assert seen == [64, 128, 128, 128]
 
 
-def test_no_more_shapes_than_a_batch_warm_up_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_shapes_than_a_batch_warm_up_has(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     compiled, seen = counted(monkeypatch)
     for masked in range(1, 9):
         for _ in range(2):
             compiled(None, packed([16], masked=masked))
     assert len(seen) == torch_compile._MAX_COMPILED_SHAPES
+    assert capsys.readouterr().out.count("further ones run uncompiled") == 1
 
 
 def test_evaluation_and_other_tasks_run_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import TQDMProgressBar
 
 from src.core.user_errors import UserError
 from src.training import precision
@@ -24,7 +25,7 @@ from src.training.trainer import Training
     ],
 )
 def test_steps_of_the_whole_run(options: dict[str, int], batches: int, steps: int) -> None:
-    assert Training(**options).count_total_steps(batches) == steps
+    assert Training(**options).count_steps(batches).total_steps == steps
 
 
 def test_no_limit_at_all_is_refused() -> None:
@@ -91,3 +92,16 @@ def test_on_a_mac_auto_is_mps(monkeypatch: pytest.MonkeyPatch) -> None:
         "32-true",
         "fp32: bf16 is not tried on mps",
     )
+
+
+def test_a_run_without_a_progress_callback_shows_none() -> None:
+    training = Training(max_epochs=1, accelerator="cpu")
+    trainer = training.build(
+        callbacks=[], logger=False, lightning_precision="32-true", root="nowhere"
+    )
+    assert trainer.progress_bar_callback is None
+    bar = TQDMProgressBar()
+    trainer = training.build(
+        callbacks=[bar], logger=False, lightning_precision="32-true", root="nowhere"
+    )
+    assert trainer.progress_bar_callback is bar

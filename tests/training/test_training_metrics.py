@@ -1,7 +1,7 @@
 """What is logged on the way, held against hand-counted truths, by a Trainer on a tiny module."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,7 +71,7 @@ class Kept(Logger):
 
 
 def fit(
-    batches: list[Batch], *, every: int, accumulate: int = 1, max_steps: int = -1, sanity: int = 0
+    batches: Sequence[Any], *, every: int, accumulate: int = 1, max_steps: int = -1, sanity: int = 0
 ) -> tuple[Kept, Fixed]:
     logger = Kept()
     steps = max_steps if max_steps > 0 else -(-len(batches) // accumulate)
@@ -118,6 +118,25 @@ def test_a_window_is_the_mean_over_its_targets_not_over_its_batches() -> None:
     )
     assert [step for step, _ in logger.rows] == [2, 4]
     assert [row["train/loss"] for _, row in logger.rows] == [(10 + 120) / 40, (2 + 18) / 4]
+
+
+class Masked(NamedTuple):
+    tokens: Ids
+    masked_positions: torch.Tensor
+    loss: float
+    count: int
+
+
+def test_the_share_of_masked_tokens_is_that_of_the_window() -> None:
+    """3 and 1 of 10 tokens, then 2 of 4; a batch without targets counts for nothing."""
+    masked = [
+        Masked(Ids(torch.zeros(tokens)), torch.arange(count), 1.0, count)
+        for tokens, count in ((10, 3), (10, 1), (4, 2), (4, 0))
+    ]
+    logger, _ = fit(masked, every=2)
+    assert [row["train/mask_fraction"] for _, row in logger.rows] == [0.2, 0.5]
+    logger, _ = fit([batch(1.0, 10, 5), batch(4.0, 30, 5)], every=2)
+    assert "train/mask_fraction" not in logger.rows[0][1]
 
 
 def test_accumulated_batches_weigh_the_same() -> None:

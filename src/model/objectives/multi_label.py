@@ -1,12 +1,20 @@
 """Any number of classes for each text."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from src.core.dataset_info import DatasetInfo, Task
-from src.core.validation import Bound, validate_init
+from src.core.notices import Notices
+from src.core.validation import Bound, NonNegativeFloat, validate_init
+from src.model.objectives.label_weights import (
+    LabelWeights,
+    describe_numbers,
+    resolve_positive_weights,
+    to_tensor,
+)
 from src.model.objectives.objective import ObjectiveOutput
 from src.model.objectives.text_logits import check_num_labels, compute_text_logits, empty_output
+from src.model.objectives.text_losses import compute_decision_losses
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,9 +28,15 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class MultiLabel:
     """Any number of labels for each text: one yes or no for each label, by binary cross-entropy.
+    Weights and focus shape the loss of training alone.
 
     Args:
         num_labels: the number of labels, verified against the data; null takes that of the data.
+        pos_weight: the loss of a yes is multiplied by the weight of its label: a number for each,
+            as in `{anger: 5, joy: 2}`, or `balanced`, which gives the yes and the no of a label the
+            same share of the loss. Null: 1 for all.
+        focal_gamma: decisions that are right with probability p count (1 - p) to this power (Lin et
+            al., 2017); 2 is usual, and null or 0 is the plain loss.
     """
 
     kind: ClassVar[Task] = "multi_label"
@@ -31,21 +45,42 @@ class MultiLabel:
     head: ClassVar["HeadType"] = "sequence"
 
     num_labels: Annotated[int, Bound(least=2)] | None = None
+    pos_weight: LabelWeights | None = None
+    focal_gamma: NonNegativeFloat | None = None
 
     def check_dataset(self, facts: DatasetInfo) -> None:
         """Raise UserError if the data have fewer than 2 labels, or not as many as declared."""
         check_num_labels(facts, self.num_labels)
 
-    def forward(self, encoder: "Encoder", batch: "LabelledBatch") -> ObjectiveOutput:
-        from torch.nn.functional import binary_cross_entropy_with_logits
+    def with_dataset(self, facts: DatasetInfo) -> "MultiLabel":
+        """This objective with the weights of all labels, in their order."""
+        weights = resolve_positive_weights(self.pos_weight, facts, "model.objective.pos_weight")
+        return replace(self, pos_weight=weights)
 
+    def describe(self) -> Notices:
+        """The weights of the labels."""
+        assert not isinstance(self.pos_weight, str)
+        return describe_numbers("weights of a yes", "objective/pos_weight", self.pos_weight)
+
+    def forward(self, encoder: "Encoder", batch: "LabelledBatch") -> ObjectiveOutput:
         logits = compute_text_logits(encoder, batch)
         if not len(batch.labels):
             return empty_output(logits, batch.labels)
-        loss = binary_cross_entropy_with_logits(logits, batch.labels.float())
+        losses = (
+            self._compute_training_losses(logits, batch.labels)
+            if encoder.training
+            else compute_decision_losses(logits, batch.labels)
+        )
         # Metrics of torchmetrics take outputs for probabilities where all are between 0 and 1,
         # which logits may be by chance.
-        return ObjectiveOutput(loss, len(batch.labels), logits.sigmoid(), batch.labels)
+        return ObjectiveOutput(losses.mean(), len(batch.labels), logits.sigmoid(), batch.labels)
+
+    def _compute_training_losses(self, logits: "Tensor", labels: "Tensor") -> "Tensor":
+        assert not isinstance(self.pos_weight, str)
+        weights = None if self.pos_weight is None else to_tensor(self.pos_weight, logits)
+        return compute_decision_losses(
+            logits, labels, positive_weights=weights, focal_gamma=self.focal_gamma or 0.0
+        )
 
     def build_metrics(self, num_labels: int) -> "dict[str, Metric]":
         """F1 over all decisions and as the mean over the labels, and the share of texts whose

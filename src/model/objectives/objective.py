@@ -9,6 +9,7 @@ Shape legend: B sequences, T real tokens, K masked positions, V vocabulary, C cl
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from src.core.dataset_info import DatasetInfo, Task
+from src.core.notices import Notices
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,3 +77,16 @@ class Objective(Protocol):
 
     def to_predictions(self, outputs: "Tensor") -> "Tensor":
         """Turn the outputs of `forward` into predictions as they are reported."""
+
+
+@runtime_checkable
+class DatasetObjective(Protocol):
+    """An objective whose loss takes numbers from the data, such as how rare each label is."""
+
+    def with_dataset(self, facts: DatasetInfo) -> Objective:
+        """This objective with those numbers filled in. Raises UserError if they do not go with what
+        the config says.
+        """
+
+    def describe(self) -> Notices:
+        """What was filled in, for the screen and the record of the run."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from src.core.dataset_info import DatasetInfo, Task
-from src.core.validation import validate_init
+from src.core.validation import PositiveFloat, validate_init
 from src.model.objectives.objective import ObjectiveOutput
 from src.model.objectives.text_logits import compute_text_logits, empty_output
 
@@ -19,23 +19,34 @@ if TYPE_CHECKING:
 @validate_init
 @dataclass(frozen=True, kw_only=True)
 class Regression:
-    """A number for each text or pair of texts, by squared error."""
+    """A number for each text or pair of texts, by squared error.
+
+    Args:
+        huber_delta: in training, errors beyond this many units of the targets count by their size
+            and not by their square, and smaller ones by half their square (Huber, 1964); null: all
+            by their square. The loss of validation and test is the squared error.
+    """
 
     kind: ClassVar[Task] = "regression"
     run_kind: ClassVar[str] = "finetune"
     metric_names: ClassVar[tuple[str, ...]] = ("loss", "pearson", "spearman", "mae")
     head: ClassVar["HeadType"] = "sequence"
 
+    huber_delta: PositiveFloat | None = None
+
     def check_dataset(self, facts: DatasetInfo) -> None:
         """Nothing is declared of values, so there is nothing to check."""
 
     def forward(self, encoder: "Encoder", batch: "LabelledBatch") -> ObjectiveOutput:
-        from torch.nn.functional import mse_loss
+        from torch.nn.functional import huber_loss, mse_loss
 
         values = compute_text_logits(encoder, batch)[:, 0]  # [B]
         if not len(batch.labels):
             return empty_output(values, batch.labels)
         targets = batch.labels
+        if self.huber_delta is not None and encoder.training:
+            loss = huber_loss(values, targets, delta=self.huber_delta)
+            return ObjectiveOutput(loss, len(targets), values, targets)
         if not encoder.training and values.device.type != "mps":
             # squares of outliers are too large for single precision, which is all that a Mac has
             values, targets = values.double(), targets.double()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from src.core.processes import count_usable_cores
 from src.core.user_errors import UserError
 
 _VISIBLE_DEVICES_VARIABLE = "CUDA_VISIBLE_DEVICES"
@@ -127,8 +128,7 @@ def _split_threads(count: int, processes: int) -> dict[str, str]:
     """
     if count == 1 or _THREADS_VARIABLE in os.environ:
         return {}
-    has_affinity = hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    cores = count_usable_cores()
     return {_THREADS_VARIABLE: str(max(1, cores // (count * processes)))}
 
 

@@ -14,7 +14,7 @@ from src.core.retry import OutageHandler, describe_error
 from src.core.user_errors import UserError
 from src.search.budget import is_budget_exhausted
 from src.search.run.sweep_context import SweepContext
-from src.search.run.trial import EXIT_NOT_REPORTED, EXIT_RETRY_SMALLER
+from src.search.run.trial import EXIT_NOT_REPORTED, EXIT_RETRY_CHANGED
 from src.search.run.worker_pool import TrialJob
 from src.search.trials import TrialRecord
 
@@ -210,7 +210,7 @@ class TrialScheduler:
                 reason = explain_exit(ended.code, self._log_file(ended.number))
                 has_failed = study.end_trial(ended.number, "failed", reason=reason)
                 self._dead_runs[str(trial.attributes.get("run_id", ""))] = reason
-            elif trial.state == "waiting" and not is_stopping and ended.code != EXIT_RETRY_SMALLER:
+            elif trial.state == "waiting" and not is_stopping and ended.code != EXIT_RETRY_CHANGED:
                 # it goes on from its checkpoint, but not for ever
                 interruptions = _count_interruptions(trial.attributes)
                 if interruptions >= _MAX_ATTEMPTS:
@@ -256,7 +256,8 @@ class TrialScheduler:
 
 
 def _count_interruptions(attributes: Mapping[str, Any]) -> int:
-    return int(attributes.get("takes", 0)) - int(attributes.get("out_of_memory", 0))
+    changed = int(attributes.get("out_of_memory", 0)) + int(attributes.get("non_finite", 0))
+    return int(attributes.get("takes", 0)) - changed
 
 
 def explain_failures(failures: int, most: int) -> str:

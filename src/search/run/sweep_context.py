@@ -109,6 +109,7 @@ class SweepContext(NamedTuple):
             resume=run_id or (self._find_unrecorded_run(trial) if attempts else None),
             halvings=halvings,
             may_halve=self.search.on_out_of_memory == "halve" and halvings < _MAX_HALVINGS,
+            full_precision=bool(trial.attributes.get("non_finite")),
             owner=str(trial.attributes.get("owner", "")),
             resume_command=self.resume_command,
         )

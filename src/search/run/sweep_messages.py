@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from src.core.formatting import format_number, format_params, format_quantity
 from src.core.printing import print_line
 from src.search.budget import is_budget_exhausted, resolve_max_trials
+from src.search.replicates import describe_means
 from src.search.trials import TrialRecord, format_status_counts
 
 if TYPE_CHECKING:
@@ -40,9 +41,10 @@ def format_summary(
     monitors: Sequence[str],
     store: "Store",
 ) -> str:
-    """One line: how many trials of each kind, the best, how to look at the sweep."""
+    """One line: how many trials of each kind, the mean of repetitions, the best, where to look."""
     parts = [
         f"sweep {study.name} {state}  {format_status_counts(trials)}",
+        describe_means(trials, monitors),
         _describe_best(study, monitors),
         f"see: {store.open().describe_ui_page(study.name)}",
     ]

@@ -1,7 +1,8 @@
 """A trial of a sweep in a process of its own: run it, and tell the study how it ended.
 
 Where memory runs out and the search allows it, the trial is tried again with half the micro-batch
-and twice the accumulation, so that each optimizer step stays what it was.
+and twice the accumulation, so that each optimizer step stays what it was. Where a loss or gradient
+in bf16 is not finite, it is tried once in fp32.
 """
 
 import copy
@@ -11,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src.core.failures import diagnose_failure
+from src.core.failures import NonFiniteLoss, diagnose_failure
 from src.core.printing import print_line
 from src.core.user_errors import UserError
 from src.search.run.trial_spec import TRIAL_VARIABLE, TrialSpec, current_trial
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from src.tracking.store import Store
 
 
-# exit code (EX_TEMPFAIL): memory ran out, and the trial waits to be tried with smaller batches
-EXIT_RETRY_SMALLER = 75
+# exit code (EX_TEMPFAIL): the trial waits to be tried with smaller batches, or in fp32
+EXIT_RETRY_CHANGED = 75
 # exit code (EX_IOERR): the trial has come to its end, which its run knows and the study does not
 EXIT_NOT_REPORTED = 74
 
@@ -40,7 +41,7 @@ def run_trial(run: "Callable[..., RunOutcome]", config: Mapping[str, Any]) -> in
 
     Returns:
         The exit code: 0 finished or pruned, 1 failed, 2 a mistake of the user before there was a
-        run, 75 out of memory and to be tried again with smaller batches, 74 a good end that the
+        run, 75 to be tried again with smaller batches or in fp32, 74 a good end that the
         study could not be told of, 128 plus the signal's number if it was interrupted.
     """
     from src.config.build_nodes import build_node
@@ -54,7 +55,7 @@ def run_trial(run: "Callable[..., RunOutcome]", config: Mapping[str, Any]) -> in
         raise RuntimeError(f"{TRIAL_VARIABLE} is not set, so this process is no trial")
     # started by srun or torchrun: the first of them tells
     if read_global_rank() > 0:
-        config, _ = _apply_halvings(config, trial)
+        config, _ = _apply_halvings(_apply_precision(config, trial), trial)
         run(**config, resume=trial.resume, hooks=TrialHooks(trial, study=None))
         return 0
     try:
@@ -73,6 +74,7 @@ def run_trial(run: "Callable[..., RunOutcome]", config: Mapping[str, Any]) -> in
         )
         return 1
     try:
+        config = _apply_precision(config, trial)
         config, hooks.halving_note = _apply_halvings(config, trial)
         _run_or_resume(run, config, trial, hooks)
     except BaseException as error:
@@ -140,6 +142,14 @@ def _detach_run(store: "Store", run_id: str) -> None:
         client.delete_tag(run_id, "search.trial")
 
 
+def _apply_precision(config: Mapping[str, Any], trial: TrialSpec) -> Mapping[str, Any]:
+    """The config in fp32, if a loss of the trial was not finite in bf16."""
+    if not trial.full_precision:
+        return config
+    print_line(f"trial {trial.number} in fp32: in bf16 its loss or gradient was not finite")
+    return {**config, "trainer": {**config["trainer"], "precision": "fp32"}}
+
+
 def _apply_halvings(
     config: Mapping[str, Any], trial: TrialSpec
 ) -> tuple[Mapping[str, Any], str | None]:
@@ -166,7 +176,6 @@ def _handle_failure(
     error: BaseException, config: Mapping[str, Any], trial: TrialSpec, hooks: "TrialHooks"
 ) -> int:
     """Print how an exception has ended the trial and tell the study; returns the exit code."""
-    from src.config.build_nodes import build_node
     from src.core.run_ending import TerminatedBySignal, classify_ending
     from src.pipeline.resume_hint import print_resume_hint, report_error
 
@@ -181,20 +190,46 @@ def _handle_failure(
         print_resume_hint(error, "FAILED")
         code = 1
     no_memory = is_out_of_memory(error)
+    if _may_try_in_fp32(error, config, trial, hooks):
+        print_line(f"trial {trial.number} will be tried once more, in fp32", to_stderr=True)
+        return _try_again(config, hooks, non_finite=1)
     if no_memory and trial.may_halve and halve_batch(config) is not None:
         print_line(
             f"trial {trial.number} will be tried again with half of that at a time", to_stderr=True
         )
-        if hooks.run_id:
-            hooks.retry_until_told(
-                lambda: _detach_run(build_node(config["tracking"]), hooks.run_id),
-                "its run is its own no longer",
-            )
-        hooks.release_trial(out_of_memory=trial.halvings + 1, run_id="")
-        return EXIT_RETRY_SMALLER
+        return _try_again(config, hooks, out_of_memory=trial.halvings + 1)
     reason = str(error) if isinstance(error, UserError) else ending.reason or ""
     hooks.report_end("failed", reason=reason, out_of_memory=no_memory)
     return code
+
+
+def _may_try_in_fp32(
+    error: BaseException, config: Mapping[str, Any], trial: TrialSpec, hooks: "TrialHooks"
+) -> bool:
+    """True if a loss or gradient was not finite in bf16, for the first time in this trial."""
+    from src.config.build_nodes import build_node
+
+    if trial.full_precision or not isinstance(error, NonFiniteLoss) or not hooks.run_id:
+        return False
+    try:
+        tags = build_node(config["tracking"]).find_run(hooks.run_id).tags
+    except UserError:
+        # its store does not know of it yet
+        return bool(config["trainer"].get("precision") == "bf16")
+    return str(tags.get("precision", "")).startswith("bf16")
+
+
+def _try_again(config: Mapping[str, Any], hooks: "TrialHooks", **attributes: int) -> int:
+    """Let the trial wait for another attempt, with a run of its own; returns the exit code."""
+    from src.config.build_nodes import build_node
+
+    if hooks.run_id:
+        hooks.retry_until_told(
+            lambda: _detach_run(build_node(config["tracking"]), hooks.run_id),
+            "its run is its own no longer",
+        )
+    hooks.release_trial(**attributes, run_id="")
+    return EXIT_RETRY_CHANGED
 
 
 def halve_batch(config: Mapping[str, Any]) -> tuple[dict[str, Any], str] | None:

@@ -77,6 +77,8 @@ class TrialHooks:
 
     def on_run_opened(self, record: "RunRecord") -> None:
         self._record, self.run_id = record, record.run_id
+        if self.trial.full_precision:
+            record.set_tag("retried_in_fp32", "a loss or gradient in bf16 was not finite")
         if self.halving_note is not None:
             record.set_tag("halved", self.halving_note)
         self._save_attributes(run_id=record.run_id)

@@ -28,6 +28,7 @@ class TrialSpec:
         resume: id of the run with which the trial goes on.
         halvings: how many times the batch is halved and the accumulation doubled.
         may_halve: out of memory means one more attempt with one more halving.
+        full_precision: train in fp32, since a loss or gradient in bf16 was not finite.
         resume_command: the command that goes on with the sweep.
         owner: identity of the coordinator that has taken the trial; empty if nobody asks.
     """
@@ -44,6 +45,7 @@ class TrialSpec:
     resume: str | None = None
     halvings: int = 0
     may_halve: bool = False
+    full_precision: bool = False
     resume_command: str | None = None
     owner: str = ""
 

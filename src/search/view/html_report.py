@@ -19,6 +19,12 @@ from src.core.formatting import (
     truncate_end,
     truncate_middle,
 )
+from src.search.replicates import (
+    REPLICATE_KEYS,
+    group_replicates,
+    list_metrics,
+    select_best_setting,
+)
 from src.search.trials import (
     SweepSnapshot,
     TrialRecord,
@@ -33,6 +39,7 @@ from src.tracking.mlflow_format import escape_markdown, format_code_block
 
 # in the order of the page, with a text for readers who do not see them
 _PICTURES = {
+    "replicates": "The mean of each setting over its repetitions, with its interval",
     "history": "The value of each trial, and the best so far",
     "intermediate": "The values of each trial over its validations",
     "rate": "The value of each trial over each parameter",
@@ -86,6 +93,7 @@ def render_page(sweep: SweepSnapshot, pictures: Mapping[str, bytes]) -> str:
         if sweep.run_url.startswith("#/")
         else "",
         f"<p>{escape(sweep.reason)}</p>" if sweep.reason else "",
+        _render_settings(sweep),
         _render_best_trials(sweep),
         f"<h2>Trials</h2><p>{escape(format_status_counts(sweep.rows))}</p>",
         "<h2>Budget</h2>" if sweep.limits else "",
@@ -118,7 +126,7 @@ def render_page(sweep: SweepSnapshot, pictures: Mapping[str, bytes]) -> str:
 def render_note(sweep: SweepSnapshot) -> str:
     """Markdown for the description of the sweep's run: state, best trials and commands."""
     best = select_best_trials(sweep.rows, sweep.modes)
-    parts = [f"**search**: {escape_markdown(sweep.name)}"]
+    parts = [f"**search**: {escape_markdown(sweep.name)}", *_describe_settings(sweep)]
     if len(sweep.modes) > 1 and best:
         numbers = ", ".join(str(trial.number) for trial in best[:_MAX_LISTED_TRIALS])
         more = ", …" if len(best) > _MAX_LISTED_TRIALS else ""
@@ -170,6 +178,43 @@ def build_trial_columns(
     columns["run_id"] = [trial.attributes.get("run_id") or None for trial in trials]
     columns["reason"] = [trial.attributes.get("reason") or None for trial in trials]
     return columns
+
+
+def _describe_settings(sweep: SweepSnapshot) -> list[str]:
+    """In Markdown, the means over repetitions of the only setting, or of the best; none if nothing
+    was repeated.
+    """
+    settings = group_replicates(sweep)
+    best = select_best_setting(settings, sweep)
+    if best is None:
+        return []
+    lines = [f"**mean {escape_markdown(name)}**: {entry}" for name, entry in best.metrics.items()]
+    if len(settings) == 1:
+        return lines
+    params = format_params(best.params, [*best.params])
+    return [f"**Best of {len(settings)} settings by its mean**: {escape_markdown(params)}", *lines]
+
+
+def _render_settings(sweep: SweepSnapshot) -> str:
+    """The table of settings with means and intervals; empty if nothing was repeated."""
+    settings = group_replicates(sweep)
+    if not settings:
+        return ""
+    keys = [key for key in sweep.keys if key not in REPLICATE_KEYS]
+    best = select_best_setting(settings, sweep)
+    heads = [*keys, *(f"mean {name} (95 % interval)" for name in list_metrics(sweep))]
+    lines = []
+    for setting in settings:
+        cells = [format_value(setting.params.get(key, ""), 4) for key in keys]
+        cells += [str(setting.metrics.get(name, "")) for name in list_metrics(sweep)]
+        row = "".join(f"<td>{escape(truncate_middle(cell, 80))}</td>" for cell in cells)
+        lines.append(f'<tr class="{"best" if setting is best else ""}">{row}</tr>')
+    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
+    return (
+        "<h2>Means over repetitions</h2>"
+        f'<div class="table"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
 
 
 def _render_best_trials(sweep: SweepSnapshot) -> str:

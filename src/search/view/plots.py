@@ -1,4 +1,4 @@
-"""The six plots of a sweep, each left out as long as the trials cannot fill it.
+"""The plots of a sweep, each left out as long as the trials cannot fill it.
 
 Pruned trials are drawn with their last value. Failed trials, and values so bad that they would
 flatten all others, are marked at the bad edge of the metric's axis.
@@ -35,6 +35,7 @@ from src.search.view.plot_axes import (
     set_linear_ticks,
     set_metric_range,
 )
+from src.search.view.replicate_plot import plot_replicates
 
 MAX_PANELS = 12
 _MAX_BARS = 20
@@ -54,7 +55,8 @@ _MARKERS: dict[str, dict[str, Any]] = {
 def plot_sweep(
     sweep: SweepSnapshot, *, log_keys: set[str], importance: Mapping[str, float]
 ) -> dict[str, Figure]:
-    """Draw the plots: history, rate, parallel, importance, intermediate and front, by name.
+    """Draw the plots by name: replicates, history, rate, parallel, importance, intermediate and
+    front.
 
     Args:
         log_keys: the parameters that are searched on a logarithmic scale.
@@ -65,6 +67,7 @@ def plot_sweep(
     trials = [trial for trial in sweep.rows if not trial.is_replaced]
     sweep = replace(sweep, rows=sorted(trials, key=lambda trial: trial.number))
     figures = {
+        "replicates": plot_replicates(sweep),
         "history": _plot_history(sweep),
         "rate": _plot_slices(sweep, log_keys, importance),
         "parallel": plot_parallel_coordinates(sweep, log_keys),

@@ -212,6 +212,8 @@ class TrialEventLog:
             failures = [int(t.attributes.get("out_of_memory") or 0) for t in (old, trial)]
             if failures[1] > failures[0]:
                 texts.append("ran out of memory: it is run again in smaller micro-batches")
+            elif trial.attributes.get("non_finite") and not old.attributes.get("non_finite"):
+                texts.append("met a loss that is not finite in bf16: it is run again in fp32")
             elif trial.state == "waiting":
                 count = format_quantity(len(trial.intermediate_values), "validation")
                 after = f" after {count}" if trial.intermediate_values else ""

@@ -9,6 +9,12 @@ from src.core.formatting import shorten_keys
 from src.core.printing import print_line
 from src.core.retry import describe_error
 from src.search.budget import measure_budget
+from src.search.replicates import (
+    build_setting_columns,
+    flatten_metrics,
+    group_replicates,
+    select_best_setting,
+)
 from src.search.trials import SweepSnapshot, TrialRecord
 from src.tracking.mlflow_format import build_run_name
 
@@ -103,6 +109,8 @@ class SweepReporter:
         self._next_report_at = 0.0
         self._reported_state: object = None
         self._logged_trials: set[int] = set()
+        # of the settings' means that were logged last
+        self._summarized_trials = 0
         self._best_run_ids: set[str] | None = None
         self._has_warned = False
         self._report_thread: threading.Thread | None = None
@@ -233,6 +241,13 @@ class SweepReporter:
             trials, keys=self._space.keys, monitors=self._search.monitors
         )
         self.record.log_table(columns, "report/trials.json")
+        settings = group_replicates(sweep)
+        if (best := select_best_setting(settings, sweep)) is not None:
+            self.record.log_table(build_setting_columns(settings, sweep), "report/settings.json")
+            finished = sum(len(setting.trials) for setting in settings)
+            if finished > self._summarized_trials:
+                self._summarized_trials = finished
+                self.record.log_metrics(flatten_metrics(best.metrics), step=finished)
         self.record.set_tag("mlflow.note.content", html_report.render_note(sweep))
         self._tag_best_trials(self._study.load_best_trials())
 

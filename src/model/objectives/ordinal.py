@@ -1,0 +1,102 @@
+"""A rank for each text: labels in an order."""
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from src.core.dataset_info import DatasetInfo, Task
+from src.core.notices import Notices
+from src.core.user_errors import UserError
+from src.core.validation import validate_init
+from src.model.head_outputs import compute_class_scores
+from src.model.objectives.objective import ObjectiveOutput
+from src.model.objectives.text_logits import check_num_labels, compute_text_logits, empty_output
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torchmetrics import Metric
+
+    from src.core.batch import LabelledBatch
+    from src.model.encoder import Encoder, HeadType
+
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+
+
+@validate_init
+@dataclass(frozen=True, kw_only=True)
+class Ordinal:
+    """One of several labels in an order for each text, such as one to five stars: an output for
+    every step says whether the text is beyond it, of those that have come so far (continuation
+    ratios: Tutz, 1991; Shi et al., 2021). The loss is the mean of -ln p of the labels, as in
+    classification.
+
+    Args:
+        label_names: the labels from the lowest to the highest, as the data declare them; null: they
+            are numbers.
+    """
+
+    kind: ClassVar[Task] = "classification"
+    run_kind: ClassVar[str] = "finetune"
+    metric_names: ClassVar[tuple[str, ...]] = (
+        "loss",
+        "accuracy",
+        "mae",
+        "quadratic_kappa",
+        "spearman",
+    )
+    head: ClassVar["HeadType"] = "ordinal"
+
+    label_names: list[str | float] | str | None = None
+
+    def check_dataset(self, facts: DatasetInfo) -> None:
+        """Raise UserError if the data have fewer than 2 labels, or labels of unknown order."""
+        check_num_labels(facts, None)
+        if self.label_names is None and not all(map(_NUMBER.fullmatch, facts.label_names)):
+            raise UserError(
+                f"the order of the labels is not known: {', '.join(facts.label_names)}",
+                key="data.label_names",
+                expected="all labels, from the lowest to the highest",
+            )
+
+    def with_dataset(self, facts: DatasetInfo) -> "Ordinal":
+        """This objective with the labels in their order."""
+        return Ordinal(label_names=list(facts.label_names))
+
+    def describe(self) -> Notices:
+        """The order of the labels."""
+        order = " < ".join(map(str, self.label_names or ()))
+        return Notices((f"order of the labels: {order}",), {"objective/label_order": order})
+
+    def forward(self, encoder: "Encoder", batch: "LabelledBatch") -> ObjectiveOutput:
+        # their softmax is they themselves, as probabilities
+        scores = compute_class_scores(self.head, compute_text_logits(encoder, batch))
+        if not len(batch.labels):
+            return empty_output(scores, batch.labels)
+        loss = -scores.gather(1, batch.labels[:, None]).mean()
+        return ObjectiveOutput(loss, len(batch.labels), scores, batch.labels)
+
+    def build_metrics(self, num_labels: int) -> "dict[str, Metric]":
+        """Of the predicted rank: accuracy, the mean distance, and Cohen's kappa with quadratic
+        weights; and the rank correlation of the expected rank.
+        """
+        from src.model.correlation import Correlation
+        from src.model.rank_metrics import (
+            RankAccuracy,
+            RankError,
+            RankKappa,
+            compute_expected_ranks,
+        )
+
+        return {
+            "accuracy": RankAccuracy(num_labels, average="micro", validate_args=False),
+            "mae": RankError(),
+            "quadratic_kappa": RankKappa(num_labels, weights="quadratic", validate_args=False),
+            "spearman": Correlation("spearman", read=compute_expected_ranks),
+        }
+
+    def derive_metrics(self, values: dict[str, float], facts: DatasetInfo) -> dict[str, float]:
+        return {}
+
+    def to_predictions(self, outputs: "Tensor") -> "Tensor":
+        """Probabilities [B, C]."""
+        return outputs.float().softmax(-1)
