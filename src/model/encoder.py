@@ -107,7 +107,16 @@ class Encoder(nn.Module):
         return join_notices(*notices)
 
     def encode_sequences(self, tokens: Tokens) -> Tensor:
-        """The vector that represents each sequence [B, D], for `compute_sequence_logits`."""
+        """The vector that represents each sequence [B, D], for `compute_sequence_logits`. Raises
+        UserError if the network runs as a whole.
+        """
+        if not self.has_own_head:
+            raise UserError(
+                f"the family '{self.config.model_type}' runs as a whole, so that its texts have no "
+                "vectors to mix",
+                key="model.objective.mixup",
+                expected="null",
+            )
         if self.pooling == "first":
             return self.encode(tokens, at="first")
         return text_pooling.pool_tokens(self.network, self.encode(tokens), tokens)

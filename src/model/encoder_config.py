@@ -21,17 +21,6 @@ if TYPE_CHECKING:
 NAME_OR_PATH_KEY = "model.encoder.name_or_path"
 HEAD_KEY = "model.encoder.head"
 DropoutRate = Annotated[float, Bound(least=0, below=1)]
-DROPOUT_KEYS = (
-    "hidden_dropout_prob",
-    "attention_probs_dropout_prob",
-    "dropout",
-    "attention_dropout",
-    "embedding_dropout",
-    "mlp_dropout",
-    "classifier_dropout",
-    "classifier_dropout_prob",
-    "seq_classif_dropout",
-)
 
 
 @validate_init
@@ -322,18 +311,9 @@ def _special_token_ids(family: str, dataset_info: DatasetInfo) -> dict[str, Any]
 
 
 def _set_dropout(config: Any, dropout: float) -> None:
-    from src.model.encoder_families import TOKEN_HEADS
+    from src.model.encoder_families import find_dropout_names
 
-    names = [name for name in DROPOUT_KEYS if hasattr(config, name)]
-    if config.model_type not in TOKEN_HEADS:
-        # every family has names of its own
-        names = [
-            name
-            for name, value in vars(config).items()
-            if ("dropout" in name or name.endswith("_pdrop"))
-            and (value is None or type(value) in (int, float))
-        ]
-    for name in names:
+    for name in find_dropout_names(config):
         setattr(config, name, dropout)
 
 

@@ -75,6 +75,17 @@ _FAMILIES_WITH_TOKEN_TYPES = {
     "electra",
     "deberta-v2",
 } | _FAMILIES_WITH_OFFSET_POSITIONS
+_DROPOUT_NAMES = (
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "dropout",
+    "attention_dropout",
+    "embedding_dropout",
+    "mlp_dropout",
+    "classifier_dropout",
+    "classifier_dropout_prob",
+    "seq_classif_dropout",
+)
 # by their names in the body; the last two are ELECTRA's and ALBERT's own
 EMBEDDING_MODULES = ("embeddings", "embeddings_project", "encoder.embedding_hidden_mapping_in")
 
@@ -134,6 +145,18 @@ def find_vocab_size(config: PreTrainedConfig) -> int:
             "the tokens of a text"
         )
     return int(size)
+
+
+def find_dropout_names(config: PreTrainedConfig) -> list[str]:
+    """The entries of a config that are shares of dropout; every family has names of its own."""
+    if config.model_type in TOKEN_HEADS:
+        return [name for name in _DROPOUT_NAMES if hasattr(config, name)]
+    return [
+        name
+        for name, value in vars(config).items()
+        if ("dropout" in name or name.endswith("_pdrop"))
+        and (value is None or type(value) in (int, float))
+    ]
 
 
 def find_longest_sequence(network: PreTrainedModel) -> int | None:

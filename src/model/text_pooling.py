@@ -17,6 +17,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from src.core.batch import Tokens
 from src.core.notices import Notices
+from src.core.user_errors import UserError
+from src.model.encoder_families import SEQUENCE_HEADS
 from src.model.ragged_layout import mean_pool
 
 Pooling = Literal["first", "mean", "attention"]
@@ -57,9 +59,18 @@ def read_pooling(config: PreTrainedConfig) -> Pooling:
 
 
 def write_pooling(config: PreTrainedConfig, pooling: Pooling | None) -> None:
-    """Have a config say the pooling; None leaves what it says."""
+    """Have a config say the pooling; None leaves what it says. Raises UserError if the family's
+    head is not run by itself.
+    """
     if pooling is None:
         return
+    if config.model_type not in SEQUENCE_HEADS:
+        raise UserError(
+            f"the family '{config.model_type}' runs as a whole and judges texts in its own way",
+            key="model.encoder.pooling",
+            value=pooling,
+            expected="null",
+        )
     config.sentence_pooling = pooling if pooling != "first" else None
     if config.model_type == "modernbert" and pooling != "attention":
         config.sentence_pooling = None

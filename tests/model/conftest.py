@@ -53,6 +53,51 @@ FAMILIES = sorted(TOKEN_HEADS)
 assert len(FAMILIES) == 10
 
 
+END, PAD = 2, 1
+_SMALL = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 16}
+_ENCODER = _SMALL | {"intermediate_size": 32, "max_position_embeddings": 42}
+_DECODER = {"d_model": 16, "num_layers": 2, "num_heads": 2, "d_kv": 8, "d_ff": 32}
+_BART = {
+    f"{side}_{name}": size
+    for side in ("encoder", "decoder")
+    for name, size in (("layers", 2), ("attention_heads", 2), ("ffn_dim", 32))
+}
+# the smallest config of each, and the side of the padding that it bears
+TINY: dict[str, tuple[dict[str, Any], str | None]] = {
+    "bart": (_BART | {"d_model": 16, "max_position_embeddings": 40}, "right"),
+    # drawn by random.Random(14).choice from the sorted families that transformers 5.23 can classify
+    # with and that are not named here
+    "deepseek_v2": (
+        _ENCODER
+        | {
+            "moe_intermediate_size": 16,
+            "n_routed_experts": 4,
+            "num_experts_per_tok": 2,
+            "n_group": 1,
+            "topk_group": 1,
+            "n_shared_experts": 1,
+            "first_k_dense_replace": 1,
+            "kv_lora_rank": 8,
+            "q_lora_rank": 8,
+            "qk_nope_head_dim": 8,
+            "qk_rope_head_dim": 8,
+            "v_head_dim": 8,
+        },
+        "right",
+    ),
+    "fnet": (_ENCODER, None),
+    "funnel": (
+        {"block_sizes": [2, 2], "d_model": 16, "n_head": 2, "d_head": 8, "d_inner": 32},
+        None,
+    ),
+    "gpt2": ({"n_layer": 2, "n_head": 2, "n_embd": 16, "n_positions": 40}, "right"),
+    "longformer": (_ENCODER | {"attention_window": 8}, "right"),
+    "t5": (_DECODER | {"decoder_start_token_id": PAD}, "right"),
+    "xlm": ({"n_layers": 2, "n_heads": 2, "emb_dim": 16, "max_position_embeddings": 40}, "right"),
+    "xlnet": ({"n_layer": 2, "n_head": 2, "d_model": 16, "d_inner": 32}, "left"),
+}
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that asks for `family` runs for every one that is supported."""
     if "family" in metafunc.fixturenames and not any(
@@ -103,6 +148,33 @@ def laid() -> Callable[..., Tokens]:
         return build_tokens(ids, torch.tensor(lengths), types, row_tokens=row)
 
     return make
+
+
+@pytest.fixture
+def make(tiny) -> Callable[..., PreTrainedModel]:
+    """A random network of any family, in eval mode, with large weights."""
+
+    def build(family: str, head: HeadType) -> PreTrainedModel:
+        if family in FAMILIES:
+            return tiny(family, head)
+        ids = {"pad_token_id": PAD, "eos_token_id": END, "bos_token_id": 0}
+        config = AutoConfig.for_model(
+            family, vocab_size=60, num_labels=3, **(ids | TINY[family][0])
+        )
+        network: PreTrainedModel = AUTO_MODEL_CLASSES[head].from_config(config)
+        for parameter in network.parameters():
+            parameter.data += 0.2 * torch.randn_like(parameter)
+        return network.eval()
+
+    return build
+
+
+@pytest.fixture
+def texts(laid) -> Tokens:
+    """Five texts of four lengths, each with one end token behind it."""
+    tokens = laid([9, 20, 4, 17, 9])
+    tokens.ids[tokens.cu_seqlens[1:].long() - 1] = END
+    return tokens
 
 
 @pytest.fixture

@@ -3,14 +3,18 @@
 import math
 import random
 import re
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
-from transformers import AutoConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+    PreTrainedModel,
+)
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 
 from src.core.batch import LabelledBatch, MaskedBatch, Tokens, build_tokens
@@ -24,51 +28,8 @@ from src.model.objectives.classification import Classification
 from src.model.objectives.masked_lm import MaskedLM
 from src.model.optim import AdamW
 from src.training.flops import count_forward_cost
-from tests.model.conftest import FAMILIES
+from tests.model.conftest import END, FAMILIES, PAD, TINY
 
-END, PAD = 2, 1
-_SIZES = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 16}
-_ENCODER = _SIZES | {"intermediate_size": 32, "max_position_embeddings": 42}
-_DECODER = {"d_model": 16, "num_layers": 2, "num_heads": 2, "d_kv": 8, "d_ff": 32}
-_BART = {
-    f"{side}_{name}": size
-    for side in ("encoder", "decoder")
-    for name, size in (("layers", 2), ("attention_heads", 2), ("ffn_dim", 32))
-}
-# the smallest config of each, and the side of the padding that it bears
-TINY: dict[str, tuple[dict[str, Any], str | None]] = {
-    "bart": (_BART | {"d_model": 16, "max_position_embeddings": 40}, "right"),
-    # drawn by random.Random(14).choice from the sorted families that transformers 5.23 can classify
-    # with and that are not named here
-    "deepseek_v2": (
-        _ENCODER
-        | {
-            "moe_intermediate_size": 16,
-            "n_routed_experts": 4,
-            "num_experts_per_tok": 2,
-            "n_group": 1,
-            "topk_group": 1,
-            "n_shared_experts": 1,
-            "first_k_dense_replace": 1,
-            "kv_lora_rank": 8,
-            "q_lora_rank": 8,
-            "qk_nope_head_dim": 8,
-            "qk_rope_head_dim": 8,
-            "v_head_dim": 8,
-        },
-        "right",
-    ),
-    "fnet": (_ENCODER, None),
-    "funnel": (
-        {"block_sizes": [2, 2], "d_model": 16, "n_head": 2, "d_head": 8, "d_inner": 32},
-        None,
-    ),
-    "gpt2": ({"n_layer": 2, "n_head": 2, "n_embd": 16, "n_positions": 40}, "right"),
-    "longformer": (_ENCODER | {"attention_window": 8}, "right"),
-    "t5": (_DECODER | {"decoder_start_token_id": PAD}, "right"),
-    "xlm": ({"n_layers": 2, "n_heads": 2, "emb_dim": 16, "max_position_embeddings": 40}, "right"),
-    "xlnet": ({"n_layer": 2, "n_head": 2, "d_model": 16, "d_inner": 32}, "left"),
-}
 NAMED_BY_THE_ISSUE = {*FAMILIES, "xlnet", "gpt2", "t5", "bart", "funnel", "longformer"}
 # parameters that no loss reaches, as an expression: a pooler, what is for texts in pieces or pairs
 # only, and in Longformer's last layer what the first token alone does not need
@@ -89,10 +50,16 @@ EMBEDDINGS = {
     "xlnet": ["word_embedding"],
 }
 NAMED = (*FAMILIES, *TINY)
-ABLE: dict[HeadType, list[str]] = {
-    head: [family for family in NAMED if family in model_class._model_mapping._model_mapping]
-    for head, model_class in AUTO_MODEL_CLASSES.items()
-}
+HEADS: tuple[HeadType, ...] = ("masked_lm", "sequence")
+
+
+def list_able_families(head: HeadType) -> list[str]:
+    """The families that transformers has a class of this head for."""
+    known = AUTO_MODEL_CLASSES[head]._model_mapping._model_mapping
+    return [family for family in NAMED if family in known]
+
+
+ABLE = {head: list_able_families(head) for head in HEADS}
 PAIRS = [(head, family) for head, families in ABLE.items() for family in families]
 
 
@@ -104,33 +71,6 @@ def test_the_families_and_what_they_can_do():
     assert len(PAIRS) == 34
     listed = sorted(set(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES) - NAMED_BY_THE_ISSUE)
     assert random.Random(14).choice(listed) == "deepseek_v2"
-
-
-@pytest.fixture
-def make(tiny) -> Callable[..., PreTrainedModel]:
-    """A random network of any family, in eval mode, with large weights."""
-
-    def build(family: str, head: HeadType) -> PreTrainedModel:
-        if family in FAMILIES:
-            return tiny(family, head)
-        ids = {"pad_token_id": PAD, "eos_token_id": END, "bos_token_id": 0}
-        config = AutoConfig.for_model(
-            family, vocab_size=60, num_labels=3, **(ids | TINY[family][0])
-        )
-        network: PreTrainedModel = AUTO_MODEL_CLASSES[head].from_config(config)
-        for parameter in network.parameters():
-            parameter.data += 0.2 * torch.randn_like(parameter)
-        return network.eval()
-
-    return build
-
-
-@pytest.fixture
-def texts(laid) -> Tokens:
-    """Five texts of four lengths, each with one end token behind it."""
-    tokens = laid([9, 20, 4, 17, 9])
-    tokens.ids[tokens.cu_seqlens[1:].long() - 1] = END
-    return tokens
 
 
 def run_alone(network: PreTrainedModel, tokens: Tokens, head: HeadType) -> Tensor:
@@ -307,6 +247,79 @@ def test_what_cannot_save_memory_says_so(make):
     with pytest.raises(UserError, match="transformers cannot do this for the family 'xlm'"):
         encoder.set_gradient_checkpointing(True)
     Encoder(make("t5", "sequence"), "sequence").set_gradient_checkpointing(True)
+
+
+def test_a_network_that_needs_more_than_texts_is_refused():
+    """X-MOD wants to be told the language."""
+    config = AutoConfig.for_model("xmod", vocab_size=60, languages=["en"], **TINY["fnet"][0])
+    with pytest.raises(
+        UserError,
+        match=r"^model\.encoder: a network of the family 'xmod' cannot be given texts alone: "
+        r"Input language unknown\.",
+    ):
+        Encoder(AUTO_MODEL_CLASSES["sequence"].from_config(config), "sequence")
+
+
+@pytest.mark.parametrize(
+    ("family", "model_class", "fresh"),
+    [
+        ("bart", AutoModelForSeq2SeqLM, "classification_head.* (4 tensors)"),
+        ("funnel", AutoModelForMaskedLM, "classifier.* (4 tensors)"),
+        ("gpt2", AutoModelForCausalLM, "score.* (1 tensor)"),
+        ("t5", AutoModelForSeq2SeqLM, "classification_head.* (4 tensors)"),
+        (
+            "xlnet",
+            AutoModelForCausalLM,
+            "logits_proj.* (2 tensors), sequence_summary.* (2 tensors)",
+        ),
+    ],
+)
+def test_the_whole_body_is_taken_from_what_was_pretrained(
+    family, model_class, fresh, make, facts, tmp_path
+):
+    """The folders that are published hold the head of pretraining."""
+    config = make(family, "sequence").config
+    model_class.from_config(config).save_pretrained(tmp_path)
+    pretrained = Pretrained(name_or_path=str(tmp_path))
+    encoder = pretrained.build("sequence", facts(pad_id=PAD), ("a", "b", "c"))
+    assert encoder.describe_loading().tags["model/fresh"] == fresh
+
+
+def test_a_network_that_runs_as_a_whole_has_no_vectors_of_texts(make, texts, facts, tmp_path):
+    make("gpt2", "sequence").save_pretrained(tmp_path)
+    wanted = Pretrained(name_or_path=str(tmp_path), pooling="mean")
+    with pytest.raises(UserError) as caught:
+        wanted.build("sequence", facts(pad_id=PAD), ("a", "b", "c"))
+    assert str(caught.value) == (
+        "model.encoder.pooling=mean: the family 'gpt2' runs as a whole and judges texts in its own "
+        "way: expected null"
+    )
+    with pytest.raises(UserError) as caught:
+        Encoder(make("gpt2", "sequence"), "sequence").encode_sequences(texts)
+    assert str(caught.value) == (
+        "model.objective.mixup: the family 'gpt2' runs as a whole, so that its texts have no "
+        "vectors to mix: expected null"
+    )
+
+
+@pytest.mark.parametrize(("head", "family"), [pair for pair in PAIRS if pair[1] in TINY])
+def test_rows_for_added_tokens(head, family, make, texts, facts, tmp_path):
+    network = make(family, head)
+    network.save_pretrained(tmp_path)
+    added = facts(vocab_size=63, own_vocab_size=60, pad_id=PAD)
+    names = ("LABEL_0", "LABEL_1", "LABEL_2") if head == "sequence" else ()
+    grown = Pretrained(name_or_path=str(tmp_path)).build(head, added, names).eval()
+    assert grown.describe_loading().tags["model/added_tokens"] == "3"
+    with torch.no_grad():
+        before = Encoder(network, head).compute_logits(texts)
+        after = grown.compute_logits(texts)
+        columns = [place for place in range(before.shape[1]) if head == "sequence" or place != PAD]
+        assert_close(after[:, columns], before[:, columns], atol=1e-5, rtol=1e-4)
+        assert after.shape[1] == (3 if head == "sequence" else 63)
+        texts.ids[[0, 12, 40]] = torch.tensor([60, 61, 62])
+        assert grown.compute_logits(texts).isfinite().all()
+    grown.save_pretrained(tmp_path / "grown")
+    assert load_encoder(tmp_path / "grown", head).config.get_text_config().vocab_size == 63
 
 
 DROPPED = {

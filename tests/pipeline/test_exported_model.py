@@ -27,8 +27,7 @@ from tests.data.test_ids_equal_transformers import (
     TOKENIZERS,
     write_tokenizer,
 )
-from tests.model.conftest import OWN, POSITIONS
-from tests.model.test_families import TINY
+from tests.model.conftest import OWN, POSITIONS, TINY
 
 NAMES = ["no", "yes", "perhaps"]
 ASKED = [text for text in TEXTS if text.strip()][:60]

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from src.core.user_errors import UserError
-from src.model.encoder_config import DROPOUT_KEYS
 from src.model.head_outputs import compute_class_scores
 from src.model.objectives.text_logits import compute_text_logits
 
@@ -71,7 +70,9 @@ def compute_twofold_losses(
     Raises:
         UserError: there is no dropout, so that both passes are the same.
     """
-    if not any(getattr(encoder.config, name, None) for name in DROPOUT_KEYS):
+    from src.model.encoder_families import find_dropout_names
+
+    if not any(getattr(encoder.config, name) for name in find_dropout_names(encoder.config)):
         raise UserError(
             "two passes are the same where nothing is dropped",
             key="model.objective.r_drop",

@@ -1,0 +1,93 @@
+"""Every objective that a config names with every family of the tests that has a head for it: it
+composes, builds, and trains two steps.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from src.config.build_nodes import build_node
+from src.core.batch import LabelledBatch, MaskedBatch, Tokens
+from src.model.model_config import ModelConfig
+from tests.conftest import CONF
+from tests.model.test_families import NAMED, list_able_families
+
+LABELS = ("negative", "positive")
+CLASSES = torch.tensor([0, 1, 1, 0, 1])
+
+
+def _label(labels: torch.Tensor) -> Callable[[Tokens], LabelledBatch]:
+    return lambda texts: LabelledBatch(texts, labels, torch.arange(len(labels)))
+
+
+def _mask(texts: Tokens) -> MaskedBatch:
+    at = torch.arange(1, 59, 4)
+    return MaskedBatch(texts._replace(ids=texts.ids.index_fill(0, at, 4)), at, texts.ids[at])
+
+
+# by the name of the config in conf/model: what a batch of five texts is
+BATCHES: dict[str, Callable[[Tokens], Any]] = {
+    "binary": _label(CLASSES),
+    "classification": _label(CLASSES),
+    "masked_lm": _mask,
+    "multi_label": _label(torch.stack([CLASSES, 1 - CLASSES], 1).byte()),
+    "ordinal": _label(CLASSES),
+    "regression": _label(CLASSES.float()),
+}
+
+
+def compose_model(composed: Callable[..., dict[str, Any]], name: str) -> dict[str, Any]:
+    overrides = [f"model={name}", "model/encoder=pretrained", "model.encoder.name_or_path=HERE"]
+    model: dict[str, Any] = composed(*overrides)["model"]
+    return model
+
+
+def build_config(model: dict[str, Any], folder: str) -> ModelConfig:
+    config: ModelConfig = build_node(
+        model | {"encoder": model["encoder"] | {"name_or_path": folder}}
+    )
+    return config
+
+
+def test_every_objective_of_a_config_is_tried(composed):
+    names = {file.stem for file in (CONF / "model").glob("[!_]*.yaml")}
+    assert names == set(BATCHES), "an objective without a batch here"
+    heads = {
+        name: build_config(compose_model(composed, name), "HERE").objective.head for name in names
+    }
+    pairs = sum(len(list_able_families(head)) for head in heads.values())
+    # five for texts, with all families, and one for masks, with those that have a class for it
+    assert (len(NAMED), pairs) == (19, 5 * 19 + 15)
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_two_steps(name, composed, make, texts, facts, tmp_path):
+    model = compose_model(composed, name)
+    labels = () if name in ("masked_lm", "regression") else LABELS
+    head = build_config(model, "HERE").objective.head
+    for family in list_able_families(head):
+        network: PreTrainedModel = make(family, "masked_lm" if head == "masked_lm" else "sequence")
+        network.save_pretrained(tmp_path / family)
+        config = build_config(model, str(tmp_path / family))
+        config.check()
+        module = config.build()
+        pad_id = network.config.get_text_config().pad_token_id
+        module.set_dataset_info(
+            facts(label_names=labels, label_counts=(2, 3), pad_id=pad_id, max_tokens=20), 2
+        )
+        module.configure_model()
+        encoder = module.encoder.train()
+        optimizer = module.configure_optimizers()["optimizer"]
+        losses = []
+        for _ in range(2):
+            loss = module.objective.forward(encoder, BATCHES[name](texts)).loss
+            loss.backward()
+            assert any(weight.grad is not None for weight in encoder.parameters()), family
+            optimizer.step()
+            optimizer.zero_grad()
+            losses.append(loss.item())
+        assert all(map(math.isfinite, losses)) and losses[0] != losses[1], family
