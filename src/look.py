@@ -15,12 +15,11 @@ import re
 import shlex
 import sys
 import textwrap
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 if __package__ is None:
     # typed as a file where the program is not installed: python src/look.py
@@ -44,15 +43,15 @@ from src.data.column_guesses import (
 )
 from src.data.data_files import find_path
 from src.data.dropped_letters import DroppedLetters
+from src.data.file_contents import SAMPLE_TEXTS, FileContents, read_contents
+from src.data.label_map import read_label_names
 from src.data.labels import (
-    as_label_set,
     describe_odd_labels,
     guess_label_separator,
-    normalize_labels,
 )
 from src.data.readers import ColumnSelection
-from src.data.reading_remarks import RemarkCounts
 from src.data.sources import Source
+from src.data.tag_schemes import describe_tags
 
 _PREFIX = "data.source."
 _COLUMNS = ("text", "pair", "label")
@@ -75,22 +74,6 @@ _PASSED_OVER = (
 )
 _WIDTH = 80
 _SHOWN_LABELS = 12
-_SAMPLE_TEXTS = 1000
-
-
-class _Contents(NamedTuple):
-    """What all rows of the files hold, by split where a split matters."""
-
-    rows: dict[str, int]
-    labels: Counter[str]
-    unlabelled: int
-    empty: int
-    lengths: list[int]
-    # of the first rows
-    sample_texts: list[str]
-    # whether some row may have several
-    has_label_sets: bool
-    remarks: list[str]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -150,7 +133,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
         added |= guess_split_column(Source(**{**options, **added}), profiles)
     source = Source(**{**options, **added})
     source.check()
-    contents = _read_contents(source)
+    contents = read_contents(source, _read_names(kept) or source.find_class_names())
     _print_contents(contents)
     for remark in contents.remarks:
         _print_wrapped(f"note: {remark}")
@@ -161,6 +144,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
             _print_wrapped(_describe_tokens(argument.partition("=")[2], contents.sample_texts))
     label = next((one for one in profiles if one.name == columns.label), None)
     task = "multi_label" if contents.has_label_sets else _choose_task(columns, label)
+    task = task if contents.tags is None else "token_classification"
     if task == "classification":
         for remark in describe_odd_labels(contents.labels):
             _print_wrapped(f"note: {remark}")
@@ -281,33 +265,16 @@ def _print_columns(profiles: Sequence[ColumnProfile]) -> None:
         print_line(truncate_end(line, _WIDTH))
 
 
-def _read_contents(source: Source) -> _Contents:
-    rows: dict[str, int] = {}
-    labels: Counter[str] = Counter()
-    unlabelled = empty = 0
-    lengths: list[int] = []
-    sample_texts: list[str] = []
-    has_label_sets = False
-    remarks = RemarkCounts()
-    for split in source.available_splits():
-        rows[split] = 0
-        for record in source.read_records(split):
-            rows[split] += 1
-            remarks.count(split, record)
-            lengths.append(len(record.text) + len(record.pair or ""))
-            empty += not record.text.strip()
-            if record.label is None:
-                unlabelled += source.label is not None
-            labels.update(map(str, normalize_labels(as_label_set(record.label))))
-            has_label_sets = has_label_sets or isinstance(record.label, tuple)
-            if len(sample_texts) < _SAMPLE_TEXTS:
-                sample_texts.append(record.text)
-    return _Contents(
-        rows, labels, unlabelled, empty, lengths, sample_texts, has_label_sets, remarks.describe()
-    )
+def _read_names(kept: Sequence[str]) -> Sequence[str | float] | None:
+    """The names of labels that were typed."""
+    import yaml
+
+    typed = dict(one.split("=", 1) for one in kept if "=" in one).get("data.label_names")
+    names = None if typed is None else yaml.safe_load(typed)
+    return read_label_names(names) if isinstance(names, str) else names
 
 
-def _print_contents(contents: _Contents) -> None:
+def _print_contents(contents: FileContents) -> None:
     rows = ", ".join(f"{split} {count:,}" for split, count in contents.rows.items())
     missing = f", {contents.empty:,} with an empty text" * bool(contents.empty)
     missing += f", {contents.unlabelled:,} without a label" * bool(contents.unlabelled)
@@ -320,6 +287,9 @@ def _print_contents(contents: _Contents) -> None:
         more = ", ..." * (len(contents.labels) > _SHOWN_LABELS)
         different = format_quantity(len(contents.labels), "different label")
         _print_wrapped(f"{different}: {', '.join(shown)}{more}")
+    if contents.tags is not None:
+        for line in describe_tags(contents.tags, contents.tag_problem):
+            _print_wrapped(line)
     lengths = sorted(contents.lengths) or [0]
     _print_wrapped(
         f"characters of a row: half have up to {lengths[len(lengths) // 2]:,}, nine tenths up to "
@@ -350,14 +320,14 @@ def _describe_tokens(folder: str, texts: Sequence[str]) -> str:
         f"{lengths[len(lengths) * 9 // 10]:,}, the longest {lengths[-1]:,}; "
         f"{100 * count / max(1, sum(lengths)):.1f} % of them unknown"
         + f"; {dropped:,} letters are dropped, for which it has no token" * bool(dropped)
-        + f" (first {len(texts):,} rows)" * (len(texts) == _SAMPLE_TEXTS)
+        + f" (first {len(texts):,} rows)" * (len(texts) == SAMPLE_TEXTS)
     )
 
 
 def _propose_command(task: str, source: Mapping[str, Any], kept: Sequence[str]) -> str:
     experiment = "mlm_files" if task == "masked_lm" else "files"
     options = [f"{_PREFIX}{key}={_quote_value(value)}" for key, value in source.items()]
-    metrics = {"regression": "pearson", "multi_label": "f1_macro"}
+    metrics = {"regression": "pearson", "multi_label": "f1_macro", "token_classification": "f1"}
     if task in metrics:
         options += [
             f"data.task={task}",

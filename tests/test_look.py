@@ -307,6 +307,57 @@ def test_values_inside_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert shown.endswith("data.source.text=review.body data.source.label=meta.stars\n")
 
 
+TAGGED_COMMAND = (
+    " data.task=token_classification model=token_classification "
+    "callbacks.checkpoint.monitor=val/f1 callbacks.checkpoint.mode=max\n"
+)
+
+
+def test_tagged_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "-DOCSTART- O\n\nAda I-PER\nran O\n\nhe O\nsaw O\nBath I-LOC\nBath B-LOC\n"
+    for name, added in (("a.conll", ""), ("a.txt", " data.source.format=conll")):
+        file = tmp_path / name
+        file.write_text(text, encoding="utf-8")
+        shown = _look(capsys, f"data.source.path={file}")
+        assert "format: conll\n" in shown
+        assert "rows: train 2\n" in shown
+        assert "entities: LOC 2, PER 1\ntags of words: IOB1, brought to BIO\n" in shown
+        assert shown.endswith(
+            f"  python -m src.run +experiment=files data.source.path={file}{added}{TAGGED_COMMAND}"
+        )
+
+
+def test_tokens_and_spans_of_json_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "a.jsonl"
+    rows: list[dict[str, object]] = [
+        {"id": "0", "tokens": ["Ada", "ran"], "pos_tags": ["NN", "VB"], "ner_tags": ["B-PER", "O"]},
+        {"id": "1", "tokens": ["he"], "pos_tags": ["PRP"], "ner_tags": ["O"]},
+    ]
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    shown = _look(capsys, f"data.source.path={file}")
+    assert "guessed columns: text=tokens, label=ner_tags\n" in shown
+    assert "entities: PER 1\n" in shown
+    assert shown.endswith(
+        f"data.source.path={file} data.source.text=tokens data.source.label=ner_tags"
+        + TAGGED_COMMAND
+    )
+    # numbers need names, which are kept
+    rows = [{"tokens": ["Ada", "ran"], "ner_tags": [1, 0]}] * 2
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert "data.label_names=[O,B-PER,I-PER] names such tags" in " ".join(
+        _look(capsys, f"data.source.path={file}").split()
+    )
+    shown = _look(capsys, f"data.source.path={file}", "data.label_names=[O,B-PER]")
+    assert "entities: PER 2\n" in shown
+    assert shown.endswith(TAGGED_COMMAND.rstrip() + " 'data.label_names=[O,B-PER]'\n")
+    rows = [{"text": "Ada ran", "label": [[0, 3, "PER"]]}, {"text": "he ran", "label": []}]
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    shown = _look(capsys, f"data.source.path={file}")
+    assert "guessed columns: text=text, label=label\n" in shown
+    assert "entities: PER 1\ntags of words: spans of characters, brought to BIO\n" in shown
+    assert shown.endswith(TAGGED_COMMAND)
+
+
 def test_decimal_commas_are_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "a.csv"
     rows = "".join(f"words of row {n};{n % 7},{n % 10}\n" for n in range(60))

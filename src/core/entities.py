@@ -1,22 +1,17 @@
 """Entities in tagged words, counted as the field does (conlleval, Tjong Kim Sang and Buchholz,
 2000; seqeval): one is right if its first word, its last word and its type are.
 
-Tags are class indices in one order that everything relies on: "O", and then "B-" and "I-" of each
-type in turn. An entity begins at a B, and also at an I that does not go on with one of its type
-(the lenient reading, which gives what a model predicts without regard to order a meaning).
+Tags are class indices in the order of `src/core/entity_tags.py`. An entity begins at a B,
+and also at an I that does not go on with one of its type (the lenient reading, which gives what a
+model predicts without regard to order a meaning).
 
 Shape legend: S tags of several texts end to end, with -1 behind the last one of each; E entities.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-
-# stands behind the tags of each text
-END_OF_TEXT = -1
-OUTSIDE = "O"
 
 
 class Entities(NamedTuple):
@@ -25,19 +20,6 @@ class Entities(NamedTuple):
     begins: Tensor  # [E] int64, the first word of each
     ends: Tensor  # [E] int64, behind the last word of each
     types: Tensor  # [E] int64, 0 for the tags 1 and 2, 1 for 3 and 4, ...
-
-
-def list_entity_tags(types: Sequence[str]) -> tuple[str, ...]:
-    """The names of all tags, in their order."""
-    return (OUTSIDE, *(f"{prefix}-{name}" for name in types for prefix in "BI"))
-
-
-def list_entity_types(tags: Sequence[str]) -> tuple[str, ...]:
-    """The types of entities that tags are about; none where they are not about entities, as parts
-    of speech are not.
-    """
-    types = tuple(tag[2:] for tag in tags[1::2])
-    return types if tuple(tags) == list_entity_tags(types) else ()
 
 
 def find_entities(tags: Tensor) -> Entities:

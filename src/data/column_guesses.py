@@ -2,42 +2,34 @@
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from src.core.dataset_info import Task
-from src.data import readers
+from src.data.column_profiles import SAMPLE_ROWS, ColumnProfile, parse_number, sample_columns
 from src.data.columns import ColumnSelection
 from src.data.decoding import InputFile, read_text_lines
 from src.data.encodings import choose_encoding
 from src.data.file_formats import read_header
 from src.data.file_names import SPLIT_ALIASES, infer_format
 from src.data.header_rows import count_lines_before_header, propose_names
-from src.data.json_rows import iter_json_objects
-from src.data.label_cells import has_decimal_commas, split_labels
-from src.data.labels import guess_label_separator
-from src.data.nested_values import flatten_row
 from src.data.readers import FASTTEXT_MARK
 from src.data.sources import Source
 from src.data.split_column import is_split_name
-from src.data.spreadsheets import iter_sheet_values, read_first_sheet_rows
+from src.data.spreadsheets import read_first_sheet_rows
 from src.data.table_headers import guess_delimiter
-from src.data.table_rows import LONG_DELIMITERS, read_first_row, read_first_rows
-from src.data.tables import read_table
+from src.data.table_rows import LONG_DELIMITERS, read_first_rows
+from src.data.token_labels import looks_like_tags
 
-SAMPLE_ROWS = 1000
 _LABEL_NAMES = re.compile(
     r"label|class|target|stars?|rating|category|sentiment|score|gold|polarity|topic|intent",
     re.IGNORECASE,
 )
+_TAG_NAMES = re.compile(r"tags?$|ner|labels?$", re.IGNORECASE)
 _MOST_SPLITS = 10
 _SPLIT_VALUES = {*SPLIT_ALIASES, *itertools.chain(*SPLIT_ALIASES.values())}
-# On average a text has no more tags, and no tag is longer in characters.
-_MOST_TAGS = 6
-_LONGEST_TAG = 40
-_YES_NO = {"0", "1", "0.0", "1.0", "true", "false"}
 # So many columns of yes and no, or more, are labels of which a row may have several.
 _LEAST_LABEL_COLUMNS = 3
 _SECOND_TEXTS = {
@@ -50,51 +42,19 @@ _SECOND_TEXTS = {
 }
 
 
-class ColumnProfile(NamedTuple):
-    """One column in a sample of rows.
-
-    Args:
-        name: its name, or its position where the table has no header.
-        examples: up to three different values.
-        distinct: the number of different values.
-        is_numeric: whether all values are numbers, is_whole: whether these are whole.
-        mean_characters: of the values as text.
-        labels: the different values, if these are few enough to be labels; else empty.
-        is_yes_no: whether all values are 0 and 1, or true and false; is_share: whether all are
-            numbers from 0 to 1.
-        has_decimal_commas: whether numbers are written with a comma before their decimals.
-        is_nested: whether some value is a list; is_tokens: whether all are lists of words.
-        is_tags: whether values are a few names that come again, in other combinations.
-        has_fields: whether some value has named parts.
-    """
-
-    name: str | int
-    examples: tuple[str, ...]
-    distinct: int
-    filled: int
-    is_numeric: bool
-    is_whole: bool
-    mean_characters: float
-    labels: tuple[str, ...] = ()
-    is_yes_no: bool = False
-    is_share: bool = False
-    has_decimal_commas: bool = False
-    is_nested: bool = False
-    is_tokens: bool = False
-    is_tags: bool = False
-    has_fields: bool = False
-
-
 def guess_text_format(path: Path, encodings: Sequence[str]) -> dict[str, str]:
-    """The format of a file of lines whose name does not tell it: "tsv" where all lines have equally
-    many tabs, "csv" with another delimiter likewise, "label_first" where they begin with a few
-    words that come again; empty if neither.
+    """The format of a file of lines whose name does not tell it: "conll" where they end on tags of
+    words, "tsv" where all lines have equally many tabs, "csv" with another delimiter likewise,
+    "label_first" where they begin with a few words that come again; empty if neither.
     """
     if not path.is_file() or infer_format(path) not in (None, "text"):
         return {}
     file = InputFile(path, path.name)
     lines = read_text_lines(file, choose_encoding(file, encodings).name)
-    sample = [line.strip() for line in itertools.islice(lines, SAMPLE_ROWS) if line.strip()]
+    first_lines = list(itertools.islice(lines, SAMPLE_ROWS))
+    if looks_like_tags(first_lines):
+        return {"format": "conll"}
+    sample = [line.strip() for line in first_lines if line.strip()]
     tabs = {line.count("\t") for line in sample}
     if len(tabs) == 1 and tabs != {0}:
         return {"format": "tsv"}
@@ -157,119 +117,8 @@ def find_repeated_names(source: Source, file: InputFile, format: str) -> list[st
 
 def _holds_own_name(profile: ColumnProfile) -> bool:
     name = str(profile.name)
-    is_number = profile.is_numeric and _parse_number(name) is not None
+    is_number = profile.is_numeric and parse_number(name) is not None
     return is_number or name in profile.labels
-
-
-def sample_columns(source: Source, file: InputFile, format: str) -> list[ColumnProfile]:
-    """The columns of the first rows of a file; none for formats that have no columns."""
-    rows = list(itertools.islice(_iter_rows(source, file, format), SAMPLE_ROWS))
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return [_profile_column(name, [row.get(name) for row in rows]) for name in names]
-
-
-def _iter_rows(source: Source, file: InputFile, format: str) -> Iterator[dict[Any, Any]]:
-    options, _ = source.reading_options(format).choose_encoding(file)
-    match format:
-        case "csv" | "tsv":
-            style = options.style
-            assert style is not None
-            first = read_first_row(file, style)
-            names: list[Any] = list(style.names or range(len(first)))
-            names = list(first if style.header else names)
-            names = [name for name in names if names.count(name) == 1]
-            columns = [read_table(file, ColumnSelection(name, None, None), style) for name in names]
-            for records in zip(*columns, strict=True):
-                yield dict(zip(names, [record.text for record in records], strict=True))
-        case "jsonl":
-            texts = [str(column) for column in source.select_columns().text_columns]
-            rows = iter_json_objects(file, options.json_style, texts)
-            start = [row for _, row in itertools.islice(rows, 2)]
-            if len(start) == 1 and all(isinstance(part, list) for part in start[0].values()):
-                # a table by column, of which none is called as the text is
-                rows, start = iter_json_objects(file, options.json_style, [*start[0]]), []
-            yield from map(flatten_row, itertools.chain(start, (row for _, row in rows)))
-        case "xlsx":
-            named = source.header or source.columns is not None
-            for _, values, _ in iter_sheet_values(
-                file,
-                sheet=source.sheet,
-                skipped=options.skipped_rows,
-                header=source.header,
-                names=source.columns,
-            ):
-                yield values if named else {int(name): cell for name, cell in values.items()}
-        case "parquet":
-            from pyarrow.parquet import ParquetFile
-
-            readers.read_parquet_columns(file)
-            with ParquetFile(file.path) as table:
-                for batch in table.iter_batches(batch_size=SAMPLE_ROWS):
-                    yield from map(flatten_row, batch.to_pylist())
-
-
-def _profile_column(name: str | int, values: Sequence[Any]) -> ColumnProfile:
-    texts = [str(value) for value in values if value is not None and str(value).strip()]
-    distinct = dict.fromkeys(texts)
-    plain = _without_decimal_commas(list(distinct))
-    numbers = [_parse_number(text) for text in plain]
-    known = [number for number in numbers if number is not None]
-    is_numeric = bool(known) and len(known) == len(numbers)
-    is_tags = not is_numeric and _are_tags(values)
-    return ColumnProfile(
-        name,
-        tuple(itertools.islice(distinct, 3)),
-        len(distinct),
-        len(texts),
-        is_numeric,
-        is_numeric and all(number.is_integer() for number in known),
-        sum(map(len, texts)) / max(1, len(texts)),
-        tuple(distinct) if is_tags or len(distinct) <= len(texts) / 2 else (),
-        bool(distinct) and {text.strip().lower() for text in distinct} <= _YES_NO,
-        is_numeric and all(0 <= number <= 1 for number in known),
-        bool(distinct) and has_decimal_commas(distinct),
-        any(isinstance(value, list) for value in values),
-        all(
-            value is None
-            or (isinstance(value, list) and all(isinstance(one, str) for one in value))
-            for value in values
-        ),
-        is_tags,
-        any(isinstance(value, dict) for value in _list_items(values)),
-    )
-
-
-def _are_tags(values: Sequence[Any]) -> bool:
-    """Whether values are lists, or texts parted by one character, of few short names that come
-    again.
-    """
-    lists = [value for value in values if isinstance(value, list)]
-    if not lists:
-        cells = [str(value) for value in values if value is not None and str(value).strip()]
-        found = guess_label_separator(set(cells))
-        if found is None:
-            return False
-        lists = [list(split_labels(cell, found[0])) for cell in cells]
-    names = [str(name) for one in lists for name in one]
-    return (
-        len(set(names)) <= len(names) / 3
-        and len(names) <= _MOST_TAGS * len(lists)
-        and max(map(len, names), default=0) <= _LONGEST_TAG
-    )
-
-
-def _list_items(values: Sequence[Any]) -> Iterator[Any]:
-    """Values, and what is in those that are lists."""
-    for value in values:
-        yield from value if isinstance(value, list) else (value,)
-
-
-def _without_decimal_commas(texts: list[str]) -> list[str]:
-    return [text.replace(",", ".") for text in texts] if has_decimal_commas(texts) else texts
-
-
-def _parse_number(text: str) -> float | None:
-    return float(text) if re.fullmatch(r"\s*-?\d+(\.\d+)?(e-?\d+)?\s*", text) else None
 
 
 def guess_columns(
@@ -288,6 +137,7 @@ def guess_columns(
         return [profile for profile in profiles if profile.name not in taken]
 
     free = find_free()
+    chosen |= _find_token_columns(profiles, chosen)
     if "text" not in chosen:
         texts = [
             one
@@ -318,6 +168,38 @@ def guess_columns(
                 ),
             ).name
     return ColumnSelection(chosen["text"], chosen.get("pair"), chosen.get("label"))
+
+
+def _find_token_columns(
+    profiles: Sequence[ColumnProfile], chosen: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The columns of words and of their tags, or that of spans; none of what is chosen."""
+    if "label" in chosen:
+        return {}
+    spans = [profile.name for profile in profiles if profile.holds_spans]
+    words = [
+        (profile, other)
+        for profile in profiles
+        for other in profiles
+        if profile.is_tokens
+        and profile.list_lengths
+        and other is not profile
+        and sum(profile.list_lengths) > len(profile.list_lengths)
+        and other.list_lengths == profile.list_lengths
+        and chosen.get("text", profile.name) == profile.name
+    ]
+    # of two lists of texts the tags are called so, of several tags those of entities are taken
+    words.sort(
+        key=lambda pair: (
+            _TAG_NAMES.search(str(pair[0].name)) is not None,
+            _TAG_NAMES.search(str(pair[1].name)) is None,
+            "ner" not in str(pair[1].name).lower(),
+            pair[1].distinct,
+        )
+    )
+    if words:
+        return {"text": words[0][0].name, "label": words[0][1].name}
+    return {"label": spans[0]} if spans else {}
 
 
 def _find_label_columns(profiles: Sequence[ColumnProfile]) -> list[str | int]:

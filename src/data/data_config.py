@@ -150,7 +150,7 @@ class DataConfig:
         """
         names = self.declared_label_names()
         if self.task == "token_classification":
-            found = self.source.find_tag_names() if isinstance(self.source, Source) else None
+            found = self.source.find_class_names() if isinstance(self.source, Source) else None
             return names if names is not None or found is None else list(found), None
         declared = names is not None or self.label_values is not None or self.label_map is not None
         if declared or not isinstance(self.source, Source):

@@ -32,6 +32,9 @@ SPLIT_ALIASES = {
     "train": ("training",),
     "test": ("testing",),
 }
+_SPLIT_NAMES_HINT = (
+    " (data.source.validation=NAME and data.source.test=NAME say what splits are called)"
+)
 _NON_DATA_STEMS = {"readme", "license", "licence", "sha256sums", "md5sums"}
 
 
@@ -47,6 +50,16 @@ class SplitFiles(NamedTuple):
     files: dict[str, tuple[InputFile, ...]]
     other_parts: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()
+
+    def describe_unread(self) -> list[str]:
+        """What lies there and is not read, in sentences."""
+        lines = []
+        if self.passed_over:
+            named = "" if self.format in ("folders", "class_files") else _SPLIT_NAMES_HINT
+            lines.append(f"not read: {abbreviate_names(list(self.passed_over))}{named}")
+        if self.other_parts:
+            lines.append(f"not read: {abbreviate_names(list(self.other_parts))}")
+        return lines
 
 
 def infer_format(path: Path) -> str | None:

@@ -49,3 +49,11 @@ def find_unlabelled_split(split: str, records: Iterator[RawRecord]) -> UserError
         key="data.source.label",
         hint=f"data.source.{split}=null leaves {split} out",
     )
+
+
+def say_how_to_leave(split: str, error: UserError) -> UserError:
+    """An error of a split other than train, which may have no labels, with the way to go on."""
+    if error.key == "data.source.label":
+        error.hint = f"{error.hint}; data.source.{split}=null leaves {split} out"
+        error.alternative = None
+    return error

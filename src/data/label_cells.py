@@ -44,6 +44,8 @@ class LabelReading(NamedTuple):
         Raises:
             UserError: what stands there is not written so.
         """
+        if isinstance(record.label, TokenLabels) and self.is_plain:
+            return record
         if isinstance(record.label, TokenLabels):
             raise UserError(
                 f"{record.where}: the words of the text have tags, which are taken as they are "

@@ -22,8 +22,8 @@ from src.data.file_formats import (
     read_file,
     read_header,
 )
-from src.data.file_names import SplitFiles, abbreviate_names
-from src.data.first_rows import find_first_row_errors
+from src.data.file_names import SplitFiles
+from src.data.first_rows import find_first_row_errors, say_how_to_leave
 from src.data.hub import find_hub_classes, load_from_hub, read_hub_rows
 from src.data.json_shapes import split_parts
 from src.data.label_cells import LabelReading
@@ -37,9 +37,6 @@ from src.data.text_template import find_template_columns
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
-_SPLIT_NAMES_HINT = (
-    " (data.source.validation=NAME and data.source.test=NAME say what splits are called)"
-)
 SPLITS = ("train", "validation", "test")
 # Part of every fingerprint: raise it when the same bytes are read into other records.
 _READING_VERSION = 3
@@ -60,8 +57,8 @@ class Source:
         format: of the files; `auto` takes it from their names. In `folders` a file is a text and
             its folder a class, in `class_files` a file is a class and holds texts, a `document`
             each; `label_first` are lines such as "1 some sentence"; in `parallel` a file holds
-            texts and another their labels, line by line (train.text, train.labels); `conll` has
-            a word and its tag in each line, and a blank line between sentences.
+            texts and another their labels, line by line (train.text, train.labels); `conll` has a
+            word and its tag in each line, and a blank line between sentences.
         text: column of the text: a name, or a position from 0 where `header` is false. Several,
             [title, body], are joined, a line for each that is not empty.
         template: how columns are joined, which are then named here and not in `text`:
@@ -69,8 +66,7 @@ class Source:
         pair: column of the second text; null: there is none.
         label: column of the label; null leaves it. Several, [anger, joy], each hold 1 or 0. For
             `folders`, `class_files`, `parallel`, `label_first` and `conll`, any name asks for the
-            label. In `folders` a class called "unsup" (aclImdb) is passed over where
-            labels are asked for.
+            label. In `folders` a class called "unsup" (aclImdb) is passed over for labels.
         label_separator: between several labels in one cell: a character or its name, as for
             `delimiter`.
         label_pattern: a regular expression with one group: the part of a label that counts.
@@ -93,9 +89,8 @@ class Source:
         escape: the character (backslash) before quotes inside cells; null: they are doubled.
         document: of plain text: one for each `line`, `paragraph` or `file`.
         heading: of plain text: a regular expression; a document begins at each matching line.
-        token_column: of CoNLL files, a word and its tag in each line: the column of the words,
-            counted from 0; null: the first.
-        tag_column: of CoNLL files: the column of the tags, -1 for the last; null: the last.
+        token_column: of CoNLL files: the column of words, counted from 0; null: the first.
+        tag_column: of CoNLL files: the column of tags, such as -1; null: the last.
         train: what the split is called at the source.
         validation: what the split is called at the source; null leaves it alone.
         test: what the split is called at the source; null leaves it alone.
@@ -198,7 +193,7 @@ class Source:
         for split, files in layout.files.items():
             found = list(find_file_errors(files[0], options))
             if split != "train" and not errors:
-                found = [_say_how_to_leave(split, error) for error in found]
+                found = [say_how_to_leave(split, error) for error in found]
             errors += found
         if not errors:
             errors += find_first_row_errors(layout.files, options)
@@ -315,12 +310,7 @@ class Source:
         if self.path is None:
             return []
         layout = self.list_files()
-        lines = []
-        if layout.passed_over:
-            named = "" if layout.format in ("folders", "class_files") else _SPLIT_NAMES_HINT
-            lines.append(f"not read: {abbreviate_names(list(layout.passed_over))}{named}")
-        if layout.other_parts:
-            lines.append(f"not read: {abbreviate_names(list(layout.other_parts))}")
+        lines = layout.describe_unread()
         if self._split_values is not None:
             lines += self._split_values.describe_others()
         elif layout.files.keys() == {"train"}:
@@ -336,18 +326,6 @@ class Source:
         if self.path is None:
             part = self._load_hub_dataset().get(str(self.train))
             return None if part is None else find_hub_classes(part, str(self.label))
-        layout = self.list_files()
-        if layout.format != "parquet" or "train" not in layout.files:
-            return None
-        return read_parquet_classes(layout.files["train"][0], str(self.label))
-
-    def find_tag_names(self) -> list[str] | None:
-        """The names of the tags whose numbers stand in the lists of the label column, as Parquet
-        files and the hub have them; None where there are none.
-        """
-        if self.path is None:
-            name = self.split_names()["train"]
-            return find_hub_classes(self._load_hub_dataset()[name], str(self.label))
         layout = self.list_files()
         if layout.format != "parquet" or "train" not in layout.files:
             return None
@@ -410,14 +388,6 @@ class Source:
     def _load_hub_dataset(self) -> "DatasetDict":
         self.check()
         return load_from_hub(str(self.hub), self.config, self.revision)
-
-
-def _say_how_to_leave(split: str, error: UserError) -> UserError:
-    """An error of a split other than train, which may have no labels, with the way to go on."""
-    if error.key == "data.source.label":
-        error.hint = f"{error.hint}; data.source.{split}=null leaves {split} out"
-        error.alternative = None
-    return error
 
 
 def _hash_as_json(content: dict[str, Any]) -> str:

@@ -7,22 +7,22 @@ An entity goes on while its type stays the same and no tag begins or ends one (c
 so that all these schemes are read by the same rule, also where they are not kept strictly.
 """
 
-import re
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from src.core.entities import OUTSIDE, list_entity_tags
+from src.core.entity_tags import OUTSIDE, list_entity_tags
 from src.core.user_errors import UserError
 from src.data.records import RawRecord
 from src.data.token_labels import (
+    TAG_PATTERN,
     EntitySpan,
     WordSpan,
     find_words,
     require_token_labels,
 )
 
-_PREFIXED = re.compile(r"([BIELSUMW])[-_](.+)")
 _BEGIN_PREFIXES, _END_PREFIXES = "BSUW", "ELSUW"
 # more than these are probably something else
 _MAX_TYPES = 500
@@ -44,6 +44,9 @@ class TagSurvey:
         self._has_spans = False
         self._counts = dict.fromkeys(("inside", "free", "overlap", "widened", "empty"), 0)
         self._places: dict[str, str] = {}
+        # by type; of words by tag
+        self.entity_counts: Counter[str] = Counter()
+        self.tag_counts: Counter[str] = Counter()
 
     def add(self, split: str, record: RawRecord) -> None:
         """Take in a row.
@@ -55,6 +58,7 @@ class TagSurvey:
         labels = require_token_labels(record)
         if labels.tags is None:
             self._has_spans = True
+            self.entity_counts.update(span.type for span in labels.spans)
             for span in labels.spans:
                 types.setdefault(span.type, record.where)
             for problem in tag_spans(record.text, find_words(record.text), labels.spans)[1]:
@@ -63,6 +67,8 @@ class TagSurvey:
         spelled = [spell_tag(tag, self._declared, record.where) for tag in labels.tags]
         for tag in spelled:
             tags.setdefault(tag, record.where)
+        self.tag_counts.update(spelled)
+        self.entity_counts.update(name for name, begins in read_tags(spelled) if begins and name)
         for problem in _find_irregular_tags(spelled):
             self._count(problem, record.where)
 
@@ -77,8 +83,8 @@ class TagSurvey:
             UserError: tags of several kinds, a tag or type that train lacks, or none at all.
         """
         every = {tag: where for tags in self._tags.values() for tag, where in tags.items()}
-        plain = [tag for tag in every if tag != OUTSIDE and not _PREFIXED.fullmatch(tag)]
-        prefixed = [tag for tag in every if _PREFIXED.fullmatch(tag)]
+        plain = [tag for tag in every if tag != OUTSIDE and not TAG_PATTERN.fullmatch(tag)]
+        prefixed = [tag for tag in every if TAG_PATTERN.fullmatch(tag)]
         if self._has_spans and every:
             tag = next(iter(every))
             raise UserError(
@@ -223,7 +229,7 @@ def _split_tag(tag: str) -> tuple[str, str]:
     """The prefix and the type of a tag; I where it has no prefix, and no type for an O."""
     if tag == OUTSIDE:
         return OUTSIDE, ""
-    found = _PREFIXED.fullmatch(tag)
+    found = TAG_PATTERN.fullmatch(tag)
     return ("I", tag) if found is None else (found[1], found[2])
 
 
@@ -279,3 +285,23 @@ def tag_spans(
         for number in covered:
             read[number] = (span.type, number == covered[0])
     return read, problems
+
+
+def describe_tags(survey: TagSurvey, problem: str | None) -> Iterator[str]:
+    """What the tags of some rows are, in sentences.
+
+    Args:
+        problem: why they could not all be read.
+    """
+    if problem is not None:
+        yield f"tags of words: {problem}"
+        return
+    try:
+        scheme = survey.finish()
+    except UserError as error:
+        yield f"tags of words: {error}"
+        return
+    counts = survey.entity_counts if scheme.types else survey.tag_counts
+    shown = ", ".join(f"{name} {count:,}" for name, count in counts.most_common(12))
+    yield f"{'entities' if scheme.types else 'words'}: {shown}" + ", ..." * (len(counts) > 12)
+    yield from survey.describe(scheme)

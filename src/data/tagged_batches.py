@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from src.core.batch import TaggedBatch, Tokens
-from src.core.entities import END_OF_TEXT, find_entities, list_entity_types
+from src.core.entities import find_entities
+from src.core.entity_tags import END_OF_TEXT, list_entity_types
 from src.data.text_encoder import CUT_TOKEN, NO_TOKEN
 from src.data.token_store import TokenStore
 

@@ -18,6 +18,8 @@ WordSpan = tuple[int, int]
 # of letters and digits, and any other character by itself.
 _SPACELESS = "\u2e80-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _WORD_PATTERN = re.compile(rf"[{_SPACELESS}]|(?:(?![{_SPACELESS}])[\w\u0300-\u036f])+|[^\w\s]")
+# a tag of an entity: a prefix and a type
+TAG_PATTERN = re.compile(r"([BIELSUMW])[-_](.+)")
 _BEGIN_KEYS = ("start", "start_offset", "begin", "start_char")
 _END_KEYS = ("end", "end_offset", "end_char")
 _TYPE_KEYS = ("label", "labels", "type", "entity", "tag", "entity_group")
@@ -81,6 +83,35 @@ def _may_be_span(item: Any) -> bool:
     if isinstance(item, Mapping):
         return True
     return isinstance(item, list | tuple) and len(item) >= 2 and isinstance(item[0], int)
+
+
+def holds_entities(value: Any) -> bool:
+    """Whether a value is a list of entities that `parse_spans` understands."""
+    if not is_span_list(value):
+        return False
+    try:
+        return bool([_parse_span(item, "") for item in _list_span_items(value)])
+    except UserError:
+        return False
+
+
+def looks_like_tags(lines: Sequence[str]) -> bool:
+    """Whether lines are those of a CoNLL file: columns of which the last holds O and tags with
+    prefixes, and blank lines between sentences.
+    """
+    rows = [
+        line.split("\t") if "\t" in line.strip() else line.split()
+        for line in lines
+        if line.strip() and not line.startswith(("#", "-DOCSTART-"))
+    ]
+    tags = {row[-1].strip() for row in rows}
+    return (
+        len({len(row) for row in rows}) == 1
+        and len(rows[0]) > 1
+        and len(tags) > 1
+        and all(tag == "O" or TAG_PATTERN.fullmatch(tag) for tag in tags)
+        and any(not line.strip() for line in lines)
+    )
 
 
 def parse_tags(value: Any, words: Sequence[Any], where: str) -> TokenLabels | None:

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 
-from src.core.entities import END_OF_TEXT
+from src.core.entity_tags import END_OF_TEXT
 from src.core.files import fsync_path
 from src.core.user_errors import UserError
 from src.data.text_encoder import NO_TOKEN, EncodedTexts

@@ -8,13 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from src.core.entities import (
-    END_OF_TEXT,
-    Entities,
-    find_entities,
-    find_right_entities,
-    list_entity_types,
-)
+from src.core.entities import Entities, find_entities, find_right_entities
+from src.core.entity_tags import END_OF_TEXT, list_entity_types
 
 
 def judge_tags(

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from src.core.entities import END_OF_TEXT, find_entities, find_right_entities
+from src.core.entities import find_entities, find_right_entities
+from src.core.entity_tags import END_OF_TEXT
 
 
 class EntityScore(Metric):

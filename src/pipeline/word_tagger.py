@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from src.core.batch import Tokens
-from src.core.entities import END_OF_TEXT, find_entities, list_entity_types
+from src.core.entities import find_entities
+from src.core.entity_tags import END_OF_TEXT, list_entity_types
 from src.data.text_encoder import CUT_TOKEN, TextEncoder
 from src.data.token_labels import WordSpan
 

@@ -3,12 +3,8 @@
 import pytest
 import torch
 
-from src.core.entities import (
-    find_entities,
-    find_right_entities,
-    list_entity_tags,
-    list_entity_types,
-)
+from src.core.entities import find_entities, find_right_entities
+from src.core.entity_tags import list_entity_tags, list_entity_types
 
 
 def _list(tags: list[int]) -> list[tuple[int, int, int]]:

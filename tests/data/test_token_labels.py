@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from src.core.user_errors import UserError
+from src.data.label_cells import LabelReading
 from src.data.labels import as_label_set, require_single_label
 from src.data.records import RawRecord
 from src.data.sources import Source
@@ -111,7 +112,6 @@ def test_tokens_and_tags(tmp_path: Path) -> None:
             {"text": ["a", "b"], "label": ["O"]},
             "a.jsonl, line 1: 2 words and 1 tags; expected a tag for each word",
         ),
-        ({"text": ["a"], "label": "O"}, "a.jsonl, line 1: the words have 'O' for tags"),
         ({"text": ["a"], "label": [0.5]}, "the tag 0.5 is neither a text nor a whole number"),
         (
             {"text": "abc", "label": [[0, 4, "X"]]},
@@ -151,3 +151,10 @@ def test_labels_of_texts_are_none_of_words() -> None:
     assert require_token_labels(RawRecord("a", None, (), "row 1")) == TokenLabels()
     with pytest.raises(UserError, match="row 1: the label is 'pos'; expected a list"):
         require_token_labels(RawRecord("a", None, "pos", "row 1"))
+
+
+def test_options_of_labels_are_not_for_those_of_words() -> None:
+    record = RawRecord(TEXT, None, SPANS, "row 1")
+    assert LabelReading().read_record(record) == record
+    with pytest.raises(UserError, match="row 1: the words of the text have tags"):
+        LabelReading(separator="comma").read_record(record)

@@ -65,7 +65,7 @@ class TokenClassification:
 
     def derive_metrics(self, values: dict[str, float], facts: DatasetInfo) -> dict[str, float]:
         """Where tags are about no entities, as parts of speech are, only the accuracy is left."""
-        from src.core.entities import list_entity_types
+        from src.core.entity_tags import list_entity_types
 
         if list_entity_types(facts.label_names):
             return {}
