@@ -228,6 +228,13 @@ class DataConfig:
             origin: the model folder of the run that `init_from` names.
         """
         self.source.check()
+        if self.split.fold is not None and "validation" in self.source.available_splits():
+            raise UserError(
+                "the source has a validation split of its own",
+                key="data.split.fold",
+                value=self.split.fold,
+                hint="data.source.validation=null leaves it out",
+            )
         if self.cleaning.near_duplicates is not None and (errors := list(find_missing_package())):
             raise UserErrors(errors)
         if errors := list(self._find_division_errors()):

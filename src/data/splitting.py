@@ -30,6 +30,9 @@ class Split:
         validation: share of the train rows; 0 takes none.
         test: share of the train rows; 0 takes none.
         seed: of the choice; not the run's, so that runs are compared on the same rows.
+        fold: `2/5` for the second of five equal parts of the train rows, which is the validation in
+            place of a share; the five parts have no row in common and all rows together.
+            `search=k_fold` runs them all.
         group: column whose value names a group, such as a patient or an author: no group is in two
             splits. Whole groups are taken, so that shares are met about, and classes are not
             divided by themselves.
@@ -43,6 +46,7 @@ class Split:
     validation: Fraction = 0.1
     test: Fraction = 0.0
     seed: NonNegativeInt = 20240501
+    fold: str | None = None
     group: str | int | None = None
     time: str | int | None = None
     stratify: bool = True
@@ -60,6 +64,28 @@ class Split:
                 "rows are divided by groups or by time, and not by both",
                 key="data.split.group",
                 value=self.group,
+                found=f"data.split.time={self.time}",
+                about=["data.split.time"],
+            )
+
+        if self.fold is not None:
+            self._check_fold()
+
+    def _check_fold(self) -> None:
+        key = "data.split.fold"
+        number, _, count = (self.fold or "").partition("/")
+        digits = number.isdecimal() and count.isdecimal()
+        if not digits or not 1 <= int(number) <= int(count) or int(count) < 2:
+            raise UserError(
+                key=key,
+                value=self.fold,
+                expected="1/5 to 5/5 for five parts, or of another number of them from 2 on",
+            )
+        if self.time is not None:
+            raise UserError(
+                "parts are drawn by chance, where time would divide the rows",
+                key=key,
+                value=self.fold,
                 found=f"data.split.time={self.time}",
                 about=["data.split.time"],
             )
@@ -97,6 +123,9 @@ class Split:
         import numpy as np
 
         shares = {"test": self.test * test, "validation": self.validation * validation}
+        if self.fold is not None:
+            # of what the test leaves
+            shares["validation"] = (1 - shares["test"]) / int(self.fold.partition("/")[2])
         shares = {split: share for split, share in shares.items() if share > 0}
         if column_values is not None and shares and count:
             return self._assign_whole_groups(column_values, shares)
@@ -104,16 +133,11 @@ class Split:
         groups: list[Any] = [slice(None)]
         if self.stratify and classes is not None:
             groups = [classes == class_index for class_index in np.unique(classes)]
-        codes = np.array([*map(SPLITS.index, shares), 0], dtype=np.uint8)
         for group in groups if shares and count else []:
             size = count if isinstance(group, slice) else int(group.sum())
+            ends, codes = self._plan_ranges(size, shares)
             # All hashes differ, so the first k rows are those below the hash at place k.
-            limits = _select_hashes(
-                self.seed,
-                count,
-                group,
-                np.cumsum(list(_compute_split_sizes(size, shares).values())),
-            )
+            limits = _select_hashes(self.seed, count, group, ends)
             for rows, hashes in _iter_row_hashes(self.seed, count, group):
                 places[rows] = codes[(hashes[:, None] >= limits).sum(axis=1, dtype=np.uint8)]
         for split in ("train", *shares):
@@ -123,6 +147,24 @@ class Split:
                     f"(data.split.validation={self.validation}, data.split.test={self.test})"
                 )
         return places
+
+    def _plan_ranges(self, size: int, shares: dict[str, float]) -> "tuple[np.ndarray, np.ndarray]":
+        """How the rows of a class are divided in the order of their hashes: where each range but
+        the last ends, and the index in `SPLITS` of every range.
+        """
+        import numpy as np
+
+        if self.fold is None:
+            ends = np.cumsum(list(_compute_split_sizes(size, shares).values()))
+            return ends, np.array([*map(SPLITS.index, shares), 0], dtype=np.uint8)
+        number, count = map(int, self.fold.split("/"))
+        tests = {split: share for split, share in shares.items() if split == "test"}
+        begin = sum(_compute_split_sizes(size, tests).values())
+        edges = [begin + (size - begin) * part // count for part in (number - 1, number)]
+        # the last part ends with the rows
+        fold_ends = np.array([begin, *edges] if number < count else [begin, edges[0]])
+        splits = ["test", "train", "validation", "train"][: len(fold_ends) + 1]
+        return fold_ends, np.array([*map(SPLITS.index, splits)], dtype=np.uint8)
 
     def _assign_whole_groups(self, values: "np.ndarray", shares: dict[str, float]) -> "np.ndarray":
         """The split of each row, [rows] uint8, where rows of one value stay together."""
@@ -138,6 +180,8 @@ class Split:
                 value=self.time if by_time else self.group,
             )
         order = np.argsort(-found if by_time else _hash_rows(self.seed, found), kind="stable")
+        if self.fold is not None:
+            return self._assign_fold_of_groups(order, sizes, shares)[group_of_row]
         take = _take_first_groups if by_time else _take_fitting_groups
         split_of_group = np.zeros(len(found), dtype=np.uint8)
         for place, (split, share) in enumerate(shares.items(), 1):
@@ -148,6 +192,38 @@ class Split:
             order = order[~is_taken]
         places: np.ndarray = split_of_group[group_of_row]
         return places
+
+    def _assign_fold_of_groups(
+        self, order: "np.ndarray", sizes: "np.ndarray", shares: dict[str, float]
+    ) -> "np.ndarray":
+        """The split of each group, [groups] uint8: one part of the groups is the validation, and a
+        group belongs to the part in which its middle row lies.
+
+        Args:
+            order: the groups in the order in which they are taken.
+            sizes: rows of each group.
+        """
+        import numpy as np
+
+        number, count = map(int, str(self.fold).split("/"))
+        splits = np.zeros(len(sizes), dtype=np.uint8)
+        if "test" in shares:
+            taken = _take_fitting_groups(
+                sizes[order], shares["test"] * sizes.sum(), len(order) - count
+            )
+            splits[order[taken]] = SPLITS.index("test")
+            order = order[~taken]
+        middles = sizes[order].cumsum() - sizes[order] / 2
+        parts = (middles * count / sizes[order].sum()).astype(np.int64)
+        splits[order[parts == number - 1]] = SPLITS.index("validation")
+        if not (splits == SPLITS.index("validation")).any():
+            raise UserError(
+                f"no group of data.split.group={self.group} lies in this part",
+                key="data.split.fold",
+                value=self.fold,
+                hint=f"fewer parts than {count} are larger",
+            )
+        return splits
 
 
 def _take_first_groups(sizes: "np.ndarray", wanted: float, most: int) -> "np.ndarray":

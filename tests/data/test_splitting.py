@@ -157,3 +157,51 @@ def test_many_rows_are_divided_as_few_are(count: int, classes: bool, block: int,
             split.assign_splits(count, labels, validation=True, test=True).tolist()
             == expected.tolist()
         )
+
+
+# -- parts for cross-validation
+
+
+@pytest.mark.parametrize("test", [0.0, 0.2])
+def test_folds_have_no_row_in_common_and_all_rows_together(test: float) -> None:
+    classes = np.repeat([0, 1, 2], [60, 31, 3])
+    folds = [
+        divided(Split(fold=f"{number}/5", test=test), len(classes), classes)
+        for number in range(1, 6)
+    ]
+    held_out = np.concatenate([rows["validation"] for rows in folds])
+    tests = folds[0].get("test", np.array([], dtype=int))
+    assert sorted([*held_out, *tests]) == list(range(len(classes)))
+    for rows in folds:
+        assert rows.get("test", tests).tolist() == tests.tolist()
+        assert sorted(np.concatenate(list(rows.values())).tolist()) == list(range(len(classes)))
+        # a fifth of each class, rounded one way or the other
+        counts = np.bincount(classes[rows["validation"]], minlength=3)
+        left = np.bincount(np.delete(classes, tests), minlength=3)
+        assert (abs(counts - left / 5) < 1).all()
+
+
+def test_folds_of_groups_keep_them_whole() -> None:
+    groups = np.repeat(np.arange(12, dtype=np.uint64), [5, 1, 8, 2, 2, 9, 4, 4, 6, 1, 3, 5])
+    seen: list[int] = []
+    for number in (1, 2, 3):
+        split = Split(fold=f"{number}/3", group="author")
+        places = split.assign_splits(
+            len(groups), None, validation=True, test=False, column_values=groups
+        )
+        chosen = set(groups[places == SPLITS.index("validation")].tolist())
+        assert not chosen & set(groups[places == 0].tolist())
+        assert 10 <= (places == SPLITS.index("validation")).sum() <= 24
+        seen += chosen
+    assert sorted(seen) == list(range(12))
+
+
+@pytest.mark.parametrize("fold", ["0/5", "6/5", "1/1", "2", "a/5", "-1/5", "1/5/2", ""])
+def test_a_fold_that_is_none(fold: str) -> None:
+    with pytest.raises(UserError, match="expected 1/5 to 5/5 for five parts"):
+        Split(fold=fold)
+
+
+def test_a_fold_and_time_are_refused() -> None:
+    with pytest.raises(UserError, match="drawn by chance, where time would divide"):
+        Split(fold="1/5", time="date")

@@ -84,7 +84,7 @@ def test_every_choice_can_be_built() -> None:
     assert (len(samplers), len(pruners), list_options("search")) == (
         5,
         4,
-        ["grid", "learning_curve", "learning_rate", "seeds"],
+        ["grid", "k_fold", "learning_curve", "learning_rate", "seeds"],
     )
     for sampler, pruner in zip(samplers, cycle(pruners), strict=False):
         found = build_search(
@@ -142,7 +142,8 @@ def test_a_sweep_is_named_by_its_id_or_new() -> None:
         parse_sweep_id([*arguments, "sweep=1A2B3C"])
     assert caught.value.messages == [
         "sweep=1A2B3C: expected new, or the id of a sweep: the first 6 or more hexadecimal digits "
-        "of it",
+        "of it; the same command without sweep= goes on with its own sweep, and "
+        "`python -m src.runs --kind search` lists all",
         "sweep= is given twice: 1a2b3c, new, 1A2B3C",
     ]
 
