@@ -88,7 +88,8 @@ def test_a_text_in_a_batch_is_judged_as_by_itself(head, family, make, twin, text
         expected = run_alone(plain, texts, head)
         assert_close(encoder.compute_logits(texts), expected, atol=2e-5, rtol=1e-4)
         if head == "masked_lm":
-            at = torch.tensor([1, 30, 58])
+            assert encoder.has_own_head or encoder.rows.selects_tokens
+            at = torch.tensor([30, 1, 58])
             assert_close(encoder.compute_logits(texts, at), expected[at], atol=2e-5, rtol=1e-4)
             loss = nn.functional.cross_entropy(expected[at], texts.ids[at], reduction="sum")
             assert_close(encoder.compute_loss_at(texts, at, texts.ids[at]), loss)
@@ -107,6 +108,17 @@ def test_where_padding_stands(family, make):
     torch.manual_seed(3)
     Encoder(encoder.network, "sequence")
     assert torch.equal(torch.rand(1), before)
+
+
+def test_scores_of_tokens_that_nobody_asked_for_are_not_computed(make, texts):
+    encoder, at = Encoder(make("bart", "masked_lm"), "masked_lm"), torch.tensor([3, 3, 40])
+    rows: list[int] = []
+    layer = encoder.network.get_output_embeddings()
+    layer.register_forward_hook(lambda module, inputs, output: rows.append(output.shape[-2]))
+    logits = encoder.compute_logits(texts, at)
+    encoder.rows.selects_tokens = False
+    assert_close(encoder.compute_logits(texts, at), logits)
+    assert rows == [2, 20]
 
 
 def test_a_text_shorter_than_a_network_can_read(make, laid):

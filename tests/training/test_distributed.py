@@ -248,6 +248,26 @@ def test_a_sharded_encoder_becomes_whole_again(group: None) -> None:
     assert network.cls.predictions.decoder.weight is network.bert.embeddings.word_embeddings.weight
 
 
+@pytest.mark.parametrize("family", ["gpt2", "xlnet"])
+def test_a_network_that_runs_as_a_whole_is_sharded_too(family: str, group: None) -> None:
+    from transformers import AutoConfig
+
+    from src.core.batch import build_tokens
+    from src.model.encoder import AUTO_MODEL_CLASSES, Encoder
+
+    width = {"gpt2": "n_embd", "xlnet": "d_model"}[family]
+    sizes = {"n_layer": 2, "n_head": 2, width: 16, "vocab_size": 60, "pad_token_id": 1}
+    network = AUTO_MODEL_CLASSES["sequence"].from_config(AutoConfig.for_model(family, **sizes))
+    encoder = Encoder(network, "sequence").eval()
+    tokens = build_tokens(torch.arange(2, 14), torch.tensor([7, 5]))
+    expected = encoder.compute_logits(tokens)
+    shard_encoder(encoder, init_device_mesh("cpu", (1,)))
+    found = encoder.compute_logits(tokens)
+    torch.testing.assert_close(found, expected)
+    found.sum().backward()
+    assert sum(each.grad is not None for each in encoder.parameters()) > 20
+
+
 # -- two ranks train as one does
 
 SMALL = (
