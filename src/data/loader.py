@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from src.core.batch import LabelledBatch, MaskedBatch
+from src.data.augmented_rows import AugmentedRows
 from src.data.batch_sampler import DistributedBatchSampler
 from src.data.batching import Batching, Masked
 from src.data.token_store import TokenStore
@@ -27,6 +28,10 @@ PREFETCH_TOKENS = 1 << 15
 class BatchDataset:
     """A map from (epoch, rows) to a batch, which a DataLoader reads in this process or in a
     worker.
+
+    Args:
+        augmented: makes labelled rows anew in every epoch; None takes them as they are in the
+            store.
     """
 
     def __init__(
@@ -37,8 +42,10 @@ class BatchDataset:
         *,
         seed: int,
         training: bool,
+        augmented: AugmentedRows | None = None,
     ) -> None:
         self.store = store
+        self._augmented = augmented
         self.batching = batching
         self._settings: dict[str, Any] = {
             "seed": seed,
@@ -51,7 +58,10 @@ class BatchDataset:
         if self._prefetched and self._prefetched[0][0] is key:
             return self._prefetched.popleft()[1]
         epoch, rows = key
-        return self.batching.build_batch(self.store, rows, epoch=epoch, **self._settings)
+        store = self.store
+        if self._augmented is not None and len(rows):
+            store, rows = self._augmented.build_store(rows, epoch), np.arange(len(rows))
+        return self.batching.build_batch(store, rows, epoch=epoch, **self._settings)
 
     def prefetch_batches(self, keys: Sequence[tuple[int, np.ndarray]]) -> None:
         """Make the batches of one epoch that will be asked for next, in this order and with these
