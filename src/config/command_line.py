@@ -113,6 +113,7 @@ GROUP_DESCRIPTIONS = {
     "data": "where text comes from and how it becomes batches",
     "data/batching": "packed and masked, or one label for each text",
     "data/tokenizer": "a pretrained one, or a WordPiece learnt from the corpus",
+    "data/augmentation": "how training texts are changed anew in every epoch",
     "model": "the objective: what is learnt",
     "model/encoder": "the network: fresh by its measures, or pretrained by name or folder",
     "model/optim": "optimizer and schedule",

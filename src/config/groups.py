@@ -8,7 +8,7 @@ from typing import Any
 from src.core.files import CONF
 
 # Groups that may be null in a config.
-NULLABLE_GROUPS = ("model/adapter", "model/regularization", "search/pruner")
+NULLABLE_GROUPS = ("data/augmentation", "model/adapter", "model/regularization", "search/pruner")
 
 
 # Config folders that a command line adds to conf/.

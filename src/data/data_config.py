@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from src.core.dataset_info import TEXT_TASKS, Task
 from src.core.user_errors import UserError, UserErrors
 from src.core.validation import Bound, NonNegativeInt, PositiveInt, validate_init
+from src.data.augmentation import Augmentation
 from src.data.batching import Batching
 from src.data.cleaning import Cleaning
 from src.data.division import find_division_errors
@@ -27,6 +28,9 @@ from src.data.tokenizer import PretrainedTokenizer, Tokenizer
 if TYPE_CHECKING:
     from src.data.datamodule import TextDataModule
 
+# Others are about the places of words, which change.
+_AUGMENTED_TASKS = ("classification", "multi_label", "regression")
+
 
 @validate_init
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +44,8 @@ class DataConfig:
         split: how the rows are divided into train, validation and test.
         tokenizer: how texts are turned into tokens.
         batching: how rows are put into batches.
+        augmentation: how training texts are changed anew in every epoch; null leaves them as they
+            are.
         label_names: the names of the class labels, in the order of their indices, or a file that
             has one on each line; null takes the labels of the training rows.
         num_labels: the number of labels, verified against the data. Models read it from here.
@@ -65,6 +71,7 @@ class DataConfig:
     split: Split
     tokenizer: Tokenizer
     batching: Batching
+    augmentation: Augmentation | None = None
     label_names: list[str | float] | str | None = None
     num_labels: Annotated[int, Bound(least=2)] | None = None
     label_values: list[str | float] | None = None
@@ -96,6 +103,17 @@ class DataConfig:
             )
         if self.task == "token_classification":
             errors += self._find_token_errors()
+        if self.augmentation is not None and self.task not in _AUGMENTED_TASKS:
+            errors.append(
+                UserError(
+                    "goes with labels of whole texts",
+                    key="data.augmentation",
+                    found=f"data.task={self.task}",
+                    hint="data/augmentation=none leaves texts as they are",
+                    about=["data.task"],
+                    colon=False,
+                )
+            )
         if self.on_device and self.task != "masked_lm":
             errors.append(
                 UserError(
@@ -237,6 +255,8 @@ class DataConfig:
             )
         if self.cleaning.near_duplicates is not None and (errors := list(find_missing_package())):
             raise UserErrors(errors)
+        if self.augmentation is not None:
+            self.augmentation.check()
         if errors := list(self._find_division_errors()):
             raise UserErrors(errors)
         names = self.declared_label_names()

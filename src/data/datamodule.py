@@ -17,6 +17,7 @@ from src.core.formatting import format_count
 from src.core.notices import Notices
 from src.core.training_length import TrainingLength
 from src.core.user_errors import UserError
+from src.data.augmented_rows import AugmentedRows
 from src.data.batch_sampler import DistributedBatchSampler
 from src.data.batching import Labelled, Masked
 from src.data.cache import ContentCache
@@ -38,6 +39,7 @@ from src.data.surveyed_corpus import (
 )
 from src.data.tagged_batches import count_words
 from src.data.text_encoder import OWN_TOKENIZER_HINT
+from src.data.text_store import TextStore, write_texts
 from src.data.token_counts import TokenCounts
 from src.data.token_store import TargetLayout, TextRow, TokenStore
 from src.data.tokenize import CorpusSize, tokenize_to_stores
@@ -349,6 +351,7 @@ class TextDataModule(LightningDataModule):
                 seed=self.config.seed,
                 training=training,
                 schedule=schedule,
+                augmented=self._open_augmented_rows() if training else None,
             )
         workers = self.config.num_workers if isinstance(source, BatchDataset) else 0
         plan = self._build_batch_sampler(split)
@@ -358,6 +361,27 @@ class TextDataModule(LightningDataModule):
             else plan
         )
         return ResumableDataLoader(source, plan, sampler=sampler, workers=workers)
+
+    def _open_augmented_rows(self) -> AugmentedRows | None:
+        """The training rows as the augmentation changes them; their texts are kept in the cache."""
+        if self.config.augmentation is None:
+            return None
+        corpus, survey, rows_key = self._surveyed
+        rows = ((row.text, row.pair) for _, row in corpus.iter_rows(survey, ("train",)))
+        folder = self.cache.get_or_build(
+            "texts", rows_key, lambda folder: write_texts(folder, rows)
+        )
+        assert self.config.batching.truncation_tokens is not None
+        return AugmentedRows(
+            augmentation=self.config.augmentation,
+            texts=TextStore.open(folder),
+            store=self.token_stores["train"],
+            encoder=self.tokenizer.encoder,
+            has_pairs=self.data_summary["pairs"],
+            max_tokens=self.config.batching.truncation_tokens,
+            truncation=self._truncation,
+            seed=self.config.seed,
+        )
 
     def train_dataloader(self) -> ResumableDataLoader:
         return self._build_loader("train")

@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from src.core.batch import LabelledBatch, MaskedBatch, NextTokenBatch, TaggedBatch
+from src.data.augmented_rows import AugmentedRows
 from src.data.batch_sampler import BatchKey, DistributedBatchSampler
 from src.data.batching import Batching, Masked
 from src.data.mask_schedule import MaskSchedule
@@ -29,6 +30,8 @@ class BatchDataset:
 
     Args:
         schedule: how the share of masked tokens changes; None if it does not.
+        augmented: makes labelled rows anew in every epoch; None takes them as they are in the
+            store.
     """
 
     def __init__(
@@ -40,8 +43,10 @@ class BatchDataset:
         seed: int,
         training: bool,
         schedule: MaskSchedule | None = None,
+        augmented: AugmentedRows | None = None,
     ) -> None:
         self.store = store
+        self._augmented = augmented
         self.batching = batching
         self._schedule = schedule
         self._settings: dict[str, Any] = {
@@ -58,7 +63,10 @@ class BatchDataset:
             return self._prefetched.popleft()[1]
         if isinstance(self.batching, Masked):
             return self._build_masked([key])[0]
-        return self.batching.build_batch(self.store, key.rows, epoch=key.epoch, **self._settings)
+        store, rows = self.store, key.rows
+        if self._augmented is not None and len(rows):
+            store, rows = self._augmented.build_store(rows, key.epoch), np.arange(len(rows))
+        return self.batching.build_batch(store, rows, epoch=key.epoch, **self._settings)
 
     def _build_masked(self, keys: Sequence[BatchKey]) -> list[MaskedBatch]:
         """The batches of one epoch, made together as long as the same share is masked."""
