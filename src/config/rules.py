@@ -10,6 +10,7 @@ from typing import Any
 from src.config.allowed_targets import import_target
 from src.config.callback_rules import find_callback_errors
 from src.config.groups import format_group_override, list_options, load_option
+from src.core.dataset_info import TEXT_TASKS
 from src.core.nested_config import get_by_path
 from src.core.user_errors import UserError, did_you_mean, suggest
 
@@ -130,7 +131,11 @@ def _check_task(config: Mapping[str, Any]) -> Iterator[UserError]:
     data = [
         option for option in list_options("data") if load_option("data", option).get("task") == kind
     ]
-    if {"masked_lm", "causal_lm"} & {task, kind}:
+    if task in TEXT_TASKS and kind in TEXT_TASKS:
+        # the same texts in other batches
+        batching = {"masked_lm": "masked", "causal_lm": "causal"}[kind]
+        other_task = f"data.task={kind} data/batching={batching}"
+    elif task in TEXT_TASKS or kind in TEXT_TASKS:
         other_task = format_group_override("data", data)
     else:
         other_task = f"data.task={kind}{_suggest_monitor(config, validation_metrics(config))}"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 

@@ -159,10 +159,12 @@ def newest(project: Project) -> str:
 
 def measured(key: str) -> bool:
     """Whether a metric is a measurement of time or of the machine: another one each time; or the
-    best value of a validation metric, which runs have of late.
+    best value of a validation metric or the share of masked tokens, which runs have of late.
     """
     measurements = ("second", "mfu", "memory", "energy", "system/")
-    return key.startswith("best/val/") or any(part in key for part in measurements)
+    return key.startswith(("best/val/", "train/mask_fraction")) or any(
+        part in key for part in measurements
+    )
 
 
 def until(process: "subprocess.Popen[str]", words: str) -> Iterator[str]:

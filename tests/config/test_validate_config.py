@@ -184,6 +184,11 @@ SAID: dict[str, list[str]] = {
         "mean 'Classification'?"
     ],
     # rules between nodes
+    f"{MLM}model=causal_lm": [
+        "data.task=masked_lm, but model.objective is for causal_lm "
+        "(src.model.objectives.causal_lm.CausalLM); "
+        "model=masked_lm or data.task=causal_lm data/batching=causal fits"
+    ],
     "model=masked_lm": [
         "data.task=classification, but model.objective is for masked_lm "
         "(src.model.objectives.masked_lm.MaskedLM); "
