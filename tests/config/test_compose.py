@@ -63,7 +63,8 @@ def _given(name: str) -> list[str]:
 def test_as_many_as_there_are() -> None:
     assert len(EXPERIMENTS) == len(list((CONF / "experiment").glob("*.yaml"))) == 12
     assert len(DATA) == 9
-    assert list_options("model") == ["classification", "masked_lm", "multi_label", "regression"]
+    tasks = ["masked_lm", "multi_label", "regression"]
+    assert list_options("model") == ["classification", "distillation", *tasks]
     assert len(list_options("model/encoder")) == 7
     assert len(TRIPLES) == 3 * 7 + 6 * 2
 
