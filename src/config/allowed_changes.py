@@ -16,6 +16,7 @@ RESULT_NEUTRAL_KEYS = (
     "tracking",
     "tags",
     "callbacks.progress",
+    "callbacks.reference",
     "callbacks.checkpoint.keep",
     "callbacks.checkpoint.keep_last",
     "callbacks.checkpoint.every_steps",
