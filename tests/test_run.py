@@ -231,6 +231,22 @@ def test_the_same_seed_gives_the_same_run(
     )
 
 
+def test_a_run_with_adapters_leaves_an_ordinary_model_that_another_begins_from(
+    project: Path, pretrained: RunOutcome, store: Store
+) -> None:
+    start = ("+experiment=quickstart", "model/adapter=lora", *REVIEWS)
+    adapted = run(**config(project, *start, f"++init_from={pretrained.run_id}"))
+    tags = store.open().client.get_run(adapted.run_id).data.tags
+    assert tags["model/adapter"].startswith("LoRA of rank 8 at ")
+    _, loading = AutoModelForSequenceClassification.from_pretrained(
+        store.fetch_model_folder(adapted.run_id), output_loading_info=True
+    )
+    assert not loading["missing_keys"] and not loading["unexpected_keys"]
+    again = run(**config(project, *start, f"++init_from={adapted.run_id}", "trainer.max_epochs=1"))
+    tags = store.open().client.get_run(again.run_id).data.tags
+    assert tags["model/head"].endswith(" is kept") and tags["model/fresh"] == "none"
+
+
 def test_a_student_learns_from_the_model_of_a_run(
     project: Path, finetuned: RunOutcome, pretrained: RunOutcome, store: Store
 ) -> None:

@@ -88,6 +88,20 @@ def test_every_linear_layer_of_a_lean_body_may_be_adapted(family, settings, tiny
     assert_close(ours, encoder.encode(tokens), atol=1e-4, rtol=1e-4)
 
 
+def test_checkpointing_changes_no_gradient_of_an_adapter(family, tiny, laid):
+    """Though nothing below the first adapter has a gradient."""
+    if family in ("albert", "mpnet"):
+        pytest.skip("transformers cannot checkpoint it")
+    encoder, tokens = adapted(tiny(family, "sequence")), laid([9, 3, 12])
+    found = []
+    for is_on in (False, True):
+        encoder.set_gradient_checkpointing(is_on)
+        encoder.zero_grad()
+        encoder.encode(tokens, "first").square().sum().backward()
+        found.append({name: grad.clone() for name, grad in adapter_gradients(encoder).items()})
+    assert_close(*found, atol=1e-6, rtol=1e-5)
+
+
 def test_bf16_is_close_where_a_layer_has_an_adapter(tiny, laid):
     encoder, tokens = adapted(tiny("bert", "sequence", initializer_range=0.1)), laid([9, 3, 12])
     exact = encoder.encode(tokens)
