@@ -122,6 +122,11 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
             "note: where every file holds the texts of one class, data.source.format=class_files "
             "takes these for labels"
         )
+    if unread := [str(one.name) for one in profiles if one.has_fields]:
+        _print_wrapped(
+            f"note: {', '.join(unread)}: objects in lists, of which nothing is read; labels there "
+            "want a column of their own (Label Studio exports CSV and JSON-MIN)"
+        )
     if columns is None:
         print_line("no column looks like a text: name one with data.source.text=COLUMN")
         return 0

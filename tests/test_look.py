@@ -436,3 +436,22 @@ def test_options_as_other_programs_have_them(
     assert main(typed) == 2
     key = typed[0].partition("=")[0]
     assert capsys.readouterr().err == f"error: '{key}' is not an option; it is typed {remedy}\n"
+
+
+def test_comments_between_rows_are_passed_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = REVIEWS.splitlines(keepends=True)
+    path = tmp_path / "a.csv"
+    path.write_text("".join([*lines[:9], "# checked, by, me\n", "# and so on\n", *lines[9:]]))
+    shown = _look(capsys, f"data.source.path={path}")
+    assert "rows: train 30" in shown and "data.source.comment=hash" in shown
+
+
+def test_labels_that_lie_in_lists_of_objects_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"data": {"text": "a film"}, "annotations": [{"result": [{"choices": ["pos"]}]}]}
+    (tmp_path / "a.json").write_text(json.dumps([row] * 3))
+    shown = " ".join(_look(capsys, f"data.source.path={tmp_path / 'a.json'}").split())
+    assert "note: annotations: objects in lists, of which nothing is read" in shown

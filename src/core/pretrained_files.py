@@ -70,7 +70,7 @@ def check_encoder_folder(folder: Path, families: Collection[str], key: str) -> d
     """
     if not (folder / "config.json").is_file():
         raise UserError(f"{key}: {folder} holds no config.json, so it is no Hugging Face folder")
-    config = _read_json_object(folder / "config.json", key)
+    config = read_json_object(folder / "config.json", key)
     family = config.get("model_type")
     if family not in families:
         if "auto_map" in config:
@@ -90,13 +90,13 @@ def check_encoder_folder(folder: Path, families: Collection[str], key: str) -> d
             f"({key})"
         )
     if (folder / "tokenizer.json").is_file():
-        model = _read_json_object(folder / "tokenizer.json", key).get("model")
+        model = read_json_object(folder / "tokenizer.json", key).get("model")
         if not isinstance(model, dict) or not model.get("vocab"):
             raise UserError(
                 f"{folder / 'tokenizer.json'}: there is no vocabulary in it (model.vocab) ({key})"
             )
-    for file in _list_weight_files(folder, key):
-        _check_safetensors(file, key)
+    for file in list_weight_files(folder, key):
+        check_safetensors(file, key)
     return config
 
 
@@ -112,7 +112,7 @@ def check_tokenizer_files(folder: Path, key: str) -> None:
         )
     for name in _TOKENIZER_SETTINGS:
         if (folder / name).is_file():
-            _read_json_object(folder / name, key)
+            read_json_object(folder / name, key)
     if found.suffix == ".model":
         _check_sentencepiece(found, key)
     elif found.name == "vocab.txt":
@@ -150,7 +150,7 @@ def _check_vocabulary(file: Path, key: str) -> None:
         ) from error
     count = len(tokens) - (tokens[-1] == "")
     config = file.with_name("config.json")
-    expected = _read_json_object(config, key).get("vocab_size") if config.is_file() else None
+    expected = read_json_object(config, key).get("vocab_size") if config.is_file() else None
     if not isinstance(expected, int):
         expected = 2
     if count < _LEAST_SHARE * expected:
@@ -192,7 +192,8 @@ def _refuse_lfs_pointer(file: Path, key: str) -> None:
             )
 
 
-def _read_json_object(file: Path, key: str) -> dict[str, Any]:
+def read_json_object(file: Path, key: str) -> dict[str, Any]:
+    """The content of a file. Raises UserError if that is no JSON object."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -205,7 +206,7 @@ def _read_json_object(file: Path, key: str) -> dict[str, Any]:
     return found
 
 
-def _list_weight_files(folder: Path, key: str) -> list[Path]:
+def list_weight_files(folder: Path, key: str) -> list[Path]:
     """The safetensors files of a folder; empty if its weights are pickles, which are not opened."""
     if (folder / _SAFETENSORS_FILE).is_file():
         return [folder / _SAFETENSORS_FILE]
@@ -213,7 +214,7 @@ def _list_weight_files(folder: Path, key: str) -> list[Path]:
         parts = sorted(
             {
                 str(name)
-                for name in _read_json_object(folder / _SAFETENSORS_INDEX, key)
+                for name in read_json_object(folder / _SAFETENSORS_INDEX, key)
                 .get("weight_map", {})
                 .values()
             }
@@ -232,7 +233,7 @@ def _list_weight_files(folder: Path, key: str) -> list[Path]:
     return []
 
 
-def _check_safetensors(file: Path, key: str) -> None:
+def check_safetensors(file: Path, key: str) -> None:
     """Raise UserError if a file of weights is not whole, by its header and its size."""
     from safetensors import SafetensorError, safe_open
 

@@ -64,8 +64,11 @@ def find_deeper_class_folders(folder: Path, names: Mapping[str, str]) -> list[Pa
     return found
 
 
-def find_class_folders(folder: Path, names: Mapping[str, str], labelled: bool) -> SplitFiles:
-    """Find one folder per class: inside the splits' folders, else in `folder`, as "train".
+def find_class_folders(
+    folder: Path, names: Mapping[str, str], labelled: bool, *, deep: bool = False
+) -> SplitFiles:
+    """Find one folder per class: inside the splits' folders, else in `folder`, as "train". Where no
+    text lies in such a folder itself, all those below it are of its class (`deep`).
 
     Raises:
         UserError: there is none.
@@ -76,13 +79,13 @@ def find_class_folders(folder: Path, names: Mapping[str, str], labelled: bool) -
     for split, part in parts.items():
         found: list[InputFile] = []
         # files of other endings are texts only where none is called .txt
-        named = any(any(_iter_class_texts(inner, ["text"])) for inner in list_folders(part))
+        named = any(any(_iter_class_texts(inner, ["text"], deep)) for inner in list_folders(part))
         for inner in list_folders(part):
-            texts = list(_iter_class_texts(inner, ["text"] if named else None))
+            texts = list(_iter_class_texts(inner, ["text"] if named else None, deep))
             if labelled and inner.name == UNLABELLED_FOLDER:
                 passed_over += _count_passed(folder, inner, texts, "")
                 continue
-            passed_over += _describe_deeper(folder, inner)
+            passed_over += [] if deep else _describe_deeper(folder, inner)
             others = [file for file in _list_files(inner) if file not in set(texts)]
             passed_over += _count_passed(folder, inner, others, " of other kinds")
             label = inner.name if labelled else None
@@ -91,6 +94,9 @@ def find_class_folders(folder: Path, names: Mapping[str, str], labelled: bool) -
             files[split] = tuple(found)
         if beside := _list_files(part):
             passed_over.append(f"files beside the class folders: {_name_files(folder, beside)}")
+    may_be_classes = [inner for part in parts.values() for inner in list_folders(part)]
+    if parts and not files and not deep and not all(map(is_part_folder, may_be_classes)):
+        return find_class_folders(folder, names, labelled, deep=True)
     if parts and not files:
         raise UserError(
             "no folders of texts here",
@@ -140,6 +146,11 @@ def find_class_files(folder: Path, names: Mapping[str, str], labelled: bool) -> 
         if beside and not (by_name and passed_over):
             passed_over.append(f"files beside those of the classes: {_name_files(folder, beside)}")
     return SplitFiles("class_files", files, passed_over=tuple(passed_over))
+
+
+def is_part_folder(folder: Path) -> bool:
+    """Whether a folder's name says that it is a part of the data and no class: fold1."""
+    return _PART_NAME.fullmatch(folder.name) is not None
 
 
 def may_be_class_files(folder: Path) -> bool:
@@ -209,14 +220,20 @@ def _iter_texts(folder: Path, kinds: Sequence[str | None] | None = None) -> Iter
     )
 
 
-def _iter_class_texts(folder: Path, kinds: Sequence[str | None] | None = None) -> Iterable[Path]:
-    """The texts of a class; those in its parts too, if it has such folders (fold1, fold2)."""
-    inner = [] if _PART_NAME.fullmatch(folder.name) else _list_numbered_parts(folder)
+def _iter_class_texts(
+    folder: Path, kinds: Sequence[str | None] | None = None, deep: bool = False
+) -> Iterable[Path]:
+    """The texts of a class; those in its parts too, if it has such folders (fold1, fold2), or in
+    all folders below it (`deep`).
+    """
+    inner = [] if is_part_folder(folder) else _list_numbered_parts(folder)
+    if deep:
+        inner = sorted(one for one in folder.rglob("[!._]*") if one.is_dir())
     return chain.from_iterable(_iter_texts(one, kinds) for one in (folder, *inner))
 
 
 def _list_numbered_parts(folder: Path) -> list[Path]:
-    return [inner for inner in list_folders(folder) if _PART_NAME.fullmatch(inner.name)]
+    return [inner for inner in list_folders(folder) if is_part_folder(inner)]
 
 
 def _find_own_parts(names: Sequence[str]) -> list[str]:

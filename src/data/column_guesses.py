@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from src.data.sources import Source
 from src.data.split_column import is_split_name
 from src.data.spreadsheets import read_first_sheet_rows
 from src.data.table_headers import guess_delimiter
-from src.data.table_rows import LONG_DELIMITERS, read_first_rows
+from src.data.table_rows import LONG_DELIMITERS, TableStyle, read_first_rows
 from src.data.token_labels import looks_like_tags
 
 _LABEL_NAMES = re.compile(
@@ -83,6 +84,10 @@ def guess_table_options(source: Source, file: InputFile, format: str) -> dict[st
     if options.style is None and (format != "xlsx" or not headed):
         return {}
     found: dict[str, Any] = {}
+    if options.style is not None and _has_comments(file, options.style):
+        found["comment"] = "hash"
+        source = replace(source, comment="hash")
+        options = options._replace(style=options.style._replace(comment="#"))
     if options.style is not None and (name := guess_delimiter(file, options.style)) is not None:
         found["delimiter"] = name
     if headed and source.skip_rows is None:
@@ -93,6 +98,17 @@ def guess_table_options(source: Source, file: InputFile, format: str) -> dict[st
         if not numbered and any(map(_holds_own_name, profiles)):
             found["header"] = False
     return found
+
+
+def _has_comments(file: InputFile, style: TableStyle) -> bool:
+    """Whether a few lines below the first rows begin with "#", as no cell does."""
+    lines = itertools.islice(read_text_lines(file, style.encoding), SAMPLE_ROWS)
+    sample = list(itertools.dropwhile(lambda line: line.startswith("#"), filter(str.strip, lines)))
+    comments = [line for line in sample if line.startswith("#")]
+    if style.comment is not None or not comments or 2 * len(comments) > len(sample):
+        return False
+    usual = Counter(line.count(style.delimiter) for line in sample).most_common(1)[0][0]
+    return all(line[1:2].isspace() or line.count(style.delimiter) != usual for line in comments)
 
 
 def _guess_header_place(source: Source, file: InputFile, format: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from src.data.class_files import (
     find_class_folders,
     find_deeper_class_folders,
     has_class_folders,
+    is_part_folder,
     may_be_class_files,
 )
 from src.data.decoding import InputFile
@@ -227,11 +228,14 @@ def _no_data_files_error(folder: Path, format: str, deeper: Sequence[Path]) -> U
             hint=f"an archive is read where it is named itself: {{key}}={archives[0]}",
         )
     if deeper:
+        hint = f"name one of them: {{key}}={deeper[0]}"
+        if all(one.parent == folder and not is_part_folder(one) for one in deeper):
+            hint += "; data.source.format=folders where these are the classes"
         return UserError(
             f"several folders of class folders: {abbreviate_names(list(map(str, deeper)))}",
             key=PATH_KEY,
             value=folder,
-            hint=f"name one of them: {{key}}={deeper[0]}",
+            hint=hint,
         )
     hint = f"where names end otherwise: data.source.format=NAME, one of {FORMAT_NAMES}"
     if may_be_class_files(folder):

@@ -11,7 +11,7 @@ NumberedRow = tuple[int, Sequence[Any]]
 
 SAMPLE_ROWS = 50
 # Two of them in a row make a header, whatever stands above.
-_COMMON_NAMES = frozenset(
+COMMON_NAMES = frozenset(
     [
         "id",
         "text",
@@ -53,7 +53,7 @@ def count_lines_before_header(rows: Sequence[NumberedRow]) -> int:
     sizes = [_count_filled(cells) for _, cells in rows]
     if not rows or max(sizes) == 0:
         return 0
-    known = [sum(_format(cell).casefold() in _COMMON_NAMES for cell in row) for _, row in rows[:10]]
+    known = [sum(_format(cell).casefold() in COMMON_NAMES for cell in row) for _, row in rows[:10]]
     named = next((place for place, count in enumerate(known) if count > 1), 0)
     if named and not known[0] and sizes[named] == len({*map(_format, rows[named][1])} - {""}):
         return rows[named][0] - 1

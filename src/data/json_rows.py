@@ -110,12 +110,23 @@ def iter_json_objects(
                 else error
             )
             raise UserError(f"{where}: not valid JSON ({reason}); {_EXPECTED}") from error
+        row = _pair_lone_key(row, style, texts)
         items = find_items(row, texts) if first and not _is_row(row, texts) else None
         if items is not None and _parse_whole_file(file, style, texts) is not None:
             yield from _name_items(file, style, texts, items)
             return
         first = False
         yield where, _name_values(row, style, texts, where)
+
+
+def _pair_lone_key(row: Any, style: JsonStyle, texts: Sequence[str]) -> Any:
+    """A list of a text and its label, of an object that has one key, the text; else the row."""
+    if not isinstance(row, dict) or len(row) != 1:
+        return row
+    [(key, value)] = row.items()
+    is_text = " " in key.strip() or style.names is not None
+    is_pair = is_text and key not in texts and isinstance(value, str | int | float)
+    return [key, value] if is_pair else row
 
 
 def _is_row(value: Any, texts: Sequence[str]) -> bool:

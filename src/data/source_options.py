@@ -140,9 +140,9 @@ def _find_label_errors(source: "Source") -> Iterator[UserError]:
 
 
 def _find_character_errors(source: "Source") -> Iterator[UserError]:
-    for key in ("delimiter", "quote", "escape"):
+    for key in ("delimiter", "quote", "escape", "comment"):
         value = getattr(source, key)
-        parse = parse_delimiter if key == "delimiter" else parse_character
+        parse = parse_delimiter if key in ("delimiter", "comment") else parse_character
         if value is not None and parse(value) is None:
             yield UserError(
                 f"expected one character or its name, one of {', '.join(CHARACTER_NAMES)}",

@@ -72,8 +72,6 @@ class Source:
         label_pattern: a regular expression with one group: the part of a label that counts.
         label_threshold: from this value on a label is 1, below it 0.
         decimal: what stands before the decimals of labels that are numbers.
-        split_column: the column that says to which split a row belongs, where files are not divided
-            themselves.
         encoding: of text files, such as utf-8 or cp1252; of several, [utf-8, cp1252], each file has
             the first that fits it.
         header: the first line of a table holds the names of its columns.
@@ -81,6 +79,8 @@ class Source:
         sheet: of a spreadsheet; null: the only one with rows.
         skip_rows: how many lines of a table, or rows of a sheet, are passed over at its beginning,
             such as titles and comments before the header; null: none.
+        comment: with what lines of CSV and TSV begin that are passed over: a character or its name,
+            such as hash ("#"), or several; null: there are none.
         quoting: quotes may stand around cells of CSV and TSV; null: in CSV they may, where columns
             are parted by tabs only if a `quote` is given.
         delimiter: between columns of CSV and TSV: a character or its name (tab, comma, semicolon,
@@ -128,6 +128,7 @@ class Source:
     columns: list[str] | None = None
     sheet: str | None = None
     skip_rows: int | None = None
+    comment: str | None = None
     quoting: bool | None = None
     delimiter: str | None = None
     quote: str | None = None
@@ -165,6 +166,7 @@ class Source:
             skipped_lines=self.skip_rows or 0,
             guessed_delimiter=self.delimiter is None,
             guessed_quote=self.quoting is None,
+            comment=None if self.comment is None else parse_delimiter(self.comment),
         )
 
     @property

@@ -23,6 +23,7 @@ CHARACTER_NAMES = {
     "single": "'",
     "double": '"',
     "backslash": "\\",
+    "hash": "#",
 }
 # In the order in which a message looks for them in a row.
 COMMON_DELIMITERS = {"\t": "tab", ";": "semicolon", "|": "pipe", ",": "comma"}
@@ -44,6 +45,7 @@ class TableStyle(NamedTuple):
         header: whether the first line holds the names of the columns.
         names: of the columns, where they do not stand in the file.
         skipped_lines: how many lines before the header are passed over.
+        comment: with what lines begin that are no rows; None where there are none.
         guessed_delimiter: whether the delimiter follows from the file's name alone.
         guessed_quote: whether `quote` does.
     """
@@ -57,6 +59,7 @@ class TableStyle(NamedTuple):
     skipped_lines: int
     guessed_delimiter: bool
     guessed_quote: bool
+    comment: str | None = None
 
 
 def parse_character(name: str) -> str | None:
@@ -92,6 +95,9 @@ def iter_rows(file: InputFile, style: TableStyle) -> Iterator[tuple[int, list[st
     def remember_lines() -> Iterator[str]:
         lines = read_text_lines(file, style.encoding, newline="")
         for line in islice(lines, style.skipped_lines, None):
+            if style.comment and not raw_lines and line.startswith(style.comment):
+                # as a blank line, so that others keep their numbers
+                line = "\n"
             raw_lines.append(line)
             # the library takes one character
             several = len(style.delimiter) > 1

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from src.core.user_errors import UserError, UserErrors
 from src.data.columns import ColumnSelection
 from src.data.decoding import InputFile
+from src.data.odd_rows import describe_odd_row
 from src.data.records import RawRecord
 from src.data.table_headers import find_table_errors, strip_requested
 from src.data.table_rows import COMMON_DELIMITERS, TableStyle, iter_rows, name_delimiter
@@ -39,6 +40,7 @@ def read_table(
     taken = [*checked, *labels]
     width = len(names) or 1 + max(taken)
     own_keys = _number_repeats(names)
+    first_line = None if style.header else style.skipped_lines + 1
     for line, row, raw_lines in rows:
         where = f"{file.name}, line {line}"
         if len(row) < width or (names and len(row) > width):
@@ -52,6 +54,7 @@ def read_table(
         keys = own_keys or [str(position) for position in range(len(row))]
         other = dict(zip(keys, row, strict=True)) if keep_other else None
         remark = _describe_lines(raw_lines, len(row), style) if len(raw_lines) > 1 else None
+        remark = remark or describe_odd_row(row, texts, style, is_first=line == first_line)
         yield RawRecord(text, None if pair is None else row[pair], label, where, other, remark)
 
 
@@ -87,7 +90,9 @@ def _width_error(where: str, row: list[str], width: int, style: TableStyle) -> U
         expected = f"data.source asks for at least {width}"
     remedy = "is a quote or separator missing? (data.source.format, data.source.quoting)"
     line = style.delimiter.join(row)
-    if style.quote is None and any(cell.startswith('"') for cell in row):
+    if style.comment is None and line.startswith("#"):
+        remedy = "data.source.comment=hash passes over lines that begin with '#'"
+    elif style.quote is None and any(cell.startswith('"') for cell in row):
         remedy = "data.source.quoting=true where quotes stand around cells"
     elif len(row) < width:
         for delimiter, name in COMMON_DELIMITERS.items():

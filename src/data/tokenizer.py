@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from src.core.hub_cache import check_cached_files
 from src.core.pretrained_files import (
     check_tokenizer_files,
     load_from_hub_or_folder,
@@ -176,7 +177,9 @@ class PretrainedTokenizer:
         cannot be loaded.
         """
         folder = resolve_local_folder(self.name_or_path, "data.tokenizer.name_or_path")
-        if folder is not None:
+        if folder is None:
+            check_cached_files(self.name_or_path, self.revision, "data.tokenizer.name_or_path")
+        else:
             check_tokenizer_files(folder, "data.tokenizer.name_or_path")
             # kept for the run that comes next, since some take seconds to load
             object.__setattr__(self, "_checked", self._load())

@@ -5,12 +5,18 @@ run.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from src.core.dataset_info import TEXT_TASKS, DatasetInfo, Task
-from src.core.pretrained_files import check_encoder_folder, resolve_local_folder
+from src.core.hub_cache import check_cached_files
+from src.core.pretrained_files import (
+    check_encoder_folder,
+    list_weight_files,
+    resolve_local_folder,
+)
 from src.core.user_errors import UserError, UserErrors
 from src.core.validation import Bound, PositiveInt, validate_init
 from src.model.head_outputs import name_outputs
@@ -21,6 +27,15 @@ if TYPE_CHECKING:
 NAME_OR_PATH_KEY = "model.encoder.name_or_path"
 HEAD_KEY = "model.encoder.head"
 DropoutRate = Annotated[float, Bound(least=0, below=1)]
+# of config.json
+_SIZE_KEYS = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+)
 
 
 @validate_init
@@ -152,7 +167,9 @@ class Pretrained:
         of a family that has the head.
         """
         folder = resolve_local_folder(self.name_or_path, NAME_OR_PATH_KEY)
-        if folder is not None:
+        if folder is None:
+            check_cached_files(self.name_or_path, self.revision, NAME_OR_PATH_KEY)
+        else:
             from transformers import CONFIG_MAPPING
 
             from src.model.encoder import AUTO_MODEL_CLASSES
@@ -162,7 +179,7 @@ class Pretrained:
             end = (f"{folder / 'config.json'}: ", f" ({NAME_OR_PATH_KEY})")
             check_family(settings["model_type"], AUTO_MODEL_CLASSES[head], *end)
             check_config_json(settings, *end)
-            _check_config_values(folder, head, NAME_OR_PATH_KEY)
+            _check_config_values(folder, settings, head, NAME_OR_PATH_KEY)
 
     def build(
         self,
@@ -276,18 +293,30 @@ class Pretrained:
             )
 
 
-def _check_config_values(folder: Path, head: "HeadType", key: str) -> None:
-    """Raise UserError if transformers makes no network of a folder's config.json: one without
-    weights, in milliseconds.
+def _check_config_values(
+    folder: Path, settings: Mapping[str, Any], head: "HeadType", key: str
+) -> None:
+    """Raise UserError if transformers makes no network of a folder's config.json, or one of other
+    shapes than the weights there: one without weights, in milliseconds.
     """
     import torch
 
     from src.model.encoder import AUTO_MODEL_CLASSES, load_encoder_config
+    from src.model.stored_shapes import check_stored_shapes
+
+    for name in _SIZE_KEYS:
+        value = settings.get(name)
+        # -1 stands for no limit in some families
+        least = -1 if name == "max_position_embeddings" and value != 0 else 1
+        if isinstance(value, int) and value < least:
+            raise UserError(
+                f"{name}={value}, expected 1 or more", where=folder / "config.json", key=key
+            )
 
     config = load_encoder_config(str(folder), head, key)
     try:
         with torch.device("meta"):
-            AUTO_MODEL_CLASSES[head].from_config(config)
+            network = AUTO_MODEL_CLASSES[head].from_config(config)
     except Exception as error:
         # the library raises errors of any kind over values of a wrong type or size
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -298,6 +327,7 @@ def _check_config_values(folder: Path, head: "HeadType", key: str) -> None:
             where=folder / "config.json",
             key=key,
         ) from error
+    check_stored_shapes(network, list_weight_files(folder, key), key)
 
 
 def _label_settings(label_names: tuple[str, ...], task: Task, head: "HeadType") -> dict[str, Any]:

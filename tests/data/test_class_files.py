@@ -166,3 +166,17 @@ def test_class_folders_that_lie_deeper(tmp_path: Path) -> None:
         f"{tmp_path / 'c' / 'fold1'}, {tmp_path / 'c' / 'fold2'}; name one of them: "
         f"data.source.path={tmp_path / 'c' / 'fold1'}"
     )
+    # which are no classes
+    assert "no folders of texts" in check_fault(tmp_path / "c", label="label", format="folders")
+
+
+def test_folders_inside_those_of_classes(tmp_path: Path) -> None:
+    for name in ("neg", "pos"):
+        for author in ("alice", "bob"):
+            put(tmp_path / name / author / "1.txt", f"{name} {author}")
+    assert check_fault(tmp_path, label="label").endswith(
+        "; data.source.format=folders where these are the classes"
+    )
+    assert _read(tmp_path, format="folders") == [
+        (f"{name} {author}", name) for name in ("neg", "pos") for author in ("alice", "bob")
+    ]

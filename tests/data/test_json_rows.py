@@ -214,3 +214,13 @@ def test_keys_that_are_columns(tmp_path: Path) -> None:
     assert [row.label for row in read(path, text="body", label="stars")] == ["x", "x", "y"]
     path = put(tmp_path / "b.json", json.dumps({"body": "a b", "stars": "x", "id": 5}))
     assert "b.json has no such column; valid: body, id, stars" in check_fault(path)
+
+
+def test_a_text_that_is_the_key_of_its_label_line_by_line(tmp_path: Path) -> None:
+    put(tmp_path / "a.jsonl", '{"a good film": "pos"}\n{"dull": "neg"}\n')
+    assert fault(tmp_path / "a.jsonl") == (
+        "a.jsonl, line 1: a list, whose values have no names; "
+        "data.source.columns=[text,label] names them"
+    )
+    records = read(tmp_path / "a.jsonl", columns=["text", "label"], label="label")
+    assert [(row.text, row.label) for row in records] == [("a good film", "pos"), ("dull", "neg")]

@@ -134,3 +134,40 @@ def test_delimiters_of_several_characters(tmp_path: Path) -> None:
     assert "b.csv, line 1: 1 columns" in fault(
         tmp_path / "b.csv", header=False, text=1, delimiter=" ||| "
     )
+
+
+def test_comments_between_rows(tmp_path: Path) -> None:
+    quoted = '"a\n# no comment",1\n'
+    path = put(tmp_path / "a.csv", f"# made by us\ntext,label\n{quoted}# checked\nb,0\n#c,1\n")
+    rows = read(path, label="label", comment="hash")
+    assert [(row.text, row.label, row.where) for row in rows] == [
+        ("a\n# no comment", "1", "a.csv, line 3"),
+        ("b", "0", "a.csv, line 6"),
+    ]
+    put(tmp_path / "b.csv", "text,label\na,1\n# checked\nb,0\n")
+    assert fault(tmp_path / "b.csv", label="label") == (
+        "b.csv, line 3: 1 columns, the header has 2; data.source.comment=hash passes over lines "
+        "that begin with '#'"
+    )
+    assert len(read(tmp_path / "b.csv", comment="hash")) == 2
+    put(tmp_path / "c.csv", "text,label\na,1\n%% x\nb,0\n")
+    assert len(read(tmp_path / "c.csv", comment="%%")) == 2
+
+
+def test_lines_that_seem_to_be_no_rows_are_read_and_told(tmp_path: Path) -> None:
+    put(tmp_path / "a.csv", "text,label\n# checked, by me\n#happy day,1\nTotal,40\nTotal bore,0\n")
+    counts = RemarkCounts()
+    for record in read(tmp_path / "a.csv", label="label"):
+        counts.count("train", record)
+    assert counts.describe() == [
+        "train: 1 row beginning with '#' (comments are passed over by data.source.comment=hash) "
+        "(the first: a.csv, line 2)",
+        "train: 1 row with 'Total' in the first cell, as a sum below a table has it "
+        "(the first: a.csv, line 4)",
+    ]
+    put(tmp_path / "b.csv", "label,text\n1,a\n#0,b\n# by me,c\n")
+    options = {"header": False, "label": 0, "text": 1}
+    remarks = [record.remark for record in read(tmp_path / "b.csv", **options)]
+    assert remarks[0] is not None and "data.source.skip_rows=1 passes over the first" in remarks[0]
+    assert [bool(remark) for remark in remarks] == [True, False, False, True]
+    assert len(read(tmp_path / "b.csv", skip_rows=1, **options)) == 3

@@ -163,12 +163,10 @@ ENTRIES = [
     Entry(
         HERE,
         says=(
-            "the weights of HERE/m do not fill its own config.json: 20 are missing or of another "
-            "shape, the "
-            "first is bert.embeddings.LayerNorm.bias (model.encoder.name_or_path)"
+            "HERE/m/config.json: does not fit the stored weights: bert.embeddings.LayerNorm.bias "
+            "has shape [16] and should have [32], 20 tensors in all (model.encoder.name_or_path)"
         ),
         model="another width",
-        failed=True,
         name="model folder: another width",
     ),
     Entry(
@@ -186,13 +184,30 @@ ENTRIES = [
     Entry(
         HERE,
         says=(
-            "the tokenizer has 47 tokens but the encoder HERE/m knows 20: they do not belong "
-            "together "
-            "(data.tokenizer.name_or_path, model.encoder.name_or_path)"
+            "HERE/m/config.json: does not fit the stored weights: "
+            "bert.embeddings.word_embeddings.weight has shape [47, 16] and should have [20, 16], "
+            "1 tensor in all (model.encoder.name_or_path)"
         ),
         model="fewer tokens",
-        failed=True,
         name="model folder: fewer tokens",
+    ),
+    Entry(
+        HERE,
+        says=(
+            "HERE/m/config.json: num_hidden_layers=-1, expected 1 or more "
+            "(model.encoder.name_or_path)"
+        ),
+        model="fewer layers than none",
+        name="model folder: fewer layers than none",
+    ),
+    Entry(
+        HERE,
+        says=(
+            "HERE/m/config.json: max_position_embeddings=0, expected 1 or more "
+            "(model.encoder.name_or_path)"
+        ),
+        model="no positions",
+        name="model folder: no positions",
     ),
     Entry(
         HERE,

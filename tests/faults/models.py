@@ -138,6 +138,8 @@ BROKEN: dict[str, Break] = {
     ),
     "a part is missing": _sharded,
     "another width": _config(hidden_size=32),
+    "fewer layers than none": _config(num_hidden_layers=-1),
+    "no positions": _config(max_position_embeddings=0),
     "more layers": _config(num_hidden_layers=3),
     "fewer tokens": _config(vocab_size=20),
     "a foreign pickle": _pickled(b"cos\nsystem\n(S'true'\ntR."),

@@ -504,3 +504,54 @@ def test_a_folder_of_a_decoder_or_without_padding_is_told_before_a_run(folder):
         assert said.startswith(f"{place}/config.json: {message}") and said.endswith(
             " (model.encoder.name_or_path)"
         )
+
+
+@pytest.fixture
+def cached(folder, tmp_path, monkeypatch):
+    """A folder in the hub's local cache, under the name `organisation/name`."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    repository = tmp_path / "hub" / "models--organisation--name"
+    snapshot = repository / "snapshots" / "abc"
+    folder()
+    snapshot.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).rename(snapshot / name)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("abc")
+    return snapshot
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("config.json", b"{", "not valid JSON"),
+        ("model.safetensors", b"\1\0\0\0\0\0\0\0{", "no safetensors file|cut off at 9 bytes"),
+    ],
+)
+def test_a_hub_name_whose_local_cache_is_broken(cached, name, content, words):
+    hub = Pretrained(name_or_path="organisation/name")
+    hub.check("masked_lm")
+    (cached / name).write_bytes(content)
+    remedy = "it is fetched again once .*models--organisation--name is removed"
+    with pytest.raises(
+        UserError, match=rf"(?s)({words}).* in the local cache of the hub; {remedy}"
+    ):
+        hub.check("masked_lm")
+    (cached / name).unlink()
+    # what is not there is fetched
+    hub.check("masked_lm")
+    (cached / name).symlink_to(cached / "nowhere")
+    with pytest.raises(UserError, match=f"a link that leads nowhere in the local cache.*{remedy}"):
+        hub.check("masked_lm")
+
+
+def test_a_body_by_itself_is_compared_too(folder, tiny):
+    place = folder()
+    tiny("bert", "masked_lm").base_model.save_pretrained(place)
+    Pretrained(name_or_path=str(place)).check("sequence")
+    config = json.loads((place / "config.json").read_text())
+    (place / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 7}))
+    with pytest.raises(UserError, match=r"position_embeddings.weight has shape .* 1 tensor in all"):
+        Pretrained(name_or_path=str(place)).check("sequence")
