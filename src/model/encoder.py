@@ -188,7 +188,7 @@ class Encoder(nn.Module):
             return self.compute_sequence_logits(self.encode_sequences(tokens))
         hidden = self.encode(tokens, at=at)
         if self.head == "token_classification":
-            return self.compute_tag_logits(hidden)
+            return HEADS[self.head][self.config.model_type](self.network, hidden)
         return self.compute_token_logits(hidden)
 
     def run_network(self, tokens: Tokens, at: Tensor | None = None) -> Tensor:
@@ -260,15 +260,6 @@ class Encoder(nn.Module):
         [B, C].
         """
         return SEQUENCE_HEADS[self.config.model_type](self.network, sequences[:, None])
-
-    def compute_tag_logits(self, hidden: Tensor) -> Tensor:
-        """Scores of the labels for chosen tokens: [K, D] to [K, C]."""
-        network: Any = self.network
-        for name in ("head", "dropout", "drop"):
-            # ModernBERT has the first and the last, most families have the second
-            hidden = getattr(network, name, nn.Identity())(hidden)
-        logits: Tensor = network.classifier(hidden)
-        return logits
 
     def set_gradient_checkpointing(self, on: bool) -> None:
         """Keep only the states between layers for the backward pass, and compute the rest again."""

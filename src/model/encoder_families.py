@@ -61,10 +61,23 @@ SEQUENCE_HEADS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "roberta": lambda m, h: m.classifier(h),
     "xlm-roberta": lambda m, h: m.classifier(h),
 }
+
+
+def _tag_head(network: Any, hidden: Tensor) -> Tensor:
+    """Hidden states [K, D] to logits [K, C]; ModernBERT has the first and the last of these layers
+    before its last one, the other families have the second.
+    """
+    for name in ("head", "dropout", "drop"):
+        hidden = getattr(network, name, nn.Identity())(hidden)
+    logits: Tensor = network.classifier(hidden)
+    return logits
+
+
 # For each kind of head, the families whose head is run by itself.
 HEADS: dict[str, dict[str, Callable[[Any, Tensor], Tensor]]] = {
     "masked_lm": TOKEN_HEADS,
     "sequence": SEQUENCE_HEADS,
+    "token_classification": dict.fromkeys(TOKEN_HEADS, _tag_head),
 }
 # their first position is the padding's index plus one
 _FAMILIES_WITH_OFFSET_POSITIONS = {"camembert", "roberta", "xlm-roberta"}

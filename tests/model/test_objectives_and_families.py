@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from src.config.build_nodes import build_node
-from src.core.batch import LabelledBatch, MaskedBatch, Tokens
+from src.core.batch import LabelledBatch, MaskedBatch, TaggedBatch, Tokens
 from src.model.model_config import ModelConfig
 from tests.conftest import CONF
 from tests.model.test_families import NAMED, list_able_families
@@ -29,6 +29,12 @@ def _mask(texts: Tokens) -> MaskedBatch:
     return MaskedBatch(texts._replace(ids=texts.ids.index_fill(0, at, 4)), at, texts.ids[at])
 
 
+def _tag(texts: Tokens) -> TaggedBatch:
+    at = torch.arange(1, 59, 4)
+    places = torch.arange(len(at))
+    return TaggedBatch(texts, at, places, places % 2, places)
+
+
 # by the name of the config in conf/model: what a batch of five texts is
 BATCHES: dict[str, Callable[[Tokens], Any]] = {
     "binary": _label(CLASSES),
@@ -37,6 +43,7 @@ BATCHES: dict[str, Callable[[Tokens], Any]] = {
     "multi_label": _label(torch.stack([CLASSES, 1 - CLASSES], 1).byte()),
     "ordinal": _label(CLASSES),
     "regression": _label(CLASSES.float()),
+    "token_classification": _tag,
 }
 
 
@@ -60,8 +67,9 @@ def test_every_objective_of_a_config_is_tried(composed):
         name: build_config(compose_model(composed, name), "HERE").objective.head for name in names
     }
     pairs = sum(len(list_able_families(head)) for head in heads.values())
-    # five for texts, with all families, and one for masks, with those that have a class for it
-    assert (len(NAMED), pairs) == (19, 5 * 19 + 15)
+    # five for texts, with all families; one for masks and one for tags of words, each with those
+    # that have a class for it
+    assert (len(NAMED), pairs) == (19, 5 * 19 + 15 + 17)
 
 
 @pytest.mark.parametrize("name", BATCHES)
@@ -70,7 +78,9 @@ def test_two_steps(name, composed, make, texts, facts, tmp_path):
     labels = () if name in ("masked_lm", "regression") else LABELS
     head = build_config(model, "HERE").objective.head
     for family in list_able_families(head):
-        network: PreTrainedModel = make(family, "masked_lm" if head == "masked_lm" else "sequence")
+        # Funnel's body for tokens has layers that its body for texts lacks
+        stored = head if head in ("masked_lm", "token_classification") else "sequence"
+        network: PreTrainedModel = make(family, stored)
         network.save_pretrained(tmp_path / family)
         config = build_config(model, str(tmp_path / family))
         config.check()
