@@ -147,8 +147,8 @@ ENTRIES = [
     ),
     Entry(
         "model.encoder.family=roberta",
-        says="model.encoder.family: expected one of bert, modernbert, found 'roberta'; did you "
-        "mean 'bert'?",
+        says="model.encoder.family: expected one of bert, modernbert, gpt2, found 'roberta'; "
+        "did you mean 'bert'?",
     ),
     Entry(
         "trainer.deterministic=yes",
@@ -321,7 +321,7 @@ ENTRIES = [
         "~model.encoder",
         says=(
             "model.encoder: must be given, as "
-            "model/encoder=base|mini|modern_mini|modern_tiny|pretrained|small|tiny"
+            "model/encoder=base|gpt_mini|mini|modern_mini|modern_tiny|pretrained|small|tiny"
         ),
     ),
     Entry(
@@ -352,9 +352,9 @@ ENTRIES = [
     Entry(
         "+experiment=conf/experiment/imdb.yaml",
         says=(
-            "experiment=conf/experiment/imdb.yaml: there is no such choice; valid: files, imdb, "
-            "imdb_from_pretraining, mlm_files, mlm_imdb, mlm_imdb_pretrained, mlm_quickstart, "
-            "mlm_wikitext, "
+            "experiment=conf/experiment/imdb.yaml: there is no such choice; valid: clm_imdb, "
+            "files, imdb, imdb_from_pretraining, mlm_files, mlm_imdb, mlm_imdb_pretrained, "
+            "mlm_quickstart, mlm_wikitext, "
             "quickstart, quickstart_scratch, sst2, stsb"
         ),
     ),
