@@ -7,6 +7,11 @@ those of src.run: `python -m src.lr_range +experiment=imdb`.
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+if __package__ is None:
+    # typed as a file where the program is not installed: python src/lr_range.py
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from src.config.command_line import parse_key_values, run_command_line
 from src.core import startup

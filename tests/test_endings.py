@@ -262,7 +262,7 @@ def test_what_fails_after_the_training_says_that_it_was_complete(
 ) -> None:
     import src.evaluation.report as reports
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise ValueError("no rows")
 
     with monkeypatch.context() as broken, pytest.raises(ValueError) as caught:

@@ -304,7 +304,7 @@ def test_an_error_after_fit_is_a_failed_run_whose_checkpoint_can_be_asked(
 ) -> None:
     import src.evaluation.report as reports
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError("no space left on device")
 
     monkeypatch.setattr(reports, "build_report", fail)

@@ -49,7 +49,9 @@ def _name_command(word: str) -> str | None:
     """The command that a word seems to be meant for; None if there is none."""
     if word in ("help", "commands"):
         return "python -m src.run --help names keys and commands"
-    meant = "runs" if word in ("list", "ls") else suggest(word, COMMANDS)
+    # "run" is rather the end of a value with a space
+    known = [name for name in COMMANDS if word != "run"]
+    meant = "runs" if word in ("list", "ls") else suggest(word, known)
     return None if meant is None else f"a command is typed python -m src.{meant}"
 
 

@@ -4,7 +4,7 @@ stores.
 
 import shlex
 
-from tests.faults.entry import MODELS, Entry
+from tests.faults.entry import EXPERIMENTS, MODELS, Entry
 
 ENTRIES = [
     Entry(
@@ -352,10 +352,8 @@ ENTRIES = [
     Entry(
         "+experiment=conf/experiment/imdb.yaml",
         says=(
-            "experiment=conf/experiment/imdb.yaml: there is no such choice; valid: clm_imdb, "
-            "files, imdb, imdb_from_pretraining, mlm_files, mlm_imdb, mlm_imdb_pretrained, "
-            "mlm_quickstart, mlm_wikitext, "
-            "quickstart, quickstart_scratch, sst2, stsb"
+            "experiment=conf/experiment/imdb.yaml: there is no such choice; valid: "
+            + ", ".join(EXPERIMENTS)
         ),
     ),
     Entry(

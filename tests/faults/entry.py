@@ -7,6 +7,7 @@ from src.core.files import CONF
 
 # the choices of `model=`, as messages list them
 MODELS = sorted(path.stem for path in (CONF / "model").glob("[!_]*.yaml"))
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,9 @@ class Vectors(torch.nn.Module):
     def compute_sequence_logits(self, vectors: Tensor) -> Tensor:
         return vectors
 
+    def compute_logits(self, tokens: Tokens) -> Tensor:
+        return self.vectors
+
 
 def test_mixup_mixes_vectors_and_losses(laid: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Shares of 1/4: (ln 3, 0) and (0, ln 3) become 1/4 (ln 3, 0) + 3/4 (0, ln 3), and back."""
