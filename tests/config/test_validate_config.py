@@ -27,7 +27,7 @@ MODELS = ", ".join(list_options("model"))
 EXPERIMENTS = (
     "files, imdb, imdb_from_pretraining, mlm_files, mlm_imdb, mlm_imdb_pretrained, "
     "mlm_quickstart, mlm_wikitext, "
-    "quickstart, quickstart_scratch, sst2, stsb"
+    "ner, quickstart, quickstart_scratch, sst2, stsb"
 )
 MLM = "model=masked_lm data=generated_text "
 TEXTS = "data=files_text|generated_text|imdb_text|wikitext"
@@ -155,7 +155,8 @@ SAID: dict[str, list[str]] = {
     "data=sst2": [
         "data.tokenizer.name_or_path: takes its value from model.encoder.name_or_path, and there "
         "is no such key; "
-        "model/encoder=pretrained or data/tokenizer=wordpiece|wordpiece_2k|wordpiece_8k helps"
+        "model/encoder=pretrained or data/tokenizer=wordpiece|wordpiece_2k|wordpiece_2k_cased|"
+        "wordpiece_8k helps"
     ],
     "model.optim.lr=1,2": [
         "model.optim.lr=1,2: several values make several runs, which -m asks for (python -m "

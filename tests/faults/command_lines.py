@@ -266,8 +266,8 @@ ENTRIES = [
             "data=imbd: there is no such choice; did you mean 'imdb'?\n"
             "data.tokenizer.name_or_path: takes its value from model.encoder.name_or_path, and "
             "there is no such "
-            "key; model/encoder=pretrained or data/tokenizer=wordpiece|wordpiece_2k|wordpiece_8k "
-            "helps"
+            "key; model/encoder=pretrained or data/tokenizer=wordpiece|wordpiece_2k|"
+            "wordpiece_2k_cased|wordpiece_8k helps"
         ),
     ),
     Entry(
@@ -361,7 +361,7 @@ ENTRIES = [
             "experiment=conf/experiment/imdb.yaml: there is no such choice; valid: files, imdb, "
             "imdb_from_pretraining, mlm_files, mlm_imdb, mlm_imdb_pretrained, mlm_quickstart, "
             "mlm_wikitext, "
-            "quickstart, quickstart_scratch, sst2, stsb"
+            "ner, quickstart, quickstart_scratch, sst2, stsb"
         ),
     ),
     Entry(

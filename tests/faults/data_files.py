@@ -120,7 +120,7 @@ ENTRIES = [
         says=(
             "data.source.format: expected one of auto, csv, tsv, jsonl, parquet, xlsx, text, "
             "folders, class_files, "
-            "label_first, conll, "
+            "label_first, parallel, conll, "
             "found 'cvs'; did you mean 'csv'?"
         ),
         files={"a.csv": GOOD},
