@@ -117,7 +117,7 @@ def test_which_tokenizers_may_be_given_pieces() -> None:
 @given(text=text, size=st.integers(1, 9))
 def test_white_space_of_long_texts(text: str, size: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("src.data.cleaning._LONG_TEXT_CHARACTERS", size)
+        patch.setattr("src.data.text_cleaning._LONG_TEXT_CHARACTERS", size)
         record = Cleaning(whitespace=True).normalize_record(RawRecord(text, None, None, "here"))
     assert record.text == " ".join(text.split())
 

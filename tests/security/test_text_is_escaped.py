@@ -17,9 +17,8 @@ def test_a_note_shows_a_hostile_name_as_it_is(monkeypatch: pytest.MonkeyPatch) -
         "src.tracking.environment.format_command_line",
         lambda: f"python -m src.run name='``` {HOSTILE}'",
     )
-    note = build_run_tags("finetune", f"imdb {HOSTILE}\n\n# heading", None, None, is_resumed=False)[
-        "mlflow.note.content"
-    ]
+    name = f"imdb {HOSTILE}\n\n# heading"
+    note = build_run_tags("finetune", name, None, None, {}, is_resumed=False)["mlflow.note.content"]
     first, _, code = note.partition("\n\n")
     assert first == (
         r"**finetune**: imdb &lt;img src=x onerror=alert(1)&gt; \*\*bold\*\* \[a\](javascript:b) "
