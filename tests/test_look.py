@@ -455,3 +455,24 @@ def test_labels_that_lie_in_lists_of_objects_are_told(
     (tmp_path / "a.json").write_text(json.dumps([row] * 3))
     shown = " ".join(_look(capsys, f"data.source.path={tmp_path / 'a.json'}").split())
     assert "note: annotations: objects in lists, of which nothing is read" in shown
+
+
+def test_joined_tables_have_a_header(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.csv").write_text(REVIEWS * 2)
+    shown = _look(capsys, f"data.source.path={tmp_path / 'a.csv'}")
+    assert "header=false" not in shown
+    assert "train: 1 row with the names of the columns" in " ".join(shown.split())
+
+
+def test_a_note_below_a_table_hides_no_delimiter(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.csv").write_text(REVIEWS.replace(",", ";") + "(30 rows)\n")
+    assert main([f"data.source.path={tmp_path / 'a.csv'}"]) == 2
+    assert "a.csv, line 32: 1 columns, the header has 3" in capsys.readouterr().err
+
+
+def test_lists_of_yaml_are_no_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.yaml").write_text("- text: a b\n  label: c\n" * 9)
+    assert main([f"data.source.path={tmp_path / 'a.yaml'}"]) == 2
+    assert "what kind of file is this?" in capsys.readouterr().err

@@ -2,7 +2,6 @@
 
 import itertools
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +19,8 @@ from src.data.readers import FASTTEXT_MARK
 from src.data.sources import Source
 from src.data.split_column import is_split_name
 from src.data.spreadsheets import read_first_sheet_rows
-from src.data.table_headers import guess_delimiter
-from src.data.table_rows import LONG_DELIMITERS, TableStyle, read_first_rows
+from src.data.table_headers import guess_delimiter, has_comments, repeats_first_row
+from src.data.table_rows import LONG_DELIMITERS, read_first_rows
 from src.data.token_labels import looks_like_tags
 
 _LABEL_NAMES = re.compile(
@@ -70,7 +69,9 @@ def guess_text_format(path: Path, encodings: Sequence[str]) -> dict[str, str]:
     words = [line.split(maxsplit=1) for line in sample]
     first = {word[0] for word in words}
     several = len(words) > 1 and all(len(word) > 1 for word in words)
-    begins = several and 1 < len(first) <= len(words) / 5
+    # no marks of a list or the keys of YAML
+    are_words = all(re.search(r"\w", word) and not word.endswith(":") for word in first)
+    begins = several and are_words and 1 < len(first) <= len(words) / 5
     return {"format": "label_first"} if begins else {}
 
 
@@ -84,7 +85,7 @@ def guess_table_options(source: Source, file: InputFile, format: str) -> dict[st
     if options.style is None and (format != "xlsx" or not headed):
         return {}
     found: dict[str, Any] = {}
-    if options.style is not None and _has_comments(file, options.style):
+    if options.style is not None and has_comments(file, options.style):
         found["comment"] = "hash"
         source = replace(source, comment="hash")
         options = options._replace(style=options.style._replace(comment="#"))
@@ -95,20 +96,13 @@ def guess_table_options(source: Source, file: InputFile, format: str) -> dict[st
     if headed and "columns" not in found:
         profiles = sample_columns(replace(source, **found), file, format)
         numbered = [profile.name for profile in profiles] == [*map(str, range(len(profiles)))]
-        if not numbered and any(map(_holds_own_name, profiles)):
+        # where the header comes again, tables were joined
+        joined = options.style is not None and repeats_first_row(
+            file, source.table_style(format)._replace(encoding=options.encodings[0])
+        )
+        if not numbered and not joined and any(map(_holds_own_name, profiles)):
             found["header"] = False
     return found
-
-
-def _has_comments(file: InputFile, style: TableStyle) -> bool:
-    """Whether a few lines below the first rows begin with "#", as no cell does."""
-    lines = itertools.islice(read_text_lines(file, style.encoding), SAMPLE_ROWS)
-    sample = list(itertools.dropwhile(lambda line: line.startswith("#"), filter(str.strip, lines)))
-    comments = [line for line in sample if line.startswith("#")]
-    if style.comment is not None or not comments or 2 * len(comments) > len(sample):
-        return False
-    usual = Counter(line.count(style.delimiter) for line in sample).most_common(1)[0][0]
-    return all(line[1:2].isspace() or line.count(style.delimiter) != usual for line in comments)
 
 
 def _guess_header_place(source: Source, file: InputFile, format: str) -> dict[str, Any]:

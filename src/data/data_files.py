@@ -94,6 +94,13 @@ def find_split_files(
 def _find_files_by_name(
     folder: Path, format: str, names: Mapping[str, str], labelled: bool
 ) -> SplitFiles:
+    if format == "auto" and (folder / "dataset_dict.json").is_file() | any(folder.glob("*.arrow")):
+        raise UserError(
+            "a data set as the library `datasets` saves it to disk",
+            key=PATH_KEY,
+            value=folder,
+            hint="its to_parquet('train.parquet') writes a split as a file that is read",
+        )
     inner = [(child, list_data_files(child, format)) for child in list_folders(folder)]
     pools = [
         (folder, list_data_files(folder, format)),

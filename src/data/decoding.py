@@ -21,6 +21,14 @@ _FORMAT_BY_FIRST_BYTES = {
     b"Rar!": "a RAR archive; unpack it and give the folder",
     b"%PDF": "a PDF file; expected plain text",
     b"SQLite": "an SQLite database; expected plain text",
+    b"ARROW1": "an Arrow or Feather file; save the table as Parquet",
+    b"\xff\xff\xff\xff": "an Arrow stream; save the table as Parquet",
+    b"\x93NUMPY": "a NumPy array; save the table as Parquet or CSV",
+    b"\x89HDF": "an HDF5 file; save the table as Parquet or CSV",
+    **{
+        bytes([0x80, protocol]): "a pickle, which could run code; save the table as Parquet or CSV"
+        for protocol in range(2, 6)
+    },
     b"\xff\xfe": "UTF-16: data.source.encoding=utf-16",
     b"\xfe\xff": "UTF-16: data.source.encoding=utf-16",
 }

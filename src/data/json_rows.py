@@ -109,7 +109,8 @@ def iter_json_objects(
                 if isinstance(error, json.JSONDecodeError)
                 else error
             )
-            raise UserError(f"{where}: not valid JSON ({reason}); {_EXPECTED}") from error
+            whole = _explain_whole_file(file, style) if first and _may_go_on(line) else None
+            raise UserError(f"{where}: not valid JSON ({reason}); {whole or _EXPECTED}") from error
         row = _pair_lone_key(row, style, texts)
         items = find_items(row, texts) if first and not _is_row(row, texts) else None
         if items is not None and _parse_whole_file(file, style, texts) is not None:
@@ -146,6 +147,29 @@ def _parse_whole_file(file: InputFile, style: JsonStyle, texts: Sequence[str]) -
     except (ValueError, RecursionError):
         return None
     return [value] if _is_row(value, texts) else find_items(value, texts)
+
+
+def _may_go_on(line: str) -> bool:
+    """Whether a line that is no JSON may be the beginning of some."""
+    return line.lstrip().startswith(("{", "["))
+
+
+def _explain_whole_file(file: InputFile, style: JsonStyle) -> str | None:
+    """What is wrong with a file that begins as one value over several lines; None if nothing more
+    is known.
+    """
+    try:
+        json.loads("".join(read_text_lines(file, style.encoding)))
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data":
+            return (
+                f"another value begins at line {error.lineno}: one after the other they stand on "
+                "one line each (jq -c . FILE), or in an array"
+            )
+        return f"as one value it is broken at line {error.lineno}: {error.msg}"
+    except (ValueError, RecursionError):
+        pass
+    return None
 
 
 def _name_items(

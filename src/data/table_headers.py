@@ -1,7 +1,8 @@
 """What is wrong with the header of a table, or with its columns' names, told before it is read."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import dropwhile, islice
 
 from src.core.user_errors import UserError
 from src.data.columns import ColumnSelection, find_column_errors
@@ -16,10 +17,14 @@ from src.data.table_rows import (
     COMMON_DELIMITERS,
     LONG_DELIMITERS,
     TableStyle,
+    iter_rows,
     name_delimiter,
     read_first_row,
     read_first_rows,
 )
+
+# of which it is told how a table is written
+_MOST_LINES = 1000
 
 
 def find_table_errors(
@@ -167,10 +172,30 @@ def guess_delimiter(file: InputFile, style: TableStyle) -> str | None:
         if style.header and propose_names(rows) is not None:
             return name
         skipped = count_lines_before_header(rows) if style.header else 0
-        widths = {len(row) for line, row in rows if line > skipped}
+        below = [len(row) for line, row in rows if line > skipped]
+        # the last may be a note of one cell
+        widths = set(below[:-1] if len(below) > 3 and below[-1] == 1 else below)
         if len(widths) == 1 and widths != {1}:
             return name
     return None
+
+
+def has_comments(file: InputFile, style: TableStyle) -> bool:
+    """Whether a few lines below the first rows begin with "#", as no cell does."""
+    lines = islice(read_text_lines(file, style.encoding), _MOST_LINES)
+    sample = list(dropwhile(lambda line: line.startswith("#"), filter(str.strip, lines)))
+    comments = [line for line in sample if line.startswith("#")]
+    if style.comment is not None or not comments or 2 * len(comments) > len(sample):
+        return False
+    usual = Counter(line.count(style.delimiter) for line in sample).most_common(1)[0][0]
+    return all(line[1:2].isspace() or line.count(style.delimiter) != usual for line in comments)
+
+
+def repeats_first_row(file: InputFile, style: TableStyle) -> bool:
+    """Whether one of the first rows is the very first one again."""
+    rows = (row for _, row, _ in islice(iter_rows(file, style), _MOST_LINES))
+    first = next(rows, [])
+    return any(row == first for row in rows)
 
 
 def _has_quoted_row(file: InputFile, style: TableStyle) -> bool:

@@ -54,7 +54,7 @@ def read_table(
         keys = own_keys or [str(position) for position in range(len(row))]
         other = dict(zip(keys, row, strict=True)) if keep_other else None
         remark = _describe_lines(raw_lines, len(row), style) if len(raw_lines) > 1 else None
-        remark = remark or describe_odd_row(row, texts, style, is_first=line == first_line)
+        remark = remark or describe_odd_row(row, texts, names, style, is_first=line == first_line)
         yield RawRecord(text, None if pair is None else row[pair], label, where, other, remark)
 
 

@@ -238,3 +238,9 @@ def test_files_that_are_not_read_are_told(tmp_path: Path) -> None:
     assert named.available_splits() == ("train", "validation", "test")
     put(tmp_path / "a.json", '{"train": [{"text": "a"}], "test": [{"text": "a"}], "oos": [["b"]]}')
     assert Source(path=str(tmp_path / "a.json")).describe_unread() == ["not read: oos"]
+
+
+def test_a_folder_of_the_library_datasets(tmp_path: Path) -> None:
+    for name in ("data-00000-of-00001.arrow", "dataset_info.json", "state.json"):
+        put(tmp_path / name, "{}")
+    assert "as the library `datasets` saves it to disk; its to_parquet(" in check_fault(tmp_path)

@@ -224,3 +224,14 @@ def test_a_text_that_is_the_key_of_its_label_line_by_line(tmp_path: Path) -> Non
     )
     records = read(tmp_path / "a.jsonl", columns=["text", "label"], label="label")
     assert [(row.text, row.label) for row in records] == [("a good film", "pos"), ("dull", "neg")]
+
+
+def test_what_is_broken_over_several_lines(tmp_path: Path) -> None:
+    one = '{\n "text": "a"\n}\n'
+    put(tmp_path / "a.json", one * 2)
+    assert fault(tmp_path / "a.json").endswith(
+        "; another value begins at line 4: one after the other they stand on one line each "
+        "(jq -c . FILE), or in an array"
+    )
+    put(tmp_path / "b.json", f"[\n{one},\n]")
+    assert "; as one value it is broken at line 6: " in fault(tmp_path / "b.json")

@@ -397,6 +397,8 @@ def test_what_is_no_data(tmp_path: Path) -> None:
         ("a.csv", "\n<!DOCTYPE html>\n<html><body>404</body></html>", "a web page (HTML)"),
         ("a.jsonl", "<html lang=en>", "a web page (HTML)"),
         ("a.xlsx", "<table><tr><td>text</td></tr></table>", "or save the table as CSV"),
+        ("c.csv", b"\x80\x04\x95abc", "a pickle, which could run code"),
+        ("d.csv", b"\x93NUMPY\x01", "save the table as Parquet"),
         ("b.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "of Git LFS"),
     ):
         path = put(tmp_path / name, content)

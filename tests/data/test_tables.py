@@ -165,6 +165,15 @@ def test_lines_that_seem_to_be_no_rows_are_read_and_told(tmp_path: Path) -> None
         "train: 1 row with 'Total' in the first cell, as a sum below a table has it "
         "(the first: a.csv, line 4)",
     ]
+    put(tmp_path / "c.csv", "text,label\n---,:---\na,1\ntext,label\nb,0\n---,1\n")
+    remarks = [str(record.remark) for record in read(tmp_path / "c.csv", label="label")]
+    assert remarks == [
+        "of dashes, as Markdown has it below a header",
+        "None",
+        "with the names of the columns, as where tables were joined",
+        "None",
+        "None",
+    ]
     put(tmp_path / "b.csv", "label,text\n1,a\n#0,b\n# by me,c\n")
     options = {"header": False, "label": 0, "text": 1}
     remarks = [record.remark for record in read(tmp_path / "b.csv", **options)]
