@@ -29,6 +29,7 @@ from src.data.leakage import MOST_LETTERS, find_repeated_rows
 from src.data.loader import BatchDataset, PrefetchSampler, ResumableDataLoader
 from src.data.mask_schedule import MaskSchedule
 from src.data.reading_notices import describe_rows
+from src.data.row_digest import iter_json_pieces
 from src.data.sources import Source
 from src.data.splitting import SPLITS
 from src.data.surveyed_corpus import (
@@ -47,9 +48,6 @@ from src.data.tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
     from src.data.data_config import DataConfig
-
-# Texts with more characters than this are hashed in pieces.
-_LONG_TEXT_CHARACTERS = 1 << 20
 
 
 class TextDataModule(LightningDataModule):
@@ -128,7 +126,7 @@ class TextDataModule(LightningDataModule):
         def iter_rows_with_digest() -> Iterator[tuple[str, TextRow]]:
             for split, row in corpus.iter_rows(survey):
                 dropped[split] += letters.count(row.text, row.pair)
-                for piece in _iter_json_pieces(row):
+                for piece in iter_json_pieces(row):
                     digests[split].update(piece.encode())
                 yield split, row
 
@@ -391,19 +389,3 @@ class TextDataModule(LightningDataModule):
 
     def test_dataloader(self) -> ResumableDataLoader | list[Any]:
         return self._build_loader("test") if "test" in self.token_stores else []
-
-
-def _iter_json_pieces(row: TextRow) -> Iterator[str]:
-    """A row as JSON, a list of text, pair and target. A long text comes in pieces, since JSON takes
-    six bytes for each character that is not ASCII.
-    """
-    if len(row.text) + len(row.pair or "") <= _LONG_TEXT_CHARACTERS:
-        words = () if row.words is None else (row.words,)
-        yield json.dumps([row.text, row.pair, row.target, *words])
-        return
-    for before, text in (("[", row.text), (", ", row.pair)):
-        yield before + ("null" if text is None else '"')
-        for begin in range(0, len(text or ""), _LONG_TEXT_CHARACTERS):
-            yield json.dumps((text or "")[begin : begin + _LONG_TEXT_CHARACTERS])[1:-1]
-        yield "" if text is None else '"'
-    yield f", {json.dumps(row.target)}]"

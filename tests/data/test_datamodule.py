@@ -14,8 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from src.core.user_errors import UserError, UserErrors
-from src.data import datamodule as module
-from src.data import tokenize
+from src.data import row_digest, tokenize
 from src.data.batching import Labelled, Masked
 from src.data.cache import ContentCache
 from src.data.cleaning import Cleaning
@@ -587,8 +586,8 @@ def test_seeds_change_the_order_of_training_only(folder: Path) -> None:
 def test_long_rows_are_digested_as_short_ones(text: str, pair: str | None, target: float) -> None:
     row = TextRow(text, pair, target, 0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_LONG_TEXT_CHARACTERS", 7)
-        assert "".join(module._iter_json_pieces(row)) == json.dumps([text, pair, target])
+        patch.setattr(row_digest, "_LONG_TEXT_CHARACTERS", 7)
+        assert "".join(row_digest.iter_json_pieces(row)) == json.dumps([text, pair, target])
 
 
 @pytest.mark.parametrize("names", [["no", "yes"], ["2", "1"]])
