@@ -10,8 +10,8 @@ _LONG_TEXT_CHARACTERS = 1 << 20
 
 
 def iter_json_pieces(row: TextRow) -> Iterator[str]:
-    """A row as JSON, a list of text, pair, target and, where they are given, words. A long text comes in pieces, since JSON takes
-    six bytes for each character that is not ASCII.
+    """A row as JSON, a list of text, pair, target and, where they are given, words. A long text
+    comes in pieces, since JSON takes six bytes for each character that is not ASCII.
     """
     if len(row.text) + len(row.pair or "") <= _LONG_TEXT_CHARACTERS:
         words = () if row.words is None else (row.words,)
