@@ -63,19 +63,8 @@ class Corpus:
                 f"the source has no training split, only {', '.join(available)} (data.source.train)"
             )
         missing_splits = [split for split in SPLITS if split not in available]
-        asked = self.split.find_column()
-        division = None if asked is None else DivisionColumn(kind=asked[0], column=asked[1])
-        tags = TagSurvey(self.label_names) if self.task == "token_classification" else None
-        surveyor = SplitSurveyor(
-            task=self.task,
-            source=self.source,
-            cleaning=self.cleaning,
-            label_map=self.label_map,
-            takes_splits=bool(missing_splits),
-            division=division,
-            tags=tags,
-        )
-        counts = surveyor.counts
+        surveyor = self._make_surveyor(takes_splits=bool(missing_splits))
+        counts, tags, division = surveyor.counts, surveyor.tags, surveyor.division
         # held-out splits come first, since train leaves out what they hold
         order = reversed([split for split in SPLITS if split in available])
         parts = {split: surveyor.survey_split(split) for split in order}
@@ -114,17 +103,7 @@ class Corpus:
             else []
         )
         self._limit_train_rows(places["train"], targets["train"])
-        rows = {
-            split: sum(int((codes == code).sum()) for codes in places.values())
-            for code, split in enumerate(SPLITS, 1)
-        }
-        rows = {split: count for split, count in rows.items() if count or split in available}
-        for split, count in rows.items():
-            if not count:
-                raise UserError(
-                    f"no rows are left for {split} (data.split, data.cleaning; counts: "
-                    f"{dict(counts)})"
-                )
+        rows = _count_rows(places, available, counts)
         keeps_overlap = self.cleaning.overlap == "keep"
         leakage = count_leakage(parts, kept, rows) if keeps_overlap else {}
         labels = count_labels(places, targets, space, rows) if space else {}
@@ -148,6 +127,18 @@ class Corpus:
             summary["tags"] = {"types": list(scheme.types), "scheme": scheme.name}
         has_targets = self.task not in (*TEXT_TASKS, "token_classification")
         return CorpusSurvey(summary, places, targets if has_targets else {})
+
+    def _make_surveyor(self, *, takes_splits: bool) -> SplitSurveyor:
+        asked = self.split.find_column()
+        return SplitSurveyor(
+            task=self.task,
+            source=self.source,
+            cleaning=self.cleaning,
+            label_map=self.label_map,
+            takes_splits=takes_splits,
+            division=None if asked is None else DivisionColumn(kind=asked[0], column=asked[1]),
+            tags=TagSurvey(self.label_names) if self.task == "token_classification" else None,
+        )
 
     def _describe_targets(
         self,
@@ -281,6 +272,28 @@ class Corpus:
             yield row.text
             if row.pair is not None:
                 yield row.pair
+
+
+def _count_rows(
+    places: dict[str, np.ndarray], available: Sequence[str], counts: Counter[str]
+) -> dict[str, int]:
+    """The rows of each of our splits. Raises UserError if one that the source has is empty.
+
+    Args:
+        places: by split of the source, the code of the split that each row belongs to.
+        available: the splits of the source.
+        counts: what became of the rows, for the message.
+    """
+    rows = {
+        split: sum(int((codes == code).sum()) for codes in places.values())
+        for code, split in enumerate(SPLITS, 1)
+    }
+    for split, count in rows.items():
+        if split in available and not count:
+            raise UserError(
+                f"no rows are left for {split} (data.split, data.cleaning; counts: {dict(counts)})"
+            )
+    return {split: count for split, count in rows.items() if count}
 
 
 def _empty_split_message(split: str, counts: Counter[str]) -> str:
