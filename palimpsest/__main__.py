@@ -6,7 +6,7 @@ import sys
 
 from palimpsest.code_path import CODE_ROOT
 
-_COMMANDS = ("keys", "look", "predict", "quickstart", "runs", "sync", "ui")
+_COMMANDS = ("keys", "look", "plan", "predict", "quickstart", "runs", "sync", "ui")
 
 
 def main() -> None:

@@ -8,20 +8,33 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
 from src.core.batch import LabelledBatch, MaskedBatch
-from src.data.batch_sampler import DistributedBatchSampler
 from src.data.batching import Batching, Masked
 from src.data.token_store import TokenStore
 from src.data.tokenizer import TextTokenizer
 
 # of batches made in one go: the fixed cost of a NumPy call is then shared by many tokens
 PREFETCH_TOKENS = 1 << 15
+
+
+class BatchPlan(Protocol):
+    """The batches of each epoch, as (epoch, rows): a `DistributedBatchSampler` (batch_sampler.py),
+    or some of its batches.
+    """
+
+    batch_size: int
+
+    def set_epoch(self, epoch: int) -> None: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]: ...
 
 
 class BatchDataset:
@@ -70,7 +83,7 @@ class PrefetchSampler:
     Only for a loader without workers: the dataset must live in this process.
     """
 
-    def __init__(self, batch_sampler: DistributedBatchSampler, dataset: BatchDataset) -> None:
+    def __init__(self, batch_sampler: BatchPlan, dataset: BatchDataset) -> None:
         self.batch_sampler = batch_sampler
         self.dataset = dataset
         self.prefetch_count = 1
@@ -107,7 +120,7 @@ class ResumableDataLoader(DataLoader[Any]):
     """
 
     def __init__(
-        self, dataset: Any, batch_sampler: DistributedBatchSampler, *, sampler: Any, workers: int
+        self, dataset: Any, batch_sampler: BatchPlan, *, sampler: Any, workers: int
     ) -> None:
         super().__init__(
             dataset,
