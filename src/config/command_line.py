@@ -119,6 +119,7 @@ GROUP_DESCRIPTIONS = {
     "trainer": "device, precision, how long",
     "callbacks": "checkpoints, early stopping, progress",
     "tracking": "where runs are kept",
+    "preset": "a few keys at once, where they were not typed",
     "search": "with -m: what varies, by which metric, for how long",
     "search/sampler": "how the points of a search are chosen",
     "search/pruner": "when a trial is given up before its end",

@@ -34,7 +34,8 @@ def compose_run(overrides: Sequence[str], task: Schema) -> dict[str, Any]:
     if doubled := find_doubled_group(overrides):
         raise UserError("this group is chosen twice", where=doubled)
     try:
-        config = to_plain_config(compose_with_search(prefix_optional_inputs(overrides, task)))
+        prefixed = prefix_optional_inputs(overrides, task)
+        config = to_plain_config(compose_with_search(prefixed), prefixed)
     except COMPOSE_ERRORS as error:
         raise explain_compose_error(overrides, error, task) from error
     validate_config(config, task)

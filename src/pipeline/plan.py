@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.config.build_nodes import build_node
+from src.config.presets import describe_preset
 from src.core import startup
 from src.core.formatting import format_count, format_duration, format_quantity
 from src.core.printing import print_wrapped
@@ -119,6 +120,8 @@ def plan_run(config: Mapping[str, Any]) -> RunPlan:
     store = build_node(config["tracking"])
     store.check()
     print_wrapped(describe_config(config))
+    if "preset" in config:
+        print_wrapped(describe_preset(config))
     startup.silence_libraries()
     from lightning import seed_everything
 

@@ -44,6 +44,7 @@ def run(
     tracking: Mapping[str, Any],
     seed: NonNegativeInt,
     init_from: str | None = None,
+    preset: str | None = None,
     tags: Mapping[str, str | float | bool] | None = None,
     resume: str | None = None,
     fork: bool = False,
@@ -56,6 +57,7 @@ def run(
         data, model, trainer, callbacks, tracking: composed config nodes with a `_target_`.
         seed: of weights, dropout, order of rows and masks.
         init_from: id of an earlier run whose encoder and tokenizer are taken.
+        preset: name of a few values that were set together; the other arguments have them.
         tags: tags of the run, besides the program's own; names and values become text.
         resume: id of an earlier run with the same config, which goes on where it stopped.
         fork: begin a new run from that run's last checkpoint instead; the config may differ.
@@ -78,6 +80,7 @@ def run(
         "tracking": tracking,
         "seed": seed,
         "init_from": init_from,
+        "preset": preset,
         "tags": tags and {str(name): to_override_text(value) for name, value in tags.items()},
     }
     config = {key: value for key, value in config.items() if value is not None}
