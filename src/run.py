@@ -47,7 +47,7 @@ def main(cfg: "DictConfig") -> "RunOutcome | int":
     """Hydra's task function: check the composed config and run it. If this process works for a
     trial, run that and return its exit code.
     """
-    from src.config.compose import to_plain_config
+    from src.config.compose import to_plain_config, typed_overrides
     from src.config.validate_config import validate_config
     from src.pipeline.resume_hint import print_resume_hint, report_error
     from src.pipeline.run import read_task_schema, run
@@ -55,7 +55,7 @@ def main(cfg: "DictConfig") -> "RunOutcome | int":
     from src.search.run.trial_spec import current_trial
 
     try:
-        config = to_plain_config(cfg)
+        config = to_plain_config(cfg, typed_overrides())
         # one job of Hydra's launchers
         if current_trial() is not None:
             return run_trial(run, config)

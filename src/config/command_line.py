@@ -120,6 +120,7 @@ GROUP_DESCRIPTIONS = {
     "trainer": "device, precision, how long",
     "callbacks": "checkpoints, early stopping, progress",
     "tracking": "where runs are kept",
+    "preset": "a few keys at once, where they were not typed",
     "search": "with -m: what varies, by which metric, for how long",
     "search/sampler": "how the points of a search are chosen",
     "search/pruner": "when a trial is given up before its end",
@@ -155,6 +156,7 @@ Other commands, each with --help
     python -m src.runs       list runs, show one and how to go on with it, repair what died \
 without a word
     python -m src.predict    ask a run's model
+    python -m src.plan       what a run or a search would need: memory, disk, time
     python -m src.look       what files hold and how they would be read, without a run
     python -m src.keys       every key with what it takes, its default and its meaning
     python -m src.sync       send what was recorded offline, or could not reach its store

@@ -29,6 +29,7 @@ from src.config.allowed_targets import check_hydra_section, update_moved_targets
 from src.config.build_nodes import Schema
 from src.config.groups import find_doubled_group, list_groups, options_with_key, options_without_key
 from src.config.overrides import is_multirun, needs_multirun_error, search_overrides
+from src.config.presets import apply_preset
 from src.config.suggestions import closest_key
 from src.core.files import CONF, PROJECT_ROOT
 from src.core.mlflow_environment import read_experiment_name, read_tracking_uri
@@ -73,16 +74,21 @@ def prefix_optional_inputs(arguments: Sequence[str], task: Schema) -> list[str]:
     """Return a command line as Hydra expects it.
 
     Optional inputs of the task (`init_from=ID`) are absent from the config, so Hydra accepts them
-    only with `++` before them. This adds it, so that users need not type it.
+    only with `++` before them, and a preset only with `+`. This adds it, so that users need not
+    type it.
     """
     optional = tuple(
         f"{name}{mark}"
         for name, parameter in task.parameters.items()
-        if not parameter.required
+        if not parameter.required and name != "preset"
         for mark in "=."
     )
     return [
-        f"++{_quote_run_id(argument)}" if argument.startswith(optional) else argument
+        f"++{_quote_run_id(argument)}"
+        if argument.startswith(optional)
+        else f"+{argument}"
+        if argument.startswith("preset=")
+        else argument
         for argument in arguments
     ]
 
@@ -191,14 +197,19 @@ def apply_overrides(config: DictConfig, values: Sequence[Override]) -> None:
         raise OverrideError(error, before) from error.__cause__
 
 
-def to_plain_config(config: DictConfig) -> dict[str, Any]:
-    """The config of a run as plain values, with interpolations resolved.
+def to_plain_config(config: DictConfig, typed: Sequence[str] = ()) -> dict[str, Any]:
+    """The config of a run as plain values, with interpolations resolved, and with the values of its
+    preset except for keys that were typed.
 
     The node `search` is left out, since a run may lack what only a search refers to. A required
     value that is still missing stays `???`. A value that cannot be resolved is replaced by a
     `UserError`, which `validate_config` reports together with all other mistakes. That error is
     empty if the value refers to something that is reported itself.
+
+    Args:
+        typed: the overrides that made the config.
     """
+    config = apply_preset(config, typed)
     explained: set[str] = set()
     return {
         str(key): _resolve_top_level(config, key, explained) for key in config if key != "search"

@@ -5,6 +5,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
 
 from src.config.build_nodes import Schema
 from src.config.compose import COMPOSE_ERRORS, prefix_optional_inputs, to_plain_config
@@ -32,15 +33,24 @@ def compose_run(overrides: Sequence[str], task: Schema) -> dict[str, Any]:
         raise needs_multirun_error(mistaken[0])
     if doubled := find_doubled_group(overrides):
         raise UserError("this group is chosen twice", where=doubled)
+    try:
+        prefixed = prefix_optional_inputs(overrides, task)
+        config = to_plain_config(compose_with_search(prefixed), prefixed)
+    except COMPOSE_ERRORS as error:
+        raise explain_compose_error(overrides, error, task) from error
+    validate_config(config, task)
+    return config
+
+
+def compose_with_search(overrides: Sequence[str]) -> DictConfig:
+    """The config that overrides make, with the node `search`, which is no part of a run. Nothing
+    is checked.
+    """
     # a program of the user's may be inside of Hydra
     hydra_before = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-            config = to_plain_config(compose("config", prefix_optional_inputs(overrides, task)))
-    except COMPOSE_ERRORS as error:
-        raise explain_compose_error(overrides, error, task) from error
+            return compose("config", list(overrides))
     finally:
         GlobalHydra.instance().hydra = hydra_before
-    validate_config(config, task)
-    return config

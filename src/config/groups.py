@@ -7,6 +7,8 @@ from typing import Any
 
 from src.core.files import CONF
 
+# Groups that are in no config by default, and are added on top: as +experiment=NAME.
+ADDED_GROUPS = ("experiment", "preset")
 # Groups that may be null in a config.
 NULLABLE_GROUPS = ("data/augmentation", "model/adapter", "model/regularization", "search/pruner")
 

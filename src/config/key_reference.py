@@ -8,13 +8,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, get_type_hints
 
-from src.config.groups import list_groups, list_options, load_option
+from src.config.groups import ADDED_GROUPS, list_groups, list_options, load_option
 from src.core.validation import describe_annotation
 
 _OWN_CODE = "src."
 # Keys of a run that stand in no group.
 _RUN = "src.pipeline.run.run"
-_RUN_KEYS = ("name", "seed", "tags", "init_from", "resume", "fork")
+_RUN_KEYS = ("name", "seed", "tags", "init_from", "preset", "resume", "fork")
 
 
 class ConfigKey(NamedTuple):
@@ -59,7 +59,7 @@ def list_key_sections() -> list[KeySection]:
         for name in _RUN_KEYS
     ]
     nodes: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
-    for group in sorted(list_groups() - {"experiment"}):
+    for group in sorted(list_groups() - set(ADDED_GROUPS)):
         for option in list_options(group):
             for key, node in _find_nodes(group.replace("/", "."), load_option(group, option)):
                 nodes.setdefault((key, node["_target_"]), {})[f"{group}={option}"] = node
@@ -103,6 +103,7 @@ _RUN_DEFAULTS = {
     "seed": "1",
     "tags": "null",
     "init_from": "null",
+    "preset": "null",
     "resume": "null",
     "fork": "false",
 }

@@ -148,7 +148,7 @@ def find_override_errors(
         )
     except UserError as error:
         errors.append(error)
-    trials = [to_plain_config(config)]
+    trials = [to_plain_config(config, overrides.valid_texts)]
     if many:
         variants, variant_errors = _compose_variants(config, overrides)
         trials += variants
@@ -202,7 +202,7 @@ def _compose_variants(
     of the values that Hydra refuses.
     """
     variants = [
-        to_plain_config(variant)
+        to_plain_config(variant, overrides.valid_texts)
         for variant in iter_config_variants(overrides.value_overrides, config)
     ]
     errors: list[UserError] = []
@@ -215,7 +215,7 @@ def _compose_variants(
         errors += refused
         with open_dict(variant):
             variant.pop("hydra", None)
-        variants.append(to_plain_config(variant))
+        variants.append(to_plain_config(variant, overrides.valid_texts))
     return variants, errors
 
 

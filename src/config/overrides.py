@@ -25,7 +25,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from src.config.foreign_keys import explain_pretrained, find_same_option
-from src.config.groups import NULLABLE_GROUPS, list_groups, list_options
+from src.config.groups import ADDED_GROUPS, NULLABLE_GROUPS, list_groups, list_options
 from src.config.parse_failures import explain_parse_failure
 from src.core.nested_config import get_by_path, iter_leaves
 from src.core.user_errors import UserError, UserErrors, did_you_mean, format_suggestion, suggest
@@ -388,7 +388,7 @@ def _check_group_option(override: Override) -> tuple[list[UserError], list[str]]
                 f"an experiment is added on top, as +experiment={typed}", key=group, value=typed
             )
         )
-    if not errors and group != "experiment" and override.is_add():
+    if not errors and group not in ADDED_GROUPS and override.is_add():
         errors.append(
             UserError(
                 f"this group has a default that is replaced, as {group}={typed}",
@@ -396,4 +396,4 @@ def _check_group_option(override: Override) -> tuple[list[UserError], list[str]]
                 value=typed,
             )
         )
-    return errors, [] if meant is None else [f"{'+' * (group == 'experiment')}{group}={meant}"]
+    return errors, [] if meant is None else [f"{'+' * (group in ADDED_GROUPS)}{group}={meant}"]

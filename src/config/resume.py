@@ -18,7 +18,7 @@ from src.config.allowed_changes import ABSENT, check_changed_keys, is_redacted, 
 from src.config.allowed_targets import update_moved_targets
 from src.config.build_nodes import Schema
 from src.config.compose import OverrideError, apply_overrides
-from src.config.groups import list_groups, list_options, load_option
+from src.config.groups import ADDED_GROUPS, list_groups, list_options, load_option
 from src.config.parse_failures import explain_parse_failure
 from src.config.suggestions import unknown_key_error
 from src.config.validate_config import validate_config
@@ -269,7 +269,7 @@ def _explain_group_override(override: Override, config: Mapping[str, Any]) -> st
     reason = (
         f"{override.input_line}: beside resume= nothing is composed, the run has its own config"
     )
-    if group == "experiment":
+    if group in ADDED_GROUPS:
         return f"{reason}; leave it out, or leave resume= out to begin a new run with it"
     if name not in list_options(group):
         return f"{reason}; leave it out"

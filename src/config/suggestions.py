@@ -8,6 +8,7 @@ from typing import Any
 
 from src.config.foreign_keys import explain_foreign_key, find_same_key
 from src.config.groups import (
+    ADDED_GROUPS,
     format_group_override,
     list_groups,
     list_options,
@@ -134,7 +135,7 @@ def find_key_in_options(name: str) -> str:
     """The dotted key under which an option of some group has that name; empty if no option has
     it.
     """
-    for group in sorted(list_groups() - {"experiment"}):
+    for group in sorted(list_groups() - set(ADDED_GROUPS)):
         # A single run has no search.
         if group.partition("/")[0] == "search":
             continue

@@ -205,7 +205,7 @@ def _find_key_errors(path: str, node: Mapping[str, Any], schema: Schema) -> Iter
             yield UserError(f"must be given, as {prefix}{name}=VALUE", key=f"{prefix}{name}")
         elif isinstance(value, UserError) or (group in NULLABLE_GROUPS and value is None):
             continue
-        elif group in list_groups() and not isinstance(value, Mapping):
+        elif group in list_groups() and group != "preset" and not isinstance(value, Mapping):
             named = str(value) if value in list_options(group) else "|".join(list_options(group))
             if "/" in group:
                 problem = f"a choice is written with slashes, as {group}={named}"

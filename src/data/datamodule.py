@@ -26,7 +26,7 @@ from src.data.corpus_survey import CorpusSurvey
 from src.data.device_dataset import DeviceBatchDataset, should_keep_on_device
 from src.data.dropped_letters import DroppedLetters
 from src.data.leakage import MOST_LETTERS, find_repeated_rows
-from src.data.loader import BatchDataset, PrefetchSampler, ResumableDataLoader
+from src.data.loader import BatchDataset, BatchPlan, PrefetchSampler, ResumableDataLoader
 from src.data.mask_schedule import MaskSchedule
 from src.data.reading_notices import describe_rows
 from src.data.row_digest import iter_json_pieces
@@ -196,7 +196,7 @@ class TextDataModule(LightningDataModule):
             special_ids=self.tokenizer.special_ids,
             max_tokens=self.config.batching.max_tokens,
             label_names=names,
-            batches_per_epoch=len(self._build_batch_sampler("train")),
+            batches_per_epoch=len(self.build_batch_sampler("train")),
             sample_tokens=self.tokenizer.sample_tokens(),
             unigram_entropy=self.data_summary["unigram_entropy"],
             own_vocab_size=self.tokenizer.own_vocab_size,
@@ -312,7 +312,8 @@ class TextDataModule(LightningDataModule):
     def setup(self, stage: str) -> None:
         self.prepare_data()
 
-    def _build_batch_sampler(self, split: str) -> DistributedBatchSampler:
+    def build_batch_sampler(self, split: str) -> DistributedBatchSampler:
+        """Which rows of a split meet in the batches of this process."""
         training = split == "train"
         return self.config.batching.build_batch_sampler(
             self.token_stores[split],
@@ -322,7 +323,8 @@ class TextDataModule(LightningDataModule):
             world_size=self.world_size,
         )
 
-    def _build_loader(self, split: str) -> ResumableDataLoader:
+    def build_loader(self, split: str, plan: BatchPlan | None = None) -> ResumableDataLoader:
+        """A loader of the batches of a split, or of those of another plan of its rows."""
         store, training = self.token_stores[split], split == "train"
         device = None if self.trainer is None else self.trainer.strategy.root_device
         schedule: MaskSchedule | None = None
@@ -352,7 +354,7 @@ class TextDataModule(LightningDataModule):
                 augmented=self._open_augmented_rows() if training else None,
             )
         workers = self.config.num_workers if isinstance(source, BatchDataset) else 0
-        plan = self._build_batch_sampler(split)
+        plan = self.build_batch_sampler(split) if plan is None else plan
         sampler = (
             PrefetchSampler(plan, source)
             if isinstance(source, BatchDataset) and not workers
@@ -382,10 +384,10 @@ class TextDataModule(LightningDataModule):
         )
 
     def train_dataloader(self) -> ResumableDataLoader:
-        return self._build_loader("train")
+        return self.build_loader("train")
 
     def val_dataloader(self) -> ResumableDataLoader | list[Any]:
-        return self._build_loader("validation") if "validation" in self.token_stores else []
+        return self.build_loader("validation") if "validation" in self.token_stores else []
 
     def test_dataloader(self) -> ResumableDataLoader | list[Any]:
-        return self._build_loader("test") if "test" in self.token_stores else []
+        return self.build_loader("test") if "test" in self.token_stores else []

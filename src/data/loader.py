@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, islice
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from src.core.batch import LabelledBatch, MaskedBatch, NextTokenBatch, TaggedBatch
 from src.data.augmented_rows import AugmentedRows
-from src.data.batch_sampler import BatchKey, DistributedBatchSampler
+from src.data.batch_sampler import BatchKey
 from src.data.batching import Batching, Masked
 from src.data.mask_schedule import MaskSchedule
 from src.data.token_store import TokenStore
@@ -24,6 +24,20 @@ from src.data.tokenizer import TextTokenizer
 
 # of batches made in one go: the fixed cost of a NumPy call is then shared by many tokens
 PREFETCH_TOKENS = 1 << 16
+
+
+class BatchPlan(Protocol):
+    """The batches of each epoch by their keys: a `DistributedBatchSampler` (batch_sampler.py),
+    or some of its batches.
+    """
+
+    batch_size: int
+
+    def set_epoch(self, epoch: int) -> None: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[BatchKey]: ...
 
 
 class BatchDataset:
@@ -99,7 +113,7 @@ class PrefetchSampler:
     Only for a loader without workers: the dataset must live in this process.
     """
 
-    def __init__(self, batch_sampler: DistributedBatchSampler, dataset: BatchDataset) -> None:
+    def __init__(self, batch_sampler: BatchPlan, dataset: BatchDataset) -> None:
         self.batch_sampler = batch_sampler
         self.dataset = dataset
         self.prefetch_count = 1
@@ -136,7 +150,7 @@ class ResumableDataLoader(DataLoader[Any]):
     """
 
     def __init__(
-        self, dataset: Any, batch_sampler: DistributedBatchSampler, *, sampler: Any, workers: int
+        self, dataset: Any, batch_sampler: BatchPlan, *, sampler: Any, workers: int
     ) -> None:
         super().__init__(
             dataset,

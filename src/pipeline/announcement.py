@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from src.config.presets import describe_preset
 from src.core.files import PROJECT_ROOT
 from src.core.formatting import format_count, format_quantity
 from src.core.mlflow_environment import list_unused_variables, read_tracking_uri
@@ -39,6 +40,8 @@ def announce_start(config: Mapping[str, Any], store: "Store") -> None:
     if is_started_by_first_rank() or rank != "0":
         return
     print_wrapped(describe_config(config))
+    if "preset" in config:
+        print_wrapped(describe_preset(config))
     print_wrapped(f"store: {store.describe_location()}")
     for name in list_unused_variables():
         print_line(f"{name} has no effect here")

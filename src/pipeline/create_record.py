@@ -30,12 +30,18 @@ def create_record(
     from src.tracking.run_record import RunRecord
 
     overrides = redact_arguments(_shown_overrides(hooks, resume_point))
+    preset = {"preset": config["preset"]} if "preset" in config else {}
     return RunRecord(
         store=store,
         name=build_run_name(config["name"], overrides),
         kind=kind,
         params=flatten_config(config),
-        tags={**config.get("tags", {}), **hooks.tags, RANKS_TAG: str(rank_info.world_size)},
+        tags={
+            **preset,
+            **config.get("tags", {}),
+            **hooks.tags,
+            RANKS_TAG: str(rank_info.world_size),
+        },
         config_yaml=dump_config(config),
         parent=hooks.parent_run_id,
         init_from=config.get("init_from"),

@@ -21,15 +21,17 @@ from src.core.validation import NonNegativeInt
 from src.pipeline.announcement import announce_end, announce_start, announce_training
 from src.pipeline.early_checks import check_without_torch
 from src.pipeline.hooks import NoHooks, RunHooks
-from src.pipeline.run_parts import RunOutcome, RunParts, format_results
+from src.pipeline.run_parts import BuiltParts, RunOutcome, RunParts, format_results
 from src.pipeline.run_report import log_report, log_tested_checkpoint, log_time_limit
 from src.training.callbacks import CallbackConfig
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
+    from src.data.datamodule import TextDataModule
     from src.model.module import EncoderModule
     from src.tracking.run_record import RunRecord
+    from src.tracking.store import Store
 
 
 def run(
@@ -42,6 +44,7 @@ def run(
     tracking: Mapping[str, Any],
     seed: NonNegativeInt,
     init_from: str | None = None,
+    preset: str | None = None,
     tags: Mapping[str, str | float | bool] | None = None,
     resume: str | None = None,
     fork: bool = False,
@@ -54,6 +57,7 @@ def run(
         data, model, trainer, callbacks, tracking: composed config nodes with a `_target_`.
         seed: of weights, dropout, order of rows and masks.
         init_from: id of an earlier run whose encoder and tokenizer are taken.
+        preset: name of a few values that were set together; the other arguments have them.
         tags: tags of the run, besides the program's own; names and values become text.
         resume: id of an earlier run with the same config, which goes on where it stopped.
         fork: begin a new run from that run's last checkpoint instead; the config may differ.
@@ -76,6 +80,7 @@ def run(
         "tracking": tracking,
         "seed": seed,
         "init_from": init_from,
+        "preset": preset,
         "tags": tags and {str(name): to_override_text(value) for name, value in tags.items()},
     }
     config = {key: value for key, value in config.items() if value is not None}
@@ -144,25 +149,11 @@ def open_run(
 
     from src.config.resume import make_change_checker
     from src.pipeline.create_record import create_record
-    from src.pipeline.init_from import resolve_init_from
     from src.pipeline.resume import resolve_resume_point
-    from src.pipeline.teacher import build_model_config, resolve_teacher
-    from src.training.rank_process import get_from_first_rank
 
     startup.resume_gc()
-    init_from = config.get("init_from")
-    model_folder: Path | None = None
-    if (known_folder := get_from_first_rank("origin")) is not None:
-        model_folder = Path(known_folder)
-    elif init_from is not None:
-        config = resolve_init_from(config, store, is_trial=hooks.parent_run_id is not None)
-        model_folder = store.fetch_model_folder(config["init_from"])
-    config = resolve_teacher(config, store, is_trial=hooks.parent_run_id is not None)
-    model_config = build_model_config(config["model"], store)
-    callbacks = [build_node(node) for node in config["callbacks"].values() if node is not None]
-    model_config.check(model_folder)
-    data_config.check(model_folder)
-    datamodule, module = data_config.build(model_folder), model_config.build(model_folder)
+    built = build_parts(config, store, is_trial=hooks.parent_run_id is not None)
+    config, training = built.config, built.training
 
     seed_everything(config["seed"], workers=True, verbose=False)
     record: RunRecord
@@ -171,7 +162,7 @@ def open_run(
         on_first_rank_lost=store.close_vanished_runs,
     )
     rank_info = launcher.rank_info
-    for callback in callbacks:
+    for callback in built.callbacks:
         # which some have that do not go with several devices
         if (check := getattr(callback, "check_world_size", None)) is not None:
             check(rank_info.world_size)
@@ -182,9 +173,8 @@ def open_run(
         is_first_rank=rank_info.rank == 0,
         compare_config=make_change_checker(config, fork=fork),
     )
-    record = create_record(
-        config, hooks, resume_point, store, kind=module.objective.run_kind, rank_info=rank_info
-    )
+    datamodule, kind = built.datamodule, built.module.objective.run_kind
+    record = create_record(config, hooks, resume_point, store, kind=kind, rank_info=rank_info)
     datamodule.set_rank(rank_info.rank, rank_info.world_size)
     if resume_point.source_run is not None:
         # data that have changed are refused before the earlier run is touched
@@ -195,14 +185,44 @@ def open_run(
         config=config,
         hooks=hooks,
         store=store,
-        model_folder=model_folder,
+        model_folder=built.model_folder,
         datamodule=datamodule,
-        module=module,
+        module=built.module,
         training=training,
-        callbacks=callbacks,
+        callbacks=built.callbacks,
         launcher=launcher,
         resume_point=resume_point,
         record=record,
+    )
+
+
+def build_parts(config: Mapping[str, Any], store: "Store", *, is_trial: bool) -> BuiltParts:
+    """Build what a config describes and check it, with what `init_from` brings. Nothing is read of
+    the data, and no weights are made.
+    """
+    from src.pipeline.init_from import resolve_init_from
+    from src.pipeline.teacher import build_model_config, resolve_teacher
+    from src.training.rank_process import get_from_first_rank
+
+    model_folder: Path | None = None
+    if (known_folder := get_from_first_rank("origin")) is not None:
+        model_folder = Path(known_folder)
+    elif config.get("init_from") is not None:
+        config = resolve_init_from(config, store, is_trial=is_trial)
+        model_folder = store.fetch_model_folder(config["init_from"])
+    config = resolve_teacher(config, store, is_trial=is_trial)
+    data_config = build_node(config["data"])
+    model_config = build_model_config(config["model"], store)
+    callbacks = [build_node(node) for node in config["callbacks"].values() if node is not None]
+    model_config.check(model_folder)
+    data_config.check(model_folder)
+    return BuiltParts(
+        config=config,
+        model_folder=model_folder,
+        datamodule=data_config.build(model_folder),
+        module=model_config.build(model_folder),
+        training=build_node(config["trainer"]),
+        callbacks=callbacks,
     )
 
 
@@ -230,11 +250,7 @@ def prepare_run(parts: RunParts) -> Path | None:
         print_line(f"run {record.run_id}: {record.name}")
         parts.resume_point.announce_and_tag(record.set_tag)
     datamodule.prepare_data()
-    if "validation" not in datamodule.token_stores:
-        raise UserError(
-            "there are no rows to validate on; data.split.validation=0.1 takes a tenth of the "
-            "training rows"
-        )
+    check_validation_rows(datamodule)
     for split, description in datamodule.describe_splits().items():
         record.log_dataset(split=split, source=datamodule.config.source.name, **description)
     reading = datamodule.describe_reading()
@@ -250,6 +266,15 @@ def prepare_run(parts: RunParts) -> Path | None:
         if checkpoint
         else parts.resume_point.stage_checkpoint(parts.checkpoint_folder)
     )
+
+
+def check_validation_rows(datamodule: "TextDataModule") -> None:
+    """Raise UserError where there is nothing to judge a training by."""
+    if "validation" not in datamodule.token_stores:
+        raise UserError(
+            "there are no rows to validate on; data.split.validation=0.1 takes a tenth of the "
+            "training rows"
+        )
 
 
 def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule, Trainer]":

@@ -49,6 +49,19 @@ def format_results(metrics: Mapping[str, float]) -> str:
     )
 
 
+class BuiltParts(NamedTuple):
+    """What the nodes of a config have become; `config` has the id of the run that `init_from`
+    names.
+    """
+
+    config: Mapping[str, Any]
+    model_folder: Path | None
+    datamodule: "TextDataModule"
+    module: "EncoderModule"
+    training: "Training"
+    callbacks: "list[CallbackConfig]"
+
+
 @dataclass
 class RunParts:
     """What a run consists of, from its opening to its end.

@@ -115,14 +115,18 @@ class Training:
         Reading `trainer.estimated_stepping_batches` instead would make a stateful loader resume
         with wrong data.
         """
-        batches = min(batches_per_epoch, self.limit_batches or batches_per_epoch)
-        steps_per_epoch = math.ceil(batches / self.accumulate_grad_batches)
+        steps_per_epoch = self.count_epoch_steps(batches_per_epoch)
         limits = []
         if self.max_epochs is not None:
             limits.append(steps_per_epoch * self.max_epochs)
         if self.max_steps is not None:
             limits.append(self.max_steps)
         return TrainingLength(min(limits), steps_per_epoch, self.accumulate_grad_batches)
+
+    def count_epoch_steps(self, batches_per_epoch: int) -> int:
+        """Return the optimizer steps of an epoch, of which the last may have fewer batches."""
+        batches = min(batches_per_epoch, self.limit_batches or batches_per_epoch)
+        return math.ceil(batches / self.accumulate_grad_batches)
 
     def build_launcher(
         self,

@@ -19,7 +19,7 @@ from src.pipeline.run import read_task_schema
 
 PROJECT = CONF.parent
 LABELS = (
-    "+experiment, callbacks, data, fork, init_from, model, name, resume, seed, tags, "
+    "+experiment, callbacks, data, fork, init_from, model, name, preset, resume, seed, tags, "
     "tracking, trainer"
 )
 ROOMS = "src., lightning., torch., torchmetrics., transformers."
@@ -38,8 +38,8 @@ SAID: dict[str, list[str]] = {
         "gradient_checkpointing, lean, metrics, objective, optim, regularization"
     ],
     "typo=1": [
-        "typo: there is no such key; valid: callbacks, data, experiment, model, name, seed, "
-        "tracking, trainer"
+        "typo: there is no such key; valid: callbacks, data, experiment, model, name, preset, "
+        "seed, tracking, trainer"
     ],
     "lr=1e-4 batch_size=16": [
         "lr: there is no such key; did you mean 'model.optim.lr'?",

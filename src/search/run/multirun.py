@@ -134,7 +134,7 @@ class TrialComposer:
 
     def base_config(self) -> dict[str, Any]:
         """The config in which nothing of the space is set."""
-        return self._to_plain_trial(self._config.copy())
+        return self._to_plain_trial(self._config.copy(), ())
 
     def compose_trial(self, overrides: Sequence[str]) -> dict[str, Any]:
         """The config of one trial, checked.
@@ -152,15 +152,14 @@ class TrialComposer:
             # a composition costs a fifth of a second, and would come to the same
             config = self._config.copy()
             apply_overrides(config, parsed)
-        plain_config = self._to_plain_trial(config)
+        plain_config = self._to_plain_trial(config, overrides)
         validate_config(plain_config, self._schema)
         return plain_config
 
-    @staticmethod
-    def _to_plain_trial(config: DictConfig) -> dict[str, Any]:
+    def _to_plain_trial(self, config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
         with open_dict(config):
             config.pop("hydra", None)
-        return to_plain_config(config)
+        return to_plain_config(config, [*self._fixed_overrides, *overrides])
 
     def trial_arguments(self, overrides: Sequence[str]) -> list[str]:
         """The command line of a run that is one trial by itself."""

@@ -1,0 +1,68 @@
+"""Presets: a few values under one name, for any experiment (conf/preset).
+
+`preset=fast` adds the node `preset` to a config. Its values replace those of the experiment, where
+the config has such keys, and give way to keys that were typed.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from src.config.groups import list_options, load_option
+from src.core.formatting import to_override_text
+from src.core.nested_config import iter_leaves
+
+_ABSENT = object()
+
+
+def apply_preset(config: DictConfig, typed: Sequence[str]) -> DictConfig:
+    """A copy of a composed config with the values of its preset, whose name is all that stays of
+    the node; the config itself if it has none.
+
+    Args:
+        typed: the overrides that made the config.
+    """
+    node = config.get("preset")
+    if not isinstance(node, DictConfig):
+        return config
+    preset: Any = OmegaConf.to_container(node)
+    typed_keys = {override.lstrip("+~").partition("=")[0] for override in typed}
+    changed = config.copy()
+    for key, value in iter_leaves(preset["values"]):
+        parts = key.split(".")
+        is_typed = any(".".join(parts[:count]) in typed_keys for count in range(2, len(parts) + 1))
+        if not is_typed and _has_key(changed, key):
+            OmegaConf.update(changed, key, value)
+    with open_dict(changed):
+        changed.preset = preset["name"]
+    return changed
+
+
+def _has_key(config: DictConfig, key: str) -> bool:
+    """True also for a key whose value is null, missing or refers to another."""
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(config, parent)
+    return isinstance(node, DictConfig) and name in list(node.keys())
+
+
+def describe_preset(config: Mapping[str, Any]) -> str:
+    """What the preset of a plain config sets, and which of its keys were typed with other values:
+    `preset fast: trainer.max_epochs=1; as typed: model.encoder.dropout=0.1`.
+    """
+    name = config["preset"]
+    present = dict(iter_leaves(config))
+    values = load_option("preset", name)["values"] if name in list_options("preset") else {}
+    pairs = {
+        key: (value, present[key])
+        for key, value in iter_leaves(values)
+        if present.get(key, _ABSENT) is not _ABSENT
+    }
+    own = [
+        f"{key}={to_override_text(value)}" for key, (value, has) in pairs.items() if has == value
+    ]
+    other = [
+        f"{key}={to_override_text(has)}" for key, (value, has) in pairs.items() if has != value
+    ]
+    text = f"preset {name}: {' '.join(own) or 'sets nothing here'}"
+    return f"{text}; as typed: {' '.join(other)}" if other else text

@@ -1,0 +1,115 @@
+"""Some batches of the data that stand for all of them, for a trial of a few steps."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import LightningDataModule
+
+from src.data.batch_sampler import BatchKey, DistributedBatchSampler
+from src.data.datamodule import TextDataModule
+from src.data.loader import ResumableDataLoader
+
+# Multiples of it, without their whole part, lie evenly in [0, 1), however many are taken.
+_GOLDEN_RATIO = 0.6180339887498949
+_VALIDATION_BATCHES = 4
+
+
+class ChosenBatches:
+    """Some of a plan's batches, in an order of their own; a `BatchPlan` (src/data/loader.py)."""
+
+    def __init__(self, plan: DistributedBatchSampler, batches: Sequence[BatchKey]) -> None:
+        self.batch_size = plan.batch_size
+        self._plan, self._batches = plan, batches
+
+    def set_epoch(self, epoch: int) -> None:
+        """Do nothing: these batches are of the first epoch."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._plan.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._plan.load_state_dict(state)
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[BatchKey]:
+        return iter(self._batches)
+
+
+class ProbeData(LightningDataModule):
+    """Training batches spread over the first epoch, with the largest ones behind those of the first
+    step; a few validation batches, the largest first.
+
+    Args:
+        data: prepared.
+        steps: most optimizer steps of the trial.
+        accumulate: batches of a step.
+        limit_batches: only so many first batches of each split count; None: all.
+    """
+
+    def __init__(
+        self, data: TextDataModule, *, steps: int, accumulate: int, limit_batches: int | None
+    ) -> None:
+        super().__init__()
+        self._data = data
+        self._num_batches, self._accumulate = steps * accumulate, accumulate
+        self._plan = data.build_batch_sampler("train")
+        self._limit_batches = limit_batches
+        self._batches = list(self._plan)[:limit_batches]
+        self._validation_plan = data.build_batch_sampler("validation")
+        self._validation_batches = list(self._validation_plan)[:limit_batches]
+        # [N], of the first epoch
+        self._batch_tokens = np.array([self._count_tokens(key.rows) for key in self._batches])
+
+    def count_training_tokens(self, steps: int) -> int:
+        """The tokens that this process sees in the first so many optimizer steps of a run."""
+        epochs, rest = divmod(steps, math.ceil(len(self._batches) / self._accumulate))
+        first = later = self._batch_tokens
+        if self._plan.warmup_batches and epochs:
+            # the batches of the first epoch are smaller
+            self._plan.set_epoch(epochs)
+            batches = list(self._plan)[: self._limit_batches]
+            later = np.array([self._count_tokens(key.rows) for key in batches])
+            self._plan.set_epoch(0)
+        last = (later if epochs else first)[: rest * self._accumulate]
+        whole = first.sum() + (epochs - 1) * later.sum() if epochs else 0
+        return int(whole + last.sum())
+
+    def _find_lengths(self, rows: np.ndarray) -> np.ndarray:
+        """The tokens of each of these training rows [B]."""
+        if self._plan.lengths is not None:
+            return self._plan.lengths[rows]
+        # packed, and the last row may be short
+        length = self._data.config.batching.max_tokens
+        rest = self._data.token_stores["train"].num_tokens - rows * length
+        return np.minimum(rest, length)
+
+    def _count_tokens(self, rows: np.ndarray) -> int:
+        return int(self._find_lengths(rows).sum())
+
+    def _count_padded(self, rows: np.ndarray) -> int:
+        """The tokens of a batch whose texts are all as long as the longest."""
+        return len(rows) * int(self._find_lengths(rows).max(initial=0))
+
+    def choose_training_batches(self) -> list[BatchKey]:
+        """The batches of the trial, in their order."""
+        count = len(self._batches)
+        spread = (np.arange(1, self._num_batches + 1) * _GOLDEN_RATIO % 1 * count).astype(int)
+        padded = [self._count_padded(key.rows) for key in self._batches]
+        largest = dict.fromkeys([int(self._batch_tokens.argmax()), int(np.argmax(padded))])
+        order = [*spread[: self._accumulate], *largest, *spread[self._accumulate :]]
+        return [self._batches[number] for number in order[: self._num_batches]]
+
+    def train_dataloader(self) -> ResumableDataLoader:
+        self._data.trainer = self.trainer
+        chosen = ChosenBatches(self._plan, self.choose_training_batches())
+        return self._data.build_loader("train", chosen)
+
+    def val_dataloader(self) -> ResumableDataLoader:
+        self._data.trainer = self.trainer
+        step = -(-len(self._validation_batches) // _VALIDATION_BATCHES)
+        chosen = ChosenBatches(self._validation_plan, self._validation_batches[::step])
+        return self._data.build_loader("validation", chosen)
