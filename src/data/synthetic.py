@@ -34,11 +34,12 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from src.core.validation import NonNegativeInt, PositiveInt, validate_init
 from src.data import synthetic_lexicon
 from src.data.records import RawRecord
+from src.data.synthetic_drawing import hash_sixteenth, pick_uniform, pick_weighted
 from src.data.synthetic_lexicon import NEGATIVE, POSITIVE
 
 LABEL_BY_POLARITY = {NEGATIVE: "negative", POSITIVE: "positive"}
@@ -74,8 +75,6 @@ HASH_BUCKETS = {
     (True, "validation"): range(12, 14),
     (True, "test"): range(14, 16),
 }
-
-T = TypeVar("T")
 
 
 class Clause(NamedTuple):
@@ -191,7 +190,7 @@ def _generate_review(random: Random, polarity: int, labelled: bool, share: range
     """
     telling = 0.0 if labelled else POLAR_DEGREE_FRACTION
     while True:
-        domain = _pick_uniform(random, synthetic_lexicon.DOMAINS)
+        domain = pick_uniform(random, synthetic_lexicon.DOMAINS)
         # A second sentence mostly agrees with the first: words of one polarity occur together.
         signs = [polarity]
         if random.random() < TWO_SENTENCE_FRACTION:
@@ -199,14 +198,11 @@ def _generate_review(random: Random, polarity: int, labelled: bool, share: range
         aspects = list(domain.aspects)
         sentences = [_generate_sentence(random, domain, aspects, sign, telling) for sign in signs]
         body = " ".join(map(str, sentences))
-        if (
-            review_polarity(sentences) == polarity
-            and hashlib.sha256(body.encode()).digest()[0] % 16 in share
-        ):
+        if review_polarity(sentences) == polarity and hash_sixteenth(body) in share:
             break
     # Neither is hashed, since two splits must not differ by them alone.
     name = (
-        f"{_pick_uniform(random, domain.things).capitalize()}: "
+        f"{pick_uniform(random, domain.things).capitalize()}: "
         if random.random() < NAMED_THING_FRACTION
         else ""
     )
@@ -222,7 +218,7 @@ def _generate_sentence(
 ) -> Sentence:
     """Draw a sentence whose score has the given sign; removes the aspects that it uses."""
     main = _generate_clause(random, domain, aspects, sign, telling)
-    kind = _pick_weighted(random, SENTENCE_KIND_WEIGHTS)
+    kind = pick_weighted(random, SENTENCE_KIND_WEIGHTS)
     if kind == "plain":
         return Sentence((main,))
     if kind == "and":
@@ -230,12 +226,12 @@ def _generate_sentence(
     conceded = _generate_clause(random, domain, aspects, -sign, telling)
     if kind == "but":
         return Sentence(
-            (main,), conceded, _pick_uniform(random, synthetic_lexicon.ADVERSATIVE_CONJUNCTIONS)
+            (main,), conceded, pick_uniform(random, synthetic_lexicon.ADVERSATIVE_CONJUNCTIONS)
         )
     return Sentence(
         (main,),
         conceded,
-        _pick_uniform(random, synthetic_lexicon.CONCESSIVE_PREPOSITIONS),
+        pick_uniform(random, synthetic_lexicon.CONCESSIVE_PREPOSITIONS),
         random.random() < 0.5,
     )
 
@@ -248,18 +244,18 @@ def _generate_clause(
     telling: float,
 ) -> Clause:
     negator = (
-        _pick_uniform(random, synthetic_lexicon.NEGATOR_PHRASES)
+        pick_uniform(random, synthetic_lexicon.NEGATOR_PHRASES)
         if random.random() < NEGATED_FRACTION
         else None
     )
     polarity = sign if negator is None else -sign
     degree = None
     if negator is None and random.random() < telling:
-        degree = _pick_uniform(random, synthetic_lexicon.POLAR_DEGREES[polarity])
+        degree = pick_uniform(random, synthetic_lexicon.POLAR_DEGREES[polarity])
     elif negator is None and random.random() < DEGREE_FRACTION:
-        degree = _pick_uniform(
+        degree = pick_uniform(
             random,
-            _pick_uniform(
+            pick_uniform(
                 random, (synthetic_lexicon.MILD_DEGREES, synthetic_lexicon.STRONG_DEGREES)
             ),
         )
@@ -269,29 +265,15 @@ def _generate_clause(
         else synthetic_lexicon.ADJECTIVES
     )
     aspect = aspects.pop(int(random.random() * len(aspects)))
-    return Clause(_pick_uniform(random, adjectives[polarity]), aspect, polarity, degree, negator)
+    return Clause(pick_uniform(random, adjectives[polarity]), aspect, polarity, degree, negator)
 
 
 def _generate_closing(random: Random, polarity: int) -> str:
     words = synthetic_lexicon.CLOSING_VERBS[polarity]
-    first = _pick_uniform(random, words)
+    first = pick_uniform(random, words)
     if random.random() < ONE_WORD_CLOSING_FRACTION:
         return f"{first.capitalize()}."
     return (
         f"{first.capitalize()} and "
-        f"{_pick_uniform(random, [word for word in words if word != first])}."
+        f"{pick_uniform(random, [word for word in words if word != first])}."
     )
-
-
-def _pick_uniform(random: Random, options: Sequence[T]) -> T:
-    # Of all methods only `Random.random` is promised to stay the same in later versions of Python.
-    return options[int(random.random() * len(options))]
-
-
-def _pick_weighted(random: Random, options: Sequence[tuple[str, float]]) -> str:
-    left = random.random()
-    for option, weight in options:
-        left -= weight
-        if left < 0:
-            return option
-    return options[-1][0]

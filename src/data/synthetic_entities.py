@@ -6,39 +6,32 @@ are called after both ("Lincoln Bank").
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
-from typing import TypeVar
 
 from src.core.validation import NonNegativeInt, PositiveInt, validate_init
 from src.data.records import RawRecord
+from src.data.synthetic_drawing import belongs_to_split, pick_uniform, split_words
 from src.data.token_labels import EntitySpan, TokenLabels
 
-T = TypeVar("T")
-
-
-def _split_words(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
-FIRST_NAMES = _split_words(
+FIRST_NAMES = split_words(
     """
     Ada Alan Anna Boris Clara David Edith Emma Felix Grace Hugo Ida Ivan James Julia Karl Laura Leo
     Maria Martin Nina Oscar Paula Peter Rosa Samuel Sophie Thomas Vera Walter
     """
 )
 # surnames, towns and parts of the names of organisations alike
-SHARED_NAMES = _split_words(
+SHARED_NAMES = split_words(
     """
     Lincoln Bedford Preston Ashford Hamilton Carlisle Stafford Warwick Kendal Morley Selby Thorne
     Halton Burnley Clifton Dalton Easton Fulton Grafton Harlow
     """
 )
 # parts of names that no list holds
-_FIRST_SYLLABLES = _split_words("Bar Cor Dal Fen Gil Har Kel Lor Mar Nor Pel Ros Sel Tor Vel Wes")
-_LAST_SYLLABLES = _split_words("bury combe dale field ham ington ley mouth nock stead ton wick")
-ORGANISATION_WORDS = _split_words(
+_FIRST_SYLLABLES = split_words("Bar Cor Dal Fen Gil Har Kel Lor Mar Nor Pel Ros Sel Tor Vel Wes")
+_LAST_SYLLABLES = split_words("bury combe dale field ham ington ley mouth nock stead ton wick")
+ORGANISATION_WORDS = split_words(
     "Bank Motors Airlines United Press Foods Steel Records Hospital Insurance"
 )
 SENTENCES = (
@@ -55,13 +48,11 @@ SENTENCES = (
     "The {adjective} report was read by {number} people.",
     "{person} told reporters about the {adjective} plan of {organisation}.",
 )
-DAYS = _split_words("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
-ADJECTIVES = _split_words("new old northern large small secret annual late")
+DAYS = split_words("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
+ADJECTIVES = split_words("new old northern large small secret annual late")
 # Shares of names that are made of syllables, of persons with a first name, and of organisations
 # that are called by one name.
 _MADE_NAME_FRACTION, _FIRST_NAME_FRACTION, _SHORT_NAME_FRACTION = 0.5, 0.7, 0.5
-# A hash of its text gives every sentence to one split.
-_HASH_BUCKETS = {"train": range(8), "validation": range(8, 12), "test": range(12, 16)}
 
 
 @validate_init
@@ -103,7 +94,7 @@ class GeneratedEntities:
         for index in range(rows):
             random = Random(f"{self.seed} entities {split} {index}")
             text, spans = _generate_sentence(random)
-            while hashlib.sha256(text.encode()).digest()[0] % 16 not in _HASH_BUCKETS[split]:
+            while not belongs_to_split(text, split):
                 text, spans = _generate_sentence(random)
             label = TokenLabels(spans=spans)
             yield RawRecord(text, None, label, f"generated {split}, row {index + 1}")
@@ -119,7 +110,7 @@ class GeneratedEntities:
 def _generate_sentence(random: Random) -> tuple[str, tuple[EntitySpan, ...]]:
     """A sentence and its entities."""
     text, spans = "", []
-    pieces = _pick(random, SENTENCES).replace("}", "{").split("{")
+    pieces = pick_uniform(random, SENTENCES).replace("}", "{").split("{")
     # every other piece stood in braces
     for number, piece in enumerate(pieces):
         if number % 2 == 0:
@@ -137,28 +128,23 @@ def _fill_slot(random: Random, slot: str) -> tuple[str, str | None]:
     match slot:
         case "person":
             first = random.random() < _FIRST_NAME_FRACTION
-            given = f"{_pick(random, FIRST_NAMES)} " if first else ""
+            given = f"{pick_uniform(random, FIRST_NAMES)} " if first else ""
             return given + _make_name(random), "PER"
         case "organisation":
             is_short = random.random() < _SHORT_NAME_FRACTION
-            kind = "" if is_short else f" {_pick(random, ORGANISATION_WORDS)}"
+            kind = "" if is_short else f" {pick_uniform(random, ORGANISATION_WORDS)}"
             return _make_name(random) + kind, "ORG"
         case "place":
             return _make_name(random), "LOC"
         case "day":
-            return _pick(random, DAYS), None
+            return pick_uniform(random, DAYS), None
         case "number":
             return str(2 + int(random.random() * 98)), None
         case _:
-            return _pick(random, ADJECTIVES), None
+            return pick_uniform(random, ADJECTIVES), None
 
 
 def _make_name(random: Random) -> str:
     if random.random() < _MADE_NAME_FRACTION:
-        return _pick(random, _FIRST_SYLLABLES) + _pick(random, _LAST_SYLLABLES)
-    return _pick(random, SHARED_NAMES)
-
-
-def _pick(random: Random, options: Sequence[T]) -> T:
-    # Of all methods only `Random.random` is promised to stay the same in later versions of Python.
-    return options[int(random.random() * len(options))]
+        return pick_uniform(random, _FIRST_SYLLABLES) + pick_uniform(random, _LAST_SYLLABLES)
+    return pick_uniform(random, SHARED_NAMES)
