@@ -89,6 +89,7 @@ class Source:
         escape: the character (backslash) before quotes inside cells; null: they are doubled.
         document: of plain text: one for each `line`, `paragraph` or `file`.
         heading: of plain text: a regular expression; a document begins at each matching line.
+        split_column: column that says to which split a row belongs, for files that are not divided.
         token_column: of CoNLL files: the column of words, counted from 0; null: the first.
         tag_column: of CoNLL files: the column of tags, such as -1; null: the last.
         train: what the split is called at the source.
