@@ -229,12 +229,6 @@ def build_multi_label_report(
         values = compute(metric, "none").tolist()
         return [value if seen else None for value, seen in zip(values, occurs, strict=True)]
 
-    def name_labels(table: Tensor) -> list[str]:
-        return [
-            ", ".join(name for name, has in zip(label_names, row, strict=True) if has)
-            for row in table.tolist()
-        ]
-
     tables: dict[str, dict[str, list]] = {
         "per_class": {
             "label": list(label_names),
@@ -247,8 +241,8 @@ def build_multi_label_report(
         },
         "predictions": {
             "row": rows.tolist(),
-            "label": name_labels(targets),
-            "predicted": name_labels(predicted),
+            "label": _name_labels(targets, label_names),
+            "predicted": _name_labels(predicted, label_names),
             # as in training: the mean over a row's labels
             "loss": binary_cross_entropy(outputs, targets.float(), reduction="none")
             .mean(1)
@@ -257,6 +251,14 @@ def build_multi_label_report(
         },
     }
     return EvaluationReport(metrics, tables, {})
+
+
+def _name_labels(table: Tensor, label_names: Sequence[str]) -> list[str]:
+    """The labels that each row of [N, C] has, joined by commas."""
+    return [
+        ", ".join(name for name, has in zip(label_names, row, strict=True) if has)
+        for row in table.tolist()
+    ]
 
 
 def build_regression_report(predictions: Predictions) -> EvaluationReport:

@@ -125,7 +125,7 @@ def plan_run(config: Mapping[str, Any]) -> RunPlan:
     startup.silence_libraries()
     from lightning import seed_everything
 
-    from src.pipeline.run import build_parts, check_validation_rows
+    from src.pipeline.build_parts import build_parts, check_validation_rows
 
     # for the memory that a run needs too
     store.import_libraries()

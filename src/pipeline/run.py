@@ -16,22 +16,19 @@ from src.core import startup
 from src.core.files import PROJECT_ROOT
 from src.core.formatting import to_override_text
 from src.core.printing import print_line
-from src.core.user_errors import UserError
 from src.core.validation import NonNegativeInt
 from src.pipeline.announcement import announce_end, announce_start, announce_training
 from src.pipeline.early_checks import check_without_torch
 from src.pipeline.hooks import NoHooks, RunHooks
-from src.pipeline.run_parts import BuiltParts, RunOutcome, RunParts, format_results
+from src.pipeline.run_parts import RunOutcome, RunParts, format_results
 from src.pipeline.run_report import log_report, log_tested_checkpoint, log_time_limit
 from src.training.callbacks import CallbackConfig
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
-    from src.data.datamodule import TextDataModule
     from src.model.module import EncoderModule
     from src.tracking.run_record import RunRecord
-    from src.tracking.store import Store
 
 
 def run(
@@ -148,6 +145,7 @@ def open_run(
     from lightning import seed_everything
 
     from src.config.resume import make_change_checker
+    from src.pipeline.build_parts import build_parts
     from src.pipeline.create_record import create_record
     from src.pipeline.resume import resolve_resume_point
 
@@ -196,42 +194,13 @@ def open_run(
     )
 
 
-def build_parts(config: Mapping[str, Any], store: "Store", *, is_trial: bool) -> BuiltParts:
-    """Build what a config describes and check it, with what `init_from` brings. Nothing is read of
-    the data, and no weights are made.
-    """
-    from src.pipeline.init_from import resolve_init_from
-    from src.pipeline.teacher import build_model_config, resolve_teacher
-    from src.training.rank_process import get_from_first_rank
-
-    model_folder: Path | None = None
-    if (known_folder := get_from_first_rank("origin")) is not None:
-        model_folder = Path(known_folder)
-    elif config.get("init_from") is not None:
-        config = resolve_init_from(config, store, is_trial=is_trial)
-        model_folder = store.fetch_model_folder(config["init_from"])
-    config = resolve_teacher(config, store, is_trial=is_trial)
-    data_config = build_node(config["data"])
-    model_config = build_model_config(config["model"], store)
-    callbacks = [build_node(node) for node in config["callbacks"].values() if node is not None]
-    model_config.check(model_folder)
-    data_config.check(model_folder)
-    return BuiltParts(
-        config=config,
-        model_folder=model_folder,
-        datamodule=data_config.build(model_folder),
-        module=model_config.build(model_folder),
-        training=build_node(config["trainer"]),
-        callbacks=callbacks,
-    )
-
-
 def prepare_run(parts: RunParts) -> Path | None:
     """Announce the run, read and tokenise the data, and record what they are.
 
     Returns:
         The checkpoint that training starts from; None for a fresh start.
     """
+    from src.pipeline.build_parts import check_validation_rows
     from src.pipeline.leakage import record_leakage
     from src.pipeline.resume_hint import ResumeHint, build_resume_command, store_resume_hint
     from src.training.rank_process import get_from_first_rank
@@ -268,15 +237,6 @@ def prepare_run(parts: RunParts) -> Path | None:
     )
 
 
-def check_validation_rows(datamodule: "TextDataModule") -> None:
-    """Raise UserError where there is nothing to judge a training by."""
-    if "validation" not in datamodule.token_stores:
-        raise UserError(
-            "there are no rows to validate on; data.split.validation=0.1 takes a tenth of the "
-            "training rows"
-        )
-
-
 def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule, Trainer]":
     """Fit the module on all ranks; returns the module that was trained, and its Trainer."""
     from lightning import seed_everything
@@ -284,7 +244,6 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
     from src.pipeline.resume_hint import note_training
     from src.pipeline.teacher import build_model_config
     from src.training.callbacks import announce_loading, keep_freed_memory
-    from src.training.checkpoint_files import CheckpointHooks
     from src.training.non_finite_recovery import fit_with_recovery
     from src.training.rank_process import get_from_first_rank
     from src.training.training_metrics import log_startup_time
@@ -314,12 +273,7 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
         checkpoint=str(checkpoint) if checkpoint else None,
         foreign="yes" if is_foreign_checkpoint else None,
     )
-    checkpoint_hooks = CheckpointHooks(
-        description={"run_id": record.run_id},
-        persist=record.flush_to_disk,
-        mirror=record.mirror_folder,
-        tag=record.set_tag,
-    )
+    checkpoint_hooks = parts.make_checkpoint_hooks()
 
     def build_trainer() -> "Trainer":
         configured = [

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from src.tracking.run_record import RunRecord
     from src.tracking.store import Store
     from src.training.callbacks import CallbackConfig
+    from src.training.checkpoint_files import CheckpointHooks
     from src.training.launcher import RankLauncher
     from src.training.trainer import Training
 
@@ -92,6 +93,17 @@ class RunParts:
     @property
     def checkpoint_folder(self) -> Path:
         return self.store.runs_folder / "checkpoints" / self.record.run_id
+
+    def make_checkpoint_hooks(self) -> "CheckpointHooks":
+        """How checkpoints are tied to the record of the run."""
+        from src.training.checkpoint_files import CheckpointHooks
+
+        return CheckpointHooks(
+            description={"run_id": self.record.run_id},
+            persist=self.record.flush_to_disk,
+            mirror=self.record.mirror_folder,
+            tag=self.record.set_tag,
+        )
 
     @contextmanager
     def opened(self) -> "Iterator[ErrorContext]":

@@ -91,8 +91,8 @@ def test_the_largest_batch_follows_the_first_step(tmp_path: Path, composed: Comp
     lengths = np.diff(data.token_stores["train"].offsets)
     batches = probe.choose_training_batches()
     assert len(batches) == 80
-    tokens = [lengths[rows].sum() for _, rows in data.build_batch_sampler("train")]
-    assert max(tokens) in [lengths[rows].sum() for _, rows in batches[2:4]]
+    tokens = [lengths[key.rows].sum() for key in data.build_batch_sampler("train")]
+    assert max(tokens) in [lengths[key.rows].sum() for key in batches[2:4]]
     assert probe.count_training_tokens(2) == sum(tokens[:4])
     assert probe.count_training_tokens(2 * math.ceil(len(tokens) / 2)) == 2 * lengths.sum()
 

@@ -1,0 +1,54 @@
+"""The parts of a run that its config describes, before it is opened: for the run itself and for its
+plan.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from src.config.build_nodes import build_node
+from src.core.user_errors import UserError
+from src.pipeline.run_parts import BuiltParts
+
+if TYPE_CHECKING:
+    from src.data.datamodule import TextDataModule
+    from src.tracking.store import Store
+
+
+def build_parts(config: Mapping[str, Any], store: "Store", *, is_trial: bool) -> BuiltParts:
+    """Build what a config describes and check it, with what `init_from` brings. Nothing is read of
+    the data, and no weights are made.
+    """
+    from src.pipeline.init_from import resolve_init_from
+    from src.pipeline.teacher import build_model_config, resolve_teacher
+    from src.training.rank_process import get_from_first_rank
+
+    model_folder: Path | None = None
+    if (known_folder := get_from_first_rank("origin")) is not None:
+        model_folder = Path(known_folder)
+    elif config.get("init_from") is not None:
+        config = resolve_init_from(config, store, is_trial=is_trial)
+        model_folder = store.fetch_model_folder(config["init_from"])
+    config = resolve_teacher(config, store, is_trial=is_trial)
+    data_config = build_node(config["data"])
+    model_config = build_model_config(config["model"], store)
+    callbacks = [build_node(node) for node in config["callbacks"].values() if node is not None]
+    model_config.check(model_folder)
+    data_config.check(model_folder)
+    return BuiltParts(
+        config=config,
+        model_folder=model_folder,
+        datamodule=data_config.build(model_folder),
+        module=model_config.build(model_folder),
+        training=build_node(config["trainer"]),
+        callbacks=callbacks,
+    )
+
+
+def check_validation_rows(datamodule: "TextDataModule") -> None:
+    """Raise UserError where there is nothing to judge a training by."""
+    if "validation" not in datamodule.token_stores:
+        raise UserError(
+            "there are no rows to validate on; data.split.validation=0.1 takes a tenth of the "
+            "training rows"
+        )
