@@ -166,7 +166,9 @@ def _explain_whole_file(file: InputFile, style: JsonStyle) -> str | None:
                 f"another value begins at line {error.lineno}: one after the other they stand on "
                 "one line each (jq -c . FILE), or in an array"
             )
-        return f"as one value it is broken at line {error.lineno}: {error.msg}"
+        # of the first line the message has spoken already
+        if error.lineno > 1:
+            return f"as one value it is broken at line {error.lineno}: {error.msg}"
     except (ValueError, RecursionError):
         pass
     return None

@@ -270,11 +270,10 @@ class Training:
         if self.max_minutes is not None:
             all_callbacks.append(Timer(duration={"seconds": round(self.max_minutes * 60)}))
         # The last one: it decides when the others have.
-        all_callbacks.append(
-            StepControl(
-                total_steps=total_steps, val_check_steps=self.val_check_steps, signals=signals
-            )
+        step_control = StepControl(
+            total_steps=total_steps, val_check_steps=self.val_check_steps, signals=signals
         )
+        all_callbacks.append(step_control)
         # Lightning counts batches. StepControl corrects this after each step.
         val_check_batches = (
             self.val_check_steps * self.accumulate_grad_batches if self.val_check_steps else None

@@ -137,8 +137,8 @@ ENTRIES = [
     ),
     Entry(
         FILES + "data.source.path=HERE/a.json",
-        says="a.json, line 1: not valid JSON (Expecting value at column 1); expected one JSON "
-        "object a line",
+        says="a.json, line 1: not valid JSON (Expecting value at column 1); as one value it is "
+        "broken at line 3: Expecting ',' delimiter",
         files={"a.json": '[\n {"text": "a", "label": 1}\n {"text": "b", "label": 0}]'},
         name="JSON over several lines without a comma",
     ),
