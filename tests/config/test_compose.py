@@ -44,7 +44,7 @@ DATA = {
     name: load_option("data", name).get("task", "classification") for name in list_options("data")
 }
 # one for each model: with every encoder; the others with two
-FULLY = {"generated", "generated_text", "stsb"}
+FULLY = {"generated", "generated_text", "generated_topics", "stsb"}
 TRIPLES = [
     (data, model, encoder)
     for data, model, encoder in product(DATA, list_options("model"), list_options("model/encoder"))
@@ -61,8 +61,8 @@ def _given(name: str) -> list[str]:
 
 
 def test_as_many_as_there_are() -> None:
-    assert len(EXPERIMENTS) == len(list((CONF / "experiment").glob("*.yaml"))) == 14
-    assert len(DATA) == 10
+    assert len(EXPERIMENTS) == len(list((CONF / "experiment").glob("*.yaml"))) == 17
+    assert len(DATA) == 13
     assert list_options("model") == [
         "binary",
         "causal_lm",
@@ -75,7 +75,7 @@ def test_as_many_as_there_are() -> None:
         "token_classification",
     ]
     assert len(list_options("model/encoder")) == 8
-    assert len(TRIPLES) == 3 * 8 + 7 * 2
+    assert len(TRIPLES) == 4 * 8 + 9 * 2
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -147,8 +147,8 @@ ENTRIES = [
         says=(
             "model.objective.num_labels: takes its value from data.num_labels, and there is no "
             "such key; "
-            "data=files|files_text|generated|generated_entities|generated_text|imdb|imdb_text|"
-            "sst2|stsb|wikitext "
+            "data=files|files_text|generated|generated_entities|generated_questions|"
+            "generated_ratings|generated_text|generated_topics|imdb|imdb_text|sst2|stsb|wikitext "
             "helps\n"
             "data._target_: module 'src.data.data_config' has no 'DataConfg'; did you mean "
             "'DataConfig'?"
@@ -164,8 +164,8 @@ ENTRIES = [
         says=(
             "model.objective.num_labels: takes its value from data.num_labels, and there is no "
             "such key; "
-            "data=files|files_text|generated|generated_entities|generated_text|imdb|imdb_text|"
-            "sst2|stsb|wikitext "
+            "data=files|files_text|generated|generated_entities|generated_questions|"
+            "generated_ratings|generated_text|generated_topics|imdb|imdb_text|sst2|stsb|wikitext "
             "helps\n"
             "data._target_: 'os.system' is not built: a config builds from src., lightning., "
             "torch., "
@@ -185,8 +185,8 @@ ENTRIES = [
         says=(
             "model.objective.num_labels: takes its value from data.num_labels, and there is no "
             "such key; "
-            "data=files|files_text|generated|generated_entities|generated_text|imdb|imdb_text|"
-            "sst2|stsb|wikitext "
+            "data=files|files_text|generated|generated_entities|generated_questions|"
+            "generated_ratings|generated_text|generated_topics|imdb|imdb_text|sst2|stsb|wikitext "
             "helps\n"
             "data: there is no _target_, the class that these keys are for"
         ),
