@@ -321,7 +321,7 @@ ENTRIES = [
         "~model.encoder",
         says=(
             "model.encoder: must be given, as "
-            "model/encoder=base|gpt_mini|mini|modern_mini|modern_tiny|pretrained|small|tiny"
+            "model/encoder=base|electra_tiny|gpt_mini|mini|modern_mini|modern_tiny|pretrained|small|tiny"
         ),
     ),
     Entry(
