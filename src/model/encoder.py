@@ -118,6 +118,9 @@ class Encoder(nn.Module):
             "model/parameters": str(sum(item.numel() for item in parameters)),
             "model/trained": str(sum(item.numel() for item in parameters if item.requires_grad)),
         }
+        if self.generator is not None:
+            own = set(self.parameters()) - set(parameters)
+            sizes["model/generator_parameters"] = str(sum(item.numel() for item in own))
         notices = [text_pooling.describe_pooling(self.network), Notices((), sizes)]
         if self.loaded_weights is not None:
             notices.insert(0, self.loaded_weights.describe(self.network.base_model_prefix))

@@ -37,15 +37,8 @@ def fill_masks(
         text: with the tokenizer's mask, or [MASK], in the place of words.
 
     Raises:
-        UserError: the text has no mask, or loses one where it is cut to length; or the run has
-            trained a network that fills no masks.
+        UserError: the text has no mask, or loses one where it is cut to length.
     """
-    if inference_config.get("head") == "replaced_tokens":
-        raise UserError(
-            "this run trained a discriminator, which tells replaced tokens and fills no masks",
-            key="run",
-            expected="a run of model=masked_lm",
-        )
     tokenizer = TextTokenizer(
         load_from_hub_or_folder(AutoTokenizer.from_pretrained, str(folder), key="run")
     )

@@ -474,6 +474,13 @@ ENTRIES = [
         ),
     ),
     Entry(
+        "+experiment=mlm_quickstart model=replaced_tokens model/encoder=electra_tiny trainer=fsdp",
+        says=(
+            "model.objective has a generator that shares its embeddings with the encoder, which "
+            "trainer.strategy=fsdp divides among devices; trainer=ddp or model=masked_lm fits"
+        ),
+    ),
+    Entry(
         "tracking.uri=mlruns",
         says=(
             "tracking.uri=mlruns is not the address of a store: expected null (a SQLite file in "

@@ -154,8 +154,11 @@ def test_what_is_trained(module, batch) -> None:
     ]
     assert [name for name in same if not name.endswith("key.bias")] == []
     # the shared embeddings count once, as those of the encoder
-    counted = int(encoder.describe_loading().tags["model/parameters"])
-    assert counted == sum(weight.numel() for weight in encoder.network.parameters())
+    tags = encoder.describe_loading().tags
+    saved = sum(weight.numel() for weight in encoder.network.parameters())
+    assert int(tags["model/parameters"]) == saved
+    trained = sum(weight.numel() for weight in encoder.parameters())
+    assert int(tags["model/generator_parameters"]) == trained - saved
 
 
 def test_guesses_have_no_gradient_for_the_generator(module, batch) -> None:
