@@ -204,6 +204,11 @@ def _predict_text(model: "EarlierModel", options: dict[str, str], *, has_pair: b
 
 
 def _fill_masks(model: "EarlierModel", options: dict[str, str]) -> None:
+    if model.inference_config.get("head") == "replaced_tokens":
+        raise UserError(
+            "this run trained an encoder to tell replaced tokens: it fills no masks and judges no "
+            "texts; fine-tune it first, with init_from=ID"
+        )
     if options["file"] or options["pair"]:
         raise UserError(
             "this run pretrained an encoder and judges nothing; fine-tune it first, with "

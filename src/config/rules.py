@@ -52,6 +52,7 @@ def find_rule_errors(config: Mapping[str, Any]) -> list[UserError]:
         *find_callback_errors(config),
         *_check_sharding(config),
         *_check_whole_weights(config),
+        *_check_generator(config),
         *_check_compile(config),
     ]
 
@@ -345,6 +346,16 @@ def _check_whole_weights(config: Mapping[str, Any]) -> Iterator[UserError]:
             "model.adapter leaves the body as it is, but trainer.strategy=fsdp divides it among "
             "devices and writes all of it; trainer=ddp or model.adapter=null fits",
             about=("model.adapter", "trainer.strategy"),
+        )
+
+
+def _check_generator(config: Mapping[str, Any]) -> Iterator[UserError]:
+    head = _read_class_attribute(config, "model.objective", "head")
+    if head == "replaced_tokens" and get_by_path(config, "trainer.strategy") == "fsdp":
+        yield UserError(
+            "model.objective has a generator that shares its embeddings with the encoder, which "
+            "trainer.strategy=fsdp divides among devices; trainer=ddp or model=masked_lm fits",
+            about=("model.objective", "trainer.strategy"),
         )
 
 

@@ -1,4 +1,4 @@
-"""Metrics of the second of two labels, from scores of both.
+"""Metrics of the second of two labels, from scores of both, and of decisions by one number.
 
 Shape legend: B texts, N texts of all batches.
 """
@@ -56,3 +56,23 @@ class RankingArea(Metric):
         # the ranks of the positives, less what they would be if these came first
         above = rank_values(scores)[targets > 0].sum() - positives * (positives + 1) / 2
         return above / (positives * negatives)
+
+
+class PositiveFraction(Metric):
+    """The share of targets [N] that are 1, whatever the outputs are."""
+
+    full_state_update = False
+    positives: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("positives", "count"):
+            self.add_state(name, torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        self.positives += targets.sum()
+        self.count += len(targets)
+
+    def compute(self) -> Tensor:
+        return self.positives / self.count

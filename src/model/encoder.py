@@ -27,6 +27,7 @@ from src.core.notices import Notices, join_notices
 from src.core.pretrained_files import load_from_hub_or_folder
 from src.core.user_errors import UserError
 from src.model import fast_encoder, ragged_attention, text_pooling
+from src.model.discriminator import AutoDiscriminator
 from src.model.encoder_families import (
     HEADS,
     SEQUENCE_HEADS,
@@ -49,12 +50,19 @@ set_tqdm_hook(lambda factory, args, kwargs: factory(*args, **{**kwargs, "disable
 # has an output for each label or one for a number, and `binary` one for the second of two labels
 # (src/model/head_outputs.py).
 HeadType = Literal[
-    "masked_lm", "causal_lm", "sequence", "binary", "ordinal", "token_classification"
+    "masked_lm",
+    "causal_lm",
+    "replaced_tokens",
+    "sequence",
+    "binary",
+    "ordinal",
+    "token_classification",
 ]
 _TEXT_HEADS: tuple[HeadType, ...] = ("sequence", "binary", "ordinal")
 AUTO_MODEL_CLASSES: dict[HeadType, Any] = {
     "masked_lm": AutoModelForMaskedLM,
     "causal_lm": AutoModelForCausalLM,
+    "replaced_tokens": AutoDiscriminator,
     **dict.fromkeys(_TEXT_HEADS, AutoModelForSequenceClassification),
     "token_classification": AutoModelForTokenClassification,
 }
@@ -84,6 +92,8 @@ class Encoder(nn.Module):
         self.gradient_checkpointing = False
         # None: all began random
         self.loaded_weights: LoadedWeights | None = None
+        # trained beside it, in checkpoints, but not saved with it (`GeneratorObjective`)
+        self.generator: Encoder | None = None
         if self.supports_packing:
             network.config._attn_implementation = ragged_attention.ATTENTION_NAME
         for module in network.modules():
@@ -102,11 +112,15 @@ class Encoder(nn.Module):
 
     def describe_loading(self) -> Notices:
         """What should be known of how the weights were loaded, and how many are trained."""
-        parameters = list(self.parameters())
+        # of what is saved
+        parameters = list(self.network.parameters())
         sizes = {
             "model/parameters": str(sum(item.numel() for item in parameters)),
             "model/trained": str(sum(item.numel() for item in parameters if item.requires_grad)),
         }
+        if self.generator is not None:
+            own = set(self.parameters()) - set(parameters)
+            sizes["model/generator_parameters"] = str(sum(item.numel() for item in own))
         notices = [text_pooling.describe_pooling(self.network), Notices((), sizes)]
         if self.loaded_weights is not None:
             notices.insert(0, self.loaded_weights.describe(self.network.base_model_prefix))
@@ -187,7 +201,7 @@ class Encoder(nn.Module):
         if self.head in _TEXT_HEADS:
             return self.compute_sequence_logits(self.encode_sequences(tokens))
         hidden = self.encode(tokens, at=at)
-        if self.head == "token_classification":
+        if self.head in ("token_classification", "replaced_tokens"):
             return HEADS[self.head][self.config.model_type](self.network, hidden)
         return self.compute_token_logits(hidden)
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 NAME_OR_PATH_KEY = "model.encoder.name_or_path"
 HEAD_KEY = "model.encoder.head"
+# heads that know no labels
+_TEXT_HEADS = (*TEXT_TASKS, "replaced_tokens")
 DropoutRate = Annotated[float, Bound(least=0, below=1)]
 # of config.json
 _SIZE_KEYS = (
@@ -45,8 +47,9 @@ class Scratch:
 
     Args:
         family: `bert` (Devlin et al., 2019), `modernbert` (Warner et al., 2024: rotary positions,
-            gated units, local attention in two of three layers), or, for causal language
-            modelling, `gpt2` (Radford et al., 2019).
+            gated units, local attention in two of three layers), `electra` (Clark et al., 2020),
+            which replaced-token detection needs, or, for causal language modelling, `gpt2`
+            (Radford et al., 2019).
         layers: number of transformer layers.
         width: of the hidden states.
         heads: of attention in each layer; `width` is divided among them.
@@ -58,7 +61,7 @@ class Scratch:
             tokens, or a mean with learnt weights (`attention`). Null: the first.
     """
 
-    family: Literal["bert", "modernbert", "gpt2"] = "bert"
+    family: Literal["bert", "modernbert", "electra", "gpt2"] = "bert"
     layers: PositiveInt
     width: PositiveInt
     heads: PositiveInt
@@ -76,8 +79,15 @@ class Scratch:
 
     def check(self, head: "HeadType") -> None:
         """Raise UserError if the family cannot do this: GPT-2 reads in one direction, the others in
-        both.
+        both, and ELECTRA alone has a discriminator.
         """
+        if head == "replaced_tokens" and self.family != "electra":
+            raise UserError(
+                "of this family, transformers has no network that tells replaced tokens",
+                key="model.encoder.family",
+                value=self.family,
+                expected="electra",
+            )
         if (self.family == "gpt2") != (head == "causal_lm"):
             problem = (
                 "this family reads in one direction, which is for causal language modelling alone"
@@ -88,7 +98,7 @@ class Scratch:
                 problem,
                 key="model.encoder.family",
                 value=self.family,
-                expected="bert or modernbert" if self.family == "gpt2" else "gpt2",
+                expected="bert, modernbert or electra" if self.family == "gpt2" else "gpt2",
             )
 
     def build(
@@ -124,6 +134,8 @@ class Scratch:
             intermediate_size=self.intermediate or 4 * self.width,
             max_position_embeddings=self.max_tokens,
             pad_token_id=dataset_info.pad_id,
+            # else 128, whatever the width is
+            **({"embedding_size": self.width} if self.family == "electra" else {}),
             **({"n_inner": self.intermediate} if self.family == "gpt2" else {}),
             **_special_token_ids(self.family, dataset_info),
             **_label_settings(label_names, task, head),
@@ -206,7 +218,7 @@ class Pretrained:
         from src.model.reinit_layers import reinit_top_layers
         from src.model.text_pooling import WEIGHT_NAME, load_pooling_weights, write_pooling
 
-        if head in TEXT_TASKS and self.head != "auto":
+        if head in _TEXT_HEADS and self.head != "auto":
             raise UserError(
                 "there is a head to keep or to renew for labels and numbers only",
                 key=HEAD_KEY,
@@ -238,7 +250,7 @@ class Pretrained:
             network.config.get_text_config().pad_token_id = dataset_info.pad_id
         if dataset_info.vocab_size > vocab_size:
             loaded = grow_embeddings(network, loaded, dataset_info.vocab_size)
-        if head not in TEXT_TASKS:
+        if head not in _TEXT_HEADS:
             names = () if task == "regression" else name_outputs(head, label_names)
             loaded = align_head(network, loaded, stored_head, names, self.head, HEAD_KEY)
         encoder = Encoder(network, head)

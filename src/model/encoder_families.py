@@ -76,6 +76,7 @@ def _tag_head(network: Any, hidden: Tensor) -> Tensor:
 # For each kind of head, the families whose head is run by itself.
 HEADS: dict[str, dict[str, Callable[[Any, Tensor], Tensor]]] = {
     "masked_lm": TOKEN_HEADS,
+    "replaced_tokens": {"electra": lambda m, h: m.discriminator_predictions(h)},
     "sequence": SEQUENCE_HEADS,
     "token_classification": dict.fromkeys(TOKEN_HEADS, _tag_head),
 }
@@ -120,11 +121,13 @@ def check_family(family: str, model_class: Any, where: str, key: str = "") -> No
         model_class: the auto class of transformers for the task.
         where, key: as in `check_config_json`.
     """
-    if family not in model_class._model_mapping._model_mapping:
+    known = model_class._model_mapping._model_mapping
+    if family not in known:
+        several = "one that has, such as bert, roberta, deberta-v2 or modernbert"
         raise UserError(
             f"{where}the family '{family}' cannot do this: transformers {transformers.__version__} "
-            f"has no {model_class.__name__} for it; expected one that has, such as bert, "
-            f"roberta, deberta-v2 or modernbert{key}"
+            f"has no {model_class.__name__} for it; expected "
+            f"{several if 'bert' in known else ' or '.join(known)}{key}"
         )
 
 

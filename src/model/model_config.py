@@ -11,7 +11,7 @@ from src.core.user_errors import UserError, UserErrors
 from src.core.validation import NonNegativeInt, validate_init
 from src.model.adapter_config import ADAPTER_KEY, Lora
 from src.model.encoder_config import Pretrained, Scratch
-from src.model.objectives import Objective
+from src.model.objectives import GeneratorObjective, Objective
 from src.model.regularization import Regularization
 
 if TYPE_CHECKING:
@@ -115,6 +115,15 @@ class ModelConfig:
                     key=ADAPTER_KEY,
                     hint="model/encoder=pretrained gives one, {key}=null trains the body itself",
                     about=("model.encoder",),
+                )
+            )
+        if self.adapter is not None and isinstance(self.objective, GeneratorObjective):
+            errors.append(
+                UserError(
+                    "an adapter leaves the embeddings frozen, which a generator is to train",
+                    key=ADAPTER_KEY,
+                    hint="{key}=null or model=masked_lm fits",
+                    about=("model.objective",),
                 )
             )
         if self.adapter is not None and self.freeze not in ("nothing", 0):

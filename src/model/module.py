@@ -17,7 +17,7 @@ from src.core.printing import print_line
 from src.model import adapters
 from src.model.encoder import Encoder
 from src.model.encoder_families import find_vocab_size
-from src.model.objectives import DatasetObjective, ObjectiveOutput
+from src.model.objectives import DatasetObjective, GeneratorObjective, ObjectiveOutput
 from src.model.stage_metrics import SPLITS, Stage, StageMetrics
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ class EncoderModule(LightningModule):
         )
         self.encoder.uses_fast_path = self.encoder.uses_fast_path and self.config.lean
         self.encoder.set_gradient_checkpointing(self.config.gradient_checkpointing)
+        if isinstance(self.objective, GeneratorObjective):
+            self.encoder.generator = self.objective.build_generator(self.encoder)
         if self.config.freeze not in ("nothing", 0):
             self._frozen_modules = self.encoder.freeze_modules(self.config.freeze)
         if self.config.adapter is not None:
@@ -96,11 +98,10 @@ class EncoderModule(LightningModule):
         if self.config.regularization is not None:
             self._regularizer = self.config.regularization.build(self.encoder)
         width = len(names) or find_vocab_size(self.encoder.config)
-        stages: tuple[Stage, ...] = ("val", "test")
         self._metrics = nn.ModuleDict(
             {
                 stage: StageMetrics(stage, self.objective, self.config.metrics, width)
-                for stage in stages
+                for stage in SPLITS
             }
         )
         self.train(self.training)

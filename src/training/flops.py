@@ -71,8 +71,8 @@ def count_forward_cost(encoder: "Encoder") -> ForwardCost:
     """Count the cost from the weights that the encoder really has, whatever its family.
 
     Where the last layer, but for its attention, is computed for chosen tokens alone, it counts with
-    the head. Not counted are embeddings, which are looked up, and DeBERTa's products with relative
-    positions.
+    the head. Not counted are embeddings, which are looked up, DeBERTa's products with relative
+    positions, and a generator of replaced tokens.
     """
     config: Any = encoder.config.get_text_config()
     if encoder.knows_layers:
@@ -86,7 +86,7 @@ def count_forward_cost(encoder: "Encoder") -> ForwardCost:
     body = [weight for layer in layers for weight in _list_weights(layer)]
     below = [weight for module in embedding_modules for weight in _list_weights(module)]
     known = set(body) | set(below)
-    head = [weight for weight in _list_weights(encoder) if weight not in known]
+    head = [weight for weight in _list_weights(encoder.network) if weight not in known]
     count = lambda weights: sum(weight.numel() for weight in weights)
     late = (
         count(_list_weights(layers[-1], excluded_suffixes=_ATTENTION_INPUTS))

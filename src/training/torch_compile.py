@@ -164,7 +164,7 @@ class CompileCallback(Callback):
         objective: Any = pl_module.objective
         refusal = find_compile_obstacle(
             pl_module.device.type,
-            objective.kind,
+            objective.head,
             sharded=isinstance(trainer.strategy, ModelParallelStrategy),
         )
         encoder: Any = pl_module.encoder
@@ -196,14 +196,14 @@ class CompileCallback(Callback):
         vars(pl_module.objective).pop("forward", None)
 
 
-def find_compile_obstacle(device: str, kind: str, *, sharded: bool) -> str | None:
+def find_compile_obstacle(device: str, head: str, *, sharded: bool) -> str | None:
     """Return why a training cannot run compiled, or None."""
     if device != "cuda":
         return f"steps are compiled on a GPU alone, and this one runs on: {device}"
-    if kind != "masked_lm":
+    if head != "masked_lm":
         return (
             "only batches of masked language modelling have the same shape again and again, and "
-            f"this is {kind}"
+            f"this is {head}"
         )
     if sharded:
         return "weights are divided among devices (trainer.strategy=fsdp)"

@@ -72,10 +72,11 @@ def test_as_many_as_there_are() -> None:
         "multi_label",
         "ordinal",
         "regression",
+        "replaced_tokens",
         "token_classification",
     ]
-    assert len(list_options("model/encoder")) == 8
-    assert len(TRIPLES) == 4 * 8 + 9 * 2
+    assert len(list_options("model/encoder")) == 9
+    assert len(TRIPLES) == 4 * 9 + 9 * 2
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

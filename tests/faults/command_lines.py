@@ -321,7 +321,7 @@ ENTRIES = [
         "~model.encoder",
         says=(
             "model.encoder: must be given, as "
-            "model/encoder=base|gpt_mini|mini|modern_mini|modern_tiny|pretrained|small|tiny"
+            "model/encoder=base|electra_tiny|gpt_mini|mini|modern_mini|modern_tiny|pretrained|small|tiny"
         ),
     ),
     Entry(
@@ -471,6 +471,13 @@ ENTRIES = [
             "model.optim is Muon, which needs whole matrices, but trainer.strategy=fsdp divides "
             "them; "
             "trainer=ddp or model/optim=adamw fits"
+        ),
+    ),
+    Entry(
+        "+experiment=mlm_quickstart model=replaced_tokens model/encoder=electra_tiny trainer=fsdp",
+        says=(
+            "model.objective has a generator that shares its embeddings with the encoder, which "
+            "trainer.strategy=fsdp divides among devices; trainer=ddp or model=masked_lm fits"
         ),
     ),
     Entry(

@@ -50,9 +50,11 @@ BATCHES: dict[str, Callable[[Tokens], Any]] = {
     "multi_label": _label(torch.stack([CLASSES, 1 - CLASSES], 1).byte()),
     "ordinal": _label(CLASSES),
     "regression": _label(CLASSES.float()),
+    "replaced_tokens": _mask,
     "token_classification": _tag,
 }
 
+WITHOUT_LABELS = ("masked_lm", "causal_lm", "replaced_tokens", "regression")
 # A student is a classifier of any family; that it learns from a teacher is shown in
 # test_distillation.py.
 WITH_TEACHER = {"distillation"}
@@ -87,18 +89,18 @@ def test_every_objective_of_a_config_is_tried(composed):
     }
     pairs = sum(len(list_families(head)) for head in heads.values())
     # five for texts, with all families; one for masks and one for tags of words, each with those
-    # that have a class for it; one for those that read in one direction
-    assert (len(NAMED), pairs) == (19, 5 * 19 + 15 + 17 + 2)
+    # that have a class for it; one for those that read in one direction; one for discriminators
+    assert (len(NAMED), pairs) == (19, 5 * 19 + 15 + 17 + 2 + 1)
 
 
 @pytest.mark.parametrize("name", BATCHES)
 def test_two_steps(name, composed, make, texts, facts, tmp_path):
     model = compose_model(composed, name)
-    labels = () if name in ("masked_lm", "causal_lm", "regression") else LABELS
+    labels = () if name in WITHOUT_LABELS else LABELS
     head = build_config(model, "HERE").objective.head
     for family in list_families(head):
         # Funnel's body for tokens has layers that its body for texts lacks
-        of_tokens = ("masked_lm", "causal_lm", "token_classification")
+        of_tokens = ("masked_lm", "causal_lm", "replaced_tokens", "token_classification")
         stored = head if head in of_tokens else "sequence"
         network: PreTrainedModel = make(family, stored)
         network.save_pretrained(tmp_path / family)

@@ -1,7 +1,7 @@
 """What an objective is: it computes a loss from an encoder and a batch, and has its metrics.
 
-An objective has no weights; those of the head belong to the encoder. It is a config node too, so
-torch and torchmetrics are imported only inside its methods.
+An objective has no weights; those of the head belong to the encoder, as do those of a generator.
+It is a config node too, so torch and torchmetrics are imported only inside its methods.
 
 Shape legend: B sequences, T real tokens, K masked positions, V vocabulary, C classes.
 """
@@ -77,6 +77,17 @@ class Objective(Protocol):
 
     def to_predictions(self, outputs: "Tensor") -> "Tensor":
         """Turn the outputs of `forward` into predictions as they are reported."""
+
+
+@runtime_checkable
+class GeneratorObjective(Protocol):
+    """An objective that trains a second network beside the encoder, which makes what the encoder
+    reads. It lies in `encoder.generator`: trained by the same optimizer and kept in checkpoints,
+    but not saved as the run's model.
+    """
+
+    def build_generator(self, encoder: "Encoder") -> "Encoder":
+        """That network, fresh, for an encoder with its weights."""
 
 
 @runtime_checkable
