@@ -15,6 +15,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
+    AutoModelForPreTraining,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     PreTrainedConfig,
@@ -29,6 +30,7 @@ from src.core.user_errors import UserError
 from src.model import fast_encoder, ragged_attention, text_pooling
 from src.model.encoder_families import (
     HEADS,
+    PAIR_HEADS,
     SEQUENCE_HEADS,
     TOKEN_HEADS,
     check_encoder_config,
@@ -49,12 +51,19 @@ set_tqdm_hook(lambda factory, args, kwargs: factory(*args, **{**kwargs, "disable
 # has an output for each label or one for a number, and `binary` one for the second of two labels
 # (src/model/head_outputs.py).
 HeadType = Literal[
-    "masked_lm", "causal_lm", "sequence", "binary", "ordinal", "token_classification"
+    "masked_lm",
+    "causal_lm",
+    "masked_lm_with_next_sentence",
+    "sequence",
+    "binary",
+    "ordinal",
+    "token_classification",
 ]
 _TEXT_HEADS: tuple[HeadType, ...] = ("sequence", "binary", "ordinal")
 AUTO_MODEL_CLASSES: dict[HeadType, Any] = {
     "masked_lm": AutoModelForMaskedLM,
     "causal_lm": AutoModelForCausalLM,
+    "masked_lm_with_next_sentence": AutoModelForPreTraining,
     **dict.fromkeys(_TEXT_HEADS, AutoModelForSequenceClassification),
     "token_classification": AutoModelForTokenClassification,
 }
@@ -260,6 +269,12 @@ class Encoder(nn.Module):
         [B, C].
         """
         return SEQUENCE_HEADS[self.config.model_type](self.network, sequences[:, None])
+
+    def compute_pair_logits(self, firsts: Tensor) -> Tensor:
+        """Scores [B, 2] of two segments going on from each other (0) or not (1), from the states of
+        their first tokens [B, D].
+        """
+        return PAIR_HEADS[self.config.model_type](self.network, firsts[:, None])
 
     def set_gradient_checkpointing(self, on: bool) -> None:
         """Keep only the states between layers for the backward pass, and compute the rest again."""
