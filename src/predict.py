@@ -86,7 +86,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     _check_options(options, given, source_options)
     with contextlib.redirect_stdout(sys.stderr):
         model = _find_model(options)
-    if model.inference_config["task"] == "masked_lm":
+    if model.inference_config["task"] in ("masked_lm", "masked_lm_with_next_sentence"):
         _fill_masks(model, options)
     elif "text" in given:
         _predict_text(model, options, has_pair="pair" in given)

@@ -10,11 +10,11 @@ from typing import Any
 from src.config.allowed_targets import import_target
 from src.config.callback_rules import find_callback_errors
 from src.config.groups import format_group_override, list_options, load_option
-from src.core.dataset_info import TEXT_TASKS
+from src.core.dataset_info import TEXT_BATCHINGS, TEXT_TASKS
 from src.core.nested_config import get_by_path
 from src.core.user_errors import UserError, did_you_mean, suggest
 
-LOWER_IS_BETTER = ("loss", "perplexity", "mae")
+LOWER_IS_BETTER = ("loss", "masked_loss", "next_sentence_loss", "perplexity", "mae")
 HIGHER_IS_BETTER = (
     "accuracy",
     "f1_macro",
@@ -24,6 +24,7 @@ HIGHER_IS_BETTER = (
     "quadratic_kappa",
     "subset_accuracy",
     "masked_accuracy",
+    "next_sentence_accuracy",
     "pearson",
     "spearman",
 )
@@ -134,8 +135,7 @@ def _check_task(config: Mapping[str, Any]) -> Iterator[UserError]:
     ]
     if task in TEXT_TASKS and kind in TEXT_TASKS:
         # the same texts in other batches
-        batching = {"masked_lm": "masked", "causal_lm": "causal"}[kind]
-        other_task = f"data.task={kind} data/batching={batching}"
+        other_task = f"data.task={kind} data/batching={TEXT_BATCHINGS[kind]}"
     elif task in TEXT_TASKS or kind in TEXT_TASKS:
         other_task = format_group_override("data", data)
     else:

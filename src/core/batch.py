@@ -63,6 +63,16 @@ class NextTokenBatch(NamedTuple):
     targets: Tensor  # [K] int64
 
 
+class SentencePairBatch(NamedTuple):
+    """Two segments in each sequence, with some tokens replaced as in `MaskedBatch`."""
+
+    tokens: Tokens
+    masked_positions: Tensor  # [K] int64
+    targets: Tensor  # [K] int64
+    # [B] int64, as in transformers: 0 where the second segment goes on where the first ends, else 1
+    pair_labels: Tensor
+
+
 class LabelledBatch(NamedTuple):
     """Texts with one label each, a class index (int64) or a value (float32), or with several: for
     each of C classes 1 if the text has it, else 0 (uint8).

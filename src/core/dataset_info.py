@@ -3,18 +3,25 @@
 from dataclasses import dataclass
 from typing import Literal
 
-# what rows of text are for: to have words masked or to go on, or to be given a label, labels or a
-# number, or a tag for each word
+# what rows of text are for: to have words masked or to go on, to have words masked in pairs of
+# segments, or to be given a label, labels or a number, or a tag for each word
 Task = Literal[
     "masked_lm",
     "causal_lm",
+    "masked_lm_with_next_sentence",
     "classification",
     "multi_label",
     "regression",
     "token_classification",
 ]
 # those that learn from text alone
-TEXT_TASKS: tuple[Task, ...] = ("masked_lm", "causal_lm")
+TEXT_TASKS: tuple[Task, ...] = ("masked_lm", "causal_lm", "masked_lm_with_next_sentence")
+# and the choice of `data/batching` that is made for each
+TEXT_BATCHINGS: dict[str, str] = {
+    "masked_lm": "masked",
+    "causal_lm": "causal",
+    "masked_lm_with_next_sentence": "sentence_pairs",
+}
 
 
 @dataclass(frozen=True)

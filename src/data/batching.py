@@ -20,6 +20,7 @@ from src.core.user_errors import UserError
 from src.core.validation import Bound, Fraction, NonNegativeInt, PositiveInt, validate_init
 from src.data.causal_batching import Causal
 from src.data.mask_schedule import MaskScheduleShape
+from src.data.sentence_pairs import SentencePairs
 
 # NumPy and torch are imported where batches are made: reading a config does not need them.
 if TYPE_CHECKING:
@@ -351,4 +352,4 @@ class Labelled:
         return LabelledBatch(tokens, targets, torch.from_numpy(store.identities[rows]))
 
 
-Batching = Masked | Causal | Labelled
+Batching = Masked | Causal | SentencePairs | Labelled

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from src.core.dataset_info import TEXT_TASKS, Task
+from src.core.dataset_info import TEXT_BATCHINGS, TEXT_TASKS, Task
 from src.core.user_errors import UserError, UserErrors
 from src.core.validation import Bound, NonNegativeInt, PositiveInt, validate_init
 from src.data.augmentation import Augmentation
@@ -38,7 +38,8 @@ class DataConfig:
     """Text from a source, cleaned, split, tokenised and put into batches.
 
     Args:
-        task: what the rows are for; all but `masked_lm` and `causal_lm` need labels.
+        task: what the rows are for; all but `masked_lm`, `causal_lm` and
+            `masked_lm_with_next_sentence` need labels.
         source: where the rows come from.
         cleaning: how texts are cleaned, and which rows are dropped.
         split: how the rows are divided into train, validation and test.
@@ -302,11 +303,11 @@ class DataConfig:
 
         Args:
             task: the task of the data.
-            kind: the kind of batches, `masked_lm`, `causal_lm` or `labelled`.
+            kind: the kind of batches, the task of texts without labels, or `labelled`.
             name: the name of the class that makes the batches.
         """
         if (task if task in TEXT_TASKS else "labelled") != kind:
-            fitting = {"masked_lm": "masked", "causal_lm": "causal"}.get(task, "labelled")
+            fitting = TEXT_BATCHINGS.get(task, "labelled")
             yield UserError(
                 f"data.task={task} does not go with data.batching={name}; "
                 f"data/batching={fitting} fits"

@@ -19,7 +19,7 @@ from src.core.training_length import TrainingLength
 from src.core.user_errors import UserError
 from src.data.augmented_rows import AugmentedRows
 from src.data.batch_sampler import DistributedBatchSampler
-from src.data.batching import Labelled, Masked
+from src.data.batching import Labelled, Masked, SentencePairs
 from src.data.cache import ContentCache
 from src.data.corpus import Corpus
 from src.data.corpus_survey import CorpusSurvey
@@ -79,7 +79,7 @@ class TextDataModule(LightningDataModule):
         self.tokenizer = self.config.tokenizer.load_tokenizer(
             lambda: corpus.iter_train_texts(survey), rows_key, self.cache
         )
-        if isinstance(self.config.batching, Masked):
+        if isinstance(self.config.batching, Masked | SentencePairs):
             self.config.batching.check_tokenizer(self.tokenizer)
         key = hash_as_json(
             [
@@ -101,6 +101,8 @@ class TextDataModule(LightningDataModule):
         self.token_stores = {
             split: TokenStore.open(folder / split) for split in SPLITS if (folder / split).is_dir()
         }
+        if isinstance(self.config.batching, SentencePairs):
+            self.config.batching.check_stores(self.token_stores)
         self.dataset_info = self._build_dataset_info()
 
     @property

@@ -14,7 +14,13 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from src.core.batch import LabelledBatch, MaskedBatch, NextTokenBatch, TaggedBatch
+from src.core.batch import (
+    LabelledBatch,
+    MaskedBatch,
+    NextTokenBatch,
+    SentencePairBatch,
+    TaggedBatch,
+)
 from src.data.augmented_rows import AugmentedRows
 from src.data.batch_sampler import BatchKey
 from src.data.batching import Batching, Masked
@@ -73,7 +79,7 @@ class BatchDataset:
 
     def __getitem__(
         self, key: BatchKey
-    ) -> MaskedBatch | NextTokenBatch | LabelledBatch | TaggedBatch:
+    ) -> MaskedBatch | NextTokenBatch | SentencePairBatch | LabelledBatch | TaggedBatch:
         if self._prefetched and self._prefetched[0][0] is key:
             return self._prefetched.popleft()[1]
         if isinstance(self.batching, Masked):

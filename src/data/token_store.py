@@ -57,7 +57,8 @@ class TargetLayout(NamedTuple):
     of_words: bool = False
 
 
-@dataclass(frozen=True)
+# compared by identity: arrays make no truth value
+@dataclass(frozen=True, eq=False)
 class TokenStore:
     """A tokenised split, opened for reading. Its arrays are memory maps: only what is read takes
     memory.

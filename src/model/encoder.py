@@ -15,6 +15,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
+    AutoModelForPreTraining,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     PreTrainedConfig,
@@ -30,6 +31,7 @@ from src.model import fast_encoder, ragged_attention, text_pooling
 from src.model.discriminator import AutoDiscriminator
 from src.model.encoder_families import (
     HEADS,
+    PAIR_HEADS,
     SEQUENCE_HEADS,
     TOKEN_HEADS,
     check_encoder_config,
@@ -53,6 +55,7 @@ HeadType = Literal[
     "masked_lm",
     "causal_lm",
     "replaced_tokens",
+    "masked_lm_with_next_sentence",
     "sequence",
     "binary",
     "ordinal",
@@ -63,6 +66,7 @@ AUTO_MODEL_CLASSES: dict[HeadType, Any] = {
     "masked_lm": AutoModelForMaskedLM,
     "causal_lm": AutoModelForCausalLM,
     "replaced_tokens": AutoDiscriminator,
+    "masked_lm_with_next_sentence": AutoModelForPreTraining,
     **dict.fromkeys(_TEXT_HEADS, AutoModelForSequenceClassification),
     "token_classification": AutoModelForTokenClassification,
 }
@@ -274,6 +278,12 @@ class Encoder(nn.Module):
         [B, C].
         """
         return SEQUENCE_HEADS[self.config.model_type](self.network, sequences[:, None])
+
+    def compute_pair_logits(self, firsts: Tensor) -> Tensor:
+        """Scores [B, 2] of two segments going on from each other (0) or not (1), from the states of
+        their first tokens [B, D].
+        """
+        return PAIR_HEADS[self.config.model_type](self.network, firsts[:, None])
 
     def set_gradient_checkpointing(self, on: bool) -> None:
         """Keep only the states between layers for the backward pass, and compute the rest again."""

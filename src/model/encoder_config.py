@@ -79,7 +79,7 @@ class Scratch:
 
     def check(self, head: "HeadType") -> None:
         """Raise UserError if the family cannot do this: GPT-2 reads in one direction, the others in
-        both, and ELECTRA alone has a discriminator.
+        both, ELECTRA alone has a discriminator, and ModernBERT has no head for pairs of segments.
         """
         if head == "replaced_tokens" and self.family != "electra":
             raise UserError(
@@ -87,6 +87,13 @@ class Scratch:
                 key="model.encoder.family",
                 value=self.family,
                 expected="electra",
+            )
+        if head == "masked_lm_with_next_sentence":
+            from src.model.encoder import AUTO_MODEL_CLASSES
+            from src.model.encoder_families import check_family
+
+            check_family(
+                self.family, AUTO_MODEL_CLASSES[head], "model.encoder: ", " (model.encoder.family)"
             )
         if (self.family == "gpt2") != (head == "causal_lm"):
             problem = (
@@ -346,6 +353,9 @@ def _label_settings(label_names: tuple[str, ...], task: Task, head: "HeadType") 
     """The entries of a Hugging Face config that describe a head for texts."""
     if task == "regression":
         return {"num_labels": 1, "problem_type": "regression"}
+    if head == "masked_lm_with_next_sentence":
+        # ALBERT's head for pairs has as many outputs as there are labels
+        return {"num_labels": 2}
     if not label_names:
         return {}
     names = name_outputs(head, label_names)

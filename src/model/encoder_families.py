@@ -73,10 +73,18 @@ def _tag_head(network: Any, hidden: Tensor) -> Tensor:
     return logits
 
 
+# For each family that is trained on pairs of segments, the head that judges them: what represents a
+# pair, as [B, 1, D], to logits [B, 2].
+PAIR_HEADS: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "albert": lambda m, h: m.sop_classifier(m.albert.pooler_activation(m.albert.pooler(h[:, 0]))),
+    "bert": lambda m, h: m.cls.seq_relationship(m.bert.pooler(h)),
+}
+
 # For each kind of head, the families whose head is run by itself.
 HEADS: dict[str, dict[str, Callable[[Any, Tensor], Tensor]]] = {
     "masked_lm": TOKEN_HEADS,
     "replaced_tokens": {"electra": lambda m, h: m.discriminator_predictions(h)},
+    "masked_lm_with_next_sentence": {family: TOKEN_HEADS[family] for family in PAIR_HEADS},
     "sequence": SEQUENCE_HEADS,
     "token_classification": dict.fromkeys(TOKEN_HEADS, _tag_head),
 }
@@ -115,12 +123,19 @@ def check_encoder_config(config: PreTrainedConfig, model_class: Any) -> None:
 
 
 def check_family(family: str, model_class: Any, where: str, key: str = "") -> None:
-    """Raise UserError if transformers has no class for a task of this family.
+    """Raise UserError if transformers has no class for a task of this family, or for pairs of
+    segments no head in it.
 
     Args:
         model_class: the auto class of transformers for the task.
         where, key: as in `check_config_json`.
     """
+    # transformers has a class of this name for others too, but without a head for pairs
+    if model_class is transformers.AutoModelForPreTraining and family not in PAIR_HEADS:
+        raise UserError(
+            f"{where}the family '{family}' has no head here that judges two segments; expected "
+            f"{' or '.join(sorted(PAIR_HEADS))}, or model=masked_lm, which masks alone{key}"
+        )
     known = model_class._model_mapping._model_mapping
     if family not in known:
         several = "one that has, such as bert, roberta, deberta-v2 or modernbert"

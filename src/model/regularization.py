@@ -72,7 +72,7 @@ class Regularization:
                     about=("model.gradient_checkpointing",),
                 )
             )
-        if self.adversarial is not None and kind == "masked_lm":
+        if self.adversarial is not None and kind in ("masked_lm", "masked_lm_with_next_sentence"):
             errors.append(
                 UserError(
                     "words that are to be guessed are not changed adversarially",

@@ -105,6 +105,7 @@ def test_annotations_are_understood() -> None:
         == Literal[
             "masked_lm",
             "causal_lm",
+            "masked_lm_with_next_sentence",
             "classification",
             "multi_label",
             "regression",

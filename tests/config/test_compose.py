@@ -69,6 +69,7 @@ def test_as_many_as_there_are() -> None:
         "classification",
         "distillation",
         "masked_lm",
+        "masked_lm_with_next_sentence",
         "multi_label",
         "ordinal",
         "regression",

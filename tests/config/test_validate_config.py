@@ -103,8 +103,9 @@ SAID: dict[str, list[str]] = {
         "did you mean 'embeddings'?",
     ],
     "data.task=classificatio": [
-        "data.task: expected one of masked_lm, causal_lm, classification, multi_label, "
-        "regression, token_classification, found 'classificatio'; "
+        "data.task: expected one of masked_lm, causal_lm, "
+        "masked_lm_with_next_sentence, classification, multi_label, regression, "
+        "token_classification, found 'classificatio'; "
         "did you mean 'classification'?"
     ],
     "seed=null": [

@@ -125,7 +125,8 @@ def tiny() -> Callable[..., PreTrainedModel]:
             "max_position_embeddings": POSITIONS,
             "pad_token_id": 0,
             "initializer_range": 0.3,
-            "num_labels": 3,
+            # of a pair there is nothing else to say
+            "num_labels": 2 if head == "masked_lm_with_next_sentence" else 3,
         }
         config = AutoConfig.for_model(family, **(measures | OWN.get(family, {}) | changes))
         network: PreTrainedModel = AUTO_MODEL_CLASSES[head].from_config(config)

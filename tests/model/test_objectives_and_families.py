@@ -11,7 +11,15 @@ import torch
 from transformers import PreTrainedModel
 
 from src.config.build_nodes import build_node
-from src.core.batch import LabelledBatch, MaskedBatch, NextTokenBatch, TaggedBatch, Tokens
+from src.core.batch import (
+    LabelledBatch,
+    MaskedBatch,
+    NextTokenBatch,
+    SentencePairBatch,
+    TaggedBatch,
+    Tokens,
+)
+from src.core.dataset_info import TEXT_TASKS
 from src.model.encoder import HeadType
 from src.model.model_config import ModelConfig
 from tests.conftest import CONF
@@ -41,12 +49,17 @@ def _continue(texts: Tokens) -> NextTokenBatch:
     return NextTokenBatch(texts, at, texts.ids[at + 1])
 
 
+def _pair(texts: Tokens) -> SentencePairBatch:
+    return SentencePairBatch(*_mask(texts), CLASSES)
+
+
 # by the name of the config in conf/model: what a batch of five texts is
 BATCHES: dict[str, Callable[[Tokens], Any]] = {
     "binary": _label(CLASSES),
     "causal_lm": _continue,
     "classification": _label(CLASSES),
     "masked_lm": _mask,
+    "masked_lm_with_next_sentence": _pair,
     "multi_label": _label(torch.stack([CLASSES, 1 - CLASSES], 1).byte()),
     "ordinal": _label(CLASSES),
     "regression": _label(CLASSES.float()),
@@ -61,11 +74,14 @@ WITH_TEACHER = {"distillation"}
 # of the families that transformers has a causal model for, those that read in one direction; the
 # others are refused (test_causal_lm.py)
 CAUSAL = ("gpt2", "deepseek_v2")
+# the others are refused (test_masked_lm_with_next_sentence.py)
+WITH_PAIR_HEAD = ("albert", "bert")
 
 
 def list_families(head: HeadType) -> list[str]:
     families = list_able_families(head)
-    return [family for family in families if head != "causal_lm" or family in CAUSAL]
+    chosen = {"causal_lm": CAUSAL, "masked_lm_with_next_sentence": WITH_PAIR_HEAD}.get(head)
+    return [family for family in families if chosen is None or family in chosen]
 
 
 def compose_model(composed: Callable[..., dict[str, Any]], name: str) -> dict[str, Any]:
@@ -89,18 +105,19 @@ def test_every_objective_of_a_config_is_tried(composed):
     }
     pairs = sum(len(list_families(head)) for head in heads.values())
     # five for texts, with all families; one for masks and one for tags of words, each with those
-    # that have a class for it; one for those that read in one direction; one for discriminators
-    assert (len(NAMED), pairs) == (19, 5 * 19 + 15 + 17 + 2 + 1)
+    # that have a class for it; one for those that read in one direction, one for discriminators, and
+    # one for the two that judge pairs of segments
+    assert (len(NAMED), pairs) == (19, 5 * 19 + 15 + 17 + 2 + 1 + 2)
 
 
 @pytest.mark.parametrize("name", BATCHES)
 def test_two_steps(name, composed, make, texts, facts, tmp_path):
     model = compose_model(composed, name)
-    labels = () if name in WITHOUT_LABELS else LABELS
+    labels = () if name in (*TEXT_TASKS, "replaced_tokens", "regression") else LABELS
     head = build_config(model, "HERE").objective.head
     for family in list_families(head):
         # Funnel's body for tokens has layers that its body for texts lacks
-        of_tokens = ("masked_lm", "causal_lm", "replaced_tokens", "token_classification")
+        of_tokens = (*TEXT_TASKS, "replaced_tokens", "token_classification")
         stored = head if head in of_tokens else "sequence"
         network: PreTrainedModel = make(family, stored)
         network.save_pretrained(tmp_path / family)
