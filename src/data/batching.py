@@ -227,7 +227,7 @@ class Masked:
     ) -> "MaskingParams[np.ndarray]":
         from src.data.masking import MaskingParams
         from src.data.packing import partition_vocabulary
-        from src.data.word_masking import build_span_lengths
+        from src.data.word_masking import build_span_numbers
 
         assert tokenizer.mask_id is not None
         unit = self.mask_unit if training else "token"
@@ -241,8 +241,8 @@ class Masked:
             ordinary=ordinary,
             special=special,
             joints=None if unit == "token" else tokenizer.word_joints,
-            span_lengths=(
-                build_span_lengths(self.span_probability, self.max_span_words)
+            span_numbers=(
+                build_span_numbers(self.span_probability, self.max_span_words, self.row_tokens)
                 if unit == "span"
                 else None
             ),

@@ -77,7 +77,7 @@ class DeviceBatchDataset:
             ordinary=move(masking.ordinary),
             special=move(masking.special),
             joints=None if masking.joints is None else move(masking.joints),
-            span_lengths=None if masking.span_lengths is None else move(masking.span_lengths),
+            span_numbers=None if masking.span_numbers is None else move(masking.span_numbers),
         )
         # Signed types of the same width, because torch gathers few unsigned ones; the bits are read
         # as unsigned afterwards.

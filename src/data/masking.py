@@ -16,6 +16,7 @@ from torch import Tensor
 from src.data.splitmix import (
     GOLDEN_GAMMA,
     INT64_GAMMA,
+    MAX_UINT64,
     derive_key,
     finalize_splitmix64,
     finalize_splitmix64_torch,
@@ -23,13 +24,11 @@ from src.data.splitmix import (
     to_signed_int64,
 )
 from src.data.word_masking import (
+    choose_words,
     find_limits,
-    hide_special_tokens,
     make_token_steps,
     order_as_unsigned,
-    order_words,
     order_words_torch,
-    unit_bits,
 )
 
 ArrayT = TypeVar("ArrayT")
@@ -53,8 +52,8 @@ class MaskingParams(NamedTuple, Generic[ArrayT]):
     special: ArrayT  # [V] true for ids that are never chosen
     # where words begin, as of `find_word_joints`; None: tokens are chosen one by one
     joints: ArrayT | None = None
-    # as of `build_span_lengths`; None: words are chosen one by one
-    span_lengths: ArrayT | None = None
+    # as of `build_span_numbers`; None: words are chosen one by one
+    span_numbers: ArrayT | None = None
 
     def num_masked_per_row(self, length: int) -> int:
         """Masked positions of a row of `length` tokens, where it has enough ordinary ones."""
@@ -89,33 +88,31 @@ def mask_tokens(
     keys = finalize_splitmix64(
         derive_key(masking.seed, epoch) + rows.astype(np.uint64) * GOLDEN_GAMMA
     )  # [R]
-    # No two words [R, L] of a row are alike, but special tokens', which are above any limit.
     if masking.joints is None:
+        # No two words [R, L] of a row are alike, but special tokens', which are above any limit.
         words = finalize_splitmix64(keys[:, None] + make_token_steps(length))
-        hide_special_tokens(words, ids, masking.special)
-        is_chosen = words <= find_limits(words, per_row)
+        # these are few, so their places are cheaper than a mask
+        words.ravel()[np.flatnonzero(masking.special.take(ids.ravel()))] = MAX_UINT64
+        positions = np.flatnonzero(words <= find_limits(words, per_row))  # [K]
+        fate = span_fate = finalize_splitmix64(words.take(positions) + GOLDEN_GAMMA)
     else:
         assert starts is not None
-        words, is_chosen = order_words(
+        positions, units = choose_words(
             ids,
             keys,
             starts,
             per_row,
             special=masking.special,
             joints=masking.joints,
-            span_lengths=masking.span_lengths,
+            span_numbers=masking.span_numbers,
         )
-    positions = np.flatnonzero(is_chosen)  # [K]
-    targets = ids.take(positions)
-    chosen = words.take(positions)
-    fate = finalize_splitmix64(chosen + GOLDEN_GAMMA)
-    drawn = masking.ordinary.take((fate & _24_BITS).astype(np.int64) % len(masking.ordinary))
-    if masking.span_lengths is not None:
+        fate = finalize_splitmix64(units + make_token_steps(length).take(positions % length))
         # a span has one fate (Joshi et al., 2020, section 3.1)
-        units = chosen & np.uint64(unit_bits(length))
-        fate = finalize_splitmix64(units + GOLDEN_GAMMA)
+        span_fate = fate if masking.span_numbers is None else finalize_splitmix64(units)
+    targets = ids.take(positions)
+    drawn = masking.ordinary.take((fate & _24_BITS).astype(np.int64) % len(masking.ordinary))
     # uniform in [0, 1)
-    share = (fate >> _40).astype(np.float64) / 2**24
+    share = (span_fate >> _40).astype(np.float64) / 2**24
     replaced = np.where(
         share < masking.mask_share,
         masking.mask_id,
@@ -159,7 +156,7 @@ def mask_tokens_torch(
             per_row,
             special=masking.special,
             joints=masking.joints,
-            span_lengths=masking.span_lengths,
+            span_numbers=masking.span_numbers,
         )
     least = ordered.topk(per_row, dim=1, largest=False, sorted=False).indices  # [R, K / R]
     columns = least.sort(dim=1).values
@@ -170,12 +167,13 @@ def mask_tokens_torch(
         positions = positions[(words[positions] == -1).byte().argsort(stable=True)[:num_masked]]
     flat_ids = ids.flatten()
     targets = flat_ids[positions]
-    fate = finalize_splitmix64_torch(words[positions] + INT64_GAMMA)
+    words = words[positions]
+    steps = 1 if masking.joints is None else positions % length + 1
+    fate = span_fate = finalize_splitmix64_torch(words + steps * INT64_GAMMA)
     drawn = masking.ordinary[(fate & 0xFFFFFF) % len(masking.ordinary)]
-    if masking.span_lengths is not None:
-        units = words[positions] & unit_bits(length)
-        fate = finalize_splitmix64_torch(units + INT64_GAMMA)
-    share = shift_right_logical(fate, 40).double() / 2**24
+    if masking.span_numbers is not None:
+        span_fate = finalize_splitmix64_torch(words)
+    share = shift_right_logical(span_fate, 40).double() / 2**24
     replaced = torch.where(share < masking.mask_share + masking.random_share, drawn, targets)
     replaced = torch.where(share < masking.mask_share, masking.mask_id, replaced)
     masked_ids = flat_ids.index_copy(0, positions, replaced).view(size, length)

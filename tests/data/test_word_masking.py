@@ -7,7 +7,7 @@ import pytest
 
 from src.data.masking import MaskedRows, MaskingParams, mask_tokens
 from src.data.word_joints import JOINS_LEFT, JOINS_RIGHT
-from src.data.word_masking import build_span_lengths
+from src.data.word_masking import build_span_numbers
 
 STEP, WORD = 0x9E3779B97F4A7C15, 1 << 64
 # 0 to 4 are special, 5 to 599 begin a word, 600 to 999 go on with one
@@ -16,7 +16,7 @@ SPECIAL = np.arange(VOCABULARY) < 5
 JOINTS = np.full(VOCABULARY, JOINS_RIGHT, dtype=np.uint8)
 JOINTS[:5] = 0
 JOINTS[600:] |= JOINS_LEFT
-LENGTHS = build_span_lengths(0.2, 10)
+NUMBERS = build_span_numbers(0.2, 10, 128)
 
 
 def _masked(
@@ -28,7 +28,7 @@ def _masked(
         ordinary=np.flatnonzero(~SPECIAL),
         special=SPECIAL,
         joints=JOINTS,
-        span_lengths=LENGTHS if spans else None,
+        span_numbers=NUMBERS if spans else None,
         **settings,
     )
     if starts is None:
@@ -68,30 +68,27 @@ def _words_of(ids: list[int], starts: set[int]) -> list[list[int]]:
     return words
 
 
-def _units_of(words: list[list[int]], row: int, spans: bool) -> list[list[list[int]]]:
+def _units_of(
+    words: list[list[int]], row: int, length: int, spans: bool
+) -> list[tuple[int, list[list[int]]]]:
+    """Each with the number that its hash is made of."""
     if not spans:
-        return [[word] for word in words]
-    salted = _row_key(row) ^ 0x5350414E
-    draws = [
-        int(LENGTHS[_mix((salted + place * STEP) % WORD) >> shift & 0xFFFF])
-        for place in range(1, len(words) + 1)
-        for shift in (0, 16, 32, 48)
-    ]
-    ends = {0, *np.cumsum(draws).tolist()}
-    units: list[list[list[int]]] = []
-    for number, word in enumerate(words):
-        if number in ends:
-            units.append([])
-        units[-1].append(word)
-    return units
+        return [(number, [word]) for number, word in enumerate(words, 1)]
+    place = _mix(_row_key(row) ^ 0x5350414E) % (len(NUMBERS) - length + 1)
+    units: dict[int, list[list[int]]] = {}
+    for number, word in enumerate(words, place):
+        units.setdefault(int(NUMBERS[number]) + 1, []).append(word)
+    return list(units.items())
 
 
 def _expected(ids: list[int], starts: set[int], row: int, count: int, spans: bool) -> list[int]:
     words = _words_of(ids, starts)
     low = (1 << len(ids).bit_length()) - 1
-    key = lambda unit: _mix((_row_key(row) + (unit[0][0] + 1) * STEP) % WORD) >> 1 & ~low
-    units = _units_of(words, row, spans)
-    order = [word for unit in sorted(units, key=key) for word in unit if ids[word[0]] >= 5]
+    units = {
+        _mix((_row_key(row) + number * STEP) % WORD) >> 33 & ~low: unit
+        for number, unit in _units_of(words, row, len(ids), spans)
+    }
+    order = [word for key in sorted(units) for word in units[key] if ids[word[0]] >= 5]
     chosen: list[list[int]] = []
     for place, word in enumerate(order):
         room = count - sum(map(len, chosen))
@@ -99,7 +96,7 @@ def _expected(ids: list[int], starts: set[int], row: int, count: int, spans: boo
             chosen.append(word)
             continue
         if room:
-            last = key(next(unit for unit in units if word in unit)) | word[room - 1]
+            last = next(key for key in units if word in units[key]) | word[room - 1]
             singles = [other for other in chosen if len(other) == 1]
             spare = len(word) - room
             is_kept = (_mix((last + STEP) % WORD) >> 40) * len(word) < room << 24
@@ -137,10 +134,11 @@ def test_a_row_by_hand() -> None:
     """un ##believ ##able | a | b | c: three tokens of six are the long word or the others, each in
     half of all rows, as often as chance would choose a token.
     """
-    ids = np.array([[10, 610, 620, 11, 12, 13]])
-    chosen = [tuple(_masked(ids, [row], fraction=0.5).positions.tolist()) for row in range(1000)]
+    ids = np.tile([10, 610, 620, 11, 12, 13], (10_000, 1))
+    found = _masked(ids, range(10_000), fraction=0.5)
+    chosen = [tuple(row) for row in (found.positions.reshape(-1, 3) % 6).tolist()]
     assert set(chosen) == {(0, 1, 2), (3, 4, 5)}
-    assert 450 < chosen.count((0, 1, 2)) < 550
+    assert 4800 < chosen.count((0, 1, 2)) < 5200
 
 
 def test_a_word_is_cut_only_where_no_single_token_is_left() -> None:
@@ -160,11 +158,13 @@ def test_a_row_is_masked_alike_in_any_company_and_order() -> None:
 
 def test_lengths_of_spans_are_geometric() -> None:
     """p = 0.2 cut at 10 and scaled up to 1, whose mean is 3.8 (Joshi et al., 2020, figure 2)."""
-    counts = np.bincount(LENGTHS)[1:]
+    counts = np.bincount(np.bincount(NUMBERS)[: 2**14])[1:]
     shares = 0.2 * 0.8 ** np.arange(10) / (1 - 0.8**10)
-    assert len(LENGTHS) == 2**16 and np.abs(counts / 2**16 - shares).max() < 2**-16
-    assert round(float(LENGTHS.mean()), 2) == 3.8
-    assert build_span_lengths(0.2, 1).max() == 1
+    assert np.abs(counts / 2**14 - shares).max() < 2**-14
+    assert round(2**14 * 3.8 / (len(NUMBERS) - 128), 1) == 1
+    assert (np.diff(build_span_numbers(0.2, 1, 128)) == 1).all()
+    # a row that is longer than the line of words repeats it
+    assert len(build_span_numbers(0.2, 1, 2**15)) == 2**14 + 2**15
 
 
 def test_spans_have_those_lengths_and_one_fate() -> None:
@@ -183,8 +183,8 @@ def test_spans_have_those_lengths_and_one_fate() -> None:
 
 
 def test_every_token_is_masked_as_often() -> None:
-    """Words of one token and of several; at the ends of a row as in its middle, but that spans
-    begin where a row does, and the front of a span is never what is cut.
+    """Words of one token and of several; at the ends of a row as in its middle, but that the front
+    of a span is never what is cut.
     """
     ids = _ids(4000, 64, special=0.0)
     for spans in (False, True):
