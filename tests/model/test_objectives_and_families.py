@@ -105,8 +105,8 @@ def test_every_objective_of_a_config_is_tried(composed):
     }
     pairs = sum(len(list_families(head)) for head in heads.values())
     # five for texts, with all families; one for masks and one for tags of words, each with those
-    # that have a class for it; one for those that read in one direction, one for discriminators, and
-    # one for the two that judge pairs of segments
+    # that have a class for it; one for those that read in one direction, one for discriminators,
+    # and one for the two that judge pairs of segments
     assert (len(NAMED), pairs) == (19, 5 * 19 + 15 + 17 + 2 + 1 + 2)
 
 
