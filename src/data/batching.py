@@ -20,6 +20,7 @@ from src.core.user_errors import UserError
 from src.core.validation import Bound, Fraction, NonNegativeInt, PositiveInt, validate_init
 from src.data.causal_batching import Causal
 from src.data.mask_schedule import MaskScheduleShape
+from src.data.mask_settings import build_masking_params, check_mask_shares, check_mask_unit
 from src.data.sentence_pairs import SentencePairs
 
 # NumPy and torch are imported where batches are made: reading a config does not need them.
@@ -29,15 +30,8 @@ if TYPE_CHECKING:
     from src.core.batch import LabelledBatch, MaskedBatch, TaggedBatch
     from src.data.batch_sampler import DistributedBatchSampler
     from src.data.mask_schedule import MaskSchedule
-    from src.data.masking import MaskingParams
     from src.data.token_store import TokenStore
     from src.data.tokenizer import TextTokenizer
-
-# Held-out masks have a seed and a fraction of their own: held-out losses then compare between runs,
-# whatever these train with.
-EVAL_MASK_SEED = 15_015
-EVAL_MASK_FRACTION = 0.15
-EVAL_MASK_SHARE, EVAL_RANDOM_SHARE = 0.8, 0.1
 
 
 @validate_init
@@ -83,12 +77,7 @@ class Masked:
     max_span_words: Annotated[int, Bound(least=1, most=255)] = 10
 
     def __post_init__(self) -> None:
-        if self.mask_share + self.random_share > 1:
-            raise UserError(
-                f"mask_share={self.mask_share} and random_share={self.random_share} add up to "
-                "more than 1 "
-                "(data.batching.mask_share, data.batching.random_share)"
-            )
+        check_mask_shares(self)
 
     @property
     def max_tokens(self) -> int:
@@ -101,8 +90,7 @@ class Masked:
 
     def check_tokenizer(self, tokenizer: "TextTokenizer") -> None:
         """Raise UserError if words are to be masked, and the vocabulary does not tell them."""
-        if self.mask_unit != "token":
-            _ = tokenizer.word_joints
+        check_mask_unit(self, tokenizer)
 
     def build_mask_schedule(self, length: TrainingLength | None) -> "MaskSchedule | None":
         """How the share of masked tokens changes over a training; None if it does not."""
@@ -177,7 +165,7 @@ class Masked:
         from src.data.masking import mask_tokens
         from src.data.packing import PackedRows, find_sequence_starts
 
-        masking = self.masking_params(tokenizer, seed=seed, training=training)
+        masking = build_masking_params(self, tokenizer, seed=seed, training=training)
         if fraction is not None:
             masking = masking._replace(fraction=fraction)
         epoch = epoch if training else 0
@@ -221,32 +209,6 @@ class Masked:
                 packed = packed._replace(masked=packed.masked[:0], targets=packed.targets[:0])
             batches.append(packed.to_batch(0 if has_short_row else length))
         return batches
-
-    def masking_params(
-        self, tokenizer: "TextTokenizer", *, seed: int, training: bool
-    ) -> "MaskingParams[np.ndarray]":
-        from src.data.masking import MaskingParams
-        from src.data.packing import partition_vocabulary
-        from src.data.word_masking import build_span_numbers
-
-        assert tokenizer.mask_id is not None
-        unit = self.mask_unit if training else "token"
-        ordinary, special = partition_vocabulary(tokenizer.vocab_size, tokenizer.special_ids)
-        return MaskingParams(
-            seed=seed if training else EVAL_MASK_SEED,
-            fraction=self.mask_fraction if training else EVAL_MASK_FRACTION,
-            mask_share=self.mask_share if training else EVAL_MASK_SHARE,
-            random_share=self.random_share if training else EVAL_RANDOM_SHARE,
-            mask_id=tokenizer.mask_id,
-            ordinary=ordinary,
-            special=special,
-            joints=None if unit == "token" else tokenizer.word_joints,
-            span_numbers=(
-                build_span_numbers(self.span_probability, self.max_span_words, self.row_tokens)
-                if unit == "span"
-                else None
-            ),
-        )
 
 
 @validate_init

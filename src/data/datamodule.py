@@ -19,7 +19,7 @@ from src.core.training_length import TrainingLength
 from src.core.user_errors import UserError
 from src.data.augmented_rows import AugmentedRows
 from src.data.batch_sampler import DistributedBatchSampler
-from src.data.batching import Labelled, Masked, SentencePairs
+from src.data.batching import Labelled, Masked
 from src.data.cache import ContentCache
 from src.data.corpus import Corpus
 from src.data.corpus_survey import CorpusSurvey
@@ -30,6 +30,7 @@ from src.data.loader import BatchDataset, BatchPlan, PrefetchSampler, ResumableD
 from src.data.mask_schedule import MaskSchedule
 from src.data.reading_notices import describe_rows
 from src.data.row_digest import iter_json_pieces
+from src.data.sentence_pairs import SentencePairs
 from src.data.sources import Source
 from src.data.splitting import SPLITS
 from src.data.surveyed_corpus import (

@@ -18,6 +18,7 @@ from src.core.batch import MaskedBatch, Tokens
 from src.data.batch_sampler import BatchKey
 from src.data.batching import Masked
 from src.data.mask_schedule import MaskSchedule
+from src.data.mask_settings import build_masking_params
 from src.data.masking import MaskingParams, mask_tokens_torch
 from src.data.packing import find_sequence_starts
 
@@ -70,7 +71,7 @@ class DeviceBatchDataset:
         self.row_tokens = batching.row_tokens
         self._offsets, self._num_tokens = store.offsets, store.num_tokens
         self._training = training
-        masking = batching.masking_params(tokenizer, seed=seed, training=training)
+        masking = build_masking_params(batching, tokenizer, seed=seed, training=training)
         move = lambda array: torch.from_numpy(array).to(device)
         self._masking = MaskingParams(
             *masking[:5],

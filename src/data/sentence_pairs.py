@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 from src.core.user_errors import UserError
 from src.core.validation import Bound, Fraction, NonNegativeInt, PositiveInt, validate_init
+from src.data.mask_settings import build_masking_params, check_mask_shares, check_mask_unit
 
 # NumPy and torch are imported where batches are made: reading a config does not need them.
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from src.core.batch import SentencePairBatch
     from src.data.batch_sampler import DistributedBatchSampler
-    from src.data.batching import Masked
     from src.data.token_store import TokenStore
     from src.data.tokenizer import TextTokenizer
 
@@ -70,23 +70,7 @@ class SentencePairs:
     max_span_words: Annotated[int, Bound(least=1, most=255)] = 10
 
     def __post_init__(self) -> None:
-        # which checks the shares
-        _ = self._masked
-
-    @property
-    def _masked(self) -> "Masked":
-        """How tokens are masked."""
-        # it imports this file
-        from src.data.batching import Masked
-
-        return Masked(
-            mask_fraction=self.mask_fraction,
-            mask_share=self.mask_share,
-            random_share=self.random_share,
-            mask_unit=self.mask_unit,
-            span_probability=self.span_probability,
-            max_span_words=self.max_span_words,
-        )
+        check_mask_shares(self)
 
     @property
     def max_tokens(self) -> int:
@@ -117,7 +101,7 @@ class SentencePairs:
                 key="data.tokenizer",
                 expected="one that does, such as BERT's, ALBERT's or a learnt one",
             )
-        self._masked.check_tokenizer(tokenizer)
+        check_mask_unit(self, tokenizer)
 
     def check_stores(self, stores: "Mapping[str, TokenStore]") -> None:
         """Raise UserError if a split has no document to be divided, or no other one to take a
@@ -174,7 +158,7 @@ class SentencePairs:
 
         count = len(rows)
         rows = rows if count else np.zeros(1, dtype=np.int64)
-        masking = self._masked.masking_params(tokenizer, seed=seed, training=training)
+        masking = build_masking_params(self, tokenizer, seed=seed, training=training)
         epoch = epoch if training else 0
         pieces = cut_documents(store, self.row_tokens)
         segments = draw_segments(store, pieces, rows, masking.seed, epoch, self.pair_task)

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from src.core.user_errors import UserError, UserErrors
 from src.data import loader as module
 from src.data.batch_sampler import BatchKey, DistributedBatchSampler
-from src.data.batching import EVAL_MASK_FRACTION, Labelled, Masked
+from src.data.batching import Labelled, Masked
 from src.data.loader import BatchDataset, PrefetchSampler
+from src.data.mask_settings import EVAL_MASK_FRACTION
 from src.data.token_store import TokenStore
 
 TOKENIZER: Any = SimpleNamespace(mask_id=4, special_ids=(0, 1, 2, 3, 4), vocab_size=2000)

@@ -21,6 +21,7 @@ from src.data.cleaning import Cleaning
 from src.data.data_config import DataConfig
 from src.data.datamodule import TextDataModule
 from src.data.records import RawRecord
+from src.data.sentence_pairs import SentencePairs
 from src.data.sources import Source
 from src.data.splitting import Split
 from src.data.token_store import TextRow, TokenStoreWriter
@@ -169,6 +170,22 @@ def test_masked_lm_needs_no_labels(folder: Path) -> None:
     batches = list(data.train_dataloader())
     assert sum(len(batch.tokens.ids) for batch in batches) == store.num_tokens
     assert all(len(batch.masked_positions) == len(batch.targets) > 0 for batch in batches)
+
+
+def test_pairs_of_segments_need_no_labels_but_two_documents(folder: Path) -> None:
+    settings: dict[str, Any] = {
+        "task": "masked_lm_with_next_sentence",
+        "source": Source(path=str(folder / "data")),
+        "batching": SentencePairs(row_tokens=16, batch_size=4, eval_batch_size=4),
+    }
+    data = _prepared(folder, **settings)
+    first, again = _content(data, "train"), _content(_prepared(folder, **settings), "train")
+    assert first == again and _content(data, "test") == _content(data, "test")
+    batch = next(iter(data.train_dataloader()))
+    assert (batch.tokens.num_sequences, len(batch.pair_labels)) == (4, 4)
+    _write(folder / "data" / "test.csv", _labelled(1, 100))
+    with pytest.raises(UserError, match="pair_task=next_sentence: the test split has one document"):
+        _prepared(folder, **settings)
 
 
 def test_unigram_entropy_by_hand(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_logits_and_loss_are_those_of_transformers(
     with torch.no_grad():
         loss = theirs(**inputs, labels=labels, **{name: LABELS}).loss
     assert_close(found.loss, loss, atol=1e-5, rtol=1e-5)
-    assert found.num_targets == 3
+    assert found.num_targets == 5
     assert found.outputs[:, 0].tolist() == [
         *tokens[MASKED].argmax(-1).tolist(),
         *(-1 - expected.argmax(-1)).tolist(),

@@ -28,7 +28,7 @@ class MaskedLMWithNextSentence:
 
     The loss is the sum of two means: over the masked tokens, and over the rows. Held-out, these are
     the means over the whole split. Where an optimizer step has several batches, each counts by its
-    rows.
+    masked tokens.
     """
 
     kind: ClassVar[Task] = "masked_lm_with_next_sentence"
@@ -66,14 +66,14 @@ class MaskedLMWithNextSentence:
         if encoder.training:
             total = encoder.compute_token_loss(masked, batch.targets)
             loss = total / max(1, num_masked) + pair_loss
-            return ObjectiveOutput(loss, num_pairs, loss.new_empty(0), targets)
+            return ObjectiveOutput(loss, num_masked, loss.new_empty(0), targets)
         total, likeliest = encoder.compute_loss_and_predictions(masked, batch.targets)
         token_loss = total / max(1, num_masked)
         predictions = torch.cat((likeliest, -1 - pair_logits.argmax(-1)))
         # the tokens' losses are only known as a sum, so each has the mean
         losses = torch.cat((token_loss.float().expand(num_masked), pair_losses.detach()))
         outputs = torch.stack((predictions.float(), losses), 1)
-        return ObjectiveOutput(token_loss + pair_loss, num_pairs, outputs, targets)
+        return ObjectiveOutput(token_loss + pair_loss, num_masked, outputs, targets)
 
     def build_metrics(self, num_labels: int) -> "dict[str, Metric]":
         from src.model.target_mean import TargetMean
