@@ -168,8 +168,11 @@ def mask_tokens_torch(
     flat_ids = ids.flatten()
     targets = flat_ids[positions]
     words = words[positions]
-    steps = 1 if masking.joints is None else positions % length + 1
-    fate = span_fate = finalize_splitmix64_torch(words + steps * INT64_GAMMA)
+    if masking.joints is None:
+        fate = span_fate = finalize_splitmix64_torch(words + INT64_GAMMA)
+    else:
+        steps = (positions % length + 1) * INT64_GAMMA
+        fate = span_fate = finalize_splitmix64_torch(words + steps)
     drawn = masking.ordinary[(fate & 0xFFFFFF) % len(masking.ordinary)]
     if masking.span_numbers is not None:
         span_fate = finalize_splitmix64_torch(words)
