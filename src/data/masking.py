@@ -97,7 +97,7 @@ def mask_tokens(
         fate = span_fate = finalize_splitmix64(words.take(positions) + GOLDEN_GAMMA)
     else:
         assert starts is not None
-        positions, units = choose_words(
+        positions, columns, units = choose_words(
             ids,
             keys,
             starts,
@@ -106,7 +106,7 @@ def mask_tokens(
             joints=masking.joints,
             span_numbers=masking.span_numbers,
         )
-        fate = finalize_splitmix64(units + make_token_steps(length).take(positions % length))
+        fate = finalize_splitmix64(units + make_token_steps(length).take(columns))
         # a span has one fate (Joshi et al., 2020, section 3.1)
         span_fate = fate if masking.span_numbers is None else finalize_splitmix64(units)
     targets = ids.take(positions)
