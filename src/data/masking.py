@@ -97,7 +97,7 @@ def mask_tokens(
         fate = span_fate = finalize_splitmix64(words.take(positions) + GOLDEN_GAMMA)
     else:
         assert starts is not None
-        positions, units = choose_words(
+        positions, columns, units = choose_words(
             ids,
             keys,
             starts,
@@ -106,7 +106,7 @@ def mask_tokens(
             joints=masking.joints,
             span_numbers=masking.span_numbers,
         )
-        fate = finalize_splitmix64(units + make_token_steps(length).take(positions % length))
+        fate = finalize_splitmix64(units + make_token_steps(length).take(columns))
         # a span has one fate (Joshi et al., 2020, section 3.1)
         span_fate = fate if masking.span_numbers is None else finalize_splitmix64(units)
     targets = ids.take(positions)
@@ -168,8 +168,11 @@ def mask_tokens_torch(
     flat_ids = ids.flatten()
     targets = flat_ids[positions]
     words = words[positions]
-    steps = 1 if masking.joints is None else positions % length + 1
-    fate = span_fate = finalize_splitmix64_torch(words + steps * INT64_GAMMA)
+    if masking.joints is None:
+        fate = span_fate = finalize_splitmix64_torch(words + INT64_GAMMA)
+    else:
+        steps = (positions % length + 1) * INT64_GAMMA
+        fate = span_fate = finalize_splitmix64_torch(words + steps)
     drawn = masking.ordinary[(fate & 0xFFFFFF) % len(masking.ordinary)]
     if masking.span_numbers is not None:
         span_fate = finalize_splitmix64_torch(words)

@@ -65,8 +65,9 @@ def choose_words(
     special: np.ndarray,
     joints: np.ndarray,
     span_numbers: np.ndarray | None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The chosen tokens [K] in the flattened rows, ascending, and the hash [K] of the unit of each.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The chosen tokens [K] in the flattened rows, ascending, the column and the hash of the unit
+    of each, both [K].
 
     Tokens are put in order by the hash of their unit and then by their column, so that a unit is
     taken from its front: in a number of 31 bits whose lowest `length.bit_length()` are the column.
@@ -103,7 +104,9 @@ def choose_words(
     is_chosen = order <= limits
     _complete_words(is_chosen, order, limits, goes_on, numbers, num_masked)
     positions = np.flatnonzero(is_chosen)
-    return positions, hashes.take(positions if units is None else units.take(positions))
+    columns = order.take(positions) & np.uint32(low_bits)
+    chosen = hashes.take(positions if units is None else units.take(positions))
+    return positions, columns, chosen
 
 
 @functools.lru_cache(maxsize=4)
@@ -141,13 +144,15 @@ def _hash_spans(
     """A hash [R, S] for each span of a row, and the place in it, flattened, of each token's [R, L].
 
     Args:
-        numbers: of words, counted through all rows, [R, L].
+        numbers: of words, counted through all rows, [R, L]; become places in `span_numbers`.
     """
     size, length = numbers.shape
     places = finalize_splitmix64(keys ^ np.uint64(_SPAN_SALT)) % np.uint64(
         len(span_numbers) - length + 1
     )
-    units = span_numbers.take(numbers + (places.view(np.int64) - numbers[:, 0])[:, None])
+    # words of a row then have other numbers, but still one each
+    numbers += (places.view(np.int64) - numbers[:, 0])[:, None]
+    units = span_numbers.take(numbers)
     first = units[:, 0].copy()
     most = int((units[:, -1] - first).max(initial=0)) + 1
     bases = keys + first.view(np.uint64) * GOLDEN_GAMMA
