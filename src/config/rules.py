@@ -200,6 +200,10 @@ def _check_labels(config: Mapping[str, Any]) -> Iterator[UserError]:
             "has an output for each",
             about=("model.objective", "data.num_labels", "data.label_names"),
         )
+    positive = get_by_path(config, "model.objective.positive")
+    find_errors = _read_class_attribute(config, "model.objective", "find_label_errors")
+    if find_errors and isinstance(positive, str) and isinstance(names, list) and known == 2:
+        yield from find_errors(list(map(str, names)), positive)
     for key in _LABEL_NUMBER_KEYS:
         numbers = get_by_path(config, key)
         if isinstance(names, list) and isinstance(numbers, Mapping):

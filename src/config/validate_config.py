@@ -256,9 +256,16 @@ def _find_foreign_objects(
     """
     prefix = f"{path}." if path else ""
     for name, value in node.items():
-        if name not in schema.parameters or not isinstance(value, Mapping):
+        if name not in schema.parameters:
             continue
         annotation = schema.parameters[name].annotation
+        if not isinstance(value, Mapping):
+            # a protocol cannot be checked when the object is built
+            if getattr(annotation, "_is_protocol", False) and not isinstance(value, UserError):
+                yield UserError(
+                    key=f"{prefix}{name}", expected="a node with a _target_", found=repr(value)
+                )
+            continue
         inner_nodes = {f"{prefix}{name}": (value, objects[name])}
         if "_target_" not in value:
             annotation = get_args(annotation)[-1] if get_origin(annotation) is Mapping else Any

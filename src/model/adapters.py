@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from src.core.notices import Notices
 from src.core.user_errors import UserError, format_suggestion
@@ -44,6 +45,7 @@ def add_lora(encoder: "Encoder", config: Lora) -> None:
         for name, weight in network.named_parameters()
         if name in fresh or not name.startswith(body) or name.startswith(f"{body}pooler")
     ]
+    targets = _find_targets(encoder, config)
     settings = LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,  # type: ignore[arg-type]
@@ -51,7 +53,9 @@ def add_lora(encoder: "Encoder", config: Lora) -> None:
         use_dora=config.use_dora,
         use_rslora=config.use_rslora,
         # whole names: an ending such as `dense` would stand for layers of the head too
-        target_modules=_find_targets(encoder, config),
+        target_modules=targets,
+        # such a layer keeps its weight the other way round
+        fan_in_fan_out=all(isinstance(network.get_submodule(name), Conv1D) for name in targets),
     )
     inject_adapter_in_model(settings, network)
     for weight in trained:
@@ -65,8 +69,15 @@ def _find_targets(encoder: "Encoder", config: Lora) -> list[str]:
         names[module]: names[module].rpartition(".")[2]
         for layer in encoder.get_layers()
         for module in layer.modules()
-        if isinstance(module, nn.Linear)
+        # GPT-2 and its like have linear layers of transformers' own
+        if isinstance(module, nn.Linear | Conv1D)
     }
+    if not linear or config.target_modules == []:
+        raise UserError(
+            f"there is no linear layer of '{encoder.config.model_type}' to put an adapter beside",
+            key=ADAPTER_KEY,
+            hint=f"{ADAPTER_KEY}.target_modules=null takes all" if linear else "{key}=null fits",
+        )
     if config.target_modules is None:
         return list(linear)
     known = sorted(set(linear.values()))

@@ -346,7 +346,7 @@ class Encoder(nn.Module):
                 from below, which includes the embeddings.
 
         Returns the frozen modules, which must stay in eval mode. Raises UserError if there are
-        fewer layers.
+        fewer layers, or some of these begin random beside pretrained ones.
         """
         if what == "encoder":
             # BERT's and ALBERT's pooler stands in the body but is the head's first layer.
@@ -365,6 +365,14 @@ class Encoder(nn.Module):
                     f"{len(layers)}"
                 )
             frozen = [*self.get_embedding_modules(), *layers[: int(what)]]
+            fresh = set(self.loaded_weights.fresh) if self.loaded_weights is not None else set()
+            parts = {weight for layer in layers[: int(what)] for weight in layer.parameters()}
+            named = self.network.named_parameters()
+            if any(name in fresh for name, weight in named if weight in parts):
+                raise UserError(
+                    f"model.freeze: {what} layers are to be frozen, but some of them begin random "
+                    "(model.encoder.reinit_layers)"
+                )
         for module in frozen:
             module.requires_grad_(False)
         return frozen

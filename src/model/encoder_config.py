@@ -183,7 +183,7 @@ class Pretrained:
 
     def check(self, head: "HeadType") -> None:
         """Raise UserError if `name_or_path` means a folder that is absent or holds no whole encoder
-        of a family that has the head.
+        of a family that has the head and the pooling.
         """
         folder = resolve_local_folder(self.name_or_path, NAME_OR_PATH_KEY)
         if folder is None:
@@ -193,11 +193,13 @@ class Pretrained:
 
             from src.model.encoder import AUTO_MODEL_CLASSES
             from src.model.encoder_families import check_config_json, check_family
+            from src.model.text_pooling import check_pooling
 
             settings = check_encoder_folder(folder, CONFIG_MAPPING, NAME_OR_PATH_KEY)
             end = (f"{folder / 'config.json'}: ", f" ({NAME_OR_PATH_KEY})")
             check_family(settings["model_type"], AUTO_MODEL_CLASSES[head], *end)
             check_config_json(settings, *end)
+            check_pooling(settings["model_type"], self.pooling)
             _check_config_values(folder, settings, head, NAME_OR_PATH_KEY)
 
     def build(

@@ -96,10 +96,21 @@ class ModelConfig:
             if not isinstance(metric, MetricConfig)
         ]
         errors += self._find_adapter_errors()
+        if self.freeze == "encoder" and getattr(self.encoder, "reinit_layers", None):
+            errors.append(
+                UserError(
+                    "layers that begin random would stay random, since the body is frozen",
+                    key="model.encoder.reinit_layers",
+                    value=getattr(self.encoder, "reinit_layers", None),
+                    hint="{key}=null or model.freeze=nothing fits",
+                    about=("model.freeze",),
+                )
+            )
         if self.regularization is not None:
             errors += self.regularization.find_errors(
                 is_pretrained=isinstance(self.encoder, Pretrained),
                 has_adapter=self.adapter is not None,
+                is_frozen=self.freeze == "encoder",
                 is_checkpointing=self.gradient_checkpointing,
                 kind=self.objective.kind,
             )

@@ -47,19 +47,31 @@ class Regularization:
     adversarial: PositiveFloat | None = None
 
     def find_errors(
-        self, *, is_pretrained: bool, has_adapter: bool, is_checkpointing: bool, kind: str
+        self,
+        *,
+        is_pretrained: bool,
+        has_adapter: bool,
+        is_frozen: bool,
+        is_checkpointing: bool,
+        kind: str,
     ) -> list[UserError]:
         """The errors of what does not go with the rest of a model's config."""
         errors = []
         for name in ("l2_sp", "mixout"):
-            if getattr(self, name) is not None and (not is_pretrained or has_adapter):
-                reason = "beside an adapter the body stays as it is" if has_adapter else ""
+            reason, about = "", "model.encoder"
+            if has_adapter:
+                reason, about = "beside an adapter the body stays as it is", "model.adapter"
+            elif not is_pretrained:
+                reason = "there are no pretrained weights to keep near to"
+            elif is_frozen:
+                reason, about = "a frozen body stays as it is", "model.freeze"
+            if getattr(self, name) is not None and reason:
                 errors.append(
                     UserError(
-                        reason or "there are no pretrained weights to keep near to",
+                        reason,
                         key=f"{REGULARIZATION_KEY}.{name}",
                         hint="{key}=null fits",
-                        about=("model.adapter" if has_adapter else "model.encoder",),
+                        about=(about,),
                     )
                 )
         if self.mixout is not None and is_checkpointing:

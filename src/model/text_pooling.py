@@ -58,19 +58,24 @@ def read_pooling(config: PreTrainedConfig) -> Pooling:
     return own or ("mean" if getattr(config, "classifier_pooling", "cls") == "mean" else "first")
 
 
-def write_pooling(config: PreTrainedConfig, pooling: Pooling | None) -> None:
-    """Have a config say the pooling; None leaves what it says. Raises UserError if the family's
-    head is not run by itself.
-    """
-    if pooling is None:
-        return
-    if config.model_type not in SEQUENCE_HEADS:
+def check_pooling(family: str, pooling: Pooling | None) -> None:
+    """Raise UserError if a pooling is asked for and the family's head is not run by itself."""
+    if pooling is not None and family not in SEQUENCE_HEADS:
         raise UserError(
-            f"the family '{config.model_type}' runs as a whole and judges texts in its own way",
+            f"the family '{family}' runs as a whole and judges texts in its own way",
             key="model.encoder.pooling",
             value=pooling,
             expected="null",
         )
+
+
+def write_pooling(config: PreTrainedConfig, pooling: Pooling | None) -> None:
+    """Have a config say the pooling; None leaves what it says. Raises UserError as
+    `check_pooling`.
+    """
+    check_pooling(config.model_type, pooling)
+    if pooling is None:
+        return
     config.sentence_pooling = pooling if pooling != "first" else None
     if config.model_type == "modernbert" and pooling != "attention":
         config.sentence_pooling = None

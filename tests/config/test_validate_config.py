@@ -207,6 +207,19 @@ SAID: dict[str, list[str]] = {
         "model=binary tells 2 labels apart, but the data have 3; model=classification has an "
         "output for each"
     ],
+    "model=binary data.label_names=[ham,spam] model.objective.positive=ham": [
+        "model.objective.positive=ham: the second label is spam (data.label_names=[spam,ham])"
+    ],
+    "model=binary data.label_names=[ham,spam] model.objective.positive=yes": [
+        "model.objective.positive=yes: there is no such label; of ham and spam the second one is "
+        "spam"
+    ],
+    "model.objective=mixup": ["model.objective: expected a node with a _target_, found 'mixup'"],
+    "model/encoder=pretrained model.encoder.name_or_path=m model.encoder.reinit_layers=1 "
+    "model.freeze=encoder": [
+        "model.encoder.reinit_layers=1: layers that begin random would stay random, since the body "
+        "is frozen; model.encoder.reinit_layers=null or model.freeze=nothing fits"
+    ],
     "model.objective.r_drop=1": [
         "model.objective.r_drop=1: two passes are the same where nothing is dropped; "
         "model.encoder.dropout=0.1 drops a tenth"
@@ -269,7 +282,7 @@ def test_mistake(line: str, program: dict[str, Any]) -> None:
 
 
 def test_mistakes_cost_and_leave_nothing(program: dict[str, Any]) -> None:
-    assert len(program["answers"]) == len(SAID) == 46
+    assert len(program["answers"]) == len(SAID) == 50
     assert not program["modules"] & {
         "torch",
         "lightning",

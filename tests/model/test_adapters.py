@@ -153,6 +153,31 @@ def test_tied_embeddings_stay_as_they_are_and_rows_for_new_tokens_learn(tiny):
     assert grown.network.get_input_embeddings().weight.requires_grad
 
 
+@pytest.mark.parametrize("family", ["gpt2", "t5", "xlnet"])
+def test_families_that_run_as_a_whole_are_adapted_and_merged(family, make, texts):
+    """GPT-2 keeps the weights of its linear layers the other way round."""
+    encoder = adapted(make(family, "sequence"))
+    logits = encoder.compute_logits(texts)
+    logits.square().sum().backward()
+    gradients = adapter_gradients(encoder)
+    assert len(gradients) >= 8
+    assert all(gradient is not None for gradient in gradients.values())
+    with_adapters = logits.detach()
+    merge_adapters(encoder.network)
+    assert not any("lora" in name for name, _ in encoder.named_parameters())
+    with torch.no_grad():
+        assert_close(encoder.compute_logits(texts), with_adapters, atol=2e-4, rtol=1e-4)
+
+
+def test_an_adapter_beside_nothing_is_refused(tiny):
+    with pytest.raises(UserError) as caught:
+        adapted(tiny("bert"), "masked_lm", target_modules=[])
+    assert str(caught.value) == (
+        "model.adapter: there is no linear layer of 'bert' to put an adapter beside; "
+        "model.adapter.target_modules=null takes all"
+    )
+
+
 def test_a_name_that_no_layer_has_is_refused_with_those_that_there_are(tiny):
     with pytest.raises(UserError, match=r"target_modules=querry: .*did you mean 'query'\?"):
         adapted(tiny("bert"), "masked_lm", target_modules=["querry"])

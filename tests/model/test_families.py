@@ -306,6 +306,8 @@ def test_a_network_that_runs_as_a_whole_has_no_vectors_of_texts(make, texts, fac
         "model.encoder.pooling=mean: the family 'gpt2' runs as a whole and judges texts in its own "
         "way: expected null"
     )
+    with pytest.raises(UserError, match="runs as a whole"):
+        wanted.check("sequence")
     with pytest.raises(UserError) as caught:
         Encoder(make("gpt2", "sequence"), "sequence").encode_sequences(texts)
     assert str(caught.value) == (

@@ -412,6 +412,11 @@ def test_binary_knows_its_second_label_and_the_weight_of_it(facts):
     assert str(error.value) == (
         "model.objective.positive=no: the second label is yes (data.label_names=[yes,no])"
     )
+    with pytest.raises(UserError) as error:
+        Binary(positive="spam").check_dataset(known)
+    assert str(error.value) == (
+        "model.objective.positive=spam: there is no such label; of no and yes the second one is yes"
+    )
 
 
 def test_metrics_of_the_second_label():

@@ -210,6 +210,11 @@ def config(**changes):
             "model.regularization.mixout=null fits",
         ),
         (
+            {"freeze": "encoder", "l2_sp": 0.1},
+            "model.regularization.l2_sp: a frozen body stays as it is; "
+            "model.regularization.l2_sp=null fits",
+        ),
+        (
             {"gradient_checkpointing": True, "mixout": 0.1},
             "model.regularization.mixout: with model.gradient_checkpointing=true layers are "
             "computed twice, and other entries would be put back the second time; "

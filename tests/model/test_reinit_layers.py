@@ -45,3 +45,15 @@ def test_a_layer_must_be_left(family, count, there, tiny, facts, tmp_path):
         f"model.encoder.reinit_layers={count}: leaves nothing of what was learnt in the layers: "
         f"expected fewer than the {there} layers of '{family}'"
     )
+
+
+def test_layers_that_begin_random_are_not_frozen(tiny, facts, tmp_path):
+    Encoder(tiny("bert"), "masked_lm").save_pretrained(tmp_path)
+    encoder = build(tmp_path, facts, reinit_layers=1)
+    assert encoder.freeze_modules(1)
+    with pytest.raises(UserError) as caught:
+        encoder.freeze_modules(2)
+    assert str(caught.value) == (
+        "model.freeze: 2 layers are to be frozen, but some of them begin random "
+        "(model.encoder.reinit_layers)"
+    )

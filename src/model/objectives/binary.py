@@ -1,5 +1,6 @@
 """A yes or no for each text, by one output."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -69,13 +70,28 @@ class Binary:
                 key="model.objective",
                 hint="model=classification has an output for each",
             )
-        if self.positive not in (None, facts.label_names[1]):
-            raise UserError(
-                f"the second label is {facts.label_names[1]}",
+        for error in self.find_label_errors(facts.label_names, self.positive):
+            raise error
+
+    @staticmethod
+    def find_label_errors(names: Sequence[str], positive: str | None) -> Iterator[UserError]:
+        """The error of a declared second label that is another one of the data, or none."""
+        if positive in (None, names[1]):
+            return
+        if positive == names[0]:
+            yield UserError(
+                f"the second label is {names[1]}",
                 key="model.objective.positive",
-                value=self.positive,
-                alternative=("data.label_names", f"[{','.join(reversed(facts.label_names))}]"),
+                value=positive,
+                alternative=("data.label_names", f"[{','.join(reversed(names))}]"),
             )
+            return
+        yield UserError(
+            f"there is no such label; of {' and '.join(names)} the second one is {names[1]}",
+            key="model.objective.positive",
+            value=positive,
+            about=("data.label_names",),
+        )
 
     def with_dataset(self, facts: DatasetInfo) -> "Binary":
         """This objective with the second label and its weight."""
