@@ -28,8 +28,9 @@ from src.data import archives
 from src.data.cache import ContentCache
 from src.data.sources import Source
 from src.data.tokenizer import WordPiece
-from src.model.encoder import HeadType, load_encoder
+from src.model.encoder import HeadType
 from src.model.encoder_config import Scratch
+from src.model.stored_encoder import load_encoder
 from src.pipeline import predictor
 from src.pipeline.export import save_model
 from src.pipeline.predictor import Predictor, TextPrediction

@@ -171,8 +171,8 @@ def mask_tokens_torch(
     if masking.joints is None:
         fate = span_fate = finalize_splitmix64_torch(words + INT64_GAMMA)
     else:
-        steps = (positions % length + 1) * INT64_GAMMA
-        fate = span_fate = finalize_splitmix64_torch(words + steps)
+        places = (positions % length + 1) * INT64_GAMMA
+        fate = span_fate = finalize_splitmix64_torch(words + places)
     drawn = masking.ordinary[(fate & 0xFFFFFF) % len(masking.ordinary)]
     if masking.span_numbers is not None:
         span_fate = finalize_splitmix64_torch(words)

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoModelForPreTraining,
@@ -25,7 +24,6 @@ from transformers.utils.logging import set_tqdm_hook
 
 from src.core.batch import Tokens
 from src.core.notices import Notices, join_notices
-from src.core.pretrained_files import load_from_hub_or_folder
 from src.core.user_errors import UserError
 from src.model import fast_encoder, ragged_attention, text_pooling
 from src.model.discriminator import AutoDiscriminator
@@ -385,29 +383,3 @@ class Encoder(nn.Module):
             self.network.save_pretrained(folder)
         finally:
             self.config._attn_implementation = implementation
-
-
-def load_encoder_config(
-    name_or_path: str, head: HeadType, key: str, revision: str | None = None
-) -> PreTrainedConfig:
-    """The config of an encoder in a folder or on the hub. Raises UserError if it cannot be loaded,
-    which names `key`, or if the encoder cannot have the head.
-    """
-    config: PreTrainedConfig = load_from_hub_or_folder(
-        AutoConfig.from_pretrained, name_or_path, key=key, revision=revision
-    )
-    check_encoder_config(config, AUTO_MODEL_CLASSES[head])
-    # it may name a kernel on the hub, whose code would be fetched and run
-    config._attn_implementation = None
-    return config
-
-
-def load_encoder(folder: Path, head: HeadType) -> Encoder:
-    """The encoder that a run has left in a folder, with its trained head."""
-    config = load_encoder_config(str(folder), head, "run")
-    network = load_from_hub_or_folder(
-        AUTO_MODEL_CLASSES[head].from_pretrained, str(folder), key="run", config=config
-    )
-    encoder = Encoder(network, head)
-    text_pooling.load_pooling_weights(network, folder)
-    return encoder

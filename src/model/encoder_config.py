@@ -217,7 +217,7 @@ class Pretrained:
         nor the length of the data, if its weights are incomplete, or if there is no head to keep.
         """
         from src.model.classification_head import StoredHead, align_head
-        from src.model.encoder import AUTO_MODEL_CLASSES, Encoder, load_encoder_config
+        from src.model.encoder import AUTO_MODEL_CLASSES, Encoder
         from src.model.encoder_families import TOKEN_HEADS, find_longest_sequence, find_vocab_size
         from src.model.pretrained_weights import (
             check_body_weights,
@@ -225,6 +225,7 @@ class Pretrained:
             load_pretrained_network,
         )
         from src.model.reinit_layers import reinit_top_layers
+        from src.model.stored_encoder import load_encoder_config
         from src.model.text_pooling import WEIGHT_NAME, load_pooling_weights, write_pooling
 
         if head in _TEXT_HEADS and self.head != "auto":
@@ -322,7 +323,8 @@ def _check_config_values(
     """
     import torch
 
-    from src.model.encoder import AUTO_MODEL_CLASSES, load_encoder_config
+    from src.model.encoder import AUTO_MODEL_CLASSES
+    from src.model.stored_encoder import load_encoder_config
     from src.model.stored_shapes import check_stored_shapes
 
     for name in _SIZE_KEYS:

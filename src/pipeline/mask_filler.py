@@ -13,7 +13,7 @@ from src.core.user_errors import UserError
 from src.data.cleaning import Cleaning
 from src.data.records import RawRecord
 from src.data.tokenizer import TextTokenizer
-from src.model.encoder import load_encoder
+from src.model.stored_encoder import load_encoder
 
 # As people write it whatever the tokenizer calls it.
 _COMMON_MASKS = ("[MASK]", "<mask>")

@@ -24,8 +24,9 @@ from src.data.records import RawRecord
 from src.data.text_encoder import find_token_types
 from src.data.token_labels import WordSpan, find_words
 from src.data.tokenizer import TextTokenizer
-from src.model.encoder import Encoder, HeadType, load_encoder
+from src.model.encoder import Encoder, HeadType
 from src.model.head_outputs import choose_ranks, compute_class_scores
+from src.model.stored_encoder import load_encoder
 from src.pipeline.export import INFERENCE_CONFIG_NAME
 from src.pipeline.word_tagger import Entity, WordTagger
 from src.training.precision import choose_precision

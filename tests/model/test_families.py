@@ -20,13 +20,14 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICA
 from src.core.batch import LabelledBatch, MaskedBatch, Tokens, build_tokens
 from src.core.user_errors import UserError
 from src.model.classification_head import find_output_layer
-from src.model.encoder import AUTO_MODEL_CLASSES, Encoder, HeadType, load_encoder
+from src.model.encoder import AUTO_MODEL_CLASSES, Encoder, HeadType
 from src.model.encoder_config import Pretrained
 from src.model.layer_stack import find_layers
 from src.model.model_config import ModelConfig
 from src.model.objectives.classification import Classification
 from src.model.objectives.masked_lm import MaskedLM
 from src.model.optim import AdamW
+from src.model.stored_encoder import load_encoder
 from src.training.flops import count_forward_cost
 from tests.model.conftest import END, FAMILIES, PAD, TINY
 

@@ -10,10 +10,11 @@ from transformers import AutoModelForPreTraining
 
 from src.core.batch import SentencePairBatch, build_tokens
 from src.core.user_errors import UserError
-from src.model.encoder import AUTO_MODEL_CLASSES, Encoder, load_encoder
+from src.model.encoder import AUTO_MODEL_CLASSES, Encoder
 from src.model.encoder_config import Pretrained, Scratch
 from src.model.objectives.masked_lm_with_next_sentence import MaskedLMWithNextSentence
 from src.model.stage_metrics import StageMetrics
+from src.model.stored_encoder import load_encoder
 
 HEAD = "masked_lm_with_next_sentence"
 LABELS = torch.tensor([0, 1, 1])

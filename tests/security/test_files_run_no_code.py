@@ -19,8 +19,9 @@ from src.data.corpus_survey import CorpusSurvey
 from src.data.sources import Source
 from src.data.token_store import TokenStore
 from src.data.tokenizer import PretrainedTokenizer, WordPiece
-from src.model.encoder import Encoder, load_encoder
+from src.model.encoder import Encoder
 from src.model.encoder_config import Pretrained
+from src.model.stored_encoder import load_encoder
 from src.pipeline.predictor import Predictor
 from src.training import checkpoint_files
 

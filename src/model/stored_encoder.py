@@ -1,0 +1,36 @@
+"""Encoders that lie in a folder or on the hub."""
+
+from pathlib import Path
+
+from transformers import AutoConfig, PreTrainedConfig
+
+from src.core.pretrained_files import load_from_hub_or_folder
+from src.model import text_pooling
+from src.model.encoder import AUTO_MODEL_CLASSES, Encoder, HeadType
+from src.model.encoder_families import check_encoder_config
+
+
+def load_encoder_config(
+    name_or_path: str, head: HeadType, key: str, revision: str | None = None
+) -> PreTrainedConfig:
+    """The config of an encoder in a folder or on the hub. Raises UserError if it cannot be loaded,
+    which names `key`, or if the encoder cannot have the head.
+    """
+    config: PreTrainedConfig = load_from_hub_or_folder(
+        AutoConfig.from_pretrained, name_or_path, key=key, revision=revision
+    )
+    check_encoder_config(config, AUTO_MODEL_CLASSES[head])
+    # it may name a kernel on the hub, whose code would be fetched and run
+    config._attn_implementation = None
+    return config
+
+
+def load_encoder(folder: Path, head: HeadType) -> Encoder:
+    """The encoder that a run has left in a folder, with its trained head."""
+    config = load_encoder_config(str(folder), head, "run")
+    network = load_from_hub_or_folder(
+        AUTO_MODEL_CLASSES[head].from_pretrained, str(folder), key="run", config=config
+    )
+    encoder = Encoder(network, head)
+    text_pooling.load_pooling_weights(network, folder)
+    return encoder
