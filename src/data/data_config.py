@@ -252,7 +252,10 @@ class DataConfig:
                 "the source has a validation split of its own",
                 key="data.split.fold",
                 value=self.split.fold,
-                hint="data.source.validation=null leaves it out",
+                # that of generated rows is a number of them, which cannot be left out
+                hint="data.source.validation=null leaves it out"
+                if isinstance(getattr(self.source, "validation", None), str)
+                else "{key}=null fits",
             )
         if self.cleaning.near_duplicates is not None and (errors := list(find_missing_package())):
             raise UserErrors(errors)

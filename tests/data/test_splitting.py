@@ -1,5 +1,9 @@
 """Splitting: disjoint, complete, stratified, and the same for ever."""
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import assume, example, given, settings
@@ -7,7 +11,13 @@ from hypothesis import strategies as st
 
 from src.core.user_errors import UserError
 from src.data import splitting
+from src.data.batching import Labelled
+from src.data.cleaning import Cleaning
+from src.data.data_config import DataConfig
+from src.data.sources import Source
 from src.data.splitting import SPLITS, Split, _compute_split_sizes, _hash_rows
+from src.data.synthetic import Generated
+from src.data.tokenizer import WordPiece
 
 shares = st.floats(0.01, 0.45)
 
@@ -205,3 +215,26 @@ def test_a_fold_that_is_none(fold: str) -> None:
 def test_a_fold_and_time_are_refused() -> None:
     with pytest.raises(UserError, match="drawn by chance, where time would divide"):
         Split(fold="1/5", time="date")
+
+
+def test_folds_of_a_source_with_a_validation_split_say_what_to_type(tmp_path: Path) -> None:
+    """The split of files is left out by its name; generated rows always have one."""
+    for name in ("train", "validation"):
+        (tmp_path / f"{name}.csv").write_text("text,label\na,0\nb,1\n")
+    source = Source(path=str(tmp_path), label="label", test=None)
+    others: dict[str, Any] = {
+        "task": "classification",
+        "cleaning": Cleaning(),
+        "split": Split(fold="1/2"),
+        "tokenizer": WordPiece(vocab_size=100),
+        "batching": Labelled(),
+        "cache": str(tmp_path / "cache"),
+    }
+    start = "data.split.fold=1/2: the source has a validation split of its own; "
+    with pytest.raises(UserError) as caught:
+        DataConfig(source=source, **others).check()
+    assert str(caught.value) == start + "data.source.validation=null leaves it out"
+    DataConfig(source=replace(source, validation=None), **others).check()
+    with pytest.raises(UserError) as caught:
+        DataConfig(source=Generated(), **others).check()
+    assert str(caught.value) == start + "data.split.fold=null fits"
