@@ -240,6 +240,7 @@ def prepare_run(parts: RunParts) -> Path | None:
 def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule, Trainer]":
     """Fit the module on all ranks; returns the module that was trained, and its Trainer."""
     from lightning import seed_everything
+    from lightning.pytorch.callbacks import LambdaCallback
 
     from src.pipeline.resume_hint import note_training
     from src.pipeline.teacher import build_model_config
@@ -257,22 +258,21 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
     precision, precision_reason = parts.resume_point.precision or training.resolve_precision(
         parts.launcher.rank_info
     )
-    record.set_tag("precision", precision_reason)
-    note_training(record.run_id)
-    announcers = announce_training(
-        parts, precision_reason=precision_reason, total_steps=total_steps
-    )
+
+    def note_begin(*_: object) -> None:
+        """The network stands: from here on the run goes on as it is or not at all."""
+        record.set_tag("precision", precision_reason)
+        note_training(record.run_id)
+
+    announcers = [
+        *announce_training(parts, precision_reason=precision_reason, total_steps=total_steps),
+        LambdaCallback(on_fit_start=note_begin),
+    ]
     if checkpoint is None:
         # else the weights are the checkpoint's
         announcers.append(announce_loading(record.set_tag))
     is_foreign_checkpoint = parts.resume_point.is_foreign_checkpoint
-    parts.launcher.send_config(
-        parts.config,
-        origin=str(parts.model_folder) if parts.model_folder else None,
-        arithmetic=precision,
-        checkpoint=str(checkpoint) if checkpoint else None,
-        foreign="yes" if is_foreign_checkpoint else None,
-    )
+    parts.send_to_ranks(precision, checkpoint)
     checkpoint_hooks = parts.make_checkpoint_hooks()
 
     def build_trainer() -> "Trainer":

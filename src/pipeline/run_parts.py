@@ -94,6 +94,16 @@ class RunParts:
     def checkpoint_folder(self) -> Path:
         return self.store.runs_folder / "checkpoints" / self.record.run_id
 
+    def send_to_ranks(self, precision: str, checkpoint: Path | None) -> None:
+        """Tell the other ranks what the first one has found out."""
+        self.launcher.send_config(
+            self.config,
+            origin=str(self.model_folder) if self.model_folder else None,
+            arithmetic=precision,
+            checkpoint=str(checkpoint) if checkpoint else None,
+            foreign="yes" if self.resume_point.is_foreign_checkpoint else None,
+        )
+
     def make_checkpoint_hooks(self) -> "CheckpointHooks":
         """How checkpoints are tied to the record of the run."""
         from src.training.checkpoint_files import CheckpointHooks
