@@ -6,6 +6,7 @@ The small commands do not use Hydra, whose grammar would split a text at its com
 """
 
 import argparse
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -156,6 +157,7 @@ Other commands, each with --help
     python -m src.runs       list runs, show one and how to go on with it, repair what died \
 without a word
     python -m src.predict    ask a run's model
+    python -m src.lr_range   which learning rate, from a short run in which it rises
     python -m src.plan       what a run or a search would need: memory, disk, time
     python -m src.look       what files hold and how they would be read, without a run
     python -m src.keys       every key with what it takes, its default and its meaning
@@ -168,7 +170,10 @@ def format_help_text() -> str:
     width = max(map(len, GROUP_DESCRIPTIONS)) + 2
     blank = " " * (width + 4)
     groups = [
-        f"    {name:<{width}}{meaning}\n{blank}{', '.join(list_options(name))}"
+        f"    {name:<{width}}{meaning}\n"
+        + textwrap.fill(
+            ", ".join(list_options(name)), 120, initial_indent=blank, subsequent_indent=blank
+        )
         for name, meaning in GROUP_DESCRIPTIONS.items()
     ]
     experiments = {

@@ -8,7 +8,7 @@ library or of a user's own package.
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -52,7 +52,7 @@ def validate_config(config: Mapping[str, Any], task: Schema) -> None:
                 UserError("there is no _target_, the class that these keys are for", key=name)
             )
     objects = _check_value("", config, errors)
-    errors += _find_foreign_objects("", config, objects, task)
+    errors += _without_known_keys(_find_foreign_objects("", config, objects, task), errors)
     errors += find_rule_errors(config)
     if errors:
         raise UserErrors(errors)
@@ -128,16 +128,20 @@ def _check_node(
     except UserError as error:
         return [error.with_key(f"{path}._target_")], _BROKEN
     arguments = {str(name): value for name, value in built.items() if name != "_target_"}
-    errors = [
-        *_find_key_errors(path, node, schema),
-        *_find_foreign_objects(path, node, arguments, schema),
-    ]
+    errors = list(_find_key_errors(path, node, schema))
+    errors += _without_known_keys(_find_foreign_objects(path, node, arguments, schema), errors)
     if errors or any(map(_is_broken, arguments.values())):
         return errors, _BROKEN
     try:
         return [], build_object(target, cls, arguments)
     except UserError as error:
         return [part.with_key(path) for part in split_errors(error)], _BROKEN
+
+
+def _without_known_keys(found: Iterable[UserError], known: Sequence[UserError]) -> list[UserError]:
+    """Those of the errors found whose key has no error yet: one is enough for a value."""
+    keys = {error.key for error in known}
+    return [error for error in found if error.key not in keys]
 
 
 def _is_broken(value: Any) -> bool:

@@ -140,7 +140,7 @@ def test_groups_and_choices() -> None:
     assert load_option("data/tokenizer", "wordpiece_2k")["lowercase"] is True
     # its own
     assert load_option("data/tokenizer", "wordpiece_2k")["vocab_size"] == 2000
-    assert options_with_key("data.batching.mask_fraction") == "data/batching=masked"
+    assert options_with_key("data.batching.mask_schedule") == "data/batching=masked"
     assert options_without_key("data.batching.mask_fraction") == "data/batching=causal|labelled"
     assert options_with_key("model.encoder.name_or_path") == "model/encoder=pretrained"
     assert options_with_key("nowhere.at.all") == options_with_key("name") == ""

@@ -45,7 +45,11 @@ def test_the_key_that_is_named_takes_a_value(name: str) -> None:
     [
         ("imdb", "max_seq_length=64", "data.batching.max_tokens'?"),
         ("mlm_imdb", "max_seq_length=64", "data.batching.row_tokens'?"),
-        ("imdb", "mlm_probability=0.2", "data.batching.mask_fraction'? (data/batching=masked has"),
+        (
+            "imdb",
+            "mlm_probability=0.2",
+            "data.batching.mask_fraction'? (data/batching=masked|sentence_",
+        ),
     ],
 )
 def test_the_key_depends_on_the_config(experiment: str, typed: str, meant: str) -> None:

@@ -48,7 +48,8 @@ SAID: dict[str, list[str]] = {
     "model/optim/lr=1": ["model/optim/lr: there is no such key; did you mean 'model.optim.lr'?"],
     "model.optim.lr.x=1": ["model.optim.lr.x: there is no such key; model.optim.lr is a value"],
     "data.batching.mask_fraction=0.3": [
-        "data.batching.mask_fraction: there is no such key; data/batching=masked has it"
+        "data.batching.mask_fraction: there is no such key; "
+        "data/batching=masked|sentence_pairs has it"
     ],
     "+model.optim._partial_=true": [
         "model.optim._partial_: there is no such key; valid: "
