@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ def place(tmp_path: Path, blank_database: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "mlruns").mkdir()
     shutil.copy(blank_database, tmp_path / "mlruns" / "mlflow.db")
 
-    def in_this_place(config: Any) -> dict[str, Any]:
-        plain = to_plain_config(config)
+    def in_this_place(config: Any, typed: Sequence[str]) -> dict[str, Any]:
+        plain = to_plain_config(config, typed)
         plain["tracking"] |= {"root": str(tmp_path), "system_metrics": False}
         plain["data"]["cache"] = str(tmp_path / ".cache")
         plain["data"]["source"] |= {"train": 40, "validation": 20, "test": 20}
