@@ -30,7 +30,6 @@ polarities from: degrees may be telling ones, which go with adjectives of one po
 its verdict. Labelled rows never hold any of these words.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -39,7 +38,12 @@ from typing import NamedTuple
 from src.core.validation import NonNegativeInt, PositiveInt, validate_init
 from src.data import synthetic_lexicon
 from src.data.records import RawRecord
-from src.data.synthetic_drawing import hash_sixteenth, pick_uniform, pick_weighted
+from src.data.synthetic_drawing import (
+    hash_records,
+    hash_sixteenth,
+    pick_uniform,
+    pick_weighted,
+)
 from src.data.synthetic_lexicon import NEGATIVE, POSITIVE
 
 LABEL_BY_POLARITY = {NEGATIVE: "negative", POSITIVE: "positive"}
@@ -176,10 +180,7 @@ class Generated:
 
     def fingerprint_split(self, split: str) -> str:
         """A hash of every text and label of the split."""
-        digest = hashlib.sha256()
-        for record in self.read_records(split):
-            digest.update(f"{record.text}\t{record.label}\n".encode())
-        return digest.hexdigest()
+        return hash_records(self.read_records(split))
 
 
 def _generate_review(random: Random, polarity: int, labelled: bool, share: range) -> str:

@@ -1,9 +1,11 @@
 """How generated texts are drawn: the same on every platform, and none of them in two splits."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from random import Random
 from typing import TypeVar
+
+from src.data.records import RawRecord
 
 T = TypeVar("T")
 
@@ -37,3 +39,11 @@ def hash_sixteenth(text: str) -> int:
 
 def belongs_to_split(text: str, split: str) -> bool:
     return hash_sixteenth(text) in _HASH_BUCKETS[split]
+
+
+def hash_records(records: Iterable[RawRecord]) -> str:
+    """A hash of every text and label."""
+    digest = hashlib.sha256()
+    for record in records:
+        digest.update(f"{record.text}\t{record.label}\n".encode())
+    return digest.hexdigest()

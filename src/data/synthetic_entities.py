@@ -5,14 +5,9 @@ Names need their surroundings: the same words are surnames and towns ("Lincoln")
 are called after both ("Lincoln Bank").
 """
 
-import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
 from random import Random
 
-from src.core.validation import NonNegativeInt, PositiveInt, validate_init
-from src.data.records import RawRecord
-from src.data.synthetic_drawing import belongs_to_split, pick_uniform, split_words
+from src.data.synthetic_drawing import pick_uniform, split_words
 from src.data.token_labels import EntitySpan, TokenLabels
 
 FIRST_NAMES = split_words(
@@ -55,59 +50,7 @@ ADJECTIVES = split_words("new old northern large small secret annual late")
 _MADE_NAME_FRACTION, _FIRST_NAME_FRACTION, _SHORT_NAME_FRACTION = 0.5, 0.7, 0.5
 
 
-@validate_init
-@dataclass(frozen=True, kw_only=True)
-class GeneratedEntities:
-    """Generated sentences whose persons (PER), organisations (ORG) and places (LOC) are spans.
-
-    A row is a pure function of (seed, split, index), the same on every platform. No two splits
-    share a sentence.
-
-    Args:
-        train, validation, test: rows of each split.
-        seed: of the data set, not of the run.
-    """
-
-    train: PositiveInt = 1000
-    validation: PositiveInt = 300
-    test: PositiveInt = 1000
-    seed: NonNegativeInt = 0
-
-    @property
-    def name(self) -> str:
-        """The name of the data set."""
-        return "generated_entities"
-
-    def check(self) -> None:
-        """Do nothing: there is no file to look for."""
-
-    def available_splits(self) -> tuple[str, ...]:
-        return ("train", "validation", "test")
-
-    def read_records(self, split: str) -> Iterator[RawRecord]:
-        """Generate the rows of a split; their `where` counts from 1.
-
-        Raises:
-            KeyError: there is no such split.
-        """
-        rows = {"train": self.train, "validation": self.validation, "test": self.test}[split]
-        for index in range(rows):
-            random = Random(f"{self.seed} entities {split} {index}")
-            text, spans = _generate_sentence(random)
-            while not belongs_to_split(text, split):
-                text, spans = _generate_sentence(random)
-            label = TokenLabels(spans=spans)
-            yield RawRecord(text, None, label, f"generated {split}, row {index + 1}")
-
-    def fingerprint_split(self, split: str) -> str:
-        """A hash of every text and entity of the split."""
-        digest = hashlib.sha256()
-        for record in self.read_records(split):
-            digest.update(f"{record.text}\t{record.label}\n".encode())
-        return digest.hexdigest()
-
-
-def _generate_sentence(random: Random) -> tuple[str, tuple[EntitySpan, ...]]:
+def generate_sentence(random: Random) -> tuple[str, TokenLabels]:
     """A sentence and its entities."""
     text, spans = "", []
     pieces = pick_uniform(random, SENTENCES).replace("}", "{").split("{")
@@ -120,7 +63,7 @@ def _generate_sentence(random: Random) -> tuple[str, tuple[EntitySpan, ...]]:
         if kind is not None:
             spans.append(EntitySpan(len(text), len(text) + len(words), kind))
         text += words
-    return text, tuple(spans)
+    return text, TokenLabels(spans=tuple(spans))
 
 
 def _fill_slot(random: Random, slot: str) -> tuple[str, str | None]:

@@ -1,10 +1,9 @@
 """Generated data sets for tasks beside that of `synthetic.py`: questions of six classes, notes with
-several topics, ratings. Nothing is downloaded or stored.
+several topics, ratings, sentences with entities. Nothing is downloaded or stored.
 
 Some labels are wrong, as they are in real data, so that no model is right about all rows.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
@@ -12,23 +11,26 @@ from typing import Literal
 
 from src.core.validation import NonNegativeInt, PositiveInt, validate_init
 from src.data.records import RawRecord
-from src.data.synthetic_drawing import belongs_to_split, pick_uniform
+from src.data.synthetic_drawing import belongs_to_split, hash_records, pick_uniform
+from src.data.synthetic_entities import generate_sentence
 from src.data.synthetic_questions import QUESTION_CLASSES, generate_question
 from src.data.synthetic_ratings import generate_opinions
 from src.data.synthetic_topics import generate_note
+from src.data.token_labels import TokenLabels
 
 # Questions with the label of another class, and topics of a note that are missing in its labels.
 WRONG_CLASS_FRACTION, MISSED_TOPIC_FRACTION = 0.05, 0.05
 # The standard deviation of what ratings differ by from what the words say.
 RATING_NOISE = 0.3
 
-Label = str | float | tuple[str, ...]
+Label = str | float | tuple[str, ...] | TokenLabels
 
 
 @validate_init
 @dataclass(frozen=True, kw_only=True)
 class GeneratedTask:
-    """Generated texts with labels of a kind: a class, several topics, or a number.
+    """Generated texts with labels of a kind: a class, several topics, a number, or
+    entities.
 
     A row is a pure function of (seed, kind, split, index), the same on every platform; a larger
     split begins with the rows of a smaller one. No two splits share a text.
@@ -37,12 +39,13 @@ class GeneratedTask:
         kind: `questions` by what they ask for (person, place, number, date, thing, reason: as many
             of each, before some labels are made wrong); `topics`: notes with 0 to 3 of food, music,
             sport, technology and travel; `ratings`: opinions with a number for how much they
-            praise, about 0 to 6.
+            praise, about 0 to 6; `entities`: sentences whose persons (PER), organisations (ORG) and
+            places (LOC) are spans.
         train, validation, test: rows of each split.
         seed: of the data set, not of the run.
     """
 
-    kind: Literal["questions", "topics", "ratings"] = "questions"
+    kind: Literal["questions", "topics", "ratings", "entities"] = "questions"
     train: PositiveInt = 2000
     validation: PositiveInt = 500
     test: PositiveInt = 2000
@@ -76,10 +79,7 @@ class GeneratedTask:
 
     def fingerprint_split(self, split: str) -> str:
         """A hash of every text and label of the split."""
-        digest = hashlib.sha256()
-        for record in self.read_records(split):
-            digest.update(f"{record.text}\t{record.label}\n".encode())
-        return digest.hexdigest()
+        return hash_records(self.read_records(split))
 
     def _generate_row(self, random: Random, index: int) -> tuple[str, Label]:
         """A text and its true label."""
@@ -87,12 +87,16 @@ class GeneratedTask:
             return generate_note(random)
         if self.kind == "ratings":
             return generate_opinions(random)
+        if self.kind == "entities":
+            return generate_sentence(random)
         asked = QUESTION_CLASSES[index % len(QUESTION_CLASSES)]
         return generate_question(random, asked), asked
 
 
 def _make_noisy(random: Random, label: Label) -> Label:
-    """A label as a hasty annotator would give it."""
+    """A label as a hasty annotator would give it; entities stay as they are."""
+    if isinstance(label, TokenLabels):
+        return label
     if isinstance(label, tuple):
         return tuple(topic for topic in label if random.random() >= MISSED_TOPIC_FRACTION)
     if isinstance(label, float):
