@@ -8,14 +8,12 @@ from src.core.dataset_info import DatasetInfo, Task
 from src.core.notices import Notices
 from src.core.user_errors import UserError
 from src.core.validation import NonNegativeFloat, PositiveFloat, validate_init
-from src.model.head_outputs import compute_class_scores
 from src.model.objectives.label_weights import resolve_positive_weights
 from src.model.objectives.objective import ObjectiveOutput
 from src.model.objectives.regularization import (
     check_regularization,
-    compute_regularized_losses,
+    compute_class_output,
 )
-from src.model.objectives.text_logits import compute_text_logits, empty_output
 from src.model.objectives.text_losses import compute_decision_losses
 
 if TYPE_CHECKING:
@@ -110,22 +108,15 @@ class Binary:
         return Notices((line,), {"objective/positive": str(self.positive), **tags})
 
     def forward(self, encoder: "Encoder", batch: "LabelledBatch") -> ObjectiveOutput:
-        if encoder.training and len(batch.labels):
-            logits, losses = compute_regularized_losses(
-                encoder,
-                batch,
-                self._compute_training_losses,
-                head=self.head,
-                r_drop=self.r_drop,
-                mixup=self.mixup,
-            )
-        else:
-            logits = compute_text_logits(encoder, batch)  # [B, 1]
-            if not len(batch.labels):
-                return empty_output(compute_class_scores(self.head, logits), batch.labels)
-            losses = compute_decision_losses(logits[:, 0], batch.labels)
-        scores = compute_class_scores(self.head, logits)
-        return ObjectiveOutput(losses.mean(), len(batch.labels), scores, batch.labels)
+        return compute_class_output(
+            encoder,
+            batch,
+            training_losses=self._compute_training_losses,
+            evaluation_losses=_compute_plain_losses,
+            head=self.head,
+            r_drop=self.r_drop,
+            mixup=self.mixup,
+        )
 
     def _compute_training_losses(self, logits: "Tensor", labels: "Tensor") -> "Tensor":
         assert self.pos_weight != "balanced"
@@ -157,3 +148,8 @@ class Binary:
     def to_predictions(self, outputs: "Tensor") -> "Tensor":
         """Probabilities [B, 2]."""
         return outputs.float().softmax(-1)
+
+
+def _compute_plain_losses(logits: "Tensor", labels: "Tensor") -> "Tensor":
+    """The binary cross-entropy [B] of the one output [B, 1]."""
+    return compute_decision_losses(logits[:, 0], labels)

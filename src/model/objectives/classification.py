@@ -18,9 +18,9 @@ from src.model.objectives.label_weights import (
 from src.model.objectives.objective import ObjectiveOutput
 from src.model.objectives.regularization import (
     check_regularization,
-    compute_regularized_losses,
+    compute_class_output,
 )
-from src.model.objectives.text_logits import check_num_labels, compute_text_logits, empty_output
+from src.model.objectives.text_logits import check_num_labels
 from src.model.objectives.text_losses import compute_class_losses
 
 if TYPE_CHECKING:
@@ -114,21 +114,15 @@ class Classification:
         return join_notices(weights, shares)
 
     def forward(self, encoder: "Encoder", batch: "LabelledBatch") -> ObjectiveOutput:
-        if encoder.training and len(batch.labels):
-            logits, losses = compute_regularized_losses(
-                encoder,
-                batch,
-                self._compute_training_losses,
-                head=self.head,
-                r_drop=self.r_drop,
-                mixup=self.mixup,
-            )
-        else:
-            logits = compute_text_logits(encoder, batch)
-            if not len(batch.labels):
-                return empty_output(logits, batch.labels)
-            losses = compute_class_losses(logits, batch.labels)
-        return ObjectiveOutput(losses.mean(), len(batch.labels), logits, batch.labels)
+        return compute_class_output(
+            encoder,
+            batch,
+            training_losses=self._compute_training_losses,
+            evaluation_losses=compute_class_losses,
+            head=self.head,
+            r_drop=self.r_drop,
+            mixup=self.mixup,
+        )
 
     def _compute_training_losses(self, logits: "Tensor", labels: "Tensor") -> "Tensor":
         assert not isinstance(self.class_weights, str)

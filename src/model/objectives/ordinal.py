@@ -12,9 +12,9 @@ from src.model.head_outputs import compute_class_scores
 from src.model.objectives.objective import ObjectiveOutput
 from src.model.objectives.regularization import (
     check_regularization,
-    compute_regularized_losses,
+    compute_class_output,
 )
-from src.model.objectives.text_logits import check_num_labels, compute_text_logits, empty_output
+from src.model.objectives.text_logits import check_num_labels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,22 +81,15 @@ class Ordinal:
         return Notices((f"order of the labels: {order}",), {"objective/label_order": order})
 
     def forward(self, encoder: "Encoder", batch: "LabelledBatch") -> ObjectiveOutput:
-        if encoder.training and len(batch.labels):
-            logits, losses = compute_regularized_losses(
-                encoder,
-                batch,
-                self._compute_losses,
-                head=self.head,
-                r_drop=self.r_drop,
-                mixup=self.mixup,
-            )
-        else:
-            logits = compute_text_logits(encoder, batch)
-            if not len(batch.labels):
-                return empty_output(compute_class_scores(self.head, logits), batch.labels)
-            losses = self._compute_losses(logits, batch.labels)
-        scores = compute_class_scores(self.head, logits)
-        return ObjectiveOutput(losses.mean(), len(batch.labels), scores, batch.labels)
+        return compute_class_output(
+            encoder,
+            batch,
+            training_losses=self._compute_losses,
+            evaluation_losses=self._compute_losses,
+            head=self.head,
+            r_drop=self.r_drop,
+            mixup=self.mixup,
+        )
 
     def _compute_losses(self, logits: "Tensor", labels: "Tensor") -> "Tensor":
         # the scores are logarithms of probabilities as they are

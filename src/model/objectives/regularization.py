@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from src.core.user_errors import UserError
 from src.model.head_outputs import compute_class_scores
-from src.model.objectives.text_logits import compute_text_logits
+from src.model.objectives.objective import ObjectiveOutput
+from src.model.objectives.text_logits import compute_text_logits, empty_output
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +32,35 @@ def check_regularization(r_drop: float | None, mixup: float | None) -> None:
             about=("model.objective.mixup",),
             colon=False,
         )
+
+
+def compute_class_output(
+    encoder: "Encoder",
+    batch: "LabelledBatch",
+    *,
+    training_losses: ComputeLosses,
+    evaluation_losses: ComputeLosses,
+    head: "HeadType",
+    r_drop: float | None,
+    mixup: float | None,
+) -> ObjectiveOutput:
+    """The mean loss of a batch and the scores of its labels [B, C], for a training step or for an
+    evaluation, whichever the encoder is in.
+
+    Raises:
+        UserError: there is no dropout, which R-Drop needs.
+    """
+    if encoder.training and len(batch.labels):
+        logits, losses = compute_regularized_losses(
+            encoder, batch, training_losses, head=head, r_drop=r_drop, mixup=mixup
+        )
+    else:
+        logits = compute_text_logits(encoder, batch)
+        if not len(batch.labels):
+            return empty_output(compute_class_scores(head, logits), batch.labels)
+        losses = evaluation_losses(logits, batch.labels)
+    scores = compute_class_scores(head, logits)
+    return ObjectiveOutput(losses.mean(), len(batch.labels), scores, batch.labels)
 
 
 def compute_regularized_losses(
