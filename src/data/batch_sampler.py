@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -252,3 +252,29 @@ def _find_batch_cuts(
     if len(cuts) > 2 and cuts[-1] - cuts[-2] < min_rows:
         del cuts[-2]
     return cuts
+
+
+class RowBatchSizes(Protocol):
+    """The batch sizes of a batching whose rows all count alike."""
+
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def eval_batch_size(self) -> int: ...
+    @property
+    def warmup_batches(self) -> int: ...
+
+
+def build_row_sampler(
+    sizes: RowBatchSizes, num_rows: int, *, seed: int, training: bool, rank: int, world_size: int
+) -> DistributedBatchSampler:
+    """The batches of rows that all count alike, such as packed ones."""
+    return DistributedBatchSampler(
+        num_rows,
+        sizes.batch_size if training else sizes.eval_batch_size,
+        seed=seed,
+        training=training,
+        rank=rank,
+        world_size=world_size,
+        warmup_batches=sizes.warmup_batches,
+    )

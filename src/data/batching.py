@@ -109,17 +109,11 @@ class Masked:
     def build_batch_sampler(
         self, store: "TokenStore", *, seed: int, training: bool, rank: int = 0, world_size: int = 1
     ) -> "DistributedBatchSampler":
-        from src.data.batch_sampler import DistributedBatchSampler
+        from src.data.batch_sampler import build_row_sampler
 
-        size = self.batch_size if training else self.eval_batch_size
-        return DistributedBatchSampler(
-            self.count_rows(store),
-            size,
-            seed=seed,
-            training=training,
-            rank=rank,
-            world_size=world_size,
-            warmup_batches=self.warmup_batches,
+        num_rows = self.count_rows(store)
+        return build_row_sampler(
+            self, num_rows, seed=seed, training=training, rank=rank, world_size=world_size
         )
 
     def build_batch(

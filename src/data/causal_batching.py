@@ -55,16 +55,11 @@ class Causal:
     def build_batch_sampler(
         self, store: "TokenStore", *, seed: int, training: bool, rank: int = 0, world_size: int = 1
     ) -> "DistributedBatchSampler":
-        from src.data.batch_sampler import DistributedBatchSampler
+        from src.data.batch_sampler import build_row_sampler
 
-        return DistributedBatchSampler(
-            math.ceil(store.num_tokens / self.row_tokens),
-            self.batch_size if training else self.eval_batch_size,
-            seed=seed,
-            training=training,
-            rank=rank,
-            world_size=world_size,
-            warmup_batches=self.warmup_batches,
+        num_rows = math.ceil(store.num_tokens / self.row_tokens)
+        return build_row_sampler(
+            self, num_rows, seed=seed, training=training, rank=rank, world_size=world_size
         )
 
     def build_batch(
