@@ -240,11 +240,9 @@ class DataConfig:
         assert isinstance(self.tokenizer, PretrainedTokenizer)
         return replace(self, tokenizer=replace(self.tokenizer, name_or_path=str(origin)))
 
-    def check(self, origin: Path | None = None) -> None:
-        """Raise UserError if the rows or the tokenizer are not where the config says.
-
-        Args:
-            origin: the model folder of the run that `init_from` names.
+    def check_source(self) -> None:
+        """Raise UserError if the rows are not where the config says, or are not divided as it
+        wants.
         """
         self.source.check()
         if self.split.fold is not None and "validation" in self.source.available_splits():
@@ -257,6 +255,14 @@ class DataConfig:
                 if isinstance(getattr(self.source, "validation", None), str)
                 else "{key}=null fits",
             )
+
+    def check(self, origin: Path | None = None) -> None:
+        """Raise UserError if the rows or the tokenizer are not where the config says.
+
+        Args:
+            origin: the model folder of the run that `init_from` names.
+        """
+        self.check_source()
         if self.cleaning.near_duplicates is not None and (errors := list(find_missing_package())):
             raise UserErrors(errors)
         if self.augmentation is not None:

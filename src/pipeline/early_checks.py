@@ -14,7 +14,7 @@ def check_without_torch(data_config: "DataConfig", training: "Training") -> None
     mistaken most often.
     """
     errors: list[UserError] = []
-    for check in (data_config.source.check, training.check_device_files):
+    for check in (data_config.check_source, training.check_device_files):
         try:
             check()
         except UserError as error:

@@ -77,6 +77,15 @@ class SearchSpace:
     def _values_by_dimension(self) -> tuple[tuple[ParamValue, ...], ...]:
         return tuple(dimension.values for dimension in self.dimensions)
 
+    def first_point(self) -> dict[str, ParamValue]:
+        """The first listed value of every key, or the low end of its interval."""
+        point: dict[str, ParamValue] = {}
+        for dimension in self.dimensions:
+            first = dimension.values[0] if dimension.values else dimension.low
+            assert first is not None
+            point[dimension.key] = first
+        return point
+
     def grid_point(self, index: int) -> dict[str, ParamValue]:
         """A point of the grid; the last key varies fastest, as in Hydra's own multirun."""
         if self.grid_size is None or not 0 <= index < self.grid_size:

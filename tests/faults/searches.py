@@ -172,6 +172,22 @@ ENTRIES = [
         ),
     ),
     Entry(
+        "-m +experiment=questions search=k_fold",
+        says=(
+            "data.split.fold=1/5: the source has a validation split of its own; "
+            "data.split.fold=null fits"
+        ),
+    ),
+    Entry(
+        "-m +experiment=files data.source.path=HERE/absent.csv seed=1,2",
+        says=(
+            "data.source.path=HERE/absent.csv: there is no 'absent.csv' in HERE; did you mean "
+            "'present.csv'?"
+        ),
+        files={"present.csv": "text,label\na,0\n"},
+        name="a search over a file that is not there",
+    ),
+    Entry(
         "-m model=classification,regression",
         says=(
             "data.task=classification, but model.objective is for regression "

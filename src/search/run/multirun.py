@@ -22,6 +22,7 @@ from src.config.resume import dump_config, load_stored_config
 from src.config.validate_config import validate_config
 from src.core.files import CONF, PROJECT_ROOT
 from src.core.run_ending import TerminatedBySignal
+from src.pipeline.early_checks import check_without_torch
 from src.pipeline.run import read_task_schema
 from src.search.run.find_sweep import SweepRequest, parse_storage_location, restore_overrides
 from src.search.run.search_check import build_search
@@ -81,6 +82,10 @@ def run_search_sweep(
     base_config = composer.base_config()
     store = build_node(base_config["tracking"])
     store.check()
+    if search.launcher != "hydra" and composer.launcher_target is None:
+        # another machine may have other files and devices
+        first = composer.compose_trial(space.format_overrides(space.first_point()))
+        check_without_torch(build_node(first["data"]), build_node(first["trainer"]))
     store.announce_environment()
     request = SweepRequest(
         overrides=list(typed),
