@@ -51,7 +51,8 @@ def describe_config(config: Mapping[str, Any]) -> str:
     """The name of a run, its task, data, encoder and device as its config has them."""
     data, encoder = config["data"], config["model"]["encoder"]
     source = data["source"]
-    address = source.get("path") or source.get("hub") or _name_class(source)
+    generated = f"generated {source['kind']}" if "kind" in source else _name_class(source)
+    address = source.get("path") or source.get("hub") or generated
     architecture = encoder.get("name_or_path") or (
         f"fresh {encoder['family']} of {format_quantity(encoder['layers'], 'layer')}"
         if {"family", "layers"} <= set(encoder)
