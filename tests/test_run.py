@@ -467,7 +467,7 @@ def test_predict_answers_with_a_run_of_the_store(
 
 
 @pytest.mark.skipif(
-    "REAL_DATA" not in os.environ, reason="REAL_DATA names no folder with real data sets"
+    not os.environ.get("REAL_DATA"), reason="REAL_DATA names no folder with real data sets"
 )
 def test_a_real_encoder_on_real_sentences(project: Path, store: Store, minilm: str) -> None:
     source = (f"data.source.path={os.environ['REAL_DATA']}/sst2", "data.source.format=label_first")
