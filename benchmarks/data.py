@@ -56,8 +56,8 @@ def tokenise() -> Row:
     """
     from datasets import Dataset, disable_progress_bars
 
-    from src.data.text_encoder import TextEncoder
-    from src.data.token_store import TokenStore
+    from src.data.tokenization.text_encoder import TextEncoder
+    from src.data.tokenization.token_store import TokenStore
 
     disable_progress_bars()
     texts, tokenizer = list(_reviews(TEXTS)), _tokenizer()
@@ -112,10 +112,10 @@ def loader() -> Row:
     from torch.utils.data import DataLoader
     from transformers import DataCollatorForLanguageModeling
 
-    from src.data.batching import Masked
-    from src.data.loader import BatchDataset, PrefetchSampler, _collate_identity
-    from src.data.text_encoder import TextEncoder
-    from src.data.tokenizer import TextTokenizer
+    from src.data.batches.batching import Masked
+    from src.data.batches.loader import BatchDataset, PrefetchSampler, _collate_identity
+    from src.data.tokenization.text_encoder import TextEncoder
+    from src.data.tokenization.tokenizer import TextTokenizer
 
     tokenizer = _tokenizer()
     with tempfile.TemporaryDirectory() as root:
@@ -278,12 +278,12 @@ def _outlook(letters: int, sizes: Sequence[int], points: Sequence[Mapping[str, f
 
 def _grown(size: int, letters: int) -> dict[str, float]:
     """In a process of its own: what a corpus of so many MB costs."""
-    from src.data.batching import Masked
-    from src.data.cleaning import Cleaning
+    from src.data.batches.batching import Masked
     from src.data.data_config import DataConfig
-    from src.data.sources import Source
-    from src.data.splitting import Split
-    from src.data.tokenizer import PretrainedTokenizer
+    from src.data.preparation.cleaning import Cleaning
+    from src.data.preparation.splitting import Split
+    from src.data.reading.sources import Source
+    from src.data.tokenization.tokenizer import PretrainedTokenizer
 
     tokenizer = PretrainedTokenizer(name_or_path=str(minilm()))
     with tempfile.TemporaryDirectory() as root:
@@ -326,7 +326,7 @@ def _write_documents(file: Path, count: int, letters: int) -> int:
     """So many lines, no two alike, of words of a small language."""
     import numpy as np
 
-    from src.data.synthetic import Generated
+    from src.data.synthetic.reviews import Generated
 
     words = " ".join(
         record.text for record in Generated(train=2000, labelled=False).read_records("train")
@@ -388,9 +388,9 @@ def _interleaved(*works: Callable[[], object]) -> list[tuple[float, ...]]:
 
 
 def _store(folder: Path, texts: list[str], encoder: Any) -> Any:
-    from src.data import tokenize
-    from src.data.token_store import TargetLayout, TokenStore
-    from src.data.token_store import TextRow as Text
+    from src.data.tokenization import tokenize
+    from src.data.tokenization.token_store import TargetLayout, TokenStore
+    from src.data.tokenization.token_store import TextRow as Text
 
     tokenize.tokenize_to_stores(
         folder,

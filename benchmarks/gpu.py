@@ -37,9 +37,9 @@ from benchmarks.gpu_race import LR, RACES, Race, Stopwatch, Timed, Words
 from benchmarks.setting import RESULTS, setting, write
 from src.config.command_line import parse_key_values
 from src.core.user_errors import UserError, format_suggestion
-from src.data.batching import Masked
-from src.data.device_dataset import DeviceBatchDataset
-from src.data.loader import BatchDataset
+from src.data.batches.batching import Masked
+from src.data.batches.device_dataset import DeviceBatchDataset
+from src.data.batches.loader import BatchDataset
 from src.training.callbacks import Progress
 from src.training.flops import count_forward_cost, measure_peak_flops
 from src.training.torch_compile import CUDA_GRAPHS_MAX_WIDTH, CompiledForward

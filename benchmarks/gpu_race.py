@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from src.core.dataset_info import DatasetInfo
-from src.data.token_store import TokenStore
+from src.data.tokenization.token_store import TokenStore
 from src.model.encoder_config import Scratch
 from src.model.model_config import ModelConfig
 from src.model.module import EncoderModule

@@ -28,8 +28,8 @@ STEPS = 40
 
 def rows() -> list[Row]:
     """Each unit by each measure."""
-    from src.data.text_encoder import TextEncoder
-    from src.data.tokenizer import TextTokenizer
+    from src.data.tokenization.text_encoder import TextEncoder
+    from src.data.tokenization.tokenizer import TextTokenizer
     from src.training.cpu_allocators import retain_freed_memory
 
     tokenizer = TextTokenizer(_tokenizer())
@@ -78,8 +78,8 @@ def _compare(name: str, works: dict[str, tuple[Any, Callable[[Any], int]]]) -> l
 
 
 def _build_loader(store: Any, tokenizer: Any, unit: Any) -> Any:
-    from src.data.batching import Masked
-    from src.data.loader import BatchDataset, PrefetchSampler, ResumableDataLoader
+    from src.data.batches.batching import Masked
+    from src.data.batches.loader import BatchDataset, PrefetchSampler, ResumableDataLoader
 
     batching = Masked(row_tokens=ROW_TOKENS, batch_size=ROWS, mask_unit=unit)
     plan = batching.build_batch_sampler(store, seed=0, training=True)

@@ -97,7 +97,7 @@ def text() -> Path:
         lines = (real("wikitext2") / "train.txt").read_text(encoding="utf-8").splitlines()
         name, documents = "wikitext", list(_articles(lines))
     except Unavailable:
-        from src.data.synthetic import Generated
+        from src.data.synthetic.reviews import Generated
 
         source = Generated(train=30_000, labelled=False)
         name, documents = "generated", [record.text for record in source.read_records("train")]

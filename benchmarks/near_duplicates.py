@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.setting import write
-from src.data.cleaning import Cleaning
-from src.data.corpus import Corpus
-from src.data.sources import Source
-from src.data.splitting import Split
+from src.data.preparation.cleaning import Cleaning
+from src.data.preparation.corpus import Corpus
+from src.data.preparation.splitting import Split
+from src.data.reading.sources import Source
 
 DOCUMENTS = 100_000
 WORDS = 200

@@ -30,7 +30,8 @@ from src.config.home_folder import expand_home_folders
 from src.core.formatting import format_quantity, truncate_end, truncate_middle
 from src.core.printing import print_line
 from src.core.user_errors import UserError, format_suggestion
-from src.data.column_guesses import (
+from src.data.preparation.label_map import read_label_names
+from src.data.reading.column_guesses import (
     ColumnProfile,
     find_repeated_names,
     guess_columns,
@@ -41,17 +42,13 @@ from src.data.column_guesses import (
     list_columns,
     sample_columns,
 )
-from src.data.data_files import find_path
-from src.data.dropped_letters import DroppedLetters
-from src.data.file_contents import SAMPLE_TEXTS, FileContents, read_contents
-from src.data.label_map import read_label_names
-from src.data.labels import (
-    describe_odd_labels,
-    guess_label_separator,
-)
-from src.data.readers import ColumnSelection
-from src.data.sources import Source
-from src.data.tag_schemes import describe_tags
+from src.data.reading.data_files import find_path
+from src.data.reading.file_contents import SAMPLE_TEXTS, FileContents, read_contents
+from src.data.reading.readers import ColumnSelection
+from src.data.reading.sources import Source
+from src.data.rows.labels import describe_odd_labels, guess_label_separator
+from src.data.rows.tag_schemes import describe_tags
+from src.data.tokenization.dropped_letters import DroppedLetters
 
 _PREFIX = "data.source."
 _COLUMNS = ("text", "pair", "label")

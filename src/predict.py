@@ -101,7 +101,7 @@ def _parse_source_options(arguments: Sequence[str], options: dict[str, str]) -> 
         return {}
     from src.config.build_nodes import read_schema
     from src.config.node_overrides import parse_node_overrides
-    from src.data.sources import Source
+    from src.data.reading.sources import Source
 
     typed = parse_node_overrides(arguments, "data.source", read_schema(Source).parameters)
     for key, option in (("path", "file"), ("text", "column"), ("pair", "pair_column")):
@@ -149,7 +149,7 @@ def _check_options(
             colon=False,
         )
     if options["file"] != _STDIN:
-        from src.data.data_files import find_path
+        from src.data.reading.data_files import find_path
 
         find_path(options["file"])
     output = resolve_output(options["file"], options["output"])
@@ -268,7 +268,7 @@ def _choose_output(model: "EarlierModel", options: dict[str, str]) -> str:
 def _open_input(file: str, model: "EarlierModel", source_options: dict[str, Any]) -> Iterator[Path]:
     """Yield the file or folder; the standard input becomes a file, whose name tells its format."""
     if file != _STDIN:
-        from src.data.data_files import find_path
+        from src.data.reading.data_files import find_path
 
         yield find_path(file)
         return

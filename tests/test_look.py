@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from src.core.files import PROJECT_ROOT
-from src.data import archives
+from src.data.reading import archives
 from src.look import main
 
 REVIEWS = "id,review,stars\n" + "".join(

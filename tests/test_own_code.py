@@ -172,7 +172,7 @@ def test_mistakes_are_found_before_the_run(place: Path, allowed: None) -> None:
     )
     for target, found in (
         ("torchmetrics.MeanMetric", "MeanMetric"),
-        ("src.data.cleaning.Cleaning", "Cleaning"),
+        ("src.data.preparation.cleaning.Cleaning", "Cleaning"),
     ):
         [message] = messages_of(place, f"+callbacks.stats._target_={target}")
         assert message == f"callbacks.stats: {expected}, found {found}"
@@ -233,7 +233,7 @@ def test_what_a_package_has_imported_is_not_allowed_with_it(place: Path, allowed
             ],
         ),
         (
-            ["~trainer", "+trainer._target_=src.data.splitting.Split"],
+            ["~trainer", "+trainer._target_=src.data.preparation.splitting.Split"],
             [
                 "trainer: expected Training, found Split; code of your own has its place in "
                 "callbacks, model.metrics, model.optim, model.objective and data.source "

@@ -24,10 +24,10 @@ from src import predict
 from src.core.dataset_info import DatasetInfo, Task
 from src.core.formatting import to_override_text
 from src.core.user_errors import UserError
-from src.data import archives
 from src.data.cache import ContentCache
-from src.data.sources import Source
-from src.data.tokenizer import WordPiece
+from src.data.reading import archives
+from src.data.reading.sources import Source
+from src.data.tokenization.tokenizer import WordPiece
 from src.model.encoder import HeadType
 from src.model.encoder_config import Scratch
 from src.model.stored_encoder import load_encoder
@@ -125,7 +125,7 @@ def run(model: Path, monkeypatch: pytest.MonkeyPatch) -> type[StoredRun]:
 
 
 def stored_config() -> str:
-    node = {"_target_": "src.data.sources.Source", "label": "label", **StoredRun.source}
+    node = {"_target_": "src.data.reading.sources.Source", "label": "label", **StoredRun.source}
     return json.dumps({"data": {"source": node}})
 
 
@@ -874,7 +874,7 @@ def test_entities_of_a_file_are_json_lines(
 ) -> None:
     file = tmp_path / "a.conll"
     file.write_text("a B-X\nbad O\nfilm O\n\ngood O\n", encoding="utf-8")
-    entity_model.source = {"_target_": "src.data.sources.Source", "label": "tags"}
+    entity_model.source = {"_target_": "src.data.reading.sources.Source", "label": "tags"}
     assert predict.main(["run=0123456", f"file={file}"]) == 0
     lines = (tmp_path / "a.conll.predictions.jsonl").read_text(encoding="utf-8").splitlines()
     first, second = map(json.loads, lines)

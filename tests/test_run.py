@@ -188,7 +188,7 @@ def test_model_artifact_is_a_huggingface_folder_with_the_same_answers(
 ) -> None:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from src.data.synthetic import Generated
+    from src.data.synthetic.reviews import Generated
 
     folder = store.fetch_model_folder(finetuned.run_id)
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()

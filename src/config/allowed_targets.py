@@ -29,8 +29,20 @@ ALLOWED_VARIABLE = "PALIMPSEST_ALLOWED_TARGETS"
 # Classes that have moved: the name under which stored runs and users' files may hold each, and
 # today's name.
 MOVED = {
+    "src.data.augmentation.Augmentation": "src.data.batches.augmentation.Augmentation",
+    "src.data.batching.Labelled": "src.data.batches.batching.Labelled",
+    "src.data.batching.Masked": "src.data.batches.batching.Masked",
+    "src.data.causal_batching.Causal": "src.data.batches.causal_batching.Causal",
+    "src.data.cleaning.Cleaning": "src.data.preparation.cleaning.Cleaning",
     "src.data.datamodule.TextDataModule": "src.data.data_config.DataConfig",
-    "src.data.generated.Generated": "src.data.synthetic.Generated",
+    "src.data.generated.Generated": "src.data.synthetic.reviews.Generated",
+    "src.data.sentence_pairs.SentencePairs": "src.data.batches.sentence_pairs.SentencePairs",
+    "src.data.sources.Source": "src.data.reading.sources.Source",
+    "src.data.splitting.Split": "src.data.preparation.splitting.Split",
+    "src.data.synthetic.Generated": "src.data.synthetic.reviews.Generated",
+    "src.data.synthetic_tasks.GeneratedTask": "src.data.synthetic.tasks.GeneratedTask",
+    "src.data.tokenizer.PretrainedTokenizer": "src.data.tokenization.tokenizer.PretrainedTokenizer",
+    "src.data.tokenizer.WordPiece": "src.data.tokenization.tokenizer.WordPiece",
     "src.model.architecture.Pretrained": "src.model.encoder_config.Pretrained",
     "src.model.architecture.Scratch": "src.model.encoder_config.Scratch",
     "src.model.module.EncoderModule": "src.model.model_config.ModelConfig",

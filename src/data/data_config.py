@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 from src.core.dataset_info import TEXT_BATCHINGS, TEXT_TASKS, Task
 from src.core.user_errors import UserError, UserErrors
 from src.core.validation import Bound, NonNegativeInt, PositiveInt, validate_init
-from src.data.augmentation import Augmentation
-from src.data.batching import Batching
-from src.data.cleaning import Cleaning
-from src.data.division import find_division_errors
-from src.data.first_rows import find_unlabelled_split
-from src.data.label_map import find_map_errors, read_label_names
-from src.data.labels import MULTI_LABEL_HINT, LabelSpace, require_single_label, sort_labels
-from src.data.near_duplicates import find_missing_package
-from src.data.records import DataSource
-from src.data.sources import Source
-from src.data.splitting import Split
-from src.data.token_labels import require_token_labels
-from src.data.tokenizer import PretrainedTokenizer, Tokenizer
+from src.data.batches.augmentation import Augmentation
+from src.data.batches.batching import Batching
+from src.data.preparation.cleaning import Cleaning
+from src.data.preparation.division import find_division_errors
+from src.data.preparation.label_map import find_map_errors, read_label_names
+from src.data.preparation.near_duplicates import find_missing_package
+from src.data.preparation.splitting import Split
+from src.data.reading.first_rows import find_unlabelled_split
+from src.data.reading.sources import Source
+from src.data.rows.labels import MULTI_LABEL_HINT, LabelSpace, require_single_label, sort_labels
+from src.data.rows.records import DataSource
+from src.data.rows.token_labels import require_token_labels
+from src.data.tokenization.tokenizer import PretrainedTokenizer, Tokenizer
 
 if TYPE_CHECKING:
     from src.data.datamodule import TextDataModule

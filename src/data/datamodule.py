@@ -17,35 +17,35 @@ from src.core.formatting import format_count
 from src.core.notices import Notices
 from src.core.training_length import TrainingLength
 from src.core.user_errors import UserError
-from src.data.augmented_rows import AugmentedRows
-from src.data.batch_sampler import DistributedBatchSampler
-from src.data.batching import Labelled, Masked
+from src.data.batches.augmented_rows import AugmentedRows
+from src.data.batches.batch_sampler import DistributedBatchSampler
+from src.data.batches.batching import Labelled, Masked
+from src.data.batches.device_dataset import DeviceBatchDataset, should_keep_on_device
+from src.data.batches.loader import BatchDataset, BatchPlan, PrefetchSampler, ResumableDataLoader
+from src.data.batches.mask_schedule import MaskSchedule
+from src.data.batches.sentence_pairs import SentencePairs
+from src.data.batches.tagged_batches import count_words
 from src.data.cache import ContentCache
-from src.data.corpus import Corpus
-from src.data.corpus_survey import CorpusSurvey
-from src.data.device_dataset import DeviceBatchDataset, should_keep_on_device
-from src.data.dropped_letters import DroppedLetters
 from src.data.leakage import MOST_LETTERS, find_repeated_rows
-from src.data.loader import BatchDataset, BatchPlan, PrefetchSampler, ResumableDataLoader
-from src.data.mask_schedule import MaskSchedule
+from src.data.preparation.corpus import Corpus
+from src.data.preparation.corpus_survey import CorpusSurvey
+from src.data.preparation.splitting import SPLITS
+from src.data.reading.sources import Source
 from src.data.reading_notices import describe_rows
-from src.data.row_digest import iter_json_pieces
-from src.data.sentence_pairs import SentencePairs
-from src.data.sources import Source
-from src.data.splitting import SPLITS
 from src.data.surveyed_corpus import (
     SurveyedCorpus,
     check_num_labels,
     hash_as_json,
     survey_corpus,
 )
-from src.data.tagged_batches import count_words
-from src.data.text_encoder import OWN_TOKENIZER_HINT
-from src.data.text_store import TextStore, write_texts
-from src.data.token_counts import TokenCounts
-from src.data.token_store import TargetLayout, TextRow, TokenStore
-from src.data.tokenize import CorpusSize, tokenize_to_stores
-from src.data.tokenizer import TextTokenizer
+from src.data.tokenization.dropped_letters import DroppedLetters
+from src.data.tokenization.row_digest import iter_json_pieces
+from src.data.tokenization.text_encoder import OWN_TOKENIZER_HINT
+from src.data.tokenization.text_store import TextStore, write_texts
+from src.data.tokenization.token_counts import TokenCounts
+from src.data.tokenization.token_store import TargetLayout, TextRow, TokenStore
+from src.data.tokenization.tokenize import CorpusSize, tokenize_to_stores
+from src.data.tokenization.tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
     from src.data.data_config import DataConfig

@@ -10,9 +10,9 @@ import numpy as np
 from tqdm import tqdm
 
 from src.data.cache import ContentCache
-from src.data.cleaning import DigestSet, hash_text
-from src.data.near_duplicates import PLACES, TextSigner, find_alike_pairs
-from src.data.splitting import SPLITS
+from src.data.preparation.cleaning import DigestSet, hash_text
+from src.data.preparation.near_duplicates import PLACES, TextSigner, find_alike_pairs
+from src.data.preparation.splitting import SPLITS
 from src.data.surveyed_corpus import SurveyedCorpus, hash_as_json
 
 HELD_OUT_SPLITS = tuple(split for split in SPLITS if split != "train")

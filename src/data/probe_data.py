@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from lightning.pytorch import LightningDataModule
 
-from src.data.batch_sampler import BatchKey, DistributedBatchSampler
+from src.data.batches.batch_sampler import BatchKey, DistributedBatchSampler
+from src.data.batches.loader import ResumableDataLoader
 from src.data.datamodule import TextDataModule
-from src.data.loader import ResumableDataLoader
 
 # Multiples of it, without their whole part, lie evenly in [0, 1), however many are taken.
 _GOLDEN_RATIO = 0.6180339887498949
@@ -17,7 +17,9 @@ _VALIDATION_BATCHES = 4
 
 
 class ChosenBatches:
-    """Some of a plan's batches, in an order of their own; a `BatchPlan` (src/data/loader.py)."""
+    """Some of a plan's batches, in an order of their own; a `BatchPlan` of
+    src/data/batches/loader.py.
+    """
 
     def __init__(self, plan: DistributedBatchSampler, batches: Sequence[BatchKey]) -> None:
         self.batch_size = plan.batch_size

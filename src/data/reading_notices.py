@@ -7,8 +7,8 @@ from typing import Any
 
 from src.core.formatting import format_quantity, truncate_middle
 from src.core.notices import Notices
-from src.data.cleaning import DROP_REASONS
-from src.data.splitting import SPLITS
+from src.data.preparation.cleaning import DROP_REASONS
+from src.data.preparation.splitting import SPLITS
 
 _LINE_WIDTH = 80
 _SHOWN_LABELS = 6

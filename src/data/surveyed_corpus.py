@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from src.core.user_errors import UserError
 from src.data.cache import ContentCache
-from src.data.corpus import Corpus
-from src.data.corpus_survey import CorpusSurvey
-from src.data.label_map import LabelMap
+from src.data.preparation.corpus import Corpus
+from src.data.preparation.corpus_survey import CorpusSurvey
+from src.data.preparation.label_map import LabelMap
 
 if TYPE_CHECKING:
     from src.data.data_config import DataConfig

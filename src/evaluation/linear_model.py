@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
 
 from src.data.splitmix import GOLDEN_GAMMA, finalize_splitmix64, permute_rows
-from src.data.token_store import TokenStore
+from src.data.tokenization.token_store import TokenStore
 
 # Features are tokens and pairs of neighbouring tokens, by a hash: two of a million meet rarely.
 _NUM_BUCKETS = 1 << 20

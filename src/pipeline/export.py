@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from src.core.dataset_info import TEXT_TASKS
 
 if TYPE_CHECKING:
-    from src.data.tokenizer import TextTokenizer
+    from src.data.tokenization.tokenizer import TextTokenizer
     from src.model.encoder import Encoder
 
 # Beside Hugging Face's files; holds cleaning, length and truncation of texts for `src.predict`.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from src.core.formatting import format_quantity, to_override_text
 from src.core.user_errors import UserError
-from src.data.reading_remarks import RemarkCounts
-from src.data.records import RawRecord
+from src.data.reading.reading_remarks import RemarkCounts
+from src.data.rows.records import RawRecord
 from src.pipeline.label_score import LabelScore
 from src.pipeline.prediction_output import STDOUT, AnswerColumns, name_answer_columns, open_output
 

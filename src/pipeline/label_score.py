@@ -6,8 +6,8 @@ from typing import Any
 from src.core.formatting import format_quantity
 from src.core.nested_config import get_by_path
 from src.core.user_errors import UserError
-from src.data.labels import LabelSpace, RawLabel
-from src.data.token_labels import TokenLabels
+from src.data.rows.labels import LabelSpace, RawLabel
+from src.data.rows.token_labels import TokenLabels
 
 AnyLabel = RawLabel | tuple[str | int | float, ...] | TokenLabels
 

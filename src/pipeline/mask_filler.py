@@ -10,9 +10,9 @@ from transformers import AutoTokenizer
 from src.core.batch import build_tokens
 from src.core.pretrained_files import load_from_hub_or_folder
 from src.core.user_errors import UserError
-from src.data.cleaning import Cleaning
-from src.data.records import RawRecord
-from src.data.tokenizer import TextTokenizer
+from src.data.preparation.cleaning import Cleaning
+from src.data.rows.records import RawRecord
+from src.data.tokenization.tokenizer import TextTokenizer
 from src.model.stored_encoder import load_encoder
 
 # As people write it whatever the tokenizer calls it.

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 from src.config.validate_config import build_checked_node
 from src.core.user_errors import UserError
-from src.data.data_files import FORMAT_BY_SUFFIX, infer_format
-from src.data.records import RawRecord
-from src.data.sources import SPLITS, Source
+from src.data.reading.data_files import FORMAT_BY_SUFFIX, infer_format
+from src.data.reading.sources import SPLITS, Source
+from src.data.rows.records import RawRecord
 
 SOURCE_NODE = "data.source"
-SOURCE_TARGET = "src.data.sources.Source"
+SOURCE_TARGET = "src.data.reading.sources.Source"
 _PLACE_KEYS = ("path", "hub", "config", "revision")
 _COLUMN_KEYS = ("text", "pair", "label")
 _STYLE_KEYS = ("delimiter", "quoting", "quote", "escape", "skip_rows")

@@ -18,12 +18,12 @@ from src.core.batch import Tokens, build_tokens
 from src.core.dataset_info import TEXT_TASKS
 from src.core.pretrained_files import load_from_hub_or_folder
 from src.core.user_errors import UserError
-from src.data.batch_sampler import DistributedBatchSampler
-from src.data.cleaning import Cleaning
-from src.data.records import RawRecord
-from src.data.text_encoder import find_token_types
-from src.data.token_labels import WordSpan, find_words
-from src.data.tokenizer import TextTokenizer
+from src.data.batches.batch_sampler import DistributedBatchSampler
+from src.data.preparation.cleaning import Cleaning
+from src.data.rows.records import RawRecord
+from src.data.rows.token_labels import WordSpan, find_words
+from src.data.tokenization.text_encoder import find_token_types
+from src.data.tokenization.tokenizer import TextTokenizer
 from src.model.encoder import Encoder, HeadType
 from src.model.head_outputs import choose_ranks, compute_class_scores
 from src.model.stored_encoder import load_encoder

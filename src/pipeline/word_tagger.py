@@ -14,8 +14,8 @@ from torch import Tensor
 from src.core.batch import Tokens
 from src.core.entities import find_entities
 from src.core.entity_tags import END_OF_TEXT, list_entity_types
-from src.data.text_encoder import CUT_TOKEN, TextEncoder
-from src.data.token_labels import WordSpan
+from src.data.rows.token_labels import WordSpan
+from src.data.tokenization.text_encoder import CUT_TOKEN, TextEncoder
 
 # calls the second with the numbers of the rows of each batch and their tokens
 BatchRunner = Callable[[list[np.ndarray], np.ndarray, Callable[[np.ndarray, Tokens], None]], None]

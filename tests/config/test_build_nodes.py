@@ -95,7 +95,7 @@ def test_the_task_takes_what_a_config_has_and_no_hooks() -> None:
 
 
 def test_annotations_are_understood() -> None:
-    batching = read_schema(import_target("src.data.batching.Masked"))
+    batching = read_schema(import_target("src.data.batches.batching.Masked"))
     assert batching.parameters["row_tokens"].annotation == Annotated[int, Bound(least=8)]
     # a class constant is no argument
     assert "kind" not in batching.parameters
@@ -136,8 +136,8 @@ def test_moved_targets_are_found_under_their_old_names() -> None:
         ),
         ("src.modle.objectives.MaskedLM", "there is no module 'src.modle.objectives'"),
         (
-            "src.data.batching.Batching",
-            "'src.data.batching.Batching' is neither a class nor a function",
+            "src.data.batches.batching.Batching",
+            "'src.data.batches.batching.Batching' is neither a class nor a function",
         ),
         ("src", "'src' is not built: a config builds from " + ROOMS),
     ],

@@ -308,7 +308,7 @@ def _run(**parts: dict[str, Any]) -> dict[str, Any]:
             "label_names": ["bad", "good"],
             "num_labels": 2,
         },
-        "data_batching": {"_target_": "src.data.batching.Labelled", "max_tokens": 64},
+        "data_batching": {"_target_": "src.data.batches.batching.Labelled", "max_tokens": 64},
         "model": {"freeze": "nothing"},
         "model_encoder": {
             "_target_": "src.model.encoder_config.Scratch",
@@ -349,7 +349,7 @@ def _run(**parts: dict[str, Any]) -> dict[str, Any]:
             "model=regression or data.task=classification fits",
         ),
         (
-            _run(data_batching={"_target_": "src.data.batching.Masked"}),
+            _run(data_batching={"_target_": "src.data.batches.batching.Masked"}),
             "data.task=classification does not go with data.batching=Masked; "
             "data/batching=labelled fits",
         ),

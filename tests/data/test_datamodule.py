@@ -14,19 +14,19 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from src.core.user_errors import UserError, UserErrors
-from src.data import row_digest, tokenize
-from src.data.batching import Labelled, Masked
+from src.data.batches.batching import Labelled, Masked
+from src.data.batches.sentence_pairs import SentencePairs
 from src.data.cache import ContentCache
-from src.data.cleaning import Cleaning
 from src.data.data_config import DataConfig
 from src.data.datamodule import TextDataModule
-from src.data.records import RawRecord
-from src.data.sentence_pairs import SentencePairs
-from src.data.sources import Source
-from src.data.splitting import Split
-from src.data.token_store import TextRow, TokenStoreWriter
-from src.data.tokenizer import PretrainedTokenizer, WordPiece
-from tests.data.test_readers import put_hub_parquet
+from src.data.preparation.cleaning import Cleaning
+from src.data.preparation.splitting import Split
+from src.data.reading.sources import Source
+from src.data.rows.records import RawRecord
+from src.data.tokenization import row_digest, tokenize
+from src.data.tokenization.token_store import TextRow, TokenStoreWriter
+from src.data.tokenization.tokenizer import PretrainedTokenizer, WordPiece
+from tests.data.reading.test_readers import put_hub_parquet
 
 WORDS = ["red", "green", "blue", "warm", "cold", "soft", "hard", "old", "new", "dark"]
 

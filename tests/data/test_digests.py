@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.data.cleaning import DigestSet, hash_text
+from src.data.preparation.cleaning import DigestSet, hash_text
 
 
 @given(st.lists(st.integers(1, 2**64 - 1) | st.integers(1, 50), max_size=200))

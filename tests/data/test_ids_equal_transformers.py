@@ -22,8 +22,8 @@ from tokenizers import (
 )
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerFast
 
-from src.data.text_encoder import find_token_types
-from src.data.tokenizer import TextTokenizer
+from src.data.tokenization.text_encoder import find_token_types
+from src.data.tokenization.tokenizer import TextTokenizer
 
 # number 1 is padding, as RoBERTa's positions want it
 SPECIAL = ["[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"]

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from src.data import leakage as module
-from src.data.batching import Labelled, Masked
-from src.data.cleaning import Cleaning
+from src.data.batches.batching import Labelled, Masked
 from src.data.data_config import DataConfig
+from src.data.preparation.cleaning import Cleaning
+from src.data.preparation.splitting import Split
+from src.data.reading.sources import Source
 from src.data.reading_notices import describe_rows
-from src.data.sources import Source
-from src.data.splitting import Split
-from src.data.tokenizer import WordPiece
-from tests.data.test_corpus import _corpus, held_rows
+from src.data.tokenization.tokenizer import WordPiece
+from tests.data.preparation.test_corpus import _corpus, held_rows
 
 
 def test_held_out_rows_that_stand_in_train_are_counted_where_they_are_kept() -> None:

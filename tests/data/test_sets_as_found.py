@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from src.data.sources import Source
-from tests.data.test_readers import put, put_parquet
+from src.data.reading.sources import Source
+from tests.data.reading.test_readers import put, put_parquet
 
 ONE_HOT = "ID\tTweet\tanger\tjoy\tsad\n1\ta day\t1\t0\t1\n2\train\t0\t0\t0\n"
 CLASS_FOLDERS = {"by-date-train/alt.a/101": b"one", "by-date-train/rec.b/102": b"caf\xe9"}

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.data.text_encoder import EncodedTexts
-from src.data.token_store import TargetLayout, TextRow, TokenStore, TokenStoreWriter
+from src.data.tokenization.text_encoder import EncodedTexts
+from src.data.tokenization.token_store import TargetLayout, TextRow, TokenStore, TokenStoreWriter
 from src.evaluation import linear_model
 from src.evaluation.linear_model import count_features, score_linear_model, score_majority
 

@@ -10,7 +10,7 @@ import torch
 
 from src.core.dataset_info import DatasetInfo
 from src.data.cache import ContentCache
-from src.data.tokenizer import WordPiece
+from src.data.tokenization.tokenizer import WordPiece
 from src.model.encoder_config import Scratch
 
 TEXTS = ["a good film", "a bad film, a very bad and long film"]

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from benchmarks.gpu_race import Race, Words
 from src.core.batch import build_tokens
-from src.data.batch_sampler import BatchKey
-from src.data.batching import Masked
-from src.data.device_dataset import DeviceBatchDataset, should_keep_on_device
-from src.data.loader import BatchDataset
+from src.data.batches.batch_sampler import BatchKey
+from src.data.batches.batching import Masked
+from src.data.batches.device_dataset import DeviceBatchDataset, should_keep_on_device
+from src.data.batches.loader import BatchDataset
 from src.model.muon import MuonAdamW
 from src.model.ragged_attention import ragged_attention, varlen_attn
 from src.model.ragged_layout import RaggedLayout

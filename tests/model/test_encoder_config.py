@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModel
 from src.core import pretrained_files
 from src.core.user_errors import UserError
 from src.data.cache import ContentCache
-from src.data.tokenizer import PretrainedTokenizer
+from src.data.tokenization.tokenizer import PretrainedTokenizer
 from src.model.encoder import Encoder
 from src.model.encoder_config import Pretrained, Scratch
 from tests.model.conftest import FAMILIES

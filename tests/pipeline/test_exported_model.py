@@ -14,8 +14,8 @@ from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from src.core.dataset_info import DatasetInfo
 from src.data.cache import ContentCache
-from src.data.cleaning import Cleaning
-from src.data.tokenizer import TextTokenizer, WordPiece
+from src.data.preparation.cleaning import Cleaning
+from src.data.tokenization.tokenizer import TextTokenizer, WordPiece
 from src.model.encoder import AUTO_MODEL_CLASSES, Encoder
 from src.model.encoder_config import Pretrained, Scratch
 from src.pipeline.export import save_model

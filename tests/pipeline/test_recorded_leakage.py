@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from src.core.user_errors import UserError
-from src.data.cleaning import Cleaning
+from src.data.preparation.cleaning import Cleaning
 from src.pipeline import leakage as module
 from src.pipeline.leakage import record_leakage
 

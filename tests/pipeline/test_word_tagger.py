@@ -13,10 +13,10 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer, pipelin
 from src.core.batch import Tokens
 from src.core.dataset_info import DatasetInfo
 from src.data.cache import ContentCache
-from src.data.cleaning import Cleaning
-from src.data.text_encoder import TextEncoder
-from src.data.token_labels import find_words, join_words
-from src.data.tokenizer import TextTokenizer, WordPiece
+from src.data.preparation.cleaning import Cleaning
+from src.data.rows.token_labels import find_words, join_words
+from src.data.tokenization.text_encoder import TextEncoder
+from src.data.tokenization.tokenizer import TextTokenizer, WordPiece
 from src.model.encoder_config import Pretrained, Scratch
 from src.pipeline.export import save_model
 from src.pipeline.predictor import Predictor

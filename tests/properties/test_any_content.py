@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from src.core.pretrained_files import check_encoder_folder
 from src.core.user_errors import UserError
 from src.data.cache import ContentCache
-from src.data.records import RawRecord
-from src.data.sources import Source
+from src.data.reading.sources import Source
+from src.data.rows.records import RawRecord
 from src.tracking.outbox import Journal, JournalPosition, read_entries
 
 bounded = settings(

@@ -13,12 +13,12 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from src.core.dataset_info import DatasetInfo
 from src.core.user_errors import UserError
-from src.data import hub
 from src.data.cache import ContentCache
-from src.data.corpus_survey import CorpusSurvey
-from src.data.sources import Source
-from src.data.token_store import TokenStore
-from src.data.tokenizer import PretrainedTokenizer, WordPiece
+from src.data.preparation.corpus_survey import CorpusSurvey
+from src.data.reading import hub
+from src.data.reading.sources import Source
+from src.data.tokenization.token_store import TokenStore
+from src.data.tokenization.tokenizer import PretrainedTokenizer, WordPiece
 from src.model.encoder import Encoder
 from src.model.encoder_config import Pretrained
 from src.model.stored_encoder import load_encoder

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from src.core.user_errors import UserError
-from src.data.loader import BatchDataset
+from src.data.batches.loader import BatchDataset
 from src.training import checkpoint_callback as keeping
 from src.training.checkpoint_files import (
     CheckpointHooks,

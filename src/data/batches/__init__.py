@@ -1,0 +1,1 @@
+"""Token ids to batches: order, packing, masking, augmentation and loading."""

@@ -1,0 +1,184 @@
+"""What stands in the columns of a file, told from its first rows."""
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from src.data.reading import readers
+from src.data.reading.columns import ColumnSelection
+from src.data.reading.decoding import InputFile
+from src.data.reading.json_rows import iter_json_objects
+from src.data.reading.label_cells import has_decimal_commas, split_labels
+from src.data.reading.sources import Source
+from src.data.reading.spreadsheets import iter_sheet_values
+from src.data.reading.table_rows import read_first_row
+from src.data.reading.tables import read_table
+from src.data.rows.labels import guess_label_separator
+from src.data.rows.nested_values import flatten_row
+from src.data.rows.token_labels import holds_entities
+
+SAMPLE_ROWS = 1000
+# On average a text has no more tags, and no tag is longer in characters.
+_MOST_TAGS = 6
+_LONGEST_TAG = 40
+_YES_NO = {"0", "1", "0.0", "1.0", "true", "false"}
+
+
+class ColumnProfile(NamedTuple):
+    """One column in a sample of rows.
+
+    Args:
+        name: its name, or its position where the table has no header.
+        examples: up to three different values.
+        distinct: the number of different values.
+        is_numeric: whether all values are numbers, is_whole: whether these are whole.
+        mean_characters: of the values as text.
+        labels: the different values, if these are few enough to be labels; else empty.
+        is_yes_no: whether all values are 0 and 1, or true and false; is_share: whether all are
+            numbers from 0 to 1.
+        has_decimal_commas: whether numbers are written with a comma before their decimals.
+        is_nested: whether some value is a list; is_tokens: whether all are lists of words.
+        is_tags: whether values are a few names that come again, in other combinations.
+        has_fields: whether some value has named parts.
+        list_lengths: of the values, where all are lists; else empty.
+        holds_spans: whether some value is a list of entities as spans.
+    """
+
+    name: str | int
+    examples: tuple[str, ...]
+    distinct: int
+    filled: int
+    is_numeric: bool
+    is_whole: bool
+    mean_characters: float
+    labels: tuple[str, ...] = ()
+    is_yes_no: bool = False
+    is_share: bool = False
+    has_decimal_commas: bool = False
+    is_nested: bool = False
+    is_tokens: bool = False
+    is_tags: bool = False
+    has_fields: bool = False
+    list_lengths: tuple[int, ...] = ()
+    holds_spans: bool = False
+
+
+def sample_columns(source: Source, file: InputFile, format: str) -> list[ColumnProfile]:
+    """The columns of the first rows of a file; none for formats that have no columns."""
+    rows = list(itertools.islice(_iter_rows(source, file, format), SAMPLE_ROWS))
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return [_profile_column(name, [row.get(name) for row in rows]) for name in names]
+
+
+def _iter_rows(source: Source, file: InputFile, format: str) -> Iterator[dict[Any, Any]]:
+    options, _ = source.reading_options(format).choose_encoding(file)
+    match format:
+        case "csv" | "tsv":
+            style = options.style
+            assert style is not None
+            first = read_first_row(file, style)
+            names: list[Any] = list(style.names or range(len(first)))
+            names = list(first if style.header else names)
+            names = [name for name in names if names.count(name) == 1]
+            columns = [read_table(file, ColumnSelection(name, None, None), style) for name in names]
+            for records in zip(*columns, strict=True):
+                yield dict(zip(names, [record.text for record in records], strict=True))
+        case "jsonl":
+            texts = [str(column) for column in source.select_columns().text_columns]
+            rows = iter_json_objects(file, options.json_style, texts)
+            start = [row for _, row in itertools.islice(rows, 2)]
+            if len(start) == 1 and all(isinstance(part, list) for part in start[0].values()):
+                # a table by column, of which none is called as the text is
+                rows, start = iter_json_objects(file, options.json_style, [*start[0]]), []
+            yield from map(flatten_row, itertools.chain(start, (row for _, row in rows)))
+        case "xlsx":
+            named = source.header or source.columns is not None
+            for _, values, _ in iter_sheet_values(
+                file,
+                sheet=source.sheet,
+                skipped=options.skipped_rows,
+                header=source.header,
+                names=source.columns,
+            ):
+                yield values if named else {int(name): cell for name, cell in values.items()}
+        case "parquet":
+            from pyarrow.parquet import ParquetFile
+
+            readers.read_parquet_columns(file)
+            with ParquetFile(file.path) as table:
+                for batch in table.iter_batches(batch_size=SAMPLE_ROWS):
+                    yield from map(flatten_row, batch.to_pylist())
+
+
+def _profile_column(name: str | int, values: Sequence[Any]) -> ColumnProfile:
+    texts = [str(value) for value in values if value is not None and str(value).strip()]
+    distinct = dict.fromkeys(texts)
+    plain = _without_decimal_commas(list(distinct))
+    numbers = [parse_number(text) for text in plain]
+    known = [number for number in numbers if number is not None]
+    is_numeric = bool(known) and len(known) == len(numbers)
+    is_tags = not is_numeric and _are_tags(values)
+    return ColumnProfile(
+        name,
+        tuple(itertools.islice(distinct, 3)),
+        len(distinct),
+        len(texts),
+        is_numeric,
+        is_numeric and all(number.is_integer() for number in known),
+        sum(map(len, texts)) / max(1, len(texts)),
+        tuple(distinct) if is_tags or len(distinct) <= len(texts) / 2 else (),
+        bool(distinct) and {text.strip().lower() for text in distinct} <= _YES_NO,
+        is_numeric and all(0 <= number <= 1 for number in known),
+        bool(distinct) and has_decimal_commas(distinct),
+        any(isinstance(value, list) for value in values),
+        all(
+            value is None
+            or (isinstance(value, list) and all(isinstance(one, str) for one in value))
+            for value in values
+        ),
+        is_tags,
+        any(isinstance(value, dict) for value in _list_items(values)),
+        *_profile_lists(values),
+    )
+
+
+def _are_tags(values: Sequence[Any]) -> bool:
+    """Whether values are lists, or texts parted by one character, of few short names that come
+    again.
+    """
+    lists = [value for value in values if isinstance(value, list)]
+    if not lists:
+        cells = [str(value) for value in values if value is not None and str(value).strip()]
+        found = guess_label_separator(set(cells))
+        if found is None:
+            return False
+        lists = [list(split_labels(cell, found[0])) for cell in cells]
+    names = [str(name) for one in lists for name in one]
+    return (
+        len(set(names)) <= len(names) / 3
+        and len(names) <= _MOST_TAGS * len(lists)
+        and max(map(len, names), default=0) <= _LONGEST_TAG
+    )
+
+
+def _profile_lists(values: Sequence[Any]) -> tuple[tuple[int, ...], bool]:
+    """The last two parts of a profile."""
+    lists = [value for value in values if isinstance(value, list)]
+    lengths = tuple(map(len, lists)) if len(lists) == len(values) else ()
+    return lengths, any(map(holds_entities, lists))
+
+
+def _list_items(values: Sequence[Any]) -> Iterator[Any]:
+    """Values, and what is in those that are lists."""
+    for value in values:
+        yield from value if isinstance(value, list) else (value,)
+
+
+def _without_decimal_commas(texts: list[str]) -> list[str]:
+    return [text.replace(",", ".") for text in texts] if has_decimal_commas(texts) else texts
+
+
+def parse_number(text: str) -> float | None:
+    """The number that a text is; None if it is none."""
+    return float(text) if re.fullmatch(r"\s*-?\d+(\.\d+)?(e-?\d+)?\s*", text) else None

@@ -1,0 +1,313 @@
+"""Which files of a folder belong to which split, and in which format; decided by names alone."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from src.core.user_errors import UserError, did_you_mean, suggest
+from src.data.reading.archives import enter_archive, is_archive
+from src.data.reading.class_files import (
+    find_class_files,
+    find_class_folders,
+    find_deeper_class_folders,
+    has_class_folders,
+    is_part_folder,
+    may_be_class_files,
+)
+from src.data.reading.decoding import InputFile
+from src.data.reading.file_names import (
+    FORMAT_BY_SUFFIX,
+    FORMAT_NAMES,
+    PATH_KEY,
+    SPLIT_ALIASES,
+    SplitFiles,
+    abbreviate_names,
+    find_split_folder,
+    infer_format,
+    is_readme,
+    list_data_files,
+    list_folders,
+    strip_data_suffixes,
+)
+from src.data.reading.packed_files import PACKED_SUFFIXES, strip_packed_suffix
+from src.data.reading.parallel_files import find_parallel_files
+
+
+def find_split_files(
+    path: Path, format: str, names: Mapping[str, str], labelled: bool
+) -> SplitFiles:
+    """Find the files of each split at a path.
+
+    A lone file is "train". In a folder a split is a sub-folder of its name, or the files that carry
+    the name: "train.csv", "train-00000-of-00001.parquet", "stsa.binary.train"; where one is called
+    exactly so, capitals aside, the others of the split are left alone. The files stand in the
+    folder itself or in one sub-folder. Where no file carries the name of a split, a single file is
+    "train", and so are all files of plain text. `src/data/reading/class_files.py` finds the
+    folders or files of classes.
+
+    Args:
+        format: a name of `FORMAT_NAMES`, or "auto" to tell it from the files' suffixes.
+        names: the source's name of each split, by ours.
+        labelled: whether folders are read as labels; "unsup" is then left out.
+
+    Raises:
+        UserError: nothing to read, several formats, or names that fit in more than one way.
+    """
+    if path.is_file():
+        format_name = infer_format(path) if format == "auto" else format
+        if format_name is None:
+            raise UserError(
+                f"what kind of file is this? data.source.format=NAME, one of {FORMAT_NAMES}",
+                key=PATH_KEY,
+                value=path,
+            )
+        if format_name in ("folders", "class_files", "parallel"):
+            what = "folder" if format_name == "folders" else "file"
+            raise UserError(
+                f"data.source.format={format_name}: {path} is a file; expected a folder of one "
+                f"{what} per class"
+            )
+        return SplitFiles(
+            format_name, {"train": (InputFile(path, path.name),)} if "train" in names else {}
+        )
+    if format == "class_files":
+        return find_class_files(path, names, labelled)
+    if format == "folders" or (format == "auto" and has_class_folders(path, names)):
+        return find_class_folders(path, names, labelled)
+    if format in ("auto", "parallel"):
+        sure = format == "parallel"
+        layout = find_parallel_files(path, names, labelled, sure=sure)
+        if layout is not None:
+            return layout
+        if sure and "train" not in names:
+            return SplitFiles(format, {})
+        if sure:
+            raise UserError(
+                "no file of texts that has a file of labels beside it",
+                key=PATH_KEY,
+                value=path,
+                hint="data.source.format=parallel expects names such as train.text, train.labels",
+            )
+    return _find_files_by_name(path, format, names, labelled)
+
+
+def _find_files_by_name(
+    folder: Path, format: str, names: Mapping[str, str], labelled: bool
+) -> SplitFiles:
+    if format == "auto" and (folder / "dataset_dict.json").is_file() | any(folder.glob("*.arrow")):
+        raise UserError(
+            "a data set as the library `datasets` saves it to disk",
+            key=PATH_KEY,
+            value=folder,
+            hint="its to_parquet('train.parquet') writes a split as a file that is read",
+        )
+    inner = [(child, list_data_files(child, format)) for child in list_folders(folder)]
+    pools = [
+        (folder, list_data_files(folder, format)),
+        *((child, files) for child, files in inner if files),
+    ]
+    if not any(files for _, files in pools):
+        deeper = find_deeper_class_folders(folder, names) if format == "auto" else []
+        if len(deeper) == 1:
+            return find_class_folders(deeper[0], names, labelled)
+        raise _no_data_files_error(folder, format, deeper)
+    parts: dict[str, list[Path]] = {}
+    for split, name in names.items():
+        own = find_split_folder(folder, name)
+        folder_files = [] if own is None else list_data_files(own, format)
+        if files := folder_files or _match_split_name(folder, name, pools):
+            parts[split] = files
+    if not parts and "train" in names:
+        parts["train"] = _assume_train_files(folder, format, pools)
+    _check_no_duplicates(parts)
+    kinds = sorted(
+        {
+            infer_format(file) or "" if format == "auto" else format
+            for files in parts.values()
+            for file in files
+        }
+    )
+    if len(kinds) > 1:
+        raise UserError(
+            "files of several formats",
+            key=PATH_KEY,
+            value=folder,
+            hint=f"data.source.format=NAME, one of {', '.join(kinds)}",
+        )
+    input_files = {
+        split: tuple(InputFile(file, str(file.relative_to(folder))) for file in files)
+        for split, files in parts.items()
+    }
+    taken = {file for files in parts.values() for file in files}
+    others = tuple(
+        str(file.relative_to(folder))
+        for where in (folder, *list_folders(folder))
+        for file in sorted(where.iterdir())
+        if file not in taken and _may_be_data(file)
+    )
+    return SplitFiles(kinds[0] if kinds else format, input_files, passed_over=others)
+
+
+def _may_be_data(file: Path) -> bool:
+    """Whether a file that is not read should be told of."""
+    if file.name.startswith(".") or is_readme(file) or not file.is_file():
+        return False
+    return infer_format(file) is not None or is_archive(file)
+
+
+def _match_split_name(folder: Path, name: str, pools: list[tuple[Path, list[Path]]]) -> list[Path]:
+    """The files whose names contain a split's name: in the folder, else in its only sub-folder
+    that has some.
+    """
+    part = re.compile(rf"(^|[._-]){re.escape(name)}([._-]|$)", re.IGNORECASE)
+    matching = [
+        (where, [file for file in files if part.search(strip_data_suffixes(file))])
+        for where, files in pools
+    ]
+    matching = [(where, files) for where, files in matching if files]
+    if not matching:
+        return []
+    if matching[0][0] != folder and len(matching) > 1:
+        rivals = ", ".join(str(where) for where, _ in matching)
+        raise UserError(
+            f"'{name}' stands in several folders",
+            key=PATH_KEY,
+            value=folder,
+            hint=f"name one of them: {rivals}",
+        )
+    files = matching[0][1]
+    for spelling in (str, str.casefold):
+        exact = [one for one in files if spelling(strip_data_suffixes(one)) == spelling(name)]
+        if exact:
+            return exact
+    return files
+
+
+def _assume_train_files(
+    folder: Path, format: str, pools: list[tuple[Path, list[Path]]]
+) -> list[Path]:
+    filled = [files for _, files in pools if files]
+    text = all((infer_format(file) if format == "auto" else format) == "text" for file in filled[0])
+    if len(filled) == 1 and (len(filled[0]) == 1 or text):
+        return filled[0]
+    found = [str(file.relative_to(folder)) for files in filled for file in files]
+    raise UserError(
+        f"no file carries the name of a split; found {abbreviate_names(found)}",
+        key=PATH_KEY,
+        value=folder,
+        hint="say which is which: data.source.train=NAME, or give one file: {key}=FILE",
+    )
+
+
+def _check_no_duplicates(parts: Mapping[str, list[Path]]) -> None:
+    """Raise UserError for a file in two splits, or beside its own packed copy."""
+    split_by_name: dict[str, str] = {}
+    for split, files in parts.items():
+        for path in files:
+            plain = strip_packed_suffix(str(path))
+            if plain in split_by_name:
+                other = (
+                    f"in both {split_by_name[plain]} and {split}"
+                    if split_by_name[plain] != split
+                    else "packed and unpacked"
+                )
+                raise UserError(
+                    f"{plain} is there {other}", key=PATH_KEY, hint="its rows would be read twice"
+                )
+            split_by_name[plain] = split
+
+
+def _no_data_files_error(folder: Path, format: str, deeper: Sequence[Path]) -> UserError:
+    found = [entry.name + "/" * entry.is_dir() for entry in sorted(folder.iterdir())]
+    if not found:
+        return UserError("the folder is empty", key=PATH_KEY, value=folder)
+    expected = (
+        f"expected {', '.join(FORMAT_BY_SUFFIX)}, each also with {', '.join(PACKED_SUFFIXES)}"
+        if format == "auto"
+        else f"expected {format}"
+    )
+    archives = [entry for entry in sorted(folder.iterdir()) if is_archive(entry)]
+    if archives:
+        return UserError(
+            f"no readable file; found {abbreviate_names(found)}",
+            key=PATH_KEY,
+            value=folder,
+            hint=f"an archive is read where it is named itself: {{key}}={archives[0]}",
+        )
+    if deeper:
+        hint = f"name one of them: {{key}}={deeper[0]}"
+        if all(one.parent == folder and not is_part_folder(one) for one in deeper):
+            hint += "; data.source.format=folders where these are the classes"
+        return UserError(
+            f"several folders of class folders: {abbreviate_names(list(map(str, deeper)))}",
+            key=PATH_KEY,
+            value=folder,
+            hint=hint,
+        )
+    hint = f"where names end otherwise: data.source.format=NAME, one of {FORMAT_NAMES}"
+    if may_be_class_files(folder):
+        hint = "data.source.format=class_files where every file holds the texts of a class; " + hint
+    return UserError(
+        f"no readable file; {expected}; found {abbreviate_names(found)}",
+        key=PATH_KEY,
+        value=folder,
+        hint=hint,
+    )
+
+
+def check_named_splits(path: Path, layout: SplitFiles, names: Mapping[str, str]) -> None:
+    """Raise UserError for a missing split that has a name of its own or a common other one."""
+    if path.is_file() and not layout.other_parts:
+        return
+    for split, name in names.items():
+        if split in layout.files:
+            continue
+        if name != split:
+            there = (
+                f"{path} holds {', '.join(layout.other_parts)}"
+                if path.is_file()
+                else f"no file and no folder in {path} is called so"
+            )
+            raise UserError(f"data.source.{split}={name}: {there}")
+        for alias, found in _find_aliases(path, layout, split).items():
+            raise UserError(
+                f"data.source.{split}={name}: {path} has none, but {found}; "
+                f"data.source.{split}={alias} takes it, data.source.{split}=null leaves it"
+            )
+
+
+def _find_aliases(path: Path, layout: SplitFiles, split: str) -> dict[str, str]:
+    """What is there under other common names of a split, by the name to type."""
+    aliases = SPLIT_ALIASES[split]
+    if path.is_file():
+        return {part: part for part in layout.other_parts if part.casefold() in aliases}
+    layout = find_split_files(path, layout.format, {alias: alias for alias in aliases}, False)
+    return {alias: files[0].name for alias, files in layout.files.items()}
+
+
+def find_path(typed: str) -> Path:
+    """The file or folder that was typed; UserError with the nearest name if there is none."""
+    if not typed.strip():
+        raise UserError("is empty", key=PATH_KEY, expected="a file or a folder", colon=False)
+    if "://" in typed:
+        raise UserError(
+            "an address", key=PATH_KEY, value=typed, hint="download it first and give the file"
+        )
+    path = enter_archive(Path(typed).expanduser())
+    if not path.exists():
+        raise _missing_path_error(path, Path(typed).expanduser())
+    return path
+
+
+def _missing_path_error(path: Path, typed: Path) -> UserError:
+    """The error for a missing path, with the nearest name in its deepest folder that exists."""
+    parent_folder = next(parent for parent in path.absolute().parents if parent.is_dir())
+    step = path.absolute().relative_to(parent_folder).parts[0]
+    names = [entry.name for entry in parent_folder.iterdir()]
+    if (near := suggest(step, names)) is not None:
+        hint = did_you_mean(near)
+    else:
+        hint = f"there: {abbreviate_names(sorted(names))}" if names else "the folder is empty"
+    return UserError(
+        f"there is no '{step}' in {parent_folder}", key=PATH_KEY, value=typed, hint=hint
+    )

@@ -1,0 +1,87 @@
+"""What the rows of files hold, for a look at them before a run."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from src.core.user_errors import UserError
+from src.data.reading.reading_remarks import RemarkCounts
+from src.data.reading.sources import Source
+from src.data.rows.labels import as_label_set, normalize_labels
+from src.data.rows.tag_schemes import TagSurvey
+from src.data.rows.token_labels import TokenLabels
+
+SAMPLE_TEXTS = 1000
+
+
+class FileContents(NamedTuple):
+    """What all rows of the files hold, by split where a split matters."""
+
+    rows: dict[str, int]
+    labels: Counter[str]
+    unlabelled: int
+    empty: int
+    lengths: list[int]
+    # of the first rows
+    sample_texts: list[str]
+    # whether some row may have several
+    has_label_sets: bool
+    remarks: list[str]
+    # of words; None where texts are labelled as a whole
+    tags: TagSurvey | None
+    # why they are not told of
+    tag_problem: str | None
+
+
+def read_contents(source: Source, tag_names: Sequence[str | float] | None) -> FileContents:
+    """Read all rows of all splits.
+
+    Args:
+        tag_names: of tags that stand there as numbers.
+
+    Raises:
+        UserError: a row cannot be read.
+    """
+    rows: dict[str, int] = {}
+    labels: Counter[str] = Counter()
+    unlabelled = empty = 0
+    lengths: list[int] = []
+    sample_texts: list[str] = []
+    has_label_sets = False
+    tags: TagSurvey | None = None
+    tag_problem: str | None = None
+    remarks = RemarkCounts()
+    for split in source.available_splits():
+        rows[split] = 0
+        for record in source.read_records(split):
+            rows[split] += 1
+            remarks.count(split, record)
+            lengths.append(len(record.text) + len(record.pair or ""))
+            empty += not record.text.strip()
+            if record.label is None:
+                unlabelled += source.label is not None
+            if isinstance(record.label, TokenLabels):
+                tags = tags or TagSurvey(tag_names)
+                try:
+                    tags.add(split, record)
+                except UserError as error:
+                    tag_problem = tag_problem or str(error)
+            else:
+                labels.update(map(str, normalize_labels(as_label_set(record.label))))
+                # an empty list may be one of entities
+                several = isinstance(record.label, tuple) and record.label != ()
+                has_label_sets = has_label_sets or several
+            if len(sample_texts) < SAMPLE_TEXTS:
+                sample_texts.append(record.text)
+    return FileContents(
+        rows,
+        labels,
+        unlabelled,
+        empty,
+        lengths,
+        sample_texts,
+        has_label_sets,
+        remarks.describe(),
+        tags,
+        tag_problem,
+    )

@@ -1,0 +1,118 @@
+"""What the names of files say: formats, data and what lies beside them."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from src.data.reading.decoding import InputFile
+from src.data.reading.packed_files import strip_packed_suffix
+
+FORMAT_BY_SUFFIX = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".xlsx": "xlsx",
+    ".xlsm": "xlsx",
+    ".txt": "text",
+    ".conll": "conll",
+    ".bio": "conll",
+    ".iob": "conll",
+    ".iob2": "conll",
+}
+PATH_KEY = "data.source.path"
+FORMAT_NAMES = (
+    "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first, parallel, conll"
+)
+# Other common names of splits.
+SPLIT_ALIASES = {
+    "validation": ("dev", "valid", "val", "development"),
+    "train": ("training",),
+    "test": ("testing",),
+}
+_SPLIT_NAMES_HINT = (
+    " (data.source.validation=NAME and data.source.test=NAME say what splits are called)"
+)
+_NON_DATA_STEMS = {"readme", "license", "licence", "sha256sums", "md5sums"}
+
+
+class SplitFiles(NamedTuple):
+    """The files of each split in reading order, and the format that all of them have.
+
+    Args:
+        other_parts: what else a lone file holds that could be a split, by its name there.
+        passed_over: what else lies there and is not read, in words.
+    """
+
+    format: str
+    files: dict[str, tuple[InputFile, ...]]
+    other_parts: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
+
+    def describe_unread(self) -> list[str]:
+        """What lies there and is not read, in sentences."""
+        lines = []
+        if self.passed_over:
+            named = "" if self.format in ("folders", "class_files") else _SPLIT_NAMES_HINT
+            lines.append(f"not read: {abbreviate_names(list(self.passed_over))}{named}")
+        if self.other_parts:
+            lines.append(f"not read: {abbreviate_names(list(self.other_parts))}")
+        return lines
+
+
+def infer_format(path: Path) -> str | None:
+    """The format that a file's suffix names, packed or not; None for an unknown suffix."""
+    return FORMAT_BY_SUFFIX.get(Path(strip_packed_suffix(path.name)).suffix.lower())
+
+
+def strip_data_suffixes(path: Path) -> str:
+    """The name without data suffixes: "train" of "train.csv.gz"; all of "stsa.binary.train"."""
+    name = strip_packed_suffix(path.name)
+    return (
+        name[: -len(Path(name).suffix)] if Path(name).suffix.lower() in FORMAT_BY_SUFFIX else name
+    )
+
+
+def list_folders(folder: Path) -> list[Path]:
+    """The folders in a folder, without hidden ones."""
+    return sorted(
+        child
+        for child in folder.iterdir()
+        if child.is_dir() and not child.name.startswith((".", "__"))
+    )
+
+
+def find_split_folder(folder: Path, name: str) -> Path | None:
+    """The sub-folder of a split, in upper or lower case; None if there is none."""
+    if (folder / name).is_dir():
+        return folder / name
+    folded = name.casefold()
+    return next((inner for inner in list_folders(folder) if inner.name.casefold() == folded), None)
+
+
+def list_data_files(folder: Path, format: str) -> list[Path]:
+    """The files with a known suffix. For a named format, if none has its suffix: all files."""
+    every = sorted(
+        file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")
+    )
+    if format == "auto":
+        return [
+            file
+            for file in every
+            if (kind := infer_format(file)) and not (kind == "text" and is_readme(file))
+        ]
+    return [file for file in every if infer_format(file) == format] or [
+        file for file in every if not is_readme(file)
+    ]
+
+
+def is_readme(file: Path) -> bool:
+    """Whether a file's name says that it is about the data and no part of them."""
+    return not _NON_DATA_STEMS.isdisjoint(re.split("[^a-z0-9]+", file.name.lower()))
+
+
+def abbreviate_names(names: list[str]) -> str:
+    """A list of names for a message, ten at most."""
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

@@ -1,0 +1,134 @@
+"""Where the rows are in a JSON value that is a whole file: arrays, objects around arrays, tables
+kept by column, and several splits in one object.
+"""
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from src.core.user_errors import UserError
+from src.data.reading.decoding import InputFile, read_text_lines
+from src.data.reading.encodings import choose_encoding
+from src.data.reading.file_names import SplitFiles
+
+
+def find_items(value: Any, texts: Sequence[str]) -> list[Any] | None:
+    """The rows in a JSON value, objects or lists; None if it holds none, or several tables.
+
+    Rows are the items of an array, of the only array in an object, the objects in an object of
+    objects that have one of `texts`, what stands at the same place of every column where a column
+    of `texts` is itself an array or object, or keys with what they stand for: a text with its
+    label, or a label with one of its texts.
+    """
+    if isinstance(value, list):
+        return value if _is_table(value) else None
+    if not isinstance(value, dict):
+        return None
+    if any(isinstance(value.get(text), list | dict) for text in texts):
+        return _find_columns(value)
+    inner = [part for part in value.values() if isinstance(part, dict)]
+    if len(inner) == len(value) > 0 and all(set(texts) & row.keys() for row in inner):
+        return inner
+    arrays = [part for part in value.values() if isinstance(part, list) and _is_table(part)]
+    return arrays[0] if len(arrays) == 1 else _pair_keys(value)
+
+
+def _pair_keys(value: Mapping[str, Any]) -> list[Any] | None:
+    """Lists of a key and a value, of an object that goes from texts to labels, or from labels to
+    arrays of texts; None of one whose keys seem to be the names of columns.
+    """
+    parts = list(value.values())
+    if len(parts) > 1 and all(_is_array_of_texts(part) for part in parts):
+        # in a column of labels some come again
+        are_columns = len(set(map(len, parts))) == 1 and any(
+            len(set(part)) < len(part) for part in parts
+        )
+        return None if are_columns else [[key, text] for key in value for text in value[key]]
+    spaced = sum(" " in key.strip() for key in value)
+    plain = all(isinstance(part, str | int | float) for part in parts)
+    return (
+        [[key, part] for key, part in value.items()] if plain and 2 * spaced > len(value) else None
+    )
+
+
+def _is_array_of_texts(part: Any) -> bool:
+    return isinstance(part, list) and bool(part) and all(isinstance(item, str) for item in part)
+
+
+def _is_table(items: list[Any]) -> bool:
+    return bool(items) and isinstance(items[0], dict | list)
+
+
+def _find_columns(value: Mapping[str, Any]) -> list[Any] | None:
+    """The rows of a table that is kept by column, as pandas writes it."""
+    columns = {
+        name: list(part.values()) if isinstance(part, dict) else part
+        for name, part in value.items()
+        if isinstance(part, dict | list)
+    }
+    if len(columns) < len(value) or len(set(map(len, columns.values()))) != 1:
+        return None
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def split_parts(
+    layout: SplitFiles, names: Mapping[str, str], encodings: Sequence[str]
+) -> SplitFiles:
+    """The layout of a lone JSON file that holds splits by name, `{"train": [...], "val": [...]}`;
+    any other layout unchanged.
+
+    Raises:
+        UserError: it holds several tables, and none is called as a split is.
+    """
+    lone = layout.files.get("train", ())
+    if layout.format != "jsonl" or len(lone) != 1 or lone[0].label is not None:
+        return layout
+    parts = list_parts(lone[0], choose_encoding(lone[0], encodings).name)
+    if len(parts) < 2:
+        return layout
+    by_name = {part.casefold(): part for part in parts}
+    files: dict[str, tuple[InputFile, ...]] = {}
+    for split, name in names.items():
+        if (part := by_name.get(name.casefold())) is not None:
+            files[split] = (lone[0]._replace(member=part, name=f"{lone[0].name}, {part}"),)
+    if not files:
+        raise UserError(
+            f"several tables in one file, {', '.join(parts)}",
+            where=lone[0].name,
+            hint="data.source.train=NAME says which is train",
+        )
+    taken = [file.member for (file,) in files.values()]
+    return SplitFiles(layout.format, files, tuple(part for part in parts if part not in taken))
+
+
+def list_parts(file: InputFile, encoding: str) -> tuple[str, ...]:
+    """The names of the tables in a file that is one JSON object, if it holds some."""
+    facts = file.path.stat()
+    return _list_parts(file, encoding, facts.st_size, facts.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=8)
+def _list_parts(file: InputFile, encoding: str, *_facts: int) -> tuple[str, ...]:
+    if not _begins_as_lone_object(file, encoding):
+        return ()
+    try:
+        value = json.loads("".join(read_text_lines(file, encoding)))
+    except (ValueError, RecursionError):
+        return ()
+    return tuple(name for name, part in value.items() if isinstance(part, list) and _is_table(part))
+
+
+def _begins_as_lone_object(file: InputFile, encoding: str) -> bool:
+    """Whether a file's first line begins an object that goes on, or ends one that has a table.
+
+    It spares files of one object a line from being read as a whole.
+    """
+    first = next((line for line in read_text_lines(file, encoding) if line.strip()), "")
+    if not first.lstrip().startswith("{"):
+        return False
+    try:
+        value = json.loads(first)
+    except (ValueError, RecursionError):
+        return True
+    return any(isinstance(part, list) and _is_table(part) for part in value.values())

@@ -1,0 +1,118 @@
+"""Tables of text: CSV, TSV and whatever else parts its columns by one character."""
+
+from collections.abc import Iterator, Sequence
+
+from src.core.user_errors import UserError, UserErrors
+from src.data.reading.columns import ColumnSelection
+from src.data.reading.decoding import InputFile
+from src.data.reading.odd_rows import describe_odd_row
+from src.data.reading.table_headers import find_table_errors, strip_requested
+from src.data.reading.table_rows import COMMON_DELIMITERS, TableStyle, iter_rows, name_delimiter
+from src.data.rows.records import RawRecord
+
+
+def read_table(
+    file: InputFile, columns: ColumnSelection, style: TableStyle, keep_other: bool = False
+) -> Iterator[RawRecord]:
+    """Read CSV or TSV.
+
+    Where columns have names, all rows must have their number of cells. Else rows may have more
+    than are asked for.
+    """
+    rows = iter_rows(file, style)
+    if style.header:
+        _, names, _ = next(rows, (0, [], []))
+        if not names:
+            return
+        names = strip_requested(names, columns)
+    else:
+        names = list(style.names or ())
+    if errors := list(find_table_errors(file, columns, names, style)):
+        raise UserErrors(errors)
+
+    def find_position(column: str | int) -> int:
+        return names.index(str(column)) if names else int(column)
+
+    texts = [find_position(column) for column in columns.text_columns]
+    pair = None if columns.pair is None else find_position(columns.pair)
+    labels = [find_position(column) for column in columns.label_columns]
+    checked = texts if pair is None else [*texts, pair]
+    taken = [*checked, *labels]
+    width = len(names) or 1 + max(taken)
+    own_keys = _number_repeats(names)
+    first_line = None if style.header else style.skipped_lines + 1
+    for line, row, raw_lines in rows:
+        where = f"{file.name}, line {line}"
+        if len(row) < width or (names and len(row) > width):
+            raise _width_error(where, row, width, style)
+        if style.quote is None and style.guessed_quote:
+            _refuse_quoted_cells(where, row, checked)
+        text = columns.join_texts([row[position] for position in texts])
+        label = columns.pack_labels(
+            [cell if (cell := row[position]).strip() else None for position in labels]
+        )
+        keys = own_keys or [str(position) for position in range(len(row))]
+        other = dict(zip(keys, row, strict=True)) if keep_other else None
+        remark = _describe_lines(raw_lines, len(row), style) if len(raw_lines) > 1 else None
+        remark = remark or describe_odd_row(row, texts, names, style, is_first=line == first_line)
+        yield RawRecord(text, None if pair is None else row[pair], label, where, other, remark)
+
+
+def _number_repeats(names: Sequence[str]) -> list[str]:
+    """Names of which none is lost where it stands twice: the second "a" is called "a_2"."""
+    keys: dict[str, None] = {}
+    for name in names:
+        number, key = 2, name
+        while key in keys:
+            number, key = number + 1, f"{name}_{number}"
+        keys[key] = None
+    return list(keys)
+
+
+def _describe_lines(lines: Sequence[str], width: int, style: TableStyle) -> str:
+    """The remark on a row that stands on several lines, which a stray quote may have joined."""
+    delimiter = style.delimiter
+    # in prose a space follows a comma
+    if all(line.count(delimiter) == width - 1 and f"{delimiter} " not in line for line in lines):
+        return (
+            "over several lines that all look like rows of their own: data.source.quoting=false "
+            "where quotes are ordinary characters"
+        )
+    return "over several lines, in quotes"
+
+
+def _width_error(where: str, row: list[str], width: int, style: TableStyle) -> UserError:
+    if style.header:
+        expected = f"the header has {width}"
+    elif style.names is not None:
+        expected = f"data.source.columns names {width}"
+    else:
+        expected = f"data.source asks for at least {width}"
+    remedy = "is a quote or separator missing? (data.source.format, data.source.quoting)"
+    line = style.delimiter.join(row)
+    if style.comment is None and line.startswith("#"):
+        remedy = "data.source.comment=hash passes over lines that begin with '#'"
+    elif style.quote is None and any(cell.startswith('"') for cell in row):
+        remedy = "data.source.quoting=true where quotes stand around cells"
+    elif len(row) < width:
+        for delimiter, name in COMMON_DELIMITERS.items():
+            if delimiter != style.delimiter and line.count(delimiter) + 1 >= max(width, 2):
+                remedy = f"is it parted by {name_delimiter(delimiter, name)}"
+                break
+    return UserError(f"{where}: {len(row)} columns, {expected}; {remedy}")
+
+
+def _refuse_quoted_cells(where: str, row: list[str], positions: list[int]) -> None:
+    """Raise UserError for a cell that is certainly quoted, though quotes are thought ordinary:
+    quotes around it, and all others in it doubled.
+    """
+    for position in positions:
+        cell = row[position]
+        inside = cell[1:-1]
+        quoted = len(cell) > 1 and cell[0] == cell[-1] == '"'
+        if quoted and '""' in inside and '"' not in inside.replace('""', ""):
+            raise UserError(
+                f"{where}: a cell with quotes around it and doubled quotes inside, "
+                f"{cell[:40]}; data.source.quoting=true takes them for quotes, "
+                "data.source.quoting=false as they stand"
+            )

@@ -1,0 +1,1 @@
+"""What a row is: its text, its label or tags, and the record that holds both."""

@@ -1,0 +1,204 @@
+"""Labels of words in a text as files write them: a tag for each word, or entities as spans of
+characters.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
+
+from src.core.user_errors import UserError
+
+if TYPE_CHECKING:
+    from src.data.rows.records import RawRecord
+
+# where a word begins, and behind its end, in characters of the text
+WordSpan = tuple[int, int]
+# Characters of scripts without spaces, each of which is a word, as in BERT's tokenizer; then runs
+# of letters and digits, and any other character by itself.
+_SPACELESS = "\u2e80-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_WORD_PATTERN = re.compile(rf"[{_SPACELESS}]|(?:(?![{_SPACELESS}])[\w\u0300-\u036f])+|[^\w\s]")
+# a tag of an entity: a prefix and a type
+TAG_PATTERN = re.compile(r"([BIELSUMW])[-_](.+)")
+_BEGIN_KEYS = ("start", "start_offset", "begin", "start_char")
+_END_KEYS = ("end", "end_offset", "end_char")
+_TYPE_KEYS = ("label", "labels", "type", "entity", "tag", "entity_group")
+
+TOKEN_TASK_HINT = (
+    "data.task=token_classification model=token_classification callbacks.checkpoint.monitor=val/f1 "
+    "callbacks.checkpoint.mode=max labels words"
+)
+_EXPECTED_SPANS = (
+    'expected spans as [0, 5, "PER"] or as {"start": 0, "end": 5, "label": "PER"}, in characters '
+    "of the text"
+)
+
+
+class EntitySpan(NamedTuple):
+    """An entity in a text: its first character, the one behind its last, and its type."""
+
+    begin: int
+    end: int
+    type: str
+
+
+@dataclass(frozen=True)
+class TokenLabels:
+    """What is said of the words of a text.
+
+    Args:
+        tags: one of each word, where the file gives words; None where it gives spans.
+        spans: the entities of a text whose words are not given.
+    """
+
+    tags: tuple[str | int, ...] | None = None
+    spans: tuple[EntitySpan, ...] = ()
+
+
+def find_words(text: str) -> tuple[WordSpan, ...]:
+    """The words of a text: runs of letters and digits, and every other visible character."""
+    return tuple(match.span() for match in _WORD_PATTERN.finditer(text))
+
+
+def join_words(words: Sequence[str]) -> tuple[str, tuple[WordSpan, ...]]:
+    """The text that words make with a blank between them, and where each stands in it."""
+    spans, begin = [], 0
+    for word in words:
+        spans.append((begin, begin + len(word)))
+        begin += len(word) + 1
+    return " ".join(words), tuple(spans)
+
+
+def is_word_list(value: Any) -> TypeGuard[list[str]]:
+    """Whether a value holds the words of a text."""
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def is_span_list(value: Any) -> TypeGuard[list[Any]]:
+    """Whether a value is a list of spans, or of what holds spans."""
+    return isinstance(value, list) and bool(value) and all(map(_may_be_span, value))
+
+
+def _may_be_span(item: Any) -> bool:
+    if isinstance(item, Mapping):
+        return True
+    return isinstance(item, list | tuple) and len(item) >= 2 and isinstance(item[0], int)
+
+
+def holds_entities(value: Any) -> bool:
+    """Whether a value is a list of entities that `parse_spans` understands."""
+    if not is_span_list(value):
+        return False
+    try:
+        return bool([_parse_span(item, "") for item in _list_span_items(value)])
+    except UserError:
+        return False
+
+
+def looks_like_tags(lines: Sequence[str]) -> bool:
+    """Whether lines are those of a CoNLL file: columns of which the last holds O and tags with
+    prefixes, and blank lines between sentences.
+    """
+    rows = [
+        line.split("\t") if "\t" in line.strip() else line.split()
+        for line in lines
+        if line.strip() and not line.startswith(("#", "-DOCSTART-"))
+    ]
+    tags = {row[-1].strip() for row in rows}
+    return (
+        len({len(row) for row in rows}) == 1
+        and len(rows[0]) > 1
+        and len(tags) > 1
+        and all(tag == "O" or TAG_PATTERN.fullmatch(tag) for tag in tags)
+        and any(not line.strip() for line in lines)
+    )
+
+
+def parse_tags(value: Any, words: Sequence[Any], where: str) -> TokenLabels | None:
+    """The tags of a row whose words are given; None where they are missing.
+
+    Raises:
+        UserError: there are not as many tags as words, or they are no tags.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise UserError(
+            f"{where}: the words have {value!r:.60} for tags; expected a list with a tag for each "
+            "word (data.source.label)"
+        )
+    if len(value) != len(words):
+        raise UserError(
+            f"{where}: {len(words)} words and {len(value)} tags; expected a tag for each word "
+            "(data.source.text, data.source.label)"
+        )
+    for tag in value:
+        if isinstance(tag, bool) or not isinstance(tag, str | int) or tag == "":
+            raise UserError(f"{where}: the tag {tag!r:.60} is neither a text nor a whole number")
+    return TokenLabels(tags=tuple(value))
+
+
+def parse_spans(value: Sequence[Any], text: str, where: str) -> TokenLabels:
+    """The entities of a row, as spaCy, doccano, Label Studio and Prodigy write them.
+
+    Raises:
+        UserError: one of them is no span of the text.
+    """
+    spans = [_parse_span(item, where) for item in _list_span_items(value)]
+    for span in spans:
+        if not 0 <= span.begin < span.end <= len(text):
+            raise UserError(
+                f"{where}: the span {list(span)} is none of the text, which has {len(text)} "
+                "characters (data.source.label)"
+            )
+    return TokenLabels(spans=tuple(sorted(spans)))
+
+
+def _list_span_items(value: Sequence[Any]) -> list[Any]:
+    """What describes a span; Label Studio has the results of annotators around them."""
+    items: list[Any] = []
+    for item in value:
+        if isinstance(item, Mapping) and isinstance(item.get("result"), list):
+            # the first annotator's
+            return _list_span_items(item["result"])
+        if isinstance(item, Mapping) and isinstance(item.get("value"), Mapping):
+            # others are relations and choices
+            if _find_key(item["value"], _BEGIN_KEYS) is not None:
+                items.append(item["value"])
+            continue
+        items.append(item)
+    return items
+
+
+def _parse_span(item: Any, where: str) -> EntitySpan:
+    if isinstance(item, Mapping):
+        begin, end = _find_key(item, _BEGIN_KEYS), _find_key(item, _END_KEYS)
+        name = _find_key(item, _TYPE_KEYS)
+        if isinstance(name, list) and len(name) == 1:
+            name = name[0]
+    elif isinstance(item, list | tuple) and len(item) >= 3:
+        begin, end, name = item[:3]
+    else:
+        begin = end = name = None
+    are_numbers = all(isinstance(one, int) and not isinstance(one, bool) for one in (begin, end))
+    if not are_numbers or not isinstance(name, str) or not name.strip():
+        raise UserError(f"{where}: {item!r:.80} is no entity; {_EXPECTED_SPANS}")
+    return EntitySpan(int(begin), int(end), name.strip())
+
+
+def _find_key(item: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    return next((item[key] for key in keys if item.get(key) is not None), None)
+
+
+def require_token_labels(record: "RawRecord") -> TokenLabels:
+    """The tags or entities of a row; raises UserError if it is labelled otherwise."""
+    if isinstance(record.label, TokenLabels):
+        return record.label
+    if record.label == () and record.words is None:
+        return TokenLabels()
+    raise UserError(
+        f"{record.where}: the label is {record.label!r:.60}; expected a list with a tag for each "
+        "word beside a list of words, or entities as spans of characters",
+        key="data.source.label",
+        hint="data.source.format=conll reads a word and its tag in each line",
+    )

@@ -1,0 +1,1 @@
+"""Generated data sets: reviews, questions, topics, ratings and sentences with entities."""

@@ -1,0 +1,90 @@
+from pathlib import Path
+
+import pytest
+
+from src.core.user_errors import UserError
+from src.data.reading.sources import Source
+from src.data.rows.records import RawRecord
+from src.data.rows.token_labels import TokenLabels
+
+
+def _read(path: Path, text: str, **options: object) -> list[RawRecord]:
+    path.write_text(text, encoding="utf-8")
+    typed = {"label": "tags", **options}
+    source = Source(path=str(path), **typed)  # type: ignore[arg-type]
+    source.check()
+    return list(source.read_records("train"))
+
+
+CONLL_2003 = """-DOCSTART- -X- -X- O
+
+EU NNP B-NP B-ORG
+rejects VBZ B-VP O
+German JJ B-NP B-MISC
+call NN I-NP O
+
+Peter NNP B-NP B-PER
+Blackburn NNP I-NP I-PER
+"""
+
+
+def test_the_last_column_is_the_tag(tmp_path: Path) -> None:
+    first, second = _read(tmp_path / "train.conll", CONLL_2003)
+    assert first.text == "EU rejects German call"
+    assert first.words == ((0, 2), (3, 10), (11, 17), (18, 22))
+    assert first.label == TokenLabels(tags=("B-ORG", "O", "B-MISC", "O"))
+    assert first.where == "train.conll, line 3"
+    assert second.text == "Peter Blackburn"
+    parts = _read(tmp_path / "eng.train", CONLL_2003, format="conll", tag_column=1)
+    assert parts[0].label == TokenLabels(tags=("NNP", "VBZ", "JJ", "NN"))
+
+
+def test_tabs_comments_and_columns(tmp_path: Path) -> None:
+    text = "# sent_id = 1\n# text = I #go\n1\tI\tPRON\n2\t#go\tVERB\n  \n\n1\tNew York\tPROPN\n"
+    first, second = _read(tmp_path / "a.conll", text, token_column=1)
+    assert (first.text, first.label) == ("I #go", TokenLabels(tags=("PRON", "VERB")))
+    assert second.text == "New York"
+    # a word may be a number sign, and an emptied word stays in its place
+    records = _read(tmp_path / "b.bio", "#\tO\n\tO\nx\tB-A\n")
+    assert records[0].words == ((0, 1), (2, 2), (3, 4))
+    assert records[0].label == TokenLabels(tags=("O", "O", "B-A"))
+
+
+def test_without_labels_and_in_parts(tmp_path: Path) -> None:
+    [record] = _read(tmp_path / "a.conll", "a\nb\n", label=None)
+    assert (record.text, record.label) == ("a b", None)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name in ("train", "test"):
+        (folder / f"{name}.iob2").write_text("a O\n", encoding="utf-8")
+    source = Source(path=str(folder), label="tags")
+    assert source.available_splits() == ("train", "test")
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        (
+            "a B-X\nb\n",
+            {},
+            "a.conll, line 2: 1 columns, but 2 in the first line; expected as many in all lines, "
+            "a word and its tag among them",
+        ),
+        (
+            "a\nb\n",
+            {},
+            "a.conll, line 1: column 0 is that of the words and of the tags; "
+            "data.source.label=null reads words without tags",
+        ),
+        (
+            "a O\n",
+            {"tag_column": 2},
+            "data.source.tag_column=2: a.conll, line 1: it has 2 columns: expected one from 0 to 1",
+        ),
+        ("a\t\n", {}, "a.conll, line 1: the word 'a' has no tag"),
+    ],
+)
+def test_faults(tmp_path: Path, text: str, options: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        _read(tmp_path / "a.conll", text, **options)
+    assert message in str(caught.value)

@@ -1,0 +1,246 @@
+"""Layouts: which files of a folder are which split, and what is said where that is in doubt."""
+
+from pathlib import Path
+
+import pytest
+
+from src.core.user_errors import UserError
+from src.data.reading.sources import Source
+from src.data.rows.records import RawRecord
+
+
+def put(path: Path, content: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def check_fault(path: Path, **options: object) -> str:
+    """What is said of `path` before it is read."""
+    with pytest.raises(UserError) as caught:
+        Source(path=str(path), **options).check()  # type: ignore[arg-type]
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "expected"),
+    [
+        (["train.csv", "test.csv", "other.csv"], {}, {"train": 1, "test": 1}),
+        (["train-00001.csv", "train-00000.csv", "sts-test.csv"], {}, {"train": 2, "test": 1}),
+        (["plain/train-0.csv", "plain/test-0.csv"], {}, {"train": 1, "test": 1}),
+        (["train/a.csv", "train/b.csv", "test/a.csv"], {}, {"train": 2, "test": 1}),
+        (
+            ["train.csv", "train_more.csv", "dev.csv"],
+            {"validation": "dev"},
+            {"train": 1, "validation": 1},
+        ),
+        (["train.csv", "unsup.csv", "test.csv"], {"train": "unsup", "test": None}, {"train": 1}),
+        (["reviews.csv", "README.md"], {}, {"train": 1}),
+        (["corpus/a.txt", "corpus/b.txt"], {}, {"train": 2}),
+        (["my_test_cases.csv"], {}, {"test": 1}),
+        (["train.csv", "train/notes/a.csv"], {}, {"train": 1}),
+    ],
+)
+def test_splits_of_a_folder(
+    tmp_path: Path, names: list[str], options: dict[str, str | None], expected: dict[str, int]
+) -> None:
+    for name in names:
+        put(tmp_path / name, f"text\n{name}\n" if name.endswith("csv") else name)
+    source = Source(path=str(tmp_path), **options)  # type: ignore[arg-type]
+    source.check()
+    found = {
+        split: [each.text for each in source.read_records(split)]
+        for split in source.available_splits()
+    }
+    assert {split: len(texts) for split, texts in found.items()} == expected
+    assert all(texts == sorted(texts) for texts in found.values())
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "message"),
+    [
+        (
+            ["train.csv", "dev.csv"],
+            {},
+            (
+                "data.source.validation=validation: {0} has none, but dev.csv; "
+                "data.source.validation=dev takes it, data.source.validation=null leaves it"
+            ),
+        ),
+        (
+            ["train.csv"],
+            {"test": "tset"},
+            "data.source.test=tset: no file and no folder in {0} is called so",
+        ),
+        (
+            ["a.csv", "b.csv"],
+            {},
+            (
+                "data.source.path={0}: no file carries the name of a split; found a.csv, b.csv; "
+                "say which is which: data.source.train=NAME, or give one file: "
+                "data.source.path=FILE"
+            ),
+        ),
+        (
+            ["train.csv", "train.jsonl"],
+            {},
+            "data.source.path={0}: files of several formats; data.source.format=NAME, one of csv, "
+            "jsonl",
+        ),
+        (
+            ["train.csv", "train.csv.gz"],
+            {},
+            "data.source.path: {0}/train.csv is there packed and unpacked; its rows would be read "
+            "twice",
+        ),
+        (
+            ["train-test.csv"],
+            {},
+            "data.source.path: {0}/train-test.csv is there in both train and test; its rows would "
+            "be read twice",
+        ),
+        (
+            ["de/train.csv", "en/train.csv"],
+            {},
+            "data.source.path={0}: 'train' stands in several folders; name one of them: {0}/de, "
+            "{0}/en",
+        ),
+        (
+            ["train.xls"],
+            {},
+            (
+                "data.source.path={0}: no readable file; expected .csv, .tsv, .jsonl, .ndjson, "
+                ".json, .parquet, .xlsx, .xlsm, .txt, .conll, .bio, .iob, .iob2, "
+                "each also with .gz, .bz2, .xz, .zip; found train.xls; where names end otherwise: "
+                "data.source.format=NAME, one of "
+                "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first, "
+                "parallel, conll"
+            ),
+        ),
+        ([], {}, "data.source.path={0}: the folder is empty"),
+        (
+            ["train.csv"],
+            {"format": "folders"},
+            "data.source.path={0}: no folders of texts here; data.source.format=folders "
+            "expects some",
+        ),
+        (
+            ["train.txt"],
+            {"label": "stars"},
+            "data.source.label=stars: text files have no label; give null, or "
+            "data.source.format=label_first where lines begin with it, class_files where every "
+            "file holds the texts of a class, conll where a line is a word and its tag",
+        ),
+    ],
+)
+def test_folders_that_leave_a_doubt(
+    tmp_path: Path, names: list[str], options: dict[str, str], message: str
+) -> None:
+    for name in names:
+        put(tmp_path / name, "text\nx\n")
+    assert check_fault(tmp_path, **options) == message.format(tmp_path)
+
+
+def put_reviews(root: Path) -> None:
+    for part in ("train", "test"):
+        put(root / part / "pos" / "0_9.txt", f"good {part}")
+        put(root / part / "neg" / "0_2.txt", "bad\nvery bad")
+        put(root / part / "urls_pos.txt", "http://example.org")
+    put(root / "train" / "unsup" / "0_0.txt", "who knows")
+    put(root / "imdb.vocab", "the\n")
+
+
+def test_a_folder_per_class(tmp_path: Path) -> None:
+    put_reviews(tmp_path)
+    source = Source(path=str(tmp_path), label="label")
+    source.check()
+    assert source.available_splits() == ("train", "test")
+    assert list(source.read_records("train")) == [
+        RawRecord("bad\nvery bad", None, "neg", "train/neg/0_2.txt, line 1"),
+        RawRecord("good train", None, "pos", "train/pos/0_9.txt, line 1"),
+    ]
+    assert [(each.text, each.label) for each in Source(path=str(tmp_path)).read_records("train")][
+        -1
+    ] == (
+        "who knows",
+        None,
+    )
+
+
+def test_a_folder_per_class_without_splits_is_train(tmp_path: Path) -> None:
+    put(tmp_path / "pos" / "a.txt", "good")
+    put(tmp_path / "neg" / "a.txt", "")
+    records = Source(path=str(tmp_path), label="x").read_records("train")
+    assert [(each.text, each.label) for each in records] == [("", "neg"), ("good", "pos")]
+
+
+def test_a_missing_path_suggests_the_nearest_name(tmp_path: Path) -> None:
+    put(tmp_path / "reviews" / "train.csv", "text\n")
+    message = (
+        f"data.source.path={tmp_path}/review/x.csv: there is no 'review' in {tmp_path}; "
+        "did you mean 'reviews'?"
+    )
+    assert check_fault(tmp_path / "review" / "x.csv") == message
+    message = f"data.source.path={tmp_path}/zzz: there is no 'zzz' in {tmp_path}; there: reviews"
+    assert check_fault(tmp_path / "zzz") == message
+
+
+def test_an_unknown_ending(tmp_path: Path) -> None:
+    message = (
+        f"data.source.path={tmp_path}/a.xls: what kind of file is this? data.source.format=NAME, "
+        "one of "
+        "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first, parallel, "
+        "conll"
+    )
+    assert check_fault(put(tmp_path / "a.xls", "x")) == message
+
+
+@pytest.mark.parametrize("names", [("train.csv", "Test.csv"), ("TRAIN.csv", "my-TEST.csv")])
+def test_capitals_in_names_of_splits(tmp_path: Path, names: tuple[str, str]) -> None:
+    for name in names:
+        put(tmp_path / name, f"text\n{name}\n")
+    source = Source(path=str(tmp_path))
+    assert source.available_splits() == ("train", "test")
+    texts = [[row.text for row in source.read_records(split)] for split in ("train", "test")]
+    assert texts == [[name] for name in names]
+
+
+def test_capitals_in_folders_of_splits(tmp_path: Path) -> None:
+    put(tmp_path / "tables" / "Train" / "a.csv", "text\na\n")
+    put(tmp_path / "tables" / "TEST" / "a.csv", "text\nb\n")
+    for part in ("Train", "Test"):
+        for name in ("pos", "neg"):
+            put(tmp_path / "classes" / part / name / "1.txt", f"{part} {name}")
+    for kind, label in (("tables", None), ("classes", "label")):
+        source = Source(path=str(tmp_path / kind), label=label)
+        assert source.available_splits() == ("train", "test")
+    assert [row.text for row in source.read_records("test")] == ["Test neg", "Test pos"]
+
+
+def test_an_exact_name_goes_before_one_in_capitals(tmp_path: Path) -> None:
+    for name in ("train.csv", "Train.csv", "train_full.csv"):
+        put(tmp_path / name, f"text\n{name}\n")
+    source = Source(path=str(tmp_path))
+    assert [row.text for row in source.read_records("train")] == ["train.csv"]
+
+
+def test_files_that_are_not_read_are_told(tmp_path: Path) -> None:
+    for name in ("train.csv", "eval.csv", "heldout.csv", "more/extra.csv", "README.txt", ".x.csv"):
+        put(tmp_path / name, "text\nx\n")
+    put(tmp_path / "old.zip", "")
+    put(tmp_path / "model.bin", "")
+    source = Source(path=str(tmp_path))
+    assert source.describe_unread() == [
+        "not read: eval.csv, heldout.csv, old.zip, more/extra.csv "
+        "(data.source.validation=NAME and data.source.test=NAME say what splits are called)"
+    ]
+    named = Source(path=str(tmp_path), validation="eval", test="heldout")
+    assert named.available_splits() == ("train", "validation", "test")
+    put(tmp_path / "a.json", '{"train": [{"text": "a"}], "test": [{"text": "a"}], "oos": [["b"]]}')
+    assert Source(path=str(tmp_path / "a.json")).describe_unread() == ["not read: oos"]
+
+
+def test_a_folder_of_the_library_datasets(tmp_path: Path) -> None:
+    for name in ("data-00000-of-00001.arrow", "dataset_info.json", "state.json"):
+        put(tmp_path / name, "{}")
+    assert "as the library `datasets` saves it to disk; its to_parquet(" in check_fault(tmp_path)
