@@ -312,9 +312,9 @@ def _stored_precision(run: "RunInfo", changed: Mapping[str, str]) -> tuple[str, 
 
 
 def _current_commit(store: "Store") -> str | None:
-    from src.tracking.environment import read_git_state
+    from src.tracking.environment import read_code_state
 
-    state = read_git_state(Path(store.root))
+    state = read_code_state(Path(store.root))
     return state.commit if state is not None else None
 
 

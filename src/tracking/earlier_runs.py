@@ -167,17 +167,37 @@ def fetch_model_folder(session: StoreSession, run_id: str, key: str) -> Path:
 def load_config_yaml(session: StoreSession, run_id: str, key: str) -> str:
     """Return the text of the run's artifact `config.yaml`."""
     run = find_run(session, run_id, key)
-    if "config.yaml" not in _list_artifacts(session, run):
+    text = load_artifact_text(session, run, "config.yaml", key)
+    if text is None:
         raise UserError(
             f"{key}={run_id!r}: run {run} holds no config.yaml, so what it was asked to do is not "
             "known"
         )
+    return text
+
+
+def load_artifact_text(session: StoreSession, run: RunInfo, artifact: str, key: str) -> str | None:
+    """Return the text of one of the run's artifacts; None if it has none of this name."""
+    if artifact not in _list_artifacts(session, run):
+        return None
     folder = to_local_path(run.artifact_uri)
     if folder is not None:
-        return (folder / "config.yaml").read_text(encoding="utf-8")
-    failure = f"{key}={run.id}: its config cannot be fetched from {session.store.tracking_uri}"
+        return (folder / artifact).read_text(encoding="utf-8")
+    failure = f"{key}={run.id}: its {artifact} cannot be fetched from {session.store.tracking_uri}"
     with tempfile.TemporaryDirectory() as draft:
-        return _download(session, run, "config.yaml", draft, failure).read_text(encoding="utf-8")
+        return _download(session, run, artifact, draft, failure).read_text(encoding="utf-8")
+
+
+def read_metric_histories(session: StoreSession, run: RunInfo) -> dict[str, dict[int, float]]:
+    """Return all values of all metrics of a run: by metric, by step; of a step that was trained
+    again, the later value.
+    """
+    histories = {}
+    for name in run.metrics:
+        points = session.client.get_metric_history(run.id, name)
+        points.sort(key=lambda point: point.timestamp)
+        histories[name] = {point.step: point.value for point in points}
+    return histories
 
 
 def fetch_artifacts(session: StoreSession, run_id: str, artifact: str, folder: Path) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from src.core.command_names import CONSOLE_VARIABLE
+from src.core.files import PROJECT_ROOT
 from src.core.redaction import redact_arguments, redact_source
 
 _MAX_PATCH_BYTES = 5_000_000
@@ -39,6 +40,13 @@ def read_git_state(root: Path) -> GitState | None:
         is_dirty=bool(changes),
         patch=_build_patch(root, changes) if changes else "",
     )
+
+
+def read_code_state(root: Path) -> GitState | None:
+    """Return the state of the code that runs: of the project whose runs are kept in `root` where
+    that is under git, else of this program's own checkout.
+    """
+    return read_git_state(root) or read_git_state(PROJECT_ROOT)
 
 
 def _build_patch(root: Path, changes: list[str]) -> str:

@@ -103,7 +103,7 @@ class RunRecord:
         session, sources = run_start.resolve_source_runs(
             self._store, self._source_ids, resume=is_resumed
         )
-        code = environment.read_git_state(Path(self._store.root))
+        code = environment.read_code_state(Path(self._store.root))
         links = {tag: session.link_run(run_id) for tag, run_id in sources.items() if session}
         run_tags = run_start.build_run_tags(
             self.kind, self.name, self._parent, code, links, is_resumed=is_resumed

@@ -261,6 +261,20 @@ class Store:
 
         return load_config_yaml(session, run_id, key)
 
+    def load_artifact_text(self, run_id: str, artifact: str) -> str | None:
+        """Return the text of a run's artifact; None if it has none of this name."""
+        session = self._open_for(run_id, "RUN_ID")
+        from src.tracking.earlier_runs import find_run, load_artifact_text
+
+        return load_artifact_text(session, find_run(session, run_id, "RUN_ID"), artifact, "RUN_ID")
+
+    def read_metric_histories(self, run_id: str) -> dict[str, dict[int, float]]:
+        """Return all values of all metrics of a run: by metric, by step."""
+        session = self._open_for(run_id, "RUN_ID")
+        from src.tracking.earlier_runs import find_run, read_metric_histories
+
+        return read_metric_histories(session, find_run(session, run_id, "RUN_ID"))
+
     def fetch_artifacts(self, run_id: str, artifact: str, folder: Path) -> bool:
         """Have the files of a run's artifact folder in `folder`; False if the run has none."""
         session = self.open()
