@@ -8,6 +8,7 @@ import re
 from src.core.files import IS_INSTALLED
 
 COMMANDS = (
+    "explain",
     "keys",
     "look",
     "lr_range",

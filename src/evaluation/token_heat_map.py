@@ -1,0 +1,133 @@
+"""A text whose tokens are coloured by how much they counted: as HTML, as a picture and as lines.
+
+Blue speaks for the answer and orange against it, which people with the common kinds of colour
+blindness tell apart. The strongest token of a text has the full colour.
+"""
+
+import html
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from src.evaluation.plots import TEXT_COLOR
+
+_FOR, _AGAINST = (33, 102, 172), (230, 97, 1)
+# of the picture, in characters
+_LINE_WIDTH = 92
+_BAR_WIDTH = 24
+_STYLE = """\
+body { font-family: sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; color: #22303c;
+  background: #fff; line-height: 1.5 }
+.text { font-size: 1.15em; line-height: 2 } .text span { padding: .15em .1em; border-radius: .2em }
+table { border-collapse: collapse } td, th { padding: .1em .8em; text-align: right }
+td:first-child, th:first-child { text-align: left }
+"""
+
+
+def build_heat_map_html(title: str, tokens: Sequence[str], scores: Sequence[float]) -> str:
+    """The text as a line of coloured tokens; the score of each is shown under the pointer."""
+    strongest = max(map(abs, scores), default=0) or 1.0
+    spans = [
+        f'<span style="{_style(score / strongest)}" title="{score:+.4f}">{html.escape(token)}'
+        "</span>"
+        for token, score in zip(tokens, scores, strict=True)
+    ]
+    return f'<h2>{html.escape(title)}</h2>\n<p class="text">{" ".join(spans)}</p>\n'
+
+
+def build_page(title: str, parts: Sequence[str]) -> str:
+    """One HTML page that needs no other file."""
+    body = "\n".join(parts)
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}'
+        f"</title><style>\n{_STYLE}</style></head><body>\n{body}\n</body></html>\n"
+    )
+
+
+def build_table_html(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of texts; the first column is set left, the others right."""
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
+    lines = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows]
+    return (
+        f"<table><tr>{head}</tr>\n" + "\n".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+    )
+
+
+def plot_heat_map(title: str, tokens: Sequence[str], scores: Sequence[float]) -> Figure:
+    """The coloured text as a picture."""
+    strongest = max(map(abs, scores), default=0) or 1.0
+    lines = _break_lines(tokens)
+    figure = Figure(figsize=(9, 0.9 + 0.34 * len(lines)), dpi=120)
+    axes = figure.add_axes((0.02, 0.02, 0.96, 0.96))
+    axes.set_axis_off()
+    axes.set_xlim(0, _LINE_WIDTH)
+    axes.set_ylim(len(lines) + 1.2, -0.2)
+    heading = axes.text(0, 0.2, title, fontsize=11, color=TEXT_COLOR, weight="bold")
+    heading.set_parse_math(False)
+    for number, line in enumerate(lines, start=1):
+        place = 0.0
+        for index in line:
+            share = scores[index] / strongest
+            shown = axes.text(
+                place,
+                number + 0.3,
+                tokens[index],
+                fontsize=10,
+                family="monospace",
+                color="white" if abs(share) > 0.65 else TEXT_COLOR,
+                bbox={"boxstyle": "round,pad=0.15", "linewidth": 0, "facecolor": _blend(share)},
+            )
+            shown.set_parse_math(False)
+            place += len(tokens[index]) + 1.2
+    axes.text(
+        0,
+        len(lines) + 1,
+        "blue: for the answer   orange: against it",
+        fontsize=8,
+        color=TEXT_COLOR,
+    )
+    return figure
+
+
+def format_score_bars(
+    tokens: Sequence[str], scores: Sequence[float], shown: Sequence[int]
+) -> list[str]:
+    """A line with a bar for each of the chosen tokens, for a terminal."""
+    strongest = max(map(abs, scores), default=0) or 1.0
+    width = min(max((len(tokens[index]) for index in shown), default=0), 24)
+    lines = []
+    for index in shown:
+        length = round(abs(scores[index]) / strongest * _BAR_WIDTH)
+        bar = ("+" if scores[index] >= 0 else "-") * length
+        lines.append(f"  {tokens[index][:width]:<{width}}  {scores[index]:+9.4f}  {bar}".rstrip())
+    return lines
+
+
+def _style(share: float) -> str:
+    colour = _FOR if share >= 0 else _AGAINST
+    text = ";color:#fff" if abs(share) > 0.65 else ""
+    return f"background:rgba({colour[0]},{colour[1]},{colour[2]},{abs(share):.2f}){text}"
+
+
+def _blend(share: float) -> tuple[float, float, float]:
+    """The colour of a share on white."""
+    red, green, blue = _FOR if share >= 0 else _AGAINST
+    strength = abs(share)
+    return (
+        1 - strength * (1 - red / 255),
+        1 - strength * (1 - green / 255),
+        1 - strength * (1 - blue / 255),
+    )
+
+
+def _break_lines(tokens: Sequence[str]) -> list[list[int]]:
+    """The numbers of the tokens in each line of the picture."""
+    lines: list[list[int]] = [[]]
+    used = 0.0
+    for index, token in enumerate(tokens):
+        if lines[-1] and used + len(token) > _LINE_WIDTH - 2:
+            lines.append([])
+            used = 0.0
+        lines[-1].append(index)
+        used += len(token) + 1.2
+    return lines

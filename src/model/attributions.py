@@ -1,0 +1,238 @@
+"""Which tokens decided an answer of a model: integrated gradients, attention rollout, and how well
+a ranking of tokens holds when they are taken away.
+
+Texts go through the network's own padded forward in transformers, in fp32 and without dropout.
+
+Shape legend: B copies of a text, L tokens of it, D width, H heads, O outputs.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from src.core.batch import build_tokens
+from src.core.pretrained_files import load_from_hub_or_folder
+from src.core.user_errors import UserError
+from src.model import text_pooling
+from src.model.encoder import AUTO_MODEL_CLASSES, HeadType
+from src.model.encoder_families import SEQUENCE_HEADS, has_token_types
+from src.model.head_outputs import compute_class_scores
+from src.model.stored_encoder import load_encoder_config
+
+# Shares of the tokens that are taken away or kept alone (DeYoung et al. 2020, section 4).
+FAITHFULNESS_SHARES = (0.01, 0.05, 0.1, 0.2, 0.5)
+# More copies of a text are run one part after another.
+_TOKENS_PER_BATCH = 8192
+
+Scores = Callable[[Tensor], Tensor]
+
+
+class Gradients(NamedTuple):
+    """Integrated gradients of one output with regard to the tokens.
+
+    Attributes:
+        scores: [L], the share of each token in `difference`; those of special tokens included.
+        difference: the output for the text less the output for the baseline.
+        steps: at how many places of the path the gradient was computed.
+    """
+
+    scores: Tensor
+    difference: float
+    steps: int
+
+    @property
+    def completeness_error(self) -> float:
+        """How far the scores are from adding up to the difference, as a share of it."""
+        return abs(self.scores.sum().item() - self.difference) / max(abs(self.difference), 1e-9)
+
+
+class Faithfulness(NamedTuple):
+    """What becomes of the answer without the tokens that count most, and with these alone.
+
+    Attributes:
+        comprehensiveness: mean loss of the answer's probability where the most important 1, 5, 10,
+            20 and 50 % of the tokens are taken away: the higher, the better the ranking.
+        sufficiency: the same where only these are left: the lower, the better.
+    """
+
+    comprehensiveness: float
+    sufficiency: float
+
+
+class ExplainedNetwork:
+    """The stored network of a run, for texts one by one.
+
+    Args:
+        folder: the model artifact of the run.
+        head: the kind of its head: for whole texts, or `masked_lm`.
+
+    Raises:
+        UserError: the family cannot be explained.
+    """
+
+    def __init__(self, folder: Path, head: HeadType) -> None:
+        config = load_encoder_config(str(folder), head, "run")
+        if config.is_encoder_decoder:
+            raise UserError(
+                f"the family '{config.model_type}' embeds a text twice, for its encoder and its "
+                "decoder, which integrated gradients do not part",
+                key="run",
+            )
+        # the weights of attention are given by no other implementation
+        config._attn_implementation = "eager"
+        self.head = head
+        self.network: PreTrainedModel = load_from_hub_or_folder(
+            AUTO_MODEL_CLASSES[head].from_pretrained, str(folder), key="run", config=config
+        )
+        text_pooling.add_pooling_weights(self.network)
+        text_pooling.load_pooling_weights(self.network, folder)
+        self.network.eval().requires_grad_(False)
+        self.pooling = text_pooling.read_pooling(config) if head != "masked_lm" else "first"
+
+    def compute_scores(self, ids: Tensor, types: Tensor | None, at: int | None = None) -> Tensor:
+        """What is explained, from ids [B, L]: scores of the labels [B, C] whose softmax or sigmoid
+        is their probabilities, values [B, 1], or scores of the vocabulary [B, V] at the place `at`.
+        """
+        arguments: dict[str, Tensor] = {"attention_mask": torch.ones_like(ids)}
+        if types is not None and has_token_types(self.network):
+            arguments["token_type_ids"] = types.expand_as(ids)
+        if at is not None:
+            return self.network(input_ids=ids, **arguments).logits[:, at]
+        if self.pooling == "first" or getattr(self.network.config, "sentence_pooling", 0) is None:
+            return compute_class_scores(self.head, self.network(input_ids=ids, **arguments).logits)
+        states = self.network.base_model(input_ids=ids, **arguments).last_hidden_state
+        tokens = build_tokens(ids.flatten(), torch.full((len(ids),), ids.shape[1]), None)
+        vectors = text_pooling.pool_tokens(self.network, states.flatten(0, 1), tokens)
+        head = SEQUENCE_HEADS[self.network.config.model_type]
+        return compute_class_scores(self.head, head(self.network, vectors[:, None]))
+
+    def attribute(
+        self,
+        ids: Tensor,
+        baseline: Tensor,
+        types: Tensor | None,
+        output: int,
+        *,
+        at: int | None = None,
+        steps: int = 50,
+    ) -> Gradients:
+        """Integrated gradients (Sundararajan et al. 2017) along the straight path between the
+        embeddings of a baseline and of a text.
+
+        Args:
+            ids, baseline: [L].
+            types: [L], the segments of a pair.
+            output: which of the scores.
+            at: the place of a mask, for a masked LM.
+            steps: of the path; more are more exact, but where the network has corners (ReLU).
+        """
+        from captum.attr import LayerIntegratedGradients
+
+        ends = self._compute_ends(torch.stack([ids, baseline]), types, at)[:, output]
+        method = LayerIntegratedGradients(
+            lambda given: self.compute_scores(given, types, at),
+            self.network.get_input_embeddings(),
+        )
+        found = method.attribute(
+            ids[None],
+            baselines=baseline[None],
+            target=output,
+            n_steps=steps,
+            internal_batch_size=max(_TOKENS_PER_BATCH // len(ids), 1),
+        )
+        scores = found.detach()[0, : len(ids)].double().sum(-1)
+        return Gradients(scores, (ends[0] - ends[1]).item(), steps)
+
+    @torch.inference_mode()
+    def _compute_ends(self, pair: Tensor, types: Tensor | None, at: int | None) -> Tensor:
+        """The scores [2, O] at both ends of the path. Raises UserError where the embeddings do not
+        lie text by text, as the integration takes for granted.
+        """
+        shapes: list[torch.Size] = []
+        hook = self.network.get_input_embeddings().register_forward_hook(
+            lambda module, inputs, states: shapes.append(states.shape[:2])
+        )
+        with hook:
+            scores = self.compute_scores(pair, types, at)
+        # some families pad a text at its end by themselves
+        if len(shapes) != 1 or shapes[0][0] != 2 or shapes[0][1] < pair.shape[1]:
+            raise UserError(
+                f"the embeddings of the family '{self.network.config.model_type}' do not lie text "
+                "by text, so that integrated gradients cannot follow them",
+                key="run",
+            )
+        return scores
+
+    def roll_out_attention(self, ids: Tensor, types: Tensor | None, at: int) -> Tensor | None:
+        """How much of each token [L] could flow to the place `at` through the attention of all
+        layers; None for a family that gives no attention weights of all tokens.
+        """
+        arguments: dict[str, Tensor] = {"attention_mask": torch.ones_like(ids[None])}
+        if types is not None and has_token_types(self.network):
+            arguments["token_type_ids"] = types[None]
+        try:
+            with torch.inference_mode():
+                weights = self.network.base_model(
+                    input_ids=ids[None], output_attentions=True, **arguments
+                ).attentions
+        except (TypeError, ValueError, AttributeError):
+            return None
+        size = len(ids)
+        if not weights or any(layer.shape[-2:] != (size, size) for layer in weights):
+            return None
+        return roll_out([layer[0] for layer in weights])[at]
+
+
+def roll_out(attentions: Sequence[Tensor]) -> Tensor:
+    """Attention rollout (Abnar & Zuidema 2020, section 3): the product of all layers' mean
+    attention, each with half of the identity for the residual connection; [H, L, L] of each layer
+    to [L, L], whose rows sum to 1.
+    """
+    size = attentions[0].shape[-1]
+    product = torch.eye(size, dtype=torch.float64)
+    for weights in attentions:
+        mean = weights.double().mean(0) + torch.eye(size, dtype=torch.float64)
+        product = (mean / mean.sum(-1, keepdim=True)) @ product
+    return product
+
+
+def measure_faithfulness(
+    probability: Scores, ids: Tensor, movable: Tensor, importance: Tensor
+) -> Faithfulness:
+    """Comprehensiveness and sufficiency of a ranking of tokens (DeYoung et al. 2020, section 4).
+
+    Tokens are taken out of the text, not masked. Special tokens stay.
+
+    Args:
+        probability: of the answer, for a mask [L] of the tokens that stay.
+        ids: [L].
+        movable: [L], True for the tokens that may be taken away.
+        importance: [L], the higher, the more a token speaks for the answer.
+    """
+    whole = probability(torch.ones(len(ids), dtype=torch.bool)).item()
+    places = movable.nonzero().flatten()
+    order = places[importance[places].argsort(descending=True, stable=True)]
+    removed, kept = [], []
+    for share in FAITHFULNESS_SHARES:
+        count = max(int(np.ceil(share * len(order))), 1)
+        without = torch.ones(len(ids), dtype=torch.bool)
+        without[order[:count]] = False
+        alone = ~movable
+        alone[order[:count]] = True
+        removed.append(whole - probability(without).item())
+        kept.append(whole - probability(alone).item())
+    return Faithfulness(float(np.mean(removed)), float(np.mean(kept)))
+
+
+def choose_baseline_id(tokenizer: Any) -> int:
+    """The token that stands for no word: the mask, else the unknown one, else padding.
+
+    Padding comes last since some families number their positions by it.
+    """
+    ids = (tokenizer.mask_token_id, tokenizer.unk_token_id, tokenizer.pad_token_id)
+    return next((known for known in ids if known is not None), 0)
