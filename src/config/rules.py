@@ -366,11 +366,27 @@ def _check_generator(config: Mapping[str, Any]) -> Iterator[UserError]:
 def _check_compile(config: Mapping[str, Any]) -> Iterator[UserError]:
     if get_by_path(config, "trainer.compile") is not True:
         return
-    if (task := get_by_path(config, "data.task")) not in (None, "masked_lm"):
+    task, head = (
+        get_by_path(config, "data.task"),
+        _read_class_attribute(config, "model.objective", "head"),
+    )
+    if task not in (None, "masked_lm"):
         yield UserError(
             f"trainer.compile=true, but data.task={task}: only batches of masked_lm keep their "
             "shape; leave trainer.compile at null",
             about=("trainer.compile", "data.task"),
+        )
+    elif head not in (None, "masked_lm"):
+        yield UserError(
+            f"trainer.compile=true, but model={head} has steps of two networks, which are not "
+            "compiled; leave trainer.compile at null",
+            about=("trainer.compile", "model.objective"),
+        )
+    if get_by_path(config, "trainer.strategy") == "fsdp":
+        yield UserError(
+            "trainer.compile=true, but trainer.strategy=fsdp divides weights among devices; "
+            "trainer=ddp fits, or leave trainer.compile at null",
+            about=("trainer.compile", "trainer.strategy"),
         )
     if get_by_path(config, "trainer.accelerator") == "cpu":
         yield UserError(

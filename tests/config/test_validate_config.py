@@ -87,6 +87,13 @@ SAID: dict[str, list[str]] = {
         "leave trainer.compile at null",
         "trainer.compile=true, but trainer.accelerator=cpu: steps are compiled on a GPU alone",
     ],
+    "+experiment=mlm_quickstart model=replaced_tokens trainer.compile=true": [
+        "trainer.compile=true, but model=replaced_tokens has steps of two networks, which are not "
+        "compiled; leave trainer.compile at null",
+    ],
+    "data.split.group=author": [
+        "data.split.group=author: generated rows have no columns; data.split.group=null fits",
+    ],
     # values
     "model.optim.lr=abc trainer.max_epochs=two": [
         "model.optim.lr: expected a number above 0 and at most 1, found 'abc'",
@@ -283,7 +290,7 @@ def test_mistake(line: str, program: dict[str, Any]) -> None:
 
 
 def test_mistakes_cost_and_leave_nothing(program: dict[str, Any]) -> None:
-    assert len(program["answers"]) == len(SAID) == 50
+    assert len(program["answers"]) == len(SAID) == 52
     assert not program["modules"] & {
         "torch",
         "lightning",

@@ -100,15 +100,7 @@ def compute_twofold_losses(
     Raises:
         UserError: there is no dropout, so that both passes are the same.
     """
-    from src.model.encoder_families import find_dropout_names
-
-    if not any(getattr(encoder.config, name) for name in find_dropout_names(encoder.config)):
-        raise UserError(
-            "two passes are the same where nothing is dropped",
-            key="model.objective.r_drop",
-            value=f"{strength:g}",
-            hint="model.encoder.dropout=0.1 drops a tenth",
-        )
+    encoder.check_dropout("model.objective.r_drop", strength)
     one, other = compute_text_logits(encoder, batch), compute_text_logits(encoder, batch)
     losses = (compute_losses(one, batch.labels) + compute_losses(other, batch.labels)) / 2
     divergences = compute_divergences(
