@@ -40,16 +40,18 @@ MUON_TARGET = "src.model.optim.Muon"
 
 def find_rule_errors(config: Mapping[str, Any]) -> list[UserError]:
     """The errors of all values in a composed config that do not fit each other."""
+    task_errors = list(_check_task(config))
     return [
         *_check_run_name(config),
-        *_check_task(config),
+        *task_errors,
         *_check_batching(config),
         *_check_labels(config),
         *_check_lengths(config),
         *_check_pooling(config),
         *_check_dropout(config),
         *_check_freeze(config),
-        *_check_monitors(config),
+        # another task is measured by other metrics, which its error names
+        *(() if task_errors else _check_monitors(config)),
         *find_callback_errors(config),
         *_check_sharding(config),
         *_check_whole_weights(config),

@@ -356,5 +356,6 @@ class DataConfig:
             yield UserError(
                 f"data.num_labels={count}, but data.label_names has {len(names)}: "
                 f"{', '.join(map(str, names))} "
-                f"(data.num_labels={len(names)}, or other names)"
+                f"(data.num_labels={len(names)}, or other names)",
+                about=("data.num_labels", "data.label_names"),
             )

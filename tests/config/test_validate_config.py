@@ -91,6 +91,17 @@ SAID: dict[str, list[str]] = {
         "trainer.compile=true, but model=replaced_tokens has steps of two networks, which are not "
         "compiled; leave trainer.compile at null",
     ],
+    # one mistake is told once, by whatever finds it
+    "data.num_labels=3": [
+        "data.num_labels=3, but data.label_names has 2: negative, positive (data.num_labels=2, or "
+        "other names)",
+    ],
+    "+experiment=imdb model=multi_label": [
+        "data.task=classification, but model.objective is for multi_label "
+        "(src.model.objectives.multi_label.MultiLabel); model=classification or "
+        "data.task=multi_label callbacks.checkpoint.monitor=val/f1_macro "
+        "callbacks.checkpoint.mode=max fits",
+    ],
     "data.split.group=author": [
         "data.split.group=author: generated rows have no columns; data.split.group=null fits",
     ],
@@ -290,7 +301,7 @@ def test_mistake(line: str, program: dict[str, Any]) -> None:
 
 
 def test_mistakes_cost_and_leave_nothing(program: dict[str, Any]) -> None:
-    assert len(program["answers"]) == len(SAID) == 52
+    assert len(program["answers"]) == len(SAID) == 54
     assert not program["modules"] & {
         "torch",
         "lightning",
