@@ -40,16 +40,18 @@ MUON_TARGET = "src.model.optim.Muon"
 
 def find_rule_errors(config: Mapping[str, Any]) -> list[UserError]:
     """The errors of all values in a composed config that do not fit each other."""
+    task_errors = list(_check_task(config))
     return [
         *_check_run_name(config),
-        *_check_task(config),
+        *task_errors,
         *_check_batching(config),
         *_check_labels(config),
         *_check_lengths(config),
         *_check_pooling(config),
         *_check_dropout(config),
         *_check_freeze(config),
-        *_check_monitors(config),
+        # another task is measured by other metrics, which its error names
+        *(() if task_errors else _check_monitors(config)),
         *find_callback_errors(config),
         *_check_sharding(config),
         *_check_whole_weights(config),
@@ -366,11 +368,27 @@ def _check_generator(config: Mapping[str, Any]) -> Iterator[UserError]:
 def _check_compile(config: Mapping[str, Any]) -> Iterator[UserError]:
     if get_by_path(config, "trainer.compile") is not True:
         return
-    if (task := get_by_path(config, "data.task")) not in (None, "masked_lm"):
+    task, head = (
+        get_by_path(config, "data.task"),
+        _read_class_attribute(config, "model.objective", "head"),
+    )
+    if task not in (None, "masked_lm"):
         yield UserError(
             f"trainer.compile=true, but data.task={task}: only batches of masked_lm keep their "
             "shape; leave trainer.compile at null",
             about=("trainer.compile", "data.task"),
+        )
+    elif head not in (None, "masked_lm"):
+        yield UserError(
+            f"trainer.compile=true, but model={head} has steps of two networks, which are not "
+            "compiled; leave trainer.compile at null",
+            about=("trainer.compile", "model.objective"),
+        )
+    if get_by_path(config, "trainer.strategy") == "fsdp":
+        yield UserError(
+            "trainer.compile=true, but trainer.strategy=fsdp divides weights among devices; "
+            "trainer=ddp fits, or leave trainer.compile at null",
+            about=("trainer.compile", "trainer.strategy"),
         )
     if get_by_path(config, "trainer.accelerator") == "cpu":
         yield UserError(

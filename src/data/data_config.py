@@ -23,6 +23,8 @@ from src.data.reading.sources import Source
 from src.data.rows.labels import MULTI_LABEL_HINT, LabelSpace, require_single_label, sort_labels
 from src.data.rows.records import DataSource
 from src.data.rows.token_labels import require_token_labels
+from src.data.synthetic.reviews import Generated
+from src.data.synthetic.tasks import GeneratedTask
 from src.data.tokenization.tokenizer import PretrainedTokenizer, Tokenizer
 
 if TYPE_CHECKING:
@@ -127,6 +129,18 @@ class DataConfig:
                 )
             )
         errors += self._find_label_set_errors()
+        division = self.split.find_column()
+        if division is not None and isinstance(self.source, Generated | GeneratedTask):
+            kind, column = division
+            errors.append(
+                UserError(
+                    "generated rows have no columns",
+                    key=f"data.split.{kind}",
+                    value=column,
+                    hint="{key}=null fits",
+                    about=["data.source"],
+                )
+            )
         if self.train_rows is not None and self.train_share is not None:
             errors.append(
                 UserError(
@@ -342,5 +356,6 @@ class DataConfig:
             yield UserError(
                 f"data.num_labels={count}, but data.label_names has {len(names)}: "
                 f"{', '.join(map(str, names))} "
-                f"(data.num_labels={len(names)}, or other names)"
+                f"(data.num_labels={len(names)}, or other names)",
+                about=("data.num_labels", "data.label_names"),
             )

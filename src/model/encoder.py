@@ -34,6 +34,7 @@ from src.model.encoder_families import (
     TOKEN_HEADS,
     check_encoder_config,
     compute_position_ids,
+    find_dropout_names,
     find_longest_sequence,
     has_token_types,
 )
@@ -87,10 +88,9 @@ class Encoder(nn.Module):
         # run the body by src/model/fast_encoder.py; else by its own forward in transformers
         self.uses_fast_path = family in fast_encoder.FAST_FAMILIES
         self.rows = PaddedRows(network, judges_texts=head in _TEXT_HEADS)
-        if not self.has_own_head:
-            self.rows.find_side()
-        if head == "causal_lm":
-            self.rows.check_causality()
+        # one without values (src/model/bare_network.py) cannot be tried
+        if not any(weight.is_meta for weight in network.parameters()):
+            self.rows.try_network(finds_side=not self.has_own_head, is_causal=head == "causal_lm")
         self.gradient_checkpointing = False
         # None: all began random
         self.loaded_weights: LoadedWeights | None = None
@@ -128,10 +128,8 @@ class Encoder(nn.Module):
             notices.insert(0, self.loaded_weights.describe(self.network.base_model_prefix))
         return join_notices(*notices)
 
-    def encode_sequences(self, tokens: Tokens) -> Tensor:
-        """The vector that represents each sequence [B, D], for `compute_sequence_logits`. Raises
-        UserError if the network runs as a whole.
-        """
+    def check_text_vectors(self) -> None:
+        """Raise UserError if the network runs as a whole, so that there are none."""
         if not self.has_own_head:
             raise UserError(
                 f"the family '{self.config.model_type}' runs as a whole, so that its texts have no "
@@ -139,6 +137,22 @@ class Encoder(nn.Module):
                 key="model.objective.mixup",
                 expected="null",
             )
+
+    def check_dropout(self, key: str, value: float) -> None:
+        """Raise UserError, for a key that makes two passes of a text, if nothing is dropped."""
+        if not any(getattr(self.config, name) for name in find_dropout_names(self.config)):
+            raise UserError(
+                "two passes are the same where nothing is dropped",
+                key=key,
+                value=f"{value:g}",
+                hint="model.encoder.dropout=0.1 drops a tenth",
+            )
+
+    def encode_sequences(self, tokens: Tokens) -> Tensor:
+        """The vector that represents each sequence [B, D], for `compute_sequence_logits`. Raises
+        UserError if the network runs as a whole.
+        """
+        self.check_text_vectors()
         if self.pooling == "first":
             return self.encode(tokens, at="first")
         return text_pooling.pool_tokens(self.network, self.encode(tokens), tokens)

@@ -5,39 +5,28 @@ run.
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from src.core.dataset_info import TEXT_TASKS, DatasetInfo, Task
 from src.core.hub_cache import check_cached_files
-from src.core.pretrained_files import (
-    check_encoder_folder,
-    list_weight_files,
-    resolve_local_folder,
-)
+from src.core.pretrained_files import check_encoder_folder, resolve_local_folder
 from src.core.user_errors import UserError, UserErrors
 from src.core.validation import Bound, PositiveInt, validate_init
 from src.model.head_outputs import name_outputs
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from src.model.encoder import Encoder, HeadType
 
 NAME_OR_PATH_KEY = "model.encoder.name_or_path"
 HEAD_KEY = "model.encoder.head"
+_POSITIONS = f"positions of {NAME_OR_PATH_KEY}"
 # heads that know no labels
 _TEXT_HEADS = (*TEXT_TASKS, "replaced_tokens")
 DropoutRate = Annotated[float, Bound(least=0, below=1)]
-# of config.json
-_SIZE_KEYS = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "max_position_embeddings",
-)
 
 
 @validate_init
@@ -77,7 +66,7 @@ class Scratch:
                 "model.encoder.heads)"
             )
 
-    def check(self, head: "HeadType") -> None:
+    def check(self, head: "HeadType", max_tokens: int | None = None) -> None:
         """Raise UserError if the family cannot do this: GPT-2 reads in one direction, the others in
         both, ELECTRA alone has a discriminator, and ModernBERT has no head for pairs of segments.
         """
@@ -131,7 +120,7 @@ class Scratch:
         from src.model.encoder import AUTO_MODEL_CLASSES, Encoder
         from src.model.text_pooling import write_pooling
 
-        _check_max_tokens(dataset_info, self.max_tokens, "model.encoder.max_tokens")
+        _check_max_tokens(dataset_info.max_tokens, self.max_tokens, "model.encoder.max_tokens")
         config = AutoConfig.for_model(
             self.family,
             vocab_size=dataset_info.vocab_size,
@@ -181,26 +170,59 @@ class Pretrained:
     pooling: Literal["first", "mean", "attention"] | None = None
     reinit_layers: PositiveInt | None = None
 
-    def check(self, head: "HeadType") -> None:
-        """Raise UserError if `name_or_path` means a folder that is absent or holds no whole encoder
-        of a family that has the head and the pooling.
+    def check(self, head: "HeadType", max_tokens: int | None = None) -> "PreTrainedModel | None":
+        """The network that a folder's config.json makes, without values; None for a hub name.
+
+        Args:
+            head: what it is for.
+            max_tokens: of the data's longest sequence.
+
+        Raises UserError if `name_or_path` means a folder that is absent or holds no whole encoder
+        of a family that has the head and the pooling, or one that cannot read such sequences.
         """
+        if head in _TEXT_HEADS and self.head != "auto":
+            raise UserError(
+                "there is a head to keep or to renew for labels and numbers only",
+                key=HEAD_KEY,
+                value=self.head,
+                expected="auto",
+            )
         folder = resolve_local_folder(self.name_or_path, NAME_OR_PATH_KEY)
         if folder is None:
             check_cached_files(self.name_or_path, self.revision, NAME_OR_PATH_KEY)
-        else:
-            from transformers import CONFIG_MAPPING
+            return None
+        from transformers import CONFIG_MAPPING
 
-            from src.model.encoder import AUTO_MODEL_CLASSES
-            from src.model.encoder_families import check_config_json, check_family
-            from src.model.text_pooling import check_pooling
+        from src.model.bare_network import build_bare_network
+        from src.model.encoder import AUTO_MODEL_CLASSES
+        from src.model.encoder_families import (
+            TOKEN_HEADS,
+            build_direction_error,
+            check_config_json,
+            check_family,
+            find_longest_sequence,
+        )
+        from src.model.text_pooling import check_pooling
 
-            settings = check_encoder_folder(folder, CONFIG_MAPPING, NAME_OR_PATH_KEY)
-            end = (f"{folder / 'config.json'}: ", f" ({NAME_OR_PATH_KEY})")
-            check_family(settings["model_type"], AUTO_MODEL_CLASSES[head], *end)
-            check_config_json(settings, *end)
-            check_pooling(settings["model_type"], self.pooling)
-            _check_config_values(folder, settings, head, NAME_OR_PATH_KEY)
+        settings = check_encoder_folder(folder, CONFIG_MAPPING, NAME_OR_PATH_KEY)
+        end = (f"{folder / 'config.json'}: ", f" ({NAME_OR_PATH_KEY})")
+        check_family(settings["model_type"], AUTO_MODEL_CLASSES[head], *end)
+        check_config_json(settings, *end)
+        if head == "causal_lm" and settings["model_type"] in TOKEN_HEADS:
+            raise build_direction_error(settings["model_type"], *end)
+        check_pooling(settings["model_type"], self.pooling)
+        network = build_bare_network(folder, settings, head, NAME_OR_PATH_KEY, self._change_config)
+        if max_tokens is not None:
+            _check_max_tokens(max_tokens, find_longest_sequence(network), _POSITIONS)
+        return network
+
+    def _change_config(self, config: Any) -> None:
+        """Write into a stored config what is asked for in its place."""
+        from src.model.text_pooling import write_pooling
+
+        if self.dropout is not None:
+            _set_dropout(config, self.dropout)
+        write_pooling(config, self.pooling)
 
     def build(
         self,
@@ -224,26 +246,17 @@ class Pretrained:
             grow_embeddings,
             load_pretrained_network,
         )
-        from src.model.reinit_layers import reinit_top_layers
+        from src.model.reinit_layers import REINIT_KEY, reinit_top_layers
         from src.model.stored_encoder import load_encoder_config
-        from src.model.text_pooling import WEIGHT_NAME, load_pooling_weights, write_pooling
+        from src.model.text_pooling import WEIGHT_NAME, load_pooling_weights
 
-        if head in _TEXT_HEADS and self.head != "auto":
-            raise UserError(
-                "there is a head to keep or to renew for labels and numbers only",
-                key=HEAD_KEY,
-                value=self.head,
-                expected="auto",
-            )
         config = load_encoder_config(self.name_or_path, head, NAME_OR_PATH_KEY, self.revision)
         vocab_size = find_vocab_size(config)
         self._check_tokenizer_matches(dataset_info, vocab_size)
         stored_head = StoredHead.read(config)
         for key, value in _label_settings(label_names, task, head).items():
             setattr(config, key, value)
-        if self.dropout is not None:
-            _set_dropout(config, self.dropout)
-        write_pooling(config, self.pooling)
+        self._change_config(config)
         network, loaded = load_pretrained_network(
             AUTO_MODEL_CLASSES[head],
             self.name_or_path,
@@ -254,7 +267,7 @@ class Pretrained:
         check_body_weights(network, loaded, NAME_OR_PATH_KEY)
         network = network.float()
         longest = find_longest_sequence(network)
-        _check_max_tokens(dataset_info, longest, "positions of model.encoder.name_or_path")
+        _check_max_tokens(dataset_info.max_tokens, longest, _POSITIONS)
         if config.model_type not in TOKEN_HEADS:
             # many have none, or find the end of a text by it
             network.config.get_text_config().pad_token_id = dataset_info.pad_id
@@ -269,7 +282,7 @@ class Pretrained:
             loaded = loaded.with_own_weight(WEIGHT_NAME, load_pooling_weights(network, folder))
         encoder.loaded_weights = loaded
         if self.reinit_layers is not None:
-            reinit_top_layers(encoder, self.reinit_layers, "model.encoder.reinit_layers")
+            reinit_top_layers(encoder, self.reinit_layers, REINIT_KEY)
         return encoder
 
     def _check_tokenizer_matches(self, dataset_info: DatasetInfo, known_ids: int) -> None:
@@ -315,44 +328,6 @@ class Pretrained:
             )
 
 
-def _check_config_values(
-    folder: Path, settings: Mapping[str, Any], head: "HeadType", key: str
-) -> None:
-    """Raise UserError if transformers makes no network of a folder's config.json, or one of other
-    shapes than the weights there: one without weights, in milliseconds.
-    """
-    import torch
-
-    from src.model.encoder import AUTO_MODEL_CLASSES
-    from src.model.stored_encoder import load_encoder_config
-    from src.model.stored_shapes import check_stored_shapes
-
-    for name in _SIZE_KEYS:
-        value = settings.get(name)
-        # -1 stands for no limit in some families
-        least = -1 if name == "max_position_embeddings" and value != 0 else 1
-        if isinstance(value, int) and value < least:
-            raise UserError(
-                f"{name}={value}, expected 1 or more", where=folder / "config.json", key=key
-            )
-
-    config = load_encoder_config(str(folder), head, key)
-    try:
-        with torch.device("meta"):
-            network = AUTO_MODEL_CLASSES[head].from_config(config)
-    except Exception as error:
-        # the library raises errors of any kind over values of a wrong type or size
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        if isinstance(error, KeyError):
-            reason = f"{reason} is unknown"
-        raise UserError(
-            f"no encoder can be made by its values: {reason}",
-            where=folder / "config.json",
-            key=key,
-        ) from error
-    check_stored_shapes(network, list_weight_files(folder, key), key)
-
-
 def _label_settings(label_names: tuple[str, ...], task: Task, head: "HeadType") -> dict[str, Any]:
     """The entries of a Hugging Face config that describe a head for texts."""
     if task == "regression":
@@ -388,11 +363,11 @@ def _set_dropout(config: Any, dropout: float) -> None:
         setattr(config, name, dropout)
 
 
-def _check_max_tokens(dataset_info: DatasetInfo, limit: int | None, key: str) -> None:
-    if limit is not None and dataset_info.max_tokens > limit:
+def _check_max_tokens(max_tokens: int, limit: int | None, key: str) -> None:
+    if limit is not None and max_tokens > limit:
         raise UserErrors(
             [
-                f"sequences of {dataset_info.max_tokens} tokens (data.batching) are longer than "
+                f"sequences of {max_tokens} tokens (data.batching) are longer than "
                 f"the encoder's {limit} ({key})"
             ]
         )

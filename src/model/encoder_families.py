@@ -146,6 +146,17 @@ def check_family(family: str, model_class: Any, where: str, key: str = "") -> No
         )
 
 
+def build_direction_error(family: str, where: str, key: str = "") -> UserError:
+    """The error of a family that is to predict the next token, and sees it. Arguments as for
+    `check_config_json`.
+    """
+    return UserError(
+        f"{where}the family '{family}' reads a text in both directions, so it would see the token "
+        "that it is to predict; causal language modelling needs one that reads in one direction, "
+        f"such as gpt2{key}"
+    )
+
+
 def check_config_json(settings: Mapping[str, Any], where: str, key: str = "") -> None:
     """Raise UserError if a config.json asks for something that is not supported here.
 

@@ -160,16 +160,22 @@ class ModelConfig:
         assert isinstance(self.encoder, Pretrained)
         return replace(self, encoder=replace(self.encoder, name_or_path=str(origin)))
 
-    def check(self, origin: Path | None = None) -> None:
-        """Raise UserError if the encoder is not where the config says or has no head for the
-        objective, or if the package that makes adapters is not installed.
+    def check(self, origin: Path | None = None, *, max_tokens: int | None = None) -> None:
+        """Raise UserError if the encoder is not where the config says, has no head for the
+        objective or cannot do what else is asked of it, or if the package that makes adapters is
+        not installed.
 
         Args:
             origin: the model folder of the run that `init_from` names.
+            max_tokens: of the data's longest sequence.
         """
-        self.with_origin(origin).encoder.check(self.objective.head)
+        network = self.with_origin(origin).encoder.check(self.objective.head, max_tokens)
         if self.adapter is not None:
             self.adapter.check()
+        if network is not None:
+            from src.model.trained_parts import check_network
+
+            check_network(network, self)
 
     def build(self, origin: Path | None = None) -> "EncoderModule":
         """The LightningModule, whose weights are built or loaded in `configure_model`."""

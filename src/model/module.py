@@ -19,6 +19,7 @@ from src.model.encoder import Encoder
 from src.model.encoder_families import find_vocab_size
 from src.model.objectives import DatasetObjective, GeneratorObjective, ObjectiveOutput
 from src.model.stage_metrics import SPLITS, Stage, StageMetrics
+from src.model.trained_parts import build_optimizer, choose_trained_parts
 
 if TYPE_CHECKING:
     from src.model.model_config import ModelConfig
@@ -87,14 +88,11 @@ class EncoderModule(LightningModule):
             self.objective.head, self.dataset_info, names, task=self.objective.kind
         )
         self.encoder.uses_fast_path = self.encoder.uses_fast_path and self.config.lean
-        self.encoder.set_gradient_checkpointing(self.config.gradient_checkpointing)
+        self._frozen_modules = choose_trained_parts(self.encoder, self.config)
+        if self.config.adapter is not None:
+            self._frozen_digest = adapters.compute_frozen_digest(self)
         if isinstance(self.objective, GeneratorObjective):
             self.encoder.generator = self.objective.build_generator(self.encoder)
-        if self.config.freeze not in ("nothing", 0):
-            self._frozen_modules = self.encoder.freeze_modules(self.config.freeze)
-        if self.config.adapter is not None:
-            adapters.add_lora(self.encoder, self.config.adapter)
-            self._frozen_digest = adapters.compute_frozen_digest(self)
         if self.config.regularization is not None:
             self._regularizer = self.config.regularization.build(self.encoder)
         width = len(names) or find_vocab_size(self.encoder.config)
@@ -310,9 +308,8 @@ class EncoderModule(LightningModule):
         return rows[order], targets[order], predictions[order]
 
     def configure_optimizers(self) -> Any:
-        optim = adapters.scale_rates(self.config.optim, self.config.adapter)
-        optimizer, schedule = optim.build(
-            self.encoder, depth=self._depth_below_head, total_steps=self.total_steps
+        optimizer, schedule = build_optimizer(
+            self.encoder, self.config, total_steps=self.total_steps
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -391,10 +388,3 @@ class EncoderModule(LightningModule):
             # Filled on the device, since a copy to it would have to be waited for.
             total = torch.full((), float(targets), device=device)
         return self.trainer.world_size * self.trainer.accumulate_grad_batches / total.clamp_min(1)
-
-    def _depth_below_head(self, name: str) -> int:
-        """The number of layers that a parameter lies below the head; 0 in the head itself."""
-        has_one_rate = getattr(self.config.optim, "layer_decay", 1.0) == 1.0
-        if has_one_rate and not self.encoder.knows_layers:
-            return int(name.startswith(f"network.{self.encoder.network.base_model_prefix}."))
-        return self.encoder.count_layers_above(name)

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 
 from src.core.batch import Tokens, build_tokens
 from src.core.user_errors import UserError
+from src.model.encoder_families import build_direction_error
 
 # None: rows hold no padding
 PaddingSide = Literal["right", "left"] | None
@@ -62,6 +63,15 @@ class PaddedRows:
         # scores over the vocabulary are computed for wanted tokens alone
         self.selects_tokens = False
 
+    def try_network(self, *, finds_side: bool, is_causal: bool) -> None:
+        """Find the side of the padding, and check that the network reads in one direction, if so
+        is said; each raises a UserError.
+        """
+        if finds_side:
+            self.find_side()
+        if is_causal:
+            self.check_causality()
+
     def find_side(self) -> None:
         """Choose the side of the padding by trying both, on a copy of the network, which may change
         itself with the first row that it reads (BigBird does).
@@ -99,11 +109,7 @@ class PaddedRows:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             before, after = (trial.compute_logits(some)[:-1] for some in (tokens, changed))
         if (before - after).abs().max() > _TOLERANCE * before.abs().max():
-            raise UserError(
-                f"model.encoder: the family '{self.network.config.model_type}' reads a text in "
-                "both directions, so it would see the token that it is to predict; causal "
-                "language modelling needs one that reads in one direction, such as gpt2"
-            )
+            raise build_direction_error(self.network.config.model_type, "model.encoder: ")
 
     def _find_shortest_row(self) -> None:
         """Find the length from which on the network can read a text."""

@@ -116,7 +116,7 @@ class Regularizer:
         stored = {weight for name, weight in named if name.startswith(body) and name not in fresh}
         self._mixed_layers: list[Any] = [
             module
-            for layer in encoder.get_layers()
+            for layer in (encoder.get_layers() if config.mixout is not None else ())
             for module in layer.modules()
             if isinstance(module, nn.Linear) and module.weight.requires_grad
         ]

@@ -5,6 +5,8 @@ import copy
 from src.core.user_errors import UserError
 from src.model.encoder import AUTO_MODEL_CLASSES, Encoder
 
+REINIT_KEY = "model.encoder.reinit_layers"
+
 
 def reinit_top_layers(encoder: Encoder, count: int, key: str) -> None:
     """Give the topmost layers the random weights that a fresh encoder would have, in place, from

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from src.config.idle_keys import find_idle_keys
 from src.config.presets import describe_preset
 from src.core.files import PROJECT_ROOT
 from src.core.formatting import format_count, format_quantity
@@ -43,6 +44,8 @@ def announce_start(config: Mapping[str, Any], store: "Store") -> None:
     if "preset" in config:
         print_wrapped(describe_preset(config))
     print_wrapped(f"store: {store.describe_location()}")
+    for line in find_idle_keys(config).values():
+        print_wrapped(line)
     for name in list_unused_variables():
         print_line(f"{name} has no effect here")
 

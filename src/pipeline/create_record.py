@@ -23,6 +23,7 @@ def create_record(
     rank_info: "RankInfo",
 ) -> "RunRecord":
     """The record of the run; it exists in the store once it is entered."""
+    from src.config.idle_keys import find_idle_keys
     from src.config.resume import dump_config
     from src.core.formatting import flatten_config
     from src.tracking.liveness import RANKS_TAG
@@ -31,6 +32,7 @@ def create_record(
 
     overrides = redact_arguments(_shown_overrides(hooks, resume_point))
     preset = {"preset": config["preset"]} if "preset" in config else {}
+    idle = find_idle_keys(config)
     return RunRecord(
         store=store,
         name=build_run_name(config["name"], overrides),
@@ -38,6 +40,7 @@ def create_record(
         params=flatten_config(config),
         tags={
             **preset,
+            **({"idle_keys": ", ".join(idle)} if idle else {}),
             **config.get("tags", {}),
             **hooks.tags,
             RANKS_TAG: str(rank_info.world_size),

@@ -1,5 +1,6 @@
 """The run whose model teaches a new one."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,13 @@ def resolve_teacher(
     typed = get_by_path(config, _KEY)
     if not isinstance(typed, str) or Path(typed).expanduser().is_dir():
         return config
+    if os.sep in typed:
+        raise UserError(
+            "there is no such folder",
+            key=_KEY,
+            value=typed,
+            expected="the id of a run with a classifier, or the folder of its model",
+        )
     run_id = store.find_run(typed, key=_KEY).id
     if is_trial and not run_id.startswith(typed.lower()):
         raise UserError(

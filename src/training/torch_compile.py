@@ -172,9 +172,7 @@ class CompileCallback(Callback):
             refusal = "padded rows, in which this family runs, differ in length from step to step"
         if refusal is not None:
             if self._requested is True:
-                raise UserError(
-                    f"trainer.compile=true, but {refusal} (trainer.compile=null decides by itself)"
-                )
+                raise build_compile_error(refusal)
             return
         graphs = (
             encoder.config.hidden_size <= CUDA_GRAPHS_MAX_WIDTH
@@ -194,6 +192,13 @@ class CompileCallback(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         vars(pl_module.objective).pop("forward", None)
+
+
+def build_compile_error(obstacle: str) -> UserError:
+    """The error of a training that is to be compiled and cannot be."""
+    return UserError(
+        f"trainer.compile=true, but {obstacle} (trainer.compile=null decides by itself)"
+    )
 
 
 def find_compile_obstacle(device: str, head: str, *, sharded: bool) -> str | None:

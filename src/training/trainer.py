@@ -139,7 +139,8 @@ class Training:
             on_rank_failure, on_first_rank_lost: as of `RankLauncher`.
 
         Raises:
-            UserError: the devices that are asked for are not there, or cannot work together.
+            UserError: the devices that are asked for are not there, cannot work together, or
+                cannot run what is compiled.
         """
         rank_info = self._find_rank_info()
         if rank_info.world_size > 1 and self.on_non_finite == "skip":
@@ -147,6 +148,12 @@ class Training:
                 f"trainer.on_non_finite=skip goes with one device, found {rank_info.world_size}: a "
                 "batch is left out by all or by none; trainer.on_non_finite=stop"
             )
+        if self.compile is True:
+            from src.training.torch_compile import build_compile_error, find_compile_obstacle
+
+            obstacle = find_compile_obstacle(self._device_type(), "masked_lm", sharded=False)
+            if obstacle is not None:
+                raise build_compile_error(obstacle)
         cores = count_usable_cores()
         return RankLauncher(
             rank_info,

@@ -87,6 +87,24 @@ SAID: dict[str, list[str]] = {
         "leave trainer.compile at null",
         "trainer.compile=true, but trainer.accelerator=cpu: steps are compiled on a GPU alone",
     ],
+    "+experiment=mlm_quickstart model=replaced_tokens trainer.compile=true": [
+        "trainer.compile=true, but model=replaced_tokens has steps of two networks, which are not "
+        "compiled; leave trainer.compile at null",
+    ],
+    # one mistake is told once, by whatever finds it
+    "data.num_labels=3": [
+        "data.num_labels=3, but data.label_names has 2: negative, positive (data.num_labels=2, or "
+        "other names)",
+    ],
+    "+experiment=imdb model=multi_label": [
+        "data.task=classification, but model.objective is for multi_label "
+        "(src.model.objectives.multi_label.MultiLabel); model=classification or "
+        "data.task=multi_label callbacks.checkpoint.monitor=val/f1_macro "
+        "callbacks.checkpoint.mode=max fits",
+    ],
+    "data.split.group=author": [
+        "data.split.group=author: generated rows have no columns; data.split.group=null fits",
+    ],
     # values
     "model.optim.lr=abc trainer.max_epochs=two": [
         "model.optim.lr: expected a number above 0 and at most 1, found 'abc'",
@@ -283,7 +301,7 @@ def test_mistake(line: str, program: dict[str, Any]) -> None:
 
 
 def test_mistakes_cost_and_leave_nothing(program: dict[str, Any]) -> None:
-    assert len(program["answers"]) == len(SAID) == 50
+    assert len(program["answers"]) == len(SAID) == 54
     assert not program["modules"] & {
         "torch",
         "lightning",

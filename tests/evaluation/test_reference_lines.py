@@ -15,6 +15,10 @@ from src.evaluation.reference_lines import ReferenceLines
 Compose = Callable[..., dict[str, Any]]
 
 
+TOPICS = ("+experiment=topics", "data.source.test=80", "data.source.validation=40")
+RATINGS = ("+experiment=ratings", "data.source.test=80", "data.source.validation=40")
+
+
 class MetricRecorder:
     """A logger that keeps what it is given."""
 
@@ -26,7 +30,12 @@ class MetricRecorder:
 
 
 def judge(
-    composed: Compose, cache: Path, *overrides: str, reached: float = 1.0, **settings: Any
+    composed: Compose,
+    cache: Path,
+    *overrides: str,
+    reached: float = 1.0,
+    measured: str = "accuracy",
+    **settings: Any,
 ) -> MetricRecorder:
     """Call the callback as a Trainer does at the end of a test."""
     config = composed(f"data.cache={cache}", "data.source.train=60", *overrides)
@@ -38,7 +47,7 @@ def judge(
         is_global_zero=True,
         loggers=[recorder],
         global_step=7,
-        callback_metrics={"test/accuracy": torch.tensor(reached)},
+        callback_metrics={f"test/{measured}": torch.tensor(reached)},
     )
     objective = build_node(config["model"]).objective
     (callback,) = ReferenceLines(**settings).build(cache)
@@ -66,7 +75,7 @@ def test_lines_are_logged_said_and_kept(
     assert "not better" not in said
 
     # the second run of the same rows finds them
-    monkeypatch.delattr(linear_model, "score_majority")
+    monkeypatch.delattr(linear_model, "score_constant")
     assert judge(composed, tmp_path, reached=0.25).metrics == metrics
     assert "  this model is not better: test/accuracy 0.25\n" in capsys.readouterr().out
 
@@ -74,6 +83,33 @@ def test_lines_are_logged_said_and_kept(
 def test_majority_alone(composed: Compose, tmp_path: Path) -> None:
     metrics = judge(composed, tmp_path, models="majority").metrics
     assert {name.split("/")[1] for name in metrics} == {"majority"}
+
+
+def test_several_labels(
+    composed: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = judge(composed, tmp_path, *TOPICS, reached=1.0, measured="f1_macro").metrics
+    assert set(metrics) == {
+        f"reference/{name}/{split}/{metric}"
+        for name in ("majority", "linear")
+        for split in ("val", "test")
+        for metric in ("f1_micro", "f1_macro", "subset_accuracy")
+    }
+    said = capsys.readouterr().out
+    assert "reference test/f1_macro: most frequent labels 0." in said
+    assert "not better" not in said
+
+
+def test_numbers(composed: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = judge(composed, tmp_path, *RATINGS, reached=100.0, measured="loss").metrics
+    assert "reference/linear/test/pearson" in metrics
+    assert "reference/mean/test/pearson" not in metrics
+    rmse = metrics["reference/mean/test/rmse"]
+    said = capsys.readouterr().out
+    assert f"reference test/rmse: mean of the training rows {rmse:.4g}, ridge regression" in said
+    assert "  this model is not better: test/rmse 10\n" in said
+    judge(composed, tmp_path, *RATINGS, reached=0.0001, measured="loss")
+    assert "not better" not in capsys.readouterr().out
 
 
 def test_other_tasks_have_none(composed: Compose, tmp_path: Path) -> None:

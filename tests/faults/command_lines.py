@@ -12,6 +12,11 @@ ENTRIES = [
         says="--experiment: there is no such flag; did you mean '+experiment=imdb'?",
     ),
     Entry(
+        "model=distillation model.objective.teacher=HERE/none",
+        says="model.objective.teacher=HERE/none: there is no such folder: expected the id of a run "
+        "with a classifier, or the folder of its model",
+    ),
+    Entry(
         "--seed 3",
         says="--seed: there is no such flag; did you mean 'seed=3'?",
     ),

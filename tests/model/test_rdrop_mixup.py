@@ -12,8 +12,13 @@ from src.core.user_errors import UserError
 from src.model.encoder import Encoder
 from src.model.objectives.binary import Binary
 from src.model.objectives.classification import Classification
+from src.model.objectives.multi_label import MultiLabel
 from src.model.objectives.ordinal import Ordinal
-from src.model.objectives.regularization import compute_divergences
+from src.model.objectives.regression import Regression
+from src.model.objectives.regularization import (
+    compute_class_divergences,
+    compute_decision_divergences,
+)
 
 
 def batch_of(tokens: Tokens, labels: list[int]) -> LabelledBatch:
@@ -29,9 +34,9 @@ def test_the_divergence_of_two_passes() -> None:
         + 1 / 2 * math.log(2 / 3)
         + 1 / 2 * math.log(2)
     ) / 2
-    assert compute_divergences(one, other).item() == pytest.approx(expected, abs=1e-6)
-    assert compute_divergences(one, other).item() == pytest.approx(math.log(3) / 8, abs=1e-6)
-    assert compute_divergences(one, one + 2).item() == pytest.approx(0, abs=1e-6)
+    assert compute_class_divergences(one, other).item() == pytest.approx(expected, abs=1e-6)
+    assert compute_class_divergences(one, other).item() == pytest.approx(math.log(3) / 8, abs=1e-6)
+    assert compute_class_divergences(one, one + 2).item() == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("objective", [Classification, Binary, Ordinal])
@@ -44,7 +49,7 @@ def test_r_drop_is_two_passes_and_their_divergence(objective: Any, tiny: Any, la
     torch.manual_seed(3)
     passes = [objective().forward(encoder, batch) for _ in range(2)]
     mean = sum(one.loss.item() for one in passes) / 2
-    divergence = compute_divergences(passes[0].outputs, passes[1].outputs).mean().item()
+    divergence = compute_class_divergences(passes[0].outputs, passes[1].outputs).mean().item()
     assert divergence > 0
     assert found.loss.item() == pytest.approx(mean + 0.7 * divergence, rel=1e-5)
     assert (found.num_targets, len(found.outputs)) == (3, 3)
@@ -54,6 +59,73 @@ def test_r_drop_is_two_passes_and_their_divergence(objective: Any, tiny: Any, la
     encoder.eval()
     measured = objective(r_drop=0.7).forward(encoder, batch).loss.item()
     assert measured == objective().forward(encoder, batch).loss.item()
+
+
+def test_the_divergence_of_decisions() -> None:
+    """A yes of 3/4 and of 1/2 is as far apart as the same probabilities of two classes."""
+    one, other = torch.tensor([[math.log(3), 0.0]]), torch.tensor([[0.0, 0.0]])
+    found = compute_decision_divergences(one, other)
+    assert found[0].tolist() == pytest.approx([math.log(3) / 8, 0.0], abs=1e-6)
+    # p ln(p / q) over yes and no, both ways, by torch's own Bernoulli
+    logits, others = torch.randn(4, 3), torch.randn(4, 3)
+    p, q = (torch.distributions.Bernoulli(logits=some) for some in (logits, others))
+    expected = (
+        torch.distributions.kl_divergence(p, q) + torch.distributions.kl_divergence(q, p)
+    ) / 2
+    torch.testing.assert_close(compute_decision_divergences(logits, others), expected)
+
+
+def _run_twice(objective: Any, encoder: Encoder, batch: LabelledBatch) -> list[Any]:
+    torch.manual_seed(3)
+    return [objective.forward(encoder, batch) for _ in range(2)]
+
+
+def test_r_drop_for_several_labels(tiny: Any, laid: Any) -> None:
+    network = tiny("bert", "sequence", num_labels=3, hidden_dropout_prob=0.5)
+    encoder, tokens = Encoder(network, "sequence").train(), laid([5, 3, 9])
+    labels = torch.tensor([[1, 0, 1], [0, 0, 0], [1, 1, 0]], dtype=torch.uint8)
+    batch = LabelledBatch(tokens, labels, torch.arange(3))
+    one, other = _run_twice(MultiLabel(focal_gamma=2), encoder, batch)
+    torch.manual_seed(3)
+    found = MultiLabel(focal_gamma=2, r_drop=0.7).forward(encoder, batch)
+    p, q = one.outputs, other.outputs
+    divergence = ((p - q) * (p.logit() - q.logit()) / 2).mean().item()
+    mean = (one.loss.item() + other.loss.item()) / 2
+    assert divergence > 0
+    assert found.loss.item() == pytest.approx(mean + 0.7 * divergence, rel=1e-4)
+    assert found.outputs.shape == (3, 3)
+    encoder.eval()
+    measured = MultiLabel(r_drop=0.7).forward(encoder, batch).loss.item()
+    assert measured == MultiLabel().forward(encoder, batch).loss.item()
+
+
+@pytest.mark.parametrize("delta", [None, 0.5])
+def test_r_drop_for_numbers(delta: float | None, tiny: Any, laid: Any) -> None:
+    network = tiny("bert", "sequence", num_labels=1, hidden_dropout_prob=0.5)
+    encoder, tokens = Encoder(network, "sequence").train(), laid([5, 3, 9])
+    batch = LabelledBatch(tokens, torch.tensor([0.5, -1.0, 2.0]), torch.arange(3))
+    one, other = _run_twice(Regression(huber_delta=delta), encoder, batch)
+    torch.manual_seed(3)
+    found = Regression(huber_delta=delta, r_drop=0.7).forward(encoder, batch)
+    difference = (one.outputs - other.outputs).square().mean().item()
+    mean = (one.loss.item() + other.loss.item()) / 2
+    assert difference > 0
+    assert found.loss.item() == pytest.approx(mean + 0.7 * difference, rel=1e-5)
+    assert found.outputs.shape == (3,)
+    encoder.eval()
+    measured = Regression(r_drop=0.7).forward(encoder, batch).loss.item()
+    assert measured == Regression().forward(encoder, batch).loss.item()
+
+
+@pytest.mark.parametrize("objective", [MultiLabel, Regression])
+def test_a_batch_without_texts_has_no_loss(objective: Any, tiny: Any, laid: Any) -> None:
+    width = 3 if objective is MultiLabel else 1
+    encoder = Encoder(tiny("bert", "sequence", num_labels=width), "sequence").train()
+    labels = torch.zeros(0, 3, dtype=torch.uint8) if width == 3 else torch.zeros(0)
+    result = objective(r_drop=0.5).forward(
+        encoder, LabelledBatch(laid([3]), labels, torch.arange(0))
+    )
+    assert (result.loss.item(), result.num_targets) == (0.0, 0)
 
 
 def test_r_drop_without_dropout_is_refused(tiny: Any, laid: Any) -> None:

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from src.core.batch import LabelledBatch
     from src.model.encoder import Encoder, HeadType
 
-# The loss of each text [B], from what the head gives [B, O] and the labels [B].
+# The loss of each text [B], from what the head gives [B, O] and the labels [B]; or of each decision
+# [B, C], where texts have several labels.
 ComputeLosses = Callable[["Tensor", "Tensor"], "Tensor"]
+# How far two passes are from each other, shaped as the losses, from what the head gives in both.
+ComputeDivergences = Callable[["Tensor", "Tensor"], "Tensor"]
 
 
 def check_regularization(r_drop: float | None, mixup: float | None) -> None:
@@ -78,7 +81,15 @@ def compute_regularized_losses(
         UserError: there is no dropout, which R-Drop needs.
     """
     if r_drop:
-        return compute_twofold_losses(encoder, batch, compute_losses, strength=r_drop, head=head)
+
+        def compute_divergences(one: "Tensor", other: "Tensor") -> "Tensor":
+            return compute_class_divergences(
+                compute_class_scores(head, one), compute_class_scores(head, other)
+            )
+
+        return compute_twofold_losses(
+            encoder, batch, compute_losses, compute_divergences, strength=r_drop
+        )
     if mixup:
         return compute_mixed_losses(encoder, batch, compute_losses, alpha=mixup)
     logits = compute_text_logits(encoder, batch)
@@ -89,35 +100,31 @@ def compute_twofold_losses(
     encoder: "Encoder",
     batch: "LabelledBatch",
     compute_losses: ComputeLosses,
+    compute_divergences: ComputeDivergences,
     *,
     strength: float,
-    head: "HeadType",
 ) -> "tuple[Tensor, Tensor]":
-    """What the head gives [B, O], and the losses of R-Drop (Liang et al., 2021, equation 3) [B]:
-    the mean of two passes under other dropout, and `strength` times the mean of the two
-    Kullback-Leibler divergences between their probabilities.
+    """What the head gives [B, O], and the losses of R-Drop (Liang et al., 2021, equation 3): the
+    mean of two passes under other dropout, and `strength` times their divergence.
 
     Raises:
         UserError: there is no dropout, so that both passes are the same.
     """
-    from src.model.encoder_families import find_dropout_names
-
-    if not any(getattr(encoder.config, name) for name in find_dropout_names(encoder.config)):
-        raise UserError(
-            "two passes are the same where nothing is dropped",
-            key="model.objective.r_drop",
-            value=f"{strength:g}",
-            hint="model.encoder.dropout=0.1 drops a tenth",
-        )
+    encoder.check_dropout("model.objective.r_drop", strength)
     one, other = compute_text_logits(encoder, batch), compute_text_logits(encoder, batch)
     losses = (compute_losses(one, batch.labels) + compute_losses(other, batch.labels)) / 2
-    divergences = compute_divergences(
-        compute_class_scores(head, one), compute_class_scores(head, other)
-    )
-    return one, losses + strength * divergences
+    return one, losses + strength * compute_divergences(one, other)
 
 
-def compute_divergences(scores: "Tensor", others: "Tensor") -> "Tensor":
+def compute_decision_divergences(logits: "Tensor", others: "Tensor") -> "Tensor":
+    """The mean of both Kullback-Leibler divergences between yes and no by logits [B, C] and by
+    others, for each decision [B, C].
+    """
+    # sum of p ln(p / q) and q ln(q / p) over yes and no, where ln(p / (1 - p)) is the logit
+    return (logits.sigmoid() - others.sigmoid()) * (logits - others) / 2
+
+
+def compute_class_divergences(scores: "Tensor", others: "Tensor") -> "Tensor":
     """The mean of both Kullback-Leibler divergences between the softmax of scores [B, C], for each
     text [B].
     """
