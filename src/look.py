@@ -46,7 +46,7 @@ from src.data.reading.data_files import find_path
 from src.data.reading.file_contents import SAMPLE_TEXTS, FileContents, read_contents
 from src.data.reading.readers import ColumnSelection
 from src.data.reading.sources import Source
-from src.data.rows.labels import describe_odd_labels, guess_label_separator
+from src.data.rows.odd_labels import describe_odd_labels, guess_label_separator
 from src.data.rows.tag_schemes import describe_tags
 from src.data.tokenization.dropped_letters import DroppedLetters
 

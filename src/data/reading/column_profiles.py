@@ -14,8 +14,8 @@ from src.data.reading.sources import Source
 from src.data.reading.spreadsheets import iter_sheet_values
 from src.data.reading.table_rows import read_first_row
 from src.data.reading.tables import read_table
-from src.data.rows.labels import guess_label_separator
 from src.data.rows.nested_values import flatten_row
+from src.data.rows.odd_labels import guess_label_separator
 from src.data.rows.token_labels import holds_entities
 
 SAMPLE_ROWS = 1000
