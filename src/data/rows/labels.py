@@ -139,6 +139,14 @@ class LabelSpace:
             raise self._unknown_label_error(label, where, hint)
         return index
 
+    def find_unknown_labels(self, labels: Iterable[RawLabel]) -> list[str | float]:
+        """Those labels that are no class."""
+        return [
+            label
+            for label in labels
+            if label is not None and canonical_spelling(label) not in self._index_by_spelling
+        ]
+
     def class_indices(self, labels: Mapping[RawLabel, str], split: str) -> list[int]:
         """The class index of every different label of a split.
 
@@ -150,12 +158,7 @@ class LabelSpace:
             UserError: a label that is no class, with the option that mends it: another spelling
                 of all classes (`data.label_values`), or leaving out a split without labels.
         """
-        unknown = [
-            label
-            for label in labels
-            if label is not None and canonical_spelling(label) not in self._index_by_spelling
-        ]
-        if unknown:
+        if unknown := self.find_unknown_labels(labels):
             label = unknown[0]
             spellings = {canonical_spelling(one) for one in labels if one is not None}
             if spellings == {"-1"} and split != "train":
@@ -171,7 +174,7 @@ class LabelSpace:
                     labels[label],
                     "does it stand for 'no label'? an empty cell does, and such rows are left out",
                 )
-            if (values := self._guess_values(spellings)) is not None:
+            if (values := self.guess_values(spellings)) is not None:
                 raise self._unknown_label_error(
                     label,
                     labels[label],
@@ -180,7 +183,7 @@ class LabelSpace:
                 )
         return [self.class_index(label, where) for label, where in labels.items()]
 
-    def _guess_values(self, spellings: set[str]) -> tuple[str, ...] | None:
+    def guess_values(self, spellings: set[str]) -> tuple[str, ...] | None:
         """How the data seem to write the declared names, in their order; None if that is open."""
         if self.values is not None or self.origin != "declared":
             return None

@@ -5,8 +5,13 @@ missing label, or that are no labels at all.
 from collections.abc import Iterable, Mapping
 
 from src.data.rows.labels import MULTI_LABEL_HINT, fold_look
+from src.data.rows.records import RawRecord
 
-MISSING_WORDS = ("na", "n/a", "nan", "none", "null", "nil", "missing", "unknown", "-", "?")
+# as programs write a missing value: R, Excel, pandas, MySQL
+_MISSING_WORDS = (
+    *("na", "n/a", "#n/a", "<na>", "nan", "none", "null", "nil", "\\n", "missing", "unknown"),
+    *("-", "?", "."),
+)
 # By the name to type for each.
 _CELL_SEPARATORS = {"comma": ",", "semicolon": ";", "pipe": "|"}
 
@@ -27,6 +32,26 @@ def _suggest_merge(counts: Mapping[str, int]) -> str:
         commonest[fold_look(name)] = name
     pairs = ", ".join(f"{name}: {commonest[fold_look(name)]}" for name in names)
     return f"; 'data.label_map={{{pairs}}}' merges them"
+
+
+def is_missing_number(label: object) -> bool:
+    """Whether a text stands for a number that is missing: NA, NaN, NULL, \\N and the like."""
+    return isinstance(label, str) and label.strip().casefold() in _MISSING_WORDS
+
+
+def drop_missing_number(record: RawRecord) -> RawRecord:
+    """A row whose label is to be a number, without a label where a mark stands for a missing one,
+    which is remarked.
+    """
+    if not is_missing_number(record.label):
+        return record
+    remark = describe_missing_number(str(record.label))
+    return record._replace(label=None, remark=record.remark or remark)
+
+
+def describe_missing_number(label: str) -> str:
+    """The remark on a row with such a label."""
+    return f"with the label '{label.strip()}', which stands for a missing value"
 
 
 def guess_label_separator(labels: Iterable[str]) -> tuple[str, list[str]] | None:
@@ -63,7 +88,7 @@ def describe_odd_labels(counts: Mapping[str, int]) -> list[str]:
                 f"labels that look alike are classes of their own: {shown}{_suggest_merge(counts)}"
             )
     for name in counts:
-        if name.casefold() in MISSING_WORDS:
+        if name.casefold() in _MISSING_WORDS:
             remarks.append(
                 f"the label '{name}' is a class ({counts[name]} rows); only an empty cell is a "
                 "missing label"
