@@ -180,8 +180,9 @@ ENTRIES = [
         name="a JSON label that is a list",
     ),
     Entry(
-        FILES + "data.source.path=HERE/a.jsonl",
-        says="a.jsonl, line 2: no 'text' (data.source.text=text); did you mean 'txt'?",
+        FILES + "data.source.path=HERE/a.jsonl data.cleaning.empty_text=error",
+        says="a.jsonl, line 2: the text is empty; data.cleaning.empty_text=drop leaves such rows "
+        "out",
         files={"a.jsonl": '{"text":"a","label":1}\n{"txt":"a","label":1}\n'},
         name="a JSON row without a text",
     ),
