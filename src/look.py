@@ -32,6 +32,7 @@ from src.core.printing import print_line
 from src.core.user_errors import UserError, format_suggestion
 from src.data.preparation.label_map import read_label_names
 from src.data.reading.column_guesses import (
+    NUMBER_PATTERN,
     ColumnProfile,
     find_repeated_names,
     guess_columns,
@@ -44,9 +45,10 @@ from src.data.reading.column_guesses import (
 )
 from src.data.reading.data_files import find_path
 from src.data.reading.file_contents import SAMPLE_TEXTS, FileContents, read_contents
+from src.data.reading.label_name_guesses import guess_label_options
 from src.data.reading.readers import ColumnSelection
 from src.data.reading.sources import Source
-from src.data.rows.labels import describe_odd_labels, guess_label_separator
+from src.data.rows.odd_labels import describe_odd_labels, guess_label_separator
 from src.data.rows.tag_schemes import describe_tags
 from src.data.tokenization.dropped_letters import DroppedLetters
 
@@ -135,7 +137,8 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
         added |= guess_split_column(Source(**{**options, **added}), profiles)
     source = Source(**{**options, **added})
     source.check()
-    contents = read_contents(source, _read_names(kept) or source.find_class_names())
+    typed_names = _read_names(kept)
+    contents = read_contents(source, typed_names or source.find_class_names())
     _print_contents(contents)
     for remark in contents.remarks:
         _print_wrapped(f"note: {remark}")
@@ -154,6 +157,12 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
         _print_wrapped(f"guessed columns: {', '.join(shown).replace(chr(39), '')}")
     if added:
         _print_wrapped(f"guessed: {', '.join(f'{key}={added[key]}' for key in added)}")
+    typed_of_data = dict(one.split("=", 1) for one in kept if "=" in one)
+    missing, problem = guess_label_options(contents, typed_names, typed_of_data)
+    if problem is not None and task != "regression":
+        _print_wrapped(f"note: {problem}")
+        kept = [one for one in kept if one.partition("=")[0] not in missing]
+        kept += [f"{key}={value}" for key, value in missing.items()]
     print_line(f"to train on it ({task}):")
     proposed = {**others, **(chosen if profiles else {}), **added}
     print_line(_propose_command(task, proposed, kept))
@@ -193,9 +202,14 @@ def _guess_label_options(
         known = [by_name[name] for name in columns.label_columns]
         return {} if all(one.is_yes_no for one in known) else {"label_threshold": 0.5}
     if isinstance(columns.label, str | int) and columns.label in by_name:
-        if by_name[columns.label].has_decimal_commas:
-            return {"decimal": "comma"} if options.get("decimal") is None else {}
         profile = by_name[columns.label]
+        written: dict[str, Any] = (
+            {"decimal": profile.decimal} if profile.decimal is not None else {}
+        )
+        if profile.has_unit and guess_task(profile) == "regression":
+            written["label_pattern"] = NUMBER_PATTERN
+        if written or profile.has_unit:
+            return {key: value for key, value in written.items() if options.get(key) is None}
         found = None if profile.is_nested else guess_label_separator(profile.labels)
         return {} if found is None else {"label_separator": found[0]}
     return {}

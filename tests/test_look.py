@@ -54,6 +54,37 @@ def test_numbers_are_a_regression(tmp_path: Path, capsys: pytest.CaptureFixture[
     )
 
 
+@pytest.mark.parametrize(
+    ("cells", "options"),
+    [
+        (["4 km", "11.5 km", "NA"], """'data.source.label_pattern="([-+]?[0-9][0-9.,]*)"'"""),
+        (["1,250.5", "70", "3,400"], "data.source.decimal=dot"),
+        (["1.5", "NA", "2.25"], ""),
+    ],
+)
+def test_numbers_that_are_written_otherwise(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], cells: list[str], options: str
+) -> None:
+    file = tmp_path / "a.tsv"
+    rows = [f"some words of row {n}\t{cells[n % 3]}" for n in range(30)]
+    file.write_text("\n".join(["text\tscore", *rows]), encoding="utf-8")
+    shown = _look(capsys, f"data.source.path={file}")
+    assert f"data.source.label=score {options} data.task=regression".replace("  ", " ") in shown
+
+
+def test_names_that_the_labels_do_not_fit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.tsv"
+    rows = [f"some words of row {n}\t{(7, 8)[n % 2]}" for n in range(30)]
+    file.write_text("\n".join(["text\tclass", *rows]), encoding="utf-8")
+    shown = _look(capsys, f"data.source.path={file}", "data.label_names=[no,yes]")
+    assert "note: the files: label '7' is none of the 2 classes declared" in shown
+    assert shown.endswith("'data.label_names=[no,yes]' 'data.label_values=[7,8]'\n")
+    typed = [f"data.source.path={file}", "data.label_names=[no,yes]", "data.label_values=[7,8]"]
+    assert "none of the 2 classes" not in _look(capsys, *typed)
+
+
 def test_a_table_without_header(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "a.csv"
     file.write_text(REVIEWS.split("\n", 1)[1], encoding="utf-8")
@@ -344,9 +375,10 @@ def test_tokens_and_spans_of_json_lines(tmp_path: Path, capsys: pytest.CaptureFi
     # numbers need names, which are kept
     rows = [{"tokens": ["Ada", "ran"], "ner_tags": [1, 0]}] * 2
     file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    assert "data.label_names=[O,B-PER,I-PER] names such tags" in " ".join(
-        _look(capsys, f"data.source.path={file}").split()
-    )
+    shown = _look(capsys, f"data.source.path={file}")
+    assert "nothing names; it takes 2 names, in the order of the numbers" in " ".join(shown.split())
+    assert "put the names of its 2 tags into data.label_names" in shown
+    assert shown.endswith(" 'data.label_names=[NAME0,NAME1]'\n")
     shown = _look(capsys, f"data.source.path={file}", "data.label_names=[O,B-PER]")
     assert "entities: PER 2\n" in shown
     assert shown.endswith(TAGGED_COMMAND.rstrip() + " 'data.label_names=[O,B-PER]'\n")

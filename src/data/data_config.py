@@ -4,7 +4,6 @@ checked. Nothing heavy is imported before `build`.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,14 +14,15 @@ from src.data.batches.augmentation import Augmentation
 from src.data.batches.batching import Batching
 from src.data.preparation.cleaning import Cleaning
 from src.data.preparation.division import find_division_errors
+from src.data.preparation.first_targets import find_first_target_errors
 from src.data.preparation.label_map import find_map_errors, read_label_names
 from src.data.preparation.near_duplicates import find_missing_package
 from src.data.preparation.splitting import Split
 from src.data.reading.first_rows import find_unlabelled_split
 from src.data.reading.sources import Source
-from src.data.rows.labels import MULTI_LABEL_HINT, LabelSpace, require_single_label, sort_labels
+from src.data.rows.labels import MULTI_LABEL_HINT, LabelSpace, sort_labels
+from src.data.rows.odd_labels import drop_missing_number
 from src.data.rows.records import DataSource
-from src.data.rows.token_labels import require_token_labels
 from src.data.synthetic.reviews import Generated
 from src.data.synthetic.tasks import GeneratedTask
 from src.data.tokenization.tokenizer import PretrainedTokenizer, Tokenizer
@@ -269,6 +269,11 @@ class DataConfig:
                 if isinstance(getattr(self.source, "validation", None), str)
                 else "{key}=null fits",
             )
+        if errors := list(self._find_division_errors()):
+            raise UserErrors(errors)
+        has_files = isinstance(self.source, Source) and self.source.path is not None
+        if has_files and (errors := list(find_first_target_errors(self))):
+            raise UserErrors(errors)
 
     def check(self, origin: Path | None = None) -> None:
         """Raise UserError if the rows or the tokenizer are not where the config says.
@@ -281,19 +286,9 @@ class DataConfig:
             raise UserErrors(errors)
         if self.augmentation is not None:
             self.augmentation.check()
-        if errors := list(self._find_division_errors()):
-            raise UserErrors(errors)
         names = self.declared_label_names()
         if errors := list(self.find_label_errors(names, self.label_values, self.num_labels)):
             raise UserErrors(errors)
-        single = self.task in ("classification", "regression")
-        if single and isinstance(self.source, Source) and self.source.path:
-            for record in islice(self.source.read_records("train"), 1):
-                require_single_label(record.label, record.where)
-        if self.task == "token_classification" and isinstance(self.source, Source):
-            for record in islice(self.source.read_records("train") if self.source.path else (), 1):
-                if record.label is not None:
-                    require_token_labels(record)
         if errors := list(self._find_unlabelled_splits()):
             raise UserErrors(errors)
         self.with_origin(origin).tokenizer.check()
@@ -310,7 +305,10 @@ class DataConfig:
             return
         for split in self.source.available_splits():
             if split != "train":
-                error = find_unlabelled_split(split, self.source.read_records(split))
+                records = self.source.read_records(split)
+                if self.task == "regression":
+                    records = map(drop_missing_number, records)
+                error = find_unlabelled_split(split, records)
                 if error is not None:
                     yield error
 

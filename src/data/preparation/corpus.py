@@ -133,14 +133,13 @@ class Corpus:
         return CorpusSurvey(summary, places, targets if has_targets else {})
 
     def _make_surveyor(self, *, takes_splits: bool) -> SplitSurveyor:
-        asked = self.split.find_column()
         return SplitSurveyor(
             task=self.task,
             source=self.source,
             cleaning=self.cleaning,
             label_map=self.label_map,
             takes_splits=takes_splits,
-            division=None if asked is None else DivisionColumn(kind=asked[0], column=asked[1]),
+            division=DivisionColumn.build(self.split),
             tags=TagSurvey(self.label_names) if self.task == "token_classification" else None,
         )
 

@@ -5,10 +5,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from src.core.user_errors import UserError, format_suggestion
-from src.data.preparation.splitting import SPLITS
+from src.data.preparation.splitting import SPLITS, Split
 from src.data.reading.file_formats import read_header
 from src.data.reading.sources import Source
 from src.data.rows.records import RawRecord
@@ -16,6 +17,15 @@ from src.data.rows.records import RawRecord
 if TYPE_CHECKING:
     import numpy as np
 
+# Ways of writing dates and the times behind them, in the order in which messages propose them.
+_DATE_FORMATS = (
+    *("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%d/%m/%y", "%m/%d/%y"),
+    *("%d.%m.%y", "%B %d, %Y", "%b %d, %Y", "%d %B %Y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y"),
+    *("%Y%m%d", "%b %d %Y", "%a, %d %b %Y"),
+)
+_TIME_FORMATS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", ", %H:%M", ", %H:%M:%S")
+# as X (Twitter) writes them
+_POST_FORMAT = "%a %b %d %H:%M:%S %z %Y"
 _FORMATS_WITHOUT_COLUMNS = ("text", "folders", "class_files", "label_first")
 
 
@@ -49,10 +59,19 @@ class DivisionColumn:
     Args:
         kind: what stands there, names of groups or times.
         column: its name, or its position in a table without a header.
+        time_format: how dates are written, as `Split` has it.
     """
 
     kind: Literal["group", "time"]
     column: str | int
+    time_format: str | None = None
+
+    @classmethod
+    def build(cls, split: Split) -> "DivisionColumn | None":
+        """The column that divides rows as a `Split` says; None where none does."""
+        if (asked := split.find_column()) is None:
+            return None
+        return cls(kind=asked[0], column=asked[1], time_format=split.time_format)
 
     def __post_init__(self) -> None:
         # of times: whether they are dates, once one has been read
@@ -89,16 +108,11 @@ class DivisionColumn:
         return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
 
     def _read_time(self, value: Any, where: str) -> float:
-        number = _parse_number(value)
-        moment = _parse_date(value) if number is None else number
+        # with a format a date may be all digits
+        number = _parse_number(value) if self.time_format is None else None
+        moment = _parse_date(value, self.time_format) if number is None else number
         if moment is None:
-            raise UserError(
-                f"'{self.column}' is {str(value)[:40]!r}, which cannot be put in order",
-                where=where,
-                key=self.key,
-                hint="dates are written 2024-12-31 or 2024-12-31T18:30, and numbers are compared "
-                "by size",
-            )
+            raise self._unordered_time_error(value, where)
         is_date = number is None
         if self._holds_dates not in (None, is_date):
             raise UserError(
@@ -109,6 +123,19 @@ class DivisionColumn:
             )
         self._holds_dates = is_date
         return moment
+
+    def _unordered_time_error(self, value: Any, where: str) -> UserError:
+        shown, key = f"'{self.column}' is {str(value)[:40]!r}", "data.split.time_format"
+        if self.time_format is not None:
+            return UserError(f"{shown} and not written {self.time_format}", where=where, key=key)
+        formats = _guess_time_formats(str(value).strip())
+        hint = "dates are written 2024-12-31 or 2024-12-31T18:30, and numbers are compared by size"
+        if formats:
+            typed = " or ".join(f"""'{key}="{one}"'""" for one in formats)
+            hint = f"{typed} says how dates are written"
+        return UserError(
+            f"{shown}, which cannot be put in order", where=where, key=self.key, hint=hint
+        )
 
     def format_time(self, value: float) -> str:
         """A time as it is said."""
@@ -150,6 +177,14 @@ def _format_span(column: DivisionColumn, times: "np.ndarray") -> str:
     return f"from {first} to {last}"
 
 
+def _guess_time_formats(text: str) -> list[str]:
+    """The common ways of writing dates that fit a text, two at most."""
+    formats = [f"{date}{time}" for time in _TIME_FORMATS for date in _DATE_FORMATS]
+    formats.append(_POST_FORMAT)
+    fitting = (one for one in formats if _parse_date(text, one) is not None)
+    return list(islice(fitting, 2))
+
+
 def _parse_number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -160,12 +195,18 @@ def _parse_number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _parse_date(value: Any) -> float | None:
+def _parse_date(value: Any, format: str | None = None) -> float | None:
     """Seconds since 1970; a time without a zone is taken for UTC."""
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day)
     if isinstance(value, str):
         text = value.strip()
+        if format is not None:
+            try:
+                found = datetime.strptime(text, format)
+            except ValueError:
+                return None
+            return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
         # 2024/12/31, and 2024-12 for its first day
         text = text.replace("/", "-") if text[:4].isdecimal() else text
         text = f"{text}-01" if len(text) == len("2024-12") else text

@@ -12,7 +12,8 @@ from src.core.dataset_info import Task
 from src.core.user_errors import UserError
 from src.data.preparation.label_map import LabelMap
 from src.data.rows.label_sets import build_membership, describe_label_sets
-from src.data.rows.labels import LabelSpace, describe_odd_labels
+from src.data.rows.labels import LabelSpace
+from src.data.rows.odd_labels import describe_odd_labels
 from src.data.rows.regression_targets import describe_close_targets
 
 

@@ -20,6 +20,7 @@ from src.data.preparation.near_duplicates import TextSigner
 from src.data.reading.reading_remarks import RemarkCounts
 from src.data.reading.sources import Source
 from src.data.rows.labels import as_label_set, require_single_label
+from src.data.rows.odd_labels import drop_missing_number
 from src.data.rows.records import DataSource, RawRecord
 from src.data.rows.regression_targets import parse_regression_target
 from src.data.rows.tag_schemes import TagSurvey
@@ -162,6 +163,8 @@ class SplitSurveyor:
             nonlocal latest
             for record in self._read_records(split):
                 latest += 1
+                if self.task == "regression":
+                    record = drop_missing_number(record)
                 self.remarks.count(split, record)
                 yield record
 

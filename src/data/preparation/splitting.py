@@ -5,8 +5,10 @@ is the same on every machine, in every process and in every version of NumPy. Th
 run's, so that all runs are measured by the same rows.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from src.core.formatting import format_quantity
@@ -38,6 +40,8 @@ class Split:
             divided by themselves.
         time: column of a date (2024-12-31) or a number: the newest rows are test, the next
             validation. Rows of one time stay together.
+        time_format: how dates are written there, in the codes of Python's strptime: `%d/%m/%Y` for
+            31/12/2024; null: as 2024-12-31.
         stratify: divide every class by itself: its number of rows in validation and test is within
             one of its share, and a class of three or more rows (two where only one split is taken)
             is in all of them. A class too small for that stays in train as a whole.
@@ -49,6 +53,7 @@ class Split:
     fold: str | None = None
     group: str | int | None = None
     time: str | int | None = None
+    time_format: str | None = None
     stratify: bool = True
 
     def __post_init__(self) -> None:
@@ -67,9 +72,29 @@ class Split:
                 found=f"data.split.time={self.time}",
                 about=["data.split.time"],
             )
-
+        if self.time_format is not None:
+            self._check_time_format(self.time_format)
         if self.fold is not None:
             self._check_fold()
+
+    def _check_time_format(self, format: str) -> None:
+        key = "data.split.time_format"
+        if self.time is None:
+            raise UserError(
+                "is about the dates of data.split.time, which names no column",
+                key=key,
+                value=format,
+                about=["data.split.time"],
+                colon=False,
+            )
+        moment = datetime(2024, 12, 31, tzinfo=UTC)
+        try:
+            understood = "%" in format and datetime.strptime(moment.strftime(format), format)
+        except (ValueError, re.error):
+            # the latter for a code that stands there twice
+            understood = False
+        if not understood:
+            raise UserError(key=key, value=format, expected="codes such as %d/%m/%Y for 31/12/2024")
 
     def _check_fold(self) -> None:
         key = "data.split.fold"

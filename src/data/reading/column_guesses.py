@@ -34,6 +34,8 @@ _LABEL_NAMES = re.compile(
 )
 _TAG_NAMES = re.compile(r"tags?$|ner|labels?$", re.IGNORECASE)
 _MOST_SPLITS = 10
+# the number in a label that has a unit behind it
+NUMBER_PATTERN = "([-+]?[0-9][0-9.,]*)"
 _SPLIT_VALUES = {*SPLIT_ALIASES, *itertools.chain(*SPLIT_ALIASES.values())}
 # So many columns of yes and no, or more, are labels of which a row may have several.
 _LEAST_LABEL_COLUMNS = 3

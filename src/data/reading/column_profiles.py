@@ -3,26 +3,28 @@
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from src.data.reading import readers
 from src.data.reading.columns import ColumnSelection
 from src.data.reading.decoding import InputFile
 from src.data.reading.json_rows import iter_json_objects
-from src.data.reading.label_cells import has_decimal_commas, split_labels
+from src.data.reading.label_cells import guess_decimal, split_labels
 from src.data.reading.sources import Source
 from src.data.reading.spreadsheets import iter_sheet_values
 from src.data.reading.table_rows import read_first_row
 from src.data.reading.tables import read_table
-from src.data.rows.labels import guess_label_separator
 from src.data.rows.nested_values import flatten_row
+from src.data.rows.odd_labels import guess_label_separator, is_missing_number
 from src.data.rows.token_labels import holds_entities
 
 SAMPLE_ROWS = 1000
 # On average a text has no more tags, and no tag is longer in characters.
 _MOST_TAGS = 6
 _LONGEST_TAG = 40
-_YES_NO = {"0", "1", "0.0", "1.0", "true", "false"}
+# What stands behind a number that is not one.
+_UNIT = re.compile(r"(?<=\d)\s*[^\d.,]{1,10}$")
+_YES_NO = {"0", "1", "0.0", "1.0", "true", "false", "x", "yes", "no"}
 
 
 class ColumnProfile(NamedTuple):
@@ -35,9 +37,10 @@ class ColumnProfile(NamedTuple):
         is_numeric: whether all values are numbers, is_whole: whether these are whole.
         mean_characters: of the values as text.
         labels: the different values, if these are few enough to be labels; else empty.
-        is_yes_no: whether all values are 0 and 1, or true and false; is_share: whether all are
-            numbers from 0 to 1.
-        has_decimal_commas: whether numbers are written with a comma before their decimals.
+        is_yes_no: whether all values are 0 and 1, or words or marks for them; is_share: whether
+            all are numbers from 0 to 1.
+        decimal: what stands before the decimals of numbers that Python does not read.
+        has_unit: whether all are numbers with the same unit, such as a percent sign, behind them.
         is_nested: whether some value is a list; is_tokens: whether all are lists of words.
         is_tags: whether values are a few names that come again, in other combinations.
         has_fields: whether some value has named parts.
@@ -55,7 +58,8 @@ class ColumnProfile(NamedTuple):
     labels: tuple[str, ...] = ()
     is_yes_no: bool = False
     is_share: bool = False
-    has_decimal_commas: bool = False
+    decimal: Literal["dot", "comma"] | None = None
+    has_unit: bool = False
     is_nested: bool = False
     is_tokens: bool = False
     is_tags: bool = False
@@ -114,7 +118,10 @@ def _iter_rows(source: Source, file: InputFile, format: str) -> Iterator[dict[An
 def _profile_column(name: str | int, values: Sequence[Any]) -> ColumnProfile:
     texts = [str(value) for value in values if value is not None and str(value).strip()]
     distinct = dict.fromkeys(texts)
-    plain = _without_decimal_commas(list(distinct))
+    known_texts = [text for text in distinct if not is_missing_number(text)]
+    if has_unit := _have_unit(known_texts):
+        known_texts = [_UNIT.sub("", text) for text in known_texts]
+    plain = _write_plainly(known_texts)
     numbers = [parse_number(text) for text in plain]
     known = [number for number in numbers if number is not None]
     is_numeric = bool(known) and len(known) == len(numbers)
@@ -130,7 +137,8 @@ def _profile_column(name: str | int, values: Sequence[Any]) -> ColumnProfile:
         tuple(distinct) if is_tags or len(distinct) <= len(texts) / 2 else (),
         bool(distinct) and {text.strip().lower() for text in distinct} <= _YES_NO,
         is_numeric and all(0 <= number <= 1 for number in known),
-        bool(distinct) and has_decimal_commas(distinct),
+        guess_decimal(known_texts),
+        has_unit and is_numeric,
         any(isinstance(value, list) for value in values),
         all(
             value is None
@@ -175,8 +183,19 @@ def _list_items(values: Sequence[Any]) -> Iterator[Any]:
         yield from value if isinstance(value, list) else (value,)
 
 
-def _without_decimal_commas(texts: list[str]) -> list[str]:
-    return [text.replace(",", ".") for text in texts] if has_decimal_commas(texts) else texts
+def _have_unit(texts: Sequence[str]) -> bool:
+    """Whether all texts are numbers with the same few letters or signs behind them."""
+    units = [found[0].strip() if (found := _UNIT.search(text)) else "" for text in texts]
+    return len(texts) > 1 and len(set(units)) == 1 and units[0] != ""
+
+
+def _write_plainly(texts: list[str]) -> list[str]:
+    """Numbers as Python reads them; other texts unchanged."""
+    decimal = guess_decimal(texts)
+    if decimal is None:
+        return texts
+    point, group = (",", ".") if decimal == "comma" else (".", ",")
+    return [text.replace(group, "").replace(point, ".") for text in texts]
 
 
 def parse_number(text: str) -> float | None:

@@ -139,20 +139,22 @@ def _find_files_by_name(
         for split, files in parts.items()
     }
     taken = {file for files in parts.values() for file in files}
+    # beside such files others without a known ending may be data as well
+    any_ending = any(infer_format(file) is None for file in taken)
     others = tuple(
         str(file.relative_to(folder))
         for where in (folder, *list_folders(folder))
         for file in sorted(where.iterdir())
-        if file not in taken and _may_be_data(file)
+        if file not in taken and _may_be_data(file, any_ending)
     )
     return SplitFiles(kinds[0] if kinds else format, input_files, passed_over=others)
 
 
-def _may_be_data(file: Path) -> bool:
+def _may_be_data(file: Path, any_ending: bool) -> bool:
     """Whether a file that is not read should be told of."""
     if file.name.startswith(".") or is_readme(file) or not file.is_file():
         return False
-    return infer_format(file) is not None or is_archive(file)
+    return any_ending or infer_format(file) is not None or is_archive(file)
 
 
 def _match_split_name(folder: Path, name: str, pools: list[tuple[Path, list[Path]]]) -> list[Path]:

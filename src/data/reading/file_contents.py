@@ -7,7 +7,7 @@ from typing import NamedTuple
 from src.core.user_errors import UserError
 from src.data.reading.reading_remarks import RemarkCounts
 from src.data.reading.sources import Source
-from src.data.rows.labels import as_label_set, normalize_labels
+from src.data.rows.labels import as_label_set, canonical_spelling, normalize_labels
 from src.data.rows.tag_schemes import TagSurvey
 from src.data.rows.token_labels import TokenLabels
 
@@ -67,7 +67,8 @@ def read_contents(source: Source, tag_names: Sequence[str | float] | None) -> Fi
                 except UserError as error:
                     tag_problem = tag_problem or str(error)
             else:
-                labels.update(map(str, normalize_labels(as_label_set(record.label))))
+                found = normalize_labels(as_label_set(record.label))
+                labels.update(set(map(canonical_spelling, found)))
                 # an empty list may be one of entities
                 several = isinstance(record.label, tuple) and record.label != ()
                 has_label_sets = has_label_sets or several

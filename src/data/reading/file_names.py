@@ -28,9 +28,10 @@ FORMAT_NAMES = (
 )
 # Other common names of splits.
 SPLIT_ALIASES = {
-    "validation": ("dev", "valid", "val", "development"),
+    # of CoNLL-2003: eng.testa, eng.testb
+    "validation": ("dev", "valid", "val", "development", "testa"),
     "train": ("training",),
-    "test": ("testing",),
+    "test": ("testing", "testb"),
 }
 _SPLIT_NAMES_HINT = (
     " (data.source.validation=NAME and data.source.test=NAME say what splits are called)"

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from src.core.user_errors import UserError, format_suggestion
+from src.core.user_errors import UserError
 from src.data.reading.columns import ColumnSelection, build_record, check_columns
 from src.data.reading.decoding import InputFile, read_text_lines
 from src.data.reading.json_shapes import find_items
@@ -42,7 +42,8 @@ class JsonStyle(NamedTuple):
 def read_json_rows(
     file: InputFile, columns: ColumnSelection, style: JsonStyle, keep_other: bool = False
 ) -> Iterator[RawRecord]:
-    """Read JSON. Some row must have pair and label, all that are not empty must have the text.
+    """Read JSON. Some row must have each requested column. The text of a row that lacks its key is
+    empty, which is remarked.
 
     A column is a key, or a path of keys with dots between them ("review.text").
     """
@@ -53,13 +54,11 @@ def read_json_rows(
     wanted = columns.requested_names()
     for where, row in iter_json_objects(file, style, texts):
         values = {column: look_up(row, column) for column in wanted}
+        record = build_record(columns, values, where)
         # an empty object is an empty row
         if row and all(values[text] is None for text in texts) and not _has_any(texts, row):
-            raise UserError(
-                f"{where}: no '{texts[0]}' (data.source.text={texts[0]}); "
-                f"{format_suggestion(texts[0], row)}"
-            )
-        yield build_record(columns, values, where)._replace(other=row if keep_other else None)
+            record = record._replace(remark=f"without '{texts[0]}' (data.source.text)")
+        yield record._replace(other=row if keep_other else None)
 
 
 def read_json_keys(file: InputFile, columns: ColumnSelection, style: JsonStyle) -> list[str]:

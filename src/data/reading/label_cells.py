@@ -2,16 +2,25 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from src.core.user_errors import UserError
 from src.data.reading.table_rows import CHARACTER_NAMES
 from src.data.rows.labels import LabelSet, RawLabel
+from src.data.rows.odd_labels import describe_missing_number, is_missing_number
 from src.data.rows.records import RawRecord
 from src.data.rows.token_labels import TokenLabels
 
-# A dot may part thousands.
-_DECIMAL_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?")
+# Numbers by what stands before their decimals; the other sign may part thousands.
+_GROUPED_NUMBERS = {
+    "comma": re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?"),
+    "dot": re.compile(r"[+-]?(\d+|\d{1,3}(,\d{3})+)(\.\d+)?"),
+}
+# What may stand in a column that says whether a row has a label.
+_YES_NO_WORDS = {
+    **dict.fromkeys(("x", "yes", "y", "\u2713", "\u2714"), 1),
+    **dict.fromkeys(("no", "n"), 0),
+}
 _THRESHOLD_HINT = "data.source.label_threshold=0.5 takes values from 0.5 on for a yes"
 
 
@@ -24,14 +33,15 @@ class LabelReading(NamedTuple):
         separator: what parts several labels in a cell; None where it holds one.
         pattern: a regular expression with one group, the part of a label that counts; None: all.
         threshold: the least value that is a yes; None where a yes is 1 and a no is 0.
-        decimal_comma: whether a comma stands before the decimals of numbers.
+        decimal: what stands before the decimals of numbers, where the other sign parts thousands;
+            None leaves numbers as they are.
     """
 
     columns: tuple[str, ...] | None = None
     separator: str | None = None
     pattern: str | None = None
     threshold: float | None = None
-    decimal_comma: bool = False
+    decimal: Literal["dot", "comma"] | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -51,38 +61,74 @@ class LabelReading(NamedTuple):
                 f"{record.where}: the words of the text have tags, which are taken as they are "
                 "(data.source.label_separator, label_pattern and label_threshold)"
             )
-        return record._replace(label=self._read_label(record.label, record.where))
+        label, remark = self._read_label(record.label, record.where)
+        return record._replace(label=label, remark=record.remark or remark)
 
-    def _read_label(self, found: RawLabel | LabelSet, where: str) -> RawLabel | LabelSet:
+    def _read_label(
+        self, found: RawLabel | LabelSet, where: str
+    ) -> tuple[RawLabel | LabelSet, str | None]:
+        """The label or labels, and a remark on how they were read. Where they are to be numbers,
+        a mark for a missing one is no label,
+        nor is one that does not match the pattern.
+        """
         if found is None:
-            return None
-        if self.decimal_comma:
-            cells = found if isinstance(found, tuple) else (found,)
-            numbers = tuple(_read_decimal_comma(cell, where) for cell in cells)
-            found = numbers if isinstance(found, tuple) else numbers[0]
+            return None, None
         if self.columns is not None:
             assert isinstance(found, tuple)
-            return self._read_columns(self.columns, found, where)
-        if self.threshold is not None and not isinstance(found, tuple):
-            return int(_parse_number(found, "the label", where) >= self.threshold)
+            cells = tuple(self._read_number(cell, where) for cell in found)
+            return self._read_columns(self.columns, cells, where)
         if self.separator is not None and not isinstance(found, tuple):
             found = split_labels(str(found), self.separator)
-        if self.pattern is None:
-            return found
         if isinstance(found, tuple):
-            parts = [self._match(self.pattern, label, where) for label in found]
-            return tuple(part for part in parts if part is not None)
-        return self._match(self.pattern, found, where)
+            parts = [self._match(label, where) for label in found]
+            numbers = (self._read_number(part, where) for part in parts if part is not None)
+            return tuple(numbers), None
+        about_numbers = self.threshold is not None or self.decimal is not None
+        unfit = self.pattern is not None and re.search(self.pattern, str(found)) is None
+        if (about_numbers or unfit) and is_missing_number(found):
+            return None, describe_missing_number(str(found))
+        part = self._match(found, where)
+        if part is None:
+            return None, None
+        label = self._read_number(part, where)
+        if self.threshold is None:
+            return label, None
+        return int(_parse_number(label, "the label", where) >= self.threshold), None
+
+    def _read_number(self, cell: str | float, where: str) -> str | float:
+        """A cell, as Python writes numbers where it writes them otherwise."""
+        if self.decimal is None or not isinstance(cell, str) or not cell.strip():
+            return cell
+        text = cell.strip()
+        point, group = (",", ".") if self.decimal == "comma" else (".", ",")
+        if not _GROUPED_NUMBERS[self.decimal].fullmatch(text):
+            raise UserError(
+                f"no number with a {self.decimal} before its decimals",
+                key="data.source.decimal",
+                value=self.decimal,
+                where=where,
+                found=repr(cell),
+            )
+        return text.replace(group, "").replace(point, ".")
 
     def _read_columns(
         self, names: Sequence[str], cells: Sequence[Any], where: str
-    ) -> LabelSet | None:
-        """The names of the columns that say yes; None if all are empty."""
+    ) -> tuple[LabelSet | None, str | None]:
+        """The names of the columns that say yes; None if all are empty. A mark or a word for yes
+        is one; beside such, and beside no word or number for no, an empty cell is a no.
+        """
         if all(cell == "" for cell in cells):
-            return None
+            return None, None
+        plain = [_YES_NO_WORDS.get(str(cell).strip().lower(), cell) for cell in cells]
+        remarks = []
+        if plain != list(cells):
+            remarks.append("whose label columns hold marks or words, read as 1 and 0")
+        if self.threshold is None and "" in cells and not any(map(_is_no, plain)):
+            plain = [cell if cell != "" else 0 for cell in plain]
+            remarks.append("with empty label columns, read as 0")
         values = [
             _parse_number(cell, f"column '{name}'", where)
-            for name, cell in zip(names, cells, strict=True)
+            for name, cell in zip(names, plain, strict=True)
         ]
         if self.threshold is None:
             for name, value in zip(names, values, strict=True):
@@ -97,20 +143,45 @@ class LabelReading(NamedTuple):
                         f"data.source.label say with 1 and 0 which labels a row has; {hint}"
                     )
         least = 1 if self.threshold is None else self.threshold
-        return tuple(name for name, value in zip(names, values, strict=True) if value >= least)
+        found = tuple(name for name, value in zip(names, values, strict=True) if value >= least)
+        return found, " and ".join(remarks) or None
 
-    @staticmethod
-    def _match(pattern: str, label: str | float, where: str) -> str | None:
-        found = re.search(pattern, str(label))
+    def _match(self, label: str | float, where: str) -> str | float | None:
+        """The part of a label that counts."""
+        if self.pattern is None:
+            return label
+        found = re.search(self.pattern, str(label))
         if found is None:
             raise UserError(
                 "does not match the label",
                 key="data.source.label_pattern",
-                value=pattern,
+                value=self.pattern,
                 where=where,
                 found=repr(str(label)),
             )
         return found[1]
+
+
+def _is_no(cell: Any) -> bool:
+    return str(cell).strip() in ("0", "0.0")
+
+
+def guess_decimal(cells: Iterable[str]) -> Literal["dot", "comma"] | None:
+    """How texts that are numbers are written, if Python does not read all of them: with dots before
+    their decimals and commas between thousands, or with commas before their decimals.
+    """
+    numbers = [cell.strip() for cell in cells]
+    commas = [number for number in numbers if "," in number]
+    if not commas or not all(map(_GROUPED_NUMBERS["dot"].fullmatch, numbers)):
+        return "comma" if has_decimal_commas(numbers) else None
+    both = any("." in number or number.count(",") > 1 for number in commas)
+    others = [number for number in numbers if "," not in number]
+    # what has no comma is below a thousand, and all that have one are above
+    small = bool(others) and all(abs(float(number)) < 1000 for number in others)
+    above = not any(number.lstrip("+-").startswith("0") for number in commas)
+    if both or (small and above and len(commas) > 1):
+        return "dot"
+    return "comma" if has_decimal_commas(numbers) else None
 
 
 def has_decimal_commas(cells: Iterable[str]) -> bool:
@@ -120,28 +191,13 @@ def has_decimal_commas(cells: Iterable[str]) -> bool:
     numbers = [cell.strip() for cell in cells]
     parts = [number.lstrip("+-").split(",") for number in numbers if "," in number]
     return (
-        all(map(_DECIMAL_COMMA.fullmatch, numbers))
+        all(map(_GROUPED_NUMBERS["comma"].fullmatch, numbers))
         and bool(parts)
         and any(
             fraction.startswith("0") or int(fraction) <= int(whole.replace(".", ""))
             for whole, fraction in parts
         )
     )
-
-
-def _read_decimal_comma(cell: str | float, where: str) -> str | float:
-    """The number that a text writes with a comma before its decimals, as Python writes it."""
-    if not isinstance(cell, str) or not cell.strip():
-        return cell
-    if not _DECIMAL_COMMA.fullmatch(cell.strip()):
-        raise UserError(
-            "no number with a comma before its decimals",
-            key="data.source.decimal",
-            value="comma",
-            where=where,
-            found=repr(cell),
-        )
-    return cell.strip().replace(".", "").replace(",", ".")
 
 
 def split_labels(cell: str, separator: str) -> LabelSet:

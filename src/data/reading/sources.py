@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 # Part of every fingerprint: raise it when the same bytes are read into other records.
-_READING_VERSION = 3
+_READING_VERSION = 4
 
 
 @validate_init
@@ -71,7 +71,8 @@ class Source:
             `delimiter`.
         label_pattern: a regular expression with one group: the part of a label that counts.
         label_threshold: from this value on a label is 1, below it 0.
-        decimal: what stands before the decimals of labels that are numbers.
+        decimal: what stands before the decimals of labels that are numbers; the other sign (in
+            "3,083.50" the comma) parts thousands.
         encoding: of text files, such as utf-8 or cp1252; of several, [utf-8, cp1252], each file has
             the first that fits it.
         header: the first line of a table holds the names of its columns.
@@ -263,7 +264,7 @@ class Source:
             self.label_separator,
             self.label_pattern,
             self.label_threshold,
-            self.decimal == "comma",
+            self.decimal,
         )
 
     def available_splits(self) -> tuple[str, ...]:

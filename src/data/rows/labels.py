@@ -134,10 +134,18 @@ class LabelSpace:
         index = self._index_by_spelling.get(canonical_spelling(label))
         if index is None:
             valid = self.values or self.names
-            alike = [name for name in valid if _fold_look(name) == _fold_look(str(label))]
+            alike = [name for name in valid if fold_look(name) == fold_look(str(label))]
             hint = did_you_mean(alike[0]) if alike else format_suggestion(label, valid)
             raise self._unknown_label_error(label, where, hint)
         return index
+
+    def find_unknown_labels(self, labels: Iterable[RawLabel]) -> list[str | float]:
+        """Those labels that are no class."""
+        return [
+            label
+            for label in labels
+            if label is not None and canonical_spelling(label) not in self._index_by_spelling
+        ]
 
     def class_indices(self, labels: Mapping[RawLabel, str], split: str) -> list[int]:
         """The class index of every different label of a split.
@@ -150,12 +158,7 @@ class LabelSpace:
             UserError: a label that is no class, with the option that mends it: another spelling
                 of all classes (`data.label_values`), or leaving out a split without labels.
         """
-        unknown = [
-            label
-            for label in labels
-            if label is not None and canonical_spelling(label) not in self._index_by_spelling
-        ]
-        if unknown:
+        if unknown := self.find_unknown_labels(labels):
             label = unknown[0]
             spellings = {canonical_spelling(one) for one in labels if one is not None}
             if spellings == {"-1"} and split != "train":
@@ -171,7 +174,7 @@ class LabelSpace:
                     labels[label],
                     "does it stand for 'no label'? an empty cell does, and such rows are left out",
                 )
-            if (values := self._guess_values(spellings)) is not None:
+            if (values := self.guess_values(spellings)) is not None:
                 raise self._unknown_label_error(
                     label,
                     labels[label],
@@ -180,13 +183,13 @@ class LabelSpace:
                 )
         return [self.class_index(label, where) for label, where in labels.items()]
 
-    def _guess_values(self, spellings: set[str]) -> tuple[str, ...] | None:
+    def guess_values(self, spellings: set[str]) -> tuple[str, ...] | None:
         """How the data seem to write the declared names, in their order; None if that is open."""
         if self.values is not None or self.origin != "declared":
             return None
-        by_look = {_fold_look(one): one for one in spellings}
-        if set(by_look) == {_fold_look(name) for name in self.names}:
-            found = tuple(by_look[_fold_look(name)] for name in self.names)
+        by_look = {fold_look(one): one for one in spellings}
+        if set(by_look) == {fold_look(name) for name in self.names}:
+            found = tuple(by_look[fold_look(name)] for name in self.names)
             return found if all(one.isalnum() for one in found) else None
         count = len(self.names)
         counted = tuple(str(number) for number in range(1, count + 1))
@@ -302,91 +305,9 @@ def _find_fractions(labels: Iterable[str]) -> list[str]:
     return [label for label in ordered if not float(label).is_integer()]
 
 
-def _fold_look(label: str) -> str:
+def fold_look(label: str) -> str:
     """What is left of a label without capitals, white space, invisible marks and full widths."""
     folded = unicodedata.normalize("NFKC", label).casefold()
     return "".join(
         letter for letter in folded if unicodedata.category(letter) not in _INVISIBLE_CATEGORIES
     )
-
-
-_MISSING_WORDS = ("na", "n/a", "nan", "none", "null", "nil", "missing", "unknown", "-", "?")
-# By the name to type for each.
-_CELL_SEPARATORS = {"comma": ",", "semicolon": ";", "pipe": "|"}
-
-
-def _suggest_merge(counts: Mapping[str, int]) -> str:
-    """How to merge all labels that look alike, to be added to a sentence; empty where that is long
-    or needs quotes. The commonest of them names the class.
-    """
-    names = sorted(counts)
-    reserved = {"true", "false", "null", "nan", "inf"}
-    plain = [
-        one for one in names if one.isascii() and one.isalpha() and one.lower() not in reserved
-    ]
-    if len(names) > 8 or plain != names:
-        return ""
-    commonest: dict[str, str] = {}
-    for name in sorted(names, key=lambda one: (counts[one], one)):
-        commonest[_fold_look(name)] = name
-    pairs = ", ".join(f"{name}: {commonest[_fold_look(name)]}" for name in names)
-    return f"; 'data.label_map={{{pairs}}}' merges them"
-
-
-def guess_label_separator(labels: Iterable[str]) -> tuple[str, list[str]] | None:
-    """The name of the character that parts several labels in one cell, and the labels that look
-    like such cells; None if there is no sign of any.
-    """
-    every = set(labels)
-    for name, separator in _CELL_SEPARATORS.items():
-        several = sorted(label for label in every if separator in label)
-        parts = {part.strip() for label in several for part in label.split(separator)}
-        simple = every - set(several)
-        if several and "" not in parts and (len(parts & simple) > 1 or len(parts) < len(several)):
-            return name, several
-    return None
-
-
-def describe_odd_labels(counts: Mapping[str, int]) -> list[str]:
-    """What should be known of classes that were found in train, in sentences.
-
-    It tells of classes that look alike, that read like a missing label, that look like several
-    labels in one cell, and of rare ones.
-
-    Args:
-        counts: the rows of train by class.
-    """
-    remarks = []
-    by_look: dict[str, list[str]] = {}
-    for name in counts:
-        by_look.setdefault(_fold_look(name), []).append(name)
-    for alike in by_look.values():
-        if len(alike) > 1:
-            shown = ", ".join(f"{name!r} ({counts[name]} rows)" for name in alike)
-            remarks.append(
-                f"labels that look alike are classes of their own: {shown}{_suggest_merge(counts)}"
-            )
-    for name in counts:
-        if name.casefold() in _MISSING_WORDS:
-            remarks.append(
-                f"the label '{name}' is a class ({counts[name]} rows); only an empty cell is a "
-                "missing label"
-            )
-    if (found := guess_label_separator(counts)) is not None:
-        name, several = found
-        remarks.append(
-            f"{len(several)} of {len(counts)} classes look like several labels in one cell, such "
-            f"as '{several[0]}'; every combination is a class of its own; "
-            f"data.source.label_separator={name} {MULTI_LABEL_HINT}"
-        )
-    absent = [name for name in counts if not counts[name]]
-    if absent:
-        shown = ", ".join(f"'{name}'" for name in absent[:3]) + ", ..." * (len(absent) > 3)
-        remarks.append(f"no row of train has {len(absent)} of {len(counts)} classes: {shown}")
-    rare = [name for name in counts if 0 < counts[name] < 3]
-    if rare:
-        shown = ", ".join(f"'{name}'" for name in rare[:3]) + ", ..." * (len(rare) > 3)
-        remarks.append(
-            f"{len(rare)} of {len(counts)} classes have fewer than 3 rows in train: {shown}"
-        )
-    return remarks

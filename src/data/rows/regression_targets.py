@@ -27,11 +27,10 @@ def parse_regression_target(label: RawLabel, where: str) -> float:
     except (ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number) or "_" in str(label):
-        comma = re.fullmatch(r"\s*[+-]?\d[\d.]*,\d+\s*", str(label))
-        hint = "; data.source.decimal=comma where a comma stands before decimals" if comma else ""
+        hint = _suggest_reading(str(label))
         raise UserError(
             f"{where}: label {label!r} is not a finite number (a regression needs one; "
-            f"data.source.label){hint}"
+            "data.source.label)" + (f"; {hint}" if hint else "")
         )
     if abs(number) > _LARGEST:
         raise UserError(
@@ -39,6 +38,25 @@ def parse_regression_target(label: RawLabel, where: str) -> float:
             "(data.source.label)"
         )
     return number
+
+
+def _suggest_reading(label: str) -> str:
+    """What to type for the number in a label, if there is one; empty where there is none, or
+    several.
+    """
+    numbers = re.findall(r"[-+]?\d[\d.,]*", label)
+    if len(numbers) != 1 or "_" in label:
+        return ""
+    number, hints = numbers[0].rstrip(".,"), []
+    if number != label.strip():
+        hints.append(
+            """'data.source.label_pattern="([-+]?[0-9][0-9.,]*)"' takes the number in a label"""
+        )
+    if re.fullmatch(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?", number):
+        hints.append("data.source.decimal=dot where commas part thousands")
+    if re.fullmatch(r"[-+]?\d[\d.]*,\d+", number):
+        hints.append("data.source.decimal=comma where a comma stands before decimals")
+    return ", ".join(hints)
 
 
 def describe_close_targets(targets: np.ndarray) -> list[str]:

@@ -44,6 +44,10 @@ class TagSurvey:
         self._has_spans = False
         self._counts = dict.fromkeys(("inside", "free", "overlap", "widened", "empty"), 0)
         self._places: dict[str, str] = {}
+        # of the first tag that is a number without a name
+        self._unnamed: UserError | None = None
+        # how many names tags that are numbers need
+        self.needed_names = 0
         # by type; of words by tag
         self.entity_counts: Counter[str] = Counter()
         self.tag_counts: Counter[str] = Counter()
@@ -52,7 +56,8 @@ class TagSurvey:
         """Take in a row.
 
         Raises:
-            UserError: its label is of another kind.
+            UserError: its label is of another kind. A number that nothing names is only remembered,
+                until the highest is known (`check_names`).
         """
         tags, types = self._tags.setdefault(split, {}), self._types.setdefault(split, {})
         labels = require_token_labels(record)
@@ -64,7 +69,13 @@ class TagSurvey:
             for problem in tag_spans(record.text, find_words(record.text), labels.spans)[1]:
                 self._count(problem, record.where)
             return
-        spelled = [spell_tag(tag, self._declared, record.where) for tag in labels.tags]
+        numbers = [int(tag) for tag in labels.tags if str(tag).isdecimal()]
+        try:
+            spelled = [spell_tag(tag, self._declared, record.where) for tag in labels.tags]
+        except UserError as error:
+            self._unnamed = self._unnamed or error
+            self.needed_names = max(self.needed_names, *(number + 1 for number in numbers))
+            return
         for tag in spelled:
             tags.setdefault(tag, record.where)
         self.tag_counts.update(spelled)
@@ -76,12 +87,23 @@ class TagSurvey:
         self._counts[problem] += 1
         self._places.setdefault(problem, where)
 
+    def check_names(self) -> None:
+        """Raise UserError if tags are numbers that nothing names."""
+        if self._unnamed is not None:
+            self._unnamed.hint = (
+                f"it takes {self.needed_names} names, in the order of the numbers from 0 to "
+                f"{self.needed_names - 1}: {{key}}=[NAME,NAME,...], or a file with one on each line"
+            )
+            raise self._unnamed
+
     def finish(self) -> "TagScheme":
         """The scheme of all rows.
 
         Raises:
-            UserError: tags of several kinds, a tag or type that train lacks, or none at all.
+            UserError: numbers that nothing names, tags of several kinds, a tag or type that train
+                lacks, or none at all.
         """
+        self.check_names()
         every = {tag: where for tags in self._tags.values() for tag, where in tags.items()}
         plain = [tag for tag in every if tag != OUTSIDE and not TAG_PATTERN.fullmatch(tag)]
         prefixed = [tag for tag in every if TAG_PATTERN.fullmatch(tag)]
@@ -221,7 +243,6 @@ def spell_tag(tag: str | int, names: Sequence[str] | None, where: str) -> str:
         f"{where}: the tag is the number {tag}, which "
         + ("nothing names" if names is None else f"none of {len(names)} names has"),
         key="data.label_names",
-        hint="{key}=[O,B-PER,I-PER] names such tags, in the order of their numbers",
     )
 
 

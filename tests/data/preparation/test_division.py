@@ -1,5 +1,6 @@
 """Rows that are divided by a column: whole groups, and by time."""
 
+import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -120,9 +121,9 @@ def test_what_is_older(older: Any, newer: Any) -> None:
     [
         (
             "03/04/2021",
-            "a.csv, line 2: 'date' is '03/04/2021', which cannot be put in order; dates are "
-            "written 2024-12-31 or 2024-12-31T18:30, and numbers are compared by size "
-            "(data.split.time)",
+            "a.csv, line 2: 'date' is '03/04/2021', which cannot be put in order; "
+            """'data.split.time_format="%d/%m/%Y"' or 'data.split.time_format="%m/%d/%Y"' says """
+            "how dates are written (data.split.time)",
         ),
         ("nan", "a.csv, line 2: 'date' is 'nan', which cannot be put in order; dates are "),
         (" ", "a.csv, line 2: 'date' is empty; every row needs one (data.split.time)"),
@@ -140,6 +141,45 @@ def test_dates_that_cannot_be_put_in_order(value: Any, message: str) -> None:
     with pytest.raises(UserError) as caught:
         column.read_value(dated(value))
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("format", "older", "newer"),
+    [
+        ("%d/%m/%Y", "31/01/2020", "01/02/2020"),
+        ("%m/%d/%y %I:%M %p", "12/31/19 11:59 PM", "1/1/20 12:01 AM"),
+        ("%Y%m%d", "20191231", "20200101"),
+        (
+            "%a %b %d %H:%M:%S %z %Y",
+            "Mon Feb 03 10:00:00 +0200 2020",
+            "Mon Feb 03 09:00:00 +0000 2020",
+        ),
+    ],
+)
+def test_dates_in_a_format(format: str, older: str, newer: str) -> None:
+    column = DivisionColumn.build(Split(time="date", time_format=format))
+    assert column is not None
+    assert column.read_value(dated(older)) < column.read_value(dated(newer))
+    with pytest.raises(UserError) as caught:
+        column.read_value(dated("2020-01-31"))
+    assert str(caught.value) == (
+        f"a.csv, line 2: 'date' is '2020-01-31' and not written {format} (data.split.time_format)"
+    )
+    # a number is in order; of others it is what is proposed
+    if format != "%Y%m%d":
+        with pytest.raises(UserError, match=re.escape(f'data.split.time_format="{format}"')):
+            DivisionColumn(kind="time", column="date").read_value(dated(older))
+
+
+@pytest.mark.parametrize("format", ["31/12/2024", "%d/%d", "%Q", ""])
+def test_formats_that_cannot_be(format: str) -> None:
+    with pytest.raises(UserError) as caught:
+        Split(time="date", time_format=format)
+    assert str(caught.value) == (
+        f"data.split.time_format={format}: expected codes such as %d/%m/%Y for 31/12/2024"
+    )
+    with pytest.raises(UserError, match="is about the dates of data.split.time, which names no"):
+        Split(time_format="%d")
 
 
 def test_a_source_without_the_column() -> None:

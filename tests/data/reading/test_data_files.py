@@ -240,6 +240,35 @@ def test_files_that_are_not_read_are_told(tmp_path: Path) -> None:
     assert Source(path=str(tmp_path / "a.json")).describe_unread() == ["not read: oos"]
 
 
+@pytest.mark.parametrize(
+    ("format", "content"),
+    [("label_first", "pos fine\nneg bad\n"), ("conll", "Oslo B-LOC\nis O\n\n")],
+)
+def test_files_of_other_endings_that_are_not_read_are_told(
+    tmp_path: Path, format: str, content: str
+) -> None:
+    """Where a format is named, any file may be data."""
+    for name in ("polls.train", "polls.heldout", "more/polls.late", "README"):
+        put(tmp_path / name, content)
+    source = Source(path=str(tmp_path), format=format, label="label")  # type: ignore[arg-type]
+    source.check()
+    assert source.describe_unread() == [
+        "not read: polls.heldout, more/polls.late (data.source.validation=NAME and "
+        "data.source.test=NAME say what splits are called)"
+    ]
+
+
+def test_the_names_of_the_splits_of_conll_2003(tmp_path: Path) -> None:
+    for name in ("deu.train", "deu.testa", "deu.testb"):
+        put(tmp_path / name, "Oslo B-LOC\nis O\n\n")
+    options = {"format": "conll", "label": "label"}
+    said = check_fault(tmp_path, **options)
+    assert "deu.testa; data.source.validation=testa takes it, data.source.validation=null" in said
+    said = check_fault(tmp_path, **options, validation="testa")
+    assert "deu.testb; data.source.test=testb takes it" in said
+    Source(path=str(tmp_path), **options, validation="testa", test="testb").check()  # type: ignore[arg-type]
+
+
 def test_a_folder_of_the_library_datasets(tmp_path: Path) -> None:
     for name in ("data-00000-of-00001.arrow", "dataset_info.json", "state.json"):
         put(tmp_path / name, "{}")

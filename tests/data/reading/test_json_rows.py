@@ -62,8 +62,25 @@ def test_an_empty_object_is_an_empty_row(tmp_path: Path) -> None:
         source.check()
         rows = [(row.text, row.label) for row in source.read_records("train")]
         assert rows == [("", None), ("c", "x")]
-    put(tmp_path / "b.jsonl", '{"id": 1}\n{"text": "c"}\n')
-    assert fault(tmp_path / "b.jsonl").startswith("b.jsonl, line 1: no 'text'")
+
+
+@pytest.mark.parametrize("place", [0, 2, 4])
+def test_a_row_without_the_text_is_an_empty_one(tmp_path: Path, place: int) -> None:
+    """Of many reviews some have a title alone."""
+    rows = [f'{{"body": "review {number}", "stars": 5}}' for number in range(4)]
+    rows.insert(place, '{"title": "great", "stars": 4}')
+    for name, content in (("a.jsonl", "\n".join(rows)), ("b.json", f"[{','.join(rows)}]")):
+        put(tmp_path / name, content)
+        source = Source(path=str(tmp_path / name), text="body", label="stars")
+        source.check()
+        records = list(source.read_records("train"))
+        assert [record.text == "" for record in records] == [n == place for n in range(5)]
+        assert records[place].remark == "without 'body' (data.source.text)"
+        assert not any(record.remark for record in records if record.text)
+        assert [record.label for record in records if not record.text] == [4]
+        # a key that no row has is an error
+        with pytest.raises(UserError, match="no such column; did you mean 'title'"):
+            Source(path=str(tmp_path / name), text="titel", label="stars").check()
 
 
 @pytest.mark.parametrize("indent", [None, 2])

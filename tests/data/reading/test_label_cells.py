@@ -12,7 +12,7 @@ from src.data.batches.batching import Labelled
 from src.data.data_config import DataConfig
 from src.data.preparation.cleaning import Cleaning
 from src.data.preparation.splitting import Split
-from src.data.reading.label_cells import has_decimal_commas
+from src.data.reading.label_cells import guess_decimal, has_decimal_commas
 from src.data.reading.sources import Source
 from src.data.tokenization.tokenizer import WordPiece
 from tests.data.reading.test_readers import fault, put, read
@@ -163,8 +163,8 @@ def test_fractions_need_a_threshold(labels: Labels) -> None:
     ("cells", "message"),
     [
         ("-1,-1", "column 'a' is -1, .*; data.source.test=null leaves out test"),
-        ("1,", "column 'b' is empty; expected a number"),
-        ("yes,no", "column 'a' is 'yes'; expected a number"),
+        ("0,", "column 'b' is empty; expected a number"),
+        ("good,no", "column 'a' is 'good'; expected a number"),
     ],
 )
 def test_columns_of_labels_that_hold_something_else(
@@ -172,6 +172,24 @@ def test_columns_of_labels_that_hold_something_else(
 ) -> None:
     with pytest.raises(UserError, match=message):
         labels("a.csv", f"text,a,b\nx,{cells}\n", label=["a", "b"])
+
+
+def test_columns_of_labels_with_marks_or_words(tmp_path: Path) -> None:
+    """As surveys and people write them: a cross, or nothing."""
+    cells = ["x,,", ",X,x", "yes,no,no", "1,,", "0,1,0", ",,"]
+    put(tmp_path / "a.csv", "text,a,b,c\n" + "".join(f"t,{row}\n" for row in cells))
+    records = read(tmp_path / "a.csv", label=["a", "b", "c"])
+    assert [one.label for one in records] == [("a",), ("b", "c"), ("a",), ("a",), ("b",), None]
+    marked = "whose label columns hold marks or words, read as 1 and 0"
+    empty = "with empty label columns, read as 0"
+    assert [one.remark for one in records] == [
+        f"{marked} and {empty}",
+        f"{marked} and {empty}",
+        marked,
+        empty,
+        None,
+        None,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -239,6 +257,38 @@ def test_decimal_commas(tmp_path: Path) -> None:
         "b.csv, line 2: no number with a comma before its decimals, found '1.5' "
         "(data.source.decimal)"
     )
+    # a mark for a missing value is none
+    put(tmp_path / "c.csv", 'text,label\na,"1,5"\nb,NA\n')
+    assert [row.label for row in read(tmp_path / "c.csv", label="label", decimal="comma")] == [
+        "1.5",
+        None,
+    ]
     assert has_decimal_commas(["1,5", "3", "4,2"])
     assert not has_decimal_commas(["5,18", "3"]) and not has_decimal_commas(["1", "2"])
     assert not has_decimal_commas(["1,2,3", "4,1"])
+
+
+def test_commas_between_thousands(tmp_path: Path) -> None:
+    put(tmp_path / "a.csv", 'text,label\na,"12,345.5"\nb,"-1,000,000"\nc,7.25\nd,"1,5"\n')
+    records = Source(path=str(tmp_path / "a.csv"), label="label", decimal="dot").read_records(
+        "train"
+    )
+    assert [next(records).label for _ in range(3)] == ["12345.5", "-1000000", "7.25"]
+    with pytest.raises(UserError, match="line 5: no number with a dot before its decimals, found"):
+        next(records)
+
+
+@pytest.mark.parametrize(
+    ("cells", "decimal"),
+    [
+        (["12,345.5", "7"], "dot"),
+        (["1,000,000", "20,000"], "dot"),
+        (["1,200", "3,083", "950"], "dot"),
+        (["1,250", "0,083", "2"], "comma"),
+        (["1,5", "4,2"], "comma"),
+        (["5,120", "3,40"], None),
+        (["1.5", "2"], None),
+    ],
+)
+def test_how_numbers_are_written(cells: list[str], decimal: str | None) -> None:
+    assert guess_decimal(cells) == decimal

@@ -4,7 +4,8 @@ import pytest
 
 from src.core.user_errors import UserError
 from src.data.reading.reading_remarks import RemarkCounts
-from src.data.rows.labels import LabelSpace, RawLabel, describe_odd_labels, normalize_label
+from src.data.rows.labels import LabelSpace, RawLabel, normalize_label
+from src.data.rows.odd_labels import describe_odd_labels
 from src.data.rows.records import RawRecord
 
 WHERE = "reviews.csv, line 17"

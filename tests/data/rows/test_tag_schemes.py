@@ -82,13 +82,15 @@ def test_numbers_have_names() -> None:
     assert found.names == ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
     assert found.read_record(_record([2, 1]), names)[1] == (3, 1)
     with pytest.raises(UserError) as caught:
-        _survey(row)
+        _survey(row, _record([0, 6, 1])).finish()
+    # the highest number says how many names there are
     assert str(caught.value) == (
-        "data.label_names: row 1: the tag is the number 3, which nothing names; "
-        "data.label_names=[O,B-PER,I-PER] names such tags, in the order of their numbers"
+        "data.label_names: row 1: the tag is the number 3, which nothing names; it takes 7 names, "
+        "in the order of the numbers from 0 to 6: data.label_names=[NAME,NAME,...], or a file with "
+        "one on each line"
     )
-    with pytest.raises(UserError, match="the number 9, which none of 3 names has"):
-        _survey(_record([9]), names=names)
+    with pytest.raises(UserError, match="the number 9, which none of 3 names has; it takes 10 na"):
+        _survey(_record([9]), names=names).finish()
 
 
 def _spans(text: str, *spans: tuple[int, int, str]) -> RawRecord:

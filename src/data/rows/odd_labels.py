@@ -1,0 +1,113 @@
+"""What should be known of labels as they stand in files: classes that look alike, that read like a
+missing label, or that are no labels at all.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from src.data.rows.labels import MULTI_LABEL_HINT, fold_look
+from src.data.rows.records import RawRecord
+
+# as programs write a missing value: R, Excel, pandas, MySQL
+_MISSING_WORDS = (
+    *("na", "n/a", "#n/a", "<na>", "nan", "none", "null", "nil", "\\n", "missing", "unknown"),
+    *("-", "?", "."),
+)
+# By the name to type for each.
+_CELL_SEPARATORS = {"comma": ",", "semicolon": ";", "pipe": "|"}
+
+
+def _suggest_merge(counts: Mapping[str, int]) -> str:
+    """How to merge all labels that look alike, to be added to a sentence; empty where that is long
+    or needs quotes. The commonest of them names the class.
+    """
+    names = sorted(counts)
+    reserved = {"true", "false", "null", "nan", "inf"}
+    plain = [
+        one for one in names if one.isascii() and one.isalpha() and one.lower() not in reserved
+    ]
+    if len(names) > 8 or plain != names:
+        return ""
+    commonest: dict[str, str] = {}
+    for name in sorted(names, key=lambda one: (counts[one], one)):
+        commonest[fold_look(name)] = name
+    pairs = ", ".join(f"{name}: {commonest[fold_look(name)]}" for name in names)
+    return f"; 'data.label_map={{{pairs}}}' merges them"
+
+
+def is_missing_number(label: object) -> bool:
+    """Whether a text stands for a number that is missing: NA, NaN, NULL, \\N and the like."""
+    return isinstance(label, str) and label.strip().casefold() in _MISSING_WORDS
+
+
+def drop_missing_number(record: RawRecord) -> RawRecord:
+    """A row whose label is to be a number, without a label where a mark stands for a missing one,
+    which is remarked.
+    """
+    if not is_missing_number(record.label):
+        return record
+    remark = describe_missing_number(str(record.label))
+    return record._replace(label=None, remark=record.remark or remark)
+
+
+def describe_missing_number(label: str) -> str:
+    """The remark on a row with such a label."""
+    return f"with the label '{label.strip()}', which stands for a missing value"
+
+
+def guess_label_separator(labels: Iterable[str]) -> tuple[str, list[str]] | None:
+    """The name of the character that parts several labels in one cell, and the labels that look
+    like such cells; None if there is no sign of any.
+    """
+    every = set(labels)
+    for name, separator in _CELL_SEPARATORS.items():
+        several = sorted(label for label in every if separator in label)
+        parts = {part.strip() for label in several for part in label.split(separator)}
+        simple = every - set(several)
+        if several and "" not in parts and (len(parts & simple) > 1 or len(parts) < len(several)):
+            return name, several
+    return None
+
+
+def describe_odd_labels(counts: Mapping[str, int]) -> list[str]:
+    """What should be known of classes that were found in train, in sentences.
+
+    It tells of classes that look alike, that read like a missing label, that look like several
+    labels in one cell, and of rare ones.
+
+    Args:
+        counts: the rows of train by class.
+    """
+    remarks = []
+    by_look: dict[str, list[str]] = {}
+    for name in counts:
+        by_look.setdefault(fold_look(name), []).append(name)
+    for alike in by_look.values():
+        if len(alike) > 1:
+            shown = ", ".join(f"{name!r} ({counts[name]} rows)" for name in alike)
+            remarks.append(
+                f"labels that look alike are classes of their own: {shown}{_suggest_merge(counts)}"
+            )
+    for name in counts:
+        if name.casefold() in _MISSING_WORDS:
+            remarks.append(
+                f"the label '{name}' is a class ({counts[name]} rows); only an empty cell is a "
+                "missing label"
+            )
+    if (found := guess_label_separator(counts)) is not None:
+        name, several = found
+        remarks.append(
+            f"{len(several)} of {len(counts)} classes look like several labels in one cell, such "
+            f"as '{several[0]}'; every combination is a class of its own; "
+            f"data.source.label_separator={name} {MULTI_LABEL_HINT}"
+        )
+    absent = [name for name in counts if not counts[name]]
+    if absent:
+        shown = ", ".join(f"'{name}'" for name in absent[:3]) + ", ..." * (len(absent) > 3)
+        remarks.append(f"no row of train has {len(absent)} of {len(counts)} classes: {shown}")
+    rare = [name for name in counts if 0 < counts[name] < 3]
+    if rare:
+        shown = ", ".join(f"'{name}'" for name in rare[:3]) + ", ..." * (len(rare) > 3)
+        remarks.append(
+            f"{len(rare)} of {len(counts)} classes have fewer than 3 rows in train: {shown}"
+        )
+    return remarks
