@@ -12,6 +12,7 @@ output=FILE      where a file's answers go: .csv, .tsv, .jsonl, or - for the sta
 default: FILE's name with .predictions.csv, beside it, or .predictions.jsonl for entities
 overwrite=true   replace a file of answers that is there already
 batch_tokens=8192  most tokens of all texts that go through the model together
+decision_rule=true  false leaves out the temperature and the thresholds that the run has fitted
 precision=auto   fp32 or bf16; auto takes fp32 for one text, and for files bf16 where this machine \
 is clearly faster at it
 uri=             a store other than mlruns/mlflow.db
@@ -55,6 +56,7 @@ OPTION_DEFAULTS = {
     "overwrite": "false",
     "batch_tokens": "8192",
     "precision": "auto",
+    "decision_rule": "true",
     "uri": "",
     "root": "",
 }
@@ -128,8 +130,9 @@ def _check_options(
         raise UserError(
             key="precision", value=options["precision"], expected=f"one of {', '.join(PRECISIONS)}"
         )
-    if options["overwrite"] not in ("true", "false"):
-        raise UserError(key="overwrite", value=options["overwrite"], expected="true or false")
+    for name in ("overwrite", "decision_rule"):
+        if options[name] not in ("true", "false"):
+            raise UserError(key=name, value=options[name], expected="true or false")
     if "text" in given:
         for name in _FILE_OPTIONS:
             if options[name]:
@@ -181,7 +184,15 @@ def _load_predictor(model: "EarlierModel", options: dict[str, str]) -> "Predicto
     precision: Any = options["precision"]
     if precision == "auto" and options["text"]:
         precision = "fp32"
-    return Predictor(model.folder, batch_tokens=int(options["batch_tokens"]), precision=precision)
+    predictor = Predictor(
+        model.folder,
+        batch_tokens=int(options["batch_tokens"]),
+        precision=precision,
+        decision_rule=options["decision_rule"] == "true",
+    )
+    if said := predictor.rule.describe(predictor.label_names):
+        print_line(f"{said}; decision_rule=false answers without", to_stderr=True)
+    return predictor
 
 
 def _predict_text(model: "EarlierModel", options: dict[str, str], *, has_pair: bool) -> None:

@@ -28,6 +28,7 @@ from src.data.cache import ContentCache
 from src.data.reading import archives
 from src.data.reading.sources import Source
 from src.data.tokenization.tokenizer import WordPiece
+from src.model.decision_rule import DecisionRule
 from src.model.encoder import HeadType
 from src.model.encoder_config import Scratch
 from src.model.stored_encoder import load_encoder
@@ -278,6 +279,25 @@ def test_transformers_answers_with_the_steps_between_labels(tmp_path: Path) -> N
         assert answer.predicted == ("bad" if ok < 0.5 else "good" if ok * good > 0.5 else "ok")
     probabilities = [0.4, 0.25, 0.35]
     assert Predictor(folder)._build_prediction(probabilities).predicted == "ok"
+
+
+def test_what_the_run_has_fitted_is_applied_and_can_be_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], run: type[StoredRun]
+) -> None:
+    run.folder = make_model(tmp_path)
+    [plain] = predict_texts(Predictor(run.folder, precision="fp32"), TEXTS[:1])
+    DecisionRule(temperature=2.0, thresholds=(0.99, 0.01), aim="f1").write(run.folder)
+    [answer] = predict_texts(Predictor(run.folder, precision="fp32"), TEXTS[:1])
+    odds = (one.probabilities["yes"] / one.probabilities["no"] for one in (plain, answer))
+    assert next(odds) == pytest.approx(next(odds) ** 2, rel=1e-4)
+    assert answer.predicted == "yes"
+    without = Predictor(run.folder, precision="fp32", decision_rule=False)
+    assert predict_texts(without, TEXTS[:1]) == [plain]
+    assert predict.main(["run=0123456", f"text={TEXTS[0]}"]) == 0
+    assert "probabilities at temperature 2; thresholds for f1: no 0.99" in capsys.readouterr().err
+    assert predict.main(["run=0123456", f"text={TEXTS[0]}", "decision_rule=false"]) == 0
+    assert "temperature" not in capsys.readouterr().err
+    assert predict.main(["run=0123456", "text=a", "decision_rule=no"]) == 2
 
 
 @pytest.mark.parametrize("size", [1e-6, 0.01, 1000.0])

@@ -205,6 +205,18 @@ def test_model_artifact_is_a_huggingface_folder_with_the_same_answers(
     columns = [filed[name] for name in filed if name.startswith("probability")]
     torch.testing.assert_close(torch.tensor(columns).T, probabilities, atol=1e-5, rtol=0)
     assert model.config.id2label == {0: "negative", 1: "positive"}
+    found = store.open().client.get_run(finetuned.run_id).data
+    rule = json.loads((folder / "decision.json").read_text())
+    assert rule["temperature"] == pytest.approx(found.metrics["calibration/temperature"])
+    assert "fitted on 20 validation rows" in found.tags["decision"]
+    if rule["temperature"] != 1:
+        losses = [f"calibration/val/log_loss{end}" for end in ("_tempered", "")]
+        assert found.metrics[losses[0]] < found.metrics[losses[1]]
+    predicted = Predictor(folder, precision="fp32").predict_texts(texts)
+    values = [list(one.probabilities.values()) for one in predicted if one is not None]
+    with torch.inference_mode():
+        tempered = (model(**inputs).logits / rule["temperature"]).softmax(-1)
+    torch.testing.assert_close(torch.tensor(values), tempered, atol=1e-5, rtol=0)
 
 
 def test_config_artifact_composes_to_the_same_run(

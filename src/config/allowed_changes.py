@@ -15,6 +15,7 @@ from src.core.user_errors import UserError
 RESULT_NEUTRAL_KEYS = (
     "tracking",
     "tags",
+    "report",
     "callbacks.progress",
     "callbacks.reference",
     "callbacks.checkpoint.keep",

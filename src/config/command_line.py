@@ -120,6 +120,7 @@ GROUP_DESCRIPTIONS = {
     "model/optim": "optimizer and schedule",
     "trainer": "device, precision, how long",
     "callbacks": "checkpoints, early stopping, progress",
+    "report": "what is told of the answers, and how the model decides",
     "tracking": "where runs are kept",
     "preset": "a few keys at once, where they were not typed",
     "search": "with -m: what varies, by which metric, for how long",

@@ -57,6 +57,7 @@ def find_rule_errors(config: Mapping[str, Any]) -> list[UserError]:
         *_check_whole_weights(config),
         *_check_generator(config),
         *_check_compile(config),
+        *_check_threshold_aim(config),
     ]
 
 
@@ -394,4 +395,21 @@ def _check_compile(config: Mapping[str, Any]) -> Iterator[UserError]:
         yield UserError(
             "trainer.compile=true, but trainer.accelerator=cpu: steps are compiled on a GPU alone",
             about=("trainer.compile", "trainer.accelerator"),
+        )
+
+
+def _check_threshold_aim(config: Mapping[str, Any]) -> Iterator[UserError]:
+    aim = get_by_path(config, "report.threshold_aim")
+    kind = _read_class_attribute(config, "model.objective", "kind")
+    head = _read_class_attribute(config, "model.objective", "head")
+    if aim is None or kind is None:
+        return
+    if kind not in ("classification", "multi_label") or head == "ordinal":
+        yield UserError(
+            "thresholds are for models that give every label a probability and choose the "
+            "likeliest, or all above 0.5",
+            key="report.threshold_aim",
+            value=aim,
+            hint="{key}=null fits",
+            about=("model.objective",),
         )

@@ -24,7 +24,7 @@ from src.core.user_errors import UserError, UserErrors, format_suggestion, split
 from src.core.validation import find_violation, is_valid_value, takes_whole_numbers
 
 # Keys of the top level that hold the node of one object.
-OBJECT_NODES = ("data", "model", "trainer", "tracking", "search")
+OBJECT_NODES = ("data", "model", "trainer", "report", "tracking", "search")
 _COLON_INTERVAL_PATTERN = re.compile(r"(\d*\.?\d+(?:e-?\d+)?)(?::|\.\.)(\d*\.?\d+(?:e-?\d+)?)")
 # Stands for an object that could not be built, because of a mistake that is reported.
 _BROKEN = object()

@@ -289,14 +289,14 @@ class EncoderModule(LightningModule):
     def on_test_epoch_end(self) -> None:
         self._log_epoch_metrics("test")
 
-    def predict_step(self, batch: LabelledBatch, batch_index: int) -> tuple[Tensor, Tensor]:
+    def predict_step(self, batch: LabelledBatch, batch_index: int) -> tuple[Tensor, ...]:
         result: ObjectiveOutput = self.objective.forward(self.encoder, batch)
-        return batch.row_ids.cpu(), self.objective.to_predictions(result.outputs).cpu()
+        predictions = self.objective.to_predictions(result.outputs)
+        return batch.row_ids.cpu(), result.targets.cpu(), predictions.cpu()
 
     def collect_test_predictions(self) -> tuple[Tensor, Tensor, Tensor] | None:
-        """The row ids [N], the targets [N] and the predictions ([N, C] probabilities, [N] values,
-        or [N] tags of words) of the last test, sorted by row id. None if the rows of the test have
-        no ids.
+        """The row ids [N], targets [N] and predictions ([N, C] probabilities, [N] values, or [N]
+        tags of words) of the last test, sorted by row id. None if its rows have no ids.
         """
         if not self._test_predictions:
             return None

@@ -12,6 +12,7 @@ from src.core.dataset_info import TEXT_TASKS
 
 if TYPE_CHECKING:
     from src.data.tokenization.tokenizer import TextTokenizer
+    from src.model.decision_rule import DecisionRule
     from src.model.encoder import Encoder
 
 # Beside Hugging Face's files; holds cleaning, length and truncation of texts for `src.predict`.
@@ -20,7 +21,10 @@ INFERENCE_CONFIG_NAME = "palimpsest.json"
 
 @contextmanager
 def save_model(
-    encoder: "Encoder", tokenizer: "TextTokenizer", inference_config: Mapping[str, Any]
+    encoder: "Encoder",
+    tokenizer: "TextTokenizer",
+    inference_config: Mapping[str, Any],
+    decision_rule: "DecisionRule | None" = None,
 ) -> Iterator[Path]:
     """Yield a temporary folder with weights, config and tokenizer for `from_pretrained`. Adapters
     are added into the weights for good. A README.md says so where transformers' own model gives
@@ -29,6 +33,7 @@ def save_model(
     Args:
         inference_config: how texts are prepared (`describe_preprocessing` of the data), written as
             `palimpsest.json` with the kind of the head.
+        decision_rule: temperature and thresholds, if the run has fitted any.
     """
     from src.model.adapters import merge_adapters
     from src.model.text_pooling import describe_pooling
@@ -52,6 +57,8 @@ def save_model(
             json.dumps({**inference_config, "head": encoder.head}, ensure_ascii=False, indent=2),
             encoding="utf-8",
         )
+        if decision_rule is not None:
+            decision_rule.write(folder)
         if lines := describe_pooling(encoder.network).lines:
             (folder / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
         _apply_umask(folder)

@@ -24,6 +24,7 @@ from src.data.rows.records import RawRecord
 from src.data.rows.token_labels import WordSpan, find_words
 from src.data.tokenization.text_encoder import find_token_types
 from src.data.tokenization.tokenizer import TextTokenizer
+from src.model.decision_rule import DecisionRule
 from src.model.encoder import Encoder, HeadType
 from src.model.head_outputs import choose_ranks, compute_class_scores
 from src.model.stored_encoder import load_encoder
@@ -59,6 +60,7 @@ class Predictor:
         batch_tokens: size of a batch; one text may be longer.
         precision: of matrix products; `auto` takes bf16 where this machine is clearly faster at it,
             and `precision_reason` says which and why.
+        decision_rule: whether temperature and thresholds that the run has fitted are applied.
 
     Raises:
         UserError: the folder holds no model that judges whole texts.
@@ -70,6 +72,7 @@ class Predictor:
         *,
         batch_tokens: int = 8192,
         precision: Literal["auto", "fp32", "bf16"] = "auto",
+        decision_rule: bool = True,
     ) -> None:
         reading = folder / INFERENCE_CONFIG_NAME
         if not reading.is_file():
@@ -105,6 +108,9 @@ class Predictor:
             )
         # of a text; each then has a probability of its own
         self.has_many_labels = self.inference_config["task"] == "multi_label"
+        self.rule = DecisionRule()
+        if decision_rule:
+            self.rule = DecisionRule.read(folder, len(self.label_names))
         self.cleaning = replace(
             Cleaning(**self.inference_config["cleaning"]), empty_text="drop", duplicates="keep"
         )
@@ -229,8 +235,9 @@ class Predictor:
         if not self.label_names:
             return logits.cpu()
         if self.has_many_labels:
-            return logits.sigmoid().cpu()
-        return compute_class_scores(self._head, logits).softmax(-1).cpu()
+            return self.rule.apply_temperature(logits).sigmoid().cpu()
+        scores = compute_class_scores(self._head, logits)
+        return self.rule.apply_temperature(scores).softmax(-1).cpu()
 
     def _compute_logits(self, tokens: Tokens, at: torch.Tensor | None = None) -> torch.Tensor:
         """What the head gives for each text, or for some tokens of all."""
@@ -244,14 +251,18 @@ class Predictor:
             return TextPrediction(_format_value(outputs[0]), {})
         probabilities = dict(zip(self.label_names, outputs, strict=True))
         if self.has_many_labels:
+            [chosen] = self.rule.choose_labels(
+                torch.tensor([outputs], dtype=torch.float64)
+            ).tolist()
+            names = zip(self.label_names, chosen, strict=True)
             return TextPrediction(
-                ",".join(name for name, value in probabilities.items() if value > 0.5),
-                probabilities,
+                ",".join(name for name, is_chosen in names if is_chosen), probabilities
             )
         if self._head == "ordinal":
             rank = int(choose_ranks(torch.tensor([outputs])))
             return TextPrediction(self.label_names[rank], probabilities)
-        return TextPrediction(max(probabilities, key=probabilities.__getitem__), probabilities)
+        index = int(self.rule.choose_label(torch.tensor([outputs], dtype=torch.float64)))
+        return TextPrediction(self.label_names[index], probabilities)
 
 
 def _format_value(value: float) -> str:

@@ -40,6 +40,7 @@ def run(
     callbacks: Mapping[str, CallbackConfig | None],
     tracking: Mapping[str, Any],
     seed: NonNegativeInt,
+    report: Mapping[str, Any] | None = None,
     init_from: str | None = None,
     preset: str | None = None,
     tags: Mapping[str, str | float | bool] | None = None,
@@ -53,6 +54,7 @@ def run(
         name: beginning of the run's name.
         data, model, trainer, callbacks, tracking: composed config nodes with a `_target_`.
         seed: of weights, dropout, order of rows and masks.
+        report: composed config node: what is told of the answers; null: the default.
         init_from: id of an earlier run whose encoder and tokenizer are taken.
         preset: name of a few values that were set together; the other arguments have them.
         tags: tags of the run, besides the program's own; names and values become text.
@@ -76,6 +78,7 @@ def run(
         "callbacks": callbacks,
         "tracking": tracking,
         "seed": seed,
+        "report": report,
         "init_from": init_from,
         "preset": preset,
         "tags": tags and {str(name): to_override_text(value) for name, value in tags.items()},
@@ -112,6 +115,7 @@ def read_task_schema() -> Schema:
     that its nodes are.
     """
     from src.data.data_config import DataConfig
+    from src.evaluation.report_config import ReportConfig
     from src.model.model_config import ModelConfig
     from src.tracking.store import Store
     from src.training.trainer import Training
@@ -119,6 +123,7 @@ def read_task_schema() -> Schema:
     parameters = dict(read_schema(run).parameters)
     del parameters["hooks"]
     classes = {"data": DataConfig, "model": ModelConfig, "trainer": Training, "tracking": Store}
+    classes["report"] = ReportConfig
     for name, cls in classes.items():
         parameters[name] = parameters[name]._replace(annotation=cls)
     return Schema(parameters)
@@ -220,6 +225,7 @@ def prepare_run(parts: RunParts) -> Path | None:
         parts.resume_point.announce_and_tag(record.set_tag)
     datamodule.prepare_data()
     check_validation_rows(datamodule)
+    parts.report.check_labels(parts.module.objective.kind, len(datamodule.dataset_info.label_names))
     for split, description in datamodule.describe_splits().items():
         record.log_dataset(split=split, source=datamodule.config.source.name, **description)
     reading = datamodule.describe_reading()
@@ -323,6 +329,7 @@ def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -
     Returns:
         The latest value of every metric, those of the report included on the first rank.
     """
+    from src.pipeline.decision import fit_decision
     from src.pipeline.export import save_model
     from src.training.distributed import (
         gather_predictions,
@@ -343,6 +350,7 @@ def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -
         trainer.test(module, datamodule=datamodule, verbose=False)
         metrics |= {name: float(value) for name, value in trainer.callback_metrics.items()}
     predictions = gather_predictions(module.collect_test_predictions())
+    decision = fit_decision(parts, module, trainer)
     unshard_encoder(module.encoder)
     if not parts.is_first_rank:
         return metrics
@@ -351,7 +359,9 @@ def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -
     metrics |= log_report(parts, module, predictions, metrics, step=trainer.global_step)
     parts.hooks.on_run_evaluated(best_checkpoint, metrics)
     inference_config = datamodule.describe_preprocessing()
-    with save_model(module.encoder, datamodule.tokenizer, inference_config) as folder:
+    with save_model(
+        module.encoder, datamodule.tokenizer, inference_config, decision and decision.rule
+    ) as folder:
         record.log_folder(folder, "model")
     # what is not finite is no metric of the run
     return {name: value for name, value in metrics.items() if math.isfinite(value)}

@@ -3,14 +3,17 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from src.config.build_nodes import build_node
 from src.pipeline.hooks import RunHooks
 
 if TYPE_CHECKING:
     from src.core.failures import ErrorContext
     from src.data.datamodule import TextDataModule
+    from src.evaluation.report_config import ReportConfig
     from src.model.module import EncoderModule
     from src.pipeline.resume import ResumePoint
     from src.tracking.run_record import RunRecord
@@ -85,6 +88,14 @@ class RunParts:
     launcher: "RankLauncher"
     resume_point: "ResumePoint"
     record: "RunRecord"
+
+    @cached_property
+    def report(self) -> "ReportConfig":
+        """The node `report`; runs of earlier versions have none."""
+        from src.evaluation.report_config import ReportConfig
+
+        node = self.config.get("report")
+        return ReportConfig() if node is None else build_node(node)
 
     @property
     def is_first_rank(self) -> bool:

@@ -19,8 +19,8 @@ from src.pipeline.run import read_task_schema
 
 PROJECT = CONF.parent
 LABELS = (
-    "+experiment, callbacks, data, fork, init_from, model, name, preset, resume, seed, tags, "
-    "tracking, trainer"
+    "+experiment, callbacks, data, fork, init_from, model, name, preset, report, resume, seed, "
+    "tags, tracking, trainer"
 )
 ROOMS = "src., lightning., torch., torchmetrics., transformers."
 MODELS = ", ".join(list_options("model"))
@@ -30,6 +30,14 @@ TEXTS = "data=files_text|generated_text|imdb_text|wikitext"
 
 # What is typed, and every line of the answer.
 SAID: dict[str, list[str]] = {
+    "report.threshold_aim=recall": [
+        "report.threshold_aim=recall: expected f1 (or f0.5, f2 and so on), balanced_accuracy or "
+        "precision_0.9"
+    ],
+    "model=ordinal report.threshold_aim=f1": [
+        "report.threshold_aim=f1: thresholds are for models that give every label a probability "
+        "and choose the likeliest, or all above 0.5; report.threshold_aim=null fits"
+    ],
     # names that are not there
     "model.optim.lrr=1": ["model.optim.lrr: there is no such key; did you mean 'lr'?"],
     "+typo=1": [f"typo: there is no such key; valid: {LABELS}"],
@@ -39,7 +47,7 @@ SAID: dict[str, list[str]] = {
     ],
     "typo=1": [
         "typo: there is no such key; valid: callbacks, data, experiment, model, name, preset, "
-        "seed, tracking, trainer"
+        "report, seed, tracking, trainer"
     ],
     "lr=1e-4 batch_size=16": [
         "lr: there is no such key; did you mean 'model.optim.lr'?",
@@ -301,7 +309,7 @@ def test_mistake(line: str, program: dict[str, Any]) -> None:
 
 
 def test_mistakes_cost_and_leave_nothing(program: dict[str, Any]) -> None:
-    assert len(program["answers"]) == len(SAID) == 54
+    assert len(program["answers"]) == len(SAID) == 55
     assert not program["modules"] & {
         "torch",
         "lightning",

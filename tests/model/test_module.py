@@ -298,7 +298,7 @@ def test_classification_learns_and_files_its_answers(built, labelled, tmp_path):
     assert torch.allclose(answers.sum(-1), torch.ones(4))
     assert running.callback_metrics["test/accuracy"] == 1.0
     predicted = running.predict(module, loader(tests))
-    assert torch.equal(torch.cat([each for each, _ in predicted]), torch.tensor([4, 5, 6, 2]))
+    assert torch.equal(torch.cat([rows for rows, _, _ in predicted]), torch.tensor([4, 5, 6, 2]))
 
 
 def test_regression_from_fit_to_test(built, laid, tmp_path):

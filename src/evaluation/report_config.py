@@ -1,0 +1,74 @@
+"""The node `report`: what a run tells of its answers beyond their metrics, and how its model is to
+decide.
+"""
+
+import re
+from dataclasses import dataclass
+
+from src.core.user_errors import UserError
+from src.core.validation import NonNegativeInt, validate_init
+
+_AIMS = "f1 (or f0.5, f2 and so on), balanced_accuracy or precision_0.9"
+
+
+@validate_init
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """What `report/` of a run holds, for runs that judge whole texts.
+
+    Args:
+        page: whether there are curves, pictures and `report.html` beside the tables.
+        temperature: whether the temperature of the probabilities is fitted on the validation rows
+            (Guo et al., 2017) and kept with the model.
+        threshold_aim: what the thresholds of the labels shall reach on the validation rows: `f1`
+            (`f2` weighs recall twice as much, `f0.5` half), `balanced_accuracy`, or the greatest
+            recall with a precision of 0.9 at least, `precision_0.9`. They are kept with the model.
+            Null: the likeliest label, or all above 0.5.
+        mistakes: how many of the surest mistakes are shown with their texts.
+        slices: columns of the test rows by whose values the result is shown.
+        label_errors: whether rows are listed whose label may be wrong (cleanlab; Northcutt et al.,
+            2021).
+    """
+
+    page: bool = True
+    temperature: bool = True
+    threshold_aim: str | None = None
+    mistakes: NonNegativeInt = 50
+    slices: tuple[str, ...] = ()
+    label_errors: bool = False
+
+    def __post_init__(self) -> None:
+        if self.threshold_aim is not None:
+            parse_aim(self.threshold_aim)
+
+    def check_labels(self, kind: str, num_labels: int) -> None:
+        """Raise UserError if the aim is none for so many labels.
+
+        Args:
+            kind: of the objective.
+        """
+        if self.threshold_aim is None or kind == "multi_label" or num_labels < 3:
+            return
+        if parse_aim(self.threshold_aim)[0] == "precision":
+            raise UserError(
+                f"there are {num_labels} labels of which a text has one: the least precision is an "
+                "aim for two labels, or where a text may have several",
+                key="report.threshold_aim",
+                value=self.threshold_aim,
+                hint="{key}=f0.5 weighs precision more",
+            )
+
+
+def parse_aim(text: str) -> tuple[str, float]:
+    """The kind of an aim, `f`, `balanced_accuracy` or `precision`, and its number.
+
+    Raises:
+        UserError: it is none.
+    """
+    if text == "balanced_accuracy":
+        return text, 0.0
+    if (found := re.fullmatch(r"f(\d*\.?\d+)", text)) and float(found[1]) > 0:
+        return "f", float(found[1])
+    if (found := re.fullmatch(r"precision_(0?\.\d+|1|1\.0)", text)) and float(found[1]) > 0:
+        return "precision", float(found[1])
+    raise UserError(key="report.threshold_aim", value=text, expected=_AIMS)
