@@ -8,9 +8,11 @@ file=FILE        a file, a folder (its split test; split= names another), or - f
 input; read as the run read its own data
 column=, pair_column=  the file's columns of texts and second texts; default: those of the run
 data.source.KEY=VALUE  any other option of how the file is read, as src.run takes it
-output=FILE      where a file's answers go: .csv, .tsv, .jsonl, or - for the standard output; \
+output=FILE      where a file's answers go: .csv, .tsv, .jsonl, .parquet, or - for the standard \
+output; \
 default: FILE's name with .predictions.csv, beside it, or .predictions.jsonl for entities
 overwrite=true   replace a file of answers that is there already
+strict=true      stop at a row that cannot be read; else it is told and gets no answer
 batch_tokens=8192  most tokens of all texts that go through the model together
 decision_rule=true  false leaves out the temperature and the thresholds that the run has fitted
 precision=auto   fp32 or bf16; auto takes fp32 for one text, and for files bf16 where this machine \
@@ -38,7 +40,7 @@ from src.core.files import PROJECT_ROOT
 from src.core.mlflow_environment import read_experiment_name, read_tracking_uri
 from src.core.printing import print_line
 from src.core.user_errors import UserError
-from src.pipeline.prediction_output import STDOUT, check_output, resolve_output
+from src.pipeline.prediction_output import PARQUET, STDOUT, check_output, resolve_output
 
 if TYPE_CHECKING:
     from src.pipeline.earlier_model import EarlierModel
@@ -54,6 +56,7 @@ OPTION_DEFAULTS = {
     "split": "",
     "output": "",
     "overwrite": "false",
+    "strict": "false",
     "batch_tokens": "8192",
     "precision": "auto",
     "decision_rule": "true",
@@ -68,7 +71,7 @@ _OPTION_NAMES = {
     "tracking.root": "root",
 }
 PRECISIONS = ("auto", "fp32", "bf16")
-_FILE_OPTIONS = ("column", "pair_column", "split", "output")
+_FILE_OPTIONS = ("column", "pair_column", "split", "output", "strict")
 _STDIN = "-"
 
 
@@ -130,12 +133,12 @@ def _check_options(
         raise UserError(
             key="precision", value=options["precision"], expected=f"one of {', '.join(PRECISIONS)}"
         )
-    for name in ("overwrite", "decision_rule"):
+    for name in ("overwrite", "strict", "decision_rule"):
         if options[name] not in ("true", "false"):
             raise UserError(key=name, value=options[name], expected="true or false")
     if "text" in given:
         for name in _FILE_OPTIONS:
-            if options[name]:
+            if options[name] != OPTION_DEFAULTS[name]:
                 raise UserError("goes with file=", key=name, value=options[name], colon=False)
         if source_options:
             raise UserError("data.source options go with file=, which they say how to read")
@@ -240,6 +243,7 @@ def _predict_file(
     model: "EarlierModel", options: dict[str, str], source_options: dict[str, Any]
 ) -> None:
     from src.pipeline.file_prediction import FilePrediction
+    from src.pipeline.parquet_output import ColumnTypes
     from src.pipeline.prediction_source import find_prediction_source
 
     for option, key in (("column", "text"), ("pair_column", "pair")):
@@ -248,7 +252,11 @@ def _predict_file(
     with _open_input(options["file"], model, source_options) as path:
         try:
             rows = find_prediction_source(
-                path, model.run_source, source_options, split=options["split"]
+                path,
+                model.run_source,
+                source_options,
+                split=options["split"],
+                keep_bad=options["strict"] == "false",
             )
         except UserError as error:
             # an archive is called as it was typed, and not as the cache calls it
@@ -257,10 +265,11 @@ def _predict_file(
         model.check_pair(
             rows.source.pair is not None, key="pair_column", value=str(rows.source.pair or "NAME")
         )
-        prediction = FilePrediction.scan(rows, model)
+        output = _choose_output(model, options)
+        types = ColumnTypes(rows.read_types()) if Path(output).suffix.lower() == PARQUET else None
+        prediction = FilePrediction.scan(rows, model, types)
         for line in prediction.describe_reading():
             print_line(line, to_stderr=True)
-        output = _choose_output(model, options)
         predictor = _load_predictor(model, options)
         for line in prediction.write_answers(predictor, output):
             print_line(line, to_stderr=output == STDOUT)

@@ -773,7 +773,7 @@ def test_nothing_is_overwritten_and_nothing_half_written_stays(
     assert output.read_text() == "mine"
     assert "found 'no'" not in refuse(capsys, f"file={path}", "overwrite=no")
     for suffix, message in {
-        "b.xlsx": "expected a name that ends in .csv, .tsv or .jsonl",
+        "b.xlsx": "expected a name that ends in .csv, .tsv, .jsonl or .parquet",
         "no/b.csv": f"there is no folder {tmp_path}/no",
         "a.csv": "is the file that is read; the answers need another name",
     }.items():
@@ -781,8 +781,90 @@ def test_nothing_is_overwritten_and_nothing_half_written_stays(
     # a row that cannot be read is found before the model is opened
     put(path, "text,id\ngood,1\nbad\n")
     monkeypatch.setattr(predict, "_load_predictor", lambda *_: pytest.fail("opened"))
-    assert "a.csv, line 3: 1 columns" in refuse(capsys, f"file={path}", "overwrite=true")
+    strict = [f"file={path}", "overwrite=true", "strict=true"]
+    assert "a.csv, line 3: 1 columns" in refuse(capsys, *strict)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.csv", output.name]
+
+
+def test_a_row_that_cannot_be_read_does_not_stop_the_rest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def read(name: str, content: str | bytes) -> tuple[list[dict[str, str]], str]:
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        rows = ask(path)
+        return rows, capsys.readouterr().err
+
+    broken = '{"text": "good"}\n{"text": \n\n{"txt": "bad"}\n{"text": 5}\n"bad"\n{"text": "bad"}\n'
+    rows, said = read("a.jsonl", broken)
+    assert [bool(row["prediction"]) for row in rows] == [True, *[False] * 4, True]
+    assert [row["row"] for row in rows] == list("012345")
+    assert rows[1]["error"].startswith("a.jsonl, line 2: not valid JSON (Expecting value")
+    assert rows[0]["error"] == "" and rows[5]["text"] == "bad"
+    assert "4 rows cannot be read and get no answer (strict=true stops there):\n  row 1: " in said
+    assert "  row 3: a.jsonl, line 5: 'text' is 5 (int); expected a text" in said
+    # the first line may be broken
+    rows, _ = read("b.jsonl", '{"text"\n{"text": "good"}\n{"text": "bad"}\n{"text": "bad"}\n')
+    assert [bool(row["prediction"]) for row in rows] == [False, True, True, True]
+
+    # a quote that is never closed, too many cells, bytes of another encoding
+    table = b'id,text\n1,good\n2,"bad\n3,good\n4,a,film\n5,caf\xe9\n6,"good ""film"""\n'
+    rows, said = read("c.csv", table)
+    assert [bool(row["prediction"]) for row in rows] == [True, False, True, False, False, True]
+    assert [row["id"] for row in rows] == ["1", "", "3", "", "", "6"]
+    assert "  row 1: c.csv, line 3: " in said and "  row 3: c.csv, line 5: 3 columns" in said
+    assert "  row 4: c.csv, line 6: byte 0xe9 is not utf-8 (data.source.encoding=NAME)" in said
+    rows, said = read("d.txt", b"good\nb\xe4d\nbad\0\nfilm\n")
+    assert [row["text"] for row in rows] == ["good", "", "", "film"]
+    assert "d.txt, line 3: a NUL character" in said
+
+
+def test_a_file_without_one_readable_row_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = put(tmp_path / "a.jsonl", '{"text": 5}\n{"text": 6}\n')
+    assert "a.jsonl, line 1: 'text' is 5 (int)" in refuse(capsys, f"file={path}")
+    path = put(tmp_path / "a.csv", "id,text\n1\n2\n")
+    assert "a.csv, line 2: 1 columns, the header has 2" in refuse(capsys, f"file={path}")
+
+
+def test_only_the_first_of_many_bad_rows_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = put(tmp_path / "a.csv", "id,text\n1,good\n" + "2\n" * 30)
+    assert len(ask(path)) == 31
+    heard = capsys.readouterr()
+    assert "  row 10: " in heard.err and "  row 11: " not in heard.err
+    assert "  and 20 more, in the column error" in heard.err
+    assert "1 answer in " in heard.out and "30 rows that could not be read" in heard.out
+
+
+def test_answers_as_parquet(tmp_path: Path) -> None:
+    import datetime
+
+    import pyarrow
+    from pyarrow.parquet import read_table, write_table
+
+    lines: list[dict[str, object]] = [
+        {"id": 1, "text": "a good film", "more": {"a": [1, None]}, "mixed": 1, "empty": {}},
+        {"id": 2.5, "text": "bad", "late": True, "mixed": "x", "half": "\ud800"},
+    ]
+    path = put(tmp_path / "a.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    assert predict.main(["run=0123456", f"file={path}", f"output={tmp_path}/a.parquet"]) == 0
+    first, second = read_table(tmp_path / "a.parquet").to_pylist()
+    assert (first["row"], first["id"], second["id"]) == (0, 1.0, 2.5)
+    assert (first["more"], first["mixed"], second["mixed"]) == ({"a": [1, None]}, "1", "x")
+    assert (first["empty"], second["half"], second["late"]) == ("{}", "\\ud800", True)
+    assert first["yes"] == pytest.approx(1 - first["no"], abs=1e-5)
+    # types of a Parquet file stay
+    day = datetime.date(2026, 1, 2)
+    table = pyarrow.table({"text": ["good"], "n": pyarrow.array([1], "int8"), "day": [day]})
+    write_table(table, tmp_path / "b.parquet")
+    output = tmp_path / "c.PARQUET"
+    assert predict.main(["run=0123456", f"file={tmp_path}/b.parquet", f"output={output}"]) == 0
+    schema = read_table(output).schema
+    assert (schema.field("n").type, schema.field("day").type) == (pyarrow.int8(), pyarrow.date32())
+    assert schema.names == ["row", "text", "n", "day", "prediction", "no", "yes"]
 
 
 def test_a_failure_leaves_no_part_of_a_file(

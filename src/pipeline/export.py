@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.core.dataset_info import TEXT_TASKS
+from src.tracking.mlflow_model import write_mlflow_model
 
 if TYPE_CHECKING:
     from src.data.tokenization.tokenizer import TextTokenizer
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
 
 # Beside Hugging Face's files; holds cleaning, length and truncation of texts for `src.predict`.
 INFERENCE_CONFIG_NAME = "palimpsest.json"
+# temperature and thresholds, if the run has fitted some
+DECISION_NAME = "decision.json"
+# answers with torch and transformers alone, and how MLflow loads the folder
+READER_NAME = "palimpsest_model.py"
+# what the reader can be asked
+JUDGING_TASKS = ("classification", "multi_label", "regression")
 
 
 @contextmanager
@@ -28,7 +36,7 @@ def save_model(
 ) -> Iterator[Path]:
     """Yield a temporary folder with weights, config and tokenizer for `from_pretrained`. Adapters
     are added into the weights for good. A README.md says so where transformers' own model gives
-    other answers.
+    other answers. MLflow loads and serves the folder of a model that judges texts.
 
     Args:
         inference_config: how texts are prepared (`describe_preprocessing` of the data), written as
@@ -61,8 +69,37 @@ def save_model(
             decision_rule.write(folder)
         if lines := describe_pooling(encoder.network).lines:
             (folder / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        add_reader(folder)
         _apply_umask(folder)
         yield folder
+
+
+def add_reader(folder: Path) -> bool:
+    """Have a model folder hold a program that answers without this one, and be a model of MLflow;
+    False if the model judges no whole texts, for which there is none.
+    """
+    reading = json.loads((folder / INFERENCE_CONFIG_NAME).read_text(encoding="utf-8"))
+    if reading["task"] not in JUDGING_TASKS:
+        return False
+    shutil.copyfile(Path(__file__).with_name(READER_NAME), folder / READER_NAME)
+    label_names, pairs = reading["label_names"], reading.get("pairs")
+    decision = folder / DECISION_NAME
+    rule = json.loads(decision.read_text(encoding="utf-8")) if decision.is_file() else {}
+    # None: nobody knows
+    inputs = {"text": True} if pairs is False else {"text": True, "pair": bool(pairs)}
+    write_mlflow_model(
+        folder,
+        loader_module=READER_NAME.removesuffix(".py"),
+        inputs=inputs,
+        outputs={
+            "prediction": "string" if label_names else "double",
+            **dict.fromkeys(label_names, "double"),
+        },
+        example={name: f"an example of a {name}" for name in inputs},
+        packages=("torch", "transformers"),
+        metadata={"task": reading["task"], "label_names": label_names, **rule},
+    )
+    return True
 
 
 def _apply_umask(folder: Path) -> None:

@@ -11,62 +11,95 @@ from src.core.formatting import format_quantity, to_override_text
 from src.core.user_errors import UserError
 from src.data.reading.reading_remarks import RemarkCounts
 from src.data.rows.records import RawRecord
-from src.pipeline.label_score import LabelScore
+from src.pipeline.label_score import AnyLabel, LabelScore
 from src.pipeline.prediction_output import STDOUT, AnswerColumns, name_answer_columns, open_output
 
 if TYPE_CHECKING:
+    import pyarrow
+
     from src.pipeline.earlier_model import EarlierModel
+    from src.pipeline.parquet_output import ColumnTypes
     from src.pipeline.prediction_source import PredictionSource
     from src.pipeline.predictor import Predictor, TextPrediction
 
+# Most characters of texts that are held at once, besides the last one's.
+_MOST_CHARACTERS = 1 << 23
+# Rows that cannot be read of which the error is told; the file of answers has all.
+_SHOWN_ERRORS = 10
 # Rows whose first word must be a label in files of lines "<label> <sentence>".
 _SAMPLE_ROWS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class FilePrediction:
-    """The rows of a file whose columns are known, and the names that the answers will have."""
+    """The rows of a file whose columns are known, and the names that the answers will have.
+
+    Args:
+        errors: what is wrong with the first rows that cannot be read, by their numbers.
+        num_bad: how many cannot be read.
+        types: of the columns, if these were asked for.
+    """
 
     rows: "PredictionSource"
     count: int
     columns: AnswerColumns
     score: LabelScore
     remarks: RemarkCounts
+    errors: dict[int, str]
+    num_bad: int
+    types: "ColumnTypes | None"
 
     @classmethod
-    def scan(cls, rows: "PredictionSource", model: "EarlierModel") -> "FilePrediction":
+    def scan(
+        cls, rows: "PredictionSource", model: "EarlierModel", types: "ColumnTypes | None" = None
+    ) -> "FilePrediction":
         """Read the file once: all its columns, and whatever is wrong in it, are known then.
 
         Raises:
-            UserError: a row cannot be read.
+            UserError: no row can be read, or one that must.
         """
         label_names = model.inference_config.get("label_names") or []
         is_scored = model.inference_config["task"] == "classification"
         score = LabelScore(label_names if is_scored else (), model.config)
         remarks = RemarkCounts()
-        count, names = 0, dict[str, None]()
-        labels = []
+        count, num_bad, names = 0, 0, dict[str, None]()
+        errors: dict[int, str] = {}
+        labels: list[AnyLabel] = []
         for record, columns in rows.iter_rows():
             count += 1
+            if record.unreadable is not None:
+                num_bad += 1
+                if len(errors) < _SHOWN_ERRORS:
+                    errors[count - 1] = record.unreadable
+                continue
+            if types is not None:
+                types.add(columns)
             remarks.count(rows.source.name, record)
             names.update(dict.fromkeys(columns))
-            if count <= _SAMPLE_ROWS:
+            if len(labels) < _SAMPLE_ROWS:
                 labels.append(record.label)
+        if num_bad == count:
+            raise UserError(next(iter(errors.values()), "no rows"))
         if rows.format == "label_first" and is_scored and not any(map(score.find_name, labels)):
             raise UserError(
                 f"{rows.source.path}: no line begins with a label of the model",
                 hint="data.source.format=text reads whole lines",
             )
+        tags_words = model.inference_config["task"] == "token_classification"
         return cls(
             rows=rows,
             count=count,
-            columns=(
-                name_answer_columns(list(names), (), "entities")
-                if model.inference_config["task"] == "token_classification"
-                else name_answer_columns(list(names), label_names)
+            columns=name_answer_columns(
+                list(names),
+                () if tags_words else label_names,
+                "entities" if tags_words else "prediction",
+                has_errors=num_bad > 0,
             ),
             score=score,
             remarks=remarks,
+            errors=errors,
+            num_bad=num_bad,
+            types=types,
         )
 
     def describe_reading(self) -> Iterator[str]:
@@ -80,6 +113,16 @@ class FilePrediction:
             yield f"note: {remark}"
         for name, new in self.columns.renamed.items():
             yield f"the file has a column {name} of its own: the model's is {new}"
+        if self.num_bad:
+            yield (
+                f"{format_quantity(self.num_bad, 'row')} cannot be read and get no answer "
+                "(strict=true stops there):"
+            )
+        for number, error in self.errors.items():
+            yield f"  row {number}: {error}"
+        if self.num_bad > len(self.errors):
+            [column] = self.columns.error
+            yield f"  and {self.num_bad - len(self.errors):,} more, in the column {column}"
 
     def write_answers(self, predictor: "Predictor", output: str) -> list[str]:
         """Write the answers for all rows; returns what is to be said of them.
@@ -92,19 +135,22 @@ class FilePrediction:
         empty = 0
         # lists of entities are no cells of a table
         suffix = ".csv" if predictor.tagger is None else ".jsonl"
+        schema = None if self.types is None else self._build_schema(self.types, predictor)
         try:
             with (
-                open_output(output, self.columns.names, suffix) as write,
+                open_output(output, self.columns.names, suffix, schema) as write,
                 tqdm(total=self.count, desc="predict", unit=" texts", disable=None) as bar,
             ):
                 for number, (record, columns, answer) in enumerate(
                     self._iter_answers(predictor, bar.update)
                 ):
-                    if answer is None:
+                    if record.unreadable is not None:
+                        pass
+                    elif answer is None:
                         empty += 1
                     else:
                         self.score.add(record.label, answer.predicted)
-                    write(self._build_row(number, columns, answer))
+                    write(self._build_row(number, columns, answer, record.unreadable))
         except BrokenPipeError:
             # nobody reads any more (`| head`)
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -114,14 +160,16 @@ class FilePrediction:
                 f"cannot be written: {error.strerror or error}", key="output", value=output
             ) from error
         place = "" if output == STDOUT else f" in {output}"
-        lines = [f"{format_quantity(self.count, 'answer')}{place} ({predictor.precision_reason})"]
+        count = self.count - empty - self.num_bad
+        lines = [f"{format_quantity(count, 'answer')}{place} ({predictor.precision_reason})"]
         if empty:
             kind = "text or second text" if self.rows.source.pair is not None else "text"
-            lines = [
-                f"{self.count - empty:,} answers{place} ({predictor.precision_reason})",
+            lines.append(
                 f"{format_quantity(empty, 'row')} without an answer: the {kind} is empty, and "
-                "training leaves such rows out",
-            ]
+                "training leaves such rows out"
+            )
+        if self.num_bad:
+            lines.append(f"{format_quantity(self.num_bad, 'row')} that could not be read")
         if predictor.tagger is not None and predictor.tagger.num_divided:
             lines.append(
                 f"{format_quantity(predictor.tagger.num_divided, 'text')} longer than "
@@ -134,10 +182,8 @@ class FilePrediction:
     def _iter_answers(
         self, predictor: "Predictor", done: Callable[[int], object]
     ) -> Iterator[tuple[RawRecord, dict[str, Any], "TextPrediction | None"]]:
-        from src.pipeline import predictor as module
-
         rows = self.rows.iter_rows()
-        while chunk := list(islice(rows, module.MAX_TEXTS_PER_CALL)):
+        while chunk := _take_rows(rows):
             has_pairs = self.rows.source.pair is not None
             answers = predictor.predict_texts(
                 [record.text for record, _ in chunk],
@@ -149,10 +195,14 @@ class FilePrediction:
                 yield record, columns, answer
 
     def _build_row(
-        self, number: int, columns: dict[str, Any], answer: "TextPrediction | None"
+        self,
+        number: int,
+        columns: dict[str, Any],
+        answer: "TextPrediction | None",
+        error: str | None,
     ) -> dict[str, Any]:
         names = self.columns
-        row = {names.row: number, **columns}
+        row = {names.row: number, **columns, **dict.fromkeys(names.error, error)}
         if answer is None:
             return row | dict.fromkeys((names.prediction, *names.probabilities))
         if answer.entities is not None:
@@ -165,3 +215,38 @@ class FilePrediction:
             | {names.prediction: predicted}
             | dict(zip(names.probabilities, probabilities, strict=True))
         )
+
+    def _build_schema(self, types: "ColumnTypes", predictor: "Predictor") -> "pyarrow.Schema":
+        """The schema of a Parquet file of answers."""
+        import pyarrow
+
+        names = self.columns
+        schema = types.build_schema(names.columns)
+        is_number = predictor.tagger is None and not names.probabilities
+        answer = pyarrow.float64() if is_number else pyarrow.string()
+        if predictor.tagger is not None:
+            place, text = pyarrow.int64(), pyarrow.string()
+            fields = [("start", place), ("end", place), ("text", text), ("type", text)]
+            answer = pyarrow.list_(pyarrow.struct([*fields, ("score", pyarrow.float64())]))
+        schema = schema.insert(0, pyarrow.field(names.row, pyarrow.int64()))
+        schema = schema.append(pyarrow.field(names.prediction, answer))
+        for name in names.probabilities:
+            schema = schema.append(pyarrow.field(name, pyarrow.float64()))
+        for name in names.error:
+            schema = schema.append(pyarrow.field(name, pyarrow.string()))
+        return schema
+
+
+def _take_rows(
+    rows: Iterator[tuple[RawRecord, dict[str, Any]]],
+) -> list[tuple[RawRecord, dict[str, Any]]]:
+    """The next rows that go to the model together; long texts are fewer at once."""
+    from src.pipeline import predictor
+
+    taken, characters = [], 0
+    for record, columns in islice(rows, predictor.MAX_TEXTS_PER_CALL):
+        taken.append((record, columns))
+        characters += len(record.text) + len(record.pair or "")
+        if characters > _MOST_CHARACTERS:
+            break
+    return taken

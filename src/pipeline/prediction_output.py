@@ -7,14 +7,18 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from src.core.files import atomic_write
 from src.core.user_errors import UserError
 
+if TYPE_CHECKING:
+    import pyarrow
+
 # The character between columns by the suffix of the file; None for JSON lines.
 DELIMITERS: dict[str, str | None] = {"": ",", ".csv": ",", ".tsv": "\t", ".jsonl": None}
 DELIMITERS[".ndjson"] = None
+PARQUET = ".parquet"
 STDOUT = "-"
 
 
@@ -26,6 +30,7 @@ class AnswerColumns(NamedTuple):
         columns: those of the file.
         prediction: the likeliest label, or the value.
         probabilities: of every label.
+        error: what is wrong with a row that could not be read; empty where all could.
         renamed: columns of the answers that stand in the file already, with their names here.
     """
 
@@ -33,25 +38,31 @@ class AnswerColumns(NamedTuple):
     columns: tuple[str, ...]
     prediction: str
     probabilities: tuple[str, ...]
+    error: tuple[str, ...]
     renamed: dict[str, str]
 
     @property
     def names(self) -> tuple[str, ...]:
         """All columns in their order."""
-        return (self.row, *self.columns, self.prediction, *self.probabilities)
+        return (self.row, *self.columns, self.prediction, *self.probabilities, *self.error)
 
 
 def name_answer_columns(
-    columns: Sequence[str], label_names: Sequence[str], answer: str = "prediction"
+    columns: Sequence[str],
+    label_names: Sequence[str],
+    answer: str = "prediction",
+    *,
+    has_errors: bool = False,
 ) -> AnswerColumns:
     """Name the columns of the answers so that none is called as one of the file's.
 
     Args:
         answer: what the column of the answer is called if nothing else is.
+        has_errors: whether some rows could not be read.
     """
     taken = set(columns)
     names: list[str] = []
-    wanted = ["row", answer, *label_names]
+    wanted = ["row", answer, *label_names, *(["error"] if has_errors else [])]
     for name in wanted:
         number, unique = 2, name
         while unique in taken:
@@ -59,7 +70,10 @@ def name_answer_columns(
         taken.add(unique)
         names.append(unique)
     renamed = {name: unique for name, unique in zip(wanted, names, strict=True) if name != unique}
-    return AnswerColumns(names[0], tuple(columns), names[1], tuple(names[2:]), renamed)
+    end = 2 + len(label_names)
+    return AnswerColumns(
+        names[0], tuple(columns), names[1], tuple(names[2:end]), tuple(names[end:]), renamed
+    )
 
 
 def resolve_output(file: str, output: str, suffix: str = ".csv") -> str:
@@ -80,12 +94,12 @@ def check_output(output: str, file: str, *, overwrite: bool) -> None:
     if output == STDOUT:
         return
     target = Path(output).expanduser()
-    if target.suffix.lower() not in DELIMITERS:
+    if target.suffix.lower() not in (*DELIMITERS, PARQUET):
         raise UserError(
             "what kind of file is this?",
             key="output",
             value=output,
-            expected="a name that ends in .csv, .tsv or .jsonl",
+            expected="a name that ends in .csv, .tsv, .jsonl or .parquet",
         )
     if not target.parent.is_dir():
         raise UserError(f"there is no folder {target.parent}", key="output", value=output)
@@ -113,11 +127,17 @@ def check_output(output: str, file: str, *, overwrite: bool) -> None:
 
 @contextlib.contextmanager
 def open_output(
-    output: str, names: Sequence[str], stdout_suffix: str = ".csv"
+    output: str,
+    names: Sequence[str],
+    stdout_suffix: str = ".csv",
+    schema: "pyarrow.Schema | None" = None,
 ) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """Yield a function that writes a row of answers, given by column.
 
     A file is there once it is whole; nothing is left behind when the block raises.
+
+    Args:
+        schema: of a Parquet file.
 
     Raises:
         UserError: the file cannot be written.
@@ -127,6 +147,15 @@ def open_output(
         sys.stdout.flush()
         return
     target = Path(output).expanduser()
+    if schema is not None:
+        from src.pipeline.parquet_output import ParquetTable
+
+        with (
+            atomic_write(target) as partial,
+            ParquetTable(partial, schema, format_cell) as table,
+        ):
+            yield table.write
+        return
     with (
         atomic_write(target) as partial,
         partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as sink,
@@ -147,12 +176,13 @@ def _make_writer(
     table.writerow(names)
 
     def write_cells(row: Mapping[str, Any]) -> None:
-        table.writerow([_format_cell(row.get(name)) for name in names])
+        table.writerow([format_cell(row.get(name)) for name in names])
 
     return write_cells
 
 
-def _format_cell(value: Any) -> str:
+def format_cell(value: Any) -> str:
+    """A value as the text in a cell of a table; lists and objects are JSON."""
     if value is None:
         return ""
     if isinstance(value, str):

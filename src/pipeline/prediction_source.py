@@ -4,14 +4,18 @@ its own data.
 
 import codecs
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from src.config.validate_config import build_checked_node
 from src.core.user_errors import UserError
 from src.data.reading.data_files import FORMAT_BY_SUFFIX, infer_format
 from src.data.reading.sources import SPLITS, Source
 from src.data.rows.records import RawRecord
+
+if TYPE_CHECKING:
+    import pyarrow
 
 SOURCE_NODE = "data.source"
 SOURCE_TARGET = "src.data.reading.sources.Source"
@@ -24,6 +28,8 @@ _FORMATS_WITHOUT_PAIRS = ("text", "folders", "label_first", "parallel", "conll")
 
 # Bytes of a file that tell whether it is UTF-8.
 _SAMPLE_BYTES = 1 << 20
+# Rows of which one must be readable.
+_SAMPLE_ROWS = 100
 
 
 class PredictionSource(NamedTuple):
@@ -32,12 +38,27 @@ class PredictionSource(NamedTuple):
     Args:
         format: of its files.
         inherited: the options that are the run's and not the defaults, by config key.
+        keep_bad: whether a record takes the place of a row that cannot be read.
     """
 
     source: Source
     split: str
     format: str
     inherited: dict[str, Any]
+    keep_bad: bool
+
+    def read_types(self) -> "dict[str, pyarrow.DataType]":
+        """The types of the columns of Parquet files, by their names; empty for other formats."""
+        if self.format != "parquet":
+            return {}
+        from pyarrow.parquet import read_schema
+
+        first, *others = self.source.list_files().files[self.split]
+        types = {field.name: field.type for field in read_schema(first.path)}
+        for file in others:
+            theirs = {field.name: field.type for field in read_schema(file.path)}
+            types = {name: found for name, found in types.items() if theirs.get(name) == found}
+        return types
 
     def find_encoding_remark(self) -> str | None:
         """What should be known if a file is UTF-8 and is read in the run's other encoding, which
@@ -65,7 +86,7 @@ class PredictionSource(NamedTuple):
 
         Formats without columns have `text`, `label` where there is one, and for folders `file`.
         """
-        records = self.source.read_records(self.split, keep_other=True)
+        records = self.source.read_records(self.split, keep_other=True, keep_bad=self.keep_bad)
         if self.format == "folders":
             # a document is a file
             for file, record in zip(
@@ -96,6 +117,7 @@ def find_prediction_source(
     typed: Mapping[str, Any],
     *,
     split: str = "",
+    keep_bad: bool = False,
 ) -> PredictionSource:
     """Find the rows at `path`, and check that they can be read.
 
@@ -107,6 +129,7 @@ def find_prediction_source(
             do not count.
         typed: options that the user gives, which go first.
         split: the split to read of a folder.
+        keep_bad: whether rows may be unreadable, as far as their format allows.
 
     Raises:
         UserErrors: the options do not fit together or to the files.
@@ -123,7 +146,9 @@ def find_prediction_source(
         # the other splits of the folder need not be there
         if name != chosen:
             options[name] = None
-    source, label_is_there = _find_labels(options, chosen, is_typed="label" in typed)
+    source, label_is_there = _find_labels(
+        options, chosen, is_typed="label" in typed, keep_bad=keep_bad
+    )
     if not label_is_there:
         inherited = {key: value for key, value in inherited.items() if not _is_label_key(key)}
     known = {
@@ -131,7 +156,7 @@ def find_prediction_source(
         for key, value in inherited.items()
         if key not in typed and key not in SPLITS and value != getattr(Source(), key)
     }
-    return PredictionSource(source, chosen, source.list_files().format, known)
+    return PredictionSource(source, chosen, source.list_files().format, known, keep_bad)
 
 
 def _parse_position(column: Any) -> Any:
@@ -212,22 +237,24 @@ def _choose_split(path: Path, options: Mapping[str, Any], wanted: str) -> str:
     )
 
 
-def _find_labels(options: Mapping[str, Any], split: str, *, is_typed: bool) -> tuple[Source, bool]:
+def _find_labels(
+    options: Mapping[str, Any], split: str, *, is_typed: bool, keep_bad: bool
+) -> tuple[Source, bool]:
     """The source with its labels if the files have them, else without."""
     labels = {key for key in options if _is_label_key(key)}
     is_text = options.get("label") in (options.get("text"), options.get("pair"))
     if options.get("label") is None or (is_text and not is_typed):
-        return _check_source(_build_source(_omit(options, labels)), split), False
+        return _check_source(_build_source(_omit(options, labels)), split, keep_bad), False
     try:
-        return _check_source(_build_source(options), split), True
+        return _check_source(_build_source(options), split, keep_bad), True
     except UserError:
         if is_typed:
             raise
-        return _check_source(_build_source(_omit(options, labels)), split), False
+        return _check_source(_build_source(_omit(options, labels)), split, keep_bad), False
 
 
-def _check_source(source: Source, split: str) -> Source:
-    """The source, whose options fit to its files and to the first row."""
+def _check_source(source: Source, split: str, keep_bad: bool) -> Source:
+    """The source, whose options fit to its files and to one of the first rows."""
     layout = source.list_files()
     if source.pair is not None and layout.format in _FORMATS_WITHOUT_PAIRS:
         raise UserError(
@@ -235,8 +262,13 @@ def _check_source(source: Source, split: str) -> Source:
             key=f"{SOURCE_NODE}.path",
             value=source.path,
         )
-    source.check()
-    next(source.read_records(split), None)
+    source.check(keep_bad)
+    first = [
+        record.unreadable
+        for record in islice(source.read_records(split, keep_bad=keep_bad), _SAMPLE_ROWS)
+    ]
+    if first and first[0] is not None and None not in first:
+        raise UserError(first[0])
     return source
 
 

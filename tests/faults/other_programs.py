@@ -30,7 +30,7 @@ ENTRIES = [
         says=(
             "'abcdef1' is not an option: expected key=value, with one of run, text, pair, file, "
             "column, "
-            "pair_column, split, output, overwrite, batch_tokens, precision, uri, root"
+            "pair_column, split, output, overwrite, strict, batch_tokens, precision, uri, root"
         ),
         program="predict",
     ),
@@ -94,6 +94,24 @@ ENTRIES = [
         "run=abcdef1 file=HERE/y.csv output=HERE/y.csv",
         says="output=HERE/y.csv is the file that is read; the answers need another name",
         files=TABLE,
+        program="predict",
+    ),
+    Entry(
+        "run=abcdef1 file=HERE/y.csv output=HERE/y.xlsx",
+        says="output=HERE/y.xlsx: what kind of file is this?: expected a name that ends in .csv, "
+        ".tsv, .jsonl or .parquet",
+        files=TABLE,
+        program="predict",
+    ),
+    Entry(
+        "run=abcdef1 file=HERE/y.csv strict=1",
+        says="strict=1: expected true or false",
+        files=TABLE,
+        program="predict",
+    ),
+    Entry(
+        "run=abcdef1 text=a strict=true",
+        says="strict=true goes with file=",
         program="predict",
     ),
     Entry(

@@ -2,6 +2,7 @@
 
 import codecs
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +35,8 @@ _FORMAT_BY_FIRST_BYTES = {
 }
 
 
+# What `errors="surrogateescape"` makes of bytes that do not decode.
+_UNDECODED = re.compile("[\udc80-\udcff]")
 # Text that is no data, by how it begins, in small letters.
 _WEB_PAGE = "a web page (HTML), perhaps an error or a login; get the file itself"
 _FORMAT_BY_FIRST_WORDS = {
@@ -61,13 +64,16 @@ class InputFile(NamedTuple):
     labels: Path | None = None
 
 
-def read_text_lines(file: InputFile, encoding: str, newline: str | None = None) -> Iterator[str]:
+def read_text_lines(
+    file: InputFile, encoding: str, newline: str | None = None, *, keep_bad: bool = False
+) -> Iterator[str]:
     """Iterate over the lines of a text file, line ends included; packed files are unpacked.
 
     A UTF-8 file may begin with a byte order mark.
 
     Args:
         newline: as in `open`: None turns Windows line ends into "\\n", "" leaves them.
+        keep_bad: also yield lines for which `find_line_error` has an error.
 
     Raises:
         UserError: the file cannot be decoded or unpacked, or holds a NUL character, which is the
@@ -77,10 +83,15 @@ def read_text_lines(file: InputFile, encoding: str, newline: str | None = None) 
     try:
         with (
             open_binary(file.path) as raw,
-            io.TextIOWrapper(raw, bom_aware_encoding(encoding), newline=newline) as stream,
+            io.TextIOWrapper(
+                raw,
+                bom_aware_encoding(encoding),
+                "surrogateescape" if keep_bad else "strict",
+                newline,
+            ) as stream,
         ):
             for count, line in enumerate(stream, start=1):
-                if "\0" in line:
+                if "\0" in line and not keep_bad:
                     other = (
                         detect_other_format(file)
                         or f"not text in {encoding} (data.source.encoding=utf-16 reads UTF-16)"
@@ -103,6 +114,18 @@ def read_text_lines(file: InputFile, encoding: str, newline: str | None = None) 
             "off or damaged, "
             "copy or download it again"
         ) from error
+
+
+def find_line_error(line: str, encoding: str, where: str) -> UserError | None:
+    """What is wrong with a line, or with several in one text, read with `keep_bad`."""
+    if "\0" in line:
+        return UserError(f"{where}: a NUL character")
+    if not line.isascii() and (found := _UNDECODED.search(line)):
+        return UserError(
+            f"{where}: byte {ord(found[0]) - 0xDC00:#04x} is not {encoding} "
+            "(data.source.encoding=NAME)"
+        )
+    return None
 
 
 def bom_aware_encoding(encoding: str) -> str:

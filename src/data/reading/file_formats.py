@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 from src.core.user_errors import UserError
 from src.data.reading import readers
+from src.data.reading.bad_rows import RowErrors
 from src.data.reading.columns import ColumnSelection, find_column_errors
 from src.data.reading.conll import WordColumns, read_tagged_words
 from src.data.reading.decoding import InputFile, detect_no_data
@@ -50,6 +51,9 @@ class ReadingOptions(NamedTuple):
         document, heading: of plain text, as in `Source`.
         labels: how labels are written.
         word_columns: of CoNLL files.
+        keep_bad: whether a record (`unreadable`) takes the place of a row that cannot be read,
+            which is an error else. Spreadsheets, CoNLL, parallel and class files, and texts of
+            several lines are read as a whole or not at all.
     """
 
     format: str
@@ -64,6 +68,7 @@ class ReadingOptions(NamedTuple):
     heading: str | None
     labels: LabelReading
     word_columns: WordColumns
+    keep_bad: bool = False
 
     @property
     def json_style(self) -> JsonStyle:
@@ -147,11 +152,11 @@ def read_header(file: InputFile, options: ReadingOptions) -> list[str]:
     if options.format == "parquet":
         return readers.read_parquet_columns(file)
     if options.format == "jsonl":
-        return read_json_keys(file, options.columns, options.json_style)
+        return read_json_keys(file, options.columns, options.json_style, options.keep_bad)
     if options.format == "xlsx":
         return read_sheet_header(file, options.sheet, options.skipped_rows)
     if options.style is not None and options.style.header:
-        return read_first_row(file, options.style)
+        return read_first_row(file, options.style, options.keep_bad)
     return []
 
 
@@ -164,9 +169,10 @@ def read_file(
         keep_other: whether records shall have all columns of their row.
     """
     options, remark = options.choose_encoding(file)
-    records = readers.require_records(_iter_records(file, options, keep_other), file.name)
+    found = _iter_records(file, options, keep_other)
+    records = readers.require_records(found, file.name)
     if not options.labels.is_plain:
-        records = map(options.labels.read_record, records)
+        records = _read_labels(records, options.labels, options.keep_bad)
     if remark is None:
         yield from records
         return
@@ -174,17 +180,34 @@ def read_file(
         yield record if record.remark else record._replace(remark=remark)
 
 
+def _read_labels(
+    records: Iterator[RawRecord], labels: LabelReading, keep_bad: bool
+) -> Iterator[RawRecord]:
+    errors = RowErrors(keep_bad)
+    for record in records:
+        if record.unreadable is not None:
+            yield record
+            continue
+        try:
+            record = labels.read_record(record)
+        except UserError as error:
+            errors.add(error)
+            yield from errors.take_records()
+            continue
+        yield record
+
+
 def _iter_records(
     file: InputFile, options: ReadingOptions, keep_other: bool
 ) -> Iterator[RawRecord]:
-    columns, encoding = options.columns, options.encodings[0]
+    columns, encoding, keep_bad = options.columns, options.encodings[0], options.keep_bad
     if options.style is not None:
-        return read_table(file, columns, options.style, keep_other)
+        return read_table(file, columns, options.style, keep_other, keep_bad)
     match options.format:
         case "jsonl":
-            return read_json_rows(file, columns, options.json_style, keep_other)
+            return read_json_rows(file, columns, options.json_style, keep_other, keep_bad)
         case "parquet":
-            return readers.read_parquet(file, columns, keep_other)
+            return readers.read_parquet(file, columns, keep_other, keep_bad)
         case "xlsx":
             return read_sheet_rows(
                 file,
@@ -204,7 +227,7 @@ def _iter_records(
             )
         case "label_first":
             return readers.read_labelled_lines(
-                file, encoding=encoding, labelled=columns.label is not None
+                file, encoding=encoding, labelled=columns.label is not None, keep_bad=keep_bad
             )
         case "parallel":
             return read_parallel_lines(file, encoding)
@@ -212,5 +235,9 @@ def _iter_records(
             return readers.read_documents(file, encoding=encoding, document="file", heading=None)
         case _:
             return readers.read_documents(
-                file, encoding=encoding, document=options.document, heading=options.heading
+                file,
+                encoding=encoding,
+                document=options.document,
+                heading=options.heading,
+                keep_bad=keep_bad,
             )

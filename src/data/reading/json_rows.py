@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from src.core.user_errors import UserError
+from src.data.reading.bad_rows import RowErrors
 from src.data.reading.columns import ColumnSelection, build_record, check_columns
-from src.data.reading.decoding import InputFile, read_text_lines
-from src.data.reading.json_shapes import find_items
+from src.data.reading.decoding import InputFile, find_line_error, read_text_lines
+from src.data.reading.json_shapes import find_items, is_row_per_line
 from src.data.rows.nested_values import list_keys, look_up
 from src.data.rows.records import RawRecord
 from src.data.rows.token_labels import is_word_list
@@ -40,35 +41,48 @@ class JsonStyle(NamedTuple):
 
 
 def read_json_rows(
-    file: InputFile, columns: ColumnSelection, style: JsonStyle, keep_other: bool = False
+    file: InputFile,
+    columns: ColumnSelection,
+    style: JsonStyle,
+    keep_other: bool = False,
+    keep_bad: bool = False,
 ) -> Iterator[RawRecord]:
     """Read JSON. Some row must have each requested column. The text of a row that lacks its key is
     empty, which is remarked.
 
     A column is a key, or a path of keys with dots between them ("review.text").
     """
-    names = read_json_keys(file, columns, style)
+    names = read_json_keys(file, columns, style, keep_bad)
     if names:
         check_columns(file.name, columns, names)
     texts = [str(column) for column in columns.text_columns]
     wanted = columns.requested_names()
-    for where, row in iter_json_objects(file, style, texts):
+    errors = RowErrors(keep_bad)
+    for where, row in iter_json_objects(file, style, texts, errors):
+        yield from errors.take_records()
         values = {column: look_up(row, column) for column in wanted}
-        record = build_record(columns, values, where)
+        try:
+            record = build_record(columns, values, where)
+        except UserError as error:
+            errors.add(error)
+            continue
         # an empty object is an empty row
         if row and all(values[text] is None for text in texts) and not _has_any(texts, row):
             record = record._replace(remark=f"without '{texts[0]}' (data.source.text)")
         yield record._replace(other=row if keep_other else None)
+    yield from errors.take_records()
 
 
-def read_json_keys(file: InputFile, columns: ColumnSelection, style: JsonStyle) -> list[str]:
+def read_json_keys(
+    file: InputFile, columns: ColumnSelection, style: JsonStyle, keep_bad: bool = False
+) -> list[str]:
     """The keys of the first objects, up to where all requested columns have been seen; keys inside
     others as paths with dots. Empty if there is no object, or none with a key.
     """
     names: dict[str, None] = {}
     wanted = set(columns.requested_names())
     texts = [str(column) for column in columns.text_columns]
-    for _, row in iter_json_objects(file, style, texts):
+    for _, row in iter_json_objects(file, style, texts, RowErrors(keep_bad)):
         names.update(dict.fromkeys(list_keys(row)))
         if wanted <= names.keys():
             break
@@ -81,27 +95,35 @@ def _has_any(columns: Sequence[str], row: dict[str, Any]) -> bool:
 
 
 def iter_json_objects(
-    file: InputFile, style: JsonStyle, texts: Sequence[str]
+    file: InputFile, style: JsonStyle, texts: Sequence[str], errors: RowErrors | None = None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Objects with where they stand: line by line, or item by item of a file that is one value.
 
     An object that has one of `texts` is a row, whatever arrays it holds elsewhere. A row that is a
     list is an object of the names that `style` has.
+
+    Args:
+        errors: takes those of lines and items; None: they are raised.
     """
+    errors = errors or RowErrors(keep=False)
     if file.member is not None:
         value = json.loads("".join(read_text_lines(file, style.encoding)))
-        yield from _name_items(file, style, texts, value[file.member])
+        yield from _name_items(file, style, texts, value[file.member], errors)
         return
     first = True
-    for number, line in enumerate(read_text_lines(file, style.encoding), start=1):
+    lines = read_text_lines(file, style.encoding, keep_bad=errors.keep)
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         where = f"{file.name}, line {number}"
+        if errors.keep and (broken := find_line_error(line, style.encoding, where)):
+            errors.add(broken)
+            continue
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
             if first and (items := _parse_whole_file(file, style, texts)) is not None:
-                yield from _name_items(file, style, texts, items)
+                yield from _name_items(file, style, texts, items, errors)
                 return
             reason = (
                 f"{error.msg} at column {error.colno}"
@@ -109,14 +131,21 @@ def iter_json_objects(
                 else error
             )
             whole = _explain_whole_file(file, style) if first and _may_go_on(line) else None
-            raise UserError(f"{where}: not valid JSON ({reason}); {whole or _EXPECTED}") from error
+            errors.add(UserError(f"{where}: not valid JSON ({reason}); {whole or _EXPECTED}"))
+            first = False
+            continue
         row = _pair_lone_key(row, style, texts)
         items = find_items(row, texts) if first and not _is_row(row, texts) else None
         if items is not None and _parse_whole_file(file, style, texts) is not None:
-            yield from _name_items(file, style, texts, items)
+            yield from _name_items(file, style, texts, items, errors)
             return
         first = False
-        yield where, _name_values(row, style, texts, where)
+        try:
+            named = _name_values(row, style, texts, where)
+        except UserError as error:
+            errors.add(error)
+            continue
+        yield where, named
 
 
 def _pair_lone_key(row: Any, style: JsonStyle, texts: Sequence[str]) -> Any:
@@ -141,6 +170,8 @@ def _is_row(value: Any, texts: Sequence[str]) -> bool:
 
 def _parse_whole_file(file: InputFile, style: JsonStyle, texts: Sequence[str]) -> list[Any] | None:
     """The rows of a file that is one JSON value; None if it is not, or holds none."""
+    if is_row_per_line(file, style.encoding):
+        return None
     try:
         value = json.loads("".join(read_text_lines(file, style.encoding)))
     except (ValueError, RecursionError):
@@ -157,6 +188,8 @@ def _explain_whole_file(file: InputFile, style: JsonStyle) -> str | None:
     """What is wrong with a file that begins as one value over several lines; None if nothing more
     is known.
     """
+    if is_row_per_line(file, style.encoding):
+        return None
     try:
         json.loads("".join(read_text_lines(file, style.encoding)))
     except json.JSONDecodeError as error:
@@ -174,11 +207,16 @@ def _explain_whole_file(file: InputFile, style: JsonStyle) -> str | None:
 
 
 def _name_items(
-    file: InputFile, style: JsonStyle, texts: Sequence[str], items: list[Any]
+    file: InputFile, style: JsonStyle, texts: Sequence[str], items: list[Any], errors: RowErrors
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, item in enumerate(items, start=1):
         where = f"{file.name}, item {number}"
-        yield where, _name_values(item, style, texts, where, items)
+        try:
+            named = _name_values(item, style, texts, where, items)
+        except UserError as error:
+            errors.add(error)
+            continue
+        yield where, named
 
 
 def _name_values(

@@ -5,6 +5,7 @@ kept by column, and several splits in one object.
 import functools
 import json
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from src.core.user_errors import UserError
@@ -72,6 +73,19 @@ def _find_columns(value: Mapping[str, Any]) -> list[Any] | None:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
+def is_row_per_line(file: InputFile, encoding: str) -> bool:
+    """Whether the second and the third line that are not blank are objects by themselves, which
+    they are in no file that is one value: a comma would part them. It spares large files with a row
+    a line from being read as a whole.
+    """
+    lines = (line for line in read_text_lines(file, encoding, keep_bad=True) if line.strip())
+    try:
+        below = [json.loads(line) for line in islice(lines, 1, 3)]
+    except (ValueError, RecursionError):
+        return False
+    return len(below) == 2 and all(isinstance(value, dict) for value in below)
+
+
 def split_parts(
     layout: SplitFiles, names: Mapping[str, str], encodings: Sequence[str]
 ) -> SplitFiles:
@@ -124,8 +138,9 @@ def _begins_as_lone_object(file: InputFile, encoding: str) -> bool:
 
     It spares files of one object a line from being read as a whole.
     """
-    first = next((line for line in read_text_lines(file, encoding) if line.strip()), "")
-    if not first.lstrip().startswith("{"):
+    lines = read_text_lines(file, encoding, keep_bad=True)
+    first = next((line for line in lines if line.strip()), "")
+    if not first.lstrip().startswith("{") or is_row_per_line(file, encoding):
         return False
     try:
         value = json.loads(first)

@@ -11,12 +11,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from src.core.user_errors import UserError
+from src.data.reading.bad_rows import RowErrors, mark_unreadable
 from src.data.reading.columns import ColumnSelection, build_record, check_columns
-from src.data.reading.decoding import InputFile, read_text_lines
+from src.data.reading.decoding import InputFile, find_line_error, read_text_lines
 from src.data.reading.packed_files import is_packed
 from src.data.rows.nested_values import look_up
 from src.data.rows.records import RawRecord
 
+_BUFFER_BYTES = 1 << 20
 # Every label of fastText begins with it.
 FASTTEXT_MARK = "__label__"
 # What stands before a text: labels with that mark, else one word.
@@ -26,7 +28,7 @@ _LINE_LABELS = re.compile(
 
 
 def read_parquet(
-    file: InputFile, columns: ColumnSelection, keep_other: bool = False
+    file: InputFile, columns: ColumnSelection, keep_other: bool = False, keep_bad: bool = False
 ) -> Iterator[RawRecord]:
     """Read the requested columns of a Parquet file, batch by batch.
 
@@ -36,20 +38,27 @@ def read_parquet(
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
+    errors = RowErrors(keep_bad)
     row = 0
     taken = columns.requested_names()
     label = str(columns.label)
     # the number with which the library `datasets` marks a missing label
     missing = -1 if read_parquet_classes(file, label) is not None else None
     try:
-        with ParquetFile(file.path) as table:
+        # with a buffer it does not hold all of a row group
+        with ParquetFile(file.path, buffer_size=_BUFFER_BYTES) as table:
             for batch in table.iter_batches(batch_size=1024, columns=None if keep_other else taken):
                 for values in batch.to_pylist():
                     row += 1
                     if missing is not None and values[label] == missing:
                         values[label] = None
                     found = {column: look_up(values, column) for column in taken}
-                    record = build_record(columns, found, f"{file.name}, row {row}")
+                    try:
+                        record = build_record(columns, found, f"{file.name}, row {row}")
+                    except UserError as error:
+                        errors.add(error)
+                        yield from errors.take_records()
+                        continue
                     yield record._replace(other=values if keep_other else None)
     except pyarrow.ArrowException as error:
         raise UserError(f"{file.name}: broken Parquet data after row {row} ({error})") from error
@@ -107,6 +116,7 @@ def read_documents(
     encoding: str,
     document: Literal["line", "paragraph", "file"],
     heading: str | None,
+    keep_bad: bool = False,
 ) -> Iterator[RawRecord]:
     """Read plain text: a document per line, paragraph or file, or from heading to heading.
 
@@ -117,6 +127,8 @@ def read_documents(
         heading: regular expression that a heading matches; None for no headings.
     """
     title = re.compile(heading) if heading is not None else None
+    # a longer document is not parted by what is wrong in it
+    keep_bad = keep_bad and document == "line" and title is None
     block: list[str] = []
     start = 1
 
@@ -126,8 +138,13 @@ def read_documents(
             yield RawRecord(text, None, file.label, f"{file.name}, line {start}")
         block.clear()
 
-    for number, ended in enumerate(read_text_lines(file, encoding), start=1):
+    lines = read_text_lines(file, encoding, keep_bad=keep_bad)
+    for number, ended in enumerate(lines, start=1):
         line = ended.rstrip("\n")
+        if keep_bad and (error := find_line_error(line, encoding, f"{file.name}, line {number}")):
+            yield from finished()
+            yield mark_unreadable(error)
+            continue
         if title is not None:
             ends = title.search(line) is not None
         else:
@@ -141,14 +158,20 @@ def read_documents(
     yield from finished()
 
 
-def read_labelled_lines(file: InputFile, *, encoding: str, labelled: bool) -> Iterator[RawRecord]:
+def read_labelled_lines(
+    file: InputFile, *, encoding: str, labelled: bool, keep_bad: bool = False
+) -> Iterator[RawRecord]:
     """Read lines `<label> <sentence>`, where the label ends at the first white space.
 
     A line may begin with several labels in fastText's way, `__label__a __label__b <sentence>`, and
     a comma by itself behind them is no part of the sentence.
     """
-    for number, line in enumerate(read_text_lines(file, encoding), start=1):
+    lines = read_text_lines(file, encoding, keep_bad=keep_bad)
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
+            continue
+        if keep_bad and (error := find_line_error(line, encoding, f"{file.name}, line {number}")):
+            yield mark_unreadable(error)
             continue
         begin = _LINE_LABELS.match(line)
         assert begin is not None

@@ -176,8 +176,8 @@ class Source:
         """The name of the data set: its name on the hub, or that of its file or folder."""
         return Path(self.path).expanduser().resolve().name if self.path else str(self.hub)
 
-    def check(self) -> None:
-        """Check paths, splits, columns and the first rows without asking the hub.
+    def check(self, keep_bad: bool = False) -> None:
+        """Check paths, splits, columns and, but for `keep_bad`, the first rows; not the hub.
 
         Raises:
             UserErrors: everything that is wrong.
@@ -192,7 +192,7 @@ class Source:
         layout = self.list_files()
         if self.split_column is None:
             check_named_splits(find_path(self.path), layout, self.split_names())
-        options = self.reading_options(layout.format)
+        options = self.reading_options(layout.format)._replace(keep_bad=keep_bad)
         errors = [*find_format_errors(options), *find_list_errors(layout, self.encodings)]
         for split, files in layout.files.items():
             found = list(find_file_errors(files[0], options))
@@ -287,8 +287,10 @@ class Source:
                     )
         return tuple(split for split in SPLITS if split in there)
 
-    def read_records(self, split: str, keep_other: bool = False) -> Iterator[RawRecord]:
-        """Stream the rows of a split in order; with `keep_other` all columns of its rows."""
+    def read_records(
+        self, split: str, keep_other: bool = False, keep_bad: bool = False
+    ) -> Iterator[RawRecord]:
+        """Stream the rows of a split; `keep_other`: all columns, `keep_bad`: broken rows too."""
         self._check_split_exists(split)
         if self.path is None:
             name = self.split_names()[split]
@@ -297,17 +299,16 @@ class Source:
             yield from map(self.label_reading().read_record, rows)
             return
         if self._split_values is None:
-            yield from self._read_rows(split, keep_other)
+            yield from self._read_rows(split, keep_other, keep_bad)
             return
         for record in self._split_values.select_rows(self._read_rows("train", True), split):
             yield record if keep_other else record._replace(other=None)
 
-    def _read_rows(self, split: str, keep_other: bool) -> Iterator[RawRecord]:
-        """Stream the rows of a split's files."""
+    def _read_rows(self, split: str, other: bool, bad: bool = False) -> Iterator[RawRecord]:
         layout = self.list_files()
-        options = self.reading_options(layout.format)
+        options = self.reading_options(layout.format)._replace(keep_bad=bad)
         for file in layout.files[split]:
-            yield from read_file(file, options, keep_other=keep_other)
+            yield from read_file(file, options, keep_other=other)
 
     def describe_unread(self) -> list[str]:
         """What lies at the path and is not read, in sentences."""
@@ -352,6 +353,7 @@ class Source:
             return _hash_as_json({**options, "hub": self.hub, "fingerprint": part._fingerprint})
         layout = self.list_files()
         options |= self.reading_options(layout.format)._asdict()
+        del options["keep_bad"]
         if self._split_values is not None:
             options["split"], split = self._split_values.names[split], "train"
         contents = []

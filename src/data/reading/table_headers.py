@@ -93,7 +93,11 @@ def _find_header_below(file: InputFile, columns: ColumnSelection, style: TableSt
 
 
 def _find_short_header_error(file: InputFile, style: TableStyle) -> UserError | None:
-    rows = read_first_rows(file, style)
+    try:
+        rows = read_first_rows(file, style)
+    except UserError:
+        # reading them tells what is wrong
+        return None
     if (names := propose_names(rows)) is None:
         return None
     return UserError(

@@ -2,12 +2,14 @@
 
 import csv
 import re
+from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
 from src.core.user_errors import UserError
-from src.data.reading.decoding import InputFile, read_text_lines
+from src.data.reading.bad_rows import RowErrors
+from src.data.reading.decoding import InputFile, find_line_error, read_text_lines
 from src.data.reading.header_rows import SAMPLE_ROWS, NumberedRow
 
 # In one CSV cell: 16 million, ten times the longest novel. A longer cell has an unclosed quote.
@@ -80,39 +82,53 @@ def read_first_rows(file: InputFile, style: TableStyle) -> list[NumberedRow]:
     return [(line, row) for line, row, _ in islice(iter_rows(file, style), SAMPLE_ROWS)]
 
 
-def read_first_row(file: InputFile, style: TableStyle) -> list[str]:
+def read_first_row(file: InputFile, style: TableStyle, keep_bad: bool = False) -> list[str]:
     """The first row that is not blank; empty if there is none."""
-    return next((row for _, row, _ in iter_rows(file, style)), [])
+    return next((row for _, row, _ in iter_rows(file, style, RowErrors(keep_bad))), [])
 
 
-def iter_rows(file: InputFile, style: TableStyle) -> Iterator[tuple[int, list[str], list[str]]]:
+def iter_rows(
+    file: InputFile, style: TableStyle, errors: RowErrors | None = None
+) -> Iterator[tuple[int, list[str], list[str]]]:
     """The line on which a row of a table begins, its cells, and the lines on which it stands; blank
     lines are passed over.
+
+    Args:
+        errors: takes those of rows with bad quoting. If it keeps them, such a row is one line, and
+            the lines below it are read as if it were not there. None: they are raised.
     """
+    errors = errors or RowErrors(keep=False)
     csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD_CHARACTERS))
     raw_lines: list[str] = []
+    # lines of a bad row that are read again
+    again: deque[str] = deque()
+    fresh = islice(
+        read_text_lines(file, style.encoding, "", keep_bad=errors.keep), style.skipped_lines, None
+    )
 
     def remember_lines() -> Iterator[str]:
-        lines = read_text_lines(file, style.encoding, newline="")
-        for line in islice(lines, style.skipped_lines, None):
-            if style.comment and not raw_lines and line.startswith(style.comment):
+        while (text := again.popleft() if again else next(fresh, None)) is not None:
+            if style.comment and not raw_lines and text.startswith(style.comment):
                 # as a blank line, so that others keep their numbers
-                line = "\n"
-            raw_lines.append(line)
+                text = "\n"
+            raw_lines.append(text)
             # the library takes one character
             several = len(style.delimiter) > 1
-            yield line.replace(style.delimiter, _STAND_IN) if several else line
+            yield text.replace(style.delimiter, _STAND_IN) if several else text
 
-    rows = csv.reader(
-        remember_lines(),
-        delimiter=style.delimiter if len(style.delimiter) == 1 else _STAND_IN,
-        quotechar=style.quote or '"',
-        escapechar=style.escape,
-        quoting=csv.QUOTE_NONE if style.quote is None else csv.QUOTE_MINIMAL,
-        strict=True,
-    )
+    def parse_lines() -> Iterator[list[str]]:
+        return csv.reader(
+            remember_lines(),
+            delimiter=style.delimiter if len(style.delimiter) == 1 else _STAND_IN,
+            quotechar=style.quote or '"',
+            escapechar=style.escape,
+            quoting=csv.QUOTE_NONE if style.quote is None else csv.QUOTE_MINIMAL,
+            strict=True,
+        )
+
+    rows, line = parse_lines(), style.skipped_lines + 1
     while True:
-        start = style.skipped_lines + rows.line_num + 1
+        start = line
         raw_lines.clear()
         try:
             row = next(rows)
@@ -120,12 +136,16 @@ def iter_rows(file: InputFile, style: TableStyle) -> Iterator[tuple[int, list[st
             return
         except csv.Error as error:
             remedy = _quoting_remedy("".join(raw_lines), style)
-            raise UserError(
-                _quoting_error_message(
-                    file, start, style.skipped_lines + rows.line_num, error, remedy
-                )
-            ) from error
-        if start == 1 and (found := _SEPARATOR_LINE.fullmatch("".join(raw_lines))):
+            end = start + len(raw_lines) - 1
+            errors.add(UserError(_quoting_error_message(file, start, end, error, remedy)))
+            again.extendleft(reversed(raw_lines[1:]))
+            rows, line = parse_lines(), start + 1
+            continue
+        line += len(raw_lines)
+        where = f"{file.name}, line {start}"
+        if errors.keep and (bad := find_line_error("".join(raw_lines), style.encoding, where)):
+            errors.add(bad)
+        elif start == 1 and (found := _SEPARATOR_LINE.fullmatch("".join(raw_lines))):
             _check_separator_line(file, found[1], style)
         elif row:
             yield start, row, raw_lines

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from src.core.user_errors import UserError, UserErrors
+from src.data.reading.bad_rows import RowErrors
 from src.data.reading.columns import ColumnSelection
 from src.data.reading.decoding import InputFile
 from src.data.reading.odd_rows import describe_odd_row
@@ -12,14 +13,19 @@ from src.data.rows.records import RawRecord
 
 
 def read_table(
-    file: InputFile, columns: ColumnSelection, style: TableStyle, keep_other: bool = False
+    file: InputFile,
+    columns: ColumnSelection,
+    style: TableStyle,
+    keep_other: bool = False,
+    keep_bad: bool = False,
 ) -> Iterator[RawRecord]:
     """Read CSV or TSV.
 
     Where columns have names, all rows must have their number of cells. Else rows may have more
     than are asked for.
     """
-    rows = iter_rows(file, style)
+    row_errors = RowErrors(keep_bad)
+    rows = iter_rows(file, style, row_errors)
     if style.header:
         _, names, _ = next(rows, (0, [], []))
         if not names:
@@ -43,10 +49,10 @@ def read_table(
     first_line = None if style.header else style.skipped_lines + 1
     for line, row, raw_lines in rows:
         where = f"{file.name}, line {line}"
-        if len(row) < width or (names and len(row) > width):
-            raise _width_error(where, row, width, style)
-        if style.quote is None and style.guessed_quote:
-            _refuse_quoted_cells(where, row, checked)
+        if error := _find_row_error(where, row, names, width, checked, style):
+            row_errors.add(error)
+            continue
+        yield from row_errors.take_records()
         text = columns.join_texts([row[position] for position in texts])
         label = columns.pack_labels(
             [cell if (cell := row[position]).strip() else None for position in labels]
@@ -56,6 +62,7 @@ def read_table(
         remark = _describe_lines(raw_lines, len(row), style) if len(raw_lines) > 1 else None
         remark = remark or describe_odd_row(row, texts, names, style, is_first=line == first_line)
         yield RawRecord(text, None if pair is None else row[pair], label, where, other, remark)
+    yield from row_errors.take_records()
 
 
 def _number_repeats(names: Sequence[str]) -> list[str]:
@@ -81,6 +88,27 @@ def _describe_lines(lines: Sequence[str], width: int, style: TableStyle) -> str:
     return "over several lines, in quotes"
 
 
+def _find_row_error(
+    where: str,
+    row: list[str],
+    names: Sequence[str],
+    width: int,
+    checked: list[int],
+    style: TableStyle,
+) -> UserError | None:
+    """What is wrong with the cells of a row.
+
+    Args:
+        width: the number of cells that it should have, or without names the least.
+        checked: the positions of the texts.
+    """
+    if len(row) < width or (names and len(row) > width):
+        return _width_error(where, row, width, style)
+    if style.quote is None and style.guessed_quote:
+        return _find_quoted_cell(where, row, checked)
+    return None
+
+
 def _width_error(where: str, row: list[str], width: int, style: TableStyle) -> UserError:
     if style.header:
         expected = f"the header has {width}"
@@ -102,17 +130,18 @@ def _width_error(where: str, row: list[str], width: int, style: TableStyle) -> U
     return UserError(f"{where}: {len(row)} columns, {expected}; {remedy}")
 
 
-def _refuse_quoted_cells(where: str, row: list[str], positions: list[int]) -> None:
-    """Raise UserError for a cell that is certainly quoted, though quotes are thought ordinary:
-    quotes around it, and all others in it doubled.
+def _find_quoted_cell(where: str, row: list[str], positions: list[int]) -> UserError | None:
+    """The error of a cell that is certainly quoted, though quotes are thought ordinary: quotes
+    around it, and all others in it doubled.
     """
     for position in positions:
         cell = row[position]
         inside = cell[1:-1]
         quoted = len(cell) > 1 and cell[0] == cell[-1] == '"'
         if quoted and '""' in inside and '"' not in inside.replace('""', ""):
-            raise UserError(
+            return UserError(
                 f"{where}: a cell with quotes around it and doubled quotes inside, "
                 f"{cell[:40]}; data.source.quoting=true takes them for quotes, "
                 "data.source.quoting=false as they stand"
             )
+    return None

@@ -12,7 +12,8 @@ class RawRecord(NamedTuple):
     `label` is a tuple where the row may have several labels, and `TokenLabels` where its words have
     some; `words` says where these stand in the text, if the file gives words. `other` holds all
     columns of the row where they were asked for; None otherwise. `remark` says what should be known
-    of how the row was read, in words that follow "3 rows".
+    of how the row was read, in words that follow "3 rows". `unreadable` is the error of a row that
+    could not be read, where such rows are kept; it then has no text.
     """
 
     text: str
@@ -22,6 +23,7 @@ class RawRecord(NamedTuple):
     other: Mapping[str, Any] | None = None
     remark: str | None = None
     words: tuple[WordSpan, ...] | None = None
+    unreadable: str | None = None
 
 
 @runtime_checkable

@@ -1,0 +1,221 @@
+"""Answers of the model in this folder, with torch and transformers alone.
+
+    python palimpsest_model.py "A great film."          a second text where it judges pairs
+
+    from palimpsest_model import TextModel
+    TextModel("FOLDER").predict(["A great film."])
+
+This file is copied into the folder of a model. MLflow serves the folder by it as well.
+"""
+
+import html
+import json
+import re
+import sys
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.functional import logsigmoid, pad
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+_UNSHOWN = r"(?is)<!--.*?-->|<(script|style)\b[^>]*>.*?</\1\s*>"
+_BLOCK = (
+    r"(?i)</?(?:p|div|br|hr|li|ul|ol|dl|dt|dd|h[1-6]|table|tr|td|th|blockquote|pre|section|article|"
+    r"header|footer|form|title)\b[^<>]*>"
+)
+_TAG = r"(?i)</?[a-z][^<>]*>|<![a-z][^<>]*>"
+_CONTROL = (
+    "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]"
+)
+
+
+class TextModel:
+    """Labels, or values, of texts; prepared and judged as the program does that trained the model.
+
+    Args:
+        folder: of the model; the one of this file if it is not named.
+        device: of torch, such as "cuda".
+    """
+
+    def __init__(self, folder: Path | str = "", device: str = "cpu") -> None:
+        folder = Path(folder or Path(__file__).parent)
+        self.reading = json.loads((folder / "palimpsest.json").read_text(encoding="utf-8"))
+        if self.reading["task"] not in ("classification", "multi_label", "regression"):
+            raise ValueError(f"a model for {self.reading['task']} judges no whole texts")
+        self.head = self.reading.get("head", "sequence")
+        self.label_names = self.reading["label_names"]
+        self.rule: dict[str, Any] = {"temperature": 1.0, "thresholds": None}
+        if (decision := folder / "decision.json").is_file():
+            self.rule = json.loads(decision.read_text(encoding="utf-8"))
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
+        self.network = model.eval().to(device)
+        if pooling := getattr(model.config, "sentence_pooling", None):
+            self._add_pooling(pooling, folder)
+
+    def predict(
+        self, texts: Sequence[str], pairs: Sequence[str] | None = None, batch_size: int = 16
+    ) -> list[dict[str, Any]]:
+        """One dict for each text: its `prediction`, and the probability of each label by name. The
+        prediction is None where a text is empty, and a number of a model for values.
+        """
+        if pairs is None and self.reading.get("pairs"):
+            raise ValueError("this model judges pairs of texts: pairs=[...]")
+        if pairs is not None and self.reading.get("pairs") is False:
+            raise ValueError("this model judges single texts")
+        columns = [texts] if pairs is None else [texts, pairs]
+        rows = [[self._clean(text) for text in row] for row in zip(*columns, strict=True)]
+        answers: list[dict[str, Any]] = [
+            {"prediction": None, **dict.fromkeys(self.label_names)} for _ in rows
+        ]
+        filled = [place for place, row in enumerate(rows) if all(map(str.strip, row))]
+        # texts of similar length, with little padding
+        filled.sort(key=lambda place: sum(map(len, rows[place])))
+        for start in range(0, len(filled), batch_size):
+            places = filled[start : start + batch_size]
+            with torch.inference_mode():
+                inputs = self.encode([rows[place] for place in places])
+                logits = self.network(**inputs.to(self.network.device)).logits.float().cpu()
+            for place, row in zip(places, logits, strict=True):
+                answers[place] = self._build_answer(row)
+        return answers
+
+    def encode(self, rows: Sequence[Sequence[str]]) -> Any:
+        """The padded ids of texts or pairs, cut as in training."""
+        limit, how = self.reading["max_tokens"], self.reading["truncation"]
+        if how != "head_tail":
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            return self.tokenizer(
+                *columns, padding=True, truncation=True, max_length=limit, return_tensors="pt"
+            )
+        backend = self.tokenizer.backend_tokenizer
+        backend.no_truncation()
+        backend.no_padding()
+        encoded = []
+        for row in rows:
+            parts = [backend.encode(text, add_special_tokens=False) for text in row]
+            room = limit - backend.num_special_tokens_to_add(len(row) > 1)
+            lengths = [len(part) for part in parts]
+            if len(row) > 1 and sum(lengths) > room:
+                shorter = min(*lengths, room // 2)
+                longer = room - shorter
+                lengths = [longer, shorter] if lengths[0] > lengths[1] else [shorter, longer]
+            else:
+                lengths = [min(length, room) for length in lengths]
+            ends = [self._cut(*part) for part in zip(row, parts, lengths, strict=True)]
+            both = backend.post_process(*ends)
+            encoded.append({"input_ids": both.ids, "token_type_ids": both.type_ids})
+        inputs = self.tokenizer.pad(encoded, return_tensors="pt")
+        if "token_type_ids" not in self.tokenizer.model_input_names:
+            del inputs["token_type_ids"]
+        return inputs
+
+    def _cut(self, text: str, part: Any, kept: int) -> Any:
+        """A quarter of the kept tokens from the beginning of a text, the others from its end."""
+        if len(part) <= kept:
+            return part
+        end = self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
+        head = round(0.25 * kept)
+        part.truncate(head)
+        end.truncate(kept - head, direction="left")
+        return type(part).merge([part, end], growing_offsets=False)
+
+    def _clean(self, text: str) -> str:
+        cleaning: dict[str, Any] = {
+            "html": False,
+            "control_characters": "keep",
+            "normal_form": None,
+        }
+        cleaning |= self.reading["cleaning"]
+        if cleaning["html"]:
+            text = re.sub(_TAG, "", re.sub(_BLOCK, "\n", re.sub(_UNSHOWN, "", text)))
+            text = html.unescape(text)
+        if cleaning["breaks"]:
+            text = re.sub(r"(?i)<br\s*/?>", "\n", text)
+        if cleaning["control_characters"] == "drop":
+            text = re.sub(_CONTROL, "", text)
+        if cleaning["normal_form"]:
+            text = unicodedata.normalize(cleaning["normal_form"], text)
+        return " ".join(text.split()) if cleaning["whitespace"] else text
+
+    def _build_answer(self, logits: torch.Tensor) -> dict[str, Any]:
+        """From the outputs for one text."""
+        names = self.label_names
+        if not names:
+            return {"prediction": logits.item()}
+        logits = logits / self.rule["temperature"]
+        limits = torch.tensor(self.rule["thresholds"] or [0.5] * len(names))
+        if self.reading["task"] == "multi_label":
+            found = logits.sigmoid()
+            chosen = ",".join(name for name, one in zip(names, found > limits, strict=True) if one)
+        else:
+            if self.head == "binary":
+                logits = torch.cat([torch.zeros(1), logits])
+            elif self.head == "ordinal":
+                logits = pad(logsigmoid(logits).cumsum(0), (1, 0)) + pad(
+                    logsigmoid(-logits), (0, 1)
+                )
+            found = logits.softmax(-1)
+            if self.head == "ordinal" and not self.rule["thresholds"]:
+                chosen = names[int((found.cumsum(0)[:-1] < 0.5).sum())]
+            else:
+                chosen = names[int((found / limits).argmax())]
+        return {"prediction": chosen, **dict(zip(names, found.tolist(), strict=True))}
+
+    def _add_pooling(self, pooling: str, folder: Path) -> None:
+        """Put what represents a text, which transformers does not know, in the place of its first
+        token.
+        """
+        score = None
+        if pooling == "attention":
+            from safetensors import safe_open
+
+            with safe_open(folder / "model.safetensors", framework="pt") as stored:
+                score = stored.get_tensor("attention_pooling.score").to(self.network.device)
+        body = self.network.base_model
+        # ModernBERT's own way would pool again
+        self.network.config.classifier_pooling = "cls"
+
+        def pool(_module: Any, _args: Any, inputs: Any, output: Any) -> Any:
+            states, mask = output[0], inputs["attention_mask"].bool()
+            scores = torch.zeros_like(states[..., 0]) if score is None else states @ score
+            weights = scores.masked_fill(~mask, -torch.inf).softmax(1)
+            pooled = (weights[..., None] * states).sum(1, keepdim=True)
+            output["last_hidden_state"] = torch.cat([pooled, states[:, 1:]], 1)
+            if self.network.config.model_type == "albert":
+                output["pooler_output"] = body.pooler_activation(body.pooler(pooled[:, 0]))
+            elif self.network.config.model_type == "bert":
+                output["pooler_output"] = body.pooler(pooled)
+            return output
+
+        body.register_forward_hook(pool, with_kwargs=True)
+
+
+def _load_pyfunc(folder: str) -> "_TableModel":
+    """For MLflow: the model behind a table with the column `text`, and `pair` for pairs."""
+    return _TableModel(TextModel(folder, "cuda" if torch.cuda.is_available() else "cpu"))
+
+
+class _TableModel:
+    def __init__(self, model: TextModel) -> None:
+        self.model = model
+
+    def predict(self, table: Any, params: Any = None) -> Any:
+        import pandas
+
+        # a cell without a text is null or NaN
+        columns = [
+            [cell if isinstance(cell, str) else "" for cell in table[name]]
+            for name in ("text", "pair")
+            if name in table
+        ]
+        answers = self.model.predict(columns[0], columns[1] if len(columns) > 1 else None)
+        return pandas.DataFrame(answers, dtype=object)
+
+
+if __name__ == "__main__":
+    [one] = TextModel().predict([sys.argv[1]], sys.argv[2:3] or None)
+    print(json.dumps(one, ensure_ascii=False))
