@@ -105,7 +105,9 @@ def _quote_run_id(override: str) -> str:
     among them.
     """
     key, _, value = override.partition("=")
-    return f"{key}='{value}'" if re.fullmatch(r"\d+(e\d+)?", value) else override
+    is_number = re.fullmatch(r"\d+(e\d+)?", value) is not None
+    # the values of phases are those of other keys
+    return f"{key}='{value}'" if is_number and not key.startswith("phases.") else override
 
 
 def run_composed_once(overrides: Sequence[str], task: Callable[[DictConfig], object]) -> bool:
@@ -209,6 +211,10 @@ def to_plain_config(config: DictConfig, typed: Sequence[str] = ()) -> dict[str, 
     Args:
         typed: the overrides that made the config.
     """
+    if config.get("phases") is not None:
+        from src.config.compose_phases import compose_phases
+
+        return compose_phases(config, typed, to_plain_config)
     config = apply_preset(config, typed)
     explained: set[str] = set()
     return {
