@@ -117,7 +117,8 @@ def _choose_options(
         key = override.key_or_group
         parent, _, name = key.rpartition(".")
         node = OmegaConf.select(composed, parent) if parent else composed
-        has_key = isinstance(node, DictConfig) and name in node
+        # `in` denies keys whose value is missing
+        has_key = isinstance(node, DictConfig) and name in list(node.keys())
         if override.is_delete() and has_key:
             apply_overrides(composed, [override])
         elif has_key or override.is_add() or override.is_force_add():

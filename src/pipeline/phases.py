@@ -17,7 +17,7 @@ from src.core.files import fsync_path
 from src.core.formatting import format_quantity
 from src.core.printing import print_wrapped
 from src.core.user_errors import UserError
-from src.pipeline.announcement import describe_config
+from src.pipeline.announcement import describe_data
 from src.training.checkpoint_files import (
     find_newest_checkpoint,
     list_checkpoints,
@@ -180,7 +180,7 @@ def begin_phase(parts: "RunParts", precision: str, reason: str) -> None:
     record.first_step = phase.first_step
     record.set_tag("phase", str(phase))
     record.log_metrics({"phase": phase.number})
-    print_wrapped(f"{phase}: {describe_config(parts.config)}")
+    print_wrapped(f"{phase}: {describe_data(parts.config['data'])}")
     seed_everything(parts.config["seed"], workers=True, verbose=False)
 
 
@@ -204,9 +204,9 @@ def enter_next_phase(parts: "RunParts", module: "EncoderModule", trainer: "Train
     head = module.objective.head
     has_same_head = built.module.objective.head == head
     print_wrapped(
-        f"{phase} ended at optimizer step {steps}; {coming} goes on from {origin}: the head is "
-        f"{'kept' if has_same_head else 'another one and fresh'}, optimizer, schedule and order of "
-        f"rows begin anew, steps count on"
+        f"{phase} ended at optimizer step {steps}: {coming} goes on from {origin}, "
+        f"{'with its head' if has_same_head else 'with a fresh head'}; optimizer, schedule and "
+        "order of rows begin anew, steps count on"
     )
     record.set_tag(f"phase.{phase.name}", f"ended at optimizer step {steps}")
     built.datamodule.set_rank(0, 1)
