@@ -10,9 +10,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.config.allowed_targets import import_target
 from src.config.build_nodes import read_target_schema
-from src.config.compose import apply_overrides
-from src.config.compose_run import compose_with_search
 from src.config.groups import ADDED_GROUPS, list_groups, list_options
+from src.config.hydra_composition import apply_overrides, compose_with_search
 from src.config.overrides import selected_options
 from src.config.phases import (
     CHANGEABLE_NODES,
@@ -73,16 +72,18 @@ def _check_choices(changes: Mapping[str, Any]) -> dict[str, Any]:
         return dict(changes)
     checked: dict[str, Any] = {}
     for group, option in groups.items():
-        is_changeable = str(group).partition("/")[0] in CHANGEABLE_NODES
-        if group not in list_groups() or not is_changeable:
-            own = [name for name in list_groups() if name.partition("/")[0] in CHANGEABLE_NODES]
-            problem, hint = "no phase chooses this group", format_suggestion(group, own)
-            checked[group] = UserError(problem, hint=hint)
-        elif option not in list_options(group):
+        own = [name for name in list_groups() if name.partition("/")[0] in CHANGEABLE_NODES]
+        if group in own and option in list_options(group):
+            checked[group] = option
+        elif group in own:
             hint = format_suggestion(option, list_options(group))
             checked[group] = UserError("there is no such choice", hint=hint)
+        elif group in list_groups():
+            checked[group] = UserError(
+                "is chosen for the whole run, outside of phases", colon=False
+            )
         else:
-            checked[group] = option
+            checked[group] = UserError("there is no such group", hint=format_suggestion(group, own))
     return {**changes, GROUPS: checked}
 
 

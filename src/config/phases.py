@@ -199,7 +199,7 @@ def _find_shared_errors(
             # the earlier phases are written as changes of the last one
             name = last if get_by_path(phases[last], key) is not None else differing[0]
             yield UserError(
-                f"{reason}; {key} is written outside of {PHASES_KEY}",
+                f"{reason}; what is typed outside of {PHASES_KEY} ({key}) holds in all",
                 key=f"{PHASES_KEY}.{name}.{key}",
                 about=(key,),
             )
