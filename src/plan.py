@@ -63,13 +63,22 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _print_run_plan(config: dict[str, Any]) -> float:
-    """Print what a run needs; returns its time in seconds."""
+    """Print what a run needs, and each of its phases by itself; returns its time in seconds."""
+    from src.config.phases import PHASES_KEY, expand_phases
     from src.pipeline.plan import plan_run
 
-    plan = plan_run(config)
-    for line in plan.describe():
-        print_wrapped(line)
-    return plan.total_seconds
+    phases = expand_phases(config) if config.get(PHASES_KEY) else {"": config}
+    seconds = 0.0
+    for name, phase in phases.items():
+        if name:
+            print_line(f"phase {name}, as a run of its own")
+        plan = plan_run(phase)
+        for line in plan.describe():
+            print_wrapped(line)
+        seconds += plan.total_seconds
+    if len(phases) > 1:
+        print_line(f"all {len(phases)} phases: {format_duration(seconds)}")
+    return seconds
 
 
 def _print_sweep_plan(overrides: Sequence[str], task: Any) -> None:

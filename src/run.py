@@ -91,8 +91,9 @@ def compose_and_run(arguments: Sequence[str], task: "Schema") -> int:
     Returns the exit code.
     """
     from src.config.allowed_targets import allowed_overrides
-    from src.config.compose import COMPOSE_ERRORS, prefix_optional_inputs, run_composed_once
+    from src.config.compose import prefix_optional_inputs, run_composed_once
     from src.config.config_folders import take_config_folders
+    from src.config.hydra_composition import COMPOSE_ERRORS
     from src.config.overrides import is_multirun, put_flags_last
 
     if not arguments:

@@ -38,7 +38,7 @@ def composed() -> Iterator[Callable[..., dict[str, Any]]]:
     def make(*overrides: str) -> dict[str, Any]:
         GlobalHydra.instance().clear()
         with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-            return to_plain_config(compose("config", list(overrides)))
+            return to_plain_config(compose("config", list(overrides)), overrides)
 
     yield make
     GlobalHydra.instance().clear()

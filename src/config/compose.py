@@ -10,7 +10,6 @@ from typing import Any
 
 from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -23,39 +22,19 @@ from omegaconf.errors import (
     InterpolationToMissingValueError,
     OmegaConfBaseException,
 )
-from yaml import YAMLError
 
 from src.config.allowed_targets import check_hydra_section, update_moved_targets
 from src.config.build_nodes import Schema
+from src.config.compose_phases import compose_phases
 from src.config.groups import find_doubled_group, list_groups, options_with_key, options_without_key
+from src.config.hydra_composition import apply_overrides
 from src.config.overrides import is_multirun, needs_multirun_error, search_overrides
+from src.config.phases import PHASES_KEY
 from src.config.presets import apply_preset
 from src.config.suggestions import closest_key
 from src.core.files import CONF, PROJECT_ROOT
 from src.core.mlflow_environment import read_experiment_name, read_tracking_uri
 from src.core.user_errors import UserError
-
-# The exceptions that Hydra raises when it cannot compose. RecursionError is among them because
-# Hydra recurses for ever when an option is built on itself.
-COMPOSE_ERRORS = (
-    HydraException,
-    OmegaConfBaseException,
-    ValueError,
-    YAMLError,
-    RecursionError,
-)
-
-
-class OverrideError(ValueError):
-    """A value does not fit into the config.
-
-    Attributes:
-        config: the config as it was before the overrides were applied.
-    """
-
-    def __init__(self, refusal: Exception, config: DictConfig) -> None:
-        super().__init__(str(refusal))
-        self.config = config
 
 
 def register_resolvers() -> None:
@@ -105,7 +84,9 @@ def _quote_run_id(override: str) -> str:
     among them.
     """
     key, _, value = override.partition("=")
-    return f"{key}='{value}'" if re.fullmatch(r"\d+(e\d+)?", value) else override
+    is_number = re.fullmatch(r"\d+(e\d+)?", value) is not None
+    # the values of phases are those of other keys
+    return f"{key}='{value}'" if is_number and not key.startswith("phases.") else override
 
 
 def run_composed_once(overrides: Sequence[str], task: Callable[[DictConfig], object]) -> bool:
@@ -184,19 +165,6 @@ def _split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[Override
     return compose_overrides, value_overrides
 
 
-def apply_overrides(config: DictConfig, values: Sequence[Override]) -> None:
-    """Change values of a composed config as Hydra does. Raises OverrideError for the first value
-    that is refused.
-    """
-    # A refused value may have changed the config in part, so the error gets this copy.
-    before = config.copy()
-    try:
-        for override in values:
-            ConfigLoaderImpl._apply_overrides_to_config([override], config)
-    except COMPOSE_ERRORS as error:
-        raise OverrideError(error, before) from error.__cause__
-
-
 def to_plain_config(config: DictConfig, typed: Sequence[str] = ()) -> dict[str, Any]:
     """The config of a run as plain values, with interpolations resolved, and with the values of its
     preset except for keys that were typed.
@@ -209,6 +177,8 @@ def to_plain_config(config: DictConfig, typed: Sequence[str] = ()) -> dict[str, 
     Args:
         typed: the overrides that made the config.
     """
+    if config.get(PHASES_KEY) is not None:
+        return compose_phases(config, typed, to_plain_config)
     config = apply_preset(config, typed)
     explained: set[str] = set()
     return {

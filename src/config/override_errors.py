@@ -13,12 +13,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from src.config.allowed_targets import check_hydra_section
 from src.config.build_nodes import Schema
 from src.config.compose import (
-    COMPOSE_ERRORS,
-    OverrideError,
-    apply_overrides,
     prefix_optional_inputs,
     to_plain_config,
 )
+from src.config.hydra_composition import COMPOSE_ERRORS, OverrideError, apply_overrides
 from src.config.hydra_errors import explain_library_error
 from src.config.overrides import (
     SortedOverrides,

@@ -17,8 +17,8 @@ from omegaconf import OmegaConf
 from src.config.allowed_changes import ABSENT, check_changed_keys, is_redacted, may_change_in_fork
 from src.config.allowed_targets import update_moved_targets
 from src.config.build_nodes import Schema
-from src.config.compose import OverrideError, apply_overrides
 from src.config.groups import ADDED_GROUPS, list_groups, list_options, load_option
+from src.config.hydra_composition import OverrideError, apply_overrides
 from src.config.parse_failures import explain_parse_failure
 from src.config.suggestions import unknown_key_error
 from src.config.validate_config import validate_config

@@ -17,6 +17,7 @@ from src.config.build_nodes import Schema, build_object, read_target_schema
 from src.config.compose import typed_overrides
 from src.config.foreign_keys import explain_foreign_key
 from src.config.groups import NULLABLE_GROUPS, list_groups, list_options, load_option
+from src.config.phases import PHASES_KEY, find_phase_errors
 from src.config.rules import find_rule_errors
 from src.config.suggestions import format_required_override
 from src.core.nested_config import iter_children, iter_nodes
@@ -45,6 +46,17 @@ def validate_config(config: Mapping[str, Any], task: Schema) -> None:
     Raises:
         UserErrors: everything that is wrong.
     """
+    phases = config.get(PHASES_KEY)
+    if phases is None:
+        errors = _find_config_errors(config, task)
+    else:
+        errors = find_phase_errors(config, lambda phase: _find_config_errors(phase, task))
+    if errors:
+        raise UserErrors(errors)
+
+
+def _find_config_errors(config: Mapping[str, Any], task: Schema) -> list[UserError]:
+    """The errors of a config without phases."""
     errors = [*_find_key_errors("", config, task), *_find_unresolved(config)]
     for name, value in config.items():
         if name in OBJECT_NODES and isinstance(value, Mapping) and "_target_" not in value:
@@ -53,9 +65,7 @@ def validate_config(config: Mapping[str, Any], task: Schema) -> None:
             )
     objects = _check_value("", config, errors)
     errors += _without_known_keys(_find_foreign_objects("", config, objects, task), errors)
-    errors += find_rule_errors(config)
-    if errors:
-        raise UserErrors(errors)
+    return [*errors, *find_rule_errors(config)]
 
 
 def build_checked_node(path: str, node: Mapping[str, Any]) -> Any:

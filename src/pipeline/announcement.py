@@ -52,20 +52,23 @@ def announce_start(config: Mapping[str, Any], store: "Store") -> None:
 
 def describe_config(config: Mapping[str, Any]) -> str:
     """The name of a run, its task, data, encoder and device as its config has them."""
-    data, encoder = config["data"], config["model"]["encoder"]
-    source = data["source"]
-    generated = f"generated {source['kind']}" if "kind" in source else _name_class(source)
-    address = source.get("path") or source.get("hub") or generated
+    encoder = config["model"]["encoder"]
     architecture = encoder.get("name_or_path") or (
         f"fresh {encoder['family']} of {format_quantity(encoder['layers'], 'layer')}"
         if {"family", "layers"} <= set(encoder)
         else _name_class(encoder)
     )
     device = config["trainer"].get("accelerator", "auto")
-    return (
-        f"{config['name']}: {data.get('task', 'training')}, data {address}, "
-        f"encoder {architecture}, device {device}"
-    )
+    data = describe_data(config["data"])
+    return f"{config['name']}: {data}, encoder {architecture}, device {device}"
+
+
+def describe_data(data: Mapping[str, Any]) -> str:
+    """The task of data and where they are from, as their config has them."""
+    source = data["source"]
+    generated = f"generated {source['kind']}" if "kind" in source else _name_class(source)
+    address = source.get("path") or source.get("hub") or generated
+    return f"{data.get('task', 'training')}, data {address}"
 
 
 def _name_class(node: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from src.config.phases import PHASES_KEY
 from src.core.failures import NonFiniteLoss
 from src.core.printing import print_line
 from src.core.user_errors import UserError
@@ -123,6 +124,12 @@ def run_lr_range(
     """
     from src.pipeline.run import run
 
+    if config.get(PHASES_KEY):
+        raise UserError(
+            "a range test is of one training",
+            key=PHASES_KEY,
+            hint="{key}=null tests the config without its phases",
+        )
     lr = config["model"]["optim"].get("lr")
     if not isinstance(lr, int | float):
         raise UserError("a range test raises this rate", key="model.optim.lr", expected="a number")

@@ -38,6 +38,7 @@ class ResumePoint:
         is_fork: True if it is forked.
         checkpoint: the newest whole one of that run.
         step: the optimizer steps in it.
+        phase: where the run stands in its phases, in words; empty where it has none.
         is_foreign_checkpoint: another run wrote it, so the config decides about rates and schedule.
         is_first_rank: this is the first of the run's processes.
         precision: Lightning's name for the precision that the source run settled on, and the
@@ -53,6 +54,7 @@ class ResumePoint:
     is_fork: bool = False
     checkpoint: Path | None = None
     step: int = 0
+    phase: str = ""
     is_foreign_checkpoint: bool = False
     is_first_rank: bool = True
     precision: tuple[str, str] | None = None
@@ -108,13 +110,15 @@ class ResumePoint:
         source = f"run {self.source_run.id}" if self.is_fork else "it"
         if self.checkpoint is None and self.is_fork:
             print_line(f"a new run with the config of {source}, which ended before its training")
+        elif self.checkpoint is None and self.phase:
+            print_line(f"resumed at the beginning of {self.phase}")
         elif self.checkpoint is None:
             print_line(f"resumed: {source} has no checkpoint yet, so it begins again")
         else:
             print_line(
                 f"{'forked from ' + source if self.is_fork else 'resumed'} at optimizer step "
                 f"{self.step} "
-                f"({self.checkpoint.name})"
+                f"{f'of {self.phase} ' if self.phase else ''}({self.checkpoint.name})"
             )
         for remark in self.remarks:
             print_line(f"note: {remark}", to_stderr=True)
@@ -211,6 +215,12 @@ def _build_resume_point(
                 f"resume={requested_id}: nothing can go on from its last checkpoint: {error}"
             ) from error
     elif fork and not _is_untrained(run):
+        if any(key.startswith("phases.") for key in run.params):
+            raise UserError(
+                f"resume={requested_id} fork=true: run {run} has phases, through which no fork "
+                f"goes; resume={requested_id} goes on with it, and init_from={requested_id} takes "
+                "its encoder once it has finished"
+            )
         reason = "; ".join(lookup.remarks) or "none was written"
         raise UserError(
             f"resume={requested_id} fork=true: run {run} has no whole checkpoint to begin from "
@@ -241,14 +251,16 @@ def find_changed_splits(run: "RunInfo", digests: Mapping[str, str]) -> list[str]
     """The splits whose rows are not those with which a run began, with both digests.
 
     Args:
-        digests: of each split, as the run has them in its tag `data.fingerprint`.
+        digests: of each split, as the run has them in its tag `data.fingerprint`; those of other
+            phases are not compared.
     """
     fingerprint = run.tags.get("data.fingerprint", "").split()
     before = {split: digest for split, _, digest in (entry.partition("=") for entry in fingerprint)}
+    phases = {split.rpartition("/")[0] for split in digests}
     return [
         f"{split} (digest {digest}, now {digests.get(split, 'absent')})"
         for split, digest in before.items()
-        if digests.get(split) != digest
+        if digests.get(split) != digest and split.rpartition("/")[0] in phases
     ]
 
 

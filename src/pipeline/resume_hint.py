@@ -5,7 +5,7 @@ command that goes on with it.
 import os
 import shlex
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from src.config.allowed_targets import allowed_overrides
 from src.core.command_names import name_commands
@@ -18,6 +18,9 @@ from src.core.run_ending import run_id_of_error
 from src.core.user_errors import UserError
 from src.tracking.store import Store
 from src.training.checkpoint_files import list_checkpoints
+
+if TYPE_CHECKING:
+    from src.pipeline.run_parts import RunParts
 
 
 class ResumeHint(NamedTuple):
@@ -42,6 +45,19 @@ _resume_hints: dict[str, ResumeHint] = {}
 def store_resume_hint(run_id: str, hint: ResumeHint) -> None:
     """Store what to print if the run ends early."""
     _resume_hints[run_id] = hint
+
+
+def note_resume_command(parts: "RunParts") -> None:
+    """Keep what is told if a run that has been opened ends early."""
+    record, store = parts.record, parts.store
+    resume_command = parts.hooks.resume_command or build_resume_command(
+        record.run_id, root=store.root, uri=store.uri, offline=store.offline
+    )
+    has_own_command = parts.hooks.resume_command is None and not store.offline
+    hint = ResumeHint(
+        parts.checkpoint_folder, resume_command, has_own_command and parts.is_untrained
+    )
+    store_resume_hint(record.run_id, hint)
 
 
 def note_training(run_id: str) -> None:

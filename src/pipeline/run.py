@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.config.build_nodes import Schema, build_node, read_schema
+from src.config.phases import PHASES_KEY, put_last_phase_on_top
 from src.core import startup
 from src.core.files import PROJECT_ROOT
 from src.core.formatting import to_override_text
@@ -20,6 +21,13 @@ from src.core.validation import NonNegativeInt
 from src.pipeline.announcement import announce_end, announce_start, announce_training
 from src.pipeline.early_checks import check_without_torch
 from src.pipeline.hooks import NoHooks, RunHooks
+from src.pipeline.phases import (
+    begin_phase,
+    enter_next_phase,
+    enter_phases,
+    list_phase_configs,
+    name_splits,
+)
 from src.pipeline.run_parts import RunOutcome, RunParts, format_results
 from src.pipeline.run_report import log_report, log_tested_checkpoint, log_time_limit
 from src.training.callbacks import CallbackConfig
@@ -44,6 +52,7 @@ def run(
     init_from: str | None = None,
     preset: str | None = None,
     tags: Mapping[str, str | float | bool] | None = None,
+    phases: Mapping[str, Mapping[str, Any]] | None = None,
     resume: str | None = None,
     fork: bool = False,
     hooks: RunHooks | None = None,
@@ -58,6 +67,9 @@ def run(
         init_from: id of an earlier run whose encoder and tokenizer are taken.
         preset: name of a few values that were set together; the other arguments have them.
         tags: tags of the run, besides the program's own; names and values become text.
+        phases: trainings one after another, by their names, of which each goes on with the encoder
+            of the one before: changes of data, model, trainer and callbacks, and under `groups`
+            other options of groups (docs/pretraining.md).
         resume: id of an earlier run with the same config, which goes on where it stopped.
         fork: begin a new run from that run's last checkpoint instead; the config may differ.
         hooks: called at the stages of the run; a search passes those of its trial.
@@ -70,7 +82,7 @@ def run(
     started_at = time.monotonic()
     if init_from is not None:
         model, data = apply_init_from(init_from, model, data)
-    config = {
+    arguments = {
         "name": name,
         "data": data,
         "model": model,
@@ -82,12 +94,18 @@ def run(
         "init_from": init_from,
         "preset": preset,
         "tags": tags and {str(name): to_override_text(value) for name, value in tags.items()},
+        "phases": phases,
     }
-    config = {key: value for key, value in config.items() if value is not None}
+    config = put_last_phase_on_top(
+        {key: value for key, value in arguments.items() if value is not None}
+    )
 
     parts = open_run(config, resume=resume, fork=fork, hooks=hooks or NoHooks())
     record = parts.record
     with parts.opened() as error_context:
+        announce_run(parts)
+        while parts.has_next_phase:
+            parts = enter_next_phase(parts, *train_run(parts, prepare_run(parts)))
         checkpoint = prepare_run(parts)
         module, fitted = train_run(parts, checkpoint)
         if parts.hooks.pruned_reason is not None:
@@ -138,8 +156,8 @@ def open_run(
     from src.core.startup import silence_libraries
     from src.training.cpu_allocators import limit_kernel_cache
 
-    data_config, training = build_node(config["data"]), build_node(config["trainer"])
-    check_without_torch(data_config, training)
+    for phase_config in list_phase_configs(config):
+        check_without_torch(build_node(phase_config["data"]), build_node(phase_config["trainer"]))
     limit_kernel_cache()
     # before the imports that take seconds
     store = build_node(config["tracking"])
@@ -176,57 +194,60 @@ def open_run(
         is_first_rank=rank_info.rank == 0,
         compare_config=make_change_checker(config, fork=fork),
     )
-    datamodule, kind = built.datamodule, built.module.objective.run_kind
+    kind, phase = built.module.objective.run_kind, None
     record = create_record(config, hooks, resume_point, store, kind=kind, rank_info=rank_info)
+    if PHASES_KEY in config:
+        built, phase, resume_point = enter_phases(built, store, resume_point, launcher)
+    datamodule = built.datamodule
     datamodule.set_rank(rank_info.rank, rank_info.world_size)
     if resume_point.source_run is not None:
         # data that have changed are refused before the earlier run is touched
         datamodule.prepare_data()
-        splits = datamodule.describe_splits()
+        splits = name_splits(datamodule.describe_splits(), phase)
         resume_point.check_data_digests({split: splits[split]["digest"] for split in splits})
     return RunParts(
-        config=config,
+        config=built.config,
         hooks=hooks,
         store=store,
         model_folder=built.model_folder,
         datamodule=datamodule,
         module=built.module,
-        training=training,
+        training=built.training,
         callbacks=built.callbacks,
         launcher=launcher,
         resume_point=resume_point,
         record=record,
+        phase=phase,
     )
 
 
+def announce_run(parts: RunParts) -> None:
+    """Say which run it is and where it begins, to people and to whoever started it."""
+    from src.pipeline.resume_hint import note_resume_command
+
+    record = parts.record
+    note_resume_command(parts)
+    parts.hooks.on_run_opened(record)
+    if parts.is_first_rank:
+        print_line(f"run {record.run_id}: {record.name}")
+        parts.resume_point.announce_and_tag(record.set_tag)
+
+
 def prepare_run(parts: RunParts) -> Path | None:
-    """Announce the run, read and tokenise the data, and record what they are.
+    """Read and tokenise the data, and record what they are.
 
     Returns:
         The checkpoint that training starts from; None for a fresh start.
     """
     from src.pipeline.build_parts import check_validation_rows
     from src.pipeline.leakage import record_leakage
-    from src.pipeline.resume_hint import ResumeHint, build_resume_command, store_resume_hint
     from src.training.rank_process import get_from_first_rank
 
-    record, store, datamodule = parts.record, parts.store, parts.datamodule
-    resume_command = parts.hooks.resume_command or build_resume_command(
-        record.run_id, root=store.root, uri=store.uri, offline=store.offline
-    )
-    has_own_command = parts.hooks.resume_command is None and not store.offline
-    hint = ResumeHint(
-        parts.checkpoint_folder, resume_command, has_own_command and parts.resume_point.is_untrained
-    )
-    store_resume_hint(record.run_id, hint)
-    parts.hooks.on_run_opened(record)
-    if parts.is_first_rank:
-        print_line(f"run {record.run_id}: {record.name}")
-        parts.resume_point.announce_and_tag(record.set_tag)
+    record, datamodule = parts.record, parts.datamodule
     datamodule.prepare_data()
     check_validation_rows(datamodule)
     parts.report.check_labels(parts.module.objective.kind, len(datamodule.dataset_info.label_names))
-    for split, description in datamodule.describe_splits().items():
+    for split, description in name_splits(datamodule.describe_splits(), parts.phase).items():
         record.log_dataset(split=split, source=datamodule.config.source.name, **description)
     reading = datamodule.describe_reading()
     for tag, text in reading.tags.items():
@@ -264,6 +285,8 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
     precision, precision_reason = parts.resume_point.precision or training.resolve_precision(
         parts.launcher.rank_info
     )
+    if parts.phase is not None:
+        begin_phase(parts, precision, precision_reason)
 
     def note_begin(*_: object) -> None:
         """The network stands: from here on the run goes on as it is or not at all."""
@@ -284,7 +307,7 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
     def build_trainer() -> "Trainer":
         configured = [
             callback
-            for builder in (*parts.callbacks, parts.hooks)
+            for builder in parts.callback_builders
             for callback in builder.build(parts.checkpoint_folder, checkpoint_hooks)
         ]
         return training.build(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from src.data.datamodule import TextDataModule
     from src.evaluation.report_config import ReportConfig
     from src.model.module import EncoderModule
+    from src.pipeline.phases import Phase
     from src.pipeline.resume import ResumePoint
     from src.tracking.run_record import RunRecord
     from src.tracking.store import Store
@@ -75,6 +76,7 @@ class RunParts:
         model_folder: model artifact of the earlier run that `init_from` names.
         callbacks: the config nodes under `callbacks`, built; each makes Lightning callbacks.
         launcher: the processes of the run; its `rank_info` says which of them this one is.
+        phase: which of the run's phases the other attributes belong to; None: it has none.
     """
 
     config: Mapping[str, Any]
@@ -88,6 +90,7 @@ class RunParts:
     launcher: "RankLauncher"
     resume_point: "ResumePoint"
     record: "RunRecord"
+    phase: "Phase | None" = None
 
     @cached_property
     def report(self) -> "ReportConfig":
@@ -103,7 +106,24 @@ class RunParts:
 
     @property
     def checkpoint_folder(self) -> Path:
-        return self.store.runs_folder / "checkpoints" / self.record.run_id
+        folder = self.store.runs_folder / "checkpoints" / self.record.run_id
+        return folder if self.phase is None else folder / self.phase.folder_name
+
+    @property
+    def callback_builders(self) -> "list[CallbackConfig | RunHooks]":
+        """What makes Lightning's callbacks; whoever started the run listens to its last phase."""
+        is_heard = self.phase is None or self.phase.is_last
+        return [*self.callbacks, *([self.hooks] if is_heard else [])]
+
+    @property
+    def has_next_phase(self) -> bool:
+        return self.phase is not None and not self.phase.is_last
+
+    @property
+    def is_untrained(self) -> bool:
+        """True if nothing has been trained that the run could go on with."""
+        is_first = self.phase is None or self.phase.number == 1
+        return is_first and self.resume_point.is_untrained
 
     def send_to_ranks(self, precision: str, checkpoint: Path | None) -> None:
         """Tell the other ranks what the first one has found out."""
@@ -122,9 +142,14 @@ class RunParts:
         return CheckpointHooks(
             description={"run_id": self.record.run_id},
             persist=self.record.flush_to_disk,
-            mirror=self.record.mirror_folder,
+            mirror=self.mirror_checkpoints,
             tag=self.record.set_tag,
         )
+
+    def mirror_checkpoints(self, folder: Path, artifact: str) -> None:
+        """Keep the files of the checkpoint folder in the record, those of a phase apart."""
+        within = "" if self.phase is None else f"/{self.phase.folder_name}"
+        self.record.mirror_folder(folder, f"{artifact}{within}")
 
     @contextmanager
     def opened(self) -> "Iterator[ErrorContext]":

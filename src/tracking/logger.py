@@ -1,20 +1,20 @@
 """Lightning's logger: it passes metrics on. The status of the run belongs to `RunRecord`."""
 
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lightning.pytorch.loggers import Logger
 
-from src.tracking.write_buffer import WriteBuffer
-
 
 class RunLogger(Logger):
-    """Passes the metrics of a Trainer to the write buffer of a run (None in other ranks)."""
+    """Passes the metrics of a Trainer to `record_metrics` of a run, with their step."""
 
-    def __init__(self, *, write_buffer: WriteBuffer | None, experiment: str, run_id: str) -> None:
+    def __init__(
+        self, *, record_metrics: Callable[..., object], experiment: str, run_id: str
+    ) -> None:
         super().__init__()
-        self._write_buffer = write_buffer
+        self._record_metrics = record_metrics
         self._experiment = experiment
         self._run_id = run_id
 
@@ -27,8 +27,7 @@ class RunLogger(Logger):
         return self._run_id
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        if self._write_buffer is not None:
-            self._write_buffer.add_metrics(metrics, step or 0)
+        self._record_metrics(metrics, step=step or 0)
 
     def log_hyperparams(
         self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any

@@ -70,8 +70,9 @@ class RunRecord:
         mlflow_format.check_key_lengths(params)
         self.name = redact_text(name) if resume is None else resume.name
         self.kind = kind
-        self.run_id = ""
-        self.ui_link = ""
+        self.run_id = self.ui_link = ""
+        # the optimizer steps before those that metrics are logged at, of earlier phases
+        self.first_step = 0
         self.signals = SignalHandler()
         self._store = store
         self._params = params
@@ -171,7 +172,7 @@ class RunRecord:
         from src.tracking.logger import RunLogger
 
         return RunLogger(
-            write_buffer=self._write_buffer, experiment=self._store.experiment, run_id=self.run_id
+            record_metrics=self.log_metrics, experiment=self._store.experiment, run_id=self.run_id
         )
 
     @property
@@ -189,7 +190,7 @@ class RunRecord:
     def log_metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:
         """Record values at an optimizer step; the keys are `<stage>/<quantity>`."""
         if self._write_buffer is not None:
-            self._write_buffer.add_metrics(values, step)
+            self._write_buffer.add_metrics(values, self.first_step + step)
 
     def set_tag(self, key: str, value: object) -> None:
         """Set a tag; a text that is too long for MLflow becomes an artifact."""

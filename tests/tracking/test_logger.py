@@ -26,7 +26,11 @@ def test_saving_and_finalizing_write_nothing(tmp_path: Path) -> None:
     box = Outbox(tmp_path, "a" * 32, {})
     buffer = WriteBuffer(box)
     buffer.start()
-    logger = RunLogger(write_buffer=buffer, experiment="e", run_id="r")
+
+    def record_metrics(values: dict[str, float], *, step: int) -> None:
+        buffer.add_metrics(values, step)
+
+    logger = RunLogger(record_metrics=record_metrics, experiment="e", run_id="r")
     for step in range(50):
         logger.log_metrics({"train/loss": float(step)}, step)
         logger.save()

@@ -15,8 +15,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.config.allowed_changes import diff_configs, find_newer_keys, is_result_neutral
 from src.config.build_nodes import Schema, build_node
-from src.config.compose import apply_overrides, prefix_optional_inputs, to_plain_config
+from src.config.compose import prefix_optional_inputs, to_plain_config
 from src.config.groups import list_groups
+from src.config.hydra_composition import apply_overrides
 from src.config.overrides import drop_sweep_id, parse_sweep_id
 from src.config.resume import dump_config, load_stored_config
 from src.config.validate_config import validate_config

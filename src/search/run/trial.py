@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from src.config.phases import PHASES_KEY
 from src.core.failures import NonFiniteLoss, diagnose_failure
 from src.core.printing import print_line
 from src.core.user_errors import UserError
@@ -240,10 +241,12 @@ def halve_batch(config: Mapping[str, Any]) -> tuple[dict[str, Any], str] | None:
     batches are halved too, which changes no metric.
 
     Returns:
-        The config, and in words what was halved. None if it cannot be halved evenly, or if a
-        number of batches means something else (`warmup_batches`, `trainer.limit_batches`) and
-        would change its meaning.
+        The config, and in words what was halved. None if it cannot be halved evenly, if a number of
+        batches means something else (`warmup_batches`, `trainer.limit_batches`) and would change
+        its meaning, or if the run has phases with batches of their own.
     """
+    if PHASES_KEY in config:
+        return None
     batching, trainer = config["data"]["batching"], config["trainer"]
     batch_tokens = batching.get("batch_tokens")
     if batching.get("warmup_batches") or trainer.get("limit_batches") is not None:

@@ -1,0 +1,291 @@
+"""The way of a run through its phases: where it stands, and what happens at the border of two.
+
+A phase is trained as a run of its own would be that begins with `init_from`: from the folder of the
+model that the phase before has left, with a fresh optimizer, schedule and order of rows. Only the
+record is one, and its optimizer steps are counted on.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from src.config.phases import PHASES_KEY, expand_phases
+from src.core.files import fsync_path
+from src.core.formatting import format_quantity
+from src.core.printing import print_wrapped
+from src.core.user_errors import UserError
+from src.pipeline.announcement import describe_data
+from src.training.checkpoint_files import (
+    find_newest_checkpoint,
+    list_checkpoints,
+    read_checkpoint_description,
+)
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
+    from src.model.module import EncoderModule
+    from src.pipeline.resume import ResumePoint
+    from src.pipeline.run_parts import BuiltParts, RunParts
+    from src.tracking.store import Store
+    from src.training.launcher import RankLauncher
+
+# In the folder of a phase: the model that it has left. A phase without it has not ended.
+_MODEL_NAME = "model"
+# in the folder of the model
+_STEPS_NAME = "steps.json"
+_PRETRAINED_TARGETS = {
+    "encoder": "src.model.encoder_config.Pretrained",
+    "tokenizer": "src.data.tokenization.tokenizer.PretrainedTokenizer",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One of a run's phases.
+
+    Args:
+        number: from 1.
+        configs: of all phases, by their names in their order.
+        first_step: the optimizer steps of the phases before.
+    """
+
+    number: int
+    configs: Mapping[str, Mapping[str, Any]]
+    first_step: int
+
+    def __str__(self) -> str:
+        return f"phase {self.number} of {len(self.configs)} ({self.name})"
+
+    @property
+    def name(self) -> str:
+        return list(self.configs)[self.number - 1]
+
+    @property
+    def is_last(self) -> bool:
+        return self.number == len(self.configs)
+
+    @property
+    def folder_name(self) -> str:
+        """The folder of its checkpoints in that of the run."""
+        return f"{self.number}-{self.name}"
+
+
+def list_phase_configs(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The config of each phase; of a run without phases its own."""
+    return [*expand_phases(config).values()] if PHASES_KEY in config else [config]
+
+
+def name_splits(splits: Mapping[str, Any], phase: Phase | None) -> dict[str, Any]:
+    """What is known of each split of the data, under the names by which the run knows them: those
+    of the last phase are the run's own.
+    """
+    prefix = "" if phase is None or phase.is_last else f"{phase.name}/"
+    return {f"{prefix}{split}": known for split, known in splits.items()}
+
+
+def enter_phases(
+    built: "BuiltParts", store: "Store", resume_point: "ResumePoint", launcher: "RankLauncher"
+) -> "tuple[BuiltParts, Phase, ResumePoint]":
+    """Check all phases and go to the one in which the run stands.
+
+    Args:
+        built: of the whole config, which is that of the last phase.
+        resume_point: of the run, in which phases are not looked for.
+
+    Raises:
+        UserError: something in a phase cannot be built, or the run has several devices.
+    """
+    from src.pipeline.build_parts import build_parts
+
+    world_size = launcher.rank_info.world_size
+    if world_size > 1:
+        raise UserError(
+            f"a run with phases goes with one device, found {world_size}",
+            key=PHASES_KEY,
+            hint="trainer.devices=1 fits, or a run for each phase, with init_from",
+        )
+    phase = Phase(number=1, configs=expand_phases(built.config), first_step=0)
+    parts = {}
+    for name, config in phase.configs.items():
+        try:
+            parts[name] = build_parts(config, store, is_trial=False)
+        except UserError as error:
+            raise UserError(str(error), where=f"phase {name}", about=error.keys) from error
+    run = resume_point.resumed_run
+    if run is None:
+        return parts[phase.name], phase, resume_point
+    root = store.runs_folder / "checkpoints" / run.id
+    _bring_folders(store, root, run.tags.get("local_id", run.id), phase)
+    folder = None
+    while not phase.is_last and (root / phase.folder_name / _MODEL_NAME).is_dir():
+        folder = root / phase.folder_name / _MODEL_NAME
+        phase = replace(phase, number=phase.number + 1, first_step=_read_steps(folder))
+    found = find_newest_checkpoint(root / phase.folder_name)
+    step = 0 if found.path is None else read_checkpoint_description(found.path)["step"]
+    tags = {"checkpoint_error": "; ".join(found.remarks)} if found.remarks else {}
+    resume_point = replace(
+        resume_point,
+        checkpoint=found.path,
+        step=step,
+        phase=str(phase) if phase.number > 1 or found.path is not None else "",
+        remarks=[*resume_point.remarks, *found.remarks],
+        tags={**resume_point.tags, **tags},
+    )
+    if folder is None:
+        return parts[phase.name], phase, resume_point
+    config = _continue_config(phase.configs[phase.name], folder)
+    return build_parts(config, store, is_trial=False), phase, resume_point
+
+
+def _bring_folders(store: "Store", root: Path, local_id: str, phase: Phase) -> None:
+    """Have the folders of the run's phases on this machine: those of a run that was offline are
+    under another id, and those of another machine among the artifacts.
+    """
+    if any(path.is_dir() for path in root.glob("*-*")):
+        return
+    offline = root.with_name(local_id)
+    if offline != root and offline.is_dir():
+        if root.is_dir():
+            root.rmdir()
+        offline.rename(root)
+        return
+    for number in range(1, len(phase.configs) + 1):
+        name = replace(phase, number=number).folder_name
+        folder, draft = root / name, root / f".{name}"
+        if store.fetch_artifacts(root.name, f"checkpoints/{name}/{_MODEL_NAME}", draft):
+            folder.mkdir(exist_ok=True)
+            draft.rename(folder / _MODEL_NAME)
+            continue
+        shutil.rmtree(draft)
+        store.fetch_artifacts(root.name, f"checkpoints/{name}", folder)
+        return
+
+
+def begin_phase(parts: "RunParts", precision: str, reason: str) -> None:
+    """Have a phase hang on its beginning alone, whether this process has trained the one before or
+    goes on with the run, and count its steps on.
+
+    Args:
+        precision, reason: with which the run began, and goes on in all phases.
+    """
+    from lightning import seed_everything
+
+    phase, record = parts.phase, parts.record
+    assert phase is not None
+    parts.resume_point = replace(parts.resume_point, precision=(precision, reason))
+    record.first_step = phase.first_step
+    record.set_tag("phase", str(phase))
+    record.log_metrics({"phase": phase.number})
+    print_wrapped(f"{phase}: {describe_data(parts.config['data'])}")
+    seed_everything(parts.config["seed"], workers=True, verbose=False)
+
+
+def enter_next_phase(parts: "RunParts", module: "EncoderModule", trainer: "Trainer") -> "RunParts":
+    """End a phase whose training is over, and begin the next one with the model that it leaves:
+    that of its best checkpoint, as a run's.
+    """
+    from src.pipeline.build_parts import build_parts
+    from src.pipeline.resume_hint import note_resume_command
+    from src.pipeline.run_report import log_time_limit
+
+    phase, record = parts.phase, parts.record
+    assert phase is not None
+    log_time_limit(parts, trainer, module.total_steps)
+    origin = _load_best(module, trainer)
+    steps = phase.first_step + trainer.global_step
+    folder = _leave_model(parts, module, steps)
+    coming = replace(phase, number=phase.number + 1, first_step=steps)
+    config = _continue_config(coming.configs[coming.name], folder)
+    built = build_parts(config, parts.store, is_trial=False)
+    head = module.objective.head
+    has_same_head = built.module.objective.head == head
+    print_wrapped(
+        f"{phase} ended at optimizer step {steps}: {coming} goes on from {origin}, "
+        f"{'with its head' if has_same_head else 'with a fresh head'}; optimizer, schedule and "
+        "order of rows begin anew, steps count on"
+    )
+    record.set_tag(f"phase.{phase.name}", f"ended at optimizer step {steps}")
+    built.datamodule.set_rank(0, 1)
+    next_parts = replace(
+        parts,
+        config=built.config,
+        model_folder=built.model_folder,
+        datamodule=built.datamodule,
+        module=built.module,
+        training=built.training,
+        callbacks=built.callbacks,
+        resume_point=replace(parts.resume_point, checkpoint=None, step=0),
+        phase=coming,
+    )
+    note_resume_command(next_parts)
+    return next_parts
+
+
+def _load_best(module: "EncoderModule", trainer: "Trainer") -> str:
+    """Load the weights of the best checkpoint, if there is one; returns what they are, in words."""
+    from src.training.checkpoint_callback import find_checkpoint_callback
+    from src.training.distributed import load_checkpoint_weights
+
+    callback = find_checkpoint_callback(trainer)
+    best = getattr(trainer.checkpoint_callback, "best_model_path", "")
+    if not best:
+        return "its last weights"
+    load_checkpoint_weights(module, best)
+    if callback is None:
+        return "its best checkpoint"
+    description = read_checkpoint_description(Path(best))
+    score = description["metrics"].get(callback.monitor)
+    by = "" if score is None else f", {callback.monitor} {score:.4g}"
+    return f"its best checkpoint ({format_quantity(description['step'], 'step')}{by})"
+
+
+def _leave_model(parts: "RunParts", module: "EncoderModule", steps: int) -> Path:
+    """Write the model of a phase into its folder, after which the phase has ended; then its
+    checkpoints are deleted. The folder is there whole or not at all.
+    """
+    from src.pipeline.export import save_model
+
+    folder, datamodule = parts.checkpoint_folder, parts.datamodule
+    folder.mkdir(parents=True, exist_ok=True)
+    draft, model = folder / ".draft", folder / _MODEL_NAME
+    # of a process that was killed
+    shutil.rmtree(draft, ignore_errors=True)
+    preprocessing = datamodule.describe_preprocessing()
+    with save_model(module.encoder, datamodule.tokenizer, preprocessing) as saved:
+        shutil.copytree(saved, draft)
+    (draft / _STEPS_NAME).write_text(json.dumps({"steps": steps}), encoding="utf-8")
+    for path in (*draft.iterdir(), draft):
+        fsync_path(path)
+    parts.record.flush_to_disk()
+    draft.rename(model)
+    fsync_path(folder)
+    for path in list_checkpoints(folder):
+        path.unlink()
+    parts.mirror_checkpoints(folder, "checkpoints")
+    artifact = f"checkpoints/{folder.name}/{_MODEL_NAME}"
+    parts.record.mirror_folder(model, artifact)
+    return model
+
+
+def _read_steps(folder: Path) -> int:
+    """The optimizer steps of the run up to the end of the phase that has left a model."""
+    return int(json.loads((folder / _STEPS_NAME).read_text(encoding="utf-8"))["steps"])
+
+
+def _continue_config(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The config of a phase with encoder and tokenizer of the model that the one before has left,
+    whose config.json has their settings.
+    """
+    nodes = {
+        name: {"_target_": target, "name_or_path": str(folder)}
+        for name, target in _PRETRAINED_TARGETS.items()
+    }
+    return {
+        **{key: value for key, value in config.items() if key != "init_from"},
+        "model": {**config["model"], "encoder": nodes["encoder"]},
+        "data": {**config["data"], "tokenizer": nodes["tokenizer"]},
+    }

@@ -1,0 +1,211 @@
+"""A run with phases: it ends as a chain of runs would, and goes on after any interruption as if
+there had been none.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+import src.pipeline.phases
+import src.pipeline.run
+from src.config.compose_run import compose_run
+from src.core.user_errors import UserError
+from src.model.module import EncoderModule
+from src.pipeline.run import read_task_schema, run
+from src.run import resume_from_command_line
+from src.tracking.earlier_runs import RunInfo
+from src.tracking.store import Store
+from tests.labelled import project_of
+from tests.test_resume_command import points, weights
+
+TEXT = ("data=files_text", "model=masked_lm", "data.batching.batch_size=4")
+LABELS = ("data=files", "model=classification", "data.batching.batch_size=8")
+FRESH = ("data/tokenizer=wordpiece", "model/encoder=tiny", "model.encoder.layers=1")
+DROPOUT = "model.encoder.dropout=0.1"
+STORED = ("data/tokenizer=pretrained", "model/encoder=pretrained")
+PHASES = (
+    "phases.short.data.batching.row_tokens=16",
+    "phases.short.trainer.max_steps=3",
+    "phases.long.data.batching.row_tokens=32",
+    "phases.long.trainer.max_steps=4",
+    "phases.label.groups.data=files",
+    "phases.label.groups.model=classification",
+    "phases.label.data.batching.batch_size=8",
+    "phases.label.trainer.max_steps=5",
+)
+# where a phase ends, counted through the run
+BORDERS = (3, 7, 12)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, blank_database: Path) -> Path:
+    return project_of(tmp_path_factory.mktemp("project"), blank_database)
+
+
+@pytest.fixture(scope="module")
+def store(project: Path) -> Store:
+    return Store(root=str(project))
+
+
+@pytest.fixture(scope="module")
+def compose(project: Path) -> Callable[..., dict[str, Any]]:
+    def make(*overrides: str) -> dict[str, Any]:
+        GlobalHydra.instance().clear()
+        common = (
+            f"data.source.path={project}/rows",
+            "trainer.max_epochs=null",
+            "trainer.val_check_steps=2",
+            "trainer.accelerator=cpu",
+            "trainer.precision=fp32",
+            "trainer.threads=1",
+            "trainer.log_every_n_steps=1",
+            "callbacks.progress.style=off",
+            "callbacks.reference=null",
+            "callbacks.checkpoint.every_steps=1",
+            f"tracking.root={project}",
+            f"data.cache={project}/.cache",
+            "tracking.system_metrics=false",
+        )
+        return compose_run([*overrides, *common], read_task_schema())
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def config(compose: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    return compose(*TEXT, *FRESH, DROPOUT, *PHASES)
+
+
+@pytest.fixture(scope="module")
+def reference(config: dict[str, Any], store: Store) -> RunInfo:
+    """An undisturbed run."""
+    return store.find_run(run(**config).run_id)
+
+
+def _resume(run_id: str, project: Path, *overrides: str) -> int:
+    return resume_from_command_line(
+        [f"resume={run_id}", f"tracking.root={project}", *overrides], read_task_schema()
+    )
+
+
+def test_phases_end_as_a_chain_of_runs_does(
+    reference: RunInfo, compose: Callable[..., dict[str, Any]], store: Store
+) -> None:
+    steps = [(*TEXT, "data.batching.row_tokens=16"), (*TEXT, "data.batching.row_tokens=32"), LABELS]
+    earlier = None
+    for overrides, count in zip(steps, (3, 4, 5), strict=True):
+        begin = (*FRESH, DROPOUT) if earlier is None else (*STORED, f"init_from={earlier}")
+        earlier = run(**compose(*overrides, *begin, f"trainer.max_steps={count}")).run_id
+    assert earlier is not None
+    assert weights(store, earlier) == weights(store, reference.id)
+    own, chained = points(store, reference.id), points(store, earlier)
+    for step in range(1, 6):
+        assert own["train/loss", BORDERS[1] + step] == chained["train/loss", step]
+    test = {key: value for (key, _), value in own.items() if key.startswith("test/")}
+    assert test == {key: value for (key, _), value in chained.items() if key.startswith("test/")}
+
+
+def test_the_record_is_one_with_its_borders(reference: RunInfo, store: Store) -> None:
+    own = points(store, reference.id)
+    assert sorted(step for key, step in own if key == "train/loss") == list(range(1, 13))
+    assert {step: value for (key, step), value in own.items() if key == "phase"} == {
+        0: 1,
+        BORDERS[0]: 2,
+        BORDERS[1]: 3,
+    }
+    assert reference.tags["phase.short"] == "ended at optimizer step 3"
+    assert reference.tags["phase"] == "phase 3 of 3 (label)"
+    assert reference.tags["kind"] == "finetune"
+    # the config of the run is that of its last phase, and earlier ones are changes of it
+    assert reference.params["data.task"] == "classification"
+    assert reference.params["trainer.max_steps"] == "5"
+    assert reference.params["phases.short.trainer.max_steps"] == "3"
+    assert reference.params["phases.short.data.task"] == "masked_lm"
+    assert reference.params["phases.label"] == "{}"
+    splits = {part.partition("=")[0] for part in reference.tags["data.fingerprint"].split()}
+    assert {"short/train", "long/validation", "train", "validation", "test"} <= splits
+    folder = store.runs_folder / "checkpoints" / reference.id
+    assert sorted(path.name for path in folder.iterdir()) == ["1-short", "2-long", "3-label"]
+    assert [path.name for path in (folder / "2-long").iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("step", [1, 5, 9])
+def test_a_run_that_failed_in_a_phase_goes_on_to_the_same_end(
+    config: dict[str, Any],
+    reference: RunInfo,
+    store: Store,
+    project: Path,
+    step: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole, steps = EncoderModule.training_step, [0]
+
+    def breaking(self: EncoderModule, batch: Any, batch_index: int) -> Any:
+        steps[0] += 1
+        if steps[0] == step + 1:
+            raise OSError("the cable was pulled")
+        return whole(self, batch, batch_index)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError):
+        patch.setattr(EncoderModule, "training_step", breaking)
+        run(**config)
+    found = store.search_runs(limit=1)[0]
+    assert _resume(found.id, project) == 0
+    number = sum(border <= step for border in BORDERS)
+    before = [0, *BORDERS][number]
+    name = ("short", "long", "label")[number]
+    assert f"resumed at optimizer step {step - before} of phase {number + 1} of 3 ({name})" in (
+        capsys.readouterr().out
+    )
+    assert store.find_run(found.id).status == "FINISHED"
+    assert weights(store, found.id) == weights(store, reference.id)
+    assert points(store, found.id) == points(store, reference.id)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "call"),
+    [
+        # before the next phase begins
+        (src.pipeline.run, "begin_phase", 2),
+        # once the model of the second phase is whole, and its checkpoints still there
+        (src.pipeline.phases, "list_checkpoints", 2),
+    ],
+)
+def test_a_run_that_failed_at_a_border_goes_on_to_the_same_end(
+    config: dict[str, Any],
+    reference: RunInfo,
+    store: Store,
+    project: Path,
+    module: Any,
+    name: str,
+    call: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole, calls = getattr(module, name), [0]
+
+    def breaking(*arguments: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == call:
+            raise OSError("the cable was pulled")
+        return whole(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError):
+        patch.setattr(module, name, breaking)
+        run(**config)
+    found = store.search_runs(limit=1)[0]
+    assert _resume(found.id, project) == 0
+    assert "resumed at the beginning of phase" in capsys.readouterr().out
+    assert weights(store, found.id) == weights(store, reference.id)
+    assert points(store, found.id) == points(store, reference.id)
+
+
+def test_what_does_not_go_with_phases_is_refused(
+    config: dict[str, Any], reference: RunInfo, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _resume(reference.id, project, "fork=true") == 2
+    assert "has phases, through which no fork goes" in capsys.readouterr().err
+    with pytest.raises(UserError, match="a run with phases goes with one device, found 2"):
+        run(**{**config, "trainer": {**config["trainer"], "devices": 2}})
