@@ -36,12 +36,12 @@ from src.core.files import PROJECT_ROOT
 from src.core.mlflow_environment import read_experiment_name, read_tracking_uri
 from src.core.printing import print_line
 from src.core.user_errors import UserError, did_you_mean, format_suggestion
+from src.tracking.metric_names import TEST_METRICS
 from src.tracking.store import Store
 
 if TYPE_CHECKING:
     from src.tracking.run_summaries import RunSummary
 
-_TEST_METRICS = ("accuracy", "pearson", "f1_macro", "perplexity", "loss")
 _STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
 _FLAGS = (
     "--status",
@@ -184,7 +184,7 @@ def _format_metric(run: "RunSummary") -> str:
 
 def _format_test(run: "RunSummary", sort: str | None = None) -> str:
     """The most telling of what a run's test measured, or that by which the list is sorted."""
-    names = (sort, *(f"test/{name}" for name in _TEST_METRICS), *run.test)
+    names = (sort, *(f"test/{name}" for name in TEST_METRICS), *run.test)
     name = next((name for name in names if name in run.test), None)
     return "" if name is None else f"{name} {run.test[name]:.4g}"
 

@@ -73,13 +73,19 @@ def list_scores(answers: Answers) -> list[str]:
     """The scores that can be computed from answers, the first ones those of their task."""
     if answers.task == "regression":
         return ["mae", "pearson", "rmse"]
-    scores = {
-        "multi_label": ["subset_accuracy", "f1_macro"],
-        "token_classification": [],
-    }.get(answers.task, ["accuracy", "f1_macro"])
-    if answers.task == "multi_label" and any(", " in name for name in answers.label_names):
-        scores.remove("f1_macro")
-    return scores
+    if answers.task == "token_classification":
+        return ["f1"] if _has_entities(answers) else ["accuracy"]
+    if answers.task != "multi_label":
+        return ["accuracy", "f1_macro"]
+    is_ambiguous = any(", " in name for name in answers.label_names)
+    return ["subset_accuracy"] if is_ambiguous else ["subset_accuracy", "f1_macro"]
+
+
+def _has_entities(answers: Answers) -> bool:
+    """Whether texts are answered with entities (`PER[0:2] LOC[5:6]`), and not with a tag for each
+    word.
+    """
+    return any("[" in str(cell) for cell in (*answers.labels, *answers.predicted))
 
 
 def mark_right(answers: Answers) -> NDArray[np.bool_]:
@@ -141,6 +147,8 @@ def _build_score(answers: Answers, score: str) -> _Score:
         raise ValueError(f"{score} cannot be computed from the answers of {answers.task}")
     if answers.task == "regression":
         return _build_value_score(answers, score)
+    if answers.task == "token_classification":
+        return _build_tag_score(answers, score)
     if score in ("accuracy", "subset_accuracy"):
         return _Score(_count_rows(mark_right(answers).astype(float)), _divide_by_rows)
     return _build_macro_f1(answers)
@@ -166,6 +174,23 @@ def _compute_pearson(sums: Floats) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = (rows * truth_squares - truth**2) * (rows * guess_squares - guess**2)
         result: Floats = (rows * products - truth * guess) / np.sqrt(spread)
+    return result
+
+
+def _build_tag_score(answers: Answers, score: str) -> _Score:
+    """F1 of entities over all texts, or the share of words with the right tag."""
+    cells = zip(answers.labels, answers.predicted, strict=True)
+    pairs = [(str(label).split(), str(guess).split()) for label, guess in cells]
+    if score == "f1":
+        counts = [(len(set(label) & set(guess)), len(label) + len(guess)) for label, guess in pairs]
+        return _Score(np.array(counts, dtype=float), _compute_f1)
+    words = [(len(label), sum(map(str.__eq__, label, guess))) for label, guess in pairs]
+    return _Score(np.array(words, dtype=float), _divide_by_rows)
+
+
+def _compute_f1(sums: Floats) -> Floats:
+    right, both = sums[..., 0], sums[..., 1]
+    result: Floats = np.divide(2 * right, both, out=np.zeros_like(right), where=both > 0)
     return result
 
 

@@ -97,6 +97,18 @@ def test_macro_f1_is_that_of_scikit_learn() -> None:
     assert bootstrap_score(several, "subset_accuracy").value == mark_right(several).mean()
 
 
+def test_entities_and_tags_are_scored_over_all_texts() -> None:
+    labels = ["PER[0:2] LOC[3:4]", "", "PER[0:1]"]
+    predicted = ["PER[0:2]", "LOC[1:2]", "PER[0:1]"]
+    made = answer(labels, predicted, "token_classification")
+    assert list_scores(made) == ["f1"]
+    # 2 of 3 predicted and of 3 true ones
+    assert bootstrap_score(made, "f1").value == pytest.approx(2 / 3)
+    made = answer(["N V", "N"], ["N N", "N"], "token_classification")
+    assert list_scores(made) == ["accuracy"]
+    assert bootstrap_score(made, "accuracy").value == pytest.approx(2 / 3)
+
+
 def test_many_kinds_of_rows_are_drawn_in_parts() -> None:
     # 10,000 resamples of 1,000 rows are more than what is drawn at a time
     truth = RANDOM.normal(size=1000)
@@ -106,7 +118,6 @@ def test_many_kinds_of_rows_are_drawn_in_parts() -> None:
 
 
 def test_what_cannot_be_scored_is_not() -> None:
-    assert list_scores(answer("a", "a", "token_classification")) == []
     assert list_scores(answer(["x, y"], ["x"], "multi_label", ["x, y", "z"])) == ["subset_accuracy"]
     with pytest.raises(ValueError, match="loss cannot be computed"):
         bootstrap_score(answer("a", "a"), "loss")
