@@ -98,7 +98,7 @@ def _open_long_params(params: Columns, read_files: Callable[[str], list[bytes | 
 def _describe_patch(patch: bytes | None) -> str:
     if not patch:
         return "none"
-    return f"{_digest(patch)}, {patch.count(b'\n')} lines"
+    return f"{_digest(patch)}, {len(patch.splitlines())} lines"
 
 
 def _digest(content: bytes) -> str:
@@ -108,7 +108,7 @@ def _digest(content: bytes) -> str:
 def _split_environments(files: Sequence[bytes | None]) -> Columns:
     parsed = [None if content is None else _parse_environment(content) for content in files]
     keys = dict.fromkeys(key for facts in parsed if facts for key in facts)
-    return {key: [facts and facts.get(key) for facts in parsed] for key in keys}
+    return {key: [None if facts is None else facts.get(key) for facts in parsed] for key in keys}
 
 
 @cache

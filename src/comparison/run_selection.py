@@ -22,7 +22,7 @@ _OTHER_KINDS = ("search", "lr_range")
 
 
 class SelectedRuns(NamedTuple):
-    """Runs in the order in which they were named, and a line for every name about what it is."""
+    """Runs in the order in which they were named, and what sweeps and filters were found to be."""
 
     table: RunTable
     told: list[str]
@@ -39,32 +39,33 @@ def select_runs(store: Store, words: Sequence[str]) -> SelectedRuns:
     if not words:
         return _select_experiment(store)
     ids: dict[str, None] = {}
-    told = []
+    told: list[str] = []
     for word in words:
         if _FILTER.match(word.strip()):
             found = search_run_ids(store, word)
-            described = f"{format_quantity(len(found), 'run')} of experiment {store.experiment}"
+            told.append(f"{word}: {format_quantity(len(found), 'run')}")
         else:
-            found, described = _find_run(store, word)
+            found = _find_runs(store, word, told)
         if not found:
             raise UserError(
                 f"{word!r} finds no run of experiment {store.experiment}",
                 hint=f"{store.build_runs_command()} lists the runs",
             )
-        told.append(f"{word}: {described}")
         ids |= dict.fromkeys(found)
     table = load_run_table(store, list(ids))
     return SelectedRuns(_drop_other_kinds(table), told)
 
 
-def _find_run(store: Store, word: str) -> tuple[list[str], str]:
+def _find_runs(store: Store, word: str, told: list[str]) -> list[str]:
+    """A run, which `find_run` tells where it is no id, or the trials of a sweep."""
     run = store.find_run(word, key="RUN")
     if run.tags.get("kind") != "search":
-        return [run.id], f"run {run}"
+        return [run.id]
     trials = list_trial_ids(store, run.id)
     if not trials:
         raise UserError(f"{word!r} is sweep {run}, which has no trial yet")
-    return trials, f"sweep {run}, {format_quantity(len(trials), 'trial')}"
+    told.append(f"{word}: {format_quantity(len(trials), 'trial')} of sweep {run}")
+    return trials
 
 
 def _select_experiment(store: Store) -> SelectedRuns:
@@ -75,6 +76,8 @@ def _select_experiment(store: Store) -> SelectedRuns:
             hint=f"{store.build_runs_command()} lists the runs",
         )
     count = format_quantity(len(table.runs), "run")
+    # the first one, with which others are compared, is the oldest
+    table = table.select(range(len(table.runs))[::-1])
     return SelectedRuns(table, [f"all of experiment {store.experiment}: {count}"])
 
 

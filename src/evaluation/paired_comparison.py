@@ -32,10 +32,9 @@ class Answers(NamedTuple):
     values; `label_names` is empty for values.
     """
 
-    rows: list[int]
-    labels: list[str] | list[float]
-    predicted: list[str] | list[float]
-    losses: list[float | None] | None
+    rows: Sequence[int]
+    labels: Sequence[str] | Sequence[float]
+    predicted: Sequence[str] | Sequence[float]
     label_names: tuple[str, ...]
     task: str
 
@@ -93,6 +92,12 @@ def mark_right(answers: Answers) -> NDArray[np.bool_]:
     return np.array(
         [label == guess for label, guess in zip(answers.labels, answers.predicted, strict=True)]
     )
+
+
+def compute_score(answers: Answers, score: str) -> float:
+    """A score of one model; see `list_scores`."""
+    made = _build_score(answers, score)
+    return float(made.compute(made.sums.sum(0)))
 
 
 def bootstrap_score(answers: Answers, score: str, *, seed: int = 0) -> ScoreInterval:

@@ -16,11 +16,11 @@ _MAX_SEEDS = 1000
 class MeanInterval(NamedTuple):
     """The mean of independent values with the interval of Student's t distribution.
 
-    `deviation` is the standard deviation of a single value, with `count - 1`; it and the interval
+    `deviation` is the standard deviation of a single value, with `size - 1`; it and the interval
     are None for one value.
     """
 
-    count: int
+    size: int
     mean: float
     deviation: float | None
     low: float | None

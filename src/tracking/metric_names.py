@@ -21,5 +21,6 @@ def format_change(value: float, metric: str, *, sign: bool = True) -> str:
     plus = "+" if sign else ""
     if not is_share(metric):
         return f"{value:{plus}.3g}"
-    points = 100 * value
+    # what would be rounded to nothing is nothing, without a sign of its own
+    points = 100 * value if abs(value) >= 5e-5 else 0.0
     return f"{points:{plus}.{1 if abs(points) >= 0.095 or points == 0 else 2}f}"

@@ -237,7 +237,7 @@ def _to_head(
     run_id: str,
     name: str | None,
     status: str,
-    experiment_id: int,
+    experiment_id: int | str,
     artifact_uri: str,
     started: int,
     ended: int | None,

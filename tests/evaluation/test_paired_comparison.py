@@ -22,7 +22,7 @@ RANDOM = np.random.default_rng(3)
 
 def answer(labels: Any, predicted: Any, task: str = "classification", names: Any = "ab") -> Answers:
     rows = list(range(len(labels)))
-    return Answers(rows, list(labels), list(predicted), None, tuple(names), task)
+    return Answers(rows, list(labels), list(predicted), tuple(names), task)
 
 
 def test_mcnemar_is_that_of_statsmodels_and_of_the_hand() -> None:

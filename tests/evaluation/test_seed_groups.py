@@ -13,7 +13,7 @@ FIRST = [0.80, 0.82, 0.81, 0.79, 0.83]
 def test_a_mean_has_the_interval_of_students_t() -> None:
     # by hand: 2, 4, 6 have sd 2; t(0.975; 2) = 4.302653; 4.302653 * 2 / sqrt(3) = 4.968276
     found = compute_mean_interval([2.0, 4.0, 6.0])
-    assert (found.count, found.mean, found.deviation) == (3, 4.0, 2.0)
+    assert (found.size, found.mean, found.deviation) == (3, 4.0, 2.0)
     assert found.low == pytest.approx(4 - 4.968276, abs=1e-5)
     assert found.high == pytest.approx(4 + 4.968276, abs=1e-5)
     assert compute_mean_interval([0.5]) == (1, 0.5, None, None, None)
