@@ -17,8 +17,6 @@ Exit codes: 0; 1 where something still waits after --repair; 2 for a mistake in 
 
 import argparse
 import contextlib
-import json
-import math
 import os
 import sys
 import time
@@ -33,15 +31,16 @@ if __package__ is None:
 
 from src.config.command_line import FlagParser, run_command_line
 from src.core.files import PROJECT_ROOT
+from src.core.json_text import format_json
 from src.core.mlflow_environment import read_experiment_name, read_tracking_uri
 from src.core.printing import print_line
 from src.core.user_errors import UserError, did_you_mean, format_suggestion
+from src.tracking.metric_names import TEST_METRICS
 from src.tracking.store import Store
 
 if TYPE_CHECKING:
     from src.tracking.run_summaries import RunSummary
 
-_TEST_METRICS = ("accuracy", "pearson", "f1_macro", "perplexity", "loss")
 _STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
 _FLAGS = (
     "--status",
@@ -145,7 +144,7 @@ def _list_runs(store: Store, options: argparse.Namespace) -> None:
         for run in runs:
             print_line(run.id)
     elif options.json:
-        print_line(_format_json([asdict(run) for run in runs]))
+        print_line(format_json([asdict(run) for run in runs]))
     else:
         place = store.sqlite_file or store.uri
         print_line(f"runs of experiment {store.experiment} in {place}", to_stderr=True)
@@ -184,7 +183,7 @@ def _format_metric(run: "RunSummary") -> str:
 
 def _format_test(run: "RunSummary", sort: str | None = None) -> str:
     """The most telling of what a run's test measured, or that by which the list is sorted."""
-    names = (sort, *(f"test/{name}" for name in _TEST_METRICS), *run.test)
+    names = (sort, *(f"test/{name}" for name in TEST_METRICS), *run.test)
     name = next((name for name in names if name in run.test), None)
     return "" if name is None else f"{name} {run.test[name]:.4g}"
 
@@ -209,7 +208,7 @@ def _show_run(store: Store, run_id: str, as_json: bool) -> None:
             "resume": resume,
             "tags": found.tags,
         }
-        print_line(_format_json(shown | {"params": found.params, "metrics": found.metrics}))
+        print_line(format_json(shown | {"params": found.params, "metrics": found.metrics}))
         return
     details = {
         "run": run.id,
@@ -242,7 +241,7 @@ def _repair_store(store: Store, as_json: bool) -> int:
     with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):
         done = repair_store(store)
     if as_json:
-        print_line(json.dumps(asdict(done), indent=2))
+        print_line(format_json(asdict(done)))
     else:
         for line in done.delivered:
             print_line(line)
@@ -253,19 +252,6 @@ def _repair_store(store: Store, as_json: bool) -> int:
         )
         print_line(f"{len(done.closed)} runs were dead and are KILLED now{waiting}")
     return 1 if done.waiting else 0
-
-
-def _format_json(value: Any) -> str:
-    """JSON, with null for the numbers that JSON does not have (nan and the infinities)."""
-    return json.dumps(_replace_non_finite(value), indent=2, allow_nan=False)
-
-
-def _replace_non_finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _replace_non_finite(child) for key, child in value.items()}
-    if isinstance(value, list):
-        return [_replace_non_finite(child) for child in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _format_time(seconds: float) -> str:

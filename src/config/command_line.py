@@ -44,7 +44,7 @@ class FlagParser(argparse.ArgumentParser):
                 raise UserError(
                     f"there is no option '{flag}'", hint=did_you_mean(f"{meant} {value}")
                 )
-        return self.parse_args(arguments)
+        return self.parse_intermixed_args(arguments)
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} ({self.prog} --help)")

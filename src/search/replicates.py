@@ -3,16 +3,15 @@ together for one setting, with a mean and an interval.
 """
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from src.core.formatting import ParamValue, format_number, format_quantity
+from src.evaluation.seed_groups import compute_mean_interval
 from src.search.trials import SweepSnapshot, TrialRecord
 
 # Keys whose values are no setting that one would choose: other random numbers, other rows held out.
 REPLICATE_KEYS = ("seed", "data.seed", "data.split.seed", "data.split.fold")
-_CONFIDENCE = 0.95
 
 
 class MeanValue(NamedTuple):
@@ -34,15 +33,7 @@ class MeanValue(NamedTuple):
     @classmethod
     def from_values(cls, values: Sequence[float]) -> "MeanValue":
         """The mean of at least one finite value."""
-        mean = statistics.fmean(values)
-        if len(values) < 2:
-            return cls(len(values), mean, None, None, None)
-        from scipy.stats import t
-
-        deviation = statistics.stdev(values)
-        quantile = float(t.ppf(0.5 + _CONFIDENCE / 2, len(values) - 1))
-        half = quantile * deviation / math.sqrt(len(values))
-        return cls(len(values), mean, deviation, mean - half, mean + half)
+        return cls(*compute_mean_interval(values))
 
     def __str__(self) -> str:
         if self.low is None or self.high is None:

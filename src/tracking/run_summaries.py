@@ -13,14 +13,13 @@ from src.tracking.client import connect_to_store
 from src.tracking.delivery import deliver_pending_outboxes
 from src.tracking.earlier_runs import RunInfo
 from src.tracking.liveness import check_liveness, close_vanished_runs
+from src.tracking.metric_names import is_small_good
 from src.tracking.store import Store
 from src.tracking.ui_pages import describe_ui_page, format_ui_link
 
 _MONITOR_PARAM = "callbacks.checkpoint.monitor"
 # a sweep's best value so far
 _BEST_PREFIX = "best/"
-# words in the names of metrics that are good if they are small
-_SMALL_IS_GOOD = ("loss", "perplexity", "mae", "error", "seconds", "memory", "joules")
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,7 @@ def list_run_summaries(
     order = []
     if sort is not None:
         _check_metric(sort, store.search_runs(where))
-        is_small_good = any(word in sort for word in _SMALL_IS_GOOD)
-        order = [f"metrics.`{sort}` {'ASC' if is_small_good else 'DESC'}"]
+        order = [f"metrics.`{sort}` {'ASC' if is_small_good(sort) else 'DESC'}"]
     found = store.search_runs(where, limit=limit, order_by=order)
     return [summarize_run(store, run) for run in found]
 

@@ -1,0 +1,1 @@
+"""Many runs to a decision: what differs, which is better, what it costs."""

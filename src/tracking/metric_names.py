@@ -1,0 +1,26 @@
+"""What the name of a metric says: whether small is good, whether it is a share from 0 to 1."""
+
+# of what a test measures, the most telling first
+TEST_METRICS = ("accuracy", "pearson", "f1", "f1_macro", "perplexity", "loss")
+_SMALL_IS_GOOD = ("loss", "perplexity", "mae", "rmse", "error", "seconds", "memory", "joules")
+_SHARES = ("accuracy", "f1", "precision", "recall", "auroc")
+
+
+def is_small_good(metric: str) -> bool:
+    return any(word in metric for word in _SMALL_IS_GOOD)
+
+
+def is_share(metric: str) -> bool:
+    """Whether differences of a metric are told in points, which are hundredths."""
+    name = metric.rpartition("/")[2]
+    return any(word in name for word in _SHARES) and not is_small_good(name)
+
+
+def format_change(value: float, metric: str, *, sign: bool = True) -> str:
+    """A difference of a metric: `+0.8` points of a share, else three significant digits."""
+    plus = "+" if sign else ""
+    if not is_share(metric):
+        return f"{value:{plus}.3g}"
+    # what would be rounded to nothing is nothing, without a sign of its own
+    points = 100 * value if abs(value) >= 5e-5 else 0.0
+    return f"{points:{plus}.{1 if abs(points) >= 0.095 or points == 0 else 2}f}"
