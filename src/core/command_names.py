@@ -8,6 +8,7 @@ import re
 from src.core.files import IS_INSTALLED
 
 COMMANDS = (
+    "audit",
     "explain",
     "keys",
     "look",

@@ -142,7 +142,7 @@ class FilePrediction:
                 tqdm(total=self.count, desc="predict", unit=" texts", disable=None) as bar,
             ):
                 for number, (record, columns, answer) in enumerate(
-                    self._iter_answers(predictor, bar.update)
+                    self.iter_answers(predictor, bar.update)
                 ):
                     if record.unreadable is not None:
                         pass
@@ -179,9 +179,14 @@ class FilePrediction:
             lines.append(accuracy)
         return lines
 
-    def _iter_answers(
-        self, predictor: "Predictor", done: Callable[[int], object]
+    def iter_answers(
+        self, predictor: "Predictor", done: Callable[[int], object] = lambda count: None
     ) -> Iterator[tuple[RawRecord, dict[str, Any], "TextPrediction | None"]]:
+        """All rows with their columns and answers, a few thousand at a time.
+
+        Args:
+            done: called with the number of texts of each batch.
+        """
         rows = self.rows.iter_rows()
         while chunk := _take_rows(rows):
             has_pairs = self.rows.source.pair is not None

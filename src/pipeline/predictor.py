@@ -23,6 +23,7 @@ from src.data.preparation.cleaning import Cleaning
 from src.data.rows.records import RawRecord
 from src.data.rows.token_labels import WordSpan, find_words
 from src.data.tokenization.text_encoder import find_token_types
+from src.data.tokenization.token_store import TokenStore
 from src.data.tokenization.tokenizer import TextTokenizer
 from src.model.decision_rule import DecisionRule
 from src.model.encoder import Encoder, HeadType
@@ -166,6 +167,37 @@ class Predictor:
             self.inference_config["max_tokens"],
             self.inference_config["truncation"],
         )
+        values: list[list[float]] = self._judge_rows(rows, np.array(begins), on_batch_done).tolist()
+        return values
+
+    def compute_losses(self, store: TokenStore, places: np.ndarray) -> np.ndarray:
+        """The cross-entropy of rows of a store with their labels, [N] float64; the sum of those of
+        all labels where a text may have several.
+
+        Args:
+            places: [N], which rows.
+        """
+        rows = [
+            store.ids[store.offsets[place] : store.offsets[place + 1]].astype(np.int64)
+            for place in places
+        ]
+        outputs = self._judge_rows(rows, np.asarray(store.begins)[places]).double()
+        targets = torch.from_numpy(np.asarray(store.targets)[places])
+        if self.has_many_labels:
+            shares = torch.where(targets.bool(), outputs, 1 - outputs)
+            losses = -shares.clamp_min(1e-12).log().sum(1)
+        else:
+            losses = -outputs.gather(1, targets[:, None].long())[:, 0].clamp_min(1e-12).log()
+        values: np.ndarray = losses.numpy()
+        return values
+
+    def _judge_rows(
+        self,
+        rows: list[np.ndarray],
+        begins: np.ndarray,
+        on_batch_done: Callable[[int], object] = lambda count: None,
+    ) -> torch.Tensor:
+        """The outputs of the model [N, C] for rows of ids, in their order."""
         order, outputs = [], []
 
         def judge_batch(indices: np.ndarray, tokens: Tokens) -> None:
@@ -173,10 +205,8 @@ class Predictor:
             outputs.append(self._compute_outputs(tokens))
             on_batch_done(len(indices))
 
-        self._run_batches(rows, np.array(begins), judge_batch)
-        outputs_in_order = torch.cat(outputs)[torch.from_numpy(np.concatenate(order)).argsort()]
-        values: list[list[float]] = outputs_in_order.tolist()
-        return values
+        self._run_batches(rows, begins, judge_batch)
+        return torch.cat(outputs)[torch.from_numpy(np.concatenate(order)).argsort()]
 
     def _run_batches(
         self,
