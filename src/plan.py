@@ -75,7 +75,8 @@ def _print_run_plan(config: dict[str, Any]) -> float:
         plan = plan_run(phase)
         for line in plan.describe():
             print_wrapped(line)
-        seconds += plan.total_seconds
+        # the program starts once
+        seconds += plan.total_seconds - (plan.start_seconds if seconds else 0.0)
     if len(phases) > 1:
         print_line(f"all {len(phases)} phases: {format_duration(seconds)}")
     return seconds

@@ -2,6 +2,7 @@
 there had been none.
 """
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,15 +133,8 @@ def test_the_record_is_one_with_its_borders(reference: RunInfo, store: Store) ->
     assert [path.name for path in (folder / "2-long").iterdir()] == ["model"]
 
 
-@pytest.mark.parametrize("step", [1, 5, 9])
-def test_a_run_that_failed_in_a_phase_goes_on_to_the_same_end(
-    config: dict[str, Any],
-    reference: RunInfo,
-    store: Store,
-    project: Path,
-    step: int,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def _break_off(config: dict[str, Any], store: Store, step: int) -> RunInfo:
+    """A run that has failed in an optimizer step, counted from 0 through all phases."""
     whole, steps = EncoderModule.training_step, [0]
 
     def breaking(self: EncoderModule, batch: Any, batch_index: int) -> Any:
@@ -152,7 +146,19 @@ def test_a_run_that_failed_in_a_phase_goes_on_to_the_same_end(
     with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError):
         patch.setattr(EncoderModule, "training_step", breaking)
         run(**config)
-    found = store.search_runs(limit=1)[0]
+    return store.search_runs(limit=1)[0]
+
+
+@pytest.mark.parametrize("step", [1, 5, 9])
+def test_a_run_that_failed_in_a_phase_goes_on_to_the_same_end(
+    config: dict[str, Any],
+    reference: RunInfo,
+    store: Store,
+    project: Path,
+    step: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = _break_off(config, store, step)
     assert _resume(found.id, project) == 0
     number = sum(border <= step for border in BORDERS)
     before = [0, *BORDERS][number]
@@ -200,6 +206,46 @@ def test_a_run_that_failed_at_a_border_goes_on_to_the_same_end(
     assert "resumed at the beginning of phase" in capsys.readouterr().out
     assert weights(store, found.id) == weights(store, reference.id)
     assert points(store, found.id) == points(store, reference.id)
+
+
+def test_a_run_goes_on_from_its_artifacts_and_with_its_own_data_alone(
+    config: dict[str, Any],
+    reference: RunInfo,
+    store: Store,
+    project: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = _break_off(config, store, 5)
+    # as on another machine
+    shutil.rmtree(store.runs_folder / "checkpoints" / found.id)
+    file = project / "rows" / "train.csv"
+    rows = file.read_text()
+    file.write_text(f"{rows}another,1\n")
+    assert _resume(found.id, project) == 2
+    assert "the data are not those with which run" in capsys.readouterr().err
+    file.write_text(rows)
+    assert _resume(found.id, project) == 0
+    assert "resumed at optimizer step 2 of phase 2 of 3 (long)" in capsys.readouterr().out
+    assert weights(store, found.id) == weights(store, reference.id)
+    assert points(store, found.id) == points(store, reference.id)
+
+
+def test_phases_begin_from_an_earlier_run(
+    reference: RunInfo,
+    compose: Callable[..., dict[str, Any]],
+    store: Store,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    begin = (*STORED, f"init_from={reference.id}")
+    outcome = run(**compose(*LABELS, *begin, *(f"phases.{n}.trainer.max_steps=2" for n in "ab")))
+    own = points(store, outcome.run_id)
+    assert sorted(step for key, step in own if key == "train/loss") == [1, 2, 3, 4]
+    found = store.find_run(outcome.run_id)
+    assert (found.tags["init_from"], found.params["init_from"]) == (reference.id, reference.id)
+    # from run to phase, and from phase to phase
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("the head for 0, 1 is kept") == 2
+    assert "with its head where the labels are the same" in said
 
 
 def test_what_does_not_go_with_phases_is_refused(

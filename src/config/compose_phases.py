@@ -22,7 +22,7 @@ from src.config.phases import (
     find_form_errors,
     merge_changes,
 )
-from src.core.nested_config import get_by_path, iter_leaves
+from src.core.nested_config import get_by_path
 from src.core.user_errors import UserError, format_suggestion
 
 Resolve = Callable[[DictConfig, Sequence[str]], dict[str, Any]]
@@ -45,7 +45,9 @@ def compose_phases(config: DictConfig, typed: Sequence[str], resolve: Resolve) -
         phases: Any = base.pop(PHASES_KEY)
     if OmegaConf.is_config(phases):
         phases = OmegaConf.to_container(phases, resolve=False)
-    of_phases = (f"{PHASES_KEY}.", f"{PHASES_KEY}=")
+    prefix = f"{PHASES_KEY}."
+    phase_typed = [text.lstrip("+") for text in typed if text.lstrip("+").startswith(prefix)]
+    of_phases = (prefix, f"{PHASES_KEY}=")
     typed = [text for text in typed if not text.lstrip("+~").startswith(of_phases)]
     plain_base = resolve(base, typed)
     if not are_well_formed(phases):
@@ -58,7 +60,9 @@ def compose_phases(config: DictConfig, typed: Sequence[str], resolve: Resolve) -
         values = {key: value for key, value in changes.items() if key != GROUPS}
         phase = _choose_options(base, changes.get(GROUPS) or {}, typed)
         content: Any = OmegaConf.to_container(phase, resolve=False)
-        own = [f"{key}=" for key, _ in iter_leaves(values)]
+        # over which a preset has no say
+        start = f"{prefix}{name}."
+        own = [text.removeprefix(start) for text in phase_typed if text.startswith(start)]
         configs[name] = resolve(OmegaConf.create(merge_changes(content, values)), [*typed, *own])
     last, top = list(configs.items())[-1]
     written = {name: find_changes(top, phase) for name, phase in configs.items()}

@@ -14,7 +14,7 @@ from src.core.validation import describe_annotation
 _OWN_CODE = "src."
 # Keys of a run that stand in no group.
 _RUN = "src.pipeline.run.run"
-_RUN_KEYS = ("name", "seed", "tags", "init_from", "preset", "resume", "fork")
+_RUN_KEYS = ("name", "seed", "tags", "init_from", "phases", "preset", "resume", "fork")
 
 
 class ConfigKey(NamedTuple):
@@ -103,6 +103,7 @@ _RUN_DEFAULTS = {
     "seed": "1",
     "tags": "null",
     "init_from": "null",
+    "phases": "null",
     "preset": "null",
     "resume": "null",
     "fork": "false",

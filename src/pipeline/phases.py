@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.config.phases import PHASES_KEY, expand_phases
+from src.core.dataset_info import TEXT_TASKS
 from src.core.files import fsync_path
 from src.core.formatting import format_quantity
 from src.core.printing import print_wrapped
@@ -201,12 +202,10 @@ def enter_next_phase(parts: "RunParts", module: "EncoderModule", trainer: "Train
     coming = replace(phase, number=phase.number + 1, first_step=steps)
     config = _continue_config(coming.configs[coming.name], folder)
     built = build_parts(config, parts.store, is_trial=False)
-    head = module.objective.head
-    has_same_head = built.module.objective.head == head
     print_wrapped(
-        f"{phase} ended at optimizer step {steps}: {coming} goes on from {origin}, "
-        f"{'with its head' if has_same_head else 'with a fresh head'}; optimizer, schedule and "
-        "order of rows begin anew, steps count on"
+        f"{phase} ended at optimizer step {steps}: {coming} goes on from {origin}, with "
+        f"{_describe_head(module, built.module)}; optimizer, schedule and order of rows begin "
+        "anew, steps count on"
     )
     record.set_tag(f"phase.{phase.name}", f"ended at optimizer step {steps}")
     built.datamodule.set_rank(0, 1)
@@ -241,6 +240,19 @@ def _load_best(module: "EncoderModule", trainer: "Trainer") -> str:
     score = description["metrics"].get(callback.monitor)
     by = "" if score is None else f", {callback.monitor} {score:.4g}"
     return f"its best checkpoint ({format_quantity(description['step'], 'step')}{by})"
+
+
+def _describe_head(before: "EncoderModule", after: "EncoderModule") -> str:
+    """What becomes of the head at a border, in words; more is said once the data are known."""
+    from src.model.objectives import GeneratorObjective
+
+    if after.objective.head != before.objective.head:
+        return "a fresh head"
+    if isinstance(after.objective, GeneratorObjective):
+        return "its head and a fresh generator"
+    if after.objective.kind in TEXT_TASKS:
+        return "its head"
+    return "its head where the labels are the same"
 
 
 def _leave_model(parts: "RunParts", module: "EncoderModule", steps: int) -> Path:

@@ -19,8 +19,8 @@ from src.pipeline.run import read_task_schema
 
 PROJECT = CONF.parent
 LABELS = (
-    "+experiment, callbacks, data, fork, init_from, model, name, preset, report, resume, seed, "
-    "tags, tracking, trainer"
+    "+experiment, callbacks, data, fork, init_from, model, name, phases, preset, report, "
+    "resume, seed, tags, tracking, trainer"
 )
 ROOMS = "src., lightning., torch., torchmetrics., transformers."
 MODELS = ", ".join(list_options("model"))

@@ -41,7 +41,7 @@ ENTRIES = [
         "+experiment=mine",
         says=(
             "optimizer: there is no such key; valid: +experiment, callbacks, data, fork, "
-            "init_from, model, name, preset, "
+            "init_from, model, name, phases, preset, "
             "report, resume, seed, tags, tracking, trainer"
         ),
         files={"conf/experiment/mine.yaml": "# @package _global_\noptimizer:\n  lr: 1e-3\n"},
