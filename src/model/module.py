@@ -17,6 +17,7 @@ from src.core.printing import print_line
 from src.model import adapters
 from src.model.encoder import Encoder
 from src.model.encoder_families import find_vocab_size
+from src.model.layer_stack import find_body_prefix
 from src.model.objectives import DatasetObjective, GeneratorObjective, ObjectiveOutput
 from src.model.stage_metrics import SPLITS, Stage, StageMetrics
 
@@ -394,7 +395,6 @@ class EncoderModule(LightningModule):
 
     def _depth_below_head(self, name: str) -> int:
         """The number of layers that a parameter lies below the head; 0 in the head itself."""
-        has_one_rate = getattr(self.config.optim, "layer_decay", 1.0) == 1.0
-        if has_one_rate and not self.encoder.knows_layers:
-            return int(name.startswith(f"network.{self.encoder.network.base_model_prefix}."))
+        if getattr(self.config.optim, "layer_decay", 1.0) == 1.0 and not self.encoder.knows_layers:
+            return int(name.startswith(f"network.{find_body_prefix(self.encoder.network)}"))
         return self.encoder.count_layers_above(name)
