@@ -91,6 +91,11 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     _check_options(options, given, source_options)
     with contextlib.redirect_stdout(sys.stderr):
         model = _find_model(options)
+    if model.inference_config["task"] == "denoising":
+        raise UserError(
+            "this run trained a network to write what noise has hidden: it fills no masks and "
+            "judges no texts; fine-tune it first, with init_from=ID"
+        )
     if model.inference_config["task"] in ("masked_lm", "masked_lm_with_next_sentence"):
         _fill_masks(model, options)
     elif "text" in given:

@@ -402,14 +402,16 @@ def test_a_pretraining_run_judges_nothing(
         Predictor(tmp_path)
 
 
-def test_a_discriminator_fills_no_masks(
-    tmp_path: Path, run: type[StoredRun], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("changes", [{"head": "replaced_tokens"}, {"task": "denoising"}])
+def test_a_discriminator_and_a_decoder_fill_no_masks(
+    changes: dict[str, str],
+    tmp_path: Path,
+    run: type[StoredRun],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     run.folder = make_model(tmp_path, "masked_lm")
     described = run.folder / "palimpsest.json"
-    described.write_text(
-        json.dumps(json.loads(described.read_text()) | {"head": "replaced_tokens"})
-    )
+    described.write_text(json.dumps(json.loads(described.read_text()) | changes))
     assert "it fills no masks and judges no texts; fine-tune it first" in refuse(
         capsys, "text=a [MASK] film"
     )

@@ -6,7 +6,7 @@ is told the borders (`src/model/ragged_attention.py`). A batch without targets c
 rank that has no row in a global batch works on one (`src/data/batches/batch_sampler.py`).
 
 Shape legend: B sequences, T tokens of all sequences together, K tokens that are predicted or
-tagged, S words of all texts and the end of each, C classes.
+tagged, S words of all texts and the end of each, U tokens that are written, C classes.
 """
 
 from typing import NamedTuple, Protocol
@@ -71,6 +71,15 @@ class SentencePairBatch(NamedTuple):
     targets: Tensor  # [K] int64
     # [B] int64, as in transformers: 0 where the second segment goes on where the first ends, else 1
     pair_labels: Tensor
+
+
+class DenoisingBatch(NamedTuple):
+    """Noised texts, and what is to be written for each."""
+
+    tokens: Tokens
+    target_tokens: Tokens
+    is_missing: Tensor  # [U] bool, for each target: a token of the text that the noised one lacks
+    num_targets: int  # U, or 0 in a batch that counts for nothing
 
 
 class LabelledBatch(NamedTuple):

@@ -4,23 +4,30 @@ from dataclasses import dataclass
 from typing import Literal
 
 # what rows of text are for: to have words masked or to go on, to have words masked in pairs of
-# segments, or to be given a label, labels or a number, or a tag for each word
+# segments, to be freed of noise, or to be given a label, labels or a number, or a tag for each word
 Task = Literal[
     "masked_lm",
     "causal_lm",
     "masked_lm_with_next_sentence",
+    "denoising",
     "classification",
     "multi_label",
     "regression",
     "token_classification",
 ]
 # those that learn from text alone
-TEXT_TASKS: tuple[Task, ...] = ("masked_lm", "causal_lm", "masked_lm_with_next_sentence")
+TEXT_TASKS: tuple[Task, ...] = (
+    "masked_lm",
+    "causal_lm",
+    "masked_lm_with_next_sentence",
+    "denoising",
+)
 # and the choice of `data/batching` that is made for each
 TEXT_BATCHINGS: dict[str, str] = {
     "masked_lm": "masked",
     "causal_lm": "causal",
     "masked_lm_with_next_sentence": "sentence_pairs",
+    "denoising": "denoising",
 }
 
 
@@ -45,6 +52,8 @@ class DatasetInfo:
         label_counts: training rows of each label, in the order of `label_names`; empty where rows
             carry no labels.
         num_train_rows: None where it is not known.
+        end_id: the special token behind every text, by which a decoder stops; None where there is
+            not one such token.
     """
 
     vocab_size: int
@@ -59,3 +68,4 @@ class DatasetInfo:
     own_vocab_size: int | None = None
     label_counts: tuple[int, ...] = ()
     num_train_rows: int | None = None
+    end_id: int | None = None

@@ -40,8 +40,8 @@ class DataConfig:
     """Text from a source, cleaned, split, tokenised and put into batches.
 
     Args:
-        task: what the rows are for; all but `masked_lm`, `causal_lm` and
-            `masked_lm_with_next_sentence` need labels.
+        task: what the rows are for; all but `masked_lm`, `causal_lm`,
+            `masked_lm_with_next_sentence` and `denoising` need labels.
         source: where the rows come from.
         cleaning: how texts are cleaned, and which rows are dropped.
         split: how the rows are divided into train, validation and test.

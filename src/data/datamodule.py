@@ -20,6 +20,7 @@ from src.core.user_errors import UserError
 from src.data.batches.augmented_rows import AugmentedRows
 from src.data.batches.batch_sampler import DistributedBatchSampler
 from src.data.batches.batching import Labelled, Masked
+from src.data.batches.denoising_batching import Denoising
 from src.data.batches.device_dataset import DeviceBatchDataset, should_keep_on_device
 from src.data.batches.loader import BatchDataset, BatchPlan, PrefetchSampler, ResumableDataLoader
 from src.data.batches.mask_schedule import MaskSchedule
@@ -80,7 +81,7 @@ class TextDataModule(LightningDataModule):
         self.tokenizer = self.config.tokenizer.load_tokenizer(
             lambda: corpus.iter_train_texts(survey), rows_key, self.cache
         )
-        if isinstance(self.config.batching, Masked | SentencePairs):
+        if isinstance(self.config.batching, Masked | SentencePairs | Denoising):
             self.config.batching.check_tokenizer(self.tokenizer)
         key = hash_as_json(
             [
@@ -205,6 +206,7 @@ class TextDataModule(LightningDataModule):
             own_vocab_size=self.tokenizer.own_vocab_size,
             label_counts=tuple(self.data_summary["labels"].get("train", {}).values()),
             num_train_rows=len(self.token_stores["train"]),
+            end_id=self.tokenizer.end_id,
         )
 
     def _check_known_tokens(self, counts: Mapping[str, TokenCounts]) -> None:

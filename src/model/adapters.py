@@ -14,6 +14,7 @@ from transformers.pytorch_utils import Conv1D
 from src.core.notices import Notices
 from src.core.user_errors import UserError, format_suggestion
 from src.model.adapter_config import ADAPTER_KEY, Lora
+from src.model.layer_stack import find_body_prefix
 
 if TYPE_CHECKING:
     from src.model.encoder import Encoder
@@ -39,7 +40,7 @@ def add_lora(encoder: "Encoder", config: Lora) -> None:
     if loaded is not None and loaded.added_tokens:
         grown = network.get_input_embeddings().weight
         fresh |= {name for name, weight in network.named_parameters() if weight is grown}
-    body = f"{network.base_model_prefix}."
+    body = find_body_prefix(network)
     trained = [
         weight
         for name, weight in network.named_parameters()

@@ -4,7 +4,8 @@ It holds the whole `...ForMaskedLM` or `...ForSequenceClassification` model, so 
 Hugging Face folder is saved; but the body runs on flat tokens, and the head only on the tokens
 whose answer is wanted.
 
-Shape legend: B sequences, T real tokens, K chosen tokens, D width, V vocabulary, C labels.
+Shape legend: B sequences, T real tokens, K chosen tokens, U tokens that are written, D width,
+V vocabulary, C labels.
 """
 
 from pathlib import Path
@@ -15,6 +16,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoModelForPreTraining,
+    AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     PreTrainedConfig,
@@ -26,6 +28,7 @@ from src.core.batch import Tokens
 from src.core.notices import Notices, join_notices
 from src.core.user_errors import UserError
 from src.model import fast_encoder, ragged_attention, text_pooling
+from src.model.decoder_rows import check_decoder, compute_decoder_logits
 from src.model.discriminator import AutoDiscriminator
 from src.model.encoder_families import (
     HEADS,
@@ -38,7 +41,7 @@ from src.model.encoder_families import (
     find_longest_sequence,
     has_token_types,
 )
-from src.model.layer_stack import find_embeddings, find_layers
+from src.model.layer_stack import find_body_prefix, find_embeddings, find_layers
 from src.model.padded_rows import PaddedRows
 from src.model.pretrained_weights import LoadedWeights
 from src.model.ragged_layout import RaggedLayout
@@ -55,6 +58,7 @@ HeadType = Literal[
     "causal_lm",
     "replaced_tokens",
     "masked_lm_with_next_sentence",
+    "denoising",
     "sequence",
     "binary",
     "ordinal",
@@ -66,6 +70,7 @@ AUTO_MODEL_CLASSES: dict[HeadType, Any] = {
     "causal_lm": AutoModelForCausalLM,
     "replaced_tokens": AutoDiscriminator,
     "masked_lm_with_next_sentence": AutoModelForPreTraining,
+    "denoising": AutoModelForSeq2SeqLM,
     **dict.fromkeys(_TEXT_HEADS, AutoModelForSequenceClassification),
     "token_classification": AutoModelForTokenClassification,
 }
@@ -88,8 +93,10 @@ class Encoder(nn.Module):
         # run the body by src/model/fast_encoder.py; else by its own forward in transformers
         self.uses_fast_path = family in fast_encoder.FAST_FAMILIES
         self.rows = PaddedRows(network, judges_texts=head in _TEXT_HEADS)
+        if head == "denoising":
+            check_decoder(network)
         # one without values (src/model/bare_network.py) cannot be tried
-        if not any(weight.is_meta for weight in network.parameters()):
+        elif not any(weight.is_meta for weight in network.parameters()):
             self.rows.try_network(finds_side=not self.has_own_head, is_causal=head == "causal_lm")
         self.gradient_checkpointing = False
         # None: all began random
@@ -226,6 +233,12 @@ class Encoder(nn.Module):
         types = tokens.type_ids if self.has_token_types else None
         return self.rows.compute_logits(tokens, at, types)
 
+    def compute_target_logits(self, tokens: Tokens, targets: Tokens) -> Tensor:
+        """Of a network with a decoder, scores over the vocabulary [U, V] for each token that is to
+        be written, from the text and the ones before it.
+        """
+        return compute_decoder_logits(self.network, tokens, targets)
+
     def compute_loss_at(self, tokens: Tokens, at: Tensor, targets: Tensor) -> Tensor:
         """Sum of the cross-entropies of chosen tokens with their targets over the vocabulary.
 
@@ -337,9 +350,9 @@ class Encoder(nn.Module):
         """The number of layers that a parameter lies below the head, by its name in this module; 0
         in the head itself. Raises UserError if the layers are not known.
         """
-        prefix = f"network.{self.network.base_model_prefix}."
-        # a pooler stands in the body but belongs to the head
-        if not name.startswith(prefix) or ".pooler" in name:
+        prefix = f"network.{find_body_prefix(self.network)}"
+        # a pooler stands in the body but belongs to the head, and so may the output layer
+        if not name.startswith(prefix) or ".pooler" in name or name.endswith("lm_head.weight"):
             return 0
         body, own_name = self.network.base_model, name.removeprefix(prefix)
         layers = find_layers(body, self.config.model_type)

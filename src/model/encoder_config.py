@@ -27,6 +27,23 @@ _POSITIONS = f"positions of {NAME_OR_PATH_KEY}"
 # heads that know no labels
 _TEXT_HEADS = (*TEXT_TASKS, "replaced_tokens")
 DropoutRate = Annotated[float, Bound(least=0, below=1)]
+_ENCODER_FAMILIES = ("bert", "modernbert", "electra")
+_FRESH_FAMILIES: dict[str, tuple[str, ...]] = {
+    "causal_lm": ("gpt2",),
+    "denoising": ("bart", "t5"),
+    "masked_lm_with_next_sentence": ("bert",),
+    "replaced_tokens": ("electra",),
+}
+# why a head is for other families than the one that is named, or a family for other heads
+_UNFIT_HEADS = {
+    "causal_lm": "this family reads in both directions, so it would see what it is to predict",
+    "denoising": "this family has no decoder, which is to write what noise has hidden",
+    "replaced_tokens": "of this family, transformers has no network that tells replaced tokens",
+}
+_UNFIT_FAMILIES = {
+    "gpt2": "this family reads in one direction, which is for causal language modelling alone",
+    **dict.fromkeys(("bart", "t5"), "this family has a decoder, which is for denoising alone"),
+}
 
 
 @validate_init
@@ -37,9 +54,9 @@ class Scratch:
     Args:
         family: `bert` (Devlin et al., 2019), `modernbert` (Warner et al., 2024: rotary positions,
             gated units, local attention in two of three layers), `electra` (Clark et al., 2020),
-            which replaced-token detection needs, or, for causal language modelling, `gpt2`
-            (Radford et al., 2019).
-        layers: number of transformer layers.
+            which replaced-token detection needs, for causal language modelling `gpt2` (Radford et
+            al., 2019), or for denoising `bart` (Lewis et al., 2020) or `t5` (Raffel et al., 2020).
+        layers: number of transformer layers; a decoder has as many.
         width: of the hidden states.
         heads: of attention in each layer; `width` is divided among them.
         intermediate: width of the feed-forward layers; null: 4 times `width`.
@@ -50,7 +67,7 @@ class Scratch:
             tokens, or a mean with learnt weights (`attention`). Null: the first.
     """
 
-    family: Literal["bert", "modernbert", "electra", "gpt2"] = "bert"
+    family: Literal["bert", "modernbert", "electra", "gpt2", "bart", "t5"] = "bert"
     layers: PositiveInt
     width: PositiveInt
     heads: PositiveInt
@@ -68,15 +85,9 @@ class Scratch:
 
     def check(self, head: "HeadType", max_tokens: int | None = None) -> None:
         """Raise UserError if the family cannot do this: GPT-2 reads in one direction, the others in
-        both, ELECTRA alone has a discriminator, and ModernBERT has no head for pairs of segments.
+        both, ELECTRA alone has a discriminator, BART and T5 alone a decoder, and BERT alone a head
+        for pairs of segments.
         """
-        if head == "replaced_tokens" and self.family != "electra":
-            raise UserError(
-                "of this family, transformers has no network that tells replaced tokens",
-                key="model.encoder.family",
-                value=self.family,
-                expected="electra",
-            )
         if head == "masked_lm_with_next_sentence":
             from src.model.encoder import AUTO_MODEL_CLASSES
             from src.model.encoder_families import check_family
@@ -84,17 +95,15 @@ class Scratch:
             check_family(
                 self.family, AUTO_MODEL_CLASSES[head], "model.encoder: ", " (model.encoder.family)"
             )
-        if (self.family == "gpt2") != (head == "causal_lm"):
-            problem = (
-                "this family reads in one direction, which is for causal language modelling alone"
-                if self.family == "gpt2"
-                else "this family reads in both directions, so it would see what it is to predict"
-            )
+        fitting = _FRESH_FAMILIES.get(head, _ENCODER_FAMILIES)
+        if self.family not in fitting:
             raise UserError(
-                problem,
+                _UNFIT_HEADS.get(head) or _UNFIT_FAMILIES[self.family],
                 key="model.encoder.family",
                 value=self.family,
-                expected="bert, modernbert or electra" if self.family == "gpt2" else "gpt2",
+                expected=" or ".join(
+                    (*[", ".join(fitting[:-1])] * (len(fitting) > 1), fitting[-1])
+                ),
             )
 
     def build(
@@ -115,28 +124,13 @@ class Scratch:
 
         Raises UserError if the data's sequences are too long for it.
         """
-        from transformers import AutoConfig
-
         from src.model.encoder import AUTO_MODEL_CLASSES, Encoder
+        from src.model.fresh_config import build_fresh_config
         from src.model.text_pooling import write_pooling
 
         _check_max_tokens(dataset_info.max_tokens, self.max_tokens, "model.encoder.max_tokens")
-        config = AutoConfig.for_model(
-            self.family,
-            vocab_size=dataset_info.vocab_size,
-            hidden_size=self.width,
-            num_hidden_layers=self.layers,
-            num_attention_heads=self.heads,
-            intermediate_size=self.intermediate or 4 * self.width,
-            max_position_embeddings=self.max_tokens,
-            pad_token_id=dataset_info.pad_id,
-            # else 128, whatever the width is
-            **({"embedding_size": self.width} if self.family == "electra" else {}),
-            **({"n_inner": self.intermediate} if self.family == "gpt2" else {}),
-            **_special_token_ids(self.family, dataset_info),
-            **_label_settings(label_names, task, head),
-        )
-        _set_dropout(config, self.dropout)
+        labels = _label_settings(label_names, task, head)
+        config = build_fresh_config(self, dataset_info, labels)
         write_pooling(config, self.pooling)
         return Encoder(AUTO_MODEL_CLASSES[head].from_config(config), head)
 
@@ -218,10 +212,11 @@ class Pretrained:
 
     def _change_config(self, config: Any) -> None:
         """Write into a stored config what is asked for in its place."""
+        from src.model.fresh_config import set_dropout
         from src.model.text_pooling import write_pooling
 
         if self.dropout is not None:
-            _set_dropout(config, self.dropout)
+            set_dropout(config, self.dropout)
         write_pooling(config, self.pooling)
 
     def build(
@@ -347,20 +342,6 @@ def _label_settings(label_names: tuple[str, ...], task: Task, head: "HeadType") 
         "id2label": dict(enumerate(names)),
         "label2id": {name: index for index, name in enumerate(names)},
     }
-
-
-def _special_token_ids(family: str, dataset_info: DatasetInfo) -> dict[str, Any]:
-    # whose defaults lie beyond small vocabularies
-    families = {"modernbert": ("bos", "eos", "cls", "sep"), "gpt2": ("bos", "eos")}
-    names = families.get(family, ())
-    return {f"{name}_token_id": dataset_info.pad_id for name in names}
-
-
-def _set_dropout(config: Any, dropout: float) -> None:
-    from src.model.encoder_families import find_dropout_names
-
-    for name in find_dropout_names(config):
-        setattr(config, name, dropout)
 
 
 def _check_max_tokens(max_tokens: int, limit: int | None, key: str) -> None:

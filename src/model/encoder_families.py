@@ -80,6 +80,20 @@ PAIR_HEADS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "bert": lambda m, h: m.cls.seq_relationship(m.bert.pooler(h)),
 }
 
+# The families whose decoder is trained to write what noise has hidden (src/model/decoder_rows.py).
+DECODER_FAMILIES = (
+    "bart",
+    "led",
+    "longt5",
+    "mbart",
+    "mt5",
+    "mvp",
+    "pegasus",
+    "plbart",
+    "t5",
+    "umt5",
+)
+
 # For each kind of head, the families whose head is run by itself.
 HEADS: dict[str, dict[str, Callable[[Any, Tensor], Tensor]]] = {
     "masked_lm": TOKEN_HEADS,
@@ -123,8 +137,8 @@ def check_encoder_config(config: PreTrainedConfig, model_class: Any) -> None:
 
 
 def check_family(family: str, model_class: Any, where: str, key: str = "") -> None:
-    """Raise UserError if transformers has no class for a task of this family, or for pairs of
-    segments no head in it.
+    """Raise UserError if transformers has no class for a task of this family, for pairs of segments
+    no head in it, or for writing no decoder.
 
     Args:
         model_class: the auto class of transformers for the task.
@@ -135,6 +149,11 @@ def check_family(family: str, model_class: Any, where: str, key: str = "") -> No
         raise UserError(
             f"{where}the family '{family}' has no head here that judges two segments; expected "
             f"{' or '.join(sorted(PAIR_HEADS))}, or model=masked_lm, which masks alone{key}"
+        )
+    if model_class is transformers.AutoModelForSeq2SeqLM and family not in DECODER_FAMILIES:
+        raise UserError(
+            f"{where}the family '{family}' has no decoder here that writes a text; expected "
+            f"{', '.join(DECODER_FAMILIES[:-1])} or {DECODER_FAMILIES[-1]}{key}"
         )
     known = model_class._model_mapping._model_mapping
     if family not in known:

@@ -6,9 +6,17 @@ from collections import defaultdict
 from typing import Any
 
 from torch import nn
+from transformers import PreTrainedModel
 
 from src.core.user_errors import UserError
 from src.model.encoder_families import EMBEDDING_MODULES
+
+
+def find_body_prefix(network: PreTrainedModel) -> str:
+    """How the names of the body's parameters begin in a network. T5 with its decoder's output layer
+    is its own body, which transformers names by a module that it lacks.
+    """
+    return "" if network.base_model is network else f"{network.base_model_prefix}."
 
 
 def find_layers(body: nn.Module, family: str) -> dict[str, nn.Module]:

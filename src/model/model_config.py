@@ -96,6 +96,16 @@ class ModelConfig:
             if not isinstance(metric, MetricConfig)
         ]
         errors += self._find_adapter_errors()
+        if self.freeze == "encoder" and self.objective.head == "denoising":
+            errors.append(
+                UserError(
+                    "the output layer is the embeddings, so nothing would be left to train",
+                    key="model.freeze",
+                    value=self.freeze,
+                    expected="nothing, embeddings or a number of layers",
+                    about=("model.objective",),
+                )
+            )
         if self.freeze == "encoder" and getattr(self.encoder, "reinit_layers", None):
             errors.append(
                 UserError(

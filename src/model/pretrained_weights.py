@@ -13,6 +13,7 @@ from src.core.formatting import format_quantity
 from src.core.notices import Notices
 from src.core.pretrained_files import load_from_hub_or_folder
 from src.core.user_errors import UserError
+from src.model.layer_stack import find_body_prefix
 
 
 class LoadedWeights(NamedTuple):
@@ -116,11 +117,11 @@ def check_body_weights(network: PreTrainedModel, loaded: LoadedWeights, key: str
     """Raise UserError if weights of the body were not loaded: a head may be fresh, but an encoder
     with random parts is not pretrained.
     """
-    prefix = network.base_model_prefix
+    prefix = find_body_prefix(network)
     random_parts = {
         name
         for name in loaded.fresh
-        if name.startswith(f"{prefix}.") and not name.startswith(f"{prefix}.pooler")
+        if name.startswith(prefix) and not name.startswith((f"{prefix}pooler", "lm_head"))
     }
     if random_parts:
         raise UserError(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from src.model.objectives import Objective, ObjectiveOutput
 
 REGULARIZATION_KEY = "model.regularization"
+_GUESSING_TASKS = ("masked_lm", "masked_lm_with_next_sentence", "denoising")
 
 
 @validate_init
@@ -84,7 +85,7 @@ class Regularization:
                     about=("model.gradient_checkpointing",),
                 )
             )
-        if self.adversarial is not None and kind in ("masked_lm", "masked_lm_with_next_sentence"):
+        if self.adversarial is not None and kind in _GUESSING_TASKS:
             errors.append(
                 UserError(
                     "words that are to be guessed are not changed adversarially",
@@ -106,12 +107,14 @@ class Regularizer:
     def __init__(self, config: Regularization, encoder: "Encoder") -> None:
         from torch import nn
 
+        from src.model.layer_stack import find_body_prefix
+
         self._config = config
         # by the parameter; detached copies
         self._origins: dict[nn.Parameter, Tensor] = {}
         loaded = encoder.loaded_weights
         fresh = set(loaded.fresh) if loaded is not None else set()
-        body = f"{encoder.network.base_model_prefix}."
+        body = find_body_prefix(encoder.network)
         named = encoder.network.named_parameters()
         stored = {weight for name, weight in named if name.startswith(body) and name not in fresh}
         self._mixed_layers: list[Any] = [

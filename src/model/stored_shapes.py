@@ -7,6 +7,7 @@ from transformers import PreTrainedModel
 
 from src.core.formatting import format_quantity
 from src.core.user_errors import UserError
+from src.model.layer_stack import find_body_prefix
 
 
 def check_stored_shapes(network: PreTrainedModel, files: Iterable[Path], key: str) -> None:
@@ -19,7 +20,7 @@ def check_stored_shapes(network: PreTrainedModel, files: Iterable[Path], key: st
     """
     from safetensors import safe_open
 
-    prefix = f"{network.base_model_prefix}."
+    prefix = find_body_prefix(network)
     shapes = {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
     differing: dict[str, tuple[list[int], list[int]]] = {}
     folder = Path()

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from src.model import adapters
 from src.model.encoder import Encoder
+from src.model.layer_stack import find_body_prefix
 from src.model.optim import Muon
 from src.model.pretrained_weights import LoadedWeights
 from src.model.reinit_layers import REINIT_KEY, reinit_top_layers
@@ -46,7 +47,7 @@ def build_optimizer(encoder: Encoder, config: "ModelConfig", *, total_steps: int
     """
     optim = adapters.scale_rates(config.optim, config.adapter)
     has_one_rate = getattr(config.optim, "layer_decay", 1.0) == 1.0
-    body = f"network.{encoder.network.base_model_prefix}."
+    body = f"network.{find_body_prefix(encoder.network)}"
 
     def count_depth(name: str) -> int:
         if has_one_rate and not encoder.knows_layers:

@@ -139,8 +139,8 @@ def announce_end(parts: "RunParts", outcome: "RunOutcome") -> None:
         # what is still on its way is named by `python -m src.runs`
         with contextlib.suppress(UserError):
             print_line(f"model: {store.fetch_model_folder(run_id)}")
-    if parts.module.objective.head in ("causal_lm", "replaced_tokens"):
-        # a text that goes on, or what was replaced, is nothing that src.predict gives
+    if parts.module.objective.head in ("causal_lm", "replaced_tokens", "denoising"):
+        # a text that goes on, what was replaced or is missing: src.predict gives none of these
         return
     is_default = store.uri is None or store.uri == read_tracking_uri()
     place = "" if is_default else f" uri={redact_text(str(store.uri))}"

@@ -113,7 +113,9 @@ class Meter(Callback):
                 (kind for name, kind in _DTYPES.items() if str(trainer.precision).startswith(name)),
                 None,
             )
-            self._forward_cost = count_forward_cost(encoder)
+            # of a decoder the tokens that are written are not counted
+            has_decoder = encoder.head == "denoising"
+            self._forward_cost = None if has_decoder else count_forward_cost(encoder)
             self._peak_flops = (
                 measure_peak_flops(device, kind or torch.float32) * trainer.world_size
             )

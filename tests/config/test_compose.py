@@ -67,6 +67,7 @@ def test_as_many_as_there_are() -> None:
         "binary",
         "causal_lm",
         "classification",
+        "denoising",
         "distillation",
         "masked_lm",
         "masked_lm_with_next_sentence",
@@ -76,8 +77,8 @@ def test_as_many_as_there_are() -> None:
         "replaced_tokens",
         "token_classification",
     ]
-    assert len(list_options("model/encoder")) == 9
-    assert len(TRIPLES) == 4 * 9 + 9 * 2
+    assert len(list_options("model/encoder")) == 11
+    assert len(TRIPLES) == 4 * 11 + 9 * 2
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -141,7 +142,10 @@ def test_groups_and_choices() -> None:
     # its own
     assert load_option("data/tokenizer", "wordpiece_2k")["vocab_size"] == 2000
     assert options_with_key("data.batching.mask_schedule") == "data/batching=masked"
-    assert options_without_key("data.batching.mask_fraction") == "data/batching=causal|labelled"
+    assert (
+        options_without_key("data.batching.mask_fraction")
+        == "data/batching=causal|denoising|labelled"
+    )
     assert options_with_key("model.encoder.name_or_path") == "model/encoder=pretrained"
     assert options_with_key("nowhere.at.all") == options_with_key("name") == ""
     assert get_by_path({"a": {"b": 0}}, "a.b") == 0

@@ -131,7 +131,7 @@ SAID: dict[str, list[str]] = {
     ],
     "data.task=classificatio": [
         "data.task: expected one of masked_lm, causal_lm, "
-        "masked_lm_with_next_sentence, classification, multi_label, regression, "
+        "masked_lm_with_next_sentence, denoising, classification, multi_label, regression, "
         "token_classification, found 'classificatio'; "
         "did you mean 'classification'?"
     ],

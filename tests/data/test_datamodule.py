@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from src.core.user_errors import UserError, UserErrors
 from src.data.batches.batching import Labelled, Masked
+from src.data.batches.denoising_batching import Denoising
 from src.data.batches.sentence_pairs import SentencePairs
 from src.data.cache import ContentCache
 from src.data.data_config import DataConfig
@@ -186,6 +187,23 @@ def test_pairs_of_segments_need_no_labels_but_two_documents(folder: Path) -> Non
     _write(folder / "data" / "test.csv", _labelled(1, 100))
     with pytest.raises(UserError, match="pair_task=next_sentence: the test split has one document"):
         _prepared(folder, **settings)
+
+
+def test_noised_texts_need_no_labels_but_full_stops(folder: Path) -> None:
+    settings: dict[str, Any] = {
+        "task": "denoising",
+        "source": Source(path=str(folder / "data")),
+        "batching": Denoising(row_tokens=16, batch_size=4, permute_sentences=False),
+    }
+    data = _prepared(folder, **settings)
+    assert _content(data, "train") == _content(_prepared(folder, **settings), "train")
+    batch = next(iter(data.train_dataloader()))
+    assert batch.num_targets == len(batch.target_tokens.ids) >= len(batch.tokens.ids)
+    # of [CLS] text [SEP]
+    assert data.dataset_info.end_id == batch.target_tokens.ids[-1]
+    assert data.tokenizer.huggingface.sep_token_id == data.dataset_info.end_id
+    with pytest.raises(UserError, match="no token of the tokenizer ends a sentence"):
+        _prepared(folder, **settings | {"batching": Denoising(row_tokens=16)})
 
 
 def test_unigram_entropy_by_hand(tmp_path: Path) -> None:

@@ -326,7 +326,8 @@ ENTRIES = [
         "~model.encoder",
         says=(
             "model.encoder: must be given, as "
-            "model/encoder=base|electra_tiny|gpt_mini|mini|modern_mini|modern_tiny|pretrained|small|tiny"
+            "model/encoder=bart_tiny|base|electra_tiny|gpt_mini|mini|modern_mini|modern_tiny|pretrained|"
+            "small|t5_tiny|tiny"
         ),
     ),
     Entry(

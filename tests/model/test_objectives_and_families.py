@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from src.config.build_nodes import build_node
 from src.core.batch import (
+    DenoisingBatch,
     LabelledBatch,
     MaskedBatch,
     NextTokenBatch,
@@ -53,11 +54,16 @@ def _pair(texts: Tokens) -> SentencePairBatch:
     return SentencePairBatch(*_mask(texts), CLASSES)
 
 
+def _write(texts: Tokens) -> DenoisingBatch:
+    return DenoisingBatch(texts, texts, texts.ids > 30, len(texts.ids))
+
+
 # by the name of the config in conf/model: what a batch of five texts is
 BATCHES: dict[str, Callable[[Tokens], Any]] = {
     "binary": _label(CLASSES),
     "causal_lm": _continue,
     "classification": _label(CLASSES),
+    "denoising": _write,
     "masked_lm": _mask,
     "masked_lm_with_next_sentence": _pair,
     "multi_label": _label(torch.stack([CLASSES, 1 - CLASSES], 1).byte()),
@@ -106,8 +112,8 @@ def test_every_objective_of_a_config_is_tried(composed):
     pairs = sum(len(list_families(head)) for head in heads.values())
     # five for texts, with all families; one for masks and one for tags of words, each with those
     # that have a class for it; one for those that read in one direction, one for discriminators,
-    # and one for the two that judge pairs of segments
-    assert (len(NAMED), pairs) == (19, 5 * 19 + 15 + 17 + 2 + 1 + 2)
+    # one for the two that judge pairs of segments, and one for the two with a decoder
+    assert (len(NAMED), pairs) == (19, 5 * 19 + 15 + 17 + 2 + 1 + 2 + 2)
 
 
 @pytest.mark.parametrize("name", BATCHES)

@@ -19,6 +19,7 @@ from src.core.training_length import TrainingLength
 from src.core.user_errors import UserError
 from src.core.validation import Bound, Fraction, NonNegativeInt, PositiveInt, validate_init
 from src.data.batches.causal_batching import Causal
+from src.data.batches.denoising_batching import Denoising
 from src.data.batches.mask_schedule import MaskScheduleShape
 from src.data.batches.mask_settings import build_masking_params, check_mask_shares, check_mask_unit
 from src.data.batches.sentence_pairs import SentencePairs
@@ -308,4 +309,4 @@ class Labelled:
         return LabelledBatch(tokens, targets, torch.from_numpy(store.identities[rows]))
 
 
-Batching = Masked | Causal | SentencePairs | Labelled
+Batching = Masked | Causal | SentencePairs | Denoising | Labelled

@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from src.core.batch import (
+    DenoisingBatch,
     LabelledBatch,
     MaskedBatch,
     NextTokenBatch,
@@ -79,7 +80,14 @@ class BatchDataset:
 
     def __getitem__(
         self, key: BatchKey
-    ) -> MaskedBatch | NextTokenBatch | SentencePairBatch | LabelledBatch | TaggedBatch:
+    ) -> (
+        MaskedBatch
+        | NextTokenBatch
+        | SentencePairBatch
+        | DenoisingBatch
+        | LabelledBatch
+        | TaggedBatch
+    ):
         if self._prefetched and self._prefetched[0][0] is key:
             return self._prefetched.popleft()[1]
         if isinstance(self.batching, Masked):

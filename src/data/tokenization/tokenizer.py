@@ -85,6 +85,14 @@ class TextTokenizer:
         return find_word_joints(self.backend, self.vocab_size, self.special_ids)
 
     @cached_property
+    def end_id(self) -> int | None:
+        """The special token that it puts behind a text; None if it does not put one."""
+        from src.data.tokenization.special_frame import find_frame
+
+        frame = find_frame(self.backend, 1)
+        return None if frame is None or len(frame.ids[1]) != 1 else frame.ids[1][0]
+
+    @cached_property
     def fingerprint(self) -> str:
         """A hash of everything in the tokenizer, in hexadecimal digits."""
         # the last three are not part of the backend's own text
