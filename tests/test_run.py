@@ -128,7 +128,10 @@ def test_pretraining_run_holds_what_was_promised(store: Store, pretrained: RunOu
         "generated-validation",
         "generated-test",
     }
+    # a model that judges texts is one of MLflow
+    assert "model/MLmodel" in artifacts(store, finetuned.run_id)
     names = artifacts(store, pretrained.run_id)
+    assert "model/MLmodel" not in names
     assert {
         "config.yaml",
         "environment.txt",
