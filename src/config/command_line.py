@@ -159,6 +159,7 @@ Other commands, each with --help
     python -m src.runs       list runs, show one and how to go on with it, repair what died \
 without a word
     python -m src.predict    ask a run's model
+    python -m src.export     a run's model for other programs: transformers, MLflow, ONNX, OpenVINO
     python -m src.lr_range   which learning rate, from a short run in which it rises
     python -m src.plan       what a run or a search would need: memory, disk, time
     python -m src.look       what files hold and how they would be read, without a run

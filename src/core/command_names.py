@@ -9,7 +9,9 @@ from src.core.files import IS_INSTALLED
 
 COMMANDS = (
     "audit",
+    "compare",
     "explain",
+    "export",
     "keys",
     "look",
     "lr_range",

@@ -1,4 +1,5 @@
-"""Answers of the model in this folder, with torch and transformers alone.
+"""Answers of the model in this folder, with torch and transformers alone; where it was exported to
+ONNX or OpenVINO, with onnxruntime or openvino beside them.
 
     python palimpsest_model.py "A great film."          a second text where it judges pairs
 
@@ -15,6 +16,7 @@ import sys
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -32,12 +34,16 @@ _CONTROL = (
 )
 
 
+# the network in other formats than that of transformers, which `src.export` writes
+RUNTIME_FILES = ("model.onnx", "openvino_model.xml")
+
+
 class TextModel:
     """Labels, or values, of texts; prepared and judged as the program does that trained the model.
 
     Args:
         folder: of the model; the one of this file if it is not named.
-        device: of torch, such as "cuda".
+        device: of torch, such as "cuda"; a network for another runtime runs on the CPU.
     """
 
     def __init__(self, folder: Path | str = "", device: str = "cpu") -> None:
@@ -51,10 +57,15 @@ class TextModel:
         if (decision := folder / "decision.json").is_file():
             self.rule = json.loads(decision.read_text(encoding="utf-8"))
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
-        self.network = model.eval().to(device)
-        if pooling := getattr(model.config, "sentence_pooling", None):
-            self._add_pooling(pooling, folder)
+        found = [folder / name for name in RUNTIME_FILES if (folder / name).is_file()]
+        self.network: Any = _RuntimeNetwork(found[0]) if found else None
+        if self.network is None:
+            self.network = AutoModelForSequenceClassification.from_pretrained(
+                folder, dtype=torch.float32
+            )
+            self.network.eval().to(device)
+            if pooling := getattr(self.network.config, "sentence_pooling", None):
+                self._add_pooling(pooling, folder)
 
     def predict(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, batch_size: int = 16
@@ -192,6 +203,30 @@ class TextModel:
             return output
 
         body.register_forward_hook(pool, with_kwargs=True)
+
+
+class _RuntimeNetwork:
+    """A network in the format of another runtime, called as one of torch is."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, path: Path) -> None:
+        if path.suffix == ".onnx":
+            import onnxruntime
+
+            session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+            self._run: Any = lambda inputs: session.run(["logits"], inputs)[0]
+        else:
+            import openvino
+
+            # else some processors take bf16
+            exact = {"INFERENCE_PRECISION_HINT": "f32"}
+            compiled = openvino.compile_model(path, "CPU", exact)
+            self._run = lambda inputs: compiled(inputs)["logits"]
+
+    def __call__(self, **inputs: torch.Tensor) -> SimpleNamespace:
+        logits = self._run({name: tensor.numpy() for name, tensor in inputs.items()})
+        return SimpleNamespace(logits=torch.from_numpy(logits))
 
 
 def _load_pyfunc(folder: str) -> "_TableModel":

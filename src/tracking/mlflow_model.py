@@ -4,6 +4,7 @@ seconds; and how such a model is registered.
 
 import json
 import platform
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 MODEL_FILE = "MLmodel"
 _EXAMPLE_FILE, _SERVING_FILE = "input_example.json", "serving_input_example.json"
 _FLAVOR = "python_function"
+# in models:/NAME@ALIAS they would mean a version by itself
+_RESERVED_ALIAS = re.compile(r"latest|v\d+", re.IGNORECASE)
 
 
 def write_mlflow_model(
@@ -120,6 +123,8 @@ def register_model(
     except MlflowException as error:
         raise _build_error("register", name, error) from error
     for alias in aliases:
+        if _RESERVED_ALIAS.fullmatch(alias):
+            raise UserError("is a name that MLflow keeps for itself", key="alias", value=alias)
         try:
             _validate_model_alias_name(alias)
         except MlflowException as error:
@@ -129,7 +134,11 @@ def register_model(
         for path in sorted(folder.iterdir()):
             if path.is_file() and f"model/{path.name}" not in there:
                 client.log_artifact(run_id, str(path), "model")
-        if not client.search_registered_models(f"name = '{name.replace(chr(39), '')}'"):
+        try:
+            client.get_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
             client.create_registered_model(name)
         uri = client.get_run(run_id).info.artifact_uri
         made = client.create_model_version(name, f"{uri}/model", run_id)

@@ -1,0 +1,280 @@
+"""A run's model written for other programs."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from src import export
+from src.core.dataset_info import Task
+from src.pipeline import runtime_formats
+from src.pipeline.earlier_model import EarlierModel
+from src.pipeline.palimpsest_model import TextModel
+from src.pipeline.parity_rows import read_validation_rows
+from src.pipeline.predictor import Predictor
+from src.pipeline.run import run
+from src.pipeline.runtime_formats import compare_with_model, write_runtime_folder
+from src.tracking.store import Store
+from tests.test_predict import make_model
+from tests.test_run import config
+
+TEXTS = [
+    ["a good film"],
+    ["a bad film, a very bad and long film"],
+    *([" ".join(["good", "bad", "film"][place % 3 :] * (1 + place))] for place in range(12)),
+]
+REVIEWS = ("data.source.train=40", "data.source.validation=20", "data.source.test=20")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, blank_database: Path) -> Path:
+    root = tmp_path_factory.mktemp("project")
+    (root / "mlruns").mkdir()
+    shutil.copy(blank_database, root / "mlruns" / "mlflow.db")
+    return root
+
+
+@pytest.fixture(scope="module")
+def run_id(project: Path) -> str:
+    """Of a small run that judges reviews."""
+    overrides = ("+experiment=quickstart_scratch", "trainer.max_epochs=1", *REVIEWS)
+    return run(**config(project, *overrides)).run_id
+
+
+def say(project: Path, *arguments: str) -> int:
+    return export.main([*arguments, f"root={project}"])
+
+
+def refuse(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The message with which a command is refused."""
+    capsys.readouterr()
+    assert export.main(arguments) == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+def test_a_run_for_another_runtime(
+    project: Path, run_id: str, tmp_path: Path, format: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime" if format == "onnx" else format)
+    folder = tmp_path / "made"
+    assert say(project, f"run={run_id}", f"format={format}", f"output={folder}", "rows=9") == 0
+    said = capsys.readouterr().out
+    assert f"the export is {folder}" in said
+    assert "compared with the model on 9 validation rows: largest difference " in said
+    assert "0 predictions changed" in said
+    card = (folder / "README.md").read_text()
+    assert "9 validation rows" in card and "negative, positive" in card
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+    assert not (folder / "model.safetensors").exists()
+    assert (folder / "model.onnx").exists() == (format == "onnx")
+    model = Store(root=str(project)).fetch_model_folder(run_id)
+    [expected] = Predictor(model, precision="fp32").predict_texts(["a great film"])
+    assert expected is not None
+    [found] = TextModel(folder).predict(["a great film"])
+    assert found.pop("prediction") == expected.predicted
+    assert found == pytest.approx(expected.probabilities, abs=1e-5)
+
+
+def test_onnx_is_asked_without_torch(tmp_path: Path) -> None:
+    """By its own runtime and by hand, for one text, and for several of other lengths than those
+    that it was traced with.
+    """
+    pytest.importorskip("onnxscript")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    import numpy as np
+    from transformers import AutoTokenizer
+
+    source = make_model(tmp_path, names=("bad", "ok", "good"))
+    (folder := tmp_path / "onnx").mkdir()
+    write_runtime_folder(source, folder, "onnx", TEXTS[:2])
+    session = onnxruntime.InferenceSession(folder / "model.onnx")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    for texts in (["good"], [text for [text] in TEXTS]):
+        inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="np")
+        [logits] = session.run(["logits"], dict(inputs))
+        odds = np.exp(logits)
+        expected = Predictor(source, precision="fp32").predict_texts(texts)
+        for row, answer in zip(odds / odds.sum(1, keepdims=True), expected, strict=True):
+            assert answer is not None
+            assert list(answer.probabilities.values()) == pytest.approx(row.tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("task", ["multi_label", "regression"])
+def test_other_tasks_and_pairs(tmp_path: Path, task: Task) -> None:
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    source = make_model(tmp_path, task, pooling="mean", pairs=True)
+    (folder := tmp_path / "onnx").mkdir()
+    pairs = [[*one, *other] for one, other in zip(TEXTS, TEXTS[::-1], strict=True)]
+    write_runtime_folder(source, folder, "onnx", pairs[:2])
+    parity = compare_with_model(source, folder, [*pairs, ["", "a"]], "validation")
+    assert (parity.rows, parity.flips) == (len(pairs), 0)
+    assert parity.difference < 1e-4
+
+
+def test_an_export_that_differs_is_not_kept(
+    project: Path,
+    run_id: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Its last bias is changed before it is written: probabilities of the wrong model."""
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    write = runtime_formats._write_onnx
+
+    def write_tampered(model: TextModel, path: Path, texts: Sequence[Sequence[str]]) -> None:
+        with torch.no_grad():
+            model.network.classifier.bias += torch.tensor([3.0, -3.0])
+        write(model, path, texts)
+
+    monkeypatch.setattr(runtime_formats, "_write_onnx", write_tampered)
+    typed = [f"run={run_id}", "format=onnx", f"output={tmp_path / 'made'}", "tolerance=0.01"]
+    assert say(project, *typed) == 1
+    said = capsys.readouterr().err
+    assert "error: the export is not kept, it is not exact enough: 20 validation rows: " in said
+    assert "at most tolerance=0.01 is allowed" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_measure_of_parity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: an export whose probabilities of two labels are exchanged."""
+    source = make_model(tmp_path)
+    shutil.copytree(source, folder := tmp_path / "other")
+    swapped = TextModel.predict
+
+    def predict(self: TextModel, *texts: Sequence[str]) -> list[dict[str, object]]:
+        answers = swapped(self, *texts)
+        return [
+            {
+                "prediction": "yes" if one["prediction"] == "no" else "no",
+                "no": one["yes"],
+                "yes": one["no"],
+            }
+            for one in answers
+        ]
+
+    monkeypatch.setattr(TextModel, "predict", predict)
+    parity = compare_with_model(source, folder, TEXTS, "test")
+    texts = [text for [text] in TEXTS]
+    gaps = [
+        abs(answer.probabilities["no"] - answer.probabilities["yes"])
+        for answer in Predictor(source, precision="fp32").predict_texts(texts)
+        if answer is not None
+    ]
+    assert parity.difference == pytest.approx(max(gaps), abs=1e-5)
+    assert (parity.rows, parity.flips) == (len(TEXTS), len(TEXTS))
+    assert parity.describe().startswith(f"{len(TEXTS)} test rows: largest difference ")
+
+
+def test_a_model_is_registered(
+    project: Path, run_id: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(root=str(project))
+    typed = [f"run={run_id}", "format=mlflow", "register=reviews", "alias=champion,b"]
+    assert say(project, *typed) == 0
+    said = capsys.readouterr().out
+    assert "registered as reviews, version 1, alias champion, alias b" in said
+    assert "mlflow models serve -m models:/reviews@champion --env-manager local" in said
+    client = store.open().client
+    version = client.get_model_version_by_alias("reviews", "champion")
+    assert (str(version.version), version.run_id, version.status) == ("1", run_id, "READY")
+    source = Path(client.get_model_version_download_uri("reviews", "1").removeprefix("file://"))
+    description = json.loads((source / "MLmodel").read_text())
+    assert description["metadata"]["label_names"] == ["negative", "positive"]
+    # a run of an earlier version left a folder without these files
+    for name in ("MLmodel", "palimpsest_model.py"):
+        (source / name).unlink()
+    output = tmp_path / "copy"
+    again = [f"run={run_id}", "format=mlflow", "register=reviews", "alias=b"]
+    assert say(project, *again, f"output={output}") == 0
+    assert (source / "MLmodel").is_file() and (output / "palimpsest_model.py").is_file()
+    for alias, number in {"b": "2", "champion": "1"}.items():
+        assert str(client.get_model_version_by_alias("reviews", alias).version) == number
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("register=a/b", "register=a/b: "),
+        ("register=a alias=latest", "alias=latest: is a name that MLflow keeps for itself"),
+        ("register=a alias=v2", "alias=v2: "),
+    ],
+)
+def test_names_that_mlflow_does_not_take(
+    project: Path, run_id: str, typed: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [f"run={run_id}", "format=mlflow", *typed.split(), f"root={project}"]
+    assert message in refuse(capsys, *arguments)
+    assert not Store(root=str(project)).open().client.search_registered_models("name = 'a'")
+
+
+def test_a_copy_of_the_folder(
+    project: Path, run_id: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "copy"
+    assert say(project, f"run={run_id[:8]}", "format=transformers", f"output={folder}") == 0
+    said = capsys.readouterr().out
+    assert f'python {folder / "palimpsest_model.py"} "A text." asks it' in said
+    [answer] = TextModel(folder).predict(["a great film"])
+    assert answer["prediction"] in ("negative", "positive")
+
+
+def test_validation_rows_of_a_run(project: Path, run_id: str) -> None:
+    plain = config(project, "+experiment=quickstart_scratch", *REVIEWS)
+    model = EarlierModel(Path("none"), {}, plain)
+    rows, split = read_validation_rows(model, 7)
+    assert (len(rows), split) == (7, "validation") and all(len(row) == 1 for row in rows)
+    assert len(read_validation_rows(model, 100)[0]) == 20
+
+
+def test_models_that_have_no_such_form(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_model(tmp_path, "masked_lm")
+    monkeypatch.setattr(Store, "find_run", lambda *_, **__: SimpleNamespace(id="0123456"))
+    monkeypatch.setattr(Store, "fetch_model_folder", lambda *_, **__: folder)
+    monkeypatch.setattr(Store, "load_config_yaml", lambda *_, **__: "{}")
+    expected = "expected a run that judges whole texts"
+    for name in ("onnx", "openvino", "mlflow"):
+        said = refuse(capsys, "run=0123456", f"format={name}", f"output={tmp_path / 'made'}")
+        assert f"format={name}: a model for masked_lm is " in said and expected in said
+    assert not (tmp_path / "made").exists()
+    monkeypatch.setattr(runtime_formats, "find_spec", lambda name: None)
+    shutil.rmtree(folder)
+    make_model(tmp_path)
+    said = refuse(capsys, "run=0123456", "format=onnx", f"output={tmp_path / 'made'}")
+    assert "format=onnx needs the package onnx: pip install -e '.[onnx]'" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("format=onnx", "run: must be given, as run=ID"),
+        ("run=0123456", "format=none: expected one of transformers, mlflow, onnx, openvino"),
+        ("run=0123456 format=onnx", "output: must be given, as output=FOLDER\n"),
+        ("run=0123456 format=mlflow", "output: must be given, as output=FOLDER or register=NAME"),
+        ("run=0123456 format=onnx register=a", "register=a goes with format=mlflow"),
+        (
+            "run=0123456 format=mlflow rows=9 output=x",
+            "rows=9 goes with format=onnx or format=openvino",
+        ),
+        ("run=0123456 format=mlflow alias=a output=x", "alias=a goes with register=NAME"),
+        ("run=0123456 format=onnx output=HERE", "output=HERE is there already; give a new name"),
+        ("run=0123456 format=onnx output=HERE/no/x", "there is no folder HERE/no"),
+        ("run=0123456 format=onnx output=HERE/x rows=0", "rows=0: expected a whole number at"),
+        ("run=0123456 format=onnx output=HERE/x tolerance=a", "tolerance=a: expected a number"),
+    ],
+)
+def test_mistakes(
+    arguments: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed = arguments.replace("HERE", str(tmp_path)).split()
+    assert message.replace("HERE", str(tmp_path)) in refuse(capsys, *typed)
