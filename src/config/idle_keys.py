@@ -47,6 +47,7 @@ _CONDITIONS = (
         "data.augmentation.unchanged",
         lambda share: share < 1,
     ),
+    _Condition("data.cleaning", ("language_min_letters",), "data.cleaning.languages", _is_given),
     _Condition("data.split", ("validation",), "data.split.fold", lambda fold: fold is None),
     _Condition(
         "model.optim",

@@ -16,7 +16,6 @@ from src.data.preparation.cleaning import Cleaning
 from src.data.preparation.division import find_division_errors
 from src.data.preparation.first_targets import find_first_target_errors
 from src.data.preparation.label_map import find_map_errors, read_label_names
-from src.data.preparation.near_duplicates import find_missing_package
 from src.data.preparation.splitting import Split
 from src.data.reading.first_rows import find_unlabelled_split
 from src.data.reading.sources import Source
@@ -282,8 +281,7 @@ class DataConfig:
             origin: the model folder of the run that `init_from` names.
         """
         self.check_source()
-        if self.cleaning.near_duplicates is not None and (errors := list(find_missing_package())):
-            raise UserErrors(errors)
+        self.cleaning.check()
         if self.augmentation is not None:
             self.augmentation.check()
         names = self.declared_label_names()

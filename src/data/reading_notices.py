@@ -74,6 +74,7 @@ def describe_rows(
             for name, count in summary["counts"].items()
             if name.endswith("/changed")
         },
+        "language_unknown": summary["counts"].get("train/language_unknown", 0),
         "left_out": _count_lost_rows(summary["counts"]),
         "leakage": _count_leakage(summary),
         "labels": {
@@ -112,6 +113,12 @@ def _describe_changed_rows(counts: Mapping[str, int]) -> Iterator[str]:
     ]
     if changed:
         yield f"changed by data.cleaning: {', '.join(changed)}"
+    if count := counts.get("train/language_unknown"):
+        rows, verb = format_quantity(count, "row"), "is" if count == 1 else "are"
+        yield (
+            f"{rows} of train {verb} too short for their language to be told, and stay "
+            "(data.cleaning.language_min_letters)"
+        )
 
 
 def _describe_lost_rows(summary: Mapping[str, Any]) -> Iterator[str]:

@@ -11,9 +11,15 @@ from collections.abc import Container, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
-from src.core.user_errors import UserError
+from src.core.user_errors import UserError, UserErrors
 from src.core.validation import Bound, Fraction, PositiveInt, validate_init
 from src.data.preparation.label_map import LabelMap
+from src.data.preparation.languages import (
+    find_language_errors,
+    has_letters,
+    identify_language,
+)
+from src.data.preparation.near_duplicates import find_missing_package
 from src.data.preparation.text_cleaning import (
     NormalForm,
     apply_normal_form,
@@ -94,6 +100,7 @@ DROP_REASONS = {
     "too_short": "shorter than data.cleaning.min_words or min_characters",
     "too_long": "longer than data.cleaning.max_characters",
     "symbols": "with a larger share of symbols than data.cleaning.max_symbols",
+    "other_language": "in another language than data.cleaning.languages",
     "missing_label": "without a label (data.source.label)",
     "unmapped_label": "with a label that data.label_map leaves out",
     "overlap": "also in validation or test (data.cleaning.overlap)",
@@ -135,6 +142,9 @@ class Cleaning:
             model need not be, it is cut.
         max_symbols: leave training rows out of whose characters a larger share is neither letter,
             digit nor white space.
+        languages: leave training rows out whose likeliest language is none of these, such as
+            [en, de], by their codes of ISO 639; null: none.
+        language_min_letters: texts with fewer letters are guessed badly, and stay.
         empty_text: rows without text: `drop` them, or end with an `error`.
         missing_label: rows without label, where labels are needed: `drop` them, or end with an
             `error`. Kept ones have, where a row may have several labels, none of them.
@@ -158,11 +168,25 @@ class Cleaning:
     min_characters: PositiveInt | None = None
     max_characters: PositiveInt | None = None
     max_symbols: Fraction | None = None
+    languages: list[str] | None = None
+    language_min_letters: PositiveInt = 50
     empty_text: Literal["drop", "error"] = "drop"
     missing_label: Literal["drop", "error", "keep"] = "drop"
     duplicates: Literal["keep", "drop"] = "keep"
     overlap: Literal["keep", "drop"] = "drop"
     near_duplicates: Annotated[float, Bound(least=0.4, most=1)] | None = None
+
+    def check(self) -> None:
+        """Raise UserError if a package is not installed that finds near duplicates or tells
+        languages, or if a language is not known.
+        """
+        errors: list[UserError] = []
+        if self.near_duplicates is not None:
+            errors += find_missing_package()
+        if self.languages is not None:
+            errors += find_language_errors(self.languages)
+        if errors:
+            raise UserErrors(errors)
 
     def clean_records(
         self,
@@ -179,8 +203,9 @@ class Cleaning:
         Each row is counted twice: as "<split>/read", and as "<split>/kept" or with the reason why
         it was dropped: "empty_text", "missing_label", "unmapped_label", "overlap", "duplicates" or,
         if the first row with its text has another label, "contradicting_duplicates"; of train also
-        "too_short", "too_long" or "symbols". Rows that stay and whose texts were changed are
-        counted once more, as "<split>/changed".
+        "too_short", "too_long", "symbols" or "other_language". Rows that stay and whose texts were
+        changed are counted once more, as "<split>/changed", and those whose texts are too short for
+        their language to be told, as "<split>/language_unknown".
 
         Args:
             labelled: whether every row needs a label.
@@ -210,10 +235,18 @@ class Cleaning:
                 reason = "overlap"
             if reason is None and self.duplicates == "drop":
                 reason = _find_duplicate_reason(record, firsts, labelled)
+            is_language_unknown = False
+            if reason is None and split == "train" and self.languages is not None:
+                text = _join_texts(record)
+                is_language_unknown = not has_letters(text, self.language_min_letters)
+                if not is_language_unknown and identify_language(text) not in self.languages:
+                    reason = "other_language"
             counts[f"{split}/read"] += 1
             counts[f"{split}/{reason or 'kept'}"] += 1
             if reason is None and record[:2] != raw_record[:2]:
                 counts[f"{split}/changed"] += 1
+            if reason is None and is_language_unknown:
+                counts[f"{split}/language_unknown"] += 1
             if reason is None:
                 yield record
 
@@ -259,7 +292,7 @@ class Cleaning:
 
     def _find_unfit_reason(self, record: RawRecord) -> str | None:
         """Why a row is not worth training on, or None: both texts of a pair count together."""
-        text = record.text if record.pair is None else f"{record.text} {record.pair}"
+        text = _join_texts(record)
         too_few_words = self.min_words is not None and len(text.split()) < self.min_words
         if too_few_words or (self.min_characters is not None and len(text) < self.min_characters):
             return "too_short"
@@ -287,6 +320,10 @@ class Cleaning:
                 )
             return "missing_label"
         return None
+
+
+def _join_texts(record: RawRecord) -> str:
+    return record.text if record.pair is None else f"{record.text} {record.pair}"
 
 
 def _find_duplicate_reason(record: RawRecord, seen: DigestSet, labelled: bool) -> str | None:
