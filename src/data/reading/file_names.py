@@ -18,6 +18,7 @@ FORMAT_BY_SUFFIX = {
     ".xlsm": "xlsx",
     ".txt": "text",
     ".conll": "conll",
+    ".conllu": "conll",
     ".bio": "conll",
     ".iob": "conll",
     ".iob2": "conll",
