@@ -88,10 +88,10 @@ def read_tagged_words(
             numbered = is_numbered(cells)
             places = columns.resolve(numbered=numbered)
         _check_cells(cells, width, places, labelled, where)
-        if not words:
-            start = number
         if numbered and _NO_WORD_NUMBER.fullmatch(cells[0]):
             continue
+        if not words:
+            start = number
         words.append(cells[places[0]])
         if labelled:
             tags.append(cells[places[1]])

@@ -111,7 +111,7 @@ def test_universal_dependencies(tmp_path: Path, name: str) -> None:
     records = _read(tmp_path / name, text)
     assert [record.text for record in records] == ["zu dem See .", "Ja in dem"]
     assert records[0].label == TokenLabels(tags=("ADP", "DET", "NOUN", "PUNCT"))
-    assert records[0].where == f"{name}, line 3"
+    assert records[0].where == f"{name}, line 4"
     survey = TagSurvey(None)
     for record in records:
         survey.add("train", record)
