@@ -34,6 +34,7 @@ from src.data.preparation.label_map import read_label_names
 from src.data.reading.column_guesses import (
     NUMBER_PATTERN,
     ColumnProfile,
+    begins_with_sentence,
     find_repeated_names,
     guess_columns,
     guess_split_column,
@@ -102,8 +103,12 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
         raise UserError("no files to read", key="data.source.path", value=typed["path"])
     first_file = next(iter(layout.files.values()))[0]
     style = guess_table_options(finding, first_file, layout.format)
-    if any(key in typed for key in _COLUMNS):
-        # by their names, or by positions with header=false
+    named = [one for key in _COLUMNS for one in list_columns(typed.get(key)) if one is not None]
+    if named and all(isinstance(one, int) for one in named) and finding.header:
+        # columns without names have positions
+        if finding.columns is None and begins_with_sentence(finding, first_file, layout.format):
+            style["header"] = False
+    elif named:
         style.pop("header", None)
     style = {key: value for key, value in style.items() if key not in typed}
     added |= style

@@ -92,6 +92,27 @@ def test_a_table_without_header(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert shown.endswith("data.source.header=false data.source.text=1 data.source.label=2\n")
 
 
+@pytest.mark.parametrize("name", ["train.tsv", "only.tsv"])
+def test_positions_are_those_of_a_table_without_header(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    rows = "".join(f"{('up', 'down')[n % 2]}\tthe market of day number {n}\n" for n in range(20))
+    (tmp_path / name).write_text(rows, encoding="utf-8")
+    if name == "train.tsv":
+        held_out = rows.replace("market", "price").splitlines(keepends=True)
+        (tmp_path / "test.tsv").write_text("".join(held_out[:6]), encoding="utf-8")
+    typed = ["data.source.text=1", "data.source.label=0"]
+    shown = _look(capsys, f"data.source.path={tmp_path}", *typed)
+    assert ("rows: train 20, test 6\n" if name == "train.tsv" else "rows: train 20\n") in shown
+    assert "guessed: header=False\n" in shown
+    assert shown.endswith(" data.source.header=false data.source.text=1 data.source.label=0\n")
+    # a table whose first row has names has them
+    (tmp_path / "b.csv").write_text(REVIEWS, encoding="utf-8")
+    shown = _look(capsys, f"data.source.path={tmp_path / 'b.csv'}", *typed)
+    assert "data.source.text=1: there is no such column" in shown
+    assert shown.endswith(" data.source.text=review data.source.label=stars\n")
+
+
 def test_pairs_of_json_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "a.jsonl"
     row = '{"premise": "it rains %d", "hypothesis": "it is wet, %d", "label": %d}\n'

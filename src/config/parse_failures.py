@@ -9,6 +9,9 @@ from src.core.user_errors import UserError, suggest
 
 # as Optuna and Ray name what a search draws from
 _DISTRIBUTION_PATTERN = re.compile(r"(log_?)?uniform\((.+)\)")
+# a key of a mapping in quotes, with what stands before and behind it
+_QUOTED_KEY = re.compile(r"""([{,]\s*)(["'])(.*?)\2(\s*:)""")
+_MEANING_SIGN = re.compile(r"[\\(){}\[\]:=,]")
 
 
 def explain_parse_failure(text: str) -> UserError:
@@ -35,6 +38,11 @@ def explain_parse_failure(text: str) -> UserError:
             problem,
             hint=f"a search draws from it by -m search/sampler=tpe search.max_trials=20 {typed}",
         )
+    if (unquoted := _unquote_keys(value)) is not None:
+        return UserError(
+            f"{problem}: the keys of a mapping are typed without quotes",
+            hint=shlex.quote(f"{key}={unquoted}"),
+        )
     reason = (
         "a bracket or quote is left open"
         if _is_left_open(value)
@@ -43,6 +51,30 @@ def explain_parse_failure(text: str) -> UserError:
     return UserError(
         f"{problem}: {reason}", hint=f"as a text it is typed {quote_override(key, value)}"
     )
+
+
+def _unquote_keys(value: str) -> str | None:
+    """A mapping whose keys stand in quotes, as Hydra's parser takes it: without these, and with
+    backslashes before signs that mean something; None if it is no such mapping.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    def unquote(found: re.Match[str]) -> str:
+        return f"{found[1]}{_MEANING_SIGN.sub(_escape_sign, found[3])}{found[4]}"
+
+    unquoted = _QUOTED_KEY.sub(unquote, value)
+    if not value.startswith("{") or unquoted == value:
+        return None
+    try:
+        OverridesParser.create().parse_override(f"key={unquoted}")
+    except HydraException:
+        return None
+    return unquoted
+
+
+def _escape_sign(found: re.Match[str]) -> str:
+    return f"\\{found[0]}"
 
 
 def _name_command(word: str) -> str | None:

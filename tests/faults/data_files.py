@@ -86,7 +86,8 @@ ENTRIES = [
         says=(
             "data.source.path=HERE/d: no readable file; expected .csv, .tsv, .jsonl, .ndjson, "
             ".json, .parquet, "
-            ".xlsx, .xlsm, .txt, .conll, .bio, .iob, .iob2, each also with .gz, .bz2, .xz, .zip; "
+            ".xlsx, .xlsm, .txt, .conll, .conllu, .bio, .iob, .iob2, each also with .gz, .bz2, "
+            ".xz, .zip; "
             "found notes.docx, x.pdf; "
             "where names end otherwise: data.source.format=NAME, one of csv, tsv, jsonl, parquet, "
             "xlsx, text, folders, class_files, label_first, parallel, "

@@ -17,7 +17,7 @@ from src.data.reading.column_profiles import (
 from src.data.reading.columns import ColumnSelection
 from src.data.reading.decoding import InputFile, read_text_lines
 from src.data.reading.encodings import choose_encoding
-from src.data.reading.file_formats import read_header
+from src.data.reading.file_formats import TABLE_FORMATS, read_header
 from src.data.reading.file_names import SPLIT_ALIASES, infer_format
 from src.data.reading.header_rows import count_lines_before_header, propose_names
 from src.data.reading.readers import FASTTEXT_MARK
@@ -34,6 +34,8 @@ _LABEL_NAMES = re.compile(
 )
 _TAG_NAMES = re.compile(r"tags?$|ner|labels?$", re.IGNORECASE)
 _MOST_SPLITS = 10
+# What has so many words is hardly the name of a column.
+_SENTENCE_WORDS = 4
 # the number in a label that has a unit behind it
 NUMBER_PATTERN = "([-+]?[0-9][0-9.,]*)"
 _SPLIT_VALUES = {*SPLIT_ALIASES, *itertools.chain(*SPLIT_ALIASES.values())}
@@ -130,6 +132,13 @@ def find_repeated_names(source: Source, file: InputFile, format: str) -> list[st
     options, _ = source.reading_options(format).choose_encoding(file)
     names = read_header(file, options) if options.style is not None else []
     return [name for name in dict.fromkeys(names) if name.strip() and names.count(name) > 1]
+
+
+def begins_with_sentence(source: Source, file: InputFile, format: str) -> bool:
+    """Whether a cell of a table's first row is longer than names of columns are."""
+    options, _ = source.reading_options(format).choose_encoding(file)
+    names = read_header(file, options) if format in (*TABLE_FORMATS, "xlsx") else []
+    return any(len(name.split()) >= _SENTENCE_WORDS for name in names)
 
 
 def _holds_own_name(profile: ColumnProfile) -> bool:

@@ -1,8 +1,9 @@
 """CoNLL files: a word and its tag in each line, among other columns, and a blank line between
-sentences (Tjong Kim Sang and De Meulder, 2003).
+sentences (Tjong Kim Sang and De Meulder, 2003); those of Universal Dependencies (CoNLL-U) too.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from src.core.user_errors import UserError
@@ -11,18 +12,29 @@ from src.data.rows.records import RawRecord
 from src.data.rows.token_labels import TokenLabels, join_words
 
 _DOCUMENT_START = "-DOCSTART-"
+# CoNLL-U has ten columns, of which the first numbers the words of a sentence, the second is the
+# word and the fourth its part of speech.
+_NUMBERED_WIDTH, _NUMBERED_TOKEN, _NUMBERED_TAG = 10, 1, 3
+# A token that is written out as several words (3-4), and a word that is not there (3.1).
+_NO_WORD_NUMBER = re.compile(r"\d+[-.]\d+")
 
 
 class WordColumns(NamedTuple):
-    """The columns of a word and of its tag, counted from 0, or from -1 backwards."""
+    """The columns of a word and of its tag, counted from 0, or from -1 backwards.
 
-    token: int = 0
-    tag: int = -1
+    Where none is given they are the first and the last, or those of CoNLL-U.
+    """
 
-    @classmethod
-    def build(cls, token: int | None, tag: int | None) -> "WordColumns":
-        """The columns that are given; the first and the last where none is."""
-        return cls(token or 0, -1 if tag is None else tag)
+    token: int | None = None
+    tag: int | None = None
+
+    def resolve(self, *, numbered: bool) -> tuple[int, int]:
+        """The columns of a file, which has those of CoNLL-U if it is `numbered`."""
+        token, tag = (_NUMBERED_TOKEN, _NUMBERED_TAG) if numbered else (0, -1)
+        return (
+            token if self.token is None else self.token,
+            tag if self.tag is None else self.tag,
+        )
 
 
 def read_tagged_words(
@@ -31,7 +43,9 @@ def read_tagged_words(
     """Read sentences. Columns are parted by tabs, in lines without a tab by blanks.
 
     Lines that begin a document (-DOCSTART-) are no words, nor are comments: lines that begin with
-    "#" and have another number of columns than the words, or "# name = value".
+    "#" and have another number of columns than the words, or "# name = value". Nor are, in files of
+    ten columns whose first sentence is numbered (CoNLL-U), lines for a token that is written out as
+    several words (3-4 isn't) and for words that are not there (3.1).
 
     Args:
         labelled: whether words have tags.
@@ -42,6 +56,8 @@ def read_tagged_words(
     words: list[str] = []
     tags: list[str] = []
     width = start = 0
+    numbered = False
+    places = columns.resolve(numbered=False)
 
     def finished() -> Iterator[RawRecord]:
         if words:
@@ -67,14 +83,24 @@ def read_tagged_words(
             yield from finished()
             continue
         where = f"{file.name}, line {number}"
-        width = width or len(cells)
-        _check_cells(cells, width, columns, labelled, where)
+        if not width:
+            width = len(cells)
+            numbered = is_numbered(cells)
+            places = columns.resolve(numbered=numbered)
+        _check_cells(cells, width, places, labelled, where)
+        if numbered and _NO_WORD_NUMBER.fullmatch(cells[0]):
+            continue
         if not words:
             start = number
-        words.append(cells[columns.token])
+        words.append(cells[places[0]])
         if labelled:
-            tags.append(cells[columns.tag])
+            tags.append(cells[places[1]])
     yield from finished()
+
+
+def is_numbered(cells: Sequence[str]) -> bool:
+    """Whether the first line of a file is one of CoNLL-U."""
+    return len(cells) == _NUMBERED_WIDTH and re.fullmatch(r"0\.1|1(-\d+)?", cells[0]) is not None
 
 
 def _is_comment(line: str, cells: list[str], width: int) -> bool:
@@ -86,14 +112,15 @@ def _is_comment(line: str, cells: list[str], width: int) -> bool:
 
 
 def _check_cells(
-    cells: list[str], width: int, columns: WordColumns, labelled: bool, where: str
+    cells: list[str], width: int, places: tuple[int, int], labelled: bool, where: str
 ) -> None:
+    token, tag = places
     if len(cells) != width:
         raise UserError(
             f"{where}: {len(cells)} columns, but {width} in the first line; expected as many in "
             "all lines, a word and its tag among them"
         )
-    wanted = {"token_column": columns.token, **({"tag_column": columns.tag} if labelled else {})}
+    wanted = {"token_column": token, **({"tag_column": tag} if labelled else {})}
     for key, column in wanted.items():
         if not -len(cells) <= column < len(cells):
             raise UserError(
@@ -102,13 +129,13 @@ def _check_cells(
                 value=column,
                 expected=f"one from 0 to {len(cells) - 1}",
             )
-    if labelled and columns.token % len(cells) == columns.tag % len(cells):
+    if labelled and token % len(cells) == tag % len(cells):
         raise UserError(
-            f"{where}: column {columns.token % len(cells)} is that of the words and of the tags",
+            f"{where}: column {token % len(cells)} is that of the words and of the tags",
             key="data.source.tag_column",
             hint="data.source.label=null reads words without tags"
             if len(cells) == 1
             else "{key}=NUMBER names another",
         )
-    if labelled and not cells[columns.tag]:
-        raise UserError(f"{where}: the word '{cells[columns.token]}' has no tag")
+    if labelled and not cells[tag]:
+        raise UserError(f"{where}: the word '{cells[token]}' has no tag")

@@ -237,7 +237,9 @@ def _no_data_files_error(folder: Path, format: str, deeper: Sequence[Path]) -> U
             hint=f"an archive is read where it is named itself: {{key}}={archives[0]}",
         )
     if deeper:
-        hint = f"name one of them: {{key}}={deeper[0]}"
+        # never a test set for training
+        first = next((one for one in deeper if "train" in one.name.casefold()), deeper[0])
+        hint = f"name one of them: {{key}}={first}"
         if all(one.parent == folder and not is_part_folder(one) for one in deeper):
             hint += "; data.source.format=folders where these are the classes"
         return UserError(

@@ -1,6 +1,7 @@
 """What the names of files say: formats, data and what lies beside them."""
 
 import re
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ FORMAT_BY_SUFFIX = {
     ".xlsm": "xlsx",
     ".txt": "text",
     ".conll": "conll",
+    ".conllu": "conll",
     ".bio": "conll",
     ".iob": "conll",
     ".iob2": "conll",
@@ -86,11 +88,23 @@ def list_folders(folder: Path) -> list[Path]:
 
 
 def find_split_folder(folder: Path, name: str) -> Path | None:
-    """The sub-folder of a split, in upper or lower case; None if there is none."""
+    """The sub-folder of a split, in upper or lower case; else the only one whose name ends so and
+    begins as that of another split does: news-train beside news-test. None if there is none.
+    """
     if (folder / name).is_dir():
         return folder / name
     folded = name.casefold()
-    return next((inner for inner in list_folders(folder) if inner.name.casefold() == folded), None)
+    inner = {one.name.casefold(): one for one in list_folders(folder)}
+    if folded in inner:
+        return inner[folded]
+    others = {*SPLIT_ALIASES, *chain(*SPLIT_ALIASES.values())} - {folded}
+    found = []
+    for own, path in inner.items():
+        begin = own.removesuffix(folded)
+        is_part = begin != own and begin[-1:] in ("-", "_", ".")
+        if is_part and any(f"{begin}{other}" in inner for other in others):
+            found.append(path)
+    return found[0] if len(found) == 1 else None
 
 
 def list_data_files(folder: Path, format: str) -> list[Path]:

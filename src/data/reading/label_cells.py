@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 from src.core.user_errors import UserError
 from src.data.reading.table_rows import CHARACTER_NAMES
 from src.data.rows.labels import LabelSet, RawLabel
-from src.data.rows.odd_labels import describe_missing_number, is_missing_number
+from src.data.rows.odd_labels import describe_missing_number, is_missing_number, parse_choices
 from src.data.rows.records import RawRecord
 from src.data.rows.token_labels import TokenLabels
 
@@ -201,7 +201,11 @@ def has_decimal_commas(cells: Iterable[str]) -> bool:
 
 
 def split_labels(cell: str, separator: str) -> LabelSet:
-    """The labels in a cell; brackets around all and quotes around each are left out."""
+    """The labels in a cell; brackets around all and quotes around each are left out. The only list
+    in an object, as Label Studio's CSV has it ({"choices": ["a", "b"]}), is taken out of it.
+    """
+    if (labels := parse_choices(cell)) is not None:
+        return labels
     inside = cell.strip()
     if inside[:1] == "[" and inside[-1:] == "]":
         inside = inside[1:-1]

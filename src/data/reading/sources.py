@@ -91,8 +91,10 @@ class Source:
         document: of plain text: one for each `line`, `paragraph` or `file`.
         heading: of plain text: a regular expression; a document begins at each matching line.
         split_column: column that says to which split a row belongs, for files that are not divided.
-        token_column: of CoNLL files: the column of words, counted from 0; null: the first.
-        tag_column: of CoNLL files: the column of tags, such as -1; null: the last.
+        token_column: of CoNLL files: the column of words, counted from 0; null: the first, or in
+            files of CoNLL-U the second.
+        tag_column: of CoNLL files: the column of tags, such as -1; null: the last, or in files of
+            CoNLL-U the fourth.
         train: what the split is called at the source.
         validation: what the split is called at the source; null leaves it alone.
         test: what the split is called at the source; null leaves it alone.
@@ -252,7 +254,7 @@ class Source:
             skipped_rows=self.skip_rows or 0,
             document=self.document,
             heading=self.heading,
-            word_columns=WordColumns.build(self.token_column, self.tag_column),
+            word_columns=WordColumns(self.token_column, self.tag_column),
             labels=self.label_reading(),
         )
 

@@ -2,6 +2,8 @@
 missing label, or that are no labels at all.
 """
 
+import json
+import re
 from collections.abc import Iterable, Mapping
 
 from src.data.rows.labels import MULTI_LABEL_HINT, fold_look
@@ -12,6 +14,7 @@ _MISSING_WORDS = (
     *("na", "n/a", "#n/a", "<na>", "nan", "none", "null", "nil", "\\n", "missing", "unknown"),
     *("-", "?", "."),
 )
+_QUOTED_LIST = re.compile(r"""\[\s*((["']).*\2)?\s*\]""")
 # By the name to type for each.
 _CELL_SEPARATORS = {"comma": ",", "semicolon": ";", "pipe": "|"}
 
@@ -54,11 +57,30 @@ def describe_missing_number(label: str) -> str:
     return f"with the label '{label.strip()}', which stands for a missing value"
 
 
+def parse_choices(cell: str) -> tuple[str, ...] | None:
+    """The labels in the only list of a JSON object, such as {"choices": ["a", "b"]}; None if a cell
+    is something else.
+    """
+    text = cell.strip()
+    if not (text.startswith("{") and text.endswith("}")):
+        return None
+    try:
+        parts = list(json.loads(text).values())
+    except (ValueError, RecursionError):
+        return None
+    if len(parts) != 1 or not isinstance(parts[0], list):
+        return None
+    labels = tuple(label for label in parts[0] if isinstance(label, str))
+    return labels if len(labels) == len(parts[0]) else None
+
+
 def guess_label_separator(labels: Iterable[str]) -> tuple[str, list[str]] | None:
     """The name of the character that parts several labels in one cell, and the labels that look
     like such cells; None if there is no sign of any.
     """
     every = set(labels)
+    if lists := sorted(label for label in every if _is_list(label)):
+        return "comma", lists
     for name, separator in _CELL_SEPARATORS.items():
         several = sorted(label for label in every if separator in label)
         parts = {part.strip() for label in several for part in label.split(separator)}
@@ -66,6 +88,11 @@ def guess_label_separator(labels: Iterable[str]) -> tuple[str, list[str]] | None
         if several and "" not in parts and (len(parts & simple) > 1 or len(parts) < len(several)):
             return name, several
     return None
+
+
+def _is_list(label: str) -> bool:
+    """Whether a label is a list of labels as JSON or Python writes it, of words in quotes."""
+    return parse_choices(label) is not None or _QUOTED_LIST.fullmatch(label.strip()) is not None
 
 
 def describe_odd_labels(counts: Mapping[str, int]) -> list[str]:

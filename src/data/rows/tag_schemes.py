@@ -186,7 +186,7 @@ class TagSurvey:
             "widened": "beginning or ending inside a word, widened to the whole word",
             "empty": "without a visible character, left out",
         }
-        if scheme.name not in ("IO", "IOB1", "types without prefixes (IO)"):
+        if scheme.types and scheme.name not in ("IO", "IOB1", "types without prefixes (IO)"):
             words["inside"] = "beginning with a tag that goes on with one (I), read as a beginning"
         for problem, said in words.items():
             if count := self._counts[problem]:

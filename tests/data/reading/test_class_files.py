@@ -32,6 +32,26 @@ def test_files_named_by_number(tmp_path: Path) -> None:
     assert len(_read(tmp_path / "20news-train")) == 4
 
 
+@pytest.mark.parametrize("names", [("mails-train", "mails-test"), ("Big_Train", "Big_Test")])
+def test_folders_whose_names_end_on_their_split(tmp_path: Path, names: tuple[str, str]) -> None:
+    for name in names:
+        for group in ("ham", "spam"):
+            put(tmp_path / name / group / "1", f"{group} of {name}")
+    for kind in ("auto", "folders"):
+        for split, name in zip(("train", "test"), names, strict=True):
+            rows = [(f"{group} of {name}", group) for group in ("ham", "spam")]
+            assert _read(tmp_path, split, format=kind) == rows
+    (tmp_path / names[1]).rename(tmp_path / names[1].replace("est", "esting"))
+    said = check_fault(tmp_path, label="label")
+    assert "data.source.test=testing takes it" in said
+
+
+def test_classes_whose_names_end_like_a_split(tmp_path: Path) -> None:
+    for name in ("blood-test", "express-train", "bus"):
+        put(tmp_path / name / "1.txt", name)
+    assert [label for _, label in _read(tmp_path)] == ["blood-test", "bus", "express-train"]
+
+
 @pytest.mark.parametrize("ending", ["", ".txt", ".eml", ".TXT"])
 def test_a_readme_beside_class_folders(tmp_path: Path, ending: str) -> None:
     """BBC News."""

@@ -5,6 +5,7 @@ import pytest
 from src.core.user_errors import UserError
 from src.data.reading.sources import Source
 from src.data.rows.records import RawRecord
+from src.data.rows.tag_schemes import TagSurvey
 from src.data.rows.token_labels import TokenLabels
 
 
@@ -88,3 +89,43 @@ def test_faults(tmp_path: Path, text: str, options: dict[str, object], message: 
     with pytest.raises(UserError) as caught:
         _read(tmp_path / "a.conll", text, **options)
     assert message in str(caught.value)
+
+
+def _number(*rows: str) -> str:
+    """Lines of CoNLL-U, given by number, form and part of speech."""
+    filled = [row.split() for row in rows]
+    return "".join(
+        "\t".join([number, form, "_", tag, "_", "_", "0", "_", "_", "SpaceAfter=No"]) + "\n"
+        for number, form, tag in filled
+    )
+
+
+@pytest.mark.parametrize("name", ["de-ud-train.conllu", "train.conll"])
+def test_universal_dependencies(tmp_path: Path, name: str) -> None:
+    """A token that is written out as two words, and a word that is not there."""
+    first = _number(
+        "1-2 Zum _", "1 zu ADP", "2 dem DET", "3 See NOUN", "3.1 geht VERB", "4 . PUNCT"
+    )
+    second = _number("1 Ja INTJ", "2-3 im _", "2 in ADP", "3 dem DET")
+    text = f"# sent_id = 1\n# text = Zum See.\n{first}\n# sent_id = 2\n{second}\n"
+    records = _read(tmp_path / name, text)
+    assert [record.text for record in records] == ["zu dem See .", "Ja in dem"]
+    assert records[0].label == TokenLabels(tags=("ADP", "DET", "NOUN", "PUNCT"))
+    assert records[0].where == f"{name}, line 4"
+    survey = TagSurvey(None)
+    for record in records:
+        survey.add("train", record)
+    assert list(survey.describe(survey.finish())) == [
+        "tags of words: tags without prefixes and without O: no entities"
+    ]
+    # other columns by their numbers
+    records = _read(tmp_path / name, text, tag_column=-1)
+    assert records[1].label == TokenLabels(tags=("SpaceAfter=No",) * 3)
+    records = _read(tmp_path / name, text, token_column=0)
+    assert records[1].text == "1 2 3"
+
+
+def test_ten_columns_without_numbers_are_no_universal_dependencies(tmp_path: Path) -> None:
+    [record] = _read(tmp_path / "a.conll", "Score a b c d e f g h O\n3-4 a b c d e f g h B-NUM\n")
+    assert record.text == "Score 3-4"
+    assert record.label == TokenLabels(tags=("O", "B-NUM"))

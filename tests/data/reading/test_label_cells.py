@@ -69,6 +69,8 @@ def test_several_labels_in_a_cell(labels: Labels) -> None:
         ("[5 18]", "space", ("5", "18")),
         ("[]", "comma", ()),
         ("a :: b", "::", ("a", "b")),
+        ('{""choices"": [""a, b"", ""c""]}', "comma", ("a, b", "c")),
+        ('{""topics"": []}', "semicolon", ()),
     ],
 )
 def test_ways_to_part_labels(

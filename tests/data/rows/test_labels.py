@@ -248,6 +248,21 @@ def test_unknown_labels_name_the_option_that_mends_them(
             ],
         ),
         ({"Portland, Oregon": 5, "Salem": 6}, []),
+        (
+            {'{"choices": ["fast", "cheap"]}': 5, "cheap": 9},
+            [
+                "1 of 2 classes look like several labels in one cell, such as "
+                """'{"choices": ["fast", "cheap"]}'; every combination is a class of its own; """
+                "data.source.label_separator=comma data.task=multi_label model=multi_label "
+                "callbacks.checkpoint.monitor=val/f1_macro callbacks.checkpoint.mode=max learns "
+                "several"
+            ],
+        ),
+        ({"[deleted]": 5, "{x}": 9, "a": 4}, []),
+        (
+            {"\\N": 4, "good": 5},
+            ["the label '\\N' is a class (4 rows); only an empty cell is a missing label"],
+        ),
         ({"a": 1, "b": 50, "c": 2}, ["2 of 3 classes have fewer than 3 rows in train: 'a', 'c'"]),
     ],
 )
