@@ -3,17 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig
-
 from src.config.build_nodes import Schema
 from src.config.compose import COMPOSE_ERRORS, prefix_optional_inputs, to_plain_config
 from src.config.groups import find_doubled_group
+from src.config.hydra_compose import compose_with_search
 from src.config.override_errors import explain_compose_error
 from src.config.overrides import needs_multirun_error, search_overrides
 from src.config.validate_config import validate_config
-from src.core.files import CONF
 from src.core.user_errors import UserError
 
 
@@ -40,17 +36,3 @@ def compose_run(overrides: Sequence[str], task: Schema) -> dict[str, Any]:
         raise explain_compose_error(overrides, error, task) from error
     validate_config(config, task)
     return config
-
-
-def compose_with_search(overrides: Sequence[str]) -> DictConfig:
-    """The config that overrides make, with the node `search`, which is no part of a run. Nothing
-    is checked.
-    """
-    # a program of the user's may be inside of Hydra
-    hydra_before = GlobalHydra.instance().hydra
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-            return compose("config", list(overrides))
-    finally:
-        GlobalHydra.instance().hydra = hydra_before

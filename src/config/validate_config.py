@@ -53,8 +53,11 @@ def validate_config(config: Mapping[str, Any], task: Schema) -> None:
             )
     objects = _check_value("", config, errors)
     errors += _without_known_keys(_find_foreign_objects("", config, objects, task), errors)
-    errors += find_rule_errors(config)
-    if errors:
+    broken_rules = list(find_rule_errors(config))
+    # a class may know a rule by itself, as the rules do of nodes that could not be built
+    said = {error.problem for error in broken_rules}
+    errors = [error for error in errors if not error.problem or error.problem not in said]
+    if errors := [*errors, *broken_rules]:
         raise UserErrors(errors)
 
 

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 from src.config.build_nodes import Schema
 from src.config.compose import prefix_optional_inputs
-from src.config.compose_run import compose_run, compose_with_search
+from src.config.compose_run import compose_run
+from src.config.hydra_compose import compose_with_search
 from src.config.override_errors import find_override_errors
 from src.config.overrides import drop_sweep_id
 from src.core.formatting import ParamValue
