@@ -31,6 +31,7 @@ from src.config.hydra_composition import apply_overrides
 from src.config.overrides import is_multirun, needs_multirun_error, search_overrides
 from src.config.phases import PHASES_KEY
 from src.config.presets import apply_preset
+from src.config.replaced_options import drop_replaced_values
 from src.config.suggestions import closest_key
 from src.core.files import CONF, PROJECT_ROOT
 from src.core.mlflow_environment import read_experiment_name, read_tracking_uri
@@ -166,8 +167,8 @@ def _split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[Override
 
 
 def to_plain_config(config: DictConfig, typed: Sequence[str] = ()) -> dict[str, Any]:
-    """The config of a run as plain values, with interpolations resolved, and with the values of its
-    preset except for keys that were typed.
+    """The config of a run as plain values, with interpolations resolved, with the values of its
+    preset except for keys that were typed, and without those of options that typed ones replace.
 
     The node `search` is left out, since a run may lack what only a search refers to. A required
     value that is still missing stays `???`. A value that cannot be resolved is replaced by a
@@ -179,7 +180,7 @@ def to_plain_config(config: DictConfig, typed: Sequence[str] = ()) -> dict[str, 
     """
     if config.get(PHASES_KEY) is not None:
         return compose_phases(config, typed, to_plain_config)
-    config = apply_preset(config, typed)
+    config = apply_preset(drop_replaced_values(config, typed), typed)
     explained: set[str] = set()
     return {
         str(key): _resolve_top_level(config, key, explained) for key in config if key != "search"

@@ -65,7 +65,11 @@ def _find_config_errors(config: Mapping[str, Any], task: Schema) -> list[UserErr
             )
     objects = _check_value("", config, errors)
     errors += _without_known_keys(_find_foreign_objects("", config, objects, task), errors)
-    return [*errors, *find_rule_errors(config)]
+    broken_rules = list(find_rule_errors(config))
+    # a class may know a rule by itself, as the rules do of nodes that could not be built
+    said = {error.problem for error in broken_rules}
+    errors = [error for error in errors if not error.problem or error.problem not in said]
+    return [*errors, *broken_rules]
 
 
 def build_checked_node(path: str, node: Mapping[str, Any]) -> Any:

@@ -299,7 +299,16 @@ class DataConfig:
     def _find_unlabelled_splits(self) -> Iterator[UserError]:
         if not isinstance(self.source, Source) or not self.source.path:
             return
-        if self.task in TEXT_TASKS or self.source.label is None:
+        if self.task in TEXT_TASKS:
+            return
+        if self.source.label is None:
+            yield UserError(
+                f"data.task={self.task} learns from labels",
+                key="data.source.label",
+                value="null",
+                hint="data.source.label=COLUMN names theirs; files without columns have any name",
+                about=["data.task"],
+            )
             return
         for split in self.source.available_splits():
             if split != "train":

@@ -280,7 +280,6 @@ ENTRIES = [
     Entry(
         "data/batching=masked",
         says=(
-            "data.batching.max_tokens: there is no such key; did you mean 'row_tokens'?\n"
             "data.task=classification does not go with data.batching=Masked; "
             "data/batching=labelled fits"
         ),

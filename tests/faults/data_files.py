@@ -625,14 +625,20 @@ ENTRIES = [
         name="two formats",
     ),
     Entry(
+        FILES + "data.source.path=HERE/a.csv data.source.label=null",
+        says="data.source.label=null: data.task=classification learns from labels; "
+        "data.source.label=COLUMN names theirs; files without columns have any name",
+        files={"a.csv": GOOD},
+    ),
+    Entry(
         FILES + "data.source.path=HERE/d",
         says=(
             "data.source.validation=validation: HERE/d has none, but dev.csv; "
             "data.source.validation=dev takes "
             "it, data.source.validation=null leaves it"
         ),
-        files={"d/train.csv": GOOD, "d/dev.csv": GOOD},
-        name="dev instead of validation",
+        files={"d/train.csv": GOOD, "d/dev.csv": GOOD, "d/val.csv": GOOD},
+        name="dev and val instead of validation",
     ),
     Entry(
         FILES + "data.source.path=HERE/d data.source.validation=dev",

@@ -29,6 +29,7 @@ from src.data.reading.file_names import (
     list_folders,
     strip_data_suffixes,
 )
+from src.data.reading.json_shapes import split_parts
 from src.data.reading.packed_files import PACKED_SUFFIXES, strip_packed_suffix
 from src.data.reading.parallel_files import find_parallel_files
 
@@ -278,6 +279,26 @@ def check_named_splits(path: Path, layout: SplitFiles, names: Mapping[str, str])
                 f"data.source.{split}={name}: {path} has none, but {found}; "
                 f"data.source.{split}={alias} takes it, data.source.{split}=null leaves it"
             )
+
+
+def find_named_splits(
+    path: Path, format: str, names: Mapping[str, str], labelled: bool, encodings: Sequence[str]
+) -> SplitFiles:
+    """The files of each split as `find_split_files` has them, and the splits in a lone JSON file.
+    A split that is missing, and there under one other common name alone, has that name.
+    """
+
+    def find(names: Mapping[str, str]) -> SplitFiles:
+        layout = find_split_files(path, format, names, labelled)
+        return split_parts(layout, names, encodings) if path.is_file() else layout
+
+    layout = find(names)
+    others: dict[str, str] = {}
+    for split, name in names.items() if layout.other_parts or not path.is_file() else ():
+        if split not in layout.files and name == split:
+            aliases = list(_find_aliases(path, layout, split))
+            others |= {split: aliases[0]} if len(aliases) == 1 else {}
+    return find({**names, **others})._replace(other_names=tuple(others.items()))
 
 
 def _find_aliases(path: Path, layout: SplitFiles, split: str) -> dict[str, str]:

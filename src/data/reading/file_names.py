@@ -1,6 +1,7 @@
 """What the names of files say: formats, data and what lies beside them."""
 
 import re
+from collections.abc import Collection, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -47,22 +48,48 @@ class SplitFiles(NamedTuple):
     Args:
         other_parts: what else a lone file holds that could be a split, by its name there.
         passed_over: what else lies there and is not read, in words.
+        other_names: the splits that are there under another common name, with that name.
     """
 
     format: str
     files: dict[str, tuple[InputFile, ...]]
     other_parts: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()
+    other_names: tuple[tuple[str, str], ...] = ()
 
     def describe_unread(self) -> list[str]:
-        """What lies there and is not read, in sentences."""
-        lines = []
+        """What lies there and is not read, or as something that it is not called, in sentences."""
+        lines = [
+            describe_other_name(split, name, self.files[split][0].name)
+            for split, name in self.other_names
+        ]
         if self.passed_over:
             named = "" if self.format in ("folders", "class_files") else _SPLIT_NAMES_HINT
             lines.append(f"not read: {abbreviate_names(list(self.passed_over))}{named}")
         if self.other_parts:
             lines.append(f"not read: {abbreviate_names(list(self.other_parts))}")
         return lines
+
+
+def add_other_names(names: Mapping[str, str], there: Collection[str]) -> dict[str, str]:
+    """The source's names of splits, of which those that are not there under our own name have their
+    other common name, if just one of these is.
+
+    Args:
+        there: what the source has.
+    """
+    by_name = {name.casefold(): name for name in there}
+    found = dict(names)
+    for split, name in names.items():
+        others = [by_name[alias] for alias in SPLIT_ALIASES[split] if alias in by_name]
+        if name == split and split not in by_name and len(others) == 1:
+            found[split] = others[0]
+    return found
+
+
+def describe_other_name(split: str, name: str, where: str) -> str:
+    """That a split is there under another common name, in a sentence."""
+    return f"note: {where} is {split}, by data.source.{split}={name}; null leaves it out"
 
 
 def infer_format(path: Path) -> str | None:

@@ -2,11 +2,12 @@
 
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from src.core.user_errors import UserError
+from src.core.user_errors import UserError, format_suggestion
 from src.data.reading.columns import ColumnSelection, build_record, check_columns
+from src.data.reading.file_names import add_other_names
 from src.data.rows.nested_values import list_keys, look_up
 from src.data.rows.records import RawRecord
 
@@ -49,6 +50,28 @@ def load_from_hub(name: str, config: str | None, revision: str | None) -> "Datas
         return _build_hub_dataset(name, config, revision)
     except (datasets.exceptions.DatasetNotFoundError, ValueError) as error:
         raise UserError(f"data.source.hub={name} (data.source.config={config}): {error}") from error
+
+
+def match_hub_splits(hub: str, there: Sequence[str], names: Mapping[str, str]) -> dict[str, str]:
+    """The splits that a data set of the hub has, with their names there.
+
+    Args:
+        there: what it has.
+        names: the name of each split by the config.
+
+    Raises:
+        UserError: it lacks one that the config names.
+    """
+    found = add_other_names(names, there)
+    for split, name in found.items():
+        if name not in there and name != split:
+            raise UserError(
+                f"{hub} has no such split",
+                key=f"data.source.{split}",
+                value=name,
+                hint=format_suggestion(name, there),
+            )
+    return {split: name for split, name in found.items() if name in there}
 
 
 def read_hub_rows(

@@ -8,12 +8,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from src.core.user_errors import UserError, UserErrors, format_suggestion
+from src.core.user_errors import UserError, UserErrors
 from src.core.validation import validate_init
 from src.data.reading.class_files import find_list_errors
 from src.data.reading.columns import ColumnSelection
 from src.data.reading.conll import WordColumns
-from src.data.reading.data_files import check_named_splits, find_path, find_split_files
+from src.data.reading.data_files import (
+    check_named_splits,
+    find_named_splits,
+    find_path,
+)
 from src.data.reading.file_formats import (
     TABLE_FORMATS,
     ReadingOptions,
@@ -22,10 +26,14 @@ from src.data.reading.file_formats import (
     read_file,
     read_header,
 )
-from src.data.reading.file_names import SplitFiles
+from src.data.reading.file_names import SplitFiles, describe_other_name
 from src.data.reading.first_rows import find_first_row_errors, say_how_to_leave
-from src.data.reading.hub import find_hub_classes, load_from_hub, read_hub_rows
-from src.data.reading.json_shapes import split_parts
+from src.data.reading.hub import (
+    find_hub_classes,
+    load_from_hub,
+    match_hub_splits,
+    read_hub_rows,
+)
 from src.data.reading.label_cells import LabelReading
 from src.data.reading.readers import read_parquet_classes
 from src.data.reading.source_options import find_option_errors
@@ -217,13 +225,13 @@ class Source:
         by_column = self.split_column is not None
         names = {split: split for split in SPLITS} if by_column else self.split_names()
         try:
-            layout = find_split_files(path, self.format, names, self.label is not None)
+            layout = find_named_splits(
+                path, self.format, names, self.label is not None, self.encodings
+            )
         except UserError as error:
             # an archive is called as it was typed, and not as the cache calls it
             error.value = self.path if error.value == path else error.value
             raise
-        if path.is_file():
-            layout = split_parts(layout, names, self.encodings)
         if by_column and (others := layout.files.keys() - {"train"}):
             raise UserError(
                 f"{self.path} is divided already: it has {', '.join(sorted(others))}",
@@ -276,17 +284,7 @@ class Source:
         elif self.path is not None:
             there = set(self.list_files().files)
         else:
-            on_hub = list(self._load_hub_dataset())
-            there = {split for split, name in self.split_names().items() if name in on_hub}
-            for split, name in self.split_names().items():
-                # the config names it
-                if split not in there and name != split:
-                    raise UserError(
-                        f"{self.hub} has no such split",
-                        key=f"data.source.{split}",
-                        value=name,
-                        hint=format_suggestion(name, on_hub),
-                    )
+            there = set(self._find_hub_splits())
         return tuple(split for split in SPLITS if split in there)
 
     def read_records(
@@ -295,7 +293,7 @@ class Source:
         """Stream the rows of a split; `keep_other`: all columns, `keep_bad`: broken rows too."""
         self._check_split_exists(split)
         if self.path is None:
-            name = self.split_names()[split]
+            name = self._find_hub_splits()[split]
             part = self._load_hub_dataset()[name]
             rows = read_hub_rows(part, self.select_columns(), f"{self.hub}, {name}", keep_other)
             yield from map(self.label_reading().read_record, rows)
@@ -315,7 +313,9 @@ class Source:
     def describe_unread(self) -> list[str]:
         """What lies at the path and is not read, in sentences."""
         if self.path is None:
-            return []
+            found, typed = self._find_hub_splits(), self.split_names()
+            others = {split: name for split, name in found.items() if name != typed[split]}
+            return [describe_other_name(split, name, name) for split, name in others.items()]
         layout = self.list_files()
         lines = layout.describe_unread()
         if self._split_values is not None:
@@ -351,7 +351,7 @@ class Source:
             "labels": self.label_reading(),
         }
         if self.path is None:
-            part: Any = self._load_hub_dataset()[self.split_names()[split]]
+            part: Any = self._load_hub_dataset()[self._find_hub_splits()[split]]
             return _hash_as_json({**options, "hub": self.hub, "fingerprint": part._fingerprint})
         layout = self.list_files()
         options |= self.reading_options(layout.format)._asdict()
@@ -392,6 +392,9 @@ class Source:
                 if split == "train" and self.path
                 else None,
             )
+
+    def _find_hub_splits(self) -> dict[str, str]:
+        return match_hub_splits(str(self.hub), list(self._load_hub_dataset()), self.split_names())
 
     def _load_hub_dataset(self) -> "DatasetDict":
         self.check()

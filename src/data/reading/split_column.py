@@ -4,7 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from src.core.user_errors import UserError
-from src.data.reading.file_names import SPLIT_ALIASES, abbreviate_names
+from src.data.reading.file_names import (
+    SPLIT_ALIASES,
+    abbreviate_names,
+    add_other_names,
+    describe_other_name,
+)
 from src.data.rows.records import RawRecord
 
 KEY = "data.source.split_column"
@@ -25,8 +30,12 @@ class SplitValues:
         self, column: str | int, records: Iterable[RawRecord], names: Mapping[str, str]
     ) -> None:
         self.column = column
-        self.names = {split: name.strip().casefold() for split, name in names.items()}
         self.counts = Counter(self._find_value(record) for record in records)
+        typed = {split: name.strip().casefold() for split, name in names.items()}
+        self.names = add_other_names(typed, self.counts)
+        self.other_names = {
+            split: name for split, name in self.names.items() if name != typed[split]
+        }
         self.available = tuple(split for split, name in self.names.items() if name in self.counts)
 
     def select_rows(self, records: Iterable[RawRecord], split: str) -> Iterator[RawRecord]:
@@ -72,7 +81,9 @@ class SplitValues:
                     )
 
     def describe_others(self) -> Iterator[str]:
-        """The rows of no split, in a sentence."""
+        """The rows of a split that has another name, and those of no split, in sentences."""
+        for split, name in self.other_names.items():
+            yield describe_other_name(split, name, f"{name} in '{self.column}'")
         others = {
             value: count for value, count in self.counts.items() if value not in self.names.values()
         }

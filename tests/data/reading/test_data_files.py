@@ -34,6 +34,9 @@ def check_fault(path: Path, **options: object) -> str:
             {"validation": "dev"},
             {"train": 1, "validation": 1},
         ),
+        (["train.csv", "dev.csv"], {}, {"train": 1, "validation": 1}),
+        (["train.csv", "Valid.csv", "dev.csv"], {"validation": None}, {"train": 1}),
+        (["train.csv", "val/a.csv"], {}, {"train": 1, "validation": 1}),
         (["train.csv", "unsup.csv", "test.csv"], {"train": "unsup", "test": None}, {"train": 1}),
         (["reviews.csv", "README.md"], {}, {"train": 1}),
         (["corpus/a.txt", "corpus/b.txt"], {}, {"train": 2}),
@@ -60,7 +63,7 @@ def test_splits_of_a_folder(
     ("names", "options", "message"),
     [
         (
-            ["train.csv", "dev.csv"],
+            ["train.csv", "dev.csv", "val.csv"],
             {},
             (
                 "data.source.validation=validation: {0} has none, but dev.csv; "
@@ -267,6 +270,16 @@ def test_the_names_of_the_splits_of_conll_2003(tmp_path: Path) -> None:
     said = check_fault(tmp_path, **options, validation="testa")
     assert "deu.testb; data.source.test=testb takes it" in said
     Source(path=str(tmp_path), **options, validation="testa", test="testb").check()  # type: ignore[arg-type]
+
+
+def test_a_split_under_another_common_name_is_told(tmp_path: Path) -> None:
+    for name in ("train", "valid", "test"):
+        put(tmp_path / f"{name}.conll", f"{name} O\n")
+    source = Source(path=str(tmp_path), label="label")
+    assert [row.text for row in source.read_records("validation")] == ["valid"]
+    assert source.describe_unread() == [
+        "note: valid.conll is validation, by data.source.validation=valid; null leaves it out"
+    ]
 
 
 def test_a_folder_of_the_library_datasets(tmp_path: Path) -> None:

@@ -90,14 +90,10 @@ def test_splits_in_one_object(tmp_path: Path, indent: int | None) -> None:
     path = tmp_path / "a.json"
     put(path, json.dumps(parts, indent=indent))
     assert check_fault(path) == (
-        f"data.source.validation=validation: {path} has none, but val; "
-        "data.source.validation=val takes it, data.source.validation=null leaves it"
-    )
-    assert check_fault(path, validation="val") == (
         "a.json, train, item 1: a list, whose values have no names; "
         "data.source.columns=[text,label] names them"
     )
-    source = Source(path=str(path), validation="val", columns=["text", "label"], label="label")
+    source = Source(path=str(path), columns=["text", "label"], label="label")
     source.check()
     for split, name in {"train": "train", "validation": "val", "test": "test"}.items():
         records = list(source.read_records(split))
@@ -105,6 +101,9 @@ def test_splits_in_one_object(tmp_path: Path, indent: int | None) -> None:
         assert records[0].where == f"a.json, {name}, item 1"
     assert len({source.fingerprint_split(split) for split in ("train", "validation", "test")}) == 3
     assert source.list_files().other_parts == ("oos_train",)
+    assert source.describe_unread()[0] == (
+        "note: a.json, val is validation, by data.source.validation=val; null leaves it out"
+    )
     put(path, json.dumps({"oos": [["a", "b"]], "in": [["a", "b"]]}))
     assert check_fault(path) == (
         "a.json: several tables in one file, oos, in; data.source.train=NAME says which is train"

@@ -27,12 +27,6 @@ def _texts(source: Source) -> dict[str, list[str]]:
 
 def test_rows_are_divided_by_a_column(tmp_path: Path) -> None:
     path = put(tmp_path / "emobank.csv", EMOBANK)
-    with pytest.raises(UserError) as caught:
-        _source(path).check()
-    assert str(caught.value) == (
-        "data.source.validation=validation: the column 'split' has none, but dev; "
-        "data.source.validation=dev takes it, data.source.validation=null leaves it"
-    )
     expected = {"train": ["one", "four"], "validation": ["two"], "test": ["three"]}
     source = _source(path, validation="dev")
     assert _texts(source) == expected
@@ -42,6 +36,17 @@ def test_rows_are_divided_by_a_column(tmp_path: Path) -> None:
     [record] = source.read_records("test", keep_other=True)
     assert (record.where, record.label) == ("emobank.csv, line 4", "3")
     assert record.other == {"id": "c", "split": "Test ", "V": "3", "text": "three"}
+    assert _texts(_source(path)) == expected
+    assert _source(path).describe_unread() == [
+        "note: dev in 'split' is validation, by data.source.validation=dev; null leaves it out"
+    ]
+    with pytest.raises(UserError) as caught:
+        _source(put(tmp_path / "two.csv", EMOBANK + "e,val,1,five\n")).check()
+    assert str(caught.value).startswith(
+        "data.source.validation=validation: the column 'split' has none, but dev; "
+        "data.source.validation=dev takes it, data.source.validation=null leaves it"
+    )
+    (tmp_path / "two.csv").unlink()
     # in a folder too
     assert _texts(_source(tmp_path, validation="dev")) == expected
 
