@@ -7,9 +7,10 @@ if a value that it compares is absent or of another type, since that is reported
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from src.config.allowed_targets import import_target
 from src.config.callback_rules import find_callback_errors
+from src.config.class_attributes import read_class_attribute
 from src.config.groups import format_group_override, list_options, load_option
+from src.config.label_rules import find_label_rule_errors
 from src.core.dataset_info import TEXT_BATCHINGS, TEXT_TASKS
 from src.core.nested_config import get_by_path
 from src.core.user_errors import UserError, did_you_mean, suggest
@@ -29,12 +30,6 @@ HIGHER_IS_BETTER = (
     "spearman",
 )
 SCRATCH_TARGET = "src.model.encoder_config.Scratch"
-# Each is a mapping from all labels to numbers.
-_LABEL_NUMBER_KEYS = (
-    "model.objective.class_weights",
-    "model.objective.label_shares",
-    "model.objective.pos_weight",
-)
 MUON_TARGET = "src.model.optim.Muon"
 
 
@@ -45,7 +40,7 @@ def find_rule_errors(config: Mapping[str, Any]) -> list[UserError]:
         *_check_run_name(config),
         *task_errors,
         *_check_batching(config),
-        *_check_labels(config),
+        *find_label_rule_errors(config),
         *_check_lengths(config),
         *_check_pooling(config),
         *_check_dropout(config),
@@ -57,13 +52,12 @@ def find_rule_errors(config: Mapping[str, Any]) -> list[UserError]:
         *_check_whole_weights(config),
         *_check_generator(config),
         *_check_compile(config),
-        *_check_threshold_aim(config),
     ]
 
 
 def validation_metrics(config: Mapping[str, Any]) -> tuple[str, ...] | None:
     """The metrics that the model of a config measures in validation; None if they are not known."""
-    names = _read_class_attribute(config, "model.objective", "metric_names")
+    names = read_class_attribute(config, "model.objective", "metric_names")
     added = get_by_path(config, "model.metrics")
     return None if names is None else (*names, *(added if isinstance(added, Mapping) else ()))
 
@@ -77,7 +71,7 @@ def infer_metric_mode(metric: str, config: Mapping[str, Any] | None = None) -> s
     """
     stage, _, name = metric.partition("/")
     if isinstance(get_by_path(config, f"model.metrics.{name}"), Mapping):
-        higher = _read_class_attribute(config, f"model.metrics.{name}", "higher_is_better")
+        higher = read_class_attribute(config, f"model.metrics.{name}", "higher_is_better")
         return {True: "max", False: "min"}.get(higher)
     if name in LOWER_IS_BETTER or metric in ("train/step_seconds", "system/peak_memory_gigabytes"):
         return "min"
@@ -98,17 +92,6 @@ def suggest_validation_metric(metric: str, measured: Sequence[str]) -> str:
     return f"valid: {', '.join(f'val/{name}' for name in sorted(measured))}"
 
 
-def _read_class_attribute(config: Any, node: str, name: str) -> Any:
-    """An attribute of the class that a node names; None if the class or the attribute does not
-    exist.
-    """
-    target = get_by_path(config, f"{node}._target_")
-    try:
-        return getattr(import_target(target), name, None) if isinstance(target, str) else None
-    except UserError:
-        return None
-
-
 def _check_run_name(config: Mapping[str, Any]) -> Iterator[UserError]:
     name = get_by_path(config, "name")
     if isinstance(name, str) and not name.strip():
@@ -120,10 +103,10 @@ def _check_run_name(config: Mapping[str, Any]) -> Iterator[UserError]:
 def _check_task(config: Mapping[str, Any]) -> Iterator[UserError]:
     task, kind = (
         get_by_path(config, "data.task"),
-        _read_class_attribute(config, "model.objective", "kind"),
+        read_class_attribute(config, "model.objective", "kind"),
     )
     kinds = {
-        choice: _read_class_attribute(load_option("model", choice), "objective", "kind")
+        choice: read_class_attribute(load_option("model", choice), "objective", "kind")
         for choice in list_options("model")
         # an objective that needs more than the data is not proposed
         if "???" not in (load_option("model", choice).get("objective") or {}).values()
@@ -171,63 +154,11 @@ def _suggest_monitor(config: Mapping[str, Any], measured: Sequence[str] | None) 
 
 def _check_batching(config: Mapping[str, Any]) -> Iterator[UserError]:
     task = get_by_path(config, "data.task")
-    kind = _read_class_attribute(config, "data.batching", "kind")
-    find_errors = _read_class_attribute(config, "data", "find_batching_errors")
+    kind = read_class_attribute(config, "data.batching", "kind")
+    find_errors = read_class_attribute(config, "data", "find_batching_errors")
     if isinstance(task, str) and kind is not None and find_errors is not None:
         name = get_by_path(config, "data.batching._target_").rpartition(".")[2]
         yield from find_errors(task, kind, name)
-
-
-def _check_labels(config: Mapping[str, Any]) -> Iterator[UserError]:
-    names, count = get_by_path(config, "data.label_names"), get_by_path(config, "data.num_labels")
-    values = get_by_path(config, "data.label_values")
-    expected = get_by_path(config, "model.objective.num_labels")
-    find_errors = _read_class_attribute(config, "data", "find_label_errors")
-    if isinstance(names, list) and find_errors is not None:
-        yield from find_errors(
-            list(map(str, names)),
-            values if isinstance(values, list) else None,
-            count if isinstance(count, int) else None,
-        )
-    if isinstance(expected, int) and isinstance(count, int) and expected != count:
-        yield UserError(
-            f"model.objective.num_labels={expected}, but data.num_labels={count}; "
-            "leave model.objective.num_labels out: it is read from the data",
-            about=("model.objective.num_labels", "data.num_labels"),
-        )
-    is_binary = _read_class_attribute(config, "model.objective", "head") == "binary"
-    known = len(names) if isinstance(names, list) else count
-    if is_binary and isinstance(known, int) and known != 2:
-        yield UserError(
-            f"model=binary tells 2 labels apart, but the data have {known}; model=classification "
-            "has an output for each",
-            about=("model.objective", "data.num_labels", "data.label_names"),
-        )
-    positive = get_by_path(config, "model.objective.positive")
-    find_errors = _read_class_attribute(config, "model.objective", "find_label_errors")
-    if find_errors and isinstance(positive, str) and isinstance(names, list) and known == 2:
-        yield from find_errors(list(map(str, names)), positive)
-    for key in _LABEL_NUMBER_KEYS:
-        numbers = get_by_path(config, key)
-        if isinstance(names, list) and isinstance(numbers, Mapping):
-            yield from _find_label_number_errors(
-                key, frozenset(map(str, numbers)), list(map(str, names))
-            )
-
-
-def _find_label_number_errors(
-    key: str, given: frozenset[str], names: Sequence[str]
-) -> Iterator[UserError]:
-    """The error of a mapping from labels to numbers that lacks one, or names another."""
-    wrong = [f"'{name}' is none of the labels" for name in sorted(given.difference(names))]
-    wrong += [f"'{name}' has no number" for name in names if name not in given]
-    if wrong:
-        yield UserError(
-            wrong[0],
-            key=key,
-            expected=f"a number for each of {', '.join(names)}",
-            about=("data.label_names",),
-        )
 
 
 def _check_lengths(config: Mapping[str, Any]) -> Iterator[UserError]:
@@ -244,7 +175,7 @@ def _check_lengths(config: Mapping[str, Any]) -> Iterator[UserError]:
 
 def _check_pooling(config: Mapping[str, Any]) -> Iterator[UserError]:
     pooling = get_by_path(config, "model.encoder.pooling")
-    head = _read_class_attribute(config, "model.objective", "head")
+    head = read_class_attribute(config, "model.objective", "head")
     if pooling is not None and head not in (None, "sequence", "binary", "ordinal"):
         yield UserError(
             "represents whole texts, and this model judges tokens",
@@ -357,7 +288,7 @@ def _check_whole_weights(config: Mapping[str, Any]) -> Iterator[UserError]:
 
 
 def _check_generator(config: Mapping[str, Any]) -> Iterator[UserError]:
-    head = _read_class_attribute(config, "model.objective", "head")
+    head = read_class_attribute(config, "model.objective", "head")
     if head == "replaced_tokens" and get_by_path(config, "trainer.strategy") == "fsdp":
         yield UserError(
             "model.objective has a generator that shares its embeddings with the encoder, which "
@@ -371,7 +302,7 @@ def _check_compile(config: Mapping[str, Any]) -> Iterator[UserError]:
         return
     task, head = (
         get_by_path(config, "data.task"),
-        _read_class_attribute(config, "model.objective", "head"),
+        read_class_attribute(config, "model.objective", "head"),
     )
     if task not in (None, "masked_lm"):
         yield UserError(
@@ -395,21 +326,4 @@ def _check_compile(config: Mapping[str, Any]) -> Iterator[UserError]:
         yield UserError(
             "trainer.compile=true, but trainer.accelerator=cpu: steps are compiled on a GPU alone",
             about=("trainer.compile", "trainer.accelerator"),
-        )
-
-
-def _check_threshold_aim(config: Mapping[str, Any]) -> Iterator[UserError]:
-    aim = get_by_path(config, "report.threshold_aim")
-    kind = _read_class_attribute(config, "model.objective", "kind")
-    head = _read_class_attribute(config, "model.objective", "head")
-    if aim is None or kind is None:
-        return
-    if kind not in ("classification", "multi_label") or head == "ordinal":
-        yield UserError(
-            "thresholds are for models that give every label a probability and choose the "
-            "likeliest, or all above 0.5",
-            key="report.threshold_aim",
-            value=aim,
-            hint="{key}=null fits",
-            about=("model.objective",),
         )

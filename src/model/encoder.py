@@ -37,7 +37,6 @@ from src.model.encoder_families import (
     TOKEN_HEADS,
     check_encoder_config,
     compute_position_ids,
-    find_dropout_names,
     find_longest_sequence,
     has_token_types,
 )
@@ -143,16 +142,6 @@ class Encoder(nn.Module):
                 "vectors to mix",
                 key="model.objective.mixup",
                 expected="null",
-            )
-
-    def check_dropout(self, key: str, value: float) -> None:
-        """Raise UserError, for a key that makes two passes of a text, if nothing is dropped."""
-        if not any(getattr(self.config, name) for name in find_dropout_names(self.config)):
-            raise UserError(
-                "two passes are the same where nothing is dropped",
-                key=key,
-                value=f"{value:g}",
-                hint="model.encoder.dropout=0.1 drops a tenth",
             )
 
     def encode_sequences(self, tokens: Tokens) -> Tensor:

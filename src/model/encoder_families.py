@@ -220,6 +220,17 @@ def find_dropout_names(config: PreTrainedConfig) -> list[str]:
     ]
 
 
+def check_dropout(config: PreTrainedConfig, key: str, value: float) -> None:
+    """Raise UserError, for a key that makes two passes of a text, if nothing is dropped."""
+    if not any(getattr(config, name) for name in find_dropout_names(config)):
+        raise UserError(
+            "two passes are the same where nothing is dropped",
+            key=key,
+            value=f"{value:g}",
+            hint="model.encoder.dropout=0.1 drops a tenth",
+        )
+
+
 def find_longest_sequence(network: PreTrainedModel) -> int | None:
     """The tokens that a network has positions for; None: it counts distances, of any length."""
     config = network.config

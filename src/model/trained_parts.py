@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from src.model import adapters
 from src.model.encoder import Encoder
+from src.model.encoder_families import check_dropout
 from src.model.layer_stack import find_body_prefix
 from src.model.optim import Muon
 from src.model.pretrained_weights import LoadedWeights
@@ -68,7 +69,7 @@ def check_network(network: PreTrainedModel, config: "ModelConfig") -> None:
     if getattr(config.objective, "mixup", None):
         encoder.check_text_vectors()
     if r_drop := getattr(config.objective, "r_drop", None):
-        encoder.check_dropout("model.objective.r_drop", r_drop)
+        check_dropout(encoder.config, "model.objective.r_drop", r_drop)
     encoder.loaded_weights = LoadedWeights("")
     reinit_layers = getattr(config.encoder, "reinit_layers", None)
     with torch.device("meta"):

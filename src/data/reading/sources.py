@@ -1,7 +1,5 @@
 """Rows from a file, a folder or a data set of the Hugging Face hub, as a stream of `RawRecord`s."""
 
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +16,7 @@ from src.data.reading.data_files import (
     find_named_splits,
     find_path,
 )
+from src.data.reading.file_digests import hash_as_json, hash_input_file
 from src.data.reading.file_formats import (
     TABLE_FORMATS,
     ReadingOptions,
@@ -352,20 +351,14 @@ class Source:
         }
         if self.path is None:
             part: Any = self._load_hub_dataset()[self._find_hub_splits()[split]]
-            return _hash_as_json({**options, "hub": self.hub, "fingerprint": part._fingerprint})
+            return hash_as_json({**options, "hub": self.hub, "fingerprint": part._fingerprint})
         layout = self.list_files()
         options |= self.reading_options(layout.format)._asdict()
         del options["keep_bad"]
         if self._split_values is not None:
             options["split"], split = self._split_values.names[split], "train"
-        contents = []
-        for file in layout.files[split]:
-            found = [file.label, file.member]
-            for path in (file.path, *([] if file.labels is None else [file.labels])):
-                with path.open("rb") as stream:
-                    found.append(hashlib.file_digest(stream, "sha256").hexdigest())
-            contents.append(found)
-        return _hash_as_json({**options, "contents": contents})
+        contents = [hash_input_file(file) for file in layout.files[split]]
+        return hash_as_json({**options, "contents": contents})
 
     def select_columns(self) -> ColumnSelection:
         """The columns that are taken of a row."""
@@ -399,7 +392,3 @@ class Source:
     def _load_hub_dataset(self) -> "DatasetDict":
         self.check()
         return load_from_hub(str(self.hub), self.config, self.revision)
-
-
-def _hash_as_json(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from src.core.user_errors import UserError
+from src.model.encoder_families import check_dropout
 from src.model.head_outputs import compute_class_scores
 from src.model.objectives.objective import ObjectiveOutput
 from src.model.objectives.text_logits import compute_text_logits, empty_output
@@ -110,7 +111,7 @@ def compute_twofold_losses(
     Raises:
         UserError: there is no dropout, so that both passes are the same.
     """
-    encoder.check_dropout("model.objective.r_drop", strength)
+    check_dropout(encoder.config, "model.objective.r_drop", strength)
     one, other = compute_text_logits(encoder, batch), compute_text_logits(encoder, batch)
     losses = (compute_losses(one, batch.labels) + compute_losses(other, batch.labels)) / 2
     return one, losses + strength * compute_divergences(one, other)
