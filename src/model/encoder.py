@@ -223,9 +223,7 @@ class Encoder(nn.Module):
         return self.rows.compute_logits(tokens, at, types)
 
     def compute_target_logits(self, tokens: Tokens, targets: Tokens) -> Tensor:
-        """Of a network with a decoder, scores over the vocabulary [U, V] for each token that is to
-        be written, from the text and the ones before it.
-        """
+        """Scores [U, V] of the tokens that a decoder is to write, from the text and those before."""
         return compute_decoder_logits(self.network, tokens, targets)
 
     def compute_loss_at(self, tokens: Tokens, at: Tensor, targets: Tensor) -> Tensor:
