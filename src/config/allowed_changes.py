@@ -59,6 +59,8 @@ FORK_KEYS = (
 # which runs and sweeps of earlier versions lack
 _NEWER_KEYS = (
     "data.label_map",
+    "data.augmentation.masked_lm_share",
+    "data.augmentation.masked_lm_candidates",
     "data.tokenizer.longest_word",
     "data.batching.mask_fraction_end",
     "data.batching.mask_schedule",

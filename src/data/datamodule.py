@@ -14,7 +14,7 @@ from lightning.pytorch import LightningDataModule
 
 from src.core.dataset_info import TEXT_TASKS, DatasetInfo
 from src.core.formatting import format_count
-from src.core.notices import Notices
+from src.core.notices import Notices, join_notices
 from src.core.training_length import TrainingLength
 from src.core.user_errors import UserError
 from src.data.batches.augmented_rows import AugmentedRows
@@ -25,7 +25,8 @@ from src.data.batches.device_dataset import DeviceBatchDataset, should_keep_on_d
 from src.data.batches.loader import BatchDataset, BatchPlan, PrefetchSampler, ResumableDataLoader
 from src.data.batches.mask_schedule import MaskSchedule
 from src.data.batches.sentence_pairs import SentencePairs
-from src.data.batches.tagged_batches import count_words
+from src.data.batches.substitutes import LoadGuesser, Substitutes, open_substitutes
+from src.data.batches.tagged_batches import describe_words
 from src.data.cache import ContentCache
 from src.data.leakage import MOST_LETTERS, find_repeated_rows
 from src.data.preparation.corpus import Corpus
@@ -70,6 +71,8 @@ class TextDataModule(LightningDataModule):
         self._surveyed: SurveyedCorpus
         self.data_summary: dict[str, Any] = {}
         self.token_stores: dict[str, TokenStore] = {}
+        self._load_guesser: LoadGuesser | None = None
+        self._substitutes: Substitutes | None = None
 
     # -- reading
 
@@ -106,6 +109,13 @@ class TextDataModule(LightningDataModule):
         if isinstance(self.config.batching, SentencePairs):
             self.config.batching.check_stores(self.token_stores)
         self.dataset_info = self._build_dataset_info()
+        self._substitutes = open_substitutes(
+            self.config.augmentation,
+            self._open_training_texts,
+            rows_key,
+            self.cache,
+            self._load_guesser,
+        )
 
     @property
     def _truncation(self) -> Literal["head", "tail", "head_tail"]:
@@ -141,7 +151,7 @@ class TextDataModule(LightningDataModule):
             vocab_size=self.tokenizer.vocab_size,
             max_tokens=self.config.batching.truncation_tokens,
             truncation=self._truncation,
-            targets=self._target_layout(len(summary["label_names"])),
+            targets=TargetLayout.of_task(self.config.task, len(summary["label_names"])),
             size=CorpusSize(sum(summary["rows"].values()), summary["letters"]),
         )
         counts = {
@@ -151,7 +161,7 @@ class TextDataModule(LightningDataModule):
         }
         self._check_known_tokens(counts)
         if self.config.task == "token_classification":
-            summary |= self._describe_words(folder, summary)
+            summary |= describe_words(folder, summary)
         is_text = self.config.task in TEXT_TASKS
         facts = {
             "digests": {split: digest.hexdigest() for split, digest in digests.items()},
@@ -163,30 +173,6 @@ class TextDataModule(LightningDataModule):
         (folder / "about.json").write_text(
             json.dumps({**summary, **facts}, ensure_ascii=False), encoding="utf-8"
         )
-
-    def _describe_words(self, folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
-        """The entries of a summary that are about words: how many each split has of them and of
-        entities, and what was lost of them.
-        """
-        counts = {
-            split: count_words(TokenStore.open(folder / split), summary["label_names"])
-            for split in summary["rows"]
-        }
-        return {
-            "labels": {split: found.pop("labels") for split, found in counts.items()},
-            "words": counts,
-        }
-
-    def _target_layout(self, num_labels: int) -> TargetLayout:
-        match self.config.task:
-            case "regression":
-                return TargetLayout("float32")
-            case "multi_label":
-                return TargetLayout("uint8", num_labels)
-            case "token_classification":
-                return TargetLayout(of_words=True)
-            case _:
-                return TargetLayout()
 
     # -- facts for the model and for the record of the run
 
@@ -278,11 +264,14 @@ class TextDataModule(LightningDataModule):
     def describe_reading(self) -> Notices:
         """What was read, kept and lost, for the screen and the record of the run."""
         source = self.config.source
-        return describe_rows(
+        rows = describe_rows(
             self.data_summary,
             {split: store.num_truncated for split, store in self.token_stores.items()},
             cut_tokens=self.config.batching.truncation_tokens,
             unread=source.describe_unread() if isinstance(source, Source) else (),
+        )
+        return (
+            rows if self._substitutes is None else join_notices(rows, self._substitutes.describe())
         )
 
     def describe_preprocessing(self) -> dict[str, Any]:
@@ -309,6 +298,12 @@ class TextDataModule(LightningDataModule):
             world_size: the number of processes.
         """
         self.rank, self.world_size = rank, world_size
+
+    def set_word_guesser(self, load: LoadGuesser) -> None:
+        """Say how the masked language model of an augmentation is loaded. Called before
+        `prepare_data`; without it, training rows have none of its words.
+        """
+        self._load_guesser = load
 
     def set_training_length(self, length: TrainingLength) -> None:
         """Say how many steps the training has, which a changing mask fraction depends on."""
@@ -367,25 +362,29 @@ class TextDataModule(LightningDataModule):
         )
         return ResumableDataLoader(source, plan, sampler=sampler, workers=workers)
 
-    def _open_augmented_rows(self) -> AugmentedRows | None:
-        """The training rows as the augmentation changes them; their texts are kept in the cache."""
-        if self.config.augmentation is None:
-            return None
+    def _open_training_texts(self) -> TextStore:
+        """The texts of the training rows, which are kept in the cache."""
         corpus, survey, rows_key = self._surveyed
         rows = ((row.text, row.pair) for _, row in corpus.iter_rows(survey, ("train",)))
-        folder = self.cache.get_or_build(
-            "texts", rows_key, lambda folder: write_texts(folder, rows)
+        return TextStore.open(
+            self.cache.get_or_build("texts", rows_key, lambda folder: write_texts(folder, rows))
         )
+
+    def _open_augmented_rows(self) -> AugmentedRows | None:
+        """The training rows as the augmentation changes them."""
+        if self.config.augmentation is None:
+            return None
         assert self.config.batching.truncation_tokens is not None
         return AugmentedRows(
             augmentation=self.config.augmentation,
-            texts=TextStore.open(folder),
+            texts=self._open_training_texts(),
             store=self.token_stores["train"],
             encoder=self.tokenizer.encoder,
             has_pairs=self.data_summary["pairs"],
             max_tokens=self.config.batching.truncation_tokens,
             truncation=self._truncation,
             seed=self.config.seed,
+            substitutes=self._substitutes,
         )
 
     def train_dataloader(self) -> ResumableDataLoader:

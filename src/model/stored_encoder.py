@@ -25,12 +25,14 @@ def load_encoder_config(
     return config
 
 
-def load_encoder(folder: Path, head: HeadType) -> Encoder:
-    """The encoder that a run has left in a folder, with its trained head."""
-    config = load_encoder_config(str(folder), head, "run")
+def load_encoder(folder: Path | str, head: HeadType, key: str = "run") -> Encoder:
+    """The encoder that lies in a folder or on the hub, with its trained head; `key` names it in
+    messages.
+    """
+    config = load_encoder_config(str(folder), head, key)
     network = load_from_hub_or_folder(
-        AUTO_MODEL_CLASSES[head].from_pretrained, str(folder), key="run", config=config
+        AUTO_MODEL_CLASSES[head].from_pretrained, str(folder), key=key, config=config
     )
     encoder = Encoder(network, head)
-    text_pooling.load_pooling_weights(network, folder)
+    text_pooling.load_pooling_weights(network, Path(folder))
     return encoder

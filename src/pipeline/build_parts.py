@@ -35,10 +35,16 @@ def build_parts(config: Mapping[str, Any], store: "Store", *, is_trial: bool) ->
     callbacks = [build_node(node) for node in config["callbacks"].values() if node is not None]
     model_config.check(model_folder, max_tokens=data_config.batching.max_tokens)
     data_config.check(model_folder)
+    datamodule = data_config.build(model_folder)
+    if data_config.augmentation is not None and data_config.augmentation.masked_lm is not None:
+        from src.pipeline.word_guesser import MaskedWordGuesser, check_masked_lm
+
+        check_masked_lm(data_config.augmentation.masked_lm)
+        datamodule.set_word_guesser(MaskedWordGuesser)
     return BuiltParts(
         config=config,
         model_folder=model_folder,
-        datamodule=data_config.build(model_folder),
+        datamodule=datamodule,
         module=model_config.build(model_folder),
         training=build_node(config["trainer"]),
         callbacks=callbacks,

@@ -3,7 +3,8 @@
 Shape legend: B rows of a batch, K words that have a token, S words and the end of each text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,4 +65,22 @@ def count_words(store: TokenStore, names: Sequence[str]) -> dict[str, Any]:
     return counts | {
         "labels": dict(zip(types, by_type.tolist(), strict=True)),
         "lost": int(lost.sum()),
+    }
+
+
+def describe_words(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of a summary that are about words: how many each split has of them and of
+    entities, and what was lost of them.
+
+    Args:
+        folder: with the token store of each split.
+        summary: of all else.
+    """
+    counts = {
+        split: count_words(TokenStore.open(folder / split), summary["label_names"])
+        for split in summary["rows"]
+    }
+    return {
+        "labels": {split: found.pop("labels") for split, found in counts.items()},
+        "words": counts,
     }

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 
+from src.core.dataset_info import Task
 from src.core.entity_tags import END_OF_TEXT
 from src.core.files import fsync_path
 from src.core.user_errors import UserError
@@ -55,6 +56,18 @@ class TargetLayout(NamedTuple):
     dtype: Literal["int64", "float32", "uint8"] = "int64"
     width: int | None = None
     of_words: bool = False
+
+    @classmethod
+    def of_task(cls, task: Task, num_labels: int) -> "TargetLayout":
+        match task:
+            case "regression":
+                return cls("float32")
+            case "multi_label":
+                return cls("uint8", num_labels)
+            case "token_classification":
+                return cls(of_words=True)
+            case _:
+                return cls()
 
 
 # compared by identity: arrays make no truth value

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from src.core.user_errors import UserError, UserErrors
-from src.data.batches.augmentation import Augmentation, read_synonyms
+from src.data.batches.augmentation import Augmentation, find_word_spans, read_synonyms
 from src.data.batches.batching import Masked
 from src.data.reading.sources import Source
 from src.data.tokenization.text_store import TextStore, write_texts
@@ -61,6 +61,44 @@ def test_words_are_replaced_by_their_synonyms(tmp_path: Path) -> None:
     some = change(build(synonyms=file, synonym_share=0.3), "good " * 1000)
     assert abs(sum(word == "good" for word in some) - 700) < 58
     assert abs(some.count("great") - 150) < 46
+
+
+def test_words_are_replaced_by_those_of_a_masked_language_model(tmp_path: Path) -> None:
+    asked: list[tuple[int, float]] = []
+
+    def substitute(word: int, share: float) -> str | None:
+        asked.append((word, share))
+        return None if word == 1 else f"other{word}"
+
+    everything = build(masked_lm="here", masked_lm_share=1)
+    place = {"seed": 1, "epoch": 0, "row": 0}
+    text = 'A "Good" film, good?'
+    changed = everything.change_text(text, **place, substitute=substitute)
+    # the second has none; capitals and marks stay
+    assert changed == 'Other0 "Good" other2, other3?'
+    assert [word for word, _ in asked] == [0, 1, 2, 3]
+    assert all(0 <= share < 1 for _, share in asked) and len({share for _, share in asked}) == 4
+    assert everything.change_text(text, **place, substitute=substitute) == changed
+    assert asked[:4] == asked[4:]
+    everything.change_text(text, **(place | {"epoch": 1}), substitute=substitute)
+    assert asked[8:] != asked[:4]
+    some = build(masked_lm="here", masked_lm_share=0.1)
+    words = some.change_text(TEXT, **place, substitute=lambda *_: "x").split()
+    # 200 on average, with a deviation of 13
+    assert abs(words.count("x") - 200) < 53
+    # what else is drawn stays as it was
+    other = build(masked_lm="here", masked_lm_share=0, deletion=0.3, swap=0.2)
+    plain = build(deletion=0.3, swap=0.2)
+    assert other.change_text(TEXT, **place, substitute=lambda *_: "x").split() == change(plain)
+    with pytest.raises(UserError, match=r"data.augmentation.masked_lm"):
+        build(masked_lm=str(tmp_path / "none")).check()
+
+
+def test_where_words_stand() -> None:
+    text = 'A "Good"  film, it\'s 3 -- (so).'
+    spans = find_word_spans(text)
+    assert [text[begin:end] for begin, end in spans] == ["A", "Good", "film", "", "", "", "so"]
+    assert len(spans) == len(text.split()) and find_word_spans("") == []
 
 
 def test_white_space_stays() -> None:
