@@ -17,7 +17,6 @@ Exit codes: 0; 2 for a mistake in what was typed.
 """
 
 import argparse
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,9 +26,10 @@ if __package__ is None:
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from src.config.command_line import FlagParser, run_command_line
-from src.core.files import PROJECT_ROOT
+from src.core.files import PROJECT_ROOT, check_output_file, write_text
+from src.core.json_text import format_json
 from src.core.mlflow_environment import read_experiment_name, read_tracking_uri
-from src.core.printing import print_line
+from src.core.printing import get_table_width, print_line
 from src.tracking.store import Store
 
 _FLAGS = ("--metric", "--html", "--json", "--uri", "--experiment", "--root")
@@ -38,7 +38,6 @@ _OPTION_NAMES = {
     "tracking.experiment": "--experiment",
     "tracking.root": "--root",
 }
-_WIDTHS = (80, 100)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -57,8 +56,6 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     from src.comparison.comparison_page import render_page
     from src.comparison.comparison_text import render_text
     from src.comparison.run_selection import select_runs
-    from src.core.files import write_text
-    from src.core.json_text import format_json
 
     selected = select_runs(store, options.runs)
     for line in selected.told:
@@ -69,8 +66,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     if options.json:
         print_line(format_json(to_plain(comparison)))
     else:
-        columns = shutil.get_terminal_size((_WIDTHS[1], 24)).columns
-        print_line(render_text(comparison, min(max(columns, _WIDTHS[0]), _WIDTHS[1])))
+        print_line(render_text(comparison, get_table_width()))
     if options.html is not None:
         print_line(f"written to {options.html}", to_stderr=True)
     return 0
@@ -85,7 +81,9 @@ def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--uri", default=read_tracking_uri())
     parser.add_argument("--experiment", default=read_experiment_name())
     parser.add_argument("--root", default=str(PROJECT_ROOT))
-    return parser.parse(arguments)
+    options = parser.parse(arguments)
+    check_output_file("--html", options.html)
+    return options
 
 
 if __name__ == "__main__":

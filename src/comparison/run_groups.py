@@ -132,7 +132,8 @@ def split_fingerprints(table: RunTable) -> Columns:
     if prints is None:
         return {}
     parsed = [dict(part.split("=", 1) for part in (text or "").split()) for text in prints]
-    return {key: [one.get(key) for one in parsed] for one in parsed for key in one}
+    keys = dict.fromkeys(key for one in parsed for key in one)
+    return {key: [one.get(key) for one in parsed] for key in keys}
 
 
 def list_varying_keys(columns: Columns) -> list[str]:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from src.core.user_errors import UserError
+
 # of `src` and `conf`
 CODE_ROOT = Path(__file__).resolve().parents[2]
 CONF = CODE_ROOT / "conf"
@@ -51,6 +53,20 @@ def write_text(path: Path, text: str, *, fsync: bool = False) -> None:
     """Write a text as `atomic_write` does."""
     with atomic_write(path, fsync=fsync) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def check_output_file(flag: str, file: str | None) -> None:
+    """Raise UserError where a file that was named behind a flag cannot be written."""
+    if file is None:
+        return
+    path = Path(file)
+    if path.is_dir():
+        raise UserError("is a folder", key=f"{flag} {file}", expected="a file", colon=False)
+    if not os.access(path.absolute().parent, os.W_OK | os.X_OK):
+        raise UserError(
+            f"there is no folder {path.absolute().parent} that this user may write to",
+            key=f"{flag} {file}",
+        )
 
 
 def write_json(path: Path, content: Any, *, fsync: bool = False) -> None:

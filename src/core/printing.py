@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import sys
 import textwrap
 from typing import Any, TextIO
@@ -10,6 +11,8 @@ from src.core.command_names import name_commands
 from src.core.redaction import redact_for_terminal
 
 _WIDTH = 80
+# of tables, on terminals that are wider too, where lines would be hard to follow
+_MAX_TABLE_WIDTH = 100
 
 
 def _clear_bars(stream: TextIO) -> contextlib.AbstractContextManager[object]:
@@ -36,6 +39,12 @@ def print_line(message: object = "", *, to_stderr: bool = False) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     except (OSError, ValueError):
         return
+
+
+def get_table_width() -> int:
+    """The columns that a table may take: 80 to 100, as the terminal has them."""
+    columns = shutil.get_terminal_size((_MAX_TABLE_WIDTH, 24)).columns
+    return min(max(columns, _WIDTH), _MAX_TABLE_WIDTH)
 
 
 def print_wrapped(text: str) -> None:

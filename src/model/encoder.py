@@ -223,7 +223,7 @@ class Encoder(nn.Module):
         return self.rows.compute_logits(tokens, at, types)
 
     def compute_target_logits(self, tokens: Tokens, targets: Tokens) -> Tensor:
-        """Scores [U, V] of the tokens that a decoder is to write, from the text and those before."""
+        """Scores [U, V] of tokens that a decoder is to write, from the text and those before."""
         return compute_decoder_logits(self.network, tokens, targets)
 
     def compute_loss_at(self, tokens: Tokens, at: Tensor, targets: Tensor) -> Tensor:
