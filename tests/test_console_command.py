@@ -28,6 +28,11 @@ _SMALL = (
 )
 
 
+def test_every_command_of_a_checkout_has_its_name() -> None:
+    files = {path.stem for path in (PROJECT_ROOT / "src").glob("*.py")} - {"__init__", "run"}
+    assert sorted(files) == list(command_names.COMMANDS)
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which the content of the wheel lies."""

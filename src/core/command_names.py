@@ -13,6 +13,7 @@ COMMANDS = (
     "explain",
     "export",
     "keys",
+    "leaderboard",
     "look",
     "lr_range",
     "plan",
