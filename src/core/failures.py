@@ -187,8 +187,8 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _diagnose_lost_worker(error: BaseException, words: str) -> str | None:
-    """The message about a worker process of torch's DataLoader that was killed, or failed for want
-    of memory or of a file; None for any other exception.
+    """The message about a worker process of torch's DataLoader that was killed, is stuck, or failed
+    for want of memory or of a file; None for any other exception.
     """
     if not isinstance(error, RuntimeError):
         caught = re.match(r"Caught (\w+) in DataLoader worker process (\d+)\. .*?\1: (.*)", words)
@@ -198,6 +198,8 @@ def _diagnose_lost_worker(error: BaseException, words: str) -> str | None:
                 f"{_REMEDIES['worker']}"
             )
         return None
+    if stuck := re.search(r"DataLoader timed out after (\d+) seconds", words):
+        return f"a data worker gave no batch for {stuck[1]} seconds: {_REMEDIES['worker']}"
     found = re.search(
         r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: ([\w ]+)|exited "
         r"unexpectedly)",

@@ -87,6 +87,11 @@ LESS = "less at a time needs less: a lower data.batching.batch_size"
             "data.num_workers=0",
         ),
         (
+            RuntimeError("DataLoader timed out after 600 seconds"),
+            "a data worker gave no batch for 600 seconds: ",
+            "data.num_workers=0",
+        ),
+        (
             RuntimeError(
                 "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that "
                 "dataloader's "

@@ -31,6 +31,9 @@ from src.data.tokenization.tokenizer import TextTokenizer
 
 # of batches made in one go: the fixed cost of a NumPy call is then shared by many tokens
 PREFETCH_TOKENS = 1 << 16
+# for one batch, after which a worker counts as stuck: in a fork anything may wait for a thread that
+# its parent had. The run then fails, and can be resumed, where it would wait for ever.
+WORKER_TIMEOUT_SECONDS = 600
 
 
 class BatchPlan(Protocol):
@@ -173,7 +176,8 @@ class ResumableDataLoader(DataLoader[Any]):
             num_workers=workers,
             persistent_workers=workers > 0,
             collate_fn=_collate_identity,
-            worker_init_fn=ignore_signals if workers else None,
+            worker_init_fn=prepare_worker if workers else None,
+            timeout=WORKER_TIMEOUT_SECONDS if workers else 0,
             generator=torch.Generator(),
         )
         # DataLoader itself has a `batch_sampler`, which is None here
@@ -193,12 +197,23 @@ def _collate_identity(batch: Any) -> Any:
     return batch
 
 
+def prepare_worker(worker_number: int) -> None:
+    """Prepare a process that makes batches. A function for DataLoader's `worker_init_fn`.
+
+    It is forked, so it has none of its parent's threads, for which it would wait for ever. The
+    library `tokenizers` has some once it has encoded texts, and uses them in a fork too where
+    TOKENIZERS_PARALLELISM=true stands in the environment.
+    """
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    ignore_signals()
+
+
 _IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
-def ignore_signals(worker_number: int) -> None:
+def ignore_signals() -> None:
     """Let a worker go on when a signal reaches all processes of a run, as Ctrl-C in a terminal and
-    a scheduler's SIGTERM do. A function for DataLoader's `worker_init_fn`.
+    a scheduler's SIGTERM do.
 
     The training process then still gets the batches of the optimizer step that it completes before
     it writes its checkpoint. Only the training process may end the worker: by a SIGTERM of its own,

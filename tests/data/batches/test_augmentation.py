@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from src.core.user_errors import UserError, UserErrors
+from src.data.batches import loader
 from src.data.batches.augmentation import Augmentation, find_word_spans, read_synonyms
 from src.data.batches.batching import Masked
 from src.data.reading.sources import Source
@@ -209,6 +210,22 @@ def test_only_training_rows_change_and_anew_in_every_epoch(folder: Path) -> None
             assert built.ids[begin:end].tolist() == ids[0].tolist()
     loader._epoch_sampler.set_epoch(1)
     assert [batch.tokens.ids.tolist() for batch in loader] != [batch[0][0] for batch in first]
+
+
+def test_a_worker_does_not_wait_for_threads_of_its_parent(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Source(path=str(folder / "data"), label="label", validation=None)
+    settings: dict[str, Any] = {"source": source, "augmentation": build(deletion=0.4)}
+    expected = _content(_prepared(folder, **settings), "train")
+    # some set it to be rid of the library's warning about forks
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")
+    data = _prepared(folder, num_workers=1, **settings)
+    # the library has threads now
+    data.tokenizer.encode(["red", "green"] * 8, None, 16, "head")
+    # before the worker starts; without this a worker that waits would hold up the test
+    monkeypatch.setattr(loader, "WORKER_TIMEOUT_SECONDS", 30)
+    assert _content(data, "train") == expected
 
 
 def test_it_goes_with_labels_of_whole_texts(folder: Path) -> None:
