@@ -32,7 +32,7 @@ from src.core import startup
 from src.core.files import PROJECT_ROOT
 from src.core.mlflow_environment import read_experiment_name, read_tracking_uri
 from src.core.printing import print_line
-from src.core.user_errors import UserError
+from src.core.user_errors import UserError, did_you_mean, suggest
 
 if TYPE_CHECKING:
     from src.pipeline.earlier_model import EarlierModel
@@ -108,8 +108,12 @@ def _check_options(options: dict[str, str]) -> tuple[int, float]:
         raise UserError("must be given, as run=ID", key="run", hint="`make ui` shows the ids")
     chosen = options["format"]
     if chosen not in FORMATS:
+        near = suggest(chosen, FORMATS)
         raise UserError(
-            key="format", value=chosen or "none", expected=f"one of {', '.join(FORMATS)}"
+            key="format",
+            value=chosen or "none",
+            expected=f"one of {', '.join(FORMATS)}",
+            hint=None if near is None else did_you_mean(near),
         )
     for name, formats in _OPTION_FORMATS.items():
         if options[name] != _DEFAULTS[name] and chosen not in formats:
@@ -122,7 +126,7 @@ def _check_options(options: dict[str, str]) -> tuple[int, float]:
     if options["alias"] and not options["register"]:
         raise UserError("goes with register=NAME", key="alias", value=options["alias"], colon=False)
     if not options["output"] and not options["register"]:
-        other = " or register=NAME" if chosen == "mlflow" else ""
+        other = ", or register=NAME" if chosen == "mlflow" else ""
         raise UserError(f"must be given, as output=FOLDER{other}", key="output")
     if options["output"]:
         _check_output(Path(options["output"]).expanduser(), options["output"])

@@ -3,7 +3,7 @@ file=reviews.csv`.
 
 run=ID           the run, by its id or the beginning of it
 text=TEXT        one text; pair=TEXT as well where the model judges pairs; of a pretraining run, \
-text="The film was [MASK]." gives the likeliest words
+text="The film was [MASK]." gives the likeliest words, as do the rows of a file with masks
 file=FILE        a file, a folder (its split test; split= names another), or - for the standard \
 input; read as the run read its own data
 column=, pair_column=  the file's columns of texts and second texts; default: those of the run
@@ -44,6 +44,7 @@ from src.pipeline.prediction_output import PARQUET, STDOUT, check_output, resolv
 
 if TYPE_CHECKING:
     from src.pipeline.earlier_model import EarlierModel
+    from src.pipeline.mask_filler import MaskFiller
     from src.pipeline.predictor import Predictor
 
 OPTION_DEFAULTS = {
@@ -97,7 +98,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
             "judges no texts; fine-tune it first, with init_from=ID"
         )
     if model.inference_config["task"] in ("masked_lm", "masked_lm_with_next_sentence"):
-        _fill_masks(model, options)
+        _fill_masks(model, options, source_options)
     elif "text" in given:
         _predict_text(model, options, has_pair="pair" in given)
     else:
@@ -185,6 +186,20 @@ def _find_model(options: dict[str, str]) -> "EarlierModel":
     return find_earlier_model(store, options["run"])
 
 
+def _load_filler_or_predictor(
+    model: "EarlierModel", options: dict[str, str]
+) -> "Predictor | MaskFiller":
+    from src.pipeline.file_prediction import LIST_COLUMNS
+
+    if LIST_COLUMNS.get(model.inference_config["task"]) != "fillings":
+        return _load_predictor(model, options)
+    from src.pipeline.mask_filler import MaskFiller
+
+    startup.resume_gc()
+    batch_tokens = int(options["batch_tokens"])
+    return MaskFiller(model.folder, model.inference_config, batch_tokens=batch_tokens)
+
+
 def _load_predictor(model: "EarlierModel", options: dict[str, str]) -> "Predictor":
     from src.pipeline.predictor import Predictor
 
@@ -222,26 +237,32 @@ def _predict_text(model: "EarlierModel", options: dict[str, str], *, has_pair: b
         print_line(f"  {name:<20} {probability:.4f}")
 
 
-def _fill_masks(model: "EarlierModel", options: dict[str, str]) -> None:
+def _fill_masks(
+    model: "EarlierModel", options: dict[str, str], source_options: dict[str, Any]
+) -> None:
     if model.inference_config.get("head") == "replaced_tokens":
         raise UserError(
             "this run trained an encoder to tell replaced tokens: it fills no masks and judges no "
             "texts; fine-tune it first, with init_from=ID"
         )
-    if options["file"] or options["pair"]:
+    if options["pair"] or options["pair_column"]:
         raise UserError(
             "this run pretrained an encoder and judges nothing; fine-tune it first, with "
             'init_from=ID, or have it fill masks: text="The film was [MASK]."'
         )
-    from src.pipeline.mask_filler import fill_masks
+    if options["file"]:
+        _predict_file(model, options, {**source_options, "pair": None})
+        return
+    from src.pipeline.mask_filler import MaskFiller
 
     startup.resume_gc()
-    masks = fill_masks(model.folder, model.inference_config, options["text"])
-    for number, candidates in enumerate(masks, start=1):
-        if len(masks) > 1:
-            print_line(f"mask {number}")
-        for candidate in candidates:
-            print_line(f"  {candidate.token:<20} {candidate.probability:.4f}")
+    fillings = MaskFiller(model.folder, model.inference_config).fill_text(options["text"])
+    mask = 0
+    for filling in fillings:
+        if filling.mask > mask and fillings[-1].mask > 1:
+            print_line(f"mask {filling.mask}")
+        mask = filling.mask
+        print_line(f"  {filling.token:<20} {filling.probability:.4f}")
 
 
 def _predict_file(
@@ -275,14 +296,16 @@ def _predict_file(
         prediction = FilePrediction.scan(rows, model, types)
         for line in prediction.describe_reading():
             print_line(line, to_stderr=True)
-        predictor = _load_predictor(model, options)
+        predictor = _load_filler_or_predictor(model, options)
         for line in prediction.write_answers(predictor, output):
             print_line(line, to_stderr=output == STDOUT)
 
 
 def _choose_output(model: "EarlierModel", options: dict[str, str]) -> str:
-    """Where the answers go; lists of entities are no cells of a table if no name is typed."""
-    if model.inference_config["task"] != "token_classification" or options["output"]:
+    """Where the answers go; lists are no cells of a table if no name is typed."""
+    from src.pipeline.file_prediction import LIST_COLUMNS
+
+    if model.inference_config["task"] not in LIST_COLUMNS or options["output"]:
         return resolve_output(options["file"], options["output"])
     output = resolve_output(options["file"], "", ".jsonl")
     check_output(output, options["file"], overwrite=options["overwrite"] == "true")

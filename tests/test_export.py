@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -54,6 +56,23 @@ def refuse(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     capsys.readouterr()
     assert export.main(arguments) == 2
     return capsys.readouterr().err
+
+
+def load_answers(address: str, text: str) -> list[str]:
+    """The columns of the answers of a model that MLflow loads."""
+    with warnings.catch_warnings():
+        # of MLflow's own type hints
+        warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType", UserWarning)
+        import mlflow.pyfunc
+    import pandas
+
+    path = list(sys.path)
+    try:
+        answers = mlflow.pyfunc.load_model(address).predict(pandas.DataFrame({"text": [text]}))
+    finally:
+        sys.path[:] = path
+        sys.modules.pop("palimpsest_model", None)
+    return list(answers.columns)
 
 
 @pytest.mark.parametrize("format", ["onnx", "openvino"])
@@ -189,6 +208,8 @@ def test_a_model_is_registered(
     source = Path(client.get_model_version_download_uri("reviews", "1").removeprefix("file://"))
     description = json.loads((source / "MLmodel").read_text())
     assert description["metadata"]["label_names"] == ["negative", "positive"]
+    for address in (f"runs:/{run_id}/model", "models:/reviews@champion", "models:/reviews/1"):
+        assert load_answers(address, "a great film") == ["prediction", "negative", "positive"]
     # a run of an earlier version left a folder without these files
     for name in ("MLmodel", "palimpsest_model.py"):
         (source / name).unlink()
@@ -260,7 +281,7 @@ def test_models_that_have_no_such_form(
         ("format=onnx", "run: must be given, as run=ID"),
         ("run=0123456", "format=none: expected one of transformers, mlflow, onnx, openvino"),
         ("run=0123456 format=onnx", "output: must be given, as output=FOLDER\n"),
-        ("run=0123456 format=mlflow", "output: must be given, as output=FOLDER or register=NAME"),
+        ("run=0123456 format=mlflow", "output: must be given, as output=FOLDER, or register=NAME"),
         ("run=0123456 format=onnx register=a", "register=a goes with format=mlflow"),
         (
             "run=0123456 format=mlflow rows=9 output=x",

@@ -34,6 +34,7 @@ from src.model.encoder_config import Scratch
 from src.model.stored_encoder import load_encoder
 from src.pipeline import predictor
 from src.pipeline.export import save_model
+from src.pipeline.mask_filler import MaskFiller
 from src.pipeline.predictor import Predictor, TextPrediction
 from src.tracking.store import Store
 
@@ -447,8 +448,46 @@ def test_a_pretraining_run_fills_masks(
     assert "a mask is lost where the text is cut to 16 tokens" in refuse(
         capsys, f"text={'good ' * 30} [MASK]"
     )
-    path = put(tmp_path / "a.csv", "text\ngood\n")
-    assert "judges nothing; fine-tune it first" in refuse(capsys, f"file={path}")
+    pairs = ["text=a [MASK]", "pair=b"]
+    assert "judges nothing; fine-tune it first" in refuse(capsys, *pairs)
+
+
+def test_masks_of_a_file_are_filled(
+    tmp_path: Path, run: type[StoredRun], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As one text after the other is filled."""
+    from pyarrow.parquet import read_table
+
+    run.folder = make_model(tmp_path, "masked_lm")
+    texts = ["a [MASK] film", "good", "a very <mask> film, [MASK]", f"{'good ' * 30} [MASK]", ""]
+    rows = "".join(f'{place},"{text}"\n' for place, text in enumerate(texts))
+    path = put(tmp_path / "a.csv", f"id,text\n{rows}")
+    assert predict.main(["run=0123456", f"file={path}", "batch_tokens=8"]) == 0
+    said = capsys.readouterr().out
+    assert "2 answers in " in said
+    assert "3 rows without an answer: the text has no mask, or one beyond 16 tokens" in said
+    written = Path(f"{path}.predictions.jsonl").read_text(encoding="utf-8")
+    answers = [json.loads(line) for line in written.splitlines()]
+    assert [answer["id"] for answer in answers] == list("01234")
+    assert [answers[place]["fillings"] for place in (1, 3, 4)] == [None] * 3
+    filler = MaskFiller(run.folder, json.loads((run.folder / "palimpsest.json").read_text()))
+    for place in (0, 2):
+        for found, expected in zip(
+            answers[place]["fillings"], filler.fill_text(texts[place]), strict=True
+        ):
+            assert found == {
+                **expected._asdict(),
+                "probability": pytest.approx(found["probability"]),
+            }
+            assert found["probability"] == pytest.approx(expected.probability, abs=1e-6)
+    assert [found["mask"] for found in answers[2]["fillings"]] == [1] * 5 + [2] * 5
+    output = tmp_path / "a.parquet"
+    assert predict.main(["run=0123456", f"file={path}", f"output={output}"]) == 0
+    stored = read_table(output).to_pylist()
+    assert stored[1]["fillings"] is None
+    assert [found["token"] for found in stored[0]["fillings"]] == [
+        found["token"] for found in answers[0]["fillings"]
+    ]
 
 
 def test_asking_a_store_that_is_not_there_makes_none(

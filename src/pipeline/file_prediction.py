@@ -18,10 +18,17 @@ if TYPE_CHECKING:
     import pyarrow
 
     from src.pipeline.earlier_model import EarlierModel
+    from src.pipeline.mask_filler import MaskFiller
     from src.pipeline.parquet_output import ColumnTypes
     from src.pipeline.prediction_source import PredictionSource
     from src.pipeline.predictor import Predictor, TextPrediction
 
+# What the answers are called for tasks that give a list for each text.
+LIST_COLUMNS = {
+    "token_classification": "entities",
+    "masked_lm": "fillings",
+    "masked_lm_with_next_sentence": "fillings",
+}
 # Most characters of texts that are held at once, besides the last one's.
 _MOST_CHARACTERS = 1 << 23
 # Rows that cannot be read of which the error is told; the file of answers has all.
@@ -59,7 +66,8 @@ class FilePrediction:
             UserError: no row can be read, or one that must.
         """
         label_names = model.inference_config.get("label_names") or []
-        is_scored = model.inference_config["task"] == "classification"
+        task = model.inference_config["task"]
+        list_column, is_scored = LIST_COLUMNS.get(task), task == "classification"
         score = LabelScore(label_names if is_scored else (), model.config)
         remarks = RemarkCounts()
         count, num_bad, names = 0, 0, dict[str, None]()
@@ -85,14 +93,13 @@ class FilePrediction:
                 f"{rows.source.path}: no line begins with a label of the model",
                 hint="data.source.format=text reads whole lines",
             )
-        tags_words = model.inference_config["task"] == "token_classification"
         return cls(
             rows=rows,
             count=count,
             columns=name_answer_columns(
                 list(names),
-                () if tags_words else label_names,
-                "entities" if tags_words else "prediction",
+                () if list_column else label_names,
+                list_column or "prediction",
                 has_errors=num_bad > 0,
             ),
             score=score,
@@ -124,7 +131,7 @@ class FilePrediction:
             [column] = self.columns.error
             yield f"  and {self.num_bad - len(self.errors):,} more, in the column {column}"
 
-    def write_answers(self, predictor: "Predictor", output: str) -> list[str]:
+    def write_answers(self, predictor: "Predictor | MaskFiller", output: str) -> list[str]:
         """Write the answers for all rows; returns what is to be said of them.
 
         Raises:
@@ -133,8 +140,9 @@ class FilePrediction:
         from tqdm import tqdm
 
         empty = 0
-        # lists of entities are no cells of a table
-        suffix = ".csv" if predictor.tagger is None else ".jsonl"
+        task = predictor.inference_config["task"]
+        # lists are no cells of a table
+        suffix = ".jsonl" if task in LIST_COLUMNS else ".csv"
         schema = None if self.types is None else self._build_schema(self.types, predictor)
         try:
             with (
@@ -164,10 +172,11 @@ class FilePrediction:
         lines = [f"{format_quantity(count, 'answer')}{place} ({predictor.precision_reason})"]
         if empty:
             kind = "text or second text" if self.rows.source.pair is not None else "text"
-            lines.append(
-                f"{format_quantity(empty, 'row')} without an answer: the {kind} is empty, and "
-                "training leaves such rows out"
-            )
+            why = f"the {kind} is empty, and training leaves such rows out"
+            if LIST_COLUMNS.get(task) == "fillings":
+                limit = predictor.inference_config["max_tokens"]
+                why = f"the text has no mask, or one beyond {limit} tokens"
+            lines.append(f"{format_quantity(empty, 'row')} without an answer: {why}")
         if self.num_bad:
             lines.append(f"{format_quantity(self.num_bad, 'row')} that could not be read")
         if predictor.tagger is not None and predictor.tagger.num_divided:
@@ -180,7 +189,9 @@ class FilePrediction:
         return lines
 
     def iter_answers(
-        self, predictor: "Predictor", done: Callable[[int], object] = lambda count: None
+        self,
+        predictor: "Predictor | MaskFiller",
+        done: Callable[[int], object] = lambda count: None,
     ) -> Iterator[tuple[RawRecord, dict[str, Any], "TextPrediction | None"]]:
         """All rows with their columns and answers, a few thousand at a time.
 
@@ -212,6 +223,8 @@ class FilePrediction:
             return row | dict.fromkeys((names.prediction, *names.probabilities))
         if answer.entities is not None:
             return row | {names.prediction: [entity._asdict() for entity in answer.entities]}
+        if answer.fillings is not None:
+            return row | {names.prediction: [filling._asdict() for filling in answer.fillings]}
         probabilities = [round(value, 6) for value in answer.probabilities.values()]
         # without labels it is a number
         predicted = answer.predicted if probabilities else float(answer.predicted)
@@ -221,18 +234,23 @@ class FilePrediction:
             | dict(zip(names.probabilities, probabilities, strict=True))
         )
 
-    def _build_schema(self, types: "ColumnTypes", predictor: "Predictor") -> "pyarrow.Schema":
+    def _build_schema(
+        self, types: "ColumnTypes", predictor: "Predictor | MaskFiller"
+    ) -> "pyarrow.Schema":
         """The schema of a Parquet file of answers."""
         import pyarrow
 
         names = self.columns
         schema = types.build_schema(names.columns)
-        is_number = predictor.tagger is None and not names.probabilities
-        answer = pyarrow.float64() if is_number else pyarrow.string()
-        if predictor.tagger is not None:
-            place, text = pyarrow.int64(), pyarrow.string()
-            fields = [("start", place), ("end", place), ("text", text), ("type", text)]
-            answer = pyarrow.list_(pyarrow.struct([*fields, ("score", pyarrow.float64())]))
+        number, value, text = pyarrow.int64(), pyarrow.float64(), pyarrow.string()
+        answer = text if names.probabilities else value
+        match LIST_COLUMNS.get(predictor.inference_config["task"]):
+            case "entities":
+                fields = [("start", number), ("end", number), ("text", text), ("type", text)]
+                answer = pyarrow.list_(pyarrow.struct([*fields, ("score", value)]))
+            case "fillings":
+                fields = [("mask", number), ("token", text), ("probability", value)]
+                answer = pyarrow.list_(pyarrow.struct(fields))
         schema = schema.insert(0, pyarrow.field(names.row, pyarrow.int64()))
         schema = schema.append(pyarrow.field(names.prediction, answer))
         for name in names.probabilities:

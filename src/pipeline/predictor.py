@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -33,6 +33,9 @@ from src.pipeline.export import INFERENCE_CONFIG_NAME
 from src.pipeline.word_tagger import Entity, WordTagger
 from src.training.precision import choose_precision
 
+if TYPE_CHECKING:
+    from src.pipeline.mask_filler import Filling
+
 # Enough to find texts of similar length for each batch, and a bound on memory.
 MAX_TEXTS_PER_CALL = 4096
 
@@ -42,12 +45,14 @@ class TextPrediction(NamedTuple):
     probability of every label.
 
     Where a text may have several labels these are joined by commas, and there may be none. Where
-    words have tags, `entities` are those of the text.
+    words have tags, `entities` are those of the text, and `fillings` the tokens for its masks where
+    these are filled (`MaskFiller`).
     """
 
     predicted: str
     probabilities: dict[str, float]
     entities: list[Entity] | None = None
+    fillings: "list[Filling] | None" = None
 
 
 class Predictor:

@@ -115,6 +115,44 @@ ENTRIES = [
         program="predict",
     ),
     Entry(
+        "format=onnx output=HERE/x",
+        says="run: must be given, as run=ID; `make ui` shows the ids",
+        program="export",
+    ),
+    Entry(
+        "run=abcdef1 format=onxx output=HERE/x",
+        says="format=onxx: expected one of transformers, mlflow, onnx, openvino; did you mean "
+        "'onnx'?",
+        program="export",
+    ),
+    Entry(
+        "run=abcdef1 format=mlflow",
+        says="output: must be given, as output=FOLDER, or register=NAME",
+        program="export",
+    ),
+    Entry(
+        "run=abcdef1 format=onnx output=HERE/x register=a",
+        says="register=a goes with format=mlflow",
+        program="export",
+    ),
+    Entry(
+        "run=abcdef1 format=onnx output=HERE/x tolerance=-1",
+        says="tolerance=-1: expected a number from 0, and below 1",
+        program="export",
+    ),
+    Entry(
+        "run=abcdef1 format=onnx output=HERE/y.csv",
+        says="output=HERE/y.csv is there already; give a new name",
+        files=TABLE,
+        program="export",
+    ),
+    Entry(
+        "run=abcdef1 format=onnx output=HERE/x",
+        says="run='abcdef1': there is no such run; no run has been kept yet in "
+        "HERE/mlruns/mlflow.db",
+        program="export",
+    ),
+    Entry(
         "port=http",
         says="port=http: expected a whole number from 1 to 65535",
         program="ui",
