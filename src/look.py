@@ -168,8 +168,11 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
         _print_wrapped(f"note: {problem}")
         kept = [one for one in kept if one.partition("=")[0] not in missing]
         kept += [f"{key}={value}" for key, value in missing.items()]
-    print_line(f"to train on it ({task}):")
     proposed = {**others, **(chosen if profiles else {}), **added}
+    if "train" not in layout.files:
+        _print_wrapped(f"nothing there is train; {first_file.name} could be taken for it:")
+        proposed["path"] = str(first_file.path)
+    print_line(f"to train on it ({task}):")
     print_line(_propose_command(task, proposed, kept))
     return 0
 
