@@ -72,6 +72,15 @@ def test_numbers_that_are_written_otherwise(
     assert f"data.source.label=score {options} data.task=regression".replace("  ", " ") in shown
 
 
+def test_a_table_of_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = ["S: 1,Oslo,PROPN,B-LOC", ",is,VERB,O", ",cold,ADJ,O", "S: 2,Bergen,PROPN,B-LOC"]
+    file = tmp_path / "a.csv"
+    file.write_text("\n".join(["Sentence #,Word,POS,Tag", *rows * 5]), encoding="utf-8")
+    shown = " ".join(_look(capsys, f"data.source.path={file}").split())
+    assert "note: Tag holds tags of words, so that each row is a word and no text; tags of" in shown
+    assert "python -m src.run" not in shown
+
+
 def test_a_folder_without_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "d"
     folder.mkdir()
