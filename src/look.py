@@ -49,7 +49,12 @@ from src.data.reading.file_contents import SAMPLE_TEXTS, FileContents, read_cont
 from src.data.reading.label_name_guesses import guess_label_options
 from src.data.reading.readers import ColumnSelection
 from src.data.reading.sources import Source
-from src.data.rows.odd_labels import describe_odd_labels, guess_label_separator
+from src.data.rows.odd_labels import (
+    WORD_TABLE_HINT,
+    are_word_tags,
+    describe_odd_labels,
+    guess_label_separator,
+)
 from src.data.rows.tag_schemes import describe_tags
 from src.data.tokenization.dropped_letters import DroppedLetters
 
@@ -131,6 +136,12 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
             f"note: {', '.join(unread)}: objects in lists, of which nothing is read; labels there "
             "want a column of their own (Label Studio exports CSV and JSON-MIN)"
         )
+    if tags := [str(one.name) for one in profiles if are_word_tags(one.labels)]:
+        _print_wrapped(
+            f"note: {tags[0]} holds tags of words, so that each row is a word and no text; "
+            f"{WORD_TABLE_HINT}"
+        )
+        return 0
     if columns is None:
         print_line("no column looks like a text: name one with data.source.text=COLUMN")
         return 0
@@ -168,8 +179,11 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
         _print_wrapped(f"note: {problem}")
         kept = [one for one in kept if one.partition("=")[0] not in missing]
         kept += [f"{key}={value}" for key, value in missing.items()]
-    print_line(f"to train on it ({task}):")
     proposed = {**others, **(chosen if profiles else {}), **added}
+    if "train" not in layout.files:
+        _print_wrapped(f"nothing there is train; {first_file.name} could be taken for it:")
+        proposed["path"] = str(first_file.path)
+    print_line(f"to train on it ({task}):")
     print_line(_propose_command(task, proposed, kept))
     return 0
 

@@ -72,6 +72,29 @@ def test_numbers_that_are_written_otherwise(
     assert f"data.source.label=score {options} data.task=regression".replace("  ", " ") in shown
 
 
+def test_a_table_of_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = ["S: 1,Oslo,PROPN,B-LOC", ",is,VERB,O", ",cold,ADJ,O", "S: 2,Bergen,PROPN,B-LOC"]
+    file = tmp_path / "a.csv"
+    file.write_text("\n".join(["Sentence #,Word,POS,Tag", *rows * 5]), encoding="utf-8")
+    shown = " ".join(_look(capsys, f"data.source.path={file}").split())
+    assert "note: Tag holds tags of words, so that each row is a word and no text; tags of" in shown
+    assert "python -m src.run" not in shown
+
+
+def test_a_folder_without_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "d"
+    folder.mkdir()
+    rows = "".join(f"a case number {n},{('yes', 'no')[n % 2]},{n % 2}.0\n" for n in range(20))
+    (folder / "test_cases.csv").write_text("text,gold,level\n" + rows, encoding="utf-8")
+    shown = _look(capsys, f"data.source.path={folder}")
+    assert "nothing there is train; test_cases.csv could be taken for it:\n" in shown
+    command = shown.splitlines()[-1]
+    assert f"data.source.path={folder}/test_cases.csv " in command
+    # labels are counted as a run counts them
+    typed = [f"data.source.path={folder}/test_cases.csv", "data.source.label=level"]
+    assert "2 different labels: 0 10, 1 10\n" in _look(capsys, *typed)
+
+
 def test_names_that_the_labels_do_not_fit(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -97,6 +97,7 @@ class DigestSet:
 # Why cleaning drops a row, in words; the names are those of the counts.
 DROP_REASONS = {
     "empty_text": "empty (data.source.text)",
+    "empty_pair": "with an empty second text (data.source.pair)",
     "too_short": "shorter than data.cleaning.min_words or min_characters",
     "too_long": "longer than data.cleaning.max_characters",
     "symbols": "with a larger share of symbols than data.cleaning.max_symbols",
@@ -201,11 +202,12 @@ class Cleaning:
         """Iterate over the rows that stay, with normalised texts.
 
         Each row is counted twice: as "<split>/read", and as "<split>/kept" or with the reason why
-        it was dropped: "empty_text", "missing_label", "unmapped_label", "overlap", "duplicates" or,
-        if the first row with its text has another label, "contradicting_duplicates"; of train also
-        "too_short", "too_long", "symbols" or "other_language". Rows that stay and whose texts were
-        changed are counted once more, as "<split>/changed", and those whose texts are too short for
-        their language to be told, as "<split>/language_unknown".
+        it was dropped: "empty_text", "empty_pair", "missing_label", "unmapped_label", "overlap",
+        "duplicates" or, if the first row with its text has another label,
+        "contradicting_duplicates"; of train also "too_short", "too_long", "symbols" or
+        "other_language". Rows that stay and whose texts were changed are counted once more, as
+        "<split>/changed", and those whose texts are too short for their language to be told, as
+        "<split>/language_unknown".
 
         Args:
             labelled: whether every row needs a label.
@@ -311,7 +313,7 @@ class Cleaning:
                     f"{record.where}: the {what} is empty; data.cleaning.empty_text=drop leaves "
                     "such rows out"
                 )
-            return "empty_text"
+            return "empty_pair" if record.text.strip() else "empty_text"
         if labelled and record.label is None and self.missing_label != "keep":
             if self.missing_label == "error":
                 raise UserError(

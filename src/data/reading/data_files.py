@@ -162,6 +162,10 @@ def _match_split_name(folder: Path, name: str, pools: list[tuple[Path, list[Path
     """The files whose names contain a split's name: in the folder, else in its only sub-folder
     that has some.
     """
+    # a file may be named as it is listed
+    own = [[one for one in files if one.name.casefold() == name.casefold()] for _, files in pools]
+    if len(named := [one for files in own for one in files]) == 1:
+        return named
     part = re.compile(rf"(^|[._-]){re.escape(name)}([._-]|$)", re.IGNORECASE)
     matching = [
         (where, [file for file in files if part.search(strip_data_suffixes(file))])

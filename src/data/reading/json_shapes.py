@@ -6,7 +6,7 @@ import functools
 import json
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, TypeGuard
 
 from src.core.user_errors import UserError
 from src.data.reading.decoding import InputFile, read_text_lines
@@ -17,10 +17,10 @@ from src.data.reading.file_names import SplitFiles
 def find_items(value: Any, texts: Sequence[str]) -> list[Any] | None:
     """The rows in a JSON value, objects or lists; None if it holds none, or several tables.
 
-    Rows are the items of an array, of the only array in an object, the objects in an object of
-    objects that have one of `texts`, what stands at the same place of every column where a column
-    of `texts` is itself an array or object, or keys with what they stand for: a text with its
-    label, or a label with one of its texts.
+    Rows are the items of an array, of the only array in an object, the lists of `data` beside the
+    names in `columns`, the objects in an object of objects that have one of `texts`, what stands at
+    the same place of every column where a column of `texts` is itself an array or object, or keys
+    with what they stand for: a text with its label, or a label with one of its texts.
     """
     if isinstance(value, list):
         return value if _is_table(value) else None
@@ -28,11 +28,25 @@ def find_items(value: Any, texts: Sequence[str]) -> list[Any] | None:
         return None
     if any(isinstance(value.get(text), list | dict) for text in texts):
         return _find_columns(value)
+    if (rows := _name_cells(value)) is not None:
+        return rows
     inner = [part for part in value.values() if isinstance(part, dict)]
     if len(inner) == len(value) > 0 and all(set(texts) & row.keys() for row in inner):
         return inner
     arrays = [part for part in value.values() if isinstance(part, list) and _is_table(part)]
     return arrays[0] if len(arrays) == 1 else _pair_keys(value)
+
+
+def _name_cells(value: Mapping[str, Any]) -> list[Any] | None:
+    """The rows of a table whose names of columns stand apart, as pandas writes it with
+    orient="split"; None if it is none.
+    """
+    names, rows = value.get("columns"), value.get("data")
+    if not _is_array_of_texts(names) or not isinstance(rows, list) or len(set(names)) < len(names):
+        return None
+    if not all(isinstance(row, list) and len(row) == len(names) for row in rows):
+        return None
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def _pair_keys(value: Mapping[str, Any]) -> list[Any] | None:
@@ -53,7 +67,7 @@ def _pair_keys(value: Mapping[str, Any]) -> list[Any] | None:
     )
 
 
-def _is_array_of_texts(part: Any) -> bool:
+def _is_array_of_texts(part: Any) -> TypeGuard[list[str]]:
     return isinstance(part, list) and bool(part) and all(isinstance(item, str) for item in part)
 
 

@@ -6,8 +6,10 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
+from src.core.entity_tags import OUTSIDE
 from src.data.rows.labels import MULTI_LABEL_HINT, fold_look
 from src.data.rows.records import RawRecord
+from src.data.rows.token_labels import TAG_PATTERN
 
 # as programs write a missing value: R, Excel, pandas, MySQL
 _MISSING_WORDS = (
@@ -15,6 +17,11 @@ _MISSING_WORDS = (
     *("-", "?", "."),
 )
 _QUOTED_LIST = re.compile(r"""\[\s*((["']).*\2)?\s*\]""")
+# How a table with a word in each row becomes a file that is read.
+WORD_TABLE_HINT = (
+    "tags of words are read from lines of a word, a tab and its tag, with a blank line between "
+    "sentences (data.source.format=conll), or from JSON lists of words and of tags (docs/data.md)"
+)
 # By the name to type for each.
 _CELL_SEPARATORS = {"comma": ",", "semicolon": ";", "pipe": "|"}
 
@@ -90,6 +97,13 @@ def guess_label_separator(labels: Iterable[str]) -> tuple[str, list[str]] | None
     return None
 
 
+def are_word_tags(labels: Iterable[str]) -> bool:
+    """Whether labels are O and tags of entities with prefixes."""
+    names = {label.strip() for label in labels}
+    prefixed = {name for name in names if TAG_PATTERN.fullmatch(name)}
+    return OUTSIDE in names and bool(prefixed) and names == {*prefixed, OUTSIDE}
+
+
 def _is_list(label: str) -> bool:
     """Whether a label is a list of labels as JSON or Python writes it, of words in quotes."""
     return parse_choices(label) is not None or _QUOTED_LIST.fullmatch(label.strip()) is not None
@@ -126,6 +140,11 @@ def describe_odd_labels(counts: Mapping[str, int]) -> list[str]:
             f"{len(several)} of {len(counts)} classes look like several labels in one cell, such "
             f"as '{several[0]}'; every combination is a class of its own; "
             f"data.source.label_separator={name} {MULTI_LABEL_HINT}"
+        )
+    if are_word_tags(counts):
+        remarks.append(
+            "the labels are tags of words (such as B-PER and O), so that each row is a word; "
+            f"{WORD_TABLE_HINT}"
         )
     absent = [name for name in counts if not counts[name]]
     if absent:

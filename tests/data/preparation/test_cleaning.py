@@ -55,7 +55,8 @@ def test_empty_texts_and_missing_labels_are_dropped_and_counted() -> None:
     assert counts == {
         "train/read": 4,
         "train/kept": 1,
-        "train/empty_text": 2,
+        "train/empty_text": 1,
+        "train/empty_pair": 1,
         "train/missing_label": 1,
     }
 

@@ -261,6 +261,15 @@ def test_files_of_other_endings_that_are_not_read_are_told(
     ]
 
 
+@pytest.mark.parametrize("name", ["votes-part1.csv", "votes-part1", "Votes-Part1.CSV"])
+def test_a_file_is_named_as_it_is_listed(tmp_path: Path, name: str) -> None:
+    for part in ("votes-part1.csv", "votes-part12.csv", "levels.csv"):
+        put(tmp_path / part, f"text,label\n{part},1\n")
+    source = Source(path=str(tmp_path), label="label", train=name)
+    source.check()
+    assert [record.text for record in source.read_records("train")] == ["votes-part1.csv"]
+
+
 def test_the_names_of_the_splits_of_conll_2003(tmp_path: Path) -> None:
     for name in ("deu.train", "deu.testa", "deu.testb"):
         put(tmp_path / name, "Oslo B-LOC\nis O\n\n")

@@ -64,6 +64,21 @@ def test_an_empty_object_is_an_empty_row(tmp_path: Path) -> None:
         assert rows == [("", None), ("c", "x")]
 
 
+def test_a_table_whose_names_stand_apart(tmp_path: Path) -> None:
+    """pandas, orient="split"."""
+    table = {"columns": ["no", "said", "mood"], "index": [4, 9]}
+    table["data"] = [[1, "what a day", "up"], [2, "oh no", "down"]]
+    for indent in (None, 1):
+        put(tmp_path / "a.json", json.dumps(table, indent=indent))
+        rows = read(tmp_path / "a.json", text="said", label="mood")
+        assert [(row.text, row.label) for row in rows] == [("what a day", "up"), ("oh no", "down")]
+        assert "no such column; did you mean 'said'" in fault(tmp_path / "a.json", text="sayd")
+    # a row that is too short is no row of such a table
+    table["data"] = [[1, "what a day"]]
+    put(tmp_path / "a.json", json.dumps(table))
+    assert "a list, whose values have no names" in fault(tmp_path / "a.json", text="said")
+
+
 @pytest.mark.parametrize("place", [0, 2, 4])
 def test_a_row_without_the_text_is_an_empty_one(tmp_path: Path, place: int) -> None:
     """Of many reviews some have a title alone."""

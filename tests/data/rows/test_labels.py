@@ -5,7 +5,7 @@ import pytest
 from src.core.user_errors import UserError
 from src.data.reading.reading_remarks import RemarkCounts
 from src.data.rows.labels import LabelSpace, RawLabel, normalize_label
-from src.data.rows.odd_labels import describe_odd_labels
+from src.data.rows.odd_labels import WORD_TABLE_HINT, describe_odd_labels
 from src.data.rows.records import RawRecord
 
 WHERE = "reviews.csv, line 17"
@@ -259,6 +259,14 @@ def test_unknown_labels_name_the_option_that_mends_them(
             ],
         ),
         ({"[deleted]": 5, "{x}": 9, "a": 4}, []),
+        ({"O": 9, "B-cells": 5, "T-cells": 4}, []),
+        (
+            {"O": 90, "B-LOC": 5, "I-LOC": 4},
+            [
+                "the labels are tags of words (such as B-PER and O), so that each row is a word; "
+                f"{WORD_TABLE_HINT}"
+            ],
+        ),
         (
             {"\\N": 4, "good": 5},
             ["the label '\\N' is a class (4 rows); only an empty cell is a missing label"],
