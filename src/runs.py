@@ -1,6 +1,7 @@
 """The runs of the store, as plain text: `python -m src.runs [RUN_ID] [OPTIONS]`.
 
-RUN_ID            one run in detail, with the command that resumes it
+RUN_ID            one run in detail, with the command that resumes it: its id or 6 digits of it,
+                  its name, or `latest`
 --status STATUS   only RUNNING, FINISHED, FAILED or KILLED ones
 --kind KIND       only pretrain, finetune, ... ones
 --tag KEY=VALUE   only those with this tag; may be given several times

@@ -7,7 +7,19 @@ import re
 
 from src.core.files import IS_INSTALLED
 
-COMMANDS = ("keys", "look", "lr_range", "plan", "predict", "quickstart", "runs", "sync", "ui")
+COMMANDS = (
+    "compare",
+    "keys",
+    "leaderboard",
+    "look",
+    "lr_range",
+    "plan",
+    "predict",
+    "quickstart",
+    "runs",
+    "sync",
+    "ui",
+)
 # set for a process that the console command began, and so for all that it starts
 CONSOLE_VARIABLE = "PALIMPSEST_CONSOLE"
 _COMMAND = re.compile(r"\bpython -m src\.(\w+)|\bmake (ui|quickstart)\b")
