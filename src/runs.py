@@ -222,6 +222,7 @@ def _show_run(store: Store, run_id: str, as_json: bool) -> None:
         "length": _format_duration(run.elapsed_seconds),
         "last step": run.step,
         "metric": _format_metric(run),
+        "best trial": run.best_run_id and f"{run.best_trial}: run {run.best_run_id}",
         "test": "  ".join(f"{name} {value:.4g}" for name, value in run.test.items()),
         "typed": found.tags.get("command"),
         "from": found.tags.get("init_from") or found.tags.get("forked_from"),
