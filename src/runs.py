@@ -1,6 +1,7 @@
 """The runs of the store, as plain text: `python -m src.runs [RUN_ID] [OPTIONS]`.
 
-RUN_ID            one run in detail, with the command that resumes it
+RUN_ID            one run in detail, with the command that resumes it: its id or 6 digits of it,
+                  its name, or `latest`
 --status STATUS   only RUNNING, FINISHED, FAILED or KILLED ones
 --kind KIND       only pretrain, finetune, ... ones
 --tag KEY=VALUE   only those with this tag; may be given several times
@@ -221,6 +222,7 @@ def _show_run(store: Store, run_id: str, as_json: bool) -> None:
         "length": _format_duration(run.elapsed_seconds),
         "last step": run.step,
         "metric": _format_metric(run),
+        "best trial": run.best_run_id and f"{run.best_trial}: run {run.best_run_id}",
         "test": "  ".join(f"{name} {value:.4g}" for name, value in run.test.items()),
         "typed": found.tags.get("command"),
         "from": found.tags.get("init_from") or found.tags.get("forked_from"),

@@ -53,7 +53,12 @@ def select_runs(store: Store, words: Sequence[str]) -> SelectedRuns:
             )
         ids |= dict.fromkeys(found)
     table = load_run_table(store, list(ids))
-    return SelectedRuns(_drop_other_kinds(table), told)
+    kept = _drop_other_kinds(table)
+    if not kept.runs:
+        raise UserError("none of these runs has trained a model: they are sweeps and tries")
+    if dropped := len(table.runs) - len(kept.runs):
+        told.append(f"left out: {format_quantity(dropped, 'run')} without training, such as sweeps")
+    return SelectedRuns(kept, told)
 
 
 def _find_runs(store: Store, word: str, told: list[str]) -> list[str]:

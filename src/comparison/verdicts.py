@@ -124,10 +124,10 @@ def _compare(
             )
         return _compare_runs(store, table, first, second, metric)
     values = [get_values(table, group.places, metric) for group in (first, second)]
-    for group, some in zip((first, second), values, strict=True):
+    for subject, some in zip((first.label, "it"), values, strict=True):
         if len(some) < 2:
             raise _NotComparableError(
-                f"{group.label} has {format_quantity(len(some), 'seed')} with {metric}: a group of "
+                f"{subject} has {format_quantity(len(some), 'seed')} with {metric}: a group of "
                 "seeds compares with another of at least two (seed=1,2,3 behind src.run -m)"
             )
     found = compare_groups(*values, level=LEVEL / count)
@@ -151,7 +151,8 @@ def _has_other_splits(facts: RunFacts, metric: str) -> bool:
 def _compare_runs(
     store: Store, table: RunTable, first: RunGroup, second: RunGroup, metric: str
 ) -> Evidence:
-    before, after = _load(store, table, first), _load(store, table, second)
+    before = _load(store, table, first, first.label)
+    after = _load(store, table, second, "it")
     _check_pair(first.label, before, after)
     scores = [f"test/{score}" for score in list_scores(before)]
     if metric not in scores:
@@ -181,12 +182,12 @@ def _compare_runs(
     )
 
 
-def _load(store: Store, table: RunTable, group: RunGroup) -> Answers:
+def _load(store: Store, table: RunTable, group: RunGroup, subject: str) -> Answers:
     try:
         return load_answers(store, table, group.places[0])
     except NoAnswersError as error:
         raise _NotComparableError(
-            f"{group.label} {error}, so there are no test rows to compare on"
+            f"{subject} {error}, so there are no test rows to compare on"
         ) from error
 
 
@@ -226,7 +227,7 @@ def _judge(first: str, second: str, evidence: Evidence, corrected_p: float, coun
         words = f"{second} is {word} than {first}: {numbers}"
         return Verdict(first, second, word, words, evidence, corrected_p)
     if difference == evidence.low == evidence.high == 0:
-        words = f"{second} and {first} are equal on every one of {evidence.sample}: {metric}"
+        words = f"{first} and {second} do not differ in {metric} ({evidence.sample})"
         return Verdict(first, second, "equal", words, evidence, corrected_p)
     words = f"not settled between {first} and {second}: {numbers}"
     if evidence.method == "Welch":

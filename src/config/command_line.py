@@ -158,6 +158,8 @@ another one
 Other commands, each with --help
     python -m src.runs       list runs, show one and how to go on with it, repair what died \
 without a word
+    python -m src.compare    what differs between runs, and which is better
+    python -m src.leaderboard  the best settings, with intervals and costs
     python -m src.predict    ask a run's model
     python -m src.export     a run's model for other programs: transformers, MLflow, ONNX, OpenVINO
     python -m src.lr_range   which learning rate, from a short run in which it rises

@@ -4,7 +4,10 @@ import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+
+from mlflow.exceptions import MlflowException
 
 from src.core.processes import is_process_gone
 from src.core.user_errors import UserError, format_suggestion
@@ -46,10 +49,11 @@ class RunSummary:
     last: float | None
     # of a running one, how it is known that its process exists
     alive: str | None
-    # what its test measured
+    # what its test measured; of a sweep, that of its best trial
     test: dict[str, float]
-    # of a sweep, the number of its best trial, or the numbers
+    # of a sweep, the number of its best trial, or the numbers, and the ids of their runs
     best_trial: str | None
+    best_run_id: str | None
     # where its page is
     page: str
 
@@ -133,12 +137,25 @@ def summarize_run(store: Store, run: RunInfo) -> RunSummary:
         else None,
         test={
             name: _restore_infinity(value)
-            for name, value in sorted(run.metrics.items())
+            for name, value in sorted(_find_tested_metrics(store, run).items())
             if name.startswith("test/")
         },
         best_trial=best_trial,
+        best_run_id=run.tags.get("search.best_run_id"),
         page=describe_ui_page(store.tracking_uri, format_ui_link(run.experiment_id, run.id)),
     )
+
+
+def _find_tested_metrics(store: Store, run: RunInfo) -> Mapping[str, float]:
+    """The metrics of a run; of a sweep those of its best trial, if there is one alone."""
+    best = run.tags.get("search.best_run_id", "")
+    if not best or " " in best:
+        return run.metrics
+    # it may have been removed for good since
+    with suppress(MlflowException):
+        metrics: dict[str, float] = store.open().client.get_run(best).data.metrics
+        return metrics
+    return run.metrics
 
 
 def _restore_infinity(value: float) -> float:

@@ -70,9 +70,15 @@ def test_a_sweep_shows_its_best_trial_and_value(
         for step, best in ((1, 0.6), (2, 0.8)):
             run.log_metrics({"best/val/accuracy": best, "trial/val/accuracy": 0.6}, step=step)
         run.set_tag("search.best_trial", "4")
-    assert "val/accuracy 0.8 (trial 4)" in list_runs(store, capsys)[0]
-    [shown] = json.loads(list_runs(store, capsys, "--json")[0])
+        trial = add_run(store, "trial", {"test/accuracy": 0.7}, parent=run.run_id)
+        run.set_tag("search.best_run_id", trial)
+    assert "val/accuracy 0.8 (trial 4)  test/accuracy 0.7" in list_runs(store, capsys)[0]
+    [shown] = json.loads(list_runs(store, capsys, "--json", "--kind", "search")[0])
     assert (shown["metric"], shown["best"], shown["best_trial"]) == ("val/accuracy", 0.8, "4")
+    assert (shown["test"], shown["best_run_id"]) == ({"test/accuracy": 0.7}, trial)
+    details, said = list_runs(store, capsys, "sweep")
+    assert f"best trial:  4: run {trial}\ntest:        test/accuracy 0.7\n" in details
+    assert said.startswith("RUN_ID=sweep: run ")
 
 
 def test_an_infinity_of_an_older_store_is_one(
