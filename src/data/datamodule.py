@@ -245,22 +245,6 @@ class TextDataModule(LightningDataModule):
             raise UserError(f"{format_count(letters)} letters are too many to look through")
         return find_repeated_rows(self._surveyed, surveyed, self.cache)
 
-    def read_texts(self, split: str, count: int) -> dict[int, tuple[str, str | None]]:
-        """The text of the first `count` rows of a split, and the second text of a pair, by the
-        number under which the row's prediction is filed. They are read from the source again.
-        """
-        source = self.config.source
-        # a split that the source lacks was taken out of its training rows
-        source_split = split if split in source.available_splits() else "train"
-        wanted = set(np.sort(self.token_stores[split].identities)[:count].tolist())
-        texts: dict[int, tuple[str, str | None]] = {}
-        for number, record in enumerate(source.read_records(source_split)):
-            if number in wanted:
-                texts[number] = record.text, record.pair
-            if len(texts) == len(wanted):
-                break
-        return texts
-
     def describe_reading(self) -> Notices:
         """What was read, kept and lost, for the screen and the record of the run."""
         source = self.config.source

@@ -144,14 +144,22 @@ def bootstrap_cells(
     left_out = compute_tables(counts - np.eye(len(cells)))
     measured = compute(matrix.astype(float))
     return [
-        _find_bca_interval(measured[index], drawn[:, index], left_out[:, index], counts)
+        find_bca_interval(measured[index], drawn[:, index], left_out[:, index], counts)
         for index in range(len(measured))
     ]
 
 
-def _find_bca_interval(
+def find_bca_interval(
     measured: float, drawn: np.ndarray, left_out: np.ndarray, counts: np.ndarray
 ) -> Interval | None:
+    """The bias-corrected and accelerated interval of one statistic; None if it never varies.
+
+    Args:
+        measured: its value.
+        drawn: [R] its values in resamples, NaN where it is not defined.
+        left_out: its values without one row of each cell.
+        counts: how many rows each cell has.
+    """
     drawn = np.sort(drawn[np.isfinite(drawn)])
     known = np.isfinite(left_out)
     left_out, counts = left_out[known], counts[known]

@@ -60,7 +60,7 @@ def plot_confusion_matrix(matrix: Sequence[Sequence[int]], label_names: Sequence
     axes.tick_params(which="both", length=0)
     correct, rows = sum(matrix[index][index] for index in range(classes)), sum(totals)
     axes.set(xlabel="predicted", ylabel="truth")
-    _style_axes(
+    style_axes(
         axes, f"Confusion matrix\n{correct:,} of {rows:,} rows correct ({correct / rows:.1%})"
     )
     bar = figure.colorbar(
@@ -98,7 +98,7 @@ def plot_predictions(targets: Sequence[float], outputs: Sequence[float]) -> Figu
     axes.grid(color="#e4e8eb", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.legend(frameon=False, loc="upper left")
-    _style_axes(axes, f"Predictions of {len(targets):,} rows")
+    style_axes(axes, f"Predictions of {len(targets):,} rows")
     return figure
 
 
@@ -124,11 +124,12 @@ def plot_lr_range(
     axes.grid(color="#e4e8eb", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.legend(frameon=False, loc="lower left")
-    _style_axes(axes, f"Learning-rate range test, {len(rates)} steps")
+    style_axes(axes, f"Learning-rate range test, {len(rates)} steps")
     return figure
 
 
-def _style_axes(axes: Axes, title: str) -> None:
+def style_axes(axes: Axes, title: str) -> None:
+    """Give axes their title and colours."""
     axes.set_title(title, color=TEXT_COLOR, fontsize=11, loc="left", pad=10)
     axes.tick_params(colors=TEXT_COLOR)
     for axis in (axes.xaxis, axes.yaxis):

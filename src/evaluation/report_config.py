@@ -2,6 +2,7 @@
 decide.
 """
 
+import importlib.util
 import re
 from dataclasses import dataclass
 
@@ -40,6 +41,17 @@ class ReportConfig:
     def __post_init__(self) -> None:
         if self.threshold_aim is not None:
             parse_aim(self.threshold_aim)
+
+    def check(self) -> None:
+        """Raise UserError if the package that finds wrong labels is asked for and not installed."""
+        if self.label_errors and importlib.util.find_spec("cleanlab") is None:
+            raise UserError(
+                "labels that may be wrong are found by the package cleanlab, which is not "
+                "installed",
+                key="report.label_errors",
+                value=True,
+                hint="pip install -e '.[label-errors]', or {key}=false",
+            )
 
     def check_labels(self, kind: str, num_labels: int) -> None:
         """Raise UserError if the aim is none for so many labels.

@@ -33,6 +33,8 @@ def build_parts(config: Mapping[str, Any], store: "Store", *, is_trial: bool) ->
     data_config = build_node(config["data"])
     model_config = build_model_config(config["model"], store)
     callbacks = [build_node(node) for node in config["callbacks"].values() if node is not None]
+    if config.get("report") is not None:
+        build_node(config["report"]).check()
     model_config.check(model_folder, max_tokens=data_config.batching.max_tokens)
     data_config.check(model_folder)
     datamodule = data_config.build(model_folder)

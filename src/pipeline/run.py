@@ -240,13 +240,14 @@ def prepare_run(parts: RunParts) -> Path | None:
         The checkpoint that training starts from; None for a fresh start.
     """
     from src.pipeline.build_parts import check_validation_rows
+    from src.pipeline.judge_answers import check_report
     from src.pipeline.leakage import record_leakage
     from src.training.rank_process import get_from_first_rank
 
     record, datamodule = parts.record, parts.datamodule
     datamodule.prepare_data()
     check_validation_rows(datamodule)
-    parts.report.check_labels(parts.module.objective.kind, len(datamodule.dataset_info.label_names))
+    check_report(parts)
     for split, description in name_splits(datamodule.describe_splits(), parts.phase).items():
         record.log_dataset(split=split, source=datamodule.config.source.name, **description)
     reading = datamodule.describe_reading()
@@ -379,12 +380,11 @@ def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -
         return metrics
     if undefined := module.undefined_metrics:
         record.set_tag("undefined_metrics", "; ".join(map(": ".join, undefined.items())))
-    metrics |= log_report(parts, module, predictions, metrics, step=trainer.global_step)
+    rule = decision and decision.rule
+    metrics |= log_report(parts, module, predictions, metrics, rule, step=trainer.global_step)
     parts.hooks.on_run_evaluated(best_checkpoint, metrics)
     inference_config = datamodule.describe_preprocessing()
-    with save_model(
-        module.encoder, datamodule.tokenizer, inference_config, decision and decision.rule
-    ) as folder:
+    with save_model(module.encoder, datamodule.tokenizer, inference_config, rule) as folder:
         record.log_folder(folder, "model")
     # what is not finite is no metric of the run
     return {name: value for name, value in metrics.items() if math.isfinite(value)}

@@ -8,18 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.core.printing import print_line
-from src.core.retry import describe_error
-from src.pipeline.run_parts import RunParts
+from src.pipeline.row_texts import shorten
+from src.pipeline.run_parts import RunParts, format_results
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
     from torch import Tensor
 
+    from src.model.decision_rule import DecisionRule
     from src.model.module import EncoderModule
-
-
-# of the rows of a table of predictions
-_MAX_TEXT_ROWS, _MAX_TEXT_CHARACTERS = 10_000, 500
 
 
 def log_time_limit(parts: RunParts, trainer: "Trainer", total_steps: int) -> None:
@@ -75,47 +72,67 @@ def log_report(
     module: "EncoderModule",
     predictions: "tuple[Tensor, Tensor, Tensor] | None",
     metrics: Mapping[str, float],
+    rule: "DecisionRule | None",
     *,
     step: int,
 ) -> dict[str, float]:
-    """Write tables and figures of the test predictions; returns the metrics that they add."""
-    from src.evaluation.report import build_report
+    """Write tables, pictures and the page of the test predictions; returns the metrics that they
+    add.
 
-    label_names = parts.datamodule.dataset_info.label_names
-    report = build_report(
-        module.objective.kind, predictions, label_names, head=module.objective.head
-    )
-    if report is None:
+    Args:
+        metrics: of the run so far.
+        rule: what was fitted on validation.
+    """
+    from src.evaluation.report import build_report
+    from src.pipeline.judge_answers import judge_answers
+    from src.pipeline.row_texts import read_test_rows
+
+    objective, names = module.objective, parts.datamodule.dataset_info.label_names
+    report = build_report(objective.kind, predictions, names, head=objective.head)
+    if report is None or predictions is None:
         return {}
-    added = {
-        f"test/{name}": value
-        for name, value in report.metrics.items()
-        if f"test/{name}" not in metrics
-    }
+    judged = None
+    if parts.report.page:
+        judged = judge_answers(parts, objective, predictions, report, rule)
+    added = {f"test/{name}": value for name, value in report.metrics.items()}
+    tables, figures = dict(report.tables), dict(report.figures)
+    texts = None
+    if judged is not None:
+        texts = judged.texts
+        added |= judged.parts.metrics
+        tables |= judged.parts.tables
+        figures |= judged.parts.figures
+    elif (found := read_test_rows(parts)) is not None:
+        texts = found.texts
+    if texts is not None:
+        tables["predictions"] = _add_texts(tables["predictions"], texts)
+    added = {name: value for name, value in added.items() if name not in metrics}
     parts.record.log_metrics(added, step=step)
-    tables = dict(report.tables)
-    tables["predictions"] = _add_texts(parts, tables["predictions"])
     for title, table in tables.items():
         parts.record.log_table(table, f"report/{title}.json")
-    for title, figure in report.figures.items():
-        parts.record.log_figure(figure, f"report/{title}.png")
+    if judged is None:
+        for title, figure in figures.items():
+            parts.record.log_figure(figure, f"report/{title}.png")
+        return added
+    from src.evaluation.report_page import render_page
+    from src.evaluation.report_plots import draw_picture
+
+    pictures = {title: draw_picture(figure) for title, figure in figures.items()}
+    for title, picture in pictures.items():
+        parts.record.log_bytes(picture, f"report/{title}.png")
+    result = format_results({**metrics, **added})
+    page = render_page(parts.record.name, result, judged.parts.sections, tables, pictures)
+    # what is escaped or drawn holds no secret, and texts of data stand in the tables as they are
+    parts.record.log_text(page, "report/report.html", redact=str)
     return added
 
 
-def _add_texts(parts: RunParts, table: dict[str, list[Any]]) -> dict[str, list[Any]]:
+def _add_texts(
+    table: dict[str, list[Any]], texts: "Mapping[int, tuple[str, str | None]]"
+) -> dict[str, list[Any]]:
     """The table of predictions with the beginning of each row's text, for the first rows."""
-    try:
-        texts = parts.datamodule.read_texts("test", _MAX_TEXT_ROWS)
-    except Exception as error:
-        # the source may be gone by now, and the run is worth more than this column
-        print_line(f"the table of predictions has no texts: {describe_error(error)}")
-        return table
     pairs = [texts.get(row, ("", None)) for row in table["row"]]
-    columns = {"text": [_shorten(text) for text, _ in pairs]}
+    columns = {"text": [shorten(text) for text, _ in pairs]}
     if any(pair is not None for _, pair in pairs):
-        columns["pair"] = [_shorten(pair or "") for _, pair in pairs]
+        columns["pair"] = [shorten(pair or "") for _, pair in pairs]
     return {"row": table["row"], **columns, **table}
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= _MAX_TEXT_CHARACTERS else f"{text[: _MAX_TEXT_CHARACTERS - 1]}…"

@@ -1,0 +1,181 @@
+"""The pictures of a report beside the confusion matrix: curves, reliability, abstaining, slices.
+
+Colours are those of Okabe and Ito (2008), which the colour-blind tell apart; lines differ in their
+dashes too.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from src.evaluation.calibration import Calibration
+from src.evaluation.curves import Abstaining, LabelCurve
+from src.evaluation.plots import MAX_LABEL_CHARACTERS, TEXT_COLOR, style_axes
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_DASHES = ("-", "--", "-.", ":")
+_GRID, _FAINT = "#e4e8eb", "#8a97a1"
+MOST_CURVES = len(COLORS)
+MOST_SLICES = 40
+
+
+def plot_curves(curves: Mapping[str, LabelCurve], left_out: int = 0) -> Figure:
+    """Draw the ROC curve and precision over recall of every label.
+
+    Args:
+        curves: by label, at most `MOST_CURVES`.
+        left_out: how many labels are not drawn.
+    """
+    figure = Figure(figsize=(10.4, 4.9), layout="constrained", dpi=120)
+    roc, found = figure.subplots(1, 2)
+    roc.plot([0, 1], [0, 1], color=_FAINT, linewidth=1, linestyle=(0, (1, 3)))
+    for place, (name, curve) in enumerate(curves.items()):
+        look: dict[str, Any] = {
+            "color": COLORS[place % len(COLORS)],
+            "linestyle": _DASHES[place % len(_DASHES)],
+            "linewidth": 1.8,
+        }
+        short = shorten(name)
+        rate = np.append(0.0, curve.false_positive_rate)
+        roc.plot(rate, np.append(0.0, curve.recall), label=f"{short}: {curve.area:.3f}", **look)
+        found.plot(
+            curve.recall, curve.precision, label=f"{short}: {curve.average_precision:.3f}", **look
+        )
+    roc.set(xlabel="false positive rate", ylabel="recall (true positive rate)")
+    found.set(xlabel="recall", ylabel="precision")
+    ends = f", without {left_out} rarer labels" if left_out else ""
+    style_axes(roc, f"ROC curve and the area under it{ends}")
+    style_axes(found, "Precision over recall, and average precision")
+    for axes in (roc, found):
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        _add_grid(axes)
+        _add_legend(axes, "lower right" if axes is roc else "best")
+    return figure
+
+
+def plot_confidence(
+    before: Calibration,
+    after: Calibration | None,
+    abstaining: Abstaining | None,
+    *,
+    temperature: float = 1.0,
+    decisions: bool = False,
+) -> Figure:
+    """Draw how right the model is by its confidence, and how right if only the surest are answered.
+
+    Args:
+        after: at the temperature, if one was fitted.
+        abstaining: None draws the first alone.
+        decisions: whether probabilities are those of a yes, and not of the likeliest label.
+    """
+    panels = 1 if abstaining is None else 2
+    figure = Figure(figsize=(5.2 * panels, 4.9), layout="constrained", dpi=120)
+    grid = figure.subplots(1, panels, squeeze=False)[0]
+    reliability = grid[0]
+    reliability.plot([0, 1], [0, 1], color=_FAINT, linewidth=1, linestyle=(0, (1, 3)))
+    shown = [(before, "plain", COLORS[1], "o", "--")]
+    if after is not None:
+        shown.append((after, f"temperature {temperature:.3g}", COLORS[0], "s", "-"))
+    for found, name, color, marker, dashes in shown:
+        label = f"{name}: error {found.error:.3f}"
+        reliability.plot(found.confidence, found.right, dashes, color=color, linewidth=1.4)
+        share = np.sqrt(np.array(found.rows) / max(found.rows))
+        reliability.scatter(
+            found.confidence,
+            found.right,
+            s=12 + 70 * share,
+            color=color,
+            marker=marker,
+            label=label,
+        )
+    names = ("probability of a yes", "share of yes") if decisions else ("confidence", "share right")
+    reliability.set(xlabel=names[0], ylabel=names[1])
+    reliability.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    style_axes(reliability, "Reliability: on the dotted line, 80 % means 80 %")
+    _add_grid(reliability)
+    _add_legend(reliability, "upper left")
+    if abstaining is not None:
+        axes = grid[1]
+        axes.plot(abstaining.coverage, abstaining.accuracy, color=COLORS[0], linewidth=1.8)
+        axes.axhline(abstaining.accuracy[-1], color=_FAINT, linewidth=1, linestyle=(0, (1, 3)))
+        axes.set(xlabel="share of rows that are answered, the surest first", ylabel="accuracy")
+        axes.set_xlim(-0.02, 1.02)
+        style_axes(axes, "What not answering the unsure rows buys")
+        _add_grid(axes)
+    return figure
+
+
+def plot_slices(table: Mapping[str, Sequence[Any]], accuracy: float) -> Figure:
+    """Draw the accuracy of every slice with its interval, beside that of all rows.
+
+    Args:
+        table: as `tabulate_slices` makes it; the first `MOST_SLICES` are drawn.
+    """
+    count = min(len(table["value"]), MOST_SLICES)
+    figure = Figure(figsize=(8.4, 1.5 + 0.32 * count), layout="constrained", dpi=120)
+    axes = figure.add_subplot()
+    for place in range(count):
+        low, high, value = (table[name][place] for name in ("low", "high", "accuracy"))
+        axes.plot([low, high], [place, place], color=COLORS[0], linewidth=2.2, alpha=0.55)
+        axes.plot([value], [place], "o", color=COLORS[0], markersize=5)
+    axes.axvline(accuracy, color=COLORS[1], linewidth=1.2, linestyle="--")
+    names = [
+        f"{table['column'][place]}: {shorten(str(table['value'][place]))}  "
+        f"({table['rows'][place]:,})"
+        for place in range(count)
+    ]
+    axes.set_yticks(range(count), names)
+    for label in axes.get_yticklabels():
+        label.set_parse_math(False)
+    axes.set_ylim(count - 0.4, -0.6)
+    axes.set(xlabel="accuracy, with an interval of 95 %")
+    style_axes(axes, f"Accuracy of slices (rows); all rows: {accuracy:.3f}, dashed")
+    axes.grid(axis="x", color=_GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    return figure
+
+
+def plot_residuals(targets: np.ndarray, outputs: np.ndarray) -> Figure:
+    """Draw by how much predictions miss over what is predicted, and how often by how much."""
+    figure = Figure(figsize=(10.4, 4.4), layout="constrained", dpi=120)
+    over, often = figure.subplots(1, 2)
+    misses = outputs - targets
+    alpha = 0.7 if len(targets) < 300 else 0.25
+    over.axhline(0, color=COLORS[1], linewidth=1.2)
+    over.scatter(outputs, misses, s=16, color=COLORS[0], alpha=alpha, linewidths=0)
+    over.set(xlabel="predicted", ylabel="predicted - truth")
+    style_axes(over, "Residuals")
+    often.hist(misses, bins=30, color=COLORS[0], alpha=0.8)
+    often.axvline(0, color=COLORS[1], linewidth=1.2)
+    often.set(xlabel="predicted - truth", ylabel="rows")
+    style_axes(often, f"How often by how much; mean {misses.mean():.3g}")
+    for axes in (over, often):
+        _add_grid(axes)
+    return figure
+
+
+def draw_picture(figure: Figure) -> bytes:
+    """A figure as a PNG file."""
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=150, bbox_inches="tight")
+    return picture.getvalue()
+
+
+def shorten(name: str) -> str:
+    """A label or value as short as there is room for."""
+    return name if len(name) <= MAX_LABEL_CHARACTERS else f"{name[: MAX_LABEL_CHARACTERS - 1]}…"
+
+
+def _add_grid(axes: Axes) -> None:
+    axes.grid(color=_GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _add_legend(axes: Axes, place: Literal["lower right", "best", "upper left"]) -> None:
+    legend = axes.legend(frameon=False, loc=place, fontsize=9, labelcolor=TEXT_COLOR)
+    for text in legend.get_texts():
+        text.set_parse_math(False)

@@ -1,0 +1,178 @@
+"""The report of a run beyond its metrics: what is judged of the test predictions, and what of the
+rows must be read again for it.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from src.core.printing import print_line
+from src.core.retry import describe_error
+from src.pipeline.run_parts import RunParts
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from src.evaluation.judgement import Answers, Judgement
+    from src.evaluation.report import EvaluationReport
+    from src.evaluation.slices import Slice
+    from src.model.decision_rule import DecisionRule
+
+_JUDGED_KINDS = ("classification", "multi_label", "regression")
+
+
+class JudgedAnswers(NamedTuple):
+    """The parts of the report, and the texts that were read for it, by the number of the row; None
+    if they could not be read.
+    """
+
+    parts: "Judgement"
+    texts: dict[int, tuple[str, str | None]] | None
+
+
+def check_report(parts: RunParts) -> None:
+    """Raise UserError if the data do not have what `report` names; once they have been read."""
+    from src.data.split_rows import check_columns
+
+    config, datamodule = parts.report, parts.datamodule
+    config.check_labels(parts.module.objective.kind, len(datamodule.dataset_info.label_names))
+    if "test" in datamodule.token_stores:
+        source = datamodule.config.source
+        check_columns(source, "test", config.slices, key="report.slices")
+
+
+def judge_answers(
+    parts: RunParts,
+    objective: Any,
+    predictions: "tuple[Tensor, Tensor, Tensor]",
+    report: "EvaluationReport",
+    rule: "DecisionRule | None",
+) -> JudgedAnswers | None:
+    """Judge the predictions on the test rows.
+
+    A report that cannot be made is said and tagged, and does not end the run: its model is worth
+    more.
+
+    Returns:
+        None if the kind of objective has no such report, or it cannot be made.
+    """
+    if objective.kind not in _JUDGED_KINDS:
+        return None
+    try:
+        return _judge(parts, objective, predictions, report, rule)
+    except Exception as error:
+        reason = f"report/ has no page: {describe_error(error)}"
+        print_line(reason)
+        parts.record.set_tag("report/failure", reason)
+        return None
+
+
+def _judge(
+    parts: RunParts,
+    objective: Any,
+    predictions: "tuple[Tensor, Tensor, Tensor]",
+    report: "EvaluationReport",
+    rule: "DecisionRule | None",
+) -> JudgedAnswers:
+    from src.evaluation.judgement import (
+        add_label_errors,
+        add_mistakes,
+        add_slices,
+        find_surest_mistakes,
+    )
+    from src.pipeline.row_texts import read_test_rows, shorten
+
+    judged, answers = _judge_outputs(parts, objective, predictions, report, rule)
+    if answers is None:
+        found = read_test_rows(parts)
+        return JudgedAnswers(judged, None if found is None else found.texts)
+    rows = predictions[0].tolist()
+    mistakes = find_surest_mistakes(answers, parts.report.mistakes)
+    suspects = _find_suspects(parts, predictions, rule)
+    further = [rows[place] for place in (*mistakes, *(() if suspects is None else suspects))]
+    found = read_test_rows(parts, further)
+    texts = {} if found is None else found.texts
+    shown = {row: (shorten(texts[row][0]), texts[row][1]) for row in further if row in texts}
+    if gap := add_slices(judged, [*_cut_rows(parts, rows, found)], answers.right):
+        parts.record.set_tag("report/largest_gap", gap)
+    add_mistakes(judged, answers, mistakes, rows, shown)
+    if suspects is not None:
+        add_label_errors(judged, answers, suspects, rows, shown)
+    if section := _describe_leakage(parts.datamodule.data_summary.get("leakage", {})):
+        judged.sections.append(section)
+    return JudgedAnswers(judged, None if found is None else texts)
+
+
+def _judge_outputs(
+    parts: RunParts,
+    objective: Any,
+    predictions: "tuple[Tensor, Tensor, Tensor]",
+    report: "EvaluationReport",
+    rule: "DecisionRule | None",
+) -> "tuple[Judgement, Answers | None]":
+    """The judgement of all rows together, and the answers to single ones if these are right or
+    wrong.
+    """
+    from src.evaluation.probability_judgement import judge_classes, judge_labels
+    from src.evaluation.report import Predictions
+    from src.evaluation.value_judgement import judge_values
+    from src.model.decision_rule import DecisionRule
+
+    rows, targets, outputs = (values.detach().cpu() for values in predictions)
+    rule = rule or DecisionRule()
+    names, tables = parts.datamodule.dataset_info.label_names, report.tables
+    if objective.kind == "regression":
+        return judge_values(Predictions(rows, targets, outputs)), None
+    judged = Predictions(rows, targets.long(), outputs.float().clamp(0, 1))
+    if objective.kind == "multi_label":
+        answers = tables["predictions"]["label"], tables["predictions"]["predicted"]
+        return judge_labels(judged, names, tables["per_class"], answers, rule=rule)
+    return judge_classes(
+        judged, names, tables["per_class"], ordered=objective.head == "ordinal", rule=rule
+    )
+
+
+def _find_suspects(
+    parts: RunParts, predictions: "tuple[Tensor, Tensor, Tensor]", rule: "DecisionRule | None"
+) -> "np.ndarray | None":
+    """The places of rows whose label may be wrong; None if that is not asked for."""
+    if not parts.report.label_errors:
+        return None
+    from src.evaluation.calibration import apply_temperature
+    from src.evaluation.judgement import find_label_errors
+
+    _, targets, outputs = predictions
+    temperature = 1.0 if rule is None else rule.temperature
+    tempered = apply_temperature(outputs.float(), temperature, many=targets.ndim == 2)
+    return find_label_errors(tempered.numpy(), targets.long().numpy())
+
+
+def _cut_rows(parts: RunParts, rows: list[int], found: Any) -> "Iterator[Slice]":
+    """Slices of the test rows by their length and by the columns that the config names.
+
+    Args:
+        rows: the number of each row that was answered.
+        found: what was read of the rows; None if nothing could be.
+    """
+    import numpy as np
+
+    from src.evaluation.slices import cut_by_column, cut_by_length
+
+    store = parts.datamodule.token_stores["test"]
+    lengths = dict(zip(store.identities.tolist(), np.diff(store.offsets).tolist(), strict=True))
+    yield from cut_by_length(np.array([lengths[row] for row in rows]))
+    for name, values in found.columns.items() if found is not None else ():
+        yield from cut_by_column(name, [values.get(row) for row in rows])
+
+
+def _describe_leakage(leakage: Mapping[str, Mapping[str, int]]) -> Any:
+    """How many test rows also stand in train; None if none was counted."""
+    from src.evaluation.report_page import Section
+
+    words = {"exact": "stand in train as well", "near": "nearly stand in train as well"}
+    lines = tuple(
+        f"{leakage[kind]['test']:,} rows of the test {said}"
+        for kind, said in words.items()
+        if "test" in leakage.get(kind, {})
+    )
+    return Section("Test rows that the model was trained on", lines) if lines else None
