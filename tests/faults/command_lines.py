@@ -152,8 +152,8 @@ ENTRIES = [
     ),
     Entry(
         "model.encoder.family=roberta",
-        says="model.encoder.family: expected one of bert, modernbert, electra, gpt2, found "
-        "'roberta'; did you mean 'bert'?",
+        says="model.encoder.family: expected one of bert, modernbert, electra, gpt2, bart, t5, "
+        "found 'roberta'; did you mean 'bert'?",
     ),
     Entry(
         "trainer.deterministic=yes",

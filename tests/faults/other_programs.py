@@ -30,7 +30,8 @@ ENTRIES = [
         says=(
             "'abcdef1' is not an option: expected key=value, with one of run, text, pair, file, "
             "column, "
-            "pair_column, split, output, overwrite, strict, batch_tokens, precision, uri, root"
+            "pair_column, split, output, overwrite, strict, batch_tokens, precision, "
+            "decision_rule, uri, root"
         ),
         program="predict",
     ),

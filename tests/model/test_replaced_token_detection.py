@@ -203,9 +203,7 @@ def test_a_folder_goes_on_and_one_without_a_discriminator_begins_it(
         fresh[name] = {weight.partition(".")[0] for weight in encoder.loaded_weights.fresh}
     assert fresh == {"own": set(), "masks": {"discriminator_predictions"}}
     with pytest.raises(UserError, match="to keep or to renew"):
-        Pretrained(name_or_path=str(tmp_path / "own"), head="fresh").build(
-            "replaced_tokens", facts(), (), task="masked_lm"
-        )
+        Pretrained(name_or_path=str(tmp_path / "own"), head="fresh").check("replaced_tokens")
 
 
 def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(

@@ -273,12 +273,12 @@ def test_a_file_is_named_as_it_is_listed(tmp_path: Path, name: str) -> None:
 def test_the_names_of_the_splits_of_conll_2003(tmp_path: Path) -> None:
     for name in ("deu.train", "deu.testa", "deu.testb"):
         put(tmp_path / name, "Oslo B-LOC\nis O\n\n")
-    options = {"format": "conll", "label": "label"}
-    said = check_fault(tmp_path, **options)
-    assert "deu.testa; data.source.validation=testa takes it, data.source.validation=null" in said
-    said = check_fault(tmp_path, **options, validation="testa")
-    assert "deu.testb; data.source.test=testb takes it" in said
-    Source(path=str(tmp_path), **options, validation="testa", test="testb").check()  # type: ignore[arg-type]
+    source = Source(path=str(tmp_path), format="conll", label="label")
+    assert source.available_splits() == ("train", "validation", "test")
+    assert source.describe_unread() == [
+        "note: deu.testa is validation, by data.source.validation=testa; null leaves it out",
+        "note: deu.testb is test, by data.source.test=testb; null leaves it out",
+    ]
 
 
 def test_a_split_under_another_common_name_is_told(tmp_path: Path) -> None:
