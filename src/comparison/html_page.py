@@ -11,7 +11,7 @@ h1 { font-size: 1.4rem; } h2 { font-size: 1.05rem; margin: 1.5rem 0 .3rem; }
 p { margin: .3rem 0; } .verdict { font-size: 1.05rem; font-weight: 600; } .note { color: #5b6873; }
 .table { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; }
 th, td { padding: .25rem .6rem; text-align: left; vertical-align: top; }
-th, td { border-bottom: 1px solid #e4e8eb; } td.n, th.n { text-align: right; white-space: nowrap; }
+th, td { border-bottom: 1px solid #e4e8eb; overflow-wrap: normal; } td.n, th.n { text-align: right; white-space: nowrap; }
 tr.strong td { font-weight: 600; } svg text { font: 12px system-ui, sans-serif; fill: #22303c; }
 """
 # in pixels
@@ -99,7 +99,15 @@ def draw_intervals(title: str, intervals: Sequence[Interval]) -> str:
         parts.append(f'<circle cx="{place(one.value):.1f}" cy="{y}" r="4" fill="{_COLOUR}"/>')
         parts.append(f'<text x="0" y="{y + 4}">{escape(one.label)}</text>')
         parts.append(f'<text x="{_LABEL + _CHART + 8}" y="{y + 4}">{escape(one.text)}</text>')
-    width, height = _LABEL + _CHART + _VALUE, _ROW * len(intervals) + 6
+    axis = _ROW * len(intervals) + 2
+    parts.append(
+        f'<line x1="{_LABEL}" x2="{_LABEL + _CHART}" y1="{axis}" y2="{axis}" stroke="#9aa5ae"/>'
+    )
+    for end in dict.fromkeys((low, high)):
+        parts.append(
+            f'<text x="{place(end):.1f}" y="{axis + 15}" text-anchor="middle">{end:.4g}</text>'
+        )
+    width, height = _LABEL + _CHART + _VALUE, axis + 20
     return (
         f'<svg role="img" aria-label="{escape(title)}" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}">{"".join(parts)}</svg>'

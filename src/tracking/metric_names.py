@@ -17,10 +17,10 @@ def is_share(metric: str) -> bool:
 
 
 def format_change(value: float, metric: str, *, sign: bool = True) -> str:
-    """A difference of a metric: `+0.8` points of a share, else three significant digits."""
+    """A difference of a metric: `+0.8` points of a share, else `+0.0341` or `+23,693`."""
     plus = "+" if sign else ""
     if not is_share(metric):
-        return f"{value:{plus}.3g}"
+        return f"{value:{plus},.0f}" if abs(value) >= 1000 else f"{value:{plus}.3g}"
     # what would be rounded to nothing is nothing, without a sign of its own
     points = 100 * value if abs(value) >= 5e-5 else 0.0
     return f"{points:{plus}.{1 if abs(points) >= 0.095 or points == 0 else 2}f}"
