@@ -69,6 +69,7 @@ _NEWER_KEYS = (
     "data.batching.max_span_words",
     "data.cleaning.html",
     "data.cleaning.control_characters",
+    "data.cleaning.language_min_letters",
 )
 FORK_EXCLUDED_KEYS = ("model.optim._target_",)
 # The value of a key that does not exist.
