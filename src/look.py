@@ -45,7 +45,9 @@ from src.data.reading.column_guesses import (
     sample_columns,
 )
 from src.data.reading.data_files import find_path
+from src.data.reading.decoding import InputFile
 from src.data.reading.file_contents import SAMPLE_TEXTS, FileContents, read_contents
+from src.data.reading.file_names import SplitFiles
 from src.data.reading.label_name_guesses import guess_label_options
 from src.data.reading.readers import ColumnSelection
 from src.data.reading.sources import Source
@@ -56,7 +58,7 @@ from src.data.rows.odd_labels import (
     guess_label_separator,
 )
 from src.data.rows.tag_schemes import describe_tags
-from src.data.tokenization.dropped_letters import DroppedLetters
+from src.data.tokenization.sample_lengths import describe_sample
 
 _PREFIX = "data.source."
 _COLUMNS = ("text", "pair", "label")
@@ -107,15 +109,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     if not layout.files:
         raise UserError("no files to read", key="data.source.path", value=typed["path"])
     first_file = next(iter(layout.files.values()))[0]
-    style = guess_table_options(finding, first_file, layout.format)
-    named = [one for key in _COLUMNS for one in list_columns(typed.get(key)) if one is not None]
-    if named and all(isinstance(one, int) for one in named) and finding.header:
-        # columns without names have positions
-        if finding.columns is None and begins_with_sentence(finding, first_file, layout.format):
-            style["header"] = False
-    elif named:
-        style.pop("header", None)
-    style = {key: value for key, value in style.items() if key not in typed}
+    style = _guess_style(finding, first_file, layout.format, typed)
     added |= style
     others |= style
     positions = {"text": 0, "label": 0} if "header" in style else {}
@@ -126,16 +120,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     columns = _choose_columns(layout.format, profiles, typed)
     if profiles:
         _print_columns(profiles)
-    if layout.format == "text" and len(layout.files.get("train", ())) > 1:
-        _print_wrapped(
-            "note: where every file holds the texts of one class, data.source.format=class_files "
-            "takes these for labels"
-        )
-    if unread := [str(one.name) for one in profiles if one.has_fields]:
-        _print_wrapped(
-            f"note: {', '.join(unread)}: objects in lists, of which nothing is read; labels there "
-            "want a column of their own (Label Studio exports CSV and JSON-MIN)"
-        )
+    _print_notes(layout, profiles)
     if tags := [str(one.name) for one in profiles if are_word_tags(one.labels)]:
         _print_wrapped(
             f"note: {tags[0]} holds tags of words, so that each row is a word and no text; "
@@ -162,7 +147,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
         _print_wrapped(line)
     for argument in kept:
         if argument.startswith(f"{_TOKENIZER}="):
-            _print_wrapped(_describe_tokens(argument.partition("=")[2], contents.sample_texts))
+            _print_tokens(argument.partition("=")[2], contents.sample_texts)
     label = next((one for one in profiles if one.name == columns.label), None)
     task = "multi_label" if contents.has_label_sets else _choose_task(columns, label)
     task = task if contents.tags is None else "token_classification"
@@ -173,12 +158,8 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
         _print_wrapped(f"guessed columns: {', '.join(shown).replace(chr(39), '')}")
     if added:
         _print_wrapped(f"guessed: {', '.join(f'{key}={added[key]}' for key in added)}")
-    typed_of_data = dict(one.split("=", 1) for one in kept if "=" in one)
-    missing, problem = guess_label_options(contents, typed_names, typed_of_data)
-    if problem is not None and task != "regression":
-        _print_wrapped(f"note: {problem}")
-        kept = [one for one in kept if one.partition("=")[0] not in missing]
-        kept += [f"{key}={value}" for key, value in missing.items()]
+    if task != "regression":
+        kept = _add_label_options(kept, contents, typed_names)
     proposed = {**others, **(chosen if profiles else {}), **added}
     if "train" not in layout.files:
         _print_wrapped(f"nothing there is train; {first_file.name} could be taken for it:")
@@ -186,6 +167,51 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     print_line(f"to train on it ({task}):")
     print_line(_propose_command(task, proposed, kept))
     return 0
+
+
+def _add_label_options(
+    kept: Sequence[str], contents: FileContents, names: Sequence[str | float] | None
+) -> list[str]:
+    """What was typed of labels, with what is missing there."""
+    typed = dict(one.split("=", 1) for one in kept if "=" in one)
+    missing, problem = guess_label_options(contents, names, typed)
+    if problem is not None:
+        _print_wrapped(f"note: {problem}")
+    others = [one for one in kept if one.partition("=")[0] not in missing]
+    return [*others, *(f"{key}={value}" for key, value in missing.items())]
+
+
+def _print_tokens(folder: str, texts: Sequence[str]) -> None:
+    is_part = len(texts) == SAMPLE_TEXTS
+    _print_wrapped(describe_sample(folder, texts, key=_TOKENIZER, is_part=is_part))
+
+
+def _guess_style(
+    finding: Source, file: InputFile, format: str, typed: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The options without which a table is not read as it is written, but for those typed."""
+    style = guess_table_options(finding, file, format)
+    named = [one for key in _COLUMNS for one in list_columns(typed.get(key)) if one is not None]
+    if named and all(isinstance(one, int) for one in named) and finding.header:
+        # columns without names have positions
+        if finding.columns is None and begins_with_sentence(finding, file, format):
+            style["header"] = False
+    elif named:
+        style.pop("header", None)
+    return {key: value for key, value in style.items() if key not in typed}
+
+
+def _print_notes(layout: SplitFiles, profiles: Sequence[ColumnProfile]) -> None:
+    if layout.format == "text" and len(layout.files.get("train", ())) > 1:
+        _print_wrapped(
+            "note: where every file holds the texts of one class, data.source.format=class_files "
+            "takes these for labels"
+        )
+    if unread := [str(one.name) for one in profiles if one.has_fields]:
+        _print_wrapped(
+            f"note: {', '.join(unread)}: objects in lists, of which nothing is read; labels there "
+            "want a column of their own (Label Studio exports CSV and JSON-MIN)"
+        )
 
 
 def _guess_format(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -333,30 +359,6 @@ def _print_contents(contents: FileContents) -> None:
     print_line("first rows:")
     for text in contents.sample_texts[:3]:
         print_line("  " + truncate_end(json.dumps(text[:200], ensure_ascii=False), _WIDTH - 2))
-
-
-def _describe_tokens(folder: str, texts: Sequence[str]) -> str:
-    """How long texts are in a tokenizer's tokens, and how many of these it does not know."""
-    from tokenizers import Tokenizer
-
-    file = Path(folder).expanduser() / "tokenizer.json"
-    if not file.is_file():
-        return f"tokens: there is no {file}; {_TOKENIZER}=FOLDER shows them"
-    tokenizer = Tokenizer.from_file(str(file))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    ids = [encoded.ids for encoded in tokenizer.encode_batch(list(texts))]
-    lengths = sorted(map(len, ids)) or [0]
-    unknown = tokenizer.token_to_id(str(getattr(tokenizer.model, "unk_token", None)))
-    count = sum(row.count(unknown) for row in ids) if unknown is not None else 0
-    dropped = DroppedLetters(tokenizer).count(*texts)
-    return (
-        f"tokens of a text: half have up to {lengths[len(lengths) // 2]:,}, nine tenths up to "
-        f"{lengths[len(lengths) * 9 // 10]:,}, the longest {lengths[-1]:,}; "
-        f"{100 * count / max(1, sum(lengths)):.1f} % of them unknown"
-        + f"; {dropped:,} letters are dropped, for which it has no token" * bool(dropped)
-        + f" (first {len(texts):,} rows)" * (len(texts) == SAMPLE_TEXTS)
-    )
 
 
 def _propose_command(task: str, source: Mapping[str, Any], kept: Sequence[str]) -> str:
