@@ -11,6 +11,12 @@ from yaml import MarkedYAMLError
 from src.core.files import CONF
 from src.core.user_errors import UserError, format_suggestion
 
+# What other plug-ins of Hydra are for, and what is typed for it here.
+_PLUGIN_HINTS = {
+    "hydra/sweeper": "a search draws its values by -m search/sampler=tpe search.max_trials=20",
+    "hydra/launcher": "trials run side by side by -m search.jobs=2",
+}
+
 
 def explain_library_error(error: Exception) -> UserError:
     """The error that the user gets for an exception of Hydra, OmegaConf or PyYAML."""
@@ -21,7 +27,7 @@ def explain_library_error(error: Exception) -> UserError:
             "there is no such choice",
             key=group,
             value=choice,
-            hint=format_suggestion(choice, cause.options),
+            hint=_PLUGIN_HINTS.get(group) or format_suggestion(choice, cause.options),
         )
     if isinstance(cause, MarkedYAMLError) and cause.problem_mark is not None:
         mark = cause.problem_mark
@@ -54,6 +60,9 @@ def explain_library_error(error: Exception) -> UserError:
     )
     text = text.partition("\n\nConfig search path")[0]
     key = getattr(cause, "full_key", None)
+    for group, hint in _PLUGIN_HINTS.items():
+        if str(key).startswith(f"{group.replace('/', '.')}."):
+            return UserError("there is no such key", key=str(key), hint=hint)
     if key and not text.startswith(str(key)):
         return UserError(text, key=str(key))
     return UserError(text, about=[str(key)] if key else [])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
+from src.core.model_folders import explain_missing_config
 from src.core.user_errors import UserError, did_you_mean, suggest
 
 _PICKLE_WEIGHT_FILES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -69,7 +70,7 @@ def check_encoder_folder(folder: Path, families: Collection[str], key: str) -> d
         UserError: the folder cannot hold an encoder of one of these families, or a file is broken.
     """
     if not (folder / "config.json").is_file():
-        raise UserError(f"{key}: {folder} holds no config.json, so it is no Hugging Face folder")
+        raise explain_missing_config(folder, key)
     config = read_json_object(folder / "config.json", key)
     family = config.get("model_type")
     if family not in families:

@@ -459,10 +459,6 @@ ENTRIES = [
         says=f"model=glob(x*): there is no such choice; valid: {', '.join(MODELS)}",
     ),
     Entry(
-        "-m hydra/sweeper=optuna",
-        says="hydra/sweeper=optuna: there is no such choice; valid: basic, search",
-    ),
-    Entry(
         "hydra.run.dirr=x",
         says="hydra.run.dirr: Key 'dirr' not in 'RunDir'",
     ),

@@ -4,6 +4,21 @@ from tests.faults.entry import Entry
 
 ENTRIES = [
     Entry(
+        "-m hydra/sweeper=optuna",
+        says="hydra/sweeper=optuna: there is no such choice; a search draws its values by -m "
+        "search/sampler=tpe search.max_trials=20",
+    ),
+    Entry(
+        "-m seed=1,2 hydra.sweeper.sampler.seed=3",
+        says="hydra.sweeper.sampler: there is no such key; a search draws its values by -m "
+        "search/sampler=tpe search.max_trials=20",
+    ),
+    Entry(
+        "-m seed=1,2 hydra/launcher=joblib",
+        says="hydra/launcher=joblib: there is no such choice; trials run side by side by -m "
+        "search.jobs=2",
+    ),
+    Entry(
         "-m",
         says=(
             "-m makes several runs, and nothing varies: expected listed values, as "

@@ -331,6 +331,15 @@ def find_path(typed: str) -> Path:
 def _missing_path_error(path: Path, typed: Path) -> UserError:
     """The error for a missing path, with the nearest name in its deepest folder that exists."""
     parent_folder = next(parent for parent in path.absolute().parents if parent.is_dir())
+    if any(sign in str(typed) for sign in "*?["):
+        # the nearest name would be one of the files that were meant, and train on it alone
+        raw = next(parent for parent in typed.parents if parent.is_dir())
+        return UserError(
+            "a pattern, and patterns are not read",
+            key=PATH_KEY,
+            value=typed,
+            hint=f"{{key}}={raw} takes the files of the folder",
+        )
     step = path.absolute().relative_to(parent_folder).parts[0]
     names = [entry.name for entry in parent_folder.iterdir()]
     if (near := suggest(step, names)) is not None:

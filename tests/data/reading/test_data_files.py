@@ -295,3 +295,13 @@ def test_a_folder_of_the_library_datasets(tmp_path: Path) -> None:
     for name in ("data-00000-of-00001.arrow", "dataset_info.json", "state.json"):
         put(tmp_path / name, "{}")
     assert "as the library `datasets` saves it to disk; its to_parquet(" in check_fault(tmp_path)
+
+
+@pytest.mark.parametrize("pattern", ["part*.txt", "part?.txt", "part[12].txt"])
+def test_a_pattern_is_answered_by_its_folder(tmp_path: Path, pattern: str) -> None:
+    for number in (1, 2):
+        put(tmp_path / f"part{number}.txt", "one")
+    assert check_fault(tmp_path / pattern) == (
+        f"data.source.path={tmp_path / pattern}: a pattern, and patterns are not read; "
+        f"data.source.path={tmp_path} takes the files of the folder"
+    )
