@@ -7,7 +7,7 @@ mistakes see the same options.
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.config.groups import set_config_folders
+from src.config.groups import list_added_folders, set_config_folders
 from src.core.user_errors import UserError
 
 _FLAGS = ("--config-dir", "-cd")
@@ -33,9 +33,13 @@ def take_config_folders(arguments: Sequence[str]) -> list[str]:
         else:
             rest.append(word)
     set_config_folders(folders)
-    if folders:
-        rest.append(f"{_KEY}=[{','.join(_quote(folder) for folder in folders)}]")
-    return rest
+    return [*rest, *added_folder_overrides()]
+
+
+def added_folder_overrides() -> list[str]:
+    """The override by which Hydra finds the config folders that were added, if there are any."""
+    folders = list_added_folders()
+    return [f"{_KEY}=[{','.join(_quote(folder) for folder in folders)}]"] if folders else []
 
 
 def _find_folder(text: str, key: str) -> Path:

@@ -23,6 +23,11 @@ def set_config_folders(folders: Sequence[Path]) -> None:
     list_groups.cache_clear()
 
 
+def list_added_folders() -> list[Path]:
+    """The config folders that a command line has added."""
+    return [*_added_folders]
+
+
 def _list_folders() -> list[Path]:
     return [CONF, *_added_folders]
 
