@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.config.allowed_targets import import_target
 from src.config.build_nodes import read_target_schema
+from src.config.config_folders import searchpath_overrides
 from src.config.groups import ADDED_GROUPS, list_groups, list_options
 from src.config.hydra_composition import apply_overrides, compose_with_search
 from src.config.overrides import selected_options
@@ -106,10 +107,10 @@ def _choose_options(
             # of several, which a search tries, the first
             option = selected_options(override, list_options(key))[0]
             chosen[key] = f"{'+' * (key in ADDED_GROUPS)}{key}={option}"
-        else:
+        elif not override.is_hydra_override():
             values.append(override)
     chosen |= {group: f"{group}={option}" for group, option in choices.items()}
-    composed = compose_with_search(list(chosen.values()))
+    composed = compose_with_search([*chosen.values(), *searchpath_overrides()])
     with open_dict(composed):
         composed.pop(PHASES_KEY, None)
     for group in choices:

@@ -24,7 +24,7 @@ def set_config_folders(folders: Sequence[Path]) -> None:
 
 
 def list_added_folders() -> list[Path]:
-    """The config folders beside conf/."""
+    """The config folders that a command line has added."""
     return [*_added_folders]
 
 

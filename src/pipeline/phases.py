@@ -146,7 +146,7 @@ def _bring_folders(store: "Store", root: Path, local_id: str, phase: Phase) -> N
     """Have the folders of the run's phases on this machine: those of a run that was offline are
     under another id, and those of another machine among the artifacts.
     """
-    if any(path.is_dir() for path in root.glob("*-*")):
+    if any(path.is_dir() for path in root.glob("[0-9]*-*")):
         return
     offline = root.with_name(local_id)
     if offline != root and offline.is_dir():

@@ -1,11 +1,14 @@
 """Phases as config: what a phase is composed of, how it is written in the run, what is refused."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from src.config.compose_run import compose_run
+from src.config.config_folders import take_config_folders
+from src.config.groups import set_config_folders
 from src.config.override_errors import find_override_errors
 from src.config.phases import (
     expand_phases,
@@ -195,3 +198,21 @@ def test_a_search_may_vary_what_a_phase_changes() -> None:
         find_search_errors=find_search_errors,
     )
     assert str(error).startswith("phases.short.model.optim.lr: expected a number")
+
+
+def test_a_phase_chooses_options_of_the_users_own_folder(tmp_path: Path) -> None:
+    (tmp_path / "data" / "batching").mkdir(parents=True)
+    (tmp_path / "data" / "batching" / "tiny_rows.yaml").write_text(
+        "defaults:\n  - masked\n  - _self_\nmask_share: 0.7\n"
+    )
+    words = [f"--config-dir={tmp_path}", TEXT, *TWO]
+    choice = "phases.short.groups={data/batching:tiny_rows}"
+    try:
+        phases = expand_phases(_compose(*take_config_folders([*words, choice])))
+    finally:
+        set_config_folders([])
+    # the experiment's own values hold for it too
+    assert phases["short"]["data"]["batching"] == {
+        **phases["long"]["data"]["batching"],
+        "mask_share": 0.7,
+    }
