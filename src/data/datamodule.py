@@ -248,15 +248,18 @@ class TextDataModule(LightningDataModule):
     def describe_reading(self) -> Notices:
         """What was read, kept and lost, for the screen and the record of the run."""
         source = self.config.source
-        rows = describe_rows(
+        cut = {split: store.num_truncated for split, store in self.token_stores.items()}
+        notices = describe_rows(
             self.data_summary,
-            {split: store.num_truncated for split, store in self.token_stores.items()},
+            cut,
             cut_tokens=self.config.batching.truncation_tokens,
             unread=source.describe_unread() if isinstance(source, Source) else (),
         )
-        return (
-            rows if self._substitutes is None else join_notices(rows, self._substitutes.describe())
-        )
+        if isinstance(self.config.batching, Denoising):
+            notices = join_notices(notices, self.config.batching.describe_target(self.tokenizer))
+        if self._substitutes is not None:
+            notices = join_notices(notices, self._substitutes.describe())
+        return notices
 
     def describe_preprocessing(self) -> dict[str, Any]:
         """The settings by which texts become tokens, as plain values. A prediction must use them

@@ -199,6 +199,9 @@ def test_noised_texts_need_no_labels_but_full_stops(folder: Path) -> None:
     assert _content(data, "train") == _content(_prepared(folder, **settings), "train")
     batch = next(iter(data.train_dataloader()))
     assert batch.num_targets == len(batch.target_tokens.ids) >= len(batch.tokens.ids)
+    said = data.describe_reading()
+    assert said.lines[-1] == "to be written: the whole text (data.batching.target=text)"
+    assert said.tags["data/denoising_target"] == "text"
     # of [CLS] text [SEP]
     assert data.dataset_info.end_id == batch.target_tokens.ids[-1]
     assert data.tokenizer.huggingface.sep_token_id == data.dataset_info.end_id

@@ -6,6 +6,8 @@ import shlex
 
 from tests.faults.entry import EXPERIMENTS, MODELS, Entry
 
+DENOISING = "data=generated_text data.task=denoising data/batching=denoising model=denoising"
+
 ENTRIES = [
     Entry(
         "--experiment=imdb",
@@ -480,6 +482,40 @@ ENTRIES = [
             "model.objective has a generator that shares its embeddings with the encoder, which "
             "trainer.strategy=fsdp divides among devices; trainer=ddp or model=masked_lm fits"
         ),
+    ),
+    Entry(
+        f"{DENOISING} model/encoder=tiny",
+        says=(
+            "model.encoder.family=bert: this family has no decoder, which is to write what noise "
+            "has hidden: expected bart or t5"
+        ),
+    ),
+    Entry(
+        "data=generated_text data.task=denoising data/batching=denoising model=masked_lm",
+        says=(
+            "data.task=denoising, but model.objective is for masked_lm "
+            "(src.model.objectives.masked_lm.MaskedLM); "
+            "model=denoising or data.task=masked_lm data/batching=masked fits"
+        ),
+    ),
+    Entry(
+        f"{DENOISING} model.freeze=encoder",
+        says=(
+            "model.freeze=encoder: the output layer is the embeddings, so nothing would be left to "
+            "train: expected nothing, embeddings or a number of layers"
+        ),
+    ),
+    Entry(
+        f"{DENOISING} data.batching.target=spans data.batching.deletion_fraction=0.1",
+        says=(
+            "data.batching.deletion_fraction=0.1: where the missing spans are to be written "
+            "nothing else is undone; "
+            "data.batching.target=text or data.batching.deletion_fraction=0 fits"
+        ),
+    ),
+    Entry(
+        "data/augmentation=words data.augmentation.masked_lm=./none",
+        says="data.augmentation.masked_lm: there is no folder ./none",
     ),
     Entry(
         "tracking.uri=mlruns",

@@ -7,6 +7,7 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
+from src.core.notices import Notices
 from src.core.user_errors import UserError
 from src.core.validation import Bound, NonNegativeInt, PositiveInt, validate_init
 from src.data.batches.mask_settings import EVAL_MASK_SEED
@@ -177,6 +178,15 @@ class Denoising:
         if self.target is not None:
             return self.target
         return "spans" if len(find_sentinels(tokenizer)) else "text"
+
+    def describe_target(self, tokenizer: "TextTokenizer") -> Notices:
+        """What is to be written, for the screen and the record of the run."""
+        target = self.find_target(tokenizer)
+        written = {"text": "the whole text", "spans": "the missing spans"}[target]
+        return Notices(
+            (f"to be written: {written} (data.batching.target={target})",),
+            {"data/denoising_target": target},
+        )
 
     def find_fraction(self, target: Target) -> float:
         """The share of a training row's tokens that lies in spans."""
