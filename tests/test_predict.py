@@ -459,7 +459,7 @@ def test_masks_of_a_file_are_filled(
     from pyarrow.parquet import read_table
 
     run.folder = make_model(tmp_path, "masked_lm")
-    texts = ["a [MASK] film", "good", "a very <mask> film, [MASK]", f"{'good ' * 30} [MASK]", ""]
+    texts = ["a <mask> film", "good", "a very [MASK] film, [MASK]", f"{'good ' * 30} [MASK]", ""]
     rows = "".join(f'{place},"{text}"\n' for place, text in enumerate(texts))
     path = put(tmp_path / "a.csv", f"id,text\n{rows}")
     assert predict.main(["run=0123456", f"file={path}", "batch_tokens=8"]) == 0
