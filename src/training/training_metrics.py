@@ -114,7 +114,7 @@ class Meter(Callback):
                 None,
             )
             # of a decoder the tokens that are written are not counted
-            has_decoder = encoder.head == "denoising"
+            has_decoder = getattr(encoder, "head", None) == "denoising"
             self._forward_cost = None if has_decoder else count_forward_cost(encoder)
             self._peak_flops = (
                 measure_peak_flops(device, kind or torch.float32) * trainer.world_size

@@ -40,6 +40,19 @@ MASKED = (
     "data.batching.batch_size=4",
     *SMALL,
 )
+DENOISING = (
+    "data=generated_text",
+    "data.task=denoising",
+    "data/batching=denoising",
+    "model=denoising",
+    "data.batching.row_tokens=32",
+    "data.batching.deletion_fraction=0.1",
+    "data.batching.batch_size=16",
+    "trainer.max_epochs=2",
+    "trainer.val_check_steps=3",
+    *SMALL,
+    "model/encoder=bart_tiny",
+)
 LABELLED = (
     "data=generated",
     "model=classification",

@@ -12,6 +12,7 @@ import torch
 
 from src.training.checkpoint_files import parse_checkpoint_step
 from tests.training.small_trainings import (
+    DENOISING,
     LABELLED,
     MASKED,
     TAGGED,
@@ -60,6 +61,11 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
         (2, 7),
     ),
     "labelled, validated after each epoch": (LABELLED, (2, 6, 7)),
+    "noised texts, written by a BART": (DENOISING, (2, 7)),
+    "noised texts, written by a T5, two batches in a step": (
+        (*DENOISING, "model/encoder=t5_tiny", "trainer.accumulate_grad_batches=2"),
+        (2, 3),
+    ),
     "tagged words": ((*TAGGED, "trainer.val_check_steps=3"), (2, 6)),
     "labelled, steps of 4 batches, 2 workers, a dry run": (
         (
