@@ -11,7 +11,8 @@ h1 { font-size: 1.4rem; } h2 { font-size: 1.05rem; margin: 1.5rem 0 .3rem; }
 p { margin: .3rem 0; } .verdict { font-size: 1.05rem; font-weight: 600; } .note { color: #5b6873; }
 .table { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; }
 th, td { padding: .25rem .6rem; text-align: left; vertical-align: top; }
-th, td { border-bottom: 1px solid #e4e8eb; overflow-wrap: normal; } td.n, th.n { text-align: right; white-space: nowrap; }
+th, td { border-bottom: 1px solid #e4e8eb; overflow-wrap: normal; }
+td.n, th.n { text-align: right; white-space: nowrap; }
 tr.strong td { font-weight: 600; } svg text { font: 12px system-ui, sans-serif; fill: #22303c; }
 """
 # in pixels
