@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from src import compare
-from src.comparison import run_groups
+from src.comparison import run_groups, run_selection
 from src.tracking.run_record import RunRecord
 from src.tracking.run_table import load_run_table
 from src.tracking.store import Store
@@ -171,6 +171,23 @@ def test_sweeps_names_latest_and_filters_are_runs(add_run: AddRun, judge: Any, s
         f"{words[0]}: 3 runs",
         "left out: 1 run without training, such as sweeps",
     ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "is_filter"),
+    [
+        ("params.`model.optim.lr` = '0.1'", True),
+        ("metrics.`test/accuracy` > 0.8 AND tags.kind = 'finetune'", True),
+        ("status = 'FINISHED'", True),
+        ("run_name LIKE 'imdb%'", True),
+        ("quickstart lr=1e-3", False),
+        ("run lr=1e-3", False),
+        ("status_quo", False),
+        ("1234567", False),
+    ],
+)
+def test_a_filter_is_told_from_a_name(typed: str, is_filter: bool) -> None:
+    assert bool(run_selection._FILTER.match(typed)) == is_filter
 
 
 def test_files_of_the_runs_are_compared(add_run: AddRun, store: Store, say: Say) -> None:
