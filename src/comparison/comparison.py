@@ -73,7 +73,7 @@ def compare_runs(store: Store, selected: SelectedRuns, metric: str | None) -> Co
         groups,
         metric,
         find_differences(groups, facts),
-        {name: values for name, values in metrics.items() if any(values)},
+        {name: values for name, values in metrics.items() if any(values) or name == metric},
         scores,
         verdicts,
         [*facts.remarks, *_remark(table, groups, verdicts)],

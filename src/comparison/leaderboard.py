@@ -77,7 +77,7 @@ class Board(NamedTuple):
         metric: by which they are ranked.
         test_metric: what the test measured, beside it; None without one, or if it is `metric`.
         cost: what the score is held against in the Pareto front.
-        keys: parameters that differ among the settings.
+        keys: parameters that differ among `entries`.
         total: settings, of which `entries` are the best.
         has_one_test: whether all were tested on the same rows.
     """
@@ -172,7 +172,8 @@ def _build_board(
     ordered = sorted(groups, key=lambda group: points[group.label])
     front = _find_front([points[group.label] for group in ordered])
     places = [place for group in ordered for place in group.places]
-    params = table.select(places).params
+    best = [place for group in ordered[:top] for place in group.places]
+    params = table.select(best).params
     keys = [key for key in list_varying_keys(params) if not key.startswith(_UNTOLD)]
     test_metric = _find_test_metric(table, ordered, metric)
     entries = [

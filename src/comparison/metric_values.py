@@ -34,7 +34,7 @@ def find_monitor(table: RunTable) -> str | None:
 
 def choose_metric(table: RunTable, typed: str | None) -> str:
     """The metric that decides: the one that was typed, else what the test measured, else the best
-    validation.
+    validation; where runs have ended without any, how long they took.
 
     Raises:
         UserError: no run has a metric of that name, or none that could decide.
@@ -57,10 +57,9 @@ def choose_metric(table: RunTable, typed: str | None) -> str:
             column = table.metrics.get(metric, [])
             if sum(value is not None for value in column) >= least:
                 return metric
-    raise UserError(
-        "none of these runs has a metric to compare by: they have measured nothing yet",
-        hint="--metric NAME takes any that they have",
-    )
+    if any(run.seconds is not None for run in table.runs):
+        return "seconds"
+    raise UserError("none of these runs has measured anything yet, nor has one ended")
 
 
 def list_result_metrics(table: RunTable) -> list[str]:

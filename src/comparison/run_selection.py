@@ -13,9 +13,9 @@ from src.tracking.store import Store
 
 # as MLflow's filters begin: params.`model.optim.lr` = '0.001'
 _FILTER = re.compile(
-    r"(params|metrics|tags|attributes|attribute|run|dataset|datasets|parameter|parameters|param|"
-    r"metric|tag|attr|status|start_time)\b.*(=|<|>|\bLIKE\b|\bIN\b|\bIS\b)",
-    re.IGNORECASE | re.DOTALL,
+    r"(params?|parameters?|metrics?|tags?|attributes?|attr|run|datasets?)\."
+    r"|(status|start_time|end_time|run_name|run_id|artifact_uri) *(!=|=|<|>|I?LIKE\b|IN\b)",
+    re.IGNORECASE,
 )
 # that train nothing themselves
 _OTHER_KINDS = ("search", "lr_range")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 
 from src import compare
-from src.comparison import run_groups
+from src.comparison import run_groups, run_selection
+from src.tracking.run_record import RunRecord
 from src.tracking.run_table import load_run_table
 from src.tracking.store import Store
 from tests.comparison.conftest import AddRun
@@ -171,6 +173,23 @@ def test_sweeps_names_latest_and_filters_are_runs(add_run: AddRun, judge: Any, s
     ]
 
 
+@pytest.mark.parametrize(
+    ("typed", "is_filter"),
+    [
+        ("params.`model.optim.lr` = '0.1'", True),
+        ("metrics.`test/accuracy` > 0.8 AND tags.kind = 'finetune'", True),
+        ("status = 'FINISHED'", True),
+        ("run_name LIKE 'imdb%'", True),
+        ("quickstart lr=1e-3", False),
+        ("run lr=1e-3", False),
+        ("status_quo", False),
+        ("1234567", False),
+    ],
+)
+def test_a_filter_is_told_from_a_name(typed: str, is_filter: bool) -> None:
+    assert bool(run_selection._FILTER.match(typed)) == is_filter
+
+
 def test_files_of_the_runs_are_compared(add_run: AddRun, store: Store, say: Say) -> None:
     ids = [add_run(lr=lr, right=range(5)) for lr in (0.1, 0.2)]
     table = load_run_table(store, ids)
@@ -251,6 +270,21 @@ def test_models_that_answer_alike_do_not_differ(add_run: AddRun, judge: Any) -> 
     [verdict] = judge(*(add_run(lr=lr, right=range(5)) for lr in (0.1, 0.2)))["verdicts"]
     assert verdict["outcome"] == "equal"
     assert verdict["words"] == "A and B do not differ in test/accuracy (10 test rows)"
+
+
+def test_runs_without_numbers_still_differ(add_run: AddRun, store: Store, say: Say) -> None:
+    ids = []
+    for lr in (0.1, 0.2):
+        params = {"lr": lr}
+        with RunRecord(store=store, name="bare", kind="k", params=params) as record:
+            ids.append(record.run_id)
+    shown, _ = say(*ids)
+    assert "  lr             0.1     0.2\n" in shown
+    assert "> seconds" in shown
+    assert "it is not known by a digest whether the test rows are those of A" in shown
+    bad = add_run(accuracy=math.nan)
+    shown, _ = say(bad, "--metric", "test/accuracy")
+    assert "one run: nothing to compare it with" in shown
 
 
 def test_a_sweep_without_trials_and_runs_without_numbers(add_run: AddRun, say: Say) -> None:

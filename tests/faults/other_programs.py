@@ -273,6 +273,42 @@ ENTRIES = [
         program="runs",
     ),
     Entry(
+        "--root HERE",
+        says="no run has been kept yet in HERE/mlruns/mlflow.db",
+        program="leaderboard",
+    ),
+    Entry(
+        "--top ten",
+        says="--top ten: expected a whole number from 1 to 1000",
+        program="leaderboard",
+    ),
+    Entry(
+        "--cost dollars",
+        says="--cost dollars: valid: energy, seconds, tokens",
+        program="leaderboard",
+    ),
+    Entry(
+        "abcdef latest --root HERE",
+        says="RUN='abcdef': there is no such run; no run has been kept yet in "
+        "HERE/mlruns/mlflow.db",
+        program="compare",
+    ),
+    Entry(
+        "--root HERE",
+        says="no run has been kept yet in HERE/mlruns/mlflow.db",
+        program="compare",
+    ),
+    Entry(
+        "a b --metrics test/loss",
+        says="there is no option --metrics; did you mean '--metric'?",
+        program="compare",
+    ),
+    Entry(
+        "--html HERE/none/x.html",
+        says="--html HERE/none/x.html: there is no folder HERE/none that this user may write to",
+        program="compare",
+    ),
+    Entry(
         "../../etc --root HERE",
         says="RUN_ID='../../etc': there is no such run; no run has been kept yet in "
         "HERE/mlruns/mlflow.db",
