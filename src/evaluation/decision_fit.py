@@ -29,6 +29,17 @@ class FittedDecision(NamedTuple):
     temperature: TemperatureFit | None
     unreached: tuple[str, ...]
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The fit in numbers, by the names under which they are logged."""
+        if self.temperature is None:
+            return {}
+        return {
+            "calibration/temperature": self.temperature.temperature,
+            "calibration/val/log_loss": self.temperature.loss_before,
+            "calibration/val/log_loss_tempered": self.temperature.loss_after,
+        }
+
     def describe(self, label_names: Sequence[str]) -> Iterator[str]:
         """What was fitted, in sentences."""
         rows = format_quantity(self.rows, "validation row")

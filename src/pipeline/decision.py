@@ -46,11 +46,5 @@ def fit_decision(
     for line in lines:
         print_wrapped(line)
     parts.record.set_tag("decision", "\n".join(lines))
-    if decision.temperature is not None:
-        metrics = {
-            "calibration/temperature": decision.temperature.temperature,
-            "calibration/val/log_loss": decision.temperature.loss_before,
-            "calibration/val/log_loss_tempered": decision.temperature.loss_after,
-        }
-        parts.record.log_metrics(metrics, step=trainer.global_step)
+    parts.record.log_metrics(decision.metrics, step=trainer.global_step)
     return decision

@@ -381,6 +381,7 @@ def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -
     if undefined := module.undefined_metrics:
         record.set_tag("undefined_metrics", "; ".join(map(": ".join, undefined.items())))
     rule = decision and decision.rule
+    metrics |= decision.metrics if decision is not None else {}
     metrics |= log_report(parts, module, predictions, metrics, rule, step=trainer.global_step)
     parts.hooks.on_run_evaluated(best_checkpoint, metrics)
     inference_config = datamodule.describe_preprocessing()

@@ -83,8 +83,8 @@ def classifier(project: Path) -> RunOutcome:
     return start(project, *FRESH, "trainer.max_epochs=10")
 
 
-def read_table(store: Store, run_id: str) -> dict[str, list[Any]]:
-    path = store.open().client.download_artifacts(run_id, "report/predictions.json")
+def read_table(store: Store, run_id: str, name: str = "predictions") -> dict[str, list[Any]]:
+    path = store.open().client.download_artifacts(run_id, f"report/{name}.json")
     content = json.loads(Path(path).read_text(encoding="utf-8"))
     return dict(zip(content["columns"], map(list, zip(*content["data"], strict=True)), strict=True))
 
@@ -162,6 +162,7 @@ def test_an_undefined_monitor_leaves_the_last_checkpoint_and_that_is_told(
         data="scores",
     )
     assert outcome.metrics["test/support"] == 4
+    assert read_table(store, outcome.run_id, "intervals")["metric"][:2] == ["mae", "rmse"]
     found = store.find_run(outcome.run_id)
     undefined = {"val/pearson", "val/spearman", "best/val/pearson", "best/val/spearman"}
     assert not undefined & (set(found.metrics) | set(outcome.metrics))
@@ -178,6 +179,54 @@ def test_an_undefined_monitor_leaves_the_last_checkpoint_and_that_is_told(
         "val/pearson was no number in any validation, so the last checkpoint is the one that is "
         "tested: step=3.ckpt"
     )
+
+
+def write_groups(project: Path) -> None:
+    """Rows that are told apart by one word; in the test, those of group b have the wrong label."""
+    (project / "groups").mkdir()
+    for split, count in (("train", 32), ("validation", 8), ("test", 40)):
+        lines = ["text,label,group"]
+        for place in range(count):
+            good, group = place % 2 == 0, "ab"[place // 2 % 2]
+            label = good != (split == "test" and group == "b")
+            text = f"{split} {place} {('bad', 'good')[good]} film"
+            lines.append(f"{text},{('no', 'yes')[label]},{group}")
+        (project / "groups" / f"{split}.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_the_report_slices_by_a_column_and_shows_mistakes(project: Path, store: Store) -> None:
+    write_groups(project)
+    with pytest.raises(UserError, match=r"^report\.slices=\[grup\]: the rows have no column grup"):
+        start(project, *FRESH, "report.slices=[grup]", data="groups")
+    outcome = start(
+        project, *FRESH, "trainer.max_epochs=10", "report.slices=[group]", data="groups"
+    )
+    found = store.find_run(outcome.run_id)
+    assert found.metrics["best/val/accuracy"] == 1
+    assert found.metrics["test/accuracy"] == found.metrics["test/balanced_accuracy"] == 0.5
+    assert found.metrics["calibration/test/error"] > 0.3
+    assert found.tags["report/largest_gap"] == (
+        "largest gap: accuracy 0 (0 to 0.161) where group is b (20 rows), 1 elsewhere"
+    )
+    # the loss of a validation without a mistake falls with the temperature down to 0
+    assert found.tags["decision"] == (
+        "no temperature is fitted on 8 validation rows: there is no mistake among the rows"
+    )
+    mistakes = read_table(store, outcome.run_id, "mistakes")
+    assert sorted(mistakes["row"]) == [place for place in range(40) if place // 2 % 2]
+    assert mistakes["confidence"] == sorted(mistakes["confidence"], reverse=True)
+    for row, text, predicted in zip(
+        *(mistakes[key] for key in ("row", "text", "predicted")), strict=True
+    ):
+        assert text == f"test {row} {('good', 'bad')[row % 2]} film"
+        assert predicted == ("yes", "no")[row % 2]
+    client = store.open().client
+    page = Path(client.download_artifacts(outcome.run_id, "report/report.html")).read_text()
+    assert found.tags["report/largest_gap"] in page
+    names = {file.path for file in client.list_artifacts(outcome.run_id, "report")}
+    pictures = {"confidence", "confusion_matrix", "curves", "slices"}
+    assert names >= {f"report/{name}.png" for name in pictures}
+    assert "report/failure" not in found.tags
 
 
 def test_the_validation_of_what_was_tested_is_recorded(project: Path, store: Store) -> None:
