@@ -157,10 +157,9 @@ class TextModel:
         names = self.label_names
         if not names:
             return {"prediction": logits.item()}
-        logits = logits / self.rule["temperature"]
         limits = torch.tensor(self.rule["thresholds"] or [0.5] * len(names))
         if self.reading["task"] == "multi_label":
-            found = logits.sigmoid()
+            found = (logits / self.rule["temperature"]).sigmoid()
             chosen = ",".join(name for name, one in zip(names, found > limits, strict=True) if one)
         else:
             if self.head == "binary":
@@ -169,8 +168,8 @@ class TextModel:
                 logits = pad(logsigmoid(logits).cumsum(0), (1, 0)) + pad(
                     logsigmoid(-logits), (0, 1)
                 )
-            found = logits.softmax(-1)
-            if self.head == "ordinal" and not self.rule["thresholds"]:
+            found = (logits / self.rule["temperature"]).softmax(-1)
+            if self.head == "ordinal":
                 chosen = names[int((found.cumsum(0)[:-1] < 0.5).sum())]
             else:
                 chosen = names[int((found / limits).argmax())]

@@ -126,6 +126,14 @@ def test_temperature_and_thresholds_of_the_folder_count(tmp_path: Path) -> None:
             odds = (before["yes"] / before["no"]) ** 0.5
             assert after["yes"] == pytest.approx(odds / (1 + odds), abs=1e-5)
             assert after["prediction"] == ("yes" if after["yes"] > 0.9 else "no")
+    # of labels in an order: probabilities to the power 1/T, and their median
+    steps = make_model(tmp_path / "steps", head="ordinal", names=("bad", "ok", "good"))
+    plain = TextModel(steps).predict(TEXTS[:1])
+    (steps / "decision.json").write_text(json.dumps({"temperature": 2.0, "thresholds": None}))
+    [after] = TextModel(steps).predict(TEXTS[:1])
+    powers = [plain[0][name] ** 0.5 for name in ("bad", "ok", "good")]
+    expected = [power / sum(powers) for power in powers]
+    assert [after[name] for name in ("bad", "ok", "good")] == pytest.approx(expected, abs=1e-5)
     assert add_reader(folder)
     metadata = json.loads((folder / "MLmodel").read_text())["metadata"]
     assert metadata == {"task": "classification", "label_names": ["no", "yes"], **rule}
