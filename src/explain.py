@@ -134,6 +134,7 @@ def _describe_trust(found: "Explanation") -> list[str]:
 
 def _write(found: "Explanation", path: Path) -> None:
     from src.core.files import atomic_write
+    from src.core.html_page import render_table, wrap_page
     from src.evaluation import token_heat_map
 
     words = [word for word in found.words if not word.is_special]
@@ -158,8 +159,9 @@ def _write(found: "Explanation", path: Path) -> None:
                 + ([] if word.rollout is None else [f"{word.rollout:.4f}"])
                 for word in words
             ]
-            parts.append(token_heat_map.build_table_html(columns, rows))
-            partial.write_text(token_heat_map.build_page(title, parts), encoding="utf-8")
+            parts.append(render_table(columns, rows, numbers_from=1))
+            page = wrap_page(title, parts, style=token_heat_map.HEAT_MAP_STYLE)
+            partial.write_text(page, encoding="utf-8")
 
 
 def _to_plain(found: "Explanation") -> dict[str, Any]:

@@ -4,8 +4,9 @@ from html import escape
 
 from src.comparison.comparison import MAX_SHOWN, Comparison, describe_seeds
 from src.comparison.comparison_text import describe_single_group, format_mean
-from src.comparison.html_page import Interval, draw_intervals, render_table, wrap_page
+from src.comparison.interval_chart import CHART_STYLE, Interval, draw_intervals
 from src.core.formatting import MISSING_VALUE_TEXT, format_number, truncate_middle
+from src.core.html_page import render_table, wrap_page
 
 _SECTIONS = {
     "configuration": "Configuration",
@@ -27,7 +28,8 @@ def render_page(comparison: Comparison) -> str:
     parts += [_render_chart(comparison), _render_groups(comparison)]
     parts += _render_differences(comparison)
     parts.append(_render_metrics(comparison))
-    return wrap_page(f"Comparison by {comparison.metric}", parts)
+    title = f"Comparison by {comparison.metric}"
+    return wrap_page(title, [f"<h1>{escape(title)}</h1>", *parts], style=CHART_STYLE)
 
 
 def _render_chart(comparison: Comparison) -> str:

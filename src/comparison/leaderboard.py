@@ -26,9 +26,9 @@ from src.comparison.run_groups import (
 from src.comparison.run_selection import SelectedRuns
 from src.comparison.stored_predictions import NoAnswersError, load_answers
 from src.core.user_errors import UserError, format_suggestion
+from src.evaluation.intervals import find_share_interval
 from src.evaluation.paired_comparison import (
     bootstrap_score,
-    compute_wilson_interval,
     list_scores,
 )
 from src.evaluation.seed_groups import compute_mean_interval
@@ -260,7 +260,9 @@ def _score(store: Store, table: RunTable, group: RunGroup, metric: str) -> Score
                 return Score(values[0], drawn.low, drawn.high, "rows")
     rows = _count_rows(table, place, metric)
     if rows and name in _RIGHT_ROWS and is_share(metric):
-        return Score(values[0], *compute_wilson_interval(values[0], rows), "binomial")
+        interval = find_share_interval(values[0] * rows, rows)
+        assert interval is not None
+        return Score(values[0], *interval, "binomial")
     return Score(values[0])
 
 

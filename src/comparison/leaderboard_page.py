@@ -6,7 +6,7 @@ from html import escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from src.comparison.html_page import Interval, draw_intervals, render_table, wrap_page
+from src.comparison.interval_chart import CHART_STYLE, Interval, draw_intervals
 from src.comparison.leaderboard import Board, Entry, Leaderboard
 from src.comparison.leaderboard_text import (
     FRONT_MARK,
@@ -16,6 +16,7 @@ from src.comparison.leaderboard_text import (
     list_rows,
 )
 from src.core.formatting import truncate_end
+from src.core.html_page import render_table, wrap_page
 
 _MAX_LABEL = 32
 # boards of one picture
@@ -51,7 +52,8 @@ def render_page(leaderboard: Leaderboard) -> str:
             f"{board.cost}</p>"
         )
     parts += [f'<p class="note">{escape(line)}</p>' for line in leaderboard.remarks]
-    return wrap_page("Leaderboard", parts)
+    title = "Leaderboard"
+    return wrap_page(title, [f"<h1>{escape(title)}</h1>", *parts], style=CHART_STYLE)
 
 
 def _describe(board: Board, entry: Entry) -> str:

@@ -8,6 +8,7 @@ from functools import cache
 from typing import NamedTuple
 
 from src.search.replicates import REPLICATE_KEYS
+from src.tracking.environment import parse_environment
 from src.tracking.run_files import is_on_this_machine, read_artifact
 from src.tracking.run_table import RunTable
 from src.tracking.store import Store
@@ -106,24 +107,14 @@ def _digest(content: bytes) -> str:
 
 
 def _split_environments(files: Sequence[bytes | None]) -> Columns:
-    parsed = [None if content is None else _parse_environment(content) for content in files]
+    parsed = [None if content is None else _parse_file(content) for content in files]
     keys = dict.fromkeys(key for facts in parsed if facts for key in facts)
     return {key: [None if facts is None else facts.get(key) for facts in parsed] for key in keys}
 
 
 @cache
-def _parse_environment(content: bytes) -> dict[str, str]:
-    """The lines `name: value` and `package==version` of an environment.txt."""
-    facts = {}
-    for line in content.decode(errors="replace").splitlines():
-        package, equals, version = line.partition("==")
-        name, colon, value = line.partition(": ")
-        if equals:
-            facts[package] = version
-        elif colon:
-            # the interpreter's path is no difference
-            facts[name] = value.partition(" (")[0] if name == "python" else value
-    return facts
+def _parse_file(content: bytes) -> dict[str, str]:
+    return parse_environment(content.decode(errors="replace"))
 
 
 def split_fingerprints(table: RunTable) -> Columns:

@@ -139,14 +139,6 @@ def compute_mcnemar(first_right: NDArray[np.bool_], second_right: NDArray[np.boo
     return McNemar(only_first, only_second, float(binomtest(only_first, different, 0.5).pvalue))
 
 
-def compute_wilson_interval(share: float, rows: int) -> tuple[float, float]:
-    """The 95 % interval of a share of independent rows (Wilson, 1927)."""
-    z = 1.959963984540054
-    centre = (share + z * z / (2 * rows)) / (1 + z * z / rows)
-    half = z / (1 + z * z / rows) * math.sqrt(share * (1 - share) / rows + (z / (2 * rows)) ** 2)
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
 def _build_score(answers: Answers, score: str) -> _Score:
     if score not in list_scores(answers):
         raise ValueError(f"{score} cannot be computed from the answers of {answers.task}")

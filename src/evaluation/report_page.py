@@ -2,27 +2,15 @@
 needed.
 """
 
-import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
+from src.core.html_page import embed_picture, wrap_page
+
 # of a table on the page; the file beside it has all
 _MOST_ROWS = 60
-_STYLE = """
-:root { color-scheme: light dark; --ink: #22303c; --page: #fff; --line: #dde3e8; --soft: #5d6b77; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6ebef; --page: #14191d; --line: #35404a; --soft: #9fb0bd; } }
-body { margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: var(--ink);
-  background: var(--page); font: 15px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1 { font-size: 1.4rem; } h2 { font-size: 1.05rem; margin: 2rem 0 .3rem; }
-p.note { color: var(--soft); } figure { margin: 1rem 0; }
-img { max-width: 100%; background: #fff; border-radius: 6px; }
-.table { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; }
-th, td { padding: .25rem .6rem; text-align: left; vertical-align: top; }
-th, td { border-bottom: 1px solid var(--line); } td.n, th.n { text-align: right; }
-td.n { white-space: nowrap; font-variant-numeric: tabular-nums; } td.text { min-width: 22rem; }
-"""
+_STYLE = "td.text { min-width: 22rem; }"
 
 
 class Section(NamedTuple):
@@ -62,26 +50,10 @@ def render_page(
         body.append(f"<h2>{escape(section.title)}</h2>")
         body += [f'<p class="note">{escape(line)}</p>' for line in section.lines]
         if section.figure is not None and section.figure in pictures:
-            content = base64.b64encode(pictures[section.figure]).decode()
-            body.append(
-                f'<figure><img alt="{escape(section.title)}" '
-                f'src="data:image/png;base64,{content}"></figure>'
-            )
+            body.append(embed_picture(pictures[section.figure], section.title))
         if section.table is not None and section.table in tables:
             body.append(_render_table(section.table, tables[section.table]))
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-{chr(10).join(body)}
-</body>
-</html>
-"""
+    return wrap_page(title, body, style=_STYLE)
 
 
 def _render_table(name: str, table: Mapping[str, Sequence[Any]]) -> str:

@@ -15,12 +15,9 @@ _FOR, _AGAINST = (33, 102, 172), (230, 97, 1)
 # of the picture, in characters
 _LINE_WIDTH = 92
 _BAR_WIDTH = 24
-_STYLE = """\
-body { font-family: sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; color: #22303c;
-  background: #fff; line-height: 1.5 }
-.text { font-size: 1.15em; line-height: 2 } .text span { padding: .15em .1em; border-radius: .2em }
-table { border-collapse: collapse } td, th { padding: .1em .8em; text-align: right }
-td:first-child, th:first-child { text-align: left }
+HEAT_MAP_STYLE = """
+.text { font-size: 1.15em; line-height: 2 }
+.text span { padding: .15em .1em; border-radius: .2em; }
 """
 
 
@@ -33,24 +30,6 @@ def build_heat_map_html(title: str, tokens: Sequence[str], scores: Sequence[floa
         for token, score in zip(tokens, scores, strict=True)
     ]
     return f'<h2>{html.escape(title)}</h2>\n<p class="text">{" ".join(spans)}</p>\n'
-
-
-def build_page(title: str, parts: Sequence[str]) -> str:
-    """One HTML page that needs no other file."""
-    body = "\n".join(parts)
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}'
-        f"</title><style>\n{_STYLE}</style></head><body>\n{body}\n</body></html>\n"
-    )
-
-
-def build_table_html(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of texts; the first column is set left, the others right."""
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
-    lines = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows]
-    return (
-        f"<table><tr>{head}</tr>\n" + "\n".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
-    )
 
 
 def plot_heat_map(title: str, tokens: Sequence[str], scores: Sequence[float]) -> Figure:

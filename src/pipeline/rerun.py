@@ -196,7 +196,9 @@ def _describe_patches(then: str, now: str) -> str:
 
 def _compare_environments(then: str, now: str) -> list[str]:
     """The lines of two descriptions of an environment that differ and may change results."""
-    before, after = _parse_environment(then), _parse_environment(now)
+    from src.tracking.environment import MACHINE_LINES, parse_environment
+
+    before, after = parse_environment(then), parse_environment(now)
     found = [
         f"{name}: {before[name]} then, {after[name]} now"
         for name in _ENVIRONMENT_LINES
@@ -205,25 +207,12 @@ def _compare_environments(then: str, now: str) -> list[str]:
     packages = [
         f"{name} {before.get(name, 'absent')} then, {after.get(name, 'absent')} now"
         for name in sorted(before.keys() | after.keys())
-        if name.endswith("==") and before.get(name) != after.get(name)
+        if name not in MACHINE_LINES and before.get(name) != after.get(name)
     ]
-    found += [text.replace("==", "") for text in packages[:_MAX_NAMED]]
+    found += packages[:_MAX_NAMED]
     if len(packages) > _MAX_NAMED:
         found.append(f"and {len(packages) - _MAX_NAMED} packages more")
     return found
-
-
-def _parse_environment(text: str) -> dict[str, str]:
-    """By name of a line; the names of packages end with ==."""
-    values = {}
-    for line in text.splitlines():
-        name, separator, value = line.partition("==") if "==" in line else line.partition(": ")
-        if separator == "==":
-            values[f"{name.lower()}=="] = value
-        elif separator:
-            # the path of the interpreter is no property of its version
-            values[name] = value.partition(" (/")[0] if name == "python" else value
-    return values
 
 
 def _compare_weights(store: "Store", before: "RunInfo", after: "RunInfo") -> str | None:

@@ -14,6 +14,17 @@ from src.core.files import PROJECT_ROOT
 from src.core.redaction import redact_arguments, redact_source
 
 _MAX_PATCH_BYTES = 5_000_000
+# The lines of a description that are no packages.
+MACHINE_LINES = (
+    "python",
+    "platform",
+    "host",
+    "processor",
+    "cores",
+    "memory",
+    "torch threads",
+    "gpus",
+)
 
 
 class GitState(NamedTuple):
@@ -117,6 +128,20 @@ def describe_environment() -> str:
         "",
     ]
     return "\n".join(lines + _list_packages()) + "\n"
+
+
+def parse_environment(text: str) -> dict[str, str]:
+    """The lines `name: value` and `package==version` of what `describe_environment` has written."""
+    facts = {}
+    for line in text.splitlines():
+        package, equals, version = line.partition("==")
+        name, colon, value = line.partition(": ")
+        if equals:
+            facts[package] = version
+        elif colon:
+            # the interpreter's path is no difference
+            facts[name] = value.partition(" (")[0] if name == "python" else value
+    return facts
 
 
 def _list_packages() -> list[str]:

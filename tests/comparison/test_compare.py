@@ -21,8 +21,9 @@ Say = Callable[..., tuple[str, str]]
 
 
 @pytest.fixture
-def say(store: Store, capsys: pytest.CaptureFixture[str]) -> Say:
+def say(store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Say:
     """Type the command; what it prints, and what it says on stderr."""
+    monkeypatch.setenv("COLUMNS", "100")
 
     def say(*words: str, code: int = 0) -> tuple[str, str]:
         capsys.readouterr()
@@ -203,6 +204,9 @@ def test_files_of_the_runs_are_compared(add_run: AddRun, store: Store, say: Say)
     for run, patch in zip(table.runs, patches, strict=True):
         if patch:
             (Path(run.artifact_uri) / "changes.patch").write_bytes(patch)
+        else:
+            # where this checkout itself has changes
+            (Path(run.artifact_uri) / "changes.patch").unlink(missing_ok=True)
     facts = run_groups.gather_facts(store, tagged)
     digest = hashlib.sha256(b"one\ntwo\n").hexdigest()[:8]
     assert facts.code["changes.patch"] == [f"{digest}, 2 lines", "none"]

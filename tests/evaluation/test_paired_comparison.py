@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+from src.evaluation.intervals import find_share_interval
 from src.evaluation.paired_comparison import (
     Answers,
     bootstrap_difference,
     bootstrap_score,
     compute_mcnemar,
-    compute_wilson_interval,
     find_unpaired_rows,
     list_scores,
     mark_right,
@@ -47,7 +47,7 @@ def test_an_accuracy_has_the_interval_of_its_binomial() -> None:
     assert bootstrap_score(made, "accuracy") == found
     proportion = pytest.importorskip("statsmodels.stats.proportion")
     wanted = proportion.proportion_confint(320, 400, method="wilson")
-    assert compute_wilson_interval(0.8, 400) == pytest.approx(wanted)
+    assert find_share_interval(320, 400) == pytest.approx(wanted)
 
 
 def test_a_difference_is_paired() -> None:

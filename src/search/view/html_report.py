@@ -1,6 +1,5 @@
 """The report of a sweep: an HTML page, a note for the MLflow UI, and a table of all trials."""
 
-import base64
 import math
 import re
 import time
@@ -19,6 +18,7 @@ from src.core.formatting import (
     truncate_end,
     truncate_middle,
 )
+from src.core.html_page import embed_picture, wrap_page
 from src.search.replicates import (
     REPLICATE_KEYS,
     group_replicates,
@@ -57,14 +57,7 @@ _MAX_COMMAND_LENGTH = 1200
 _MAX_KEY_COLUMNS = 8
 
 _STYLE = """
-body { margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #22303c;
-  font: 15px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1 { font-size: 1.4rem; } h2 { font-size: 1.05rem; margin: 1.5rem 0 .3rem; }
-pre { padding: .6rem; background: #f3f5f6; white-space: pre-wrap; }
-img { max-width: 100%; } figure { margin: 1.5rem 0; }
-.table { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; }
-th, td { padding: .25rem .6rem; text-align: left; vertical-align: top; white-space: nowrap; }
-th, td { border-bottom: 1px solid #e4e8eb; } .n { text-align: right; }
+th, td { white-space: nowrap; } .n { text-align: right; }
 .reason { min-width: 15rem; white-space: normal; } .best { font-weight: bold; }
 .failed td { color: #a83254; } .pruned td, .waiting td { color: #71808d; }
 """
@@ -79,10 +72,7 @@ def render_page(sweep: SweepSnapshot, pictures: Mapping[str, bytes]) -> str:
     title, link = escape(sweep.name), _render_link(sweep.sweep, sweep.run_url, sweep.sweep)
     as_of = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(sweep.taken_at))
     figures = [
-        f'<figure><img alt="{text}" '
-        f'src="data:image/png;base64,{base64.b64encode(pictures[name]).decode()}"></figure>'
-        for name, text in _PICTURES.items()
-        if name in pictures
+        embed_picture(pictures[name], text) for name, text in _PICTURES.items() if name in pictures
     ]
     parts = [
         f"<h1>{title}</h1>",
@@ -103,20 +93,7 @@ def render_page(sweep: SweepSnapshot, pictures: Mapping[str, bytes]) -> str:
     if sweep.resume_command:
         parts.append(f"<h2>To go on with it</h2><pre>{escape(sweep.resume_command)}</pre>")
     parts += [*figures, _render_table(sweep) if sweep.rows else ""]
-    body = "\n".join(filter(None, parts))
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-{body}
-</body>
-</html>
-"""
+    return wrap_page(sweep.name, parts, style=_STYLE)
 
 
 def _describe_local_pages(sweep: SweepSnapshot) -> str:

@@ -1,19 +1,12 @@
-"""Self-contained HTML: a page without network and script, its tables, intervals drawn as SVG."""
+"""Intervals beside each other, drawn as SVG."""
 
 from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
-_STYLE = """
-body { margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #22303c;
-  font: 15px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1 { font-size: 1.4rem; } h2 { font-size: 1.05rem; margin: 1.5rem 0 .3rem; }
-p { margin: .3rem 0; } .verdict { font-size: 1.05rem; font-weight: 600; } .note { color: #5b6873; }
-.table { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; }
-th, td { padding: .25rem .6rem; text-align: left; vertical-align: top; }
-th, td { border-bottom: 1px solid #e4e8eb; overflow-wrap: normal; }
-td.n, th.n { text-align: right; white-space: nowrap; }
-tr.strong td { font-weight: 600; } svg text { font: 12px system-ui, sans-serif; fill: #22303c; }
+CHART_STYLE = """
+.verdict { font-size: 1.05rem; font-weight: 600; }
+svg text { font: 12px system-ui, sans-serif; fill: var(--ink); }
 """
 # in pixels
 _ROW, _LABEL, _CHART, _VALUE = 24, 230, 420, 210
@@ -28,49 +21,6 @@ class Interval(NamedTuple):
     low: float | None
     high: float | None
     text: str
-
-
-def wrap_page(title: str, parts: Sequence[str]) -> str:
-    """A whole page of parts that are HTML already."""
-    body = "\n".join(filter(None, [f"<h1>{escape(title)}</h1>", *parts]))
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-{body}
-</body>
-</html>
-"""
-
-
-def render_table(
-    head: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    *,
-    numbers_from: int = 10**6,
-    strong: int = -1,
-) -> str:
-    """A table of texts; columns from `numbers_from` on are aligned to the right."""
-
-    def render(tag: str, cells: Sequence[str]) -> str:
-        return "".join(
-            f"<{tag}{' class=n' if place >= numbers_from else ''}>{escape(cell)}</{tag}>"
-            for place, cell in enumerate(cells)
-        )
-
-    lines = [
-        f"<tr{' class=strong' if place == strong else ''}>{render('td', row)}</tr>"
-        for place, row in enumerate(rows)
-    ]
-    return (
-        f'<div class="table"><table><thead><tr>{render("th", head)}</tr></thead><tbody>'
-        f"{''.join(lines)}</tbody></table></div>"
-    )
 
 
 def draw_intervals(title: str, intervals: Sequence[Interval]) -> str:
