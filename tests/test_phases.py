@@ -15,8 +15,11 @@ import src.pipeline.run
 from src.config.compose_run import compose_run
 from src.core.user_errors import UserError
 from src.model.module import EncoderModule
+from src.pipeline.lr_range_run import LrRangeSettings, run_lr_range
 from src.pipeline.run import read_task_schema, run
+from src.plan import _print_run_plan
 from src.run import resume_from_command_line
+from src.search.run.trial import halve_batch
 from src.tracking.earlier_runs import RunInfo
 from src.tracking.store import Store
 from tests.labelled import project_of
@@ -255,3 +258,22 @@ def test_what_does_not_go_with_phases_is_refused(
     assert "has phases, through which no fork goes" in capsys.readouterr().err
     with pytest.raises(UserError, match="a run with phases goes with one device, found 2"):
         run(**{**config, "trainer": {**config["trainer"], "devices": 2}})
+
+
+def test_what_is_of_one_training_is_refused_or_left_out(config: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="phases: a range test is of one training; phases=null"):
+        run_lr_range(config, LrRangeSettings(1e-6, 1.0, 20))
+    # a smaller batch would hold in some phases only
+    assert halve_batch(config) is None
+    assert halve_batch({key: value for key, value in config.items() if key != "phases"}) is not None
+
+
+def test_a_plan_is_of_each_phase(
+    config: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _print_run_plan(config)
+    said = capsys.readouterr().out
+    for name, steps in (("short", 3), ("long", 4), ("label", 5)):
+        _, _, after = said.partition(f"phase {name}, as a run of its own")
+        assert f"training: {steps} steps" in after.partition("phase ")[0]
+    assert "all 3 phases: " in said

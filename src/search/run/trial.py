@@ -245,7 +245,7 @@ def halve_batch(config: Mapping[str, Any]) -> tuple[dict[str, Any], str] | None:
         batches means something else (`warmup_batches`, `trainer.limit_batches`) and would change
         its meaning, or if the run has phases with batches of their own.
     """
-    if PHASES_KEY in config:
+    if config.get(PHASES_KEY):
         return None
     batching, trainer = config["data"]["batching"], config["trainer"]
     batch_tokens = batching.get("batch_tokens")
