@@ -184,12 +184,12 @@ def test_an_undefined_monitor_leaves_the_last_checkpoint_and_that_is_told(
 def write_groups(project: Path) -> None:
     """Rows that are told apart by one word; in the test, those of group b have the wrong label."""
     (project / "groups").mkdir()
-    for split, count in (("train", 32), ("validation", 8), ("test", 40)):
+    for split, count in (("train", 96), ("validation", 8), ("test", 40)):
         lines = ["text,label,group"]
         for place in range(count):
             good, group = place % 2 == 0, "ab"[place // 2 % 2]
             label = good != (split == "test" and group == "b")
-            text = f"{split} {place} {('bad', 'good')[good]} film"
+            text = f"{('bad', 'good')[good]} film {split} {place}"
             lines.append(f"{text},{('no', 'yes')[label]},{group}")
         (project / "groups" / f"{split}.csv").write_text("\n".join(lines) + "\n")
 
@@ -218,7 +218,7 @@ def test_the_report_slices_by_a_column_and_shows_mistakes(project: Path, store: 
     for row, text, predicted in zip(
         *(mistakes[key] for key in ("row", "text", "predicted")), strict=True
     ):
-        assert text == f"test {row} {('good', 'bad')[row % 2]} film"
+        assert text == f"{('good', 'bad')[row % 2]} film test {row}"
         assert predicted == ("yes", "no")[row % 2]
     client = store.open().client
     page = Path(client.download_artifacts(outcome.run_id, "report/report.html")).read_text()
