@@ -45,8 +45,9 @@ def read_parquet(
     # the number with which the library `datasets` marks a missing label
     missing = -1 if read_parquet_classes(file, label) is not None else None
     try:
-        # with a buffer it does not hold all of a row group
-        with ParquetFile(file.path, buffer_size=_BUFFER_BYTES) as table:
+        # else it holds the whole file, or all of a row group
+        options = {"pre_buffer": False, "buffer_size": _BUFFER_BYTES}
+        with ParquetFile(file.path, **options) as table:
             for batch in table.iter_batches(batch_size=1024, columns=None if keep_other else taken):
                 for values in batch.to_pylist():
                     row += 1
