@@ -225,6 +225,8 @@ def _predict_text(model: "EarlierModel", options: dict[str, str], *, has_pair: b
     if answer is None:
         raise UserError("nothing is left of the text once it is cleaned as in training")
     print_line(f"precision {predictor.precision_reason.partition(':')[0]}", to_stderr=True)
+    if cuts := predictor.describe_cuts():
+        print_line(cuts, to_stderr=True)
     if answer.entities is not None:
         for entity in answer.entities:
             place = f"{entity.start}:{entity.end}"
@@ -287,6 +289,12 @@ def _predict_file(
         except UserError as error:
             # an archive is called as it was typed, and not as the cache calls it
             error.value = options["file"] if str(error.value) == str(path) else error.value
+            if options["file"] == _STDIN and "format" not in source_options:
+                print_line(
+                    f"the standard input is read as {path.suffix[1:]}, like the run's own file; "
+                    "data.source.format=text, jsonl or another reads it otherwise",
+                    to_stderr=True,
+                )
             raise
         model.check_pair(
             rows.source.pair is not None, key="pair_column", value=str(rows.source.pair or "NAME")

@@ -350,6 +350,18 @@ def test_one_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert (no.split()[0], yes.split()[0]) == ("no", "yes")
 
 
+def test_texts_that_are_cut_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cut = "1 text cut to 16 tokens, as in training (data.batching.max_tokens)"
+    assert predict.main(["run=0123456", f"text={'a good film ' * 9}"]) == 0
+    assert cut in capsys.readouterr().err
+    assert predict.main(["run=0123456", "text=a good film"]) == 0
+    assert "cut" not in capsys.readouterr().err
+    path = tmp_path / "reviews.csv"
+    path.write_text(f"review\n{'a bad film ' * 9}\nbad\n", encoding="utf-8")
+    ask(path, "column=review")
+    assert cut in capsys.readouterr().out
+
+
 def test_a_file(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # so that four texts take two
     monkeypatch.setattr(predictor, "MAX_TEXTS_PER_CALL", 3)
@@ -934,6 +946,17 @@ def test_standard_input_and_output(
     assert [row["id"] for row in type_in("id,text\n7,good\n", "data.source.format=csv")] == ["7"]
     run.source = {"path": "/no/longer/here.tsv", "text": "review"}
     assert [row["id"] for row in type_in("id\treview\n7\tgood\n")] == ["7"]
+
+
+def test_standard_input_in_another_format_than_the_runs(
+    run: type[StoredRun], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.source = {"path": "/no/longer/here.csv", "text": "review"}
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a good film\nbad, very bad\n")))
+    assert predict.main(["run=0123456", "file=-"]) == 2
+    said = capsys.readouterr().err
+    assert "the standard input is read as csv, like the run's own file" in said
+    assert "data.source.format=text, jsonl or another" in said
 
 
 # -- pairs

@@ -184,9 +184,7 @@ class FilePrediction:
                 f"{format_quantity(predictor.tagger.num_divided, 'text')} longer than "
                 f"{predictor.inference_config['max_tokens']} tokens, read in pieces"
             )
-        if accuracy := self.score.describe():
-            lines.append(accuracy)
-        return lines
+        return [*lines, *filter(None, (predictor.describe_cuts(), self.score.describe()))]
 
     def iter_answers(
         self,

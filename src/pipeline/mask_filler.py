@@ -64,6 +64,9 @@ class MaskFiller:
         self._cleaning = Cleaning(**inference_config["cleaning"])
         self._encoder = load_encoder(folder, "masked_lm").eval()
 
+    def describe_cuts(self) -> None:
+        """Nothing: a text that loses a mask where it is cut has no answer."""
+
     def fill_text(self, text: str) -> list[Filling]:
         """The likeliest tokens for each mask of a text, likeliest first.
 

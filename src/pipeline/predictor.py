@@ -16,6 +16,7 @@ from transformers import AutoTokenizer
 
 from src.core.batch import Tokens, build_tokens
 from src.core.dataset_info import TEXT_TASKS
+from src.core.formatting import format_quantity
 from src.core.pretrained_files import load_from_hub_or_folder
 from src.core.user_errors import UserError
 from src.data.batches.batch_sampler import DistributedBatchSampler
@@ -93,6 +94,8 @@ class Predictor:
                 "init_from=ID"
             )
         self.batch_tokens = batch_tokens
+        # texts that were longer than those of training
+        self.num_cut = 0
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.tokenizer = TextTokenizer(
             load_from_hub_or_folder(AutoTokenizer.from_pretrained, str(folder), key="run")
@@ -125,6 +128,15 @@ class Predictor:
         )
         self.use_bf16 = chosen == "bf16"
         self.precision_reason = f"{chosen}: {reason}"
+
+    def describe_cuts(self) -> str | None:
+        """How many texts have been cut to the length of training; None if none was."""
+        if not self.num_cut:
+            return None
+        return (
+            f"{format_quantity(self.num_cut, 'text')} cut to {self.inference_config['max_tokens']} "
+            "tokens, as in training (data.batching.max_tokens)"
+        )
 
     def predict_texts(
         self,
@@ -166,12 +178,13 @@ class Predictor:
     ) -> list[list[float]]:
         """The outputs of the model for each record, in their order."""
         pairs = [str(record.pair) for record in records] if records[0].pair is not None else None
-        rows, begins, _ = self.tokenizer.encode(
+        rows, begins, num_cut = self.tokenizer.encode(
             [record.text for record in records],
             pairs,
             self.inference_config["max_tokens"],
             self.inference_config["truncation"],
         )
+        self.num_cut += num_cut
         values: list[list[float]] = self._judge_rows(rows, np.array(begins), on_batch_done).tolist()
         return values
 
