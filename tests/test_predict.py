@@ -854,7 +854,8 @@ def test_a_row_that_cannot_be_read_does_not_stop_the_rest(
     assert [row["row"] for row in rows] == list("012345")
     assert rows[1]["error"].startswith("a.jsonl, line 2: not valid JSON (Expecting value")
     assert rows[0]["error"] == "" and rows[5]["text"] == "bad"
-    assert "4 rows cannot be read and get no answer (strict=true stops there):\n  row 1: " in said
+    assert "3 rows cannot be read and get no answer (strict=true stops there):\n  row 1: " in said
+    assert "note: a.jsonl: 1 row without 'text' (data.source.text)" in said
     assert "  row 3: a.jsonl, line 5: 'text' is 5 (int); expected a text" in said
     # the first line may be broken
     rows, _ = read("b.jsonl", '{"text"\n{"text": "good"}\n{"text": "bad"}\n{"text": "bad"}\n')
