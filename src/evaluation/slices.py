@@ -67,7 +67,9 @@ def _cut_numbers(column: str, numbers: np.ndarray) -> list[Slice]:
     known = numbers[np.isfinite(numbers)]
     if len(known) == 0:
         return []
-    edges = np.unique(np.quantile(known, np.linspace(0, 1, NUM_BINS + 1)))
+    edges = np.quantile(known, np.linspace(0, 1, NUM_BINS + 1))
+    # whole numbers are cut at whole numbers, which parts them alike
+    edges = np.unique(np.ceil(edges) if (known == np.ceil(known)).all() else edges)
     if len(edges) == 1:
         return []
     slices = []

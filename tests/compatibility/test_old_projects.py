@@ -13,6 +13,8 @@ from tests.compatibility.make_fixtures import QUESTION, TRIALS
 from tests.compatibility.project import Points, Project, from_run, newest, unpacked
 
 SAME = {"rel": 1e-6, "abs": 1e-6}
+# what the report of d1ababe did not measure
+NEWER = ("calibration/", "test/balanced_accuracy", "test/average_precision")
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +52,10 @@ def test_a_run_that_was_interrupted_goes_on_to_the_same_end(
     )
     assert "resumed at optimizer step 61 (step=61.ckpt)" in said
     assert project.status(run_id) == "FINISHED" and project.tags(run_id)["resumed"] == "1"
-    assert project.points(run_id) == pytest.approx(wanted, **SAME)
-    assert project.points(run_id).items() >= before.items()
+    found = project.points(run_id)
+    known = {point: value for point, value in found.items() if not point[0].startswith(NEWER)}
+    assert known == pytest.approx(wanted, **SAME)
+    assert found.items() >= before.items()
     assert len(wanted) > len(before)
 
 
@@ -157,6 +161,6 @@ def test_a_run_begins_from_an_old_one(
         key: value
         for key, value in project.points(run_id).items()
         # counts of leakage, too
-        if not key[0].startswith(("reference/", "data/"))
+        if not key[0].startswith(("reference/", "data/", *NEWER))
     }
     assert found == pytest.approx(wanted, **SAME)

@@ -17,10 +17,10 @@ def test_quarters_by_length_hold_every_row_once():
     slices = cut_by_length(lengths)
     assert sum(part.rows.astype(int) for part in slices).tolist() == [1] * 8
     assert [part.value for part in slices] == [
-        "1 to under 2.75",
-        "2.75 to under 4.5",
-        "4.5 to under 7.25",
-        "7.25 to 9",
+        "1 to under 3",
+        "3 to under 5",
+        "5 to under 8",
+        "8 to 9",
     ]
     assert cut_by_length(np.array([4, 4])) == []
 
