@@ -62,6 +62,10 @@ _OPTION_NAMES = {"tracking.uri": "uri", "tracking.root": "root"}
 _TRACED_ROWS = 2
 
 
+class InexactExport(Exception):
+    """The answers of an export are too far from those of its model."""
+
+
 def main(arguments: Sequence[str]) -> int:
     """Export a model; returns the exit code: 1 where it is not exact enough."""
     return run_command_line(
@@ -222,20 +226,20 @@ def _export_to_runtime(
 
     check_format(format, model.inference_config["task"])
     rows, split = read_validation_rows(model, count)
-    with tempfile.TemporaryDirectory(dir=output.parent) as draft:
-        folder = Path(draft) / "model"
-        folder.mkdir()
-        write_runtime_folder(model.folder, folder, format, rows[:_TRACED_ROWS])
-        parity = compare_with_model(model.folder, folder, rows, split)
-        if parity.difference > tolerance:
-            print_line(
-                f"error: the export is not kept, it is not exact enough: {parity.describe()}; at "
-                f"most tolerance={tolerance:g} is allowed",
-                to_stderr=True,
-            )
-            return 1
-        write_card(folder, format, f"run {run}", parity, tolerance)
-        folder.rename(output)
+    try:
+        with _new_folder(output) as folder:
+            write_runtime_folder(model.folder, folder, format, rows[:_TRACED_ROWS])
+            parity = compare_with_model(model.folder, folder, rows, split)
+            if parity.difference > tolerance:
+                raise InexactExport(parity.describe())
+            write_card(folder, format, f"run {run}", parity, tolerance)
+    except InexactExport as error:
+        print_line(
+            f"error: the export is not kept, it is not exact enough: {error}; at most "
+            f"tolerance={tolerance:g} is allowed",
+            to_stderr=True,
+        )
+        return 1
     print_line(f"the export is {output}")
     print_line(f"compared with the model on {parity.describe()}")
     return 0

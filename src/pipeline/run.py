@@ -116,16 +116,7 @@ def run(
             error_context.progress_note = f"training itself was complete (optimizer step {steps})"
             metrics = evaluate_run(parts, module, fitted)
             record.describe_result(format_results(metrics))
-    outcome = RunOutcome(
-        run_id=record.run_id,
-        ui_link=record.ui_link,
-        metrics=metrics,
-        elapsed_seconds=time.monotonic() - started_at,
-        sync_command=parts.store.build_sync_command(record.run_id),
-    )
-    if parts.is_first_rank and parts.hooks.pruned_reason is None:
-        announce_end(parts, outcome)
-    return outcome
+    return conclude_run(parts, metrics, time.monotonic() - started_at)
 
 
 def read_task_schema() -> Schema:
@@ -345,6 +336,22 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
         max_skips=training.max_skips if training.on_non_finite == "skip" else None,
         record=record,
     )
+
+
+def conclude_run(
+    parts: RunParts, metrics: Mapping[str, float], elapsed_seconds: float
+) -> RunOutcome:
+    """Say what came out of a run that has ended, and return it."""
+    outcome = RunOutcome(
+        run_id=parts.record.run_id,
+        ui_link=parts.record.ui_link,
+        metrics=dict(metrics),
+        elapsed_seconds=elapsed_seconds,
+        sync_command=parts.store.build_sync_command(parts.record.run_id),
+    )
+    if parts.is_first_rank and parts.hooks.pruned_reason is None:
+        announce_end(parts, outcome)
+    return outcome
 
 
 def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -> dict[str, float]:
