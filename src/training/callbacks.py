@@ -3,6 +3,7 @@
 Each is a light description whose `build` makes the Lightning callbacks for one Trainer.
 """
 
+import math
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -146,6 +147,79 @@ class EarlyStopping:
                 check_on_train_epoch_end=False,
             )
         ]
+
+
+@validate_init
+@dataclass(frozen=True, kw_only=True)
+class Milestone:
+    """Stops a training that has not reached a mark by a step, so that a long one that will come to
+    nothing does not take its whole time. The run is judged as if it had come to its end.
+
+    Args:
+        monitor: a metric as it is logged.
+        mode: `min` if a small value is good, else `max`.
+        step: optimizer steps; the first validation at or after it is the one that decides.
+        mark: the value that some validation must have reached by then.
+    """
+
+    monitor: str = "val/loss"
+    mode: Literal["min", "max"] = "min"
+    step: PositiveInt
+    mark: float
+
+    def build(self, folder: Path, hooks: CheckpointHooks | None = None) -> "list[Callback]":
+        """One callback.
+
+        Args:
+            folder: of checkpoints, not used.
+            hooks: to the run's record, whose tag `stopped_early` has the reason.
+        """
+        from lightning.pytorch import Callback
+
+        config, is_better = self, (float.__gt__ if self.mode == "max" else float.__lt__)
+
+        class MilestoneOfConfig(Callback):
+            best = math.nan
+            is_passed = False
+
+            @property
+            def state_key(self) -> str:
+                return f"Milestone({config.monitor}, {config.step})"
+
+            def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+                found = trainer.callback_metrics.get(config.monitor)
+                if trainer.sanity_checking or self.is_passed or found is None:
+                    return
+                value = float(found)
+                if math.isnan(self.best) or is_better(value, self.best):
+                    self.best = value
+                if trainer.global_step < config.step:
+                    return
+                self.is_passed = True
+                is_reached = self.best == config.mark or is_better(self.best, float(config.mark))
+                if trainer.strategy.reduce_boolean_decision(not is_reached, all=False):
+                    trainer.should_stop = True
+                    self._tell(trainer, pl_module)
+
+            def _tell(self, trainer: Any, pl_module: Any) -> None:
+                if not trainer.is_global_zero:
+                    return
+                reason = (
+                    f"{config.monitor} has been {self.best:.4g} at best and not {config.mark:.4g} "
+                    f"by step {config.step}; stopped at step {trainer.global_step} of "
+                    f"{pl_module.total_steps}"
+                )
+                print_line(f"milestone missed: {reason}")
+                if hooks is not None and hooks.tag is not None:
+                    hooks.tag("stopped_early", reason)
+
+            def state_dict(self) -> dict[str, Any]:
+                return {"best": self.best, "is_passed": self.is_passed}
+
+            def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+                self.best, self.is_passed = state_dict["best"], state_dict["is_passed"]
+
+        return [MilestoneOfConfig()]
 
 
 @validate_init

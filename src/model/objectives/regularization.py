@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from src.core.user_errors import UserError
-from src.model.encoder_families import check_dropout
 from src.model.head_outputs import compute_class_scores
 from src.model.objectives.objective import ObjectiveOutput
 from src.model.objectives.text_logits import compute_text_logits, empty_output
@@ -111,6 +110,8 @@ def compute_twofold_losses(
     Raises:
         UserError: there is no dropout, so that both passes are the same.
     """
+    from src.model.encoder_families import check_dropout
+
     check_dropout(encoder.config, "model.objective.r_drop", strength)
     one, other = compute_text_logits(encoder, batch), compute_text_logits(encoder, batch)
     losses = (compute_losses(one, batch.labels) + compute_losses(other, batch.labels)) / 2
