@@ -107,6 +107,14 @@ def _audit_groups(
             "this run pretrained an encoder and judges nothing",
             hint="first=COLUMN second=COLUMN compares which sentence it finds likelier",
         )
+    task = model.inference_config["task"]
+    if task not in ("classification", "multi_label"):
+        raise UserError(
+            f"groups are compared by the labels that whole texts get, and this is a run of {task}",
+            key="run",
+            value=options["run"],
+            expected="a run of classification",
+        )
     from src.pipeline.audit import audit_groups
     from src.pipeline.file_prediction import FilePrediction
     from src.pipeline.predictor import Predictor

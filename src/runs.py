@@ -18,7 +18,6 @@ Exit codes: 0; 1 where something still waits after --repair; 2 for a mistake in 
 
 import argparse
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -198,7 +197,7 @@ def _show_run(store: Store, run_id: str, as_json: bool) -> None:
 
     run = summarize_run(store, found)
     folder = store.runs_folder / "checkpoints" / found.tags.get("local_id", run.id)
-    kept = [os.path.relpath(file, store.root) for file in sorted(folder.glob("*.ckpt"))]
+    kept = [_shorten_path(file) for file in sorted(folder.glob("*.ckpt"))]
     resume = None
     if run.status in ("FAILED", "KILLED"):
         sweep = run.id if run.kind == "search" else None
@@ -235,6 +234,12 @@ def _show_run(store: Store, run_id: str, as_json: bool) -> None:
     for name, value in details.items():
         if value not in (None, ""):
             print_line(f"{name + ':':<13}{value}")
+
+
+def _shorten_path(file: Path) -> str:
+    """A path that opens from here, short where the file lies below."""
+    here = Path.cwd()
+    return str(file.relative_to(here)) if file.is_relative_to(here) else str(file)
 
 
 def _repair_store(store: Store, as_json: bool) -> int:

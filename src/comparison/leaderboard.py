@@ -256,7 +256,9 @@ def _score(store: Store, table: RunTable, group: RunGroup, metric: str) -> Score
         if answers is not None and name in list_scores(answers):
             drawn = bootstrap_score(answers, name)
             # the predictions may be of another checkpoint than the recorded number
-            if abs(drawn.value - values[0]) <= 1e-3 * max(1.0, abs(values[0])):
+            is_same = abs(drawn.value - values[0]) <= 1e-3 * max(1.0, abs(values[0]))
+            # where all rows are alike, drawing them again tells nothing
+            if is_same and drawn.low < drawn.high:
                 return Score(values[0], drawn.low, drawn.high, "rows")
     rows = _count_rows(table, place, metric)
     if rows and name in _RIGHT_ROWS and is_share(metric):

@@ -24,7 +24,7 @@ from src.config.phases import (
     merge_changes,
 )
 from src.core.nested_config import get_by_path
-from src.core.user_errors import UserError, format_suggestion
+from src.core.user_errors import UserError, UserErrors, format_suggestion, suggest
 
 Resolve = Callable[[DictConfig, Sequence[str]], dict[str, Any]]
 
@@ -47,12 +47,15 @@ def compose_phases(config: DictConfig, typed: Sequence[str], resolve: Resolve) -
     if OmegaConf.is_config(phases):
         phases = OmegaConf.to_container(phases, resolve=False)
     prefix = f"{PHASES_KEY}."
+    typed_before = list(typed)
     phase_typed = [text.lstrip("+") for text in typed if text.lstrip("+").startswith(prefix)]
+    typed_names = {text.split(".")[1] for text in typed_before if text.startswith(prefix)}
     of_phases = (prefix, f"{PHASES_KEY}=")
     typed = [text for text in typed if not text.lstrip("+~").startswith(of_phases)]
     plain_base = resolve(base, typed)
     if not are_well_formed(phases):
         return {**plain_base, PHASES_KEY: phases}
+    _check_typed_names(list(map(str, phases)), typed_names, typed)
     phases = {str(name): _check_choices(changes) for name, changes in phases.items()}
     if list(find_form_errors(phases)):
         return {**plain_base, PHASES_KEY: phases}
@@ -68,6 +71,37 @@ def compose_phases(config: DictConfig, typed: Sequence[str], resolve: Resolve) -
     last, top = list(configs.items())[-1]
     written = {name: find_changes(top, phase) for name, phase in configs.items()}
     return {**top, PHASES_KEY: {**written, last: find_changes(plain_base, top)}}
+
+
+def _check_typed_names(names: Sequence[str], typed_names: set[str], typed: Sequence[str]) -> None:
+    """Raise UserErrors for a phase that was typed and is not there, but one with nearly its name:
+    it would be a further phase behind the others.
+
+    Args:
+        names: of all phases.
+        typed_names: of those that were typed without a +.
+        typed: all overrides but those of phases.
+    """
+    if not any(suggest(name, set(names) - {name}) for name in typed_names):
+        return
+    there = compose_with_search([*_choose_files(typed), *searchpath_overrides()]).get(PHASES_KEY)
+    known = set(map(str, there or ()))
+    errors = [
+        UserError(
+            f"there is no phase {name}",
+            key=f"{PHASES_KEY}.{name}",
+            hint=f"did you mean {near}? A further one is added by +{PHASES_KEY}.{name}",
+        )
+        for name in sorted(typed_names - known)
+        if (near := suggest(name, known)) is not None
+    ]
+    if errors:
+        raise UserErrors(errors)
+
+
+def _choose_files(typed: Sequence[str]) -> list[str]:
+    """The overrides that choose an experiment, in which phases may be."""
+    return [text for text in typed if text.lstrip("+").startswith("experiment=")]
 
 
 def _check_choices(changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def describe_largest_gap(table: Mapping[str, Sequence[Any]]) -> str | None:
     within = row["low"] <= row["elsewhere"] <= row["high"]
     ends = f"{row['low']:.3g} to {row['high']:.3g}"
     return (
-        f"largest gap: accuracy {row['accuracy']:.3g} ({ends}) where {row['column']} is "
-        f"{row['value']} ({row['rows']:,} rows), {row['elsewhere']:.3g} elsewhere"
-        + (", which may be chance" if within else "")
+        f"largest gap below the rest: accuracy {row['accuracy']:.3g} ({ends}) where "
+        f"{row['column']} is {row['value']} ({row['rows']:,} rows), {row['elsewhere']:.3g} "
+        "elsewhere" + (", which may be chance" if within else "")
     )

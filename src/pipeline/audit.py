@@ -56,6 +56,9 @@ class GroupAudit(NamedTuple):
             for rate in rates:
                 yield f"  {rate.group[:width]:<{width}}  {_format_rate(rate)}"
         for gap in self.gaps:
+            if not gap.difference:
+                yield f"no gap in {gap.measure}: {gap.highest.share:.3f} in all groups"
+                continue
             p_value = "" if gap.p_value is None else f", all alike p = {gap.p_value:.2g}"
             yield (
                 f"largest gap in {gap.measure}: {gap.highest.group} {gap.highest.share:.3f}, "
@@ -109,8 +112,6 @@ def audit_groups(
         template: the column that names the template of a row; "" without.
         label: the answer whose rates are compared; "" for the last of the model's labels.
     """
-    if not predictor.label_names or predictor.tagger is not None:
-        raise UserError("rates are those of labels of whole texts", key="run")
     label = label or predictor.label_names[-1]
     if label not in predictor.label_names:
         raise UserError(

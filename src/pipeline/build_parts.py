@@ -2,7 +2,7 @@
 plan.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,8 @@ def build_parts(config: Mapping[str, Any], store: "Store", *, is_trial: bool) ->
         build_node(config["report"]).check()
     model_config.check(model_folder, max_tokens=data_config.batching.max_tokens)
     data_config.check(model_folder)
+    if slices := (config.get("report") or {}).get("slices"):
+        _check_slices(data_config.source, slices)
     datamodule = data_config.build(model_folder)
     if data_config.augmentation is not None and data_config.augmentation.masked_lm is not None:
         from src.pipeline.word_guesser import MaskedWordGuesser, check_masked_lm
@@ -51,6 +53,18 @@ def build_parts(config: Mapping[str, Any], store: "Store", *, is_trial: bool) ->
         training=build_node(config["trainer"]),
         callbacks=callbacks,
     )
+
+
+def _check_slices(source: Any, slices: Sequence[str]) -> None:
+    """Raise UserError for a column of the report that files lack, by their first row; other sources
+    are asked once they have been read.
+    """
+    from src.data.reading.sources import Source
+    from src.data.split_rows import check_columns
+
+    if isinstance(source, Source) and source.path is not None:
+        split = "test" if "test" in source.available_splits() else "train"
+        check_columns(source, split, slices, key="report.slices")
 
 
 def check_validation_rows(datamodule: "TextDataModule") -> None:

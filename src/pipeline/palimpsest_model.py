@@ -56,12 +56,12 @@ class TextModel:
         self.rule: dict[str, Any] = {"temperature": 1.0, "thresholds": None}
         if (decision := folder / "decision.json").is_file():
             self.rule = json.loads(decision.read_text(encoding="utf-8"))
-        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         found = [folder / name for name in RUNTIME_FILES if (folder / name).is_file()]
         self.network: Any = _RuntimeNetwork(found[0]) if found else None
         if self.network is None:
             self.network = AutoModelForSequenceClassification.from_pretrained(
-                folder, dtype=torch.float32
+                folder, dtype=torch.float32, trust_remote_code=False
             )
             self.network.eval().to(device)
             if pooling := getattr(self.network.config, "sentence_pooling", None):

@@ -216,3 +216,14 @@ def test_a_phase_chooses_options_of_the_users_own_folder(tmp_path: Path) -> None
         **phases["long"]["data"]["batching"],
         "mask_share": 0.7,
     }
+
+
+def test_a_phase_with_nearly_the_name_of_another_is_no_new_one() -> None:
+    with pytest.raises(UserErrors) as caught:
+        _compose("+experiment=quickstart_phases", "phases.shrt.trainer.max_steps=6")
+    assert str(caught.value) == (
+        "phases.shrt: there is no phase shrt; did you mean short? A further one is added by "
+        "+phases.shrt"
+    )
+    added = _compose("+experiment=quickstart_phases", "+phases.shorter.trainer.max_steps=6")
+    assert list(added["phases"]) == ["short", "long", "label", "shorter"]

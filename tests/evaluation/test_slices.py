@@ -42,7 +42,8 @@ def test_the_largest_gap_is_named_and_said_to_be_chance_where_it_may_be():
     assert (table["low"][1], table["high"][1]) == find_share_interval(5, 30)
     assert table["gap"][1] == pytest.approx(5 / 30 - 0.9)
     assert describe_largest_gap(table) == (
-        "largest gap: accuracy 0.167 (0.0734 to 0.336) where group is few (30 rows), 0.9 elsewhere"
+        "largest gap below the rest: accuracy 0.167 (0.0734 to 0.336) where group is few "
+        "(30 rows), 0.9 elsewhere"
     )
     right = np.array([True] * 27 + [False] * 3 + [True] * 26 + [False] * 4)
     table = tabulate_slices(cut_by_column("group", ["a"] * 30 + ["b"] * 30), right)

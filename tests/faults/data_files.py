@@ -53,7 +53,8 @@ ENTRIES = [
     ),
     Entry(
         FILES + "data.source.path=HERE/*.csv",
-        says="data.source.path=HERE/*.csv: there is no '*.csv' in HERE; did you mean 'a.csv'?",
+        says="data.source.path=HERE/*.csv: a pattern, and patterns are not read; "
+        "data.source.path=HERE takes the files of the folder",
         files={"a.csv": GOOD},
         name="a pattern",
     ),

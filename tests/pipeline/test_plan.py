@@ -52,7 +52,9 @@ def test_a_plan_is_what_the_run_then_takes(
     assert len(checkpoints) <= plan.max_checkpoints
     assert plan.checkpoint_bytes == pytest.approx(checkpoints[0].stat().st_size, rel=0.02)
     [model] = (root / "mlruns" / "artifacts").rglob("model")
-    assert plan.model_bytes == sum(path.stat().st_size for path in model.iterdir())
+    # besides, the temperature that the run has fitted
+    size = sum(path.stat().st_size for path in model.iterdir())
+    assert plan.model_bytes == pytest.approx(size, abs=500)
     metrics = Store(root=str(root)).open().client.get_run(outcome.run_id).data.metrics
     assert metrics["train/tokens"] == pytest.approx(plan.training_tokens, rel=0.05)
     assert plan.training_gigabytes <= plan.peak_gigabytes

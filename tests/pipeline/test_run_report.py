@@ -206,7 +206,8 @@ def test_the_report_slices_by_a_column_and_shows_mistakes(project: Path, store: 
     assert found.metrics["test/accuracy"] == found.metrics["test/balanced_accuracy"] == 0.5
     assert found.metrics["calibration/test/error"] > 0.3
     assert found.tags["report/largest_gap"] == (
-        "largest gap: accuracy 0 (0 to 0.161) where group is b (20 rows), 1 elsewhere"
+        "largest gap below the rest: accuracy 0 (0 to 0.161) where group is b (20 rows), "
+        "1 elsewhere"
     )
     # the loss of a validation without a mistake falls with the temperature down to 0
     assert found.tags["decision"] == (
