@@ -47,9 +47,10 @@ def compose_phases(config: DictConfig, typed: Sequence[str], resolve: Resolve) -
     if OmegaConf.is_config(phases):
         phases = OmegaConf.to_container(phases, resolve=False)
     prefix = f"{PHASES_KEY}."
-    typed_before = list(typed)
     phase_typed = [text.lstrip("+") for text in typed if text.lstrip("+").startswith(prefix)]
-    typed_names = {text.split(".")[1] for text in typed_before if text.startswith(prefix)}
+    # a program writes ++ before what was typed without a +
+    plain = [text.removeprefix("++") for text in typed]
+    typed_names = {text.split(".")[1] for text in plain if text.startswith(prefix)}
     of_phases = (prefix, f"{PHASES_KEY}=")
     typed = [text for text in typed if not text.lstrip("+~").startswith(of_phases)]
     plain_base = resolve(base, typed)
