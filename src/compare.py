@@ -25,25 +25,19 @@ if __package__ is None:
     # typed as a file where the program is not installed: python src/compare.py
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from src.config.command_line import FlagParser, run_command_line
-from src.core.files import PROJECT_ROOT, check_output_file, write_text
+from src.config.command_line import STORE_OPTION_NAMES, FlagParser, run_command_line
+from src.core.files import check_output_file, write_text
 from src.core.json_text import format_json
-from src.core.mlflow_environment import read_experiment_name, read_tracking_uri
 from src.core.printing import get_table_width, print_line
 from src.tracking.store import Store
 
 _FLAGS = ("--metric", "--html", "--json", "--uri", "--experiment", "--root")
-_OPTION_NAMES = {
-    "tracking.uri": "--uri",
-    "tracking.experiment": "--experiment",
-    "tracking.root": "--root",
-}
 
 
 def main(arguments: Sequence[str]) -> int:
     """Answer a command line; returns the exit code."""
     return run_command_line(
-        arguments, _handle_arguments, help_text=__doc__, option_names=_OPTION_NAMES
+        arguments, _handle_arguments, help_text=__doc__, option_names=STORE_OPTION_NAMES
     )
 
 
@@ -78,9 +72,7 @@ def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--metric")
     parser.add_argument("--html")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--uri", default=read_tracking_uri())
-    parser.add_argument("--experiment", default=read_experiment_name())
-    parser.add_argument("--root", default=str(PROJECT_ROOT))
+    parser.add_store_flags()
     options = parser.parse(arguments)
     check_output_file("--html", options.html)
     return options

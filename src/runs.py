@@ -29,10 +29,8 @@ if __package__ is None:
     # typed as a file where the program is not installed: python src/runs.py
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from src.config.command_line import FlagParser, run_command_line
-from src.core.files import PROJECT_ROOT
+from src.config.command_line import STORE_OPTION_NAMES, FlagParser, run_command_line
 from src.core.json_text import format_json
-from src.core.mlflow_environment import read_experiment_name, read_tracking_uri
 from src.core.printing import print_line
 from src.core.user_errors import UserError, did_you_mean, format_suggestion
 from src.tracking.metric_names import TEST_METRICS
@@ -55,17 +53,12 @@ _FLAGS = (
     "--experiment",
     "--root",
 )
-_OPTION_NAMES = {
-    "tracking.uri": "--uri",
-    "tracking.experiment": "--experiment",
-    "tracking.root": "--root",
-}
 
 
 def main(arguments: Sequence[str]) -> int:
     """Answer a command line; returns the exit code."""
     return run_command_line(
-        arguments, _handle_arguments, help_text=__doc__, option_names=_OPTION_NAMES
+        arguments, _handle_arguments, help_text=__doc__, option_names=STORE_OPTION_NAMES
     )
 
 
@@ -99,9 +92,7 @@ def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--limit", default="20")
     for flag in ("--ids", "--json", "--repair"):
         parser.add_argument(flag, action="store_true")
-    parser.add_argument("--uri", default=read_tracking_uri())
-    parser.add_argument("--experiment", default=read_experiment_name())
-    parser.add_argument("--root", default=str(PROJECT_ROOT))
+    parser.add_store_flags()
     options = parser.parse(arguments)
     if options.status is not None and options.status.upper() not in _STATUSES:
         raise UserError(

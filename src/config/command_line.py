@@ -14,9 +14,17 @@ from typing import NoReturn
 
 from src.config.groups import list_options
 from src.core.checkout import check_checkout
-from src.core.files import CONF
+from src.core.files import CONF, PROJECT_ROOT
+from src.core.mlflow_environment import read_experiment_name, read_tracking_uri
 from src.core.printing import print_line
 from src.core.user_errors import UserError, did_you_mean, format_suggestion
+
+# How the commands that take flags call the config keys that say which store is meant.
+STORE_OPTION_NAMES = {
+    "tracking.uri": "--uri",
+    "tracking.experiment": "--experiment",
+    "tracking.root": "--root",
+}
 
 
 class FlagParser(argparse.ArgumentParser):
@@ -30,6 +38,12 @@ class FlagParser(argparse.ArgumentParser):
     def __init__(self, program: str, flags: Sequence[str]) -> None:
         super().__init__(prog=program, add_help=False, allow_abbrev=False)
         self._flags = flags
+
+    def add_store_flags(self) -> None:
+        """Add `--uri`, `--experiment` and `--root`, which say which store is meant."""
+        self.add_argument("--uri", default=read_tracking_uri())
+        self.add_argument("--experiment", default=read_experiment_name())
+        self.add_argument("--root", default=str(PROJECT_ROOT))
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         for before, argument in pairwise(["", *arguments]):
