@@ -1,6 +1,8 @@
 """Rows that cannot be read: they end the reading, or go on as records that say what is wrong."""
 
+import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from src.core.user_errors import UserError
 from src.data.rows.records import RawRecord
@@ -34,3 +36,17 @@ class RowErrors:
 def mark_unreadable(error: UserError) -> RawRecord:
     """The record of a row that cannot be read."""
     return RawRecord("", None, None, "", {}, unreadable=str(error))
+
+
+@contextmanager
+def close_files_of_errors() -> Iterator[None]:
+    """Close the file in which readers found an error that leaves this block.
+
+    The error holds the readers that it came through, and with them their open file, until it is
+    itself collected.
+    """
+    try:
+        yield
+    except UserError as error:
+        traceback.clear_frames(error.__traceback__)
+        raise

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 from src.data.reading import readers
+from src.data.reading.bad_rows import close_files_of_errors
 from src.data.reading.columns import ColumnSelection
 from src.data.reading.decoding import InputFile
 from src.data.reading.json_rows import iter_json_objects
@@ -70,7 +71,8 @@ class ColumnProfile(NamedTuple):
 
 def sample_columns(source: Source, file: InputFile, format: str) -> list[ColumnProfile]:
     """The columns of the first rows of a file; none for formats that have no columns."""
-    rows = list(itertools.islice(_iter_rows(source, file, format), SAMPLE_ROWS))
+    with close_files_of_errors():
+        rows = list(itertools.islice(_iter_rows(source, file, format), SAMPLE_ROWS))
     names = list(dict.fromkeys(name for row in rows for name in row))
     return [_profile_column(name, [row.get(name) for row in rows]) for name in names]
 
@@ -81,13 +83,14 @@ def _iter_rows(source: Source, file: InputFile, format: str) -> Iterator[dict[An
         case "csv" | "tsv":
             style = options.style
             assert style is not None
-            first = read_first_row(file, style)
-            names: list[Any] = list(style.names or range(len(first)))
-            names = list(first if style.header else names)
-            names = [name for name in names if names.count(name) == 1]
-            columns = [read_table(file, ColumnSelection(name, None, None), style) for name in names]
-            for records in zip(*columns, strict=True):
-                yield dict(zip(names, [record.text for record in records], strict=True))
+            names: list[Any] = list(style.names or read_first_row(file, style))
+            if not style.header and style.names is None:
+                names = list(range(len(names)))
+            unique = [name for name in names if names.count(name) == 1]
+            # without a header, rows may lack cells only behind the column that is asked for
+            last = ColumnSelection(unique[-1], None, None) if unique else None
+            for record in read_table(file, last, style, keep_other=True) if last else ():
+                yield {name: (record.other or {})[str(name)] for name in unique}
         case "jsonl":
             texts = [str(column) for column in source.select_columns().text_columns]
             rows = iter_json_objects(file, options.json_style, texts)

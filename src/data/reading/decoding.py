@@ -3,7 +3,7 @@
 import codecs
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,7 +66,7 @@ class InputFile(NamedTuple):
 
 def read_text_lines(
     file: InputFile, encoding: str, newline: str | None = None, *, keep_bad: bool = False
-) -> Iterator[str]:
+) -> Generator[str]:
     """Iterate over the lines of a text file, line ends included; packed files are unpacked.
 
     A UTF-8 file may begin with a byte order mark.

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from src.core.user_errors import UserError
 from src.data.reading import readers
-from src.data.reading.bad_rows import RowErrors
+from src.data.reading.bad_rows import RowErrors, close_files_of_errors
 from src.data.reading.columns import ColumnSelection, find_column_errors
 from src.data.reading.conll import WordColumns, read_tagged_words
 from src.data.reading.decoding import InputFile, detect_no_data
@@ -149,14 +149,15 @@ def find_file_errors(file: InputFile, options: ReadingOptions) -> Iterator[UserE
 
 def read_header(file: InputFile, options: ReadingOptions) -> list[str]:
     """The column names of a file; empty if it has none."""
-    if options.format == "parquet":
-        return readers.read_parquet_columns(file)
-    if options.format == "jsonl":
-        return read_json_keys(file, options.columns, options.json_style, options.keep_bad)
-    if options.format == "xlsx":
-        return read_sheet_header(file, options.sheet, options.skipped_rows)
-    if options.style is not None and options.style.header:
-        return read_first_row(file, options.style, options.keep_bad)
+    with close_files_of_errors():
+        if options.format == "parquet":
+            return readers.read_parquet_columns(file)
+        if options.format == "jsonl":
+            return read_json_keys(file, options.columns, options.json_style, options.keep_bad)
+        if options.format == "xlsx":
+            return read_sheet_header(file, options.sheet, options.skipped_rows)
+        if options.style is not None and options.style.header:
+            return read_first_row(file, options.style, options.keep_bad)
     return []
 
 
@@ -169,15 +170,12 @@ def read_file(
         keep_other: whether records shall have all columns of their row.
     """
     options, remark = options.choose_encoding(file)
-    found = _iter_records(file, options, keep_other)
-    records = readers.require_records(found, file.name)
+    records = readers.require_records(_iter_records(file, options, keep_other), file.name)
     if not options.labels.is_plain:
         records = _read_labels(records, options.labels, options.keep_bad)
-    if remark is None:
-        yield from records
-        return
-    for record in records:
-        yield record if record.remark else record._replace(remark=remark)
+    with close_files_of_errors():
+        for record in records:
+            yield record if record.remark or not remark else record._replace(remark=remark)
 
 
 def _read_labels(

@@ -4,6 +4,7 @@ import csv
 import re
 from collections import deque
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import islice
 from typing import NamedTuple
 
@@ -102,9 +103,8 @@ def iter_rows(
     raw_lines: list[str] = []
     # lines of a bad row that are read again
     again: deque[str] = deque()
-    fresh = islice(
-        read_text_lines(file, style.encoding, "", keep_bad=errors.keep), style.skipped_lines, None
-    )
+    stream = read_text_lines(file, style.encoding, "", keep_bad=errors.keep)
+    fresh = islice(stream, style.skipped_lines, None)
 
     def remember_lines() -> Iterator[str]:
         while (text := again.popleft() if again else next(fresh, None)) is not None:
@@ -127,28 +127,29 @@ def iter_rows(
         )
 
     rows, line = parse_lines(), style.skipped_lines + 1
-    while True:
-        start = line
-        raw_lines.clear()
-        try:
-            row = next(rows)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            remedy = _quoting_remedy("".join(raw_lines), style)
-            end = start + len(raw_lines) - 1
-            errors.add(UserError(_quoting_error_message(file, start, end, error, remedy)))
-            again.extendleft(reversed(raw_lines[1:]))
-            rows, line = parse_lines(), start + 1
-            continue
-        line += len(raw_lines)
-        where = f"{file.name}, line {start}"
-        if errors.keep and (bad := find_line_error("".join(raw_lines), style.encoding, where)):
-            errors.add(bad)
-        elif start == 1 and (found := _SEPARATOR_LINE.fullmatch("".join(raw_lines))):
-            _check_separator_line(file, found[1], style)
-        elif row:
-            yield start, row, raw_lines
+    with closing(stream):
+        while True:
+            start = line
+            raw_lines.clear()
+            try:
+                row = next(rows)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                remedy = _quoting_remedy("".join(raw_lines), style)
+                end = start + len(raw_lines) - 1
+                errors.add(UserError(_quoting_error_message(file, start, end, error, remedy)))
+                again.extendleft(reversed(raw_lines[1:]))
+                rows, line = parse_lines(), start + 1
+                continue
+            line += len(raw_lines)
+            where = f"{file.name}, line {start}"
+            if errors.keep and (bad := find_line_error("".join(raw_lines), style.encoding, where)):
+                errors.add(bad)
+            elif start == 1 and (found := _SEPARATOR_LINE.fullmatch("".join(raw_lines))):
+                _check_separator_line(file, found[1], style)
+            elif row:
+                yield start, row, raw_lines
 
 
 def _check_separator_line(file: InputFile, delimiter: str, style: TableStyle) -> None:

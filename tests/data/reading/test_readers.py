@@ -1,10 +1,12 @@
 """Formats: each gives the same records, and whatever cannot be read is named by file and line."""
 
 import csv
+import gc
 import gzip
 import json
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -418,3 +420,28 @@ def test_a_comma_before_the_text_in_older_files_of_fasttext(tmp_path: Path) -> N
         ("__label__1", "z"),
         ("label", ", text"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options"),
+    [
+        ("a.csv", "text;label\na, b;1\n", {}),
+        ("b.csv", "text,label\na,1\nb\n", {}),
+        ("c.csv", 'text,label\na,1\n"b\n', {}),
+        ("d.jsonl", '{"text": "a"}\n{"text": \n', {}),
+        ("e.csv", "text,label\na,x 1\nb,y\n", {"label": "label", "label_pattern": "( 1)"}),
+        ("f.conll", "Ada B-PER\nsings\n", {}),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_closed(
+    tmp_path: Path, name: str, content: str, options: dict[str, object]
+) -> None:
+    put(tmp_path / name, content)
+    gc.disable()
+    try:
+        with pytest.raises(UserError) as caught:
+            read(tmp_path / name, **options)
+        assert psutil.Process().open_files() == []
+    finally:
+        gc.enable()
+    assert caught
