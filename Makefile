@@ -11,7 +11,7 @@ COMMIT ?=
 PEERS := .cache/peers
 PORT ?= 5000
 
-.PHONY: help setup quickstart test check gpu-check lint format types ui keys bench bench-gpu clean
+.PHONY: help setup quickstart test test-services check gpu-check lint format types ui keys bench bench-gpu clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -30,6 +30,11 @@ quickstart: setup ## pretrain, fine-tune and compare on generated text (a few mi
 
 test: setup ## run the tests, on all cores, without network or GPU
 	$(BIN)/python -m pytest
+
+# PostgreSQL itself (initdb, pg_ctl) comes from the system; without it these tests are skipped.
+test-services: setup ## run the tests that start servers: PostgreSQL, an object storage, MLflow
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[services]'
+	$(BIN)/python -m pytest -n 2 -m services tests/services
 
 check: setup lint types test ## lint, format, types and tests: what CI runs
 

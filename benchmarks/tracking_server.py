@@ -1,4 +1,4 @@
-"""A real MLflow server on SQLite, to be stopped and killed."""
+"""A real MLflow server, on SQLite or on what is given, to be stopped and killed."""
 
 import os
 import signal
@@ -13,18 +13,37 @@ from src.tracking.ui_server import find_free_port
 
 
 class Server:
-    """`mlflow server` below a folder, on a free port; it keeps artifacts too."""
+    """`mlflow server` below a folder, on a free port; it keeps artifacts too.
 
-    def __init__(self, folder: Path) -> None:
-        from src.tracking import database
+    Args:
+        database: the address of its database; None: a SQLite file.
+        artifacts: where it keeps artifacts, such as s3://BUCKET; None: below the folder.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        database: str | None = None,
+        artifacts: str | None = None,
+    ) -> None:
+        from src.tracking.database import prepare_database
 
         self._folder = folder
-        database.prepare_database(folder / "server.db", folder / "artifacts")
+        if database is None:
+            prepare_database(folder / "server.db", folder / "artifacts")
+        self._database = database or f"sqlite:///{folder}/server.db"
+        self._artifacts = artifacts or str(folder / "artifacts")
         self.port = find_free_port(5600)
         self.uri = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *, wait: bool = True) -> None:
+    def start(self, *, wait: bool = True, library: Path | None = None) -> None:
+        """Start it.
+
+        Args:
+            library: a folder with another version of MLflow, that of this environment is passed
+                over.
+        """
         program = [
             sys.executable,
             "-m",
@@ -35,14 +54,16 @@ class Server:
             "--port",
             str(self.port),
         ]
-        places = [f"--backend-store-uri=sqlite:///{self._folder}/server.db", "--workers=1"]
-        places += ["--artifacts-destination", str(self._folder / "artifacts")]
+        places = [f"--backend-store-uri={self._database}", "--workers=1"]
+        places += ["--artifacts-destination", self._artifacts]
         settings = os.environ | {
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         }
         settings.pop("MLFLOW_TRACKING_URI", None)
+        if library is not None:
+            settings["PYTHONPATH"] = str(library)
         with open(self._folder / "server.log", "ab") as log:
             self._process = subprocess.Popen(
                 program + places, env=settings, stdout=log, stderr=log, start_new_session=True

@@ -40,14 +40,20 @@ from src.core.user_errors import UserError
 
 def register_resolvers() -> None:
     """Register what conf/ may refer to: `${project_root:}`, the folder of this project, and the
-    store that the environment names, `${mlflow_tracking_uri:}` and `${mlflow_experiment_name:}`.
+    store that the environment names, `${mlflow_tracking_uri:}` (null, or what stands behind the
+    colon, if it names none) and `${mlflow_experiment_name:}`.
     """
-    for name, resolver in {
+    resolvers: dict[str, Callable[..., str | None]] = {
         "project_root": lambda: str(PROJECT_ROOT),
-        "mlflow_tracking_uri": read_tracking_uri,
+        "mlflow_tracking_uri": _read_store_address,
         "mlflow_experiment_name": read_experiment_name,
-    }.items():
+    }
+    for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)
+
+
+def _read_store_address(otherwise: str | None = None) -> str | None:
+    return read_tracking_uri() or otherwise
 
 
 def prefix_optional_inputs(arguments: Sequence[str], task: Schema) -> list[str]:

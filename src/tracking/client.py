@@ -3,7 +3,6 @@
 A store that cannot be reached, or refuses, is reported within seconds, before a run begins.
 """
 
-import functools
 import os
 import re
 from contextlib import suppress
@@ -17,7 +16,7 @@ from src.core.mlflow_environment import keep_mlflow_environment
 from src.core.startup import pause_gc
 from src.core.user_errors import UserError
 from src.tracking.database import prepare_database
-from src.tracking.schema_version import compare_schema, newer_schema_error
+from src.tracking.database_server import check_database_login, open_database_alone
 from src.tracking.ui_pages import VIEW_TAG, build_table_view, describe_ui_page, format_ui_link
 
 if TYPE_CHECKING:
@@ -84,9 +83,13 @@ def connect_to_store(store: "Store") -> StoreSession:
     elif store.tracking_uri.startswith("http"):
         _check_server(store)
     else:
-        _check_database_login(store)
+        check_database_login(store.tracking_uri, _ALTERNATIVES_HINT)
     try:
-        with keep_mlflow_environment(), pause_gc():
+        with (
+            keep_mlflow_environment(),
+            pause_gc(),
+            open_database_alone(store.tracking_uri),
+        ):
             set_tracking_uri(store.tracking_uri)
             client = MlflowClient(store.tracking_uri)
         return StoreSession(store, client, _get_or_create_experiment(client, store))
@@ -107,49 +110,6 @@ def _check_server(store: "Store") -> None:
             value=store.tracking_uri,
             hint=f"start it, {_ALTERNATIVES_HINT}",
         ) from error
-
-
-def _check_database_login(store: "Store") -> None:
-    """Log in to a database server once; MLflow would retry for two minutes, even with a wrong
-    password.
-    """
-    import sqlalchemy
-
-    uri = store.tracking_uri
-    user_error = functools.partial(UserError, key="tracking.uri", value=uri, colon=False)
-    try:
-        engine = sqlalchemy.create_engine(uri)
-        timed = engine.dialect.driver in ("psycopg2", "psycopg", "pymysql", "mysqldb")
-        engine = sqlalchemy.create_engine(uri, connect_args={"connect_timeout": 5} if timed else {})
-        with engine.connect() as connection:
-            tables = sqlalchemy.inspect(connection)
-            version = None
-            if tables.has_table("alembic_version") and tables.has_table("runs"):
-                version = connection.execute(
-                    sqlalchemy.text("SELECT version_num FROM alembic_version")
-                ).scalar()
-        engine.dispose()
-    except ModuleNotFoundError as error:
-        raise user_error(f"needs the package {error.name}: pip install {error.name}") from error
-    except ValueError as error:
-        # a wrong port; the error's own text may quote a part of the password
-        raise user_error(
-            "is no well-formed address",
-            expected="postgresql://USER:PASSWORD@HOST:PORT/DATABASE, special characters of the "
-            "password written as %40 for @, %3A for : and %2F for /",
-        ) from error
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        cause = " ".join(str(getattr(error, "orig", None) or error).split())
-        hint = f"mend it, {_ALTERNATIVES_HINT}"
-        raise user_error(f"does not let us in ({cause})", hint=hint) from error
-    match compare_schema(version):
-        case "newer":
-            raise newer_schema_error(uri, version)
-        case "older":
-            raise user_error(
-                "was written by an older MLflow",
-                hint=f"have it copied, then: mlflow db upgrade {uri}",
-            )
 
 
 def _get_or_create_experiment(client: MlflowClient, store: "Store") -> str:

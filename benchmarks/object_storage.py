@@ -1,0 +1,68 @@
+"""A real server of S3's protocol on the loopback (moto), which keeps its objects in memory."""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from src.tracking.ui_server import find_free_port
+
+BUCKET = "artifacts"
+
+
+class ObjectStorage:
+    """A server with one empty bucket."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = find_free_port(5700)
+        self.address = f"http://127.0.0.1:{self.port}"
+        self._log = folder / "s3.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What those who write to it need to know."""
+        return {
+            "MLFLOW_S3_ENDPOINT_URL": self.address,
+            "AWS_ENDPOINT_URL": self.address,
+            "AWS_ACCESS_KEY_ID": "palimpsest",
+            "AWS_SECRET_ACCESS_KEY": "palimpsest",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+    def start(self) -> None:
+        import boto3
+
+        with open(self._log, "ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
+                stdout=log,
+                stderr=log,
+            )
+        while not self._answers():
+            time.sleep(0.1)
+        os.environ.update(self.environment)
+        boto3.client("s3").create_bucket(Bucket=BUCKET)
+
+    def list_keys(self) -> list[str]:
+        """The names of all objects."""
+        import boto3
+
+        pages = boto3.client("s3").get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(self.address, timeout=2):
+                return True
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(10)
+            self._process = None
