@@ -18,6 +18,7 @@ class Server:
     Args:
         database: the address of its database; None: a SQLite file.
         artifacts: where it keeps artifacts, such as s3://BUCKET; None: below the folder.
+        workers: how many processes answer.
     """
 
     def __init__(
@@ -25,6 +26,7 @@ class Server:
         folder: Path,
         database: str | None = None,
         artifacts: str | None = None,
+        workers: int = 1,
     ) -> None:
         from src.tracking.database import prepare_database
 
@@ -33,6 +35,7 @@ class Server:
             prepare_database(folder / "server.db", folder / "artifacts")
         self._database = database or f"sqlite:///{folder}/server.db"
         self._artifacts = artifacts or str(folder / "artifacts")
+        self._workers = workers
         self.port = find_free_port(5600)
         self.uri = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -54,7 +57,7 @@ class Server:
             "--port",
             str(self.port),
         ]
-        places = [f"--backend-store-uri={self._database}", "--workers=1"]
+        places = [f"--backend-store-uri={self._database}", f"--workers={self._workers}"]
         places += ["--artifacts-destination", self._artifacts]
         settings = os.environ | {
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
