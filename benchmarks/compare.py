@@ -31,7 +31,7 @@ LIMITS = {1_000: (2.0, 300), 10_000: (15.0, 300)}
 _NOTE = "a run of the benchmark " * 20
 # of which the fastest counts: the machine may be busy with something else
 TRIES = 3
-_FILL = """
+FILL = """
 from pathlib import Path
 from benchmarks.compare import fill_store
 fill_store(Path("{folder}"), {runs})
@@ -62,7 +62,7 @@ def main() -> int:
     for runs, (seconds, megabytes) in LIMITS.items():
         with tempfile.TemporaryDirectory() as folder:
             # by another process: what this one uses would count as used by those it starts
-            measure([sys.executable, "-c", _FILL.format(folder=folder, runs=runs)])
+            measure([sys.executable, "-c", FILL.format(folder=folder, runs=runs)])
             command = [sys.executable, "-m", "src.compare", "--root", folder]
             ours = min(measure(command) for _ in range(TRIES))
             script = _SEARCH.format(database=f"{folder}/mlruns/mlflow.db", runs=runs)

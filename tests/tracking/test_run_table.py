@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -94,6 +95,29 @@ def test_a_filter_finds_ids_or_is_refused(store: Store) -> None:
     assert search_run_ids(store, "metrics.accuracy < 0.8") == [first]
     with pytest.raises(UserError, match="'metrics.accuracy <' is no filter for MLflow: "):
         search_run_ids(store, "metrics.accuracy <")
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "metrics.accuracy > 0.4 AND metrics.accuracy < 0.8",
+        "params.only = '1'",
+        "tags.kind = 'finetune' AND attributes.run_name LIKE 'b%'",
+        "attributes.status = 'FINISHED' AND attributes.start_time > 1",
+        "params.only != '2'",
+        "run_id IN ('nothing')",
+    ],
+)
+def test_a_filter_finds_what_mlflow_finds(store: Store, where: str) -> None:
+    add_run(store, "a", accuracy=0.5)
+    add_run(store, "bb", accuracy=0.9)
+    gone = add_run(store, "b", accuracy=0.6)
+    session = store.open()
+    session.client.delete_run(gone)
+    other = replace(store, experiment="other")
+    add_run(other, "b", accuracy=0.6)
+    runs = session.client.search_runs([session.experiment_id], where)
+    assert search_run_ids(store, where) == [run.info.run_id for run in runs]
 
 
 def test_a_file_is_read_without_importing_mlflow(store: Store) -> None:
