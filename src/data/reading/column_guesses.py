@@ -3,30 +3,16 @@
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from src.core.dataset_info import Task
 from src.data.reading.column_profiles import (
-    SAMPLE_ROWS,
     ColumnProfile,
-    parse_number,
-    sample_columns,
 )
 from src.data.reading.columns import ColumnSelection
-from src.data.reading.decoding import InputFile, read_text_lines
-from src.data.reading.encodings import choose_encoding
-from src.data.reading.file_formats import TABLE_FORMATS, read_header
-from src.data.reading.file_names import SPLIT_ALIASES, infer_format
-from src.data.reading.header_rows import count_lines_before_header, propose_names
-from src.data.reading.readers import FASTTEXT_MARK
+from src.data.reading.file_names import SPLIT_ALIASES
 from src.data.reading.sources import Source
 from src.data.reading.split_column import is_split_name
-from src.data.reading.spreadsheets import read_first_sheet_rows
-from src.data.reading.table_headers import guess_delimiter, has_comments, repeats_first_row
-from src.data.reading.table_rows import LONG_DELIMITERS, read_first_rows
-from src.data.rows.token_labels import looks_like_tags
 
 _LABEL_NAMES = re.compile(
     r"label|class|target|stars?|rating|category|sentiment|score|gold|polarity|topic|intent",
@@ -34,8 +20,6 @@ _LABEL_NAMES = re.compile(
 )
 _TAG_NAMES = re.compile(r"tags?$|ner|labels?$", re.IGNORECASE)
 _MOST_SPLITS = 10
-# What has so many words is hardly the name of a column.
-_SENTENCE_WORDS = 4
 # the number in a label that has a unit behind it
 NUMBER_PATTERN = "([-+]?[0-9][0-9.,]*)"
 _SPLIT_VALUES = {*SPLIT_ALIASES, *itertools.chain(*SPLIT_ALIASES.values())}
@@ -49,102 +33,6 @@ _SECOND_TEXTS = {
     "question1": "question2",
     "question": "sentence",
 }
-
-
-def guess_text_format(path: Path, encodings: Sequence[str]) -> dict[str, str]:
-    """The format of a file of lines whose name does not tell it: "conll" where they end on tags of
-    words, "tsv" where all lines have equally many tabs, "csv" with another delimiter likewise,
-    "label_first" where they begin with a few words that come again; empty if neither.
-    """
-    if not path.is_file() or infer_format(path) not in (None, "text"):
-        return {}
-    file = InputFile(path, path.name)
-    lines = read_text_lines(file, choose_encoding(file, encodings).name)
-    first_lines = list(itertools.islice(lines, SAMPLE_ROWS))
-    if looks_like_tags(first_lines):
-        return {"format": "conll"}
-    sample = [line.strip() for line in first_lines if line.strip()]
-    tabs = {line.count("\t") for line in sample}
-    if len(tabs) == 1 and tabs != {0}:
-        return {"format": "tsv"}
-    if sample and all(line.startswith('"') for line in sample) and '" "' in sample[0]:
-        return {"format": "csv", "delimiter": "space"}
-    for delimiter in LONG_DELIMITERS:
-        counts = {line.count(delimiter) for line in sample}
-        if len(counts) == 1 and counts != {0}:
-            return {"format": "csv", "delimiter": delimiter}
-    if sample and all(line.startswith(FASTTEXT_MARK) for line in sample):
-        return {"format": "label_first"}
-    words = [line.split(maxsplit=1) for line in sample]
-    first = {word[0] for word in words}
-    several = len(words) > 1 and all(len(word) > 1 for word in words)
-    # no marks of a list or the keys of YAML
-    are_words = all(re.search(r"\w", word) and not word.endswith(":") for word in first)
-    begins = several and are_words and 1 < len(first) <= len(words) / 5
-    return {"format": "label_first"} if begins else {}
-
-
-def guess_table_options(source: Source, file: InputFile, format: str) -> dict[str, Any]:
-    """The options without which a table is not read as it is written: its delimiter, what stands
-    before its header, names for its columns, and `header` where the first line seems to be a row:
-    it has numbers where all rows have some, or a label of these.
-    """
-    options, _ = source.reading_options(format).choose_encoding(file)
-    headed = source.header and source.columns is None
-    if options.style is None and (format != "xlsx" or not headed):
-        return {}
-    found: dict[str, Any] = {}
-    if options.style is not None and has_comments(file, options.style):
-        found["comment"] = "hash"
-        source = replace(source, comment="hash")
-        options = options._replace(style=options.style._replace(comment="#"))
-    if options.style is not None and (name := guess_delimiter(file, options.style)) is not None:
-        found["delimiter"] = name
-    if headed and source.skip_rows is None:
-        found |= _guess_header_place(replace(source, **found), file, format)
-    if headed and "columns" not in found:
-        profiles = sample_columns(replace(source, **found), file, format)
-        numbered = [profile.name for profile in profiles] == [*map(str, range(len(profiles)))]
-        # where the header comes again, tables were joined
-        joined = options.style is not None and repeats_first_row(
-            file, source.table_style(format)._replace(encoding=options.encodings[0])
-        )
-        if not numbered and not joined and any(map(_holds_own_name, profiles)):
-            found["header"] = False
-    return found
-
-
-def _guess_header_place(source: Source, file: InputFile, format: str) -> dict[str, Any]:
-    options, _ = source.reading_options(format).choose_encoding(file)
-    if options.style is None:
-        rows = read_first_sheet_rows(file, source.sheet, 0)
-    else:
-        rows = read_first_rows(file, options.style)
-    if skipped := count_lines_before_header(rows):
-        return {"skip_rows": skipped}
-    if options.style is not None and (names := propose_names(rows)) is not None:
-        return {"skip_rows": rows[0][0], "columns": names}
-    return {}
-
-
-def find_repeated_names(source: Source, file: InputFile, format: str) -> list[str]:
-    """The names that several columns of a table have."""
-    options, _ = source.reading_options(format).choose_encoding(file)
-    names = read_header(file, options) if options.style is not None else []
-    return [name for name in dict.fromkeys(names) if name.strip() and names.count(name) > 1]
-
-
-def begins_with_sentence(source: Source, file: InputFile, format: str) -> bool:
-    """Whether a cell of a table's first row is longer than names of columns are."""
-    options, _ = source.reading_options(format).choose_encoding(file)
-    names = read_header(file, options) if format in (*TABLE_FORMATS, "xlsx") else []
-    return any(len(name.split()) >= _SENTENCE_WORDS for name in names)
-
-
-def _holds_own_name(profile: ColumnProfile) -> bool:
-    name = str(profile.name)
-    is_number = profile.is_numeric and parse_number(name) is not None
-    return is_number or name in profile.labels
 
 
 def guess_columns(
