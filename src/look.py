@@ -37,6 +37,7 @@ from src.data.contents_notices import (
 from src.data.preparation.label_map import read_label_names
 from src.data.reading.column_guesses import (
     NUMBER_PATTERN,
+    describe_doubts,
     guess_columns,
     guess_split_column,
     guess_task,
@@ -156,6 +157,8 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     if task == "classification":
         for remark in describe_odd_labels(contents.labels):
             _print_wrapped(f"note: {remark}")
+    for remark in describe_doubts(profiles, columns, guessed) if profiles else ():
+        _print_wrapped(f"note: {remark}")
     if profiles and (shown := [f"{key}={chosen[key]}" for key in guessed]):
         _print_wrapped(f"guessed columns: {', '.join(shown).replace(chr(39), '')}")
     if added:

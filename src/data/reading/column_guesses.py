@@ -2,10 +2,15 @@
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from src.core.dataset_info import Task
+from src.data.reading.column_names import (
+    find_second_text,
+    rank_label_name,
+    weigh_text_name,
+)
 from src.data.reading.column_profiles import (
     ColumnProfile,
 )
@@ -14,25 +19,26 @@ from src.data.reading.file_names import SPLIT_ALIASES
 from src.data.reading.sources import Source
 from src.data.reading.split_column import is_split_name
 
+# Beside a column that is called so, columns of yes and no are no labels.
 _LABEL_NAMES = re.compile(
     r"label|class|target|stars?|rating|category|sentiment|score|gold|polarity|topic|intent",
     re.IGNORECASE,
 )
 _TAG_NAMES = re.compile(r"tags?$|ner|labels?$", re.IGNORECASE)
 _MOST_SPLITS = 10
+# of a name that says nothing of labels
+_NAMELESS_RANK = 3
 # the number in a label that has a unit behind it
 NUMBER_PATTERN = "([-+]?[0-9][0-9.,]*)"
 _SPLIT_VALUES = {*SPLIT_ALIASES, *itertools.chain(*SPLIT_ALIASES.values())}
 # So many columns of yes and no, or more, are labels of which a row may have several.
 _LEAST_LABEL_COLUMNS = 3
-_SECOND_TEXTS = {
-    "sentence1": "sentence2",
-    "text1": "text2",
-    "text_a": "text_b",
-    "premise": "hypothesis",
-    "question1": "question2",
-    "question": "sentence",
-}
+# Of a text and its pair, or of two texts that may each be it, the longer has at most so many times
+# the characters of the shorter.
+_MOST_TIMES = 5
+_ALIKE_TIMES = 1.6
+# A text has at least so many words where nothing else says that it is one.
+_LEAST_WORDS = 3
 
 
 def guess_columns(
@@ -50,38 +56,164 @@ def guess_columns(
         taken = {column for value in chosen.values() for column in list_columns(value)}
         return [profile for profile in profiles if profile.name not in taken]
 
-    free = find_free()
     chosen |= _find_token_columns(profiles, chosen)
+    texts = _find_texts(find_free())
     if "text" not in chosen:
-        texts = [
-            one
-            for one in free
-            if one.filled and not (one.is_numeric or one.is_nested or one.has_fields)
-        ]
-        texts = [one for one in texts if not one.is_tags] or texts
-        if all(map(_may_be_label, texts)):
-            # a text as a list of its words differs from row to row
-            texts += [one for one in free if one.is_tokens and not _may_be_label(one)]
-        first = [profile for profile in texts if _find_second(profile.name, names) is not None]
-        if not texts:
+        if (text := _choose_text(texts)) is None:
             return None
-        chosen["text"] = max(first or texts, key=lambda profile: profile.mean_characters).name
-    second = _find_second(chosen["text"], names)
-    if "pair" not in chosen and second is not None and second not in chosen.values():
+        chosen["text"] = text.name
+        if "pair" not in chosen and (beside := _find_text_beside(text, texts)) is not None:
+            chosen |= {"text": beside[0], "pair": beside[1]}
+    second = None if isinstance(chosen["text"], list) else find_second_text(chosen["text"], names)
+    if "pair" not in chosen and second in [one.name for one in texts]:
         chosen["pair"] = second
     if "label" not in chosen and (several := _find_label_columns(find_free())):
         chosen["label"] = several
-    elif "label" not in chosen:
-        labels = [profile for profile in find_free() if _may_be_label(profile)]
-        if labels:
-            chosen["label"] = min(
-                labels,
-                key=lambda profile: (
-                    _LABEL_NAMES.search(str(profile.name)) is None,
-                    profile.distinct,
-                ),
-            ).name
+    elif "label" not in chosen and (labels := find_labels(find_free())):
+        chosen["label"] = labels[0].name
     return ColumnSelection(chosen["text"], chosen.get("pair"), chosen.get("label"))
+
+
+def _find_texts(profiles: Sequence[ColumnProfile]) -> list[ColumnProfile]:
+    """The columns that may hold texts, the likeliest first."""
+    texts = [
+        one
+        for one in profiles
+        if one.filled and not (one.is_numeric or one.is_nested or one.has_fields)
+    ]
+    texts = [one for one in texts if not one.is_tags] or texts
+    if all(map(_may_be_label, texts)):
+        # a text as a list of its words differs from row to row
+        texts += [one for one in profiles if one.is_tokens and not _may_be_label(one)]
+    return sorted(texts, key=_weigh_text, reverse=True)
+
+
+def _weigh_text(profile: ColumnProfile) -> float:
+    """How likely a column is that of the text: by its length, its name, and how much of it comes
+    again or is missing.
+    """
+    is_word = profile.mean_words < 1.5 and all(map(str.isascii, profile.examples))
+    return (
+        profile.mean_characters
+        * profile.distinct
+        * weigh_text_name(profile.name)
+        * (0.2 if is_word else 1)
+        * (0.01 if profile.is_date else 1)
+    )
+
+
+def _choose_text(texts: Sequence[ColumnProfile]) -> ColumnProfile | None:
+    """The likeliest text, where one of two that belong together is about as likely, the first of
+    these; None if it is a date, or the label.
+    """
+    if not texts:
+        return None
+    by_name = {one.name: one for one in texts}
+    for one in texts:
+        second = by_name.get(find_second_text(one.name, list(by_name)) or "")
+        alike = second is not None and _are_alike(one, second, _MOST_TIMES)
+        if alike and not _may_be_label(one) and 4 * _weigh_text(one) > _weigh_text(texts[0]):
+            return one
+    is_label = _may_be_label(texts[0]) and rank_label_name(texts[0].name, is_numeric=False) < 3
+    return None if texts[0].is_date or is_label else texts[0]
+
+
+def _find_text_beside(
+    text: ColumnProfile, texts: Sequence[ColumnProfile]
+) -> tuple[int, int] | None:
+    """The positions of a text and its pair in a table without names: beside each other, and of
+    about the same length.
+    """
+    for other in texts:
+        one, two = text.name, other.name
+        if isinstance(one, str) or isinstance(two, str):
+            return None
+        if (
+            abs(one - two) == 1
+            and min(text.mean_words, other.mean_words) >= _LEAST_WORDS
+            and not _may_be_label(other)
+            and _are_alike(text, other, _ALIKE_TIMES)
+        ):
+            return min(one, two), max(one, two)
+    return None
+
+
+def _are_alike(one: ColumnProfile, other: ColumnProfile, times: float) -> bool:
+    """Whether the texts of two columns have about the same length."""
+    lengths = sorted((one.mean_characters, other.mean_characters))
+    return lengths[1] <= times * lengths[0]
+
+
+def find_labels(profiles: Sequence[ColumnProfile]) -> list[ColumnProfile]:
+    """The columns that may be the label, the likeliest first: by their names, then single labels
+    before lists, then those with the fewest values; where columns have no names, numbers with
+    decimals go first.
+    """
+    most = max((one.filled for one in profiles), default=0)
+
+    def rank(profile: ColumnProfile) -> tuple[Any, ...]:
+        nameless = isinstance(profile.name, int)
+        return (
+            # few rows are judged twice
+            3 * profile.filled < most,
+            _rank_name(profile),
+            profile.is_nested,
+            not (nameless and profile.is_numeric and not profile.is_whole),
+            profile.distinct,
+        )
+
+    found = [one for one in profiles if _may_be_label(one)]
+    if all(_rank_name(one) > _NAMELESS_RANK for one in found):
+        # a number that is no count of rows
+        found += [
+            one
+            for one in profiles
+            if one.is_numeric and not one.is_whole and one.distinct > 1 and one not in found
+            if _rank_name(one) <= _NAMELESS_RANK
+        ]
+    return sorted(found, key=rank)
+
+
+def describe_doubts(
+    profiles: Sequence[ColumnProfile], columns: ColumnSelection, guessed: Collection[str]
+) -> Iterator[str]:
+    """What is unsure of columns that were guessed, in sentences.
+
+    Args:
+        guessed: which of `text`, `pair` and `label` were.
+    """
+    by_name = {one.name: one for one in profiles}
+    taken = {*columns.text_columns, columns.pair, *columns.label_columns}
+    free = [one for one in profiles if one.name not in taken]
+    text = by_name.get(columns.text) if isinstance(columns.text, str | int) else None
+    if "text" in guessed and text is not None and columns.pair is None:
+        also = [
+            str(one.name)
+            for one in _find_texts(free)
+            if 2 * _weigh_text(one) >= _weigh_text(text) and one.mean_words >= _LEAST_WORDS
+        ]
+        if also:
+            yield (
+                f"{', '.join(also)}: texts too, which are not taken; "
+                f"data.source.text=[{text.name},{also[0]}] joins columns"
+            )
+    if "pair" in guessed and isinstance(columns.pair, int):
+        yield f"columns {columns.text} and {columns.pair} are taken for a pair of texts"
+    if "label" not in guessed or columns.has_label_columns or columns.label is None:
+        return
+    label = by_name[columns.label]  # type: ignore[index]
+    others = [one for one in find_labels(free) if _rank_name(one) <= _rank_name(label)]
+    others = [one for one in others if _rank_name(one) <= _NAMELESS_RANK]
+    shown = ", ".join(f"{one.name} ({one.distinct:,} different)" for one in others[:4])
+    named = not isinstance(label.name, int)
+    if _rank_name(label) >= _NAMELESS_RANK and named:
+        yield (
+            f"no column is called as a label is; {label.name} is a guess"
+            + f", and so would be {shown}" * bool(shown)
+            + " (data.source.label=COLUMN)"
+        )
+    elif shown:
+        yield f"the label may be another column: {shown} (data.source.label=COLUMN)"
 
 
 def _find_token_columns(
@@ -120,6 +252,9 @@ def _find_label_columns(profiles: Sequence[ColumnProfile]) -> list[str | int]:
     """The columns that say of one label each whether a row has it; empty if that is not so."""
     if any(_LABEL_NAMES.fullmatch(str(profile.name)) for profile in profiles):
         return []
+    others = [one for one in profiles if not (one.is_yes_no or one.is_share)]
+    if any(_may_be_label(one) and _rank_name(one) < _NAMELESS_RANK for one in others):
+        return []
     yes_no = [profile.name for profile in profiles if profile.is_yes_no]
     shares = [profile.name for profile in profiles if profile.is_yes_no or profile.is_share]
     found = yes_no if len(yes_no) >= _LEAST_LABEL_COLUMNS else shares
@@ -131,18 +266,21 @@ def list_columns(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _find_second(name: Any, names: Sequence[str | int]) -> str | int | None:
-    second = _SECOND_TEXTS.get(str(name).lower())
-    return next((other for other in names if str(other).lower() == second), None)
-
-
 def _may_be_label(profile: ColumnProfile) -> bool:
     """A column of a few values that come again, or of numbers that are called a label."""
     if profile.distinct < 2 or profile.has_fields or is_split_name(profile.name):
         return False
-    if profile.is_tags or (profile.is_numeric and _LABEL_NAMES.search(str(profile.name))):
+    if profile.is_date or (profile.says_split and _rank_name(profile) >= _NAMELESS_RANK):
+        return False
+    if profile.is_tags or (profile.is_numeric and _rank_name(profile) < _NAMELESS_RANK):
+        return True
+    if profile.is_numeric and not profile.is_whole and isinstance(profile.name, int):
         return True
     return profile.distinct <= 2 or profile.distinct <= profile.filled / 2
+
+
+def _rank_name(profile: ColumnProfile) -> int:
+    return rank_label_name(profile.name, is_numeric=profile.is_numeric)
 
 
 def guess_task(profile: ColumnProfile | None) -> Task:

@@ -25,6 +25,12 @@ _MOST_TAGS = 6
 _LONGEST_TAG = 40
 # What stands behind a number that is not one.
 _UNIT = re.compile(r"(?<=\d)\s*[^\d.,]{1,10}$")
+# a date, with or without a time
+_DATE = re.compile(
+    r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d\d))"
+    r"([T ,]+\d{1,2}:\d\d.*)?\s*$|\s*\d{1,2}:\d\d(:\d\d)?\s*$"
+)
+_SPLIT_NAME = re.compile("train|test|valid|dev", re.IGNORECASE)
 _YES_NO = {"0", "1", "0.0", "1.0", "true", "false", "x", "yes", "no"}
 
 
@@ -47,6 +53,9 @@ class ColumnProfile(NamedTuple):
         has_fields: whether some value has named parts.
         list_lengths: of the values, where all are lists; else empty.
         holds_spans: whether some value is a list of entities as spans.
+        mean_words: of the values as text, parted by white space.
+        is_date: whether all values are dates or times.
+        says_split: whether all values have the name of a split in them, as "2012test" has.
     """
 
     name: str | int
@@ -67,6 +76,9 @@ class ColumnProfile(NamedTuple):
     has_fields: bool = False
     list_lengths: tuple[int, ...] = ()
     holds_spans: bool = False
+    mean_words: float = 1.0
+    is_date: bool = False
+    says_split: bool = False
 
 
 def sample_columns(source: Source, file: InputFile, format: str) -> list[ColumnProfile]:
@@ -151,6 +163,9 @@ def _profile_column(name: str | int, values: Sequence[Any]) -> ColumnProfile:
         is_tags,
         any(isinstance(value, dict) for value in _list_items(values)),
         *_profile_lists(values),
+        sum(len(text.split()) for text in texts) / max(1, len(texts)),
+        bool(distinct) and all(map(_DATE.match, distinct)),
+        bool(distinct) and all(map(_SPLIT_NAME.search, distinct)),
     )
 
 
