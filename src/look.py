@@ -39,19 +39,18 @@ from src.data.reading.column_guesses import (
     NUMBER_PATTERN,
     describe_doubts,
     guess_columns,
-    guess_split_column,
     guess_task,
     list_columns,
 )
 from src.data.reading.column_profiles import ColumnProfile, sample_columns
-from src.data.reading.data_files import find_path
 from src.data.reading.decoding import InputFile
 from src.data.reading.file_contents import SAMPLE_TEXTS, FileContents, read_contents
+from src.data.reading.file_guesses import guess_file_options
 from src.data.reading.file_names import SplitFiles
-from src.data.reading.format_guesses import guess_text_format
 from src.data.reading.label_name_guesses import guess_label_options
 from src.data.reading.readers import ColumnSelection
 from src.data.reading.sources import Source
+from src.data.reading.split_guesses import find_unlabelled_splits, guess_split_column
 from src.data.reading.table_guesses import (
     begins_with_sentence,
     find_repeated_names,
@@ -98,7 +97,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     others = {key: value for key, value in typed.items() if key not in _COLUMNS}
     if "path" not in typed:
         raise _missing_path_error(typed)
-    added = _guess_format(others)
+    added = guess_file_options(others)
     others |= added
     text = "text" if others.get("header", True) or others.get("columns") else 0
     # any label asks for the labels of formats without columns
@@ -119,11 +118,11 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     finding = replace(finding, **{**style, **positions})
     for name in find_repeated_names(finding, first_file, layout.format):
         _print_wrapped(f"note: several columns are called {name!r}; rename one to take it")
-    profiles = sample_columns(finding, first_file, layout.format)
+    profiles = sample_columns(finding, first_file, layout.format, deep=True)
     columns = _choose_columns(layout.format, profiles, typed)
     if profiles:
         _print_lines(describe_columns(profiles))
-    _print_notes(layout, profiles)
+    _print_notes(layout, profiles, others)
     if tags := [str(one.name) for one in profiles if are_word_tags(one.labels)]:
         _print_wrapped(
             f"note: {tags[0]} holds tags of words, so that each row is a word and no text; "
@@ -139,6 +138,9 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     added |= _guess_label_options(options, profiles, columns)
     if layout.files.keys() == {"train"}:
         added |= guess_split_column(Source(**{**options, **added}), profiles)
+    for split, why in find_unlabelled_splits(Source(**{**options, **added}), layout):
+        _print_wrapped(f"note: {why}; data.source.{split}=null leaves it out")
+        added[split] = None
     source = Source(**{**options, **added})
     source.check()
     typed_names = _read_names(kept)
@@ -162,7 +164,8 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     if profiles and (shown := [f"{key}={chosen[key]}" for key in guessed]):
         _print_wrapped(f"guessed columns: {', '.join(shown).replace(chr(39), '')}")
     if added:
-        _print_wrapped(f"guessed: {', '.join(f'{key}={added[key]}' for key in added)}")
+        shown = [f"{key}={'null' if value is None else value}" for key, value in added.items()]
+        _print_wrapped(f"guessed: {', '.join(shown)}")
     if task != "regression":
         kept = _add_label_options(kept, contents, typed_names)
     proposed = {**others, **(chosen if profiles else {}), **added}
@@ -206,8 +209,11 @@ def _guess_style(
     return {key: value for key, value in style.items() if key not in typed}
 
 
-def _print_notes(layout: SplitFiles, profiles: Sequence[ColumnProfile]) -> None:
-    if layout.format == "text" and len(layout.files.get("train", ())) > 1:
+def _print_notes(
+    layout: SplitFiles, profiles: Sequence[ColumnProfile], options: Mapping[str, Any]
+) -> None:
+    are_lines = layout.format == "text" and options.get("document", "line") == "line"
+    if are_lines and len(layout.files.get("train", ())) > 1:
         _print_wrapped(
             "note: where every file holds the texts of one class, data.source.format=class_files "
             "takes these for labels"
@@ -217,16 +223,6 @@ def _print_notes(layout: SplitFiles, profiles: Sequence[ColumnProfile]) -> None:
             f"note: {', '.join(unread)}: objects in lists, of which nothing is read; labels there "
             "want a column of their own (Label Studio exports CSV and JSON-MIN)"
         )
-
-
-def _guess_format(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The format of a lone file whose name does not tell it, if its lines do."""
-    if options.get("format", "auto") != "auto":
-        return {}
-    found = guess_text_format(
-        find_path(options["path"]), list_columns(options.get("encoding", "utf-8"))
-    )
-    return {key: value for key, value in found.items() if key not in options or key == "format"}
 
 
 def _missing_path_error(typed: Mapping[str, Any]) -> UserError:

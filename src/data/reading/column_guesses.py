@@ -1,6 +1,5 @@
 """What the columns of a file seem to be: text, second text, label. Told from a few rows."""
 
-import itertools
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -15,8 +14,6 @@ from src.data.reading.column_profiles import (
     ColumnProfile,
 )
 from src.data.reading.columns import ColumnSelection
-from src.data.reading.file_names import SPLIT_ALIASES
-from src.data.reading.sources import Source
 from src.data.reading.split_column import is_split_name
 
 # Beside a column that is called so, columns of yes and no are no labels.
@@ -25,12 +22,10 @@ _LABEL_NAMES = re.compile(
     re.IGNORECASE,
 )
 _TAG_NAMES = re.compile(r"tags?$|ner|labels?$", re.IGNORECASE)
-_MOST_SPLITS = 10
 # of a name that says nothing of labels
 _NAMELESS_RANK = 3
 # the number in a label that has a unit behind it
 NUMBER_PATTERN = "([-+]?[0-9][0-9.,]*)"
-_SPLIT_VALUES = {*SPLIT_ALIASES, *itertools.chain(*SPLIT_ALIASES.values())}
 # So many columns of yes and no, or more, are labels of which a row may have several.
 _LEAST_LABEL_COLUMNS = 3
 # Of a text and its pair, or of two texts that may each be it, the longer has at most so many times
@@ -292,23 +287,3 @@ def guess_task(profile: ColumnProfile | None) -> Task:
     if profile.is_numeric and profile.distinct > (20 if profile.is_whole else 2):
         return "regression"
     return "classification"
-
-
-def guess_split_column(source: Source, profiles: Sequence[ColumnProfile]) -> dict[str, Any]:
-    """The options of a source by which a column divides its rows, if one seems to; else none."""
-    if source.split_column is not None:
-        return {}
-    for profile in profiles:
-        values = {value.strip().casefold() for value in profile.labels}
-        # whatever the column is called
-        are_splits = len(values) > 1 and values <= _SPLIT_VALUES
-        if not are_splits and (not is_split_name(profile.name) or profile.distinct > _MOST_SPLITS):
-            continue
-        options: dict[str, Any] = {"split_column": profile.name}
-        for split, aliases in SPLIT_ALIASES.items():
-            found = [alias for alias in aliases if alias in values]
-            if found and split not in values:
-                options[split] = found[0]
-        if values & {"train", *SPLIT_ALIASES["train"]}:
-            return options
-    return {}

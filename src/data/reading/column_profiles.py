@@ -20,6 +20,8 @@ from src.data.rows.odd_labels import guess_label_separator, is_missing_number
 from src.data.rows.token_labels import holds_entities
 
 SAMPLE_ROWS = 1000
+# One of so many rows is looked at behind the first.
+_STEP = 50
 # On average a text has no more tags, and no tag is longer in characters.
 _MOST_TAGS = 6
 _LONGEST_TAG = 40
@@ -81,10 +83,26 @@ class ColumnProfile(NamedTuple):
     says_split: bool = False
 
 
-def sample_columns(source: Source, file: InputFile, format: str) -> list[ColumnProfile]:
-    """The columns of the first rows of a file; none for formats that have no columns."""
+def sample_columns(
+    source: Source, file: InputFile, format: str, *, deep: bool = False
+) -> list[ColumnProfile]:
+    """The columns of the first rows of a file; none for formats that have no columns.
+
+    Args:
+        deep: where some column holds one value in all of these, as the label does in a file that is
+            sorted by it, some rows from all over the file are looked at too.
+    """
     with close_files_of_errors():
-        rows = list(itertools.islice(_iter_rows(source, file, format), SAMPLE_ROWS))
+        found = _iter_rows(source, file, format)
+        rows = list(itertools.islice(found, SAMPLE_ROWS))
+        profiles = _profile_rows(rows)
+        if deep and any(profile.distinct == 1 for profile in profiles):
+            rows += itertools.islice(found, None, None, _STEP)
+            profiles = _profile_rows(rows)
+    return profiles
+
+
+def _profile_rows(rows: Sequence[dict[Any, Any]]) -> list[ColumnProfile]:
     names = list(dict.fromkeys(name for row in rows for name in row))
     return [_profile_column(name, [row.get(name) for row in rows]) for name in names]
 
