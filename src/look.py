@@ -10,12 +10,9 @@ data.tokenizer.name_or_path=FOLDER   a tokenizer's folder: how long texts are in
 data.label_names, label_values, label_map, model.encoder.name_or_path   are kept in the command
 """
 
-import json
-import re
 import shlex
 import sys
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -27,37 +24,44 @@ if __package__ is None:
 
 from src.config.command_line import run_command_line
 from src.config.home_folder import expand_home_folders
-from src.core.formatting import format_quantity, truncate_end, truncate_middle
+from src.config.proposed_command import propose_command
+from src.core.formatting import truncate_end
 from src.core.printing import print_line
 from src.core.user_errors import UserError, format_suggestion
+from src.data.contents_notices import (
+    LINE_WIDTH,
+    describe_columns,
+    describe_contents,
+    wrap_line,
+)
 from src.data.preparation.label_map import read_label_names
 from src.data.reading.column_guesses import (
     NUMBER_PATTERN,
-    ColumnProfile,
-    begins_with_sentence,
-    find_repeated_names,
+    describe_doubts,
     guess_columns,
-    guess_split_column,
-    guess_table_options,
     guess_task,
-    guess_text_format,
     list_columns,
-    sample_columns,
 )
-from src.data.reading.data_files import find_path
+from src.data.reading.column_profiles import ColumnProfile, sample_columns
 from src.data.reading.decoding import InputFile
 from src.data.reading.file_contents import SAMPLE_TEXTS, FileContents, read_contents
+from src.data.reading.file_guesses import guess_file_options
 from src.data.reading.file_names import SplitFiles
 from src.data.reading.label_name_guesses import guess_label_options
 from src.data.reading.readers import ColumnSelection
 from src.data.reading.sources import Source
+from src.data.reading.split_guesses import find_unlabelled_splits, guess_split_column
+from src.data.reading.table_guesses import (
+    begins_with_sentence,
+    find_repeated_names,
+    guess_table_options,
+)
 from src.data.rows.odd_labels import (
     WORD_TABLE_HINT,
     are_word_tags,
     describe_odd_labels,
     guess_label_separator,
 )
-from src.data.rows.tag_schemes import describe_tags
 from src.data.tokenization.sample_lengths import describe_sample
 
 _PREFIX = "data.source."
@@ -79,8 +83,6 @@ _PASSED_OVER = (
     "callbacks.checkpoint.monitor",
     "callbacks.checkpoint.mode",
 )
-_WIDTH = 80
-_SHOWN_LABELS = 12
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -95,7 +97,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     others = {key: value for key, value in typed.items() if key not in _COLUMNS}
     if "path" not in typed:
         raise _missing_path_error(typed)
-    added = _guess_format(others)
+    added = guess_file_options(others)
     others |= added
     text = "text" if others.get("header", True) or others.get("columns") else 0
     # any label asks for the labels of formats without columns
@@ -105,7 +107,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     print_line(f"format: {layout.format}")
     for split, files in layout.files.items():
         names = ", ".join(file.name for file in files[:3]) + ", ..." * (len(files) > 3)
-        print_line(f"{split}: {truncate_end(names, _WIDTH - len(split) - 2)}")
+        print_line(f"{split}: {truncate_end(names, LINE_WIDTH - len(split) - 2)}")
     if not layout.files:
         raise UserError("no files to read", key="data.source.path", value=typed["path"])
     first_file = next(iter(layout.files.values()))[0]
@@ -116,11 +118,11 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     finding = replace(finding, **{**style, **positions})
     for name in find_repeated_names(finding, first_file, layout.format):
         _print_wrapped(f"note: several columns are called {name!r}; rename one to take it")
-    profiles = sample_columns(finding, first_file, layout.format)
+    profiles = sample_columns(finding, first_file, layout.format, deep=True)
     columns = _choose_columns(layout.format, profiles, typed)
     if profiles:
-        _print_columns(profiles)
-    _print_notes(layout, profiles)
+        _print_lines(describe_columns(profiles))
+    _print_notes(layout, profiles, others)
     if tags := [str(one.name) for one in profiles if are_word_tags(one.labels)]:
         _print_wrapped(
             f"note: {tags[0]} holds tags of words, so that each row is a word and no text; "
@@ -136,11 +138,14 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     added |= _guess_label_options(options, profiles, columns)
     if layout.files.keys() == {"train"}:
         added |= guess_split_column(Source(**{**options, **added}), profiles)
+    for split, why in find_unlabelled_splits(Source(**{**options, **added}), layout):
+        _print_wrapped(f"note: {why}; data.source.{split}=null leaves it out")
+        added[split] = None
     source = Source(**{**options, **added})
     source.check()
     typed_names = _read_names(kept)
     contents = read_contents(source, typed_names or source.find_class_names())
-    _print_contents(contents)
+    _print_lines(describe_contents(contents))
     for remark in contents.remarks:
         _print_wrapped(f"note: {remark}")
     for line in source.describe_unread():
@@ -154,10 +159,13 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     if task == "classification":
         for remark in describe_odd_labels(contents.labels):
             _print_wrapped(f"note: {remark}")
+    for remark in describe_doubts(profiles, columns, guessed) if profiles else ():
+        _print_wrapped(f"note: {remark}")
     if profiles and (shown := [f"{key}={chosen[key]}" for key in guessed]):
         _print_wrapped(f"guessed columns: {', '.join(shown).replace(chr(39), '')}")
     if added:
-        _print_wrapped(f"guessed: {', '.join(f'{key}={added[key]}' for key in added)}")
+        shown = [f"{key}={'null' if value is None else value}" for key, value in added.items()]
+        _print_wrapped(f"guessed: {', '.join(shown)}")
     if task != "regression":
         kept = _add_label_options(kept, contents, typed_names)
     proposed = {**others, **(chosen if profiles else {}), **added}
@@ -165,7 +173,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
         _print_wrapped(f"nothing there is train; {first_file.name} could be taken for it:")
         proposed["path"] = str(first_file.path)
     print_line(f"to train on it ({task}):")
-    print_line(_propose_command(task, proposed, kept))
+    print_line(f"  {propose_command(task, proposed, kept)}")
     return 0
 
 
@@ -201,8 +209,11 @@ def _guess_style(
     return {key: value for key, value in style.items() if key not in typed}
 
 
-def _print_notes(layout: SplitFiles, profiles: Sequence[ColumnProfile]) -> None:
-    if layout.format == "text" and len(layout.files.get("train", ())) > 1:
+def _print_notes(
+    layout: SplitFiles, profiles: Sequence[ColumnProfile], options: Mapping[str, Any]
+) -> None:
+    are_lines = layout.format == "text" and options.get("document", "line") == "line"
+    if are_lines and len(layout.files.get("train", ())) > 1:
         _print_wrapped(
             "note: where every file holds the texts of one class, data.source.format=class_files "
             "takes these for labels"
@@ -212,16 +223,6 @@ def _print_notes(layout: SplitFiles, profiles: Sequence[ColumnProfile]) -> None:
             f"note: {', '.join(unread)}: objects in lists, of which nothing is read; labels there "
             "want a column of their own (Label Studio exports CSV and JSON-MIN)"
         )
-
-
-def _guess_format(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The format of a lone file whose name does not tell it, if its lines do."""
-    if options.get("format", "auto") != "auto":
-        return {}
-    found = guess_text_format(
-        find_path(options["path"]), list_columns(options.get("encoding", "utf-8"))
-    )
-    return {key: value for key, value in found.items() if key not in options or key == "format"}
 
 
 def _missing_path_error(typed: Mapping[str, Any]) -> UserError:
@@ -316,16 +317,6 @@ def _choose_task(columns: ColumnSelection, label: ColumnProfile | None) -> str:
     return guess_task(label)
 
 
-def _print_columns(profiles: Sequence[ColumnProfile]) -> None:
-    print_line("columns, of the first rows:")
-    width = min(24, max(len(str(profile.name)) for profile in profiles))
-    for profile in profiles:
-        name = truncate_middle(str(profile.name), width)
-        examples = " | ".join(" ".join(example[:60].split()) for example in profile.examples)
-        line = f"  {name:<{width}}  {profile.distinct:>5,} different: {examples}"
-        print_line(truncate_end(line, _WIDTH))
-
-
 def _read_names(kept: Sequence[str]) -> Sequence[str | float] | None:
     """The names of labels that were typed."""
     import yaml
@@ -335,63 +326,13 @@ def _read_names(kept: Sequence[str]) -> Sequence[str | float] | None:
     return read_label_names(names) if isinstance(names, str) else names
 
 
-def _print_contents(contents: FileContents) -> None:
-    rows = ", ".join(f"{split} {count:,}" for split, count in contents.rows.items())
-    missing = f", {contents.empty:,} with an empty text" * bool(contents.empty)
-    missing += f", {contents.unlabelled:,} without a label" * bool(contents.unlabelled)
-    _print_wrapped(f"rows: {rows}{missing}")
-    if contents.labels:
-        shown = [
-            f"{truncate_middle(name, 24)} {count:,}"
-            for name, count in contents.labels.most_common(_SHOWN_LABELS)
-        ]
-        more = ", ..." * (len(contents.labels) > _SHOWN_LABELS)
-        different = format_quantity(len(contents.labels), "different label")
-        _print_wrapped(f"{different}: {', '.join(shown)}{more}")
-    if contents.tags is not None:
-        for line in describe_tags(contents.tags, contents.tag_problem):
-            _print_wrapped(line)
-    lengths = sorted(contents.lengths) or [0]
-    _print_wrapped(
-        f"characters of a row: half have up to {lengths[len(lengths) // 2]:,}, nine tenths up to "
-        f"{lengths[len(lengths) * 9 // 10]:,}, the longest {lengths[-1]:,}"
-    )
-    print_line("first rows:")
-    for text in contents.sample_texts[:3]:
-        print_line("  " + truncate_end(json.dumps(text[:200], ensure_ascii=False), _WIDTH - 2))
-
-
-def _propose_command(task: str, source: Mapping[str, Any], kept: Sequence[str]) -> str:
-    experiment = "mlm_files" if task == "masked_lm" else "files"
-    options = [f"{_PREFIX}{key}={_quote_value(value)}" for key, value in source.items()]
-    metrics = {"regression": "pearson", "multi_label": "f1_macro", "token_classification": "f1"}
-    if task in metrics:
-        options += [
-            f"data.task={task}",
-            f"model={task}",
-            f"callbacks.checkpoint.monitor=val/{metrics[task]}",
-            "callbacks.checkpoint.mode=max",
-        ]
-    return "  python -m src.run " + shlex.join([f"+experiment={experiment}", *options, *kept])
-
-
-def _quote_value(value: Any) -> str:
-    """A value as Hydra's grammar reads it back."""
-    if value is None or isinstance(value, bool | int | float):
-        return json.dumps(value)
-    if isinstance(value, list):
-        return f"[{','.join(map(_quote_value, value))}]"
-    text = str(value)
-    plain = re.fullmatch(r"[\w./~+-]+", text, re.ASCII)
-    if plain and not re.fullmatch(r"(?i)[-+]?[\d._e+-]+|true|false|null|nan|[-+]?inf", text):
-        return text
-    # a backslash is special only before a quote
-    escaped = re.sub(r'(\\*)("|\Z)', lambda found: found[1] * 2 + '\\"' * bool(found[2]), text)
-    return f'"{escaped}"'
-
-
 def _print_wrapped(line: str) -> None:
-    print_line(textwrap.fill(line, _WIDTH, subsequent_indent="  ", break_on_hyphens=False))
+    print_line(wrap_line(line))
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        print_line(line)
 
 
 if __name__ == "__main__":

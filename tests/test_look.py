@@ -552,3 +552,78 @@ def test_lists_of_yaml_are_no_labels(tmp_path: Path, capsys: pytest.CaptureFixtu
     (tmp_path / "a.yaml").write_text("- text: a b\n  label: c\n" * 9)
     assert main([f"data.source.path={tmp_path / 'a.yaml'}"]) == 2
     assert "what kind of file is this?" in capsys.readouterr().err
+
+
+def test_a_folder_of_tables_that_are_called_txt(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split in ("train", "test"):
+        rows = [f"{n % 2}\tsome words {n}\tother words {n}" for n in range(20)]
+        (tmp_path / f"msr_{split}.txt").write_text(
+            "\n".join(["Quality\t#1 String\t#2 String", *rows]), encoding="utf-8"
+        )
+    shown = _look(capsys, f"data.source.path={tmp_path}")
+    assert "guessed: format=tsv\n" in shown
+    assert "rows: train 20, test 20\n" in shown
+    assert shown.endswith(
+        """data.source.format=tsv 'data.source.text="#1 String"' 'data.source.pair="#2 String"' """
+        "data.source.label=Quality\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "line", "proposed"),
+    [
+        (["eng.train", "eng.testa"], "Oslo NNP B-LOC\nis VBZ O\n\n", "data.source.format=conll"),
+        (["sst.train", "sst.test"], "{1} words of {0}\n", "data.source.format=label_first"),
+        (["a.md", "b.md"], "words {0}\n", "data.source.format=text data.source.document=file"),
+        (["train.txt"], "a {0};{1}\n", "data.source.format=csv data.source.delimiter=semicolon"),
+    ],
+)
+def test_a_folder_of_files_whose_names_tell_no_format(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    names: list[str],
+    line: str,
+    proposed: str,
+) -> None:
+    for name in names:
+        (tmp_path / name).write_text("".join(line.format(n, n % 2) for n in range(20)))
+    assert f"data.source.path={tmp_path} {proposed}" in _look(
+        capsys, f"data.source.path={tmp_path}"
+    )
+
+
+def test_held_out_rows_without_labels_are_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"some words {n},{n % 2}\n" for n in range(20)]
+    (tmp_path / "train.csv").write_text("".join(["text,label\n", *rows]))
+    (tmp_path / "dev.csv").write_text("text,label\nother words,-1\nmore words,-1\n")
+    (tmp_path / "test.csv").write_text("text\nlast words\n")
+    shown = _look(capsys, f"data.source.path={tmp_path}", "data.source.validation=dev")
+    assert "note: test.csv has no label; data.source.test=null leaves it out\n" in shown
+    assert "the label is -1 in all rows of dev.csv; data.source.validation=null" in shown
+    assert "guessed: test=null, validation=null\n" in shown.replace(
+        "validation=null, test=null", "test=null, validation=null"
+    )
+    assert "rows: train 20\n" in shown
+
+
+def test_encodings_are_guessed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"schöne Wörter von Zeile {n},{n % 2}\n" for n in range(20)]
+    (tmp_path / "train.csv").write_bytes("".join(["text,label\n", *rows]).encode("cp1252"))
+    shown = _look(capsys, f"data.source.path={tmp_path}")
+    assert "guessed: encoding=cp1252\n" in shown
+    assert '"schöne Wörter von Zeile 0"' in shown
+    (tmp_path / "test.csv").write_text("text,label\nfünf,1\n", encoding="utf-8")
+    assert "guessed: encoding=['utf-8', 'cp1252']\n" in _look(
+        capsys, f"data.source.path={tmp_path}"
+    )
+
+
+def test_the_label_of_a_sorted_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"some words {n},{n % 4},{n // 1500}\n" for n in range(3000)]
+    file = tmp_path / "train.csv"
+    file.write_text("".join(["text,stars,label\n", *rows]))
+    assert "label=label\n" in _look(capsys, f"data.source.path={file}")

@@ -1,150 +1,39 @@
 """What the columns of a file seem to be: text, second text, label. Told from a few rows."""
 
-import itertools
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from src.core.dataset_info import Task
+from src.data.reading.column_names import (
+    find_second_text,
+    rank_label_name,
+    weigh_text_name,
+)
 from src.data.reading.column_profiles import (
-    SAMPLE_ROWS,
     ColumnProfile,
-    parse_number,
-    sample_columns,
 )
 from src.data.reading.columns import ColumnSelection
-from src.data.reading.decoding import InputFile, read_text_lines
-from src.data.reading.encodings import choose_encoding
-from src.data.reading.file_formats import TABLE_FORMATS, read_header
-from src.data.reading.file_names import SPLIT_ALIASES, infer_format
-from src.data.reading.header_rows import count_lines_before_header, propose_names
-from src.data.reading.readers import FASTTEXT_MARK
-from src.data.reading.sources import Source
 from src.data.reading.split_column import is_split_name
-from src.data.reading.spreadsheets import read_first_sheet_rows
-from src.data.reading.table_headers import guess_delimiter, has_comments, repeats_first_row
-from src.data.reading.table_rows import LONG_DELIMITERS, read_first_rows
-from src.data.rows.token_labels import looks_like_tags
 
+# Beside a column that is called so, columns of yes and no are no labels.
 _LABEL_NAMES = re.compile(
     r"label|class|target|stars?|rating|category|sentiment|score|gold|polarity|topic|intent",
     re.IGNORECASE,
 )
 _TAG_NAMES = re.compile(r"tags?$|ner|labels?$", re.IGNORECASE)
-_MOST_SPLITS = 10
-# What has so many words is hardly the name of a column.
-_SENTENCE_WORDS = 4
+# of a name that says nothing of labels
+_NAMELESS_RANK = 3
 # the number in a label that has a unit behind it
 NUMBER_PATTERN = "([-+]?[0-9][0-9.,]*)"
-_SPLIT_VALUES = {*SPLIT_ALIASES, *itertools.chain(*SPLIT_ALIASES.values())}
 # So many columns of yes and no, or more, are labels of which a row may have several.
 _LEAST_LABEL_COLUMNS = 3
-_SECOND_TEXTS = {
-    "sentence1": "sentence2",
-    "text1": "text2",
-    "text_a": "text_b",
-    "premise": "hypothesis",
-    "question1": "question2",
-    "question": "sentence",
-}
-
-
-def guess_text_format(path: Path, encodings: Sequence[str]) -> dict[str, str]:
-    """The format of a file of lines whose name does not tell it: "conll" where they end on tags of
-    words, "tsv" where all lines have equally many tabs, "csv" with another delimiter likewise,
-    "label_first" where they begin with a few words that come again; empty if neither.
-    """
-    if not path.is_file() or infer_format(path) not in (None, "text"):
-        return {}
-    file = InputFile(path, path.name)
-    lines = read_text_lines(file, choose_encoding(file, encodings).name)
-    first_lines = list(itertools.islice(lines, SAMPLE_ROWS))
-    if looks_like_tags(first_lines):
-        return {"format": "conll"}
-    sample = [line.strip() for line in first_lines if line.strip()]
-    tabs = {line.count("\t") for line in sample}
-    if len(tabs) == 1 and tabs != {0}:
-        return {"format": "tsv"}
-    if sample and all(line.startswith('"') for line in sample) and '" "' in sample[0]:
-        return {"format": "csv", "delimiter": "space"}
-    for delimiter in LONG_DELIMITERS:
-        counts = {line.count(delimiter) for line in sample}
-        if len(counts) == 1 and counts != {0}:
-            return {"format": "csv", "delimiter": delimiter}
-    if sample and all(line.startswith(FASTTEXT_MARK) for line in sample):
-        return {"format": "label_first"}
-    words = [line.split(maxsplit=1) for line in sample]
-    first = {word[0] for word in words}
-    several = len(words) > 1 and all(len(word) > 1 for word in words)
-    # no marks of a list or the keys of YAML
-    are_words = all(re.search(r"\w", word) and not word.endswith(":") for word in first)
-    begins = several and are_words and 1 < len(first) <= len(words) / 5
-    return {"format": "label_first"} if begins else {}
-
-
-def guess_table_options(source: Source, file: InputFile, format: str) -> dict[str, Any]:
-    """The options without which a table is not read as it is written: its delimiter, what stands
-    before its header, names for its columns, and `header` where the first line seems to be a row:
-    it has numbers where all rows have some, or a label of these.
-    """
-    options, _ = source.reading_options(format).choose_encoding(file)
-    headed = source.header and source.columns is None
-    if options.style is None and (format != "xlsx" or not headed):
-        return {}
-    found: dict[str, Any] = {}
-    if options.style is not None and has_comments(file, options.style):
-        found["comment"] = "hash"
-        source = replace(source, comment="hash")
-        options = options._replace(style=options.style._replace(comment="#"))
-    if options.style is not None and (name := guess_delimiter(file, options.style)) is not None:
-        found["delimiter"] = name
-    if headed and source.skip_rows is None:
-        found |= _guess_header_place(replace(source, **found), file, format)
-    if headed and "columns" not in found:
-        profiles = sample_columns(replace(source, **found), file, format)
-        numbered = [profile.name for profile in profiles] == [*map(str, range(len(profiles)))]
-        # where the header comes again, tables were joined
-        joined = options.style is not None and repeats_first_row(
-            file, source.table_style(format)._replace(encoding=options.encodings[0])
-        )
-        if not numbered and not joined and any(map(_holds_own_name, profiles)):
-            found["header"] = False
-    return found
-
-
-def _guess_header_place(source: Source, file: InputFile, format: str) -> dict[str, Any]:
-    options, _ = source.reading_options(format).choose_encoding(file)
-    if options.style is None:
-        rows = read_first_sheet_rows(file, source.sheet, 0)
-    else:
-        rows = read_first_rows(file, options.style)
-    if skipped := count_lines_before_header(rows):
-        return {"skip_rows": skipped}
-    if options.style is not None and (names := propose_names(rows)) is not None:
-        return {"skip_rows": rows[0][0], "columns": names}
-    return {}
-
-
-def find_repeated_names(source: Source, file: InputFile, format: str) -> list[str]:
-    """The names that several columns of a table have."""
-    options, _ = source.reading_options(format).choose_encoding(file)
-    names = read_header(file, options) if options.style is not None else []
-    return [name for name in dict.fromkeys(names) if name.strip() and names.count(name) > 1]
-
-
-def begins_with_sentence(source: Source, file: InputFile, format: str) -> bool:
-    """Whether a cell of a table's first row is longer than names of columns are."""
-    options, _ = source.reading_options(format).choose_encoding(file)
-    names = read_header(file, options) if format in (*TABLE_FORMATS, "xlsx") else []
-    return any(len(name.split()) >= _SENTENCE_WORDS for name in names)
-
-
-def _holds_own_name(profile: ColumnProfile) -> bool:
-    name = str(profile.name)
-    is_number = profile.is_numeric and parse_number(name) is not None
-    return is_number or name in profile.labels
+# Of a text and its pair, or of two texts that may each be it, the longer has at most so many times
+# the characters of the shorter.
+_MOST_TIMES = 5
+_ALIKE_TIMES = 1.6
+# A text has at least so many words where nothing else says that it is one.
+_LEAST_WORDS = 3
 
 
 def guess_columns(
@@ -162,38 +51,164 @@ def guess_columns(
         taken = {column for value in chosen.values() for column in list_columns(value)}
         return [profile for profile in profiles if profile.name not in taken]
 
-    free = find_free()
     chosen |= _find_token_columns(profiles, chosen)
+    texts = _find_texts(find_free())
     if "text" not in chosen:
-        texts = [
-            one
-            for one in free
-            if one.filled and not (one.is_numeric or one.is_nested or one.has_fields)
-        ]
-        texts = [one for one in texts if not one.is_tags] or texts
-        if all(map(_may_be_label, texts)):
-            # a text as a list of its words differs from row to row
-            texts += [one for one in free if one.is_tokens and not _may_be_label(one)]
-        first = [profile for profile in texts if _find_second(profile.name, names) is not None]
-        if not texts:
+        if (text := _choose_text(texts)) is None:
             return None
-        chosen["text"] = max(first or texts, key=lambda profile: profile.mean_characters).name
-    second = _find_second(chosen["text"], names)
-    if "pair" not in chosen and second is not None and second not in chosen.values():
+        chosen["text"] = text.name
+        if "pair" not in chosen and (beside := _find_text_beside(text, texts)) is not None:
+            chosen |= {"text": beside[0], "pair": beside[1]}
+    second = None if isinstance(chosen["text"], list) else find_second_text(chosen["text"], names)
+    if "pair" not in chosen and second in [one.name for one in texts]:
         chosen["pair"] = second
     if "label" not in chosen and (several := _find_label_columns(find_free())):
         chosen["label"] = several
-    elif "label" not in chosen:
-        labels = [profile for profile in find_free() if _may_be_label(profile)]
-        if labels:
-            chosen["label"] = min(
-                labels,
-                key=lambda profile: (
-                    _LABEL_NAMES.search(str(profile.name)) is None,
-                    profile.distinct,
-                ),
-            ).name
+    elif "label" not in chosen and (labels := find_labels(find_free())):
+        chosen["label"] = labels[0].name
     return ColumnSelection(chosen["text"], chosen.get("pair"), chosen.get("label"))
+
+
+def _find_texts(profiles: Sequence[ColumnProfile]) -> list[ColumnProfile]:
+    """The columns that may hold texts, the likeliest first."""
+    texts = [
+        one
+        for one in profiles
+        if one.filled and not (one.is_numeric or one.is_nested or one.has_fields)
+    ]
+    texts = [one for one in texts if not one.is_tags] or texts
+    if all(map(_may_be_label, texts)):
+        # a text as a list of its words differs from row to row
+        texts += [one for one in profiles if one.is_tokens and not _may_be_label(one)]
+    return sorted(texts, key=_weigh_text, reverse=True)
+
+
+def _weigh_text(profile: ColumnProfile) -> float:
+    """How likely a column is that of the text: by its length, its name, and how much of it comes
+    again or is missing.
+    """
+    is_word = profile.mean_words < 1.5 and all(map(str.isascii, profile.examples))
+    return (
+        profile.mean_characters
+        * profile.distinct
+        * weigh_text_name(profile.name)
+        * (0.2 if is_word else 1)
+        * (0.01 if profile.is_date else 1)
+    )
+
+
+def _choose_text(texts: Sequence[ColumnProfile]) -> ColumnProfile | None:
+    """The likeliest text, where one of two that belong together is about as likely, the first of
+    these; None if it is a date, or the label.
+    """
+    if not texts:
+        return None
+    by_name = {one.name: one for one in texts}
+    for one in texts:
+        second = by_name.get(find_second_text(one.name, list(by_name)) or "")
+        alike = second is not None and _are_alike(one, second, _MOST_TIMES)
+        if alike and not _may_be_label(one) and 4 * _weigh_text(one) > _weigh_text(texts[0]):
+            return one
+    is_label = _may_be_label(texts[0]) and rank_label_name(texts[0].name, is_numeric=False) < 3
+    return None if texts[0].is_date or is_label else texts[0]
+
+
+def _find_text_beside(
+    text: ColumnProfile, texts: Sequence[ColumnProfile]
+) -> tuple[int, int] | None:
+    """The positions of a text and its pair in a table without names: beside each other, and of
+    about the same length.
+    """
+    for other in texts:
+        one, two = text.name, other.name
+        if isinstance(one, str) or isinstance(two, str):
+            return None
+        if (
+            abs(one - two) == 1
+            and min(text.mean_words, other.mean_words) >= _LEAST_WORDS
+            and not _may_be_label(other)
+            and _are_alike(text, other, _ALIKE_TIMES)
+        ):
+            return min(one, two), max(one, two)
+    return None
+
+
+def _are_alike(one: ColumnProfile, other: ColumnProfile, times: float) -> bool:
+    """Whether the texts of two columns have about the same length."""
+    lengths = sorted((one.mean_characters, other.mean_characters))
+    return lengths[1] <= times * lengths[0]
+
+
+def find_labels(profiles: Sequence[ColumnProfile]) -> list[ColumnProfile]:
+    """The columns that may be the label, the likeliest first: by their names, then single labels
+    before lists, then those with the fewest values; where columns have no names, numbers with
+    decimals go first.
+    """
+    most = max((one.filled for one in profiles), default=0)
+
+    def rank(profile: ColumnProfile) -> tuple[Any, ...]:
+        nameless = isinstance(profile.name, int)
+        return (
+            # few rows are judged twice
+            3 * profile.filled < most,
+            _rank_name(profile),
+            profile.is_nested,
+            not (nameless and profile.is_numeric and not profile.is_whole),
+            profile.distinct,
+        )
+
+    found = [one for one in profiles if _may_be_label(one)]
+    if all(_rank_name(one) > _NAMELESS_RANK for one in found):
+        # a number that is no count of rows
+        found += [
+            one
+            for one in profiles
+            if one.is_numeric and not one.is_whole and one.distinct > 1 and one not in found
+            if _rank_name(one) <= _NAMELESS_RANK
+        ]
+    return sorted(found, key=rank)
+
+
+def describe_doubts(
+    profiles: Sequence[ColumnProfile], columns: ColumnSelection, guessed: Collection[str]
+) -> Iterator[str]:
+    """What is unsure of columns that were guessed, in sentences.
+
+    Args:
+        guessed: which of `text`, `pair` and `label` were.
+    """
+    by_name = {one.name: one for one in profiles}
+    taken = {*columns.text_columns, columns.pair, *columns.label_columns}
+    free = [one for one in profiles if one.name not in taken]
+    text = by_name.get(columns.text) if isinstance(columns.text, str | int) else None
+    if "text" in guessed and text is not None and columns.pair is None:
+        also = [
+            str(one.name)
+            for one in _find_texts(free)
+            if 2 * _weigh_text(one) >= _weigh_text(text) and one.mean_words >= _LEAST_WORDS
+        ]
+        if also:
+            yield (
+                f"{', '.join(also)}: texts too, which are not taken; "
+                f"data.source.text=[{text.name},{also[0]}] joins columns"
+            )
+    if "pair" in guessed and isinstance(columns.pair, int):
+        yield f"columns {columns.text} and {columns.pair} are taken for a pair of texts"
+    if "label" not in guessed or columns.has_label_columns or columns.label is None:
+        return
+    label = by_name[columns.label]  # type: ignore[index]
+    others = [one for one in find_labels(free) if _rank_name(one) <= _rank_name(label)]
+    others = [one for one in others if _rank_name(one) <= _NAMELESS_RANK]
+    shown = ", ".join(f"{one.name} ({one.distinct:,} different)" for one in others[:4])
+    named = not isinstance(label.name, int)
+    if _rank_name(label) >= _NAMELESS_RANK and named:
+        yield (
+            f"no column is called as a label is; {label.name} is a guess"
+            + f", and so would be {shown}" * bool(shown)
+            + " (data.source.label=COLUMN)"
+        )
+    elif shown:
+        yield f"the label may be another column: {shown} (data.source.label=COLUMN)"
 
 
 def _find_token_columns(
@@ -232,6 +247,9 @@ def _find_label_columns(profiles: Sequence[ColumnProfile]) -> list[str | int]:
     """The columns that say of one label each whether a row has it; empty if that is not so."""
     if any(_LABEL_NAMES.fullmatch(str(profile.name)) for profile in profiles):
         return []
+    others = [one for one in profiles if not (one.is_yes_no or one.is_share)]
+    if any(_may_be_label(one) and _rank_name(one) < _NAMELESS_RANK for one in others):
+        return []
     yes_no = [profile.name for profile in profiles if profile.is_yes_no]
     shares = [profile.name for profile in profiles if profile.is_yes_no or profile.is_share]
     found = yes_no if len(yes_no) >= _LEAST_LABEL_COLUMNS else shares
@@ -243,18 +261,21 @@ def list_columns(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _find_second(name: Any, names: Sequence[str | int]) -> str | int | None:
-    second = _SECOND_TEXTS.get(str(name).lower())
-    return next((other for other in names if str(other).lower() == second), None)
-
-
 def _may_be_label(profile: ColumnProfile) -> bool:
     """A column of a few values that come again, or of numbers that are called a label."""
     if profile.distinct < 2 or profile.has_fields or is_split_name(profile.name):
         return False
-    if profile.is_tags or (profile.is_numeric and _LABEL_NAMES.search(str(profile.name))):
+    if profile.is_date or (profile.says_split and _rank_name(profile) >= _NAMELESS_RANK):
+        return False
+    if profile.is_tags or (profile.is_numeric and _rank_name(profile) < _NAMELESS_RANK):
+        return True
+    if profile.is_numeric and not profile.is_whole and isinstance(profile.name, int):
         return True
     return profile.distinct <= 2 or profile.distinct <= profile.filled / 2
+
+
+def _rank_name(profile: ColumnProfile) -> int:
+    return rank_label_name(profile.name, is_numeric=profile.is_numeric)
 
 
 def guess_task(profile: ColumnProfile | None) -> Task:
@@ -266,23 +287,3 @@ def guess_task(profile: ColumnProfile | None) -> Task:
     if profile.is_numeric and profile.distinct > (20 if profile.is_whole else 2):
         return "regression"
     return "classification"
-
-
-def guess_split_column(source: Source, profiles: Sequence[ColumnProfile]) -> dict[str, Any]:
-    """The options of a source by which a column divides its rows, if one seems to; else none."""
-    if source.split_column is not None:
-        return {}
-    for profile in profiles:
-        values = {value.strip().casefold() for value in profile.labels}
-        # whatever the column is called
-        are_splits = len(values) > 1 and values <= _SPLIT_VALUES
-        if not are_splits and (not is_split_name(profile.name) or profile.distinct > _MOST_SPLITS):
-            continue
-        options: dict[str, Any] = {"split_column": profile.name}
-        for split, aliases in SPLIT_ALIASES.items():
-            found = [alias for alias in aliases if alias in values]
-            if found and split not in values:
-                options[split] = found[0]
-        if values & {"train", *SPLIT_ALIASES["train"]}:
-            return options
-    return {}

@@ -20,11 +20,19 @@ from src.data.rows.odd_labels import guess_label_separator, is_missing_number
 from src.data.rows.token_labels import holds_entities
 
 SAMPLE_ROWS = 1000
+# One of so many rows is looked at behind the first.
+_STEP = 50
 # On average a text has no more tags, and no tag is longer in characters.
 _MOST_TAGS = 6
 _LONGEST_TAG = 40
 # What stands behind a number that is not one.
 _UNIT = re.compile(r"(?<=\d)\s*[^\d.,]{1,10}$")
+# a date, with or without a time
+_DATE = re.compile(
+    r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d\d))"
+    r"([T ,]+\d{1,2}:\d\d.*)?\s*$|\s*\d{1,2}:\d\d(:\d\d)?\s*$"
+)
+_SPLIT_NAME = re.compile("train|test|valid|dev", re.IGNORECASE)
 _YES_NO = {"0", "1", "0.0", "1.0", "true", "false", "x", "yes", "no"}
 
 
@@ -47,6 +55,9 @@ class ColumnProfile(NamedTuple):
         has_fields: whether some value has named parts.
         list_lengths: of the values, where all are lists; else empty.
         holds_spans: whether some value is a list of entities as spans.
+        mean_words: of the values as text, parted by white space.
+        is_date: whether all values are dates or times.
+        says_split: whether all values have the name of a split in them, as "2012test" has.
     """
 
     name: str | int
@@ -67,12 +78,31 @@ class ColumnProfile(NamedTuple):
     has_fields: bool = False
     list_lengths: tuple[int, ...] = ()
     holds_spans: bool = False
+    mean_words: float = 1.0
+    is_date: bool = False
+    says_split: bool = False
 
 
-def sample_columns(source: Source, file: InputFile, format: str) -> list[ColumnProfile]:
-    """The columns of the first rows of a file; none for formats that have no columns."""
+def sample_columns(
+    source: Source, file: InputFile, format: str, *, deep: bool = False
+) -> list[ColumnProfile]:
+    """The columns of the first rows of a file; none for formats that have no columns.
+
+    Args:
+        deep: where some column holds one value in all of these, as the label does in a file that is
+            sorted by it, some rows from all over the file are looked at too.
+    """
     with close_files_of_errors():
-        rows = list(itertools.islice(_iter_rows(source, file, format), SAMPLE_ROWS))
+        found = _iter_rows(source, file, format)
+        rows = list(itertools.islice(found, SAMPLE_ROWS))
+        profiles = _profile_rows(rows)
+        if deep and any(profile.distinct == 1 for profile in profiles):
+            rows += itertools.islice(found, None, None, _STEP)
+            profiles = _profile_rows(rows)
+    return profiles
+
+
+def _profile_rows(rows: Sequence[dict[Any, Any]]) -> list[ColumnProfile]:
     names = list(dict.fromkeys(name for row in rows for name in row))
     return [_profile_column(name, [row.get(name) for row in rows]) for name in names]
 
@@ -151,6 +181,9 @@ def _profile_column(name: str | int, values: Sequence[Any]) -> ColumnProfile:
         is_tags,
         any(isinstance(value, dict) for value in _list_items(values)),
         *_profile_lists(values),
+        sum(len(text.split()) for text in texts) / max(1, len(texts)),
+        bool(distinct) and all(map(_DATE.match, distinct)),
+        bool(distinct) and all(map(_SPLIT_NAME.search, distinct)),
     )
 
 

@@ -27,6 +27,7 @@ from src.data.reading.file_formats import (
 )
 from src.data.reading.file_names import SplitFiles, describe_other_name
 from src.data.reading.first_rows import find_first_row_errors, say_how_to_leave
+from src.data.reading.format_guesses import describe_unread_table
 from src.data.reading.hub import (
     find_hub_classes,
     load_from_hub,
@@ -323,6 +324,8 @@ class Source:
             options = self.reading_options(layout.format)
             header = options.names or read_header(layout.files["train"][0], options)
             lines += describe_unused_column(header)
+        if self.format == "auto" and self.document == "line" and self.heading is None:
+            lines += describe_unread_table(layout, self.encodings)
         return lines
 
     def find_class_names(self) -> list[str] | None:

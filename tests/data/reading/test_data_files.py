@@ -305,3 +305,20 @@ def test_a_pattern_is_answered_by_its_folder(tmp_path: Path, pattern: str) -> No
         f"data.source.path={tmp_path / pattern}: a pattern, and patterns are not read; "
         f"data.source.path={tmp_path} takes the files of the folder"
     )
+
+
+def test_tables_that_are_read_as_lines_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "train.txt"
+    path.write_text("".join(f"{n}\twords\tmore\n" for n in range(9)))
+    assert Source(path=str(tmp_path)).describe_unread() == [
+        "note: the lines of train.txt look like a table; data.source.format=tsv reads them so"
+    ]
+    assert Source(path=str(tmp_path), format="text").describe_unread() == []
+    assert Source(path=str(tmp_path), format="tsv", text="words").describe_unread() == []
+    path.write_text("".join(f"words {n} ||| more\n" for n in range(9)))
+    assert Source(path=str(tmp_path)).describe_unread() == [
+        "note: the lines of train.txt look like a table; data.source.format=csv "
+        """data.source.delimiter='" ||| "' reads them so"""
+    ]
+    path.write_text("words\n\n" * 9)
+    assert Source(path=str(tmp_path)).describe_unread() == []

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from src.core.user_errors import UserError
+from src.data.reading.decoding import InputFile
+from src.data.reading.encodings import guess_encoding
 from src.data.reading.reading_remarks import RemarkCounts
 from src.data.reading.sources import Source
 from src.data.rows.records import RawRecord
@@ -89,3 +91,21 @@ def test_archives_of_other_kinds(tmp_path: Path, mark: bytes, name: str) -> None
     (tmp_path / "a.csv").write_bytes(mark)
     with pytest.raises(UserError, match=f"this is a {name} archive; unpack it"):
         Source(path=str(tmp_path / "a.csv")).check()
+
+
+@pytest.mark.parametrize(
+    ("text", "written", "guessed"),
+    [
+        ("plain words", "ascii", None),
+        ("schöne Wörter", "utf-8", None),
+        ("some words – and über und so weiter", "cp1252", "cp1252"),
+        ("some words", "utf-16", "utf-16"),
+        ("Это довольно длинный текст на русском языке, написанный давно.", "cp1251", "cp1251"),
+        ("これは日本語で書かれた文章です。とても長い文章です。", "shift_jis", "cp932"),
+        ("two\0words", "ascii", None),
+    ],
+)
+def test_guesses(tmp_path: Path, text: str, written: str, guessed: str | None) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes((text + "\n").encode(written) * 10)
+    assert guess_encoding(InputFile(path, "a.txt")) == guessed

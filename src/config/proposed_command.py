@@ -1,0 +1,42 @@
+"""A command that trains on files, from the options by which they are read."""
+
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def propose_command(task: str, source: Mapping[str, Any], kept: Sequence[str]) -> str:
+    """The command that trains on files, as it is typed in a shell.
+
+    Args:
+        source: options of `data.source`.
+        kept: further overrides, as they were typed.
+    """
+    experiment = "mlm_files" if task == "masked_lm" else "files"
+    options = [f"data.source.{key}={_quote_value(value)}" for key, value in source.items()]
+    metrics = {"regression": "pearson", "multi_label": "f1_macro", "token_classification": "f1"}
+    if task in metrics:
+        options += [
+            f"data.task={task}",
+            f"model={task}",
+            f"callbacks.checkpoint.monitor=val/{metrics[task]}",
+            "callbacks.checkpoint.mode=max",
+        ]
+    return "python -m src.run " + shlex.join([f"+experiment={experiment}", *options, *kept])
+
+
+def _quote_value(value: Any) -> str:
+    """A value as Hydra's grammar reads it back."""
+    if value is None or isinstance(value, bool | int | float):
+        return json.dumps(value)
+    if isinstance(value, list):
+        return f"[{','.join(map(_quote_value, value))}]"
+    text = str(value)
+    plain = re.fullmatch(r"[\w./~+-]+", text, re.ASCII)
+    if plain and not re.fullmatch(r"(?i)[-+]?[\d._e+-]+|true|false|null|nan|[-+]?inf", text):
+        return text
+    # a backslash is special only before a quote
+    escaped = re.sub(r'(\\*)("|\Z)', lambda found: found[1] * 2 + '\\"' * bool(found[2]), text)
+    return f'"{escaped}"'

@@ -1,0 +1,122 @@
+"""What the names of columns say of what stands in them, as the data sets of the field have them."""
+
+import re
+from collections.abc import Sequence
+
+
+def _parse_words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_LABEL_WORDS = _parse_words(
+    """
+    label labels class classes target targets category categories sentiment sentiments score scores
+    rating ratings star stars polarity topic topics intent intents emotion emotions stance quality
+    duplicate similarity relatedness entailment acceptability toxic toxicity spam hate hateful
+    offensive irony sarcasm sarcastic humor overall grade intensity valence subtask outcome verdict
+    judgment judgement acceptable y gold truth
+    etiqueta etiquetas etiquette étiquette classe clase klasse kategorie categoria categoría
+    catégorie bewertung sterne thema stimmung sentimiento sentimento émotion
+    метка класс категория тональность 标签 标注 类别 情感 ラベル
+    """
+)
+# Of numbers only: as words, "note" is a text.
+_VALUE_WORDS = _parse_words("note nota punkte points price value amount preis prix")
+_GOLD_WORDS = _parse_words("gold consensus majority final truth")
+# What numbers of classes are called beside a word for a label.
+_NUMBER_WORDS = _parse_words("id idx index nr no number")
+# Of columns about a row and not about its text.
+_BOOKKEEPING_WORDS = _NUMBER_WORDS | _parse_words(
+    """
+    annotator annotators annotation annotations worker workers rater raters confidence agreement
+    ids key hash uuid guid qid url urls link source sources file filename
+    path page date time timestamp datetime created updated year month day user username author
+    name names lang language locale country version split fold batch count counts total license
+    parse template templ lemma unnamed trusted judgments variance std deviation error weight
+    platform device
+    """
+)
+_TEXT_WORDS = _parse_words(
+    """
+    text texts sentence sentences review reviews comment comments content contents body tweet
+    message utterance document
+    texto texte kommentar satz nachricht commentaire avis comentario mensaje testo
+    текст отзыв 文本 内容 评论 テキスト
+    """
+)
+_OTHER_TEXT_WORDS = _parse_words(
+    """
+    string question questions post query description excerpt passage article abstract statement
+    news sms email mail feedback verbatim narrative premise hypothesis dialogue conversation
+    essay answer claim headline title summary complaint note notes transcript story lyrics plot
+    caption paragraph context tokens words
+    """
+)
+_FIRST_WORDS = ("1", "a", "one", "first", "left")
+_SECOND_WORDS = ("2", "b", "two", "second", "right")
+# The names of two texts that make a row together, where they are not numbered.
+_SECOND_TEXTS = {
+    "premise": ("hypothesis",),
+    "question": ("sentence", "passage", "context", "paragraph"),
+    "query": ("passage", "document", "doc", "product_title"),
+    "claim": ("evidence",),
+    "headline": ("articlebody", "article_body"),
+    "anchor": ("positive",),
+}
+
+
+def split_name(name: object) -> list[str]:
+    """The words of a name in small letters, parted at signs, capitals and digits: "label1" has two,
+    and so has "#1 String".
+    """
+    parted = re.sub(r"(?<=[^\W\d_])(?=\d)|(?<=[a-z])(?=[A-Z])", " ", str(name))
+    return [word for word in re.split(r"[\W_]+", parted.lower()) if word]
+
+
+def rank_label_name(name: object, *, is_numeric: bool) -> int:
+    """How little a name is that of the label: 0 for one that settles it (gold_label), 1 for one
+    that says nothing else (label), 2 for one that says it among others (airline_sentiment), 3 for
+    one that says nothing of labels, 4 for what is said about a label (annotator_labels), 5 for what
+    is said about a row (user_id).
+    """
+    words = set(split_name(name))
+    known = words & (_LABEL_WORDS | (_VALUE_WORDS if is_numeric else frozenset()))
+    beside = words & _BOOKKEEPING_WORDS
+    # the numbers of classes are called so
+    if known and beside <= _NUMBER_WORDS:
+        if words & _GOLD_WORDS and not beside:
+            return 0
+        # label_text: the name of the class beside its number
+        return 1 if words == known else 4 if split_name(name)[-1] == "text" else 2
+    if known:
+        return 4
+    return 5 if beside else 3
+
+
+def weigh_text_name(name: object) -> float:
+    """How much a name is that of a text, as a factor: 6 for one that says nothing else."""
+    words = set(split_name(name))
+    if words & _BOOKKEEPING_WORDS:
+        return 0.25
+    if words & _TEXT_WORDS:
+        return 6 if all(word in _TEXT_WORDS or word.isdecimal() for word in words) else 3
+    return 2 if words & _OTHER_TEXT_WORDS else 1
+
+
+def find_second_text(name: object, names: Sequence[str | int]) -> str | int | None:
+    """The column whose text makes a row together with that of a column; None if none is called so:
+    "hypothesis" beside "premise", "#2 String" beside "#1 String".
+    """
+    by_folded = {str(other).lower(): other for other in names}
+    for second in _SECOND_TEXTS.get(str(name).lower(), ()):
+        if second in by_folded:
+            return by_folded[second]
+    words = split_name(name)
+    for place, word in enumerate(words):
+        if len(words) > 1 and word in _FIRST_WORDS:
+            second = _SECOND_WORDS[_FIRST_WORDS.index(word)]
+            wanted = [*words[:place], second, *words[place + 1 :]]
+            for other in names:
+                if split_name(other) == wanted:
+                    return other
+    return None

@@ -1,0 +1,108 @@
+"""The options by which files are read at all, guessed from names and contents: encoding, format."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from src.core.user_errors import UserError
+from src.data.reading.archives import is_archive
+from src.data.reading.data_files import find_path, find_split_files
+from src.data.reading.decoding import InputFile
+from src.data.reading.encodings import guess_encoding
+from src.data.reading.file_formats import BINARY_FORMATS
+from src.data.reading.file_names import SPLIT_ALIASES, infer_format, is_readme
+from src.data.reading.format_guesses import guess_format
+
+# So many files are looked at.
+_MOST_FILES = 200
+# A file with such an ending is one text.
+_DOCUMENT_SUFFIXES = (".md", ".markdown", ".rst", ".tex", ".text", ".log")
+
+
+def guess_file_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a source without which its files cannot be read, or would be read as lines of
+    text though they are something else.
+
+    Args:
+        options: of a `Source`, among them `path`; what is there is not guessed.
+    """
+    path = find_path(options["path"])
+    files = _list_files(path)
+    found: dict[str, Any] = {}
+    if "encoding" not in options:
+        found = _guess_encodings(files)
+    if options.get("format", "auto") != "auto":
+        return found
+    written = {**options, **found}.get("encoding", "utf-8")
+    encodings = list(written) if isinstance(written, list | tuple) else [written]
+    added = _guess_format(path, files, encodings)
+    return found | {key: value for key, value in added.items() if key not in options}
+
+
+def _list_files(path: Path) -> list[InputFile]:
+    """The files at a path that may be text, for a look at them."""
+    if path.is_file():
+        found = [path]
+    else:
+        found = sorted(one for one in path.rglob("[!.]*") if one.is_file())
+    # those that are read are rarely the first by name
+    found = found[:: max(1, len(found) // _MOST_FILES)]
+    return [
+        InputFile(one, one.name)
+        for one in found
+        if infer_format(one) not in BINARY_FORMATS
+        and not is_archive(one)
+        and (one == path or not is_readme(one))
+    ]
+
+
+def _guess_encodings(files: Sequence[InputFile]) -> dict[str, Any]:
+    others = {file.name: guess_encoding(file) for file in files}
+    names = list(dict.fromkeys(name for name in others.values() if name is not None))
+    if len(names) != 1:
+        return {}
+    only = all(name is not None for name in others.values())
+    return {"encoding": names[0] if only else ["utf-8", names[0]]}
+
+
+def _guess_format(
+    path: Path, files: Sequence[InputFile], encodings: Sequence[str]
+) -> dict[str, str]:
+    if path.is_dir():
+        try:
+            layout = find_split_files(path, "auto", _name_splits(), False)
+        except UserError:
+            inside = [file for file in files if file.path.parent == path]
+            if not inside or any(infer_format(file.path) for file in inside):
+                return {}
+            return _guess_alike(inside, encodings) or _guess_documents(inside)
+        if layout.format != "text":
+            return {}
+        files = [file for part in layout.files.values() for file in part[:2]]
+    elif infer_format(path) not in (None, "text"):
+        return {}
+    return _guess_alike(files, encodings)
+
+
+def _name_splits() -> dict[str, str]:
+    return {split: split for split in SPLIT_ALIASES}
+
+
+def _guess_alike(files: Sequence[InputFile], encodings: Sequence[str]) -> dict[str, str]:
+    """The format of files that all look alike."""
+    first: dict[str, str] | None = None
+    for file in files[:6]:
+        try:
+            found = guess_format(file, encodings)
+        except UserError:
+            return {}
+        if first is not None and found != first:
+            return {}
+        first = found
+    return first or {}
+
+
+def _guess_documents(files: Sequence[InputFile]) -> dict[str, str]:
+    if all(file.path.suffix.lower() in _DOCUMENT_SUFFIXES for file in files):
+        return {"format": "text", "document": "file"}
+    return {}

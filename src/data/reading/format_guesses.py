@@ -1,0 +1,83 @@
+"""The format of files whose names do not tell it, by their first lines."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from src.core.user_errors import UserError
+from src.data.reading.decoding import InputFile, read_text_lines
+from src.data.reading.encodings import choose_encoding
+from src.data.reading.file_names import SplitFiles
+from src.data.reading.readers import FASTTEXT_MARK
+from src.data.reading.table_rows import LONG_DELIMITERS
+from src.data.rows.token_labels import looks_like_tags
+
+_SAMPLE_LINES = 1000
+# Signs that texts have too part columns only where one of these has few values.
+_TEXT_SIGNS = {"semicolon": ";", "pipe": "|"}
+_LEAST_LINES = 5
+_TABLE_FORMATS = ("tsv", "csv", "conll")
+
+
+def guess_format(file: InputFile, encodings: Sequence[str]) -> dict[str, str]:
+    """The format of a file of lines: "conll" where they end on tags of words, "tsv" where all lines
+    have equally many tabs, or no fewer than most have, "csv" with another delimiter where all have
+    equally many of it, "label_first" where they begin with a few words that come again; empty if
+    none.
+    """
+    lines = read_text_lines(file, choose_encoding(file, encodings).name)
+    first_lines = list(islice(lines, _SAMPLE_LINES))
+    if looks_like_tags(first_lines):
+        return {"format": "conll"}
+    sample = [line.strip("\r\n ") for line in first_lines if line.strip()]
+    tabs = Counter(line.count("\t") for line in sample)
+    if tabs and min(tabs) > 0 and tabs.most_common(1)[0][0] == min(tabs):
+        return {"format": "tsv"}
+    if sample and all(line.startswith('"') for line in sample) and '" "' in sample[0]:
+        return {"format": "csv", "delimiter": "space"}
+    for delimiter in LONG_DELIMITERS:
+        counts = {line.count(delimiter) for line in sample}
+        if len(counts) == 1 and counts != {0}:
+            return {"format": "csv", "delimiter": delimiter}
+    for name, delimiter in _TEXT_SIGNS.items():
+        if _has_few_values(sample, delimiter):
+            return {"format": "csv", "delimiter": name}
+    if sample and all(line.startswith(FASTTEXT_MARK) for line in sample):
+        return {"format": "label_first"}
+    words = [line.split(maxsplit=1) for line in sample]
+    first = {word[0] for word in words}
+    several = len(words) > 1 and all(len(word) > 1 for word in words)
+    # no marks of a list or the keys of YAML
+    are_words = all(re.search(r"\w", word) and not word.endswith(":") for word in first)
+    begins = several and are_words and 1 < len(first) <= len(words) / 5
+    return {"format": "label_first"} if begins else {}
+
+
+def _has_few_values(lines: Sequence[str], delimiter: str) -> bool:
+    """Whether a sign parts all lines into equally many cells, of which one has few values."""
+    rows = [line.split(delimiter) for line in lines]
+    if len(rows) < _LEAST_LINES or len({len(row) for row in rows}) > 1 or len(rows[0]) < 2:
+        return False
+    columns = [{cell.strip() for cell in column} for column in zip(*rows, strict=True)]
+    return any(1 < len(column) <= len(rows) / _LEAST_LINES for column in columns)
+
+
+def describe_unread_table(layout: SplitFiles, encodings: Sequence[str]) -> Iterator[str]:
+    """That files which are read as lines of text look like a table, in a sentence."""
+    files = layout.files.get("train", ())
+    if layout.format != "text" or not files:
+        return
+    try:
+        found = guess_format(files[0], encodings)
+    except UserError:
+        # reading tells what is wrong
+        return
+    if found.get("format") in _TABLE_FORMATS:
+        options = " ".join(f"data.source.{key}={_quote(value)}" for key, value in found.items())
+        what = "words and their tags" if found["format"] == "conll" else "a table"
+        yield f"note: the lines of {files[0].name} look like {what}; {options} reads them so"
+
+
+def _quote(value: str) -> str:
+    return value if value.isalnum() else f"'\"{value}\"'"

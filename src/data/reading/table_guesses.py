@@ -1,0 +1,79 @@
+"""The options without which a table is not read as it is written, told from its first rows."""
+
+from dataclasses import replace
+from typing import Any
+
+from src.data.reading.column_profiles import ColumnProfile, parse_number, sample_columns
+from src.data.reading.decoding import InputFile
+from src.data.reading.file_formats import TABLE_FORMATS, read_header
+from src.data.reading.header_rows import count_lines_before_header, propose_names
+from src.data.reading.sources import Source
+from src.data.reading.spreadsheets import read_first_sheet_rows
+from src.data.reading.table_headers import guess_delimiter, has_comments, repeats_first_row
+from src.data.reading.table_rows import read_first_rows
+
+# What has so many words is hardly the name of a column.
+_SENTENCE_WORDS = 4
+
+
+def guess_table_options(source: Source, file: InputFile, format: str) -> dict[str, Any]:
+    """The options without which a table is not read as it is written: its delimiter, what stands
+    before its header, names for its columns, and `header` where the first line seems to be a row:
+    it has numbers where all rows have some, or a label of these.
+    """
+    options, _ = source.reading_options(format).choose_encoding(file)
+    headed = source.header and source.columns is None
+    if options.style is None and (format != "xlsx" or not headed):
+        return {}
+    found: dict[str, Any] = {}
+    if options.style is not None and has_comments(file, options.style):
+        found["comment"] = "hash"
+        source = replace(source, comment="hash")
+        options = options._replace(style=options.style._replace(comment="#"))
+    if options.style is not None and (name := guess_delimiter(file, options.style)) is not None:
+        found["delimiter"] = name
+    if headed and source.skip_rows is None:
+        found |= _guess_header_place(replace(source, **found), file, format)
+    if headed and "columns" not in found:
+        profiles = sample_columns(replace(source, **found), file, format)
+        numbered = [profile.name for profile in profiles] == [*map(str, range(len(profiles)))]
+        # where the header comes again, tables were joined
+        joined = options.style is not None and repeats_first_row(
+            file, source.table_style(format)._replace(encoding=options.encodings[0])
+        )
+        if not numbered and not joined and any(map(_holds_own_name, profiles)):
+            found["header"] = False
+    return found
+
+
+def _guess_header_place(source: Source, file: InputFile, format: str) -> dict[str, Any]:
+    options, _ = source.reading_options(format).choose_encoding(file)
+    if options.style is None:
+        rows = read_first_sheet_rows(file, source.sheet, 0)
+    else:
+        rows = read_first_rows(file, options.style)
+    if skipped := count_lines_before_header(rows):
+        return {"skip_rows": skipped}
+    if options.style is not None and (names := propose_names(rows)) is not None:
+        return {"skip_rows": rows[0][0], "columns": names}
+    return {}
+
+
+def find_repeated_names(source: Source, file: InputFile, format: str) -> list[str]:
+    """The names that several columns of a table have."""
+    options, _ = source.reading_options(format).choose_encoding(file)
+    names = read_header(file, options) if options.style is not None else []
+    return [name for name in dict.fromkeys(names) if name.strip() and names.count(name) > 1]
+
+
+def begins_with_sentence(source: Source, file: InputFile, format: str) -> bool:
+    """Whether a cell of a table's first row is longer than names of columns are."""
+    options, _ = source.reading_options(format).choose_encoding(file)
+    names = read_header(file, options) if format in (*TABLE_FORMATS, "xlsx") else []
+    return any(len(name.split()) >= _SENTENCE_WORDS for name in names)
+
+
+def _holds_own_name(profile: ColumnProfile) -> bool:
+    name = str(profile.name)
+    is_number = profile.is_numeric and parse_number(name) is not None
+    return is_number or name in profile.labels
