@@ -194,7 +194,8 @@ def _show_run(store: Store, run_id: str, as_json: bool) -> None:
     if run.status in ("FAILED", "KILLED"):
         sweep = run.id if run.kind == "search" else None
         resume = build_resume_command(run.id, root=store.root, uri=store.uri, sweep=sweep)
-        if not kept and sweep is None and is_untrained(found, find_run_checkpoint(store, found)):
+        may_begin_again = run.status == "FAILED" and sweep is None and not kept
+        if may_begin_again and is_untrained(found, find_run_checkpoint(store, found)):
             begin_again = f"{resume} fork=true"
     if as_json:
         shown: dict[str, Any] = asdict(run) | {
