@@ -183,20 +183,25 @@ def _show_run(store: Store, run_id: str, as_json: bool) -> None:
     """One run, in detail."""
     with contextlib.redirect_stdout(sys.stderr):
         found = store.find_run(run_id, key="RUN_ID")
-    from src.pipeline.resume_hint import build_resume_command
+    from src.pipeline.resume import find_run_checkpoint, is_untrained
+    from src.pipeline.resume_hint import BEGIN_AGAIN, build_resume_command
     from src.tracking.run_summaries import summarize_run
 
     run = summarize_run(store, found)
     folder = store.runs_folder / "checkpoints" / found.tags.get("local_id", run.id)
     kept = [_shorten_path(file) for file in sorted(folder.glob("*.ckpt"))]
-    resume = None
+    resume = begin_again = None
     if run.status in ("FAILED", "KILLED"):
         sweep = run.id if run.kind == "search" else None
         resume = build_resume_command(run.id, root=store.root, uri=store.uri, sweep=sweep)
+        may_begin_again = run.status == "FAILED" and sweep is None and not kept
+        if may_begin_again and is_untrained(found, find_run_checkpoint(store, found)):
+            begin_again = f"{resume} fork=true"
     if as_json:
         shown: dict[str, Any] = asdict(run) | {
             "checkpoints": kept,
             "resume": resume,
+            "begin_again": begin_again,
             "tags": found.tags,
         }
         print_line(format_json(shown | {"params": found.params, "metrics": found.metrics}))
@@ -225,6 +230,8 @@ def _show_run(store: Store, run_id: str, as_json: bool) -> None:
     for name, value in details.items():
         if value not in (None, ""):
             print_line(f"{name + ':':<13}{value}")
+    if begin_again is not None:
+        print_line(f"{BEGIN_AGAIN}: {begin_again}")
 
 
 def _shorten_path(file: Path) -> str:

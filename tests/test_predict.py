@@ -320,9 +320,12 @@ def test_a_text_may_have_several_labels_or_none(
     outputs = [[0.4, 0.6], [0.7, 0.6], [0.5, 0.1]]
     predictor = Predictor(run.folder)
     assert [predictor._build_prediction(row).predicted for row in outputs] == ["yes", "no,yes", ""]
-    path = put(tmp_path / "a.csv", "text,label\na good film,no\n")
-    assert set(ask(path)[0]) == {"row", "text", "label", "prediction", "no", "yes"}
-    assert "accuracy" not in capsys.readouterr().out
+    path = put(tmp_path / "a.csv", "text,label\na good film,no\na bad film,no\n")
+    [row, other] = ask(path)
+    assert set(row) == {"row", "text", "label", "prediction", "no", "yes"}
+    exact = sum(one["prediction"] == "no" for one in (row, other))
+    said = capsys.readouterr().out
+    assert f"exact match {exact / 2:.4f} ({exact} of 2 labelled rows), macro F1 " in said
 
 
 def test_the_folder_follows_the_umask(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from src.model.module import EncoderModule
 from src.pipeline.resume_hint import report_error
 from src.pipeline.run import read_task_schema, run
 from src.run import resume_from_command_line
+from src.runs import main as show_run
 from src.tracking.earlier_runs import RunInfo
 from src.tracking.outbox import link_or_copy
 from src.tracking.store import Store
@@ -350,12 +351,12 @@ def test_a_run_that_cannot_work_begins_again_with_what_mends_it(
     refused = go(f"resume={found.id[:8]}", mended)
     assert refused.code == 2
     assert refused.err.endswith(
-        "what was typed would change it: data.split.validation (0.0 -> 0.2); it ended before its "
-        "training began, and fork=true begins a new run with this\n"
+        "what was typed would change it: data.split.validation (0.0 -> 0.2); it ended without "
+        "a checkpoint, and fork=true begins a new run with this\n"
     )
     said = go(f"resume={found.id[:8]}", "fork=true", mended)
     assert said.code == 0, said.err
-    assert f"a new run with the config of run {found.id}, which ended before its training" in (
+    assert f"a new run with the config of run {found.id}, which ended without a checkpoint" in (
         said.out
     )
     new = store.search_runs(limit=1)[0]
@@ -363,12 +364,63 @@ def test_a_run_that_cannot_work_begins_again_with_what_mends_it(
     assert new.tags["forked_from"] == found.id
 
 
-def test_what_was_trained_is_not_begun_again_in_silence(
+def test_a_run_that_failed_before_its_first_checkpoint_begins_again_with_what_mends_it(
+    config: dict[str, Any], store: Store, go: Go, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was trained, but there is nothing to go on with: `resume=ID` alone would fail again."""
+    found, error = broken_off(config, store, 1, OSError("the cable was pulled"))
+    assert isinstance(error, Exception)
+    capsys.readouterr()
+    assert report_error(error) == 1
+    resume = f"python -m src.run resume={found.id[:8]} tracking.root={store.root}"
+    begin_again = f"begin again, with what shall differ behind it: {resume} fork=true"
+    assert capsys.readouterr().err.splitlines()[-2:] == [begin_again, f"resume: {resume}"]
+    assert show_run([found.id, "--root", store.root]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert f"resume:      {resume}" in shown and begin_again in shown
+    refused = go(f"resume={found.id[:8]}", "data.split.seed=9")
+    assert refused.code == 2
+    assert refused.err.endswith(
+        "it ended without a checkpoint, and fork=true begins a new run with this\n"
+    )
+    said = go(f"resume={found.id[:8]}", "fork=true", "data.split.seed=9")
+    assert said.code == 0, said.err
+    assert f"a new run with the config of run {found.id}, which ended without a checkpoint" in (
+        said.out
+    )
+    new = store.search_runs(limit=1)[0]
+    assert (new.status, new.params["data.split.seed"]) == ("FINISHED", "9")
+
+
+def test_a_run_without_an_encoder_is_not_to_be_begun_from(
     config: dict[str, Any], store: Store, go: Go
 ) -> None:
-    """A run whose training broke off before its first checkpoint, or whose checkpoints are gone."""
-    found, _ = broken_off(config, store, 0, OSError("the cable was pulled"))
-    said = go(f"resume={found.id}", "fork=true", "data.split.seed=9")
-    assert said.code == 2 and "a new run is needed" in said.err
+    """It has a checkpoint, whose place another seed cannot take, and has left no model."""
+    found, _ = broken_off(config, store, 5, OSError("the cable was pulled"))
+    said = go(f"resume={found.id}", "seed=2")
+    assert said.code == 2
+    assert said.err.endswith(
+        "for seed a new run is needed (what began it, typed again with that)\n"
+    )
+    client = store.open().client
+    client.set_tag(found.id, "command", "python -m src.run +experiment=files seed=1 name='a b'")
+    said = go(f"resume={found.id}", "seed=2")
+    assert said.err.endswith(
+        "for seed a new run is needed (python -m src.run +experiment=files 'name=a b' seed=2)\n"
+    )
+    said = go(f"resume={found.id}", "seed=2", "fork=true")
+    assert said.err.endswith("(python -m src.run +experiment=files 'name=a b' seed=2)\n")
+
+
+def test_a_fork_of_a_finished_run_whose_checkpoints_are_gone_is_refused(
+    config: dict[str, Any], store: Store, go: Go
+) -> None:
+    found = store.find_run(run(**config).run_id)
+    shutil.rmtree(store.runs_folder / "checkpoints" / found.id)
+    shutil.rmtree(Path(found.artifact_uri.removeprefix("file://")) / "checkpoints")
     said = go(f"resume={found.id}", "fork=true")
-    assert said.code == 2 and "has no whole checkpoint to begin from" in said.err
+    assert said.code == 2
+    assert said.err.endswith(
+        "has no whole checkpoint to begin from (none is left); "
+        f"init_from={found.id} begins one from its encoder\n"
+    )

@@ -2,6 +2,7 @@
 says which keys may differ.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -87,6 +88,48 @@ class ConfigChange(NamedTuple):
         return f"{self.key} ({self.old} -> {self.new})"
 
 
+class EarlierRun(NamedTuple):
+    """What is known of the run that goes on or is forked, as far as messages need it.
+
+    Attributes:
+        id: as it is typed.
+        is_untrained: it ended without a checkpoint, so that a fork takes nothing but its
+            config and may change every key.
+        has_encoder: it has left a model, which `init_from` can begin from.
+        command: the command line that began it; empty if it is not known.
+    """
+
+    id: str
+    is_untrained: bool = False
+    has_encoder: bool = True
+    command: str = ""
+
+    def describe_new_run(self, changes: Sequence[ConfigChange] = ()) -> str:
+        """How a new run begins that has these changes, in words that work when typed."""
+        if self.is_untrained:
+            return f"resume={self.id} fork=true begins one with its config"
+        if self.has_encoder:
+            return f"init_from={self.id} begins one from its encoder"
+        return self._repeat_command(changes) or "what began it, typed again with that"
+
+    def _repeat_command(self, changes: Sequence[ConfigChange]) -> str:
+        """The command of the run with other values; empty if it is none that could be typed so."""
+        words = shlex.split(self.command)
+        start = 3 if words[:3] == ["python", "-m", "src.run"] else 1
+        program, typed = words[:start], words[start:]
+        keys = {change.key for change in changes}
+        if (
+            (start == 1 and program != ["palimpsest"])
+            or any("=" not in word or word.startswith(("-", "resume=", "fork=")) for word in typed)
+            or any(REDACTED in word for word in typed)
+            or any("absent" in (change.old, change.new) for change in changes)
+            or any(key.startswith("phases") for key in keys)
+        ):
+            return ""
+        kept = [word for word in typed if word.partition("=")[0].lstrip("+~") not in keys]
+        return shlex.join([*program, *kept, *(f"{change.key}={change.new}" for change in changes)])
+
+
 def find_newer_keys(old: Mapping[str, Any]) -> set[str]:
     """The keys of this version that a config of an earlier one may lack, and that this one lacks.
 
@@ -132,25 +175,22 @@ def check_changed_keys(
     old: Mapping[str, Any],
     new: Mapping[str, Any],
     *,
-    run_id: str,
+    run: EarlierRun,
     fork: bool,
-    is_untrained: bool = False,
 ) -> tuple[list[ConfigChange], list[str]]:
     """The keys that differ, if all of them may, and remarks for the user about them.
 
     Args:
         old: the config of the earlier run, as it is stored.
         new: the config of the run that goes on with it, or of the fork that begins from it.
-        run_id: the id of the earlier run, for messages.
+        run: the earlier run.
         fork: True if a new run begins from the earlier one, which may change more keys.
-        is_untrained: True if the earlier run ended before its training began, so that a fork takes
-            nothing but its config and may change every key.
 
     Raises:
         UserError: a key differs that must not.
     """
     changes = diff_configs(old, new)
-    if fork and is_untrained:
+    if fork and run.is_untrained:
         return changes, []
     remarks: list[str] = []
     allowed: tuple[str, ...] = (*RESULT_NEUTRAL_KEYS, *ROUNDING_KEYS)
@@ -172,22 +212,22 @@ def check_changed_keys(
     needs_new_run = [change for change in needs_fork if not may_change_in_fork(change.key)]
     if needs_fork and not fork:
         way = "; fork=true makes a new run of it that begins where this one is"
-        if is_untrained:
-            way = "; it ended before its training began, and fork=true begins a new run with this"
+        if run.is_untrained:
+            way = "; it ended without a checkpoint, and fork=true begins a new run with this"
         elif needs_new_run:
             way = (
                 f"; for {', '.join(change.key for change in needs_new_run)} a new run is needed "
-                f"({_init_from_hint(run_id)})"
+                f"({run.describe_new_run(changes)})"
             )
         raise UserError(
-            f"resume={run_id} goes on as the run began, and what was typed would change it: "
+            f"resume={run.id} goes on as the run began, and what was typed would change it: "
             f"{_join_changes(needs_fork)}{way}"
         )
     if needs_new_run:
         raise UserError(
-            f"resume={run_id} fork=true takes weights, optimizer and place in the data from that "
+            f"resume={run.id} fork=true takes weights, optimizer and place in the data from that "
             f"run, which do not fit to {_join_changes(needs_new_run)}; a new run is needed "
-            f"({_init_from_hint(run_id)})"
+            f"({run.describe_new_run(changes)})"
         )
     return changes, remarks
 
@@ -209,10 +249,6 @@ def is_redacted(value: Any) -> bool:
     written.
     """
     return isinstance(value, str) and REDACTED in value
-
-
-def _init_from_hint(run_id: str) -> str:
-    return f"init_from={run_id} begins one from its encoder"
 
 
 def _format_value(key: str, value: Any) -> str:

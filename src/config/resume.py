@@ -14,7 +14,13 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from src.config.allowed_changes import ABSENT, check_changed_keys, is_redacted, may_change_in_fork
+from src.config.allowed_changes import (
+    ABSENT,
+    EarlierRun,
+    check_changed_keys,
+    is_redacted,
+    may_change_in_fork,
+)
 from src.config.allowed_targets import update_moved_targets
 from src.config.build_nodes import Schema
 from src.config.groups import ADDED_GROUPS, list_groups, list_options, load_option
@@ -169,21 +175,16 @@ def load_stored_config(text: str) -> dict[str, Any]:
 
 def make_change_checker(
     config: Mapping[str, Any], *, fork: bool
-) -> Callable[[str, str, bool], tuple[dict[str, str], list[str]]]:
+) -> Callable[[EarlierRun, str], tuple[dict[str, str], list[str]]]:
     """Make a function that compares the stored config of a run with `config`.
 
-    The function takes the id of the run, the text of its artifact config.yaml, and whether it ended
-    before its training began. It returns the
-    keys that differ, with their new values, and remarks for the user. It raises UserError if the
-    run cannot go on with `config`, or if no fork of it can begin with `config`.
+    The function takes the run and the text of its artifact config.yaml. It returns the keys that
+    differ, with their new values, and remarks for the user. It raises UserError if the run cannot
+    go on with `config`, or if no fork of it can begin with `config`.
     """
 
-    def check_changes(
-        run_id: str, text: str, is_untrained: bool
-    ) -> tuple[dict[str, str], list[str]]:
-        changes, remarks = check_changed_keys(
-            load_stored_config(text), config, run_id=run_id, fork=fork, is_untrained=is_untrained
-        )
+    def check_changes(run: EarlierRun, text: str) -> tuple[dict[str, str], list[str]]:
+        changes, remarks = check_changed_keys(load_stored_config(text), config, run=run, fork=fork)
         return {change.key: change.new for change in changes}, remarks
 
     return check_changes

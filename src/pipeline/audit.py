@@ -21,6 +21,7 @@ from src.evaluation.group_audit import (
 )
 from src.evaluation.intervals import find_share_interval
 from src.evaluation.membership import MembershipProbe, probe_membership
+from src.pipeline.answer_scores import ClassScore, LabelSetScore
 
 if TYPE_CHECKING:
     from src.data.datamodule import TextDataModule
@@ -120,7 +121,9 @@ def audit_groups(
             value=label,
             hint=format_suggestion(label, predictor.label_names),
         )
-    groups, templates, answers, values, truths = [], [], [], [], []
+    score = prediction.score
+    labels = score.labels if isinstance(score, ClassScore | LabelSetScore) else None
+    groups, templates, answers, given_labels, values, truths = [], [], [], [], [], []
     for record, columns, answer in prediction.iter_answers(predictor):
         if answer is None or record.unreadable is not None:
             continue
@@ -128,15 +131,13 @@ def audit_groups(
         templates.append(_read_cell(columns, template, "template") if template else "")
         answers.append(answer.predicted)
         values.append(answer.probabilities[label])
-        truths.append(prediction.score.find_name(record.label))
-    if predictor.has_many_labels:
-        given = np.array([label in answer.split(",") for answer in answers])
-    else:
-        given = np.array([answer == label for answer in answers])
+        given_labels.append(answer.labels or (answer.predicted,))
+        truths.append(None if labels is None else labels.find_names(record))
+    given = np.array([label in one for one in given_labels])
     everything = np.ones(len(groups), dtype=bool)
     rates = {f"share answered '{label}'": measure_rates(groups, given, everything)}
-    truth = np.array([name == label for name in truths])
-    known = np.array([name is not None for name in truths])
+    truth = np.array([names is not None and label in names for names in truths])
+    known = np.array([names is not None for names in truths])
     if known.any():
         right = given == truth
         rates["accuracy"] = measure_rates(groups, right, known)

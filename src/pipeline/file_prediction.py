@@ -11,7 +11,7 @@ from src.core.formatting import format_quantity, to_override_text
 from src.core.user_errors import UserError
 from src.data.reading.reading_remarks import RemarkCounts
 from src.data.rows.records import RawRecord
-from src.pipeline.label_score import AnyLabel, LabelScore
+from src.pipeline.answer_scores import AnswerScore, ClassScore, build_answer_score
 from src.pipeline.prediction_output import STDOUT, AnswerColumns, name_answer_columns, open_output
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class FilePrediction:
     rows: "PredictionSource"
     count: int
     columns: AnswerColumns
-    score: LabelScore
+    score: AnswerScore | None
     remarks: RemarkCounts
     errors: dict[int, str]
     num_bad: int
@@ -67,12 +67,12 @@ class FilePrediction:
         """
         label_names = model.inference_config.get("label_names") or []
         task = model.inference_config["task"]
-        list_column, is_scored = LIST_COLUMNS.get(task), task == "classification"
-        score = LabelScore(label_names if is_scored else (), model.config)
+        list_column = LIST_COLUMNS.get(task)
+        score = build_answer_score(model.inference_config, model.config)
         remarks = RemarkCounts()
         count, num_bad, names = 0, 0, dict[str, None]()
         errors: dict[int, str] = {}
-        labels: list[AnyLabel] = []
+        sample: list[RawRecord] = []
         for record, columns in rows.iter_rows():
             count += 1
             if record.unreadable is not None:
@@ -84,11 +84,15 @@ class FilePrediction:
                 types.add(columns)
             remarks.count(rows.source.name, record)
             names.update(dict.fromkeys(columns))
-            if len(labels) < _SAMPLE_ROWS:
-                labels.append(record.label)
+            if len(sample) < _SAMPLE_ROWS:
+                sample.append(record)
         if num_bad == count:
             raise UserError(next(iter(errors.values()), "no rows"))
-        if rows.format == "label_first" and is_scored and not any(map(score.find_name, labels)):
+        if (
+            rows.format == "label_first"
+            and isinstance(score, ClassScore)
+            and not any(map(score.labels.find_names, sample))
+        ):
             raise UserError(
                 f"{rows.source.path}: no line begins with a label of the model",
                 hint="data.source.format=text reads whole lines",
@@ -156,8 +160,8 @@ class FilePrediction:
                         pass
                     elif answer is None:
                         empty += 1
-                    else:
-                        self.score.add(record.label, answer.predicted)
+                    elif self.score is not None:
+                        self.score.add(record, answer)
                     write(self._build_row(number, columns, answer, record.unreadable))
         except BrokenPipeError:
             # nobody reads any more (`| head`)
@@ -184,7 +188,8 @@ class FilePrediction:
                 f"{format_quantity(predictor.tagger.num_divided, 'text')} longer than "
                 f"{predictor.inference_config['max_tokens']} tokens, read in pieces"
             )
-        return [*lines, *filter(None, (predictor.describe_cuts(), self.score.describe()))]
+        score = None if self.score is None else self.score.describe()
+        return [*lines, *filter(None, (predictor.describe_cuts(), score))]
 
     def iter_answers(
         self,

@@ -45,7 +45,8 @@ class TextPrediction(NamedTuple):
     """The likeliest label of a text, the median of labels in an order, or its value, and the
     probability of every label.
 
-    Where a text may have several labels these are joined by commas, and there may be none. Where
+    Where a text may have several labels these are joined by commas, and there may be none; `labels`
+    has them one by one. Where
     words have tags, `entities` are those of the text, and `fillings` the tokens for its masks where
     these are filled (`MaskFiller`).
     """
@@ -54,6 +55,7 @@ class TextPrediction(NamedTuple):
     probabilities: dict[str, float]
     entities: list[Entity] | None = None
     fillings: "list[Filling] | None" = None
+    labels: tuple[str, ...] = ()
 
 
 class Predictor:
@@ -302,10 +304,9 @@ class Predictor:
             [chosen] = self.rule.choose_labels(
                 torch.tensor([outputs], dtype=torch.float64)
             ).tolist()
-            names = zip(self.label_names, chosen, strict=True)
-            return TextPrediction(
-                ",".join(name for name, is_chosen in names if is_chosen), probabilities
-            )
+            pairs = zip(self.label_names, chosen, strict=True)
+            names = tuple(name for name, is_chosen in pairs if is_chosen)
+            return TextPrediction(",".join(names), probabilities, labels=names)
         if self._head == "ordinal":
             rank = int(choose_ranks(torch.tensor([outputs])))
             return TextPrediction(self.label_names[rank], probabilities)

@@ -3,11 +3,12 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from src.config.allowed_changes import EarlierRun
 from src.core.files import atomic_write
 from src.core.printing import print_line
 from src.core.user_errors import UserError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 # By our names for a precision.
 _LIGHTNING_PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
-CompareConfig = Callable[[str, str, bool], tuple[Mapping[str, str], list[str]]]
+CompareConfig = Callable[[EarlierRun, str], tuple[Mapping[str, str], list[str]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ class ResumePoint:
         checkpoint: the newest whole one of that run.
         step: the optimizer steps in it.
         phase: where the run stands in its phases, in words; empty where it has none.
+        earlier: what messages need to know of the source run.
         is_foreign_checkpoint: another run wrote it, so the config decides about rates and schedule.
         is_first_rank: this is the first of the run's processes.
         precision: Lightning's name for the precision that the source run settled on, and the
@@ -55,6 +57,7 @@ class ResumePoint:
     checkpoint: Path | None = None
     step: int = 0
     phase: str = ""
+    earlier: EarlierRun | None = None
     is_foreign_checkpoint: bool = False
     is_first_rank: bool = True
     precision: tuple[str, str] | None = None
@@ -82,7 +85,7 @@ class ResumePoint:
     def is_untrained(self) -> bool:
         """True if nothing has been trained that the run could go on with."""
         return self.source_run is None or (
-            self.checkpoint is None and _is_untrained(self.source_run)
+            self.checkpoint is None and self.earlier is not None and self.earlier.is_untrained
         )
 
     def check_data_digests(self, digests: Mapping[str, str]) -> None:
@@ -92,7 +95,11 @@ class ResumePoint:
             digests: of each split, as the source run has them in its tag `data.fingerprint`.
         """
         # nothing was learnt from the earlier data
-        if self.source_run is None or (self.is_fork and self.checkpoint is None):
+        if (
+            self.source_run is None
+            or self.earlier is None
+            or (self.is_fork and self.checkpoint is None)
+        ):
             return
         changed = find_changed_splits(self.source_run, digests)
         if changed:
@@ -100,7 +107,7 @@ class ResumePoint:
                 f"resume={self.requested_id}: the data are not those with which run "
                 f"{self.source_run.id} began: {', '.join(changed)}; going on would repeat rows or "
                 "skip some. Put the data back, or begin a new run "
-                f"(init_from={self.requested_id} takes its encoder)"
+                f"({self.earlier.describe_new_run()})"
             )
 
     def announce_and_tag(self, set_tag: Callable[[str, object], None]) -> None:
@@ -109,7 +116,7 @@ class ResumePoint:
             return
         source = f"run {self.source_run.id}" if self.is_fork else "it"
         if self.checkpoint is None and self.is_fork:
-            print_line(f"a new run with the config of {source}, which ended before its training")
+            print_line(f"a new run with the config of {source}, which ended without a checkpoint")
         elif self.checkpoint is None and self.phase:
             print_line(f"resumed at the beginning of {self.phase}")
         elif self.checkpoint is None:
@@ -159,9 +166,9 @@ def resolve_resume_point(
         resume: its id; None: a fresh run.
         fork: begin a new run from it instead.
         is_first_rank: only the first of the run's processes locks it and checks that it has ended.
-        compare_config: called with the run's id, its stored config and whether it ended before its
-            training began, it returns the changed keys that are allowed, with their new values, and
-            remarks about them. It raises UserError for other changes.
+        compare_config: called with the run and its stored config, it returns the changed keys that
+            are allowed, with their new values, and remarks about them. It raises UserError for
+            other changes.
 
     Raises:
         UserError: there is no such run, it has finished, it is still running, or another process
@@ -181,28 +188,47 @@ def resolve_resume_point(
             run = store.find_run(run.id, key="resume")
             _require_ended_run(store, run, resume)
         stored_config = store.load_config_yaml(run.id, key="resume")
-        changed, remarks = compare_config(run.id, stored_config, _is_untrained(run))
-        point = _build_resume_point(store, run, resume, fork, is_first_rank, changed, remarks)
+        lookup = find_run_checkpoint(store, run)
+        earlier = EarlierRun(
+            run.id,
+            is_untrained=is_untrained(run, lookup),
+            has_encoder=store.has_model_folder(run.id),
+            command=run.tags.get("command", ""),
+        )
+        changed, remarks = compare_config(earlier, stored_config)
+        point = ResumePoint(
+            requested_id=resume,
+            source_run=run,
+            is_fork=fork,
+            checkpoint=lookup.path,
+            earlier=earlier,
+            is_first_rank=is_first_rank,
+            changed_keys=changed,
+            remarks=[*remarks, *lookup.remarks],
+        )
+        point = _complete_resume_point(point, run, earlier, lookup, _current_commit(store))
         return replace(point, exit_stack=exit_stack.pop_all())
     raise AssertionError("an exit stack swallows nothing")
 
 
-def _build_resume_point(
-    store: "Store",
+def _complete_resume_point(
+    point: ResumePoint,
     run: "RunInfo",
-    requested_id: str,
-    fork: bool,
-    is_first_rank: bool,
-    changed: Mapping[str, str],
-    remarks: Sequence[str],
+    earlier: EarlierRun,
+    lookup: CheckpointLookup,
+    commit: str | None,
 ) -> ResumePoint:
-    lookup = find_run_checkpoint(store, run)
+    """A resume point with what its checkpoint and its run's tags say.
+
+    Raises:
+        UserError: nothing can go on from there.
+    """
+    fork, typed, changed = point.is_fork, point.requested_id, point.changed_keys
     tags = {}
     if changed and not fork:
         tags["resumed.changes"] = " ".join(f"{key}={value}" for key, value in changed.items())
     if lookup.remarks:
         tags["checkpoint_error"] = "; ".join(lookup.remarks)
-    commit = _current_commit(store)
     if commit is not None and not fork and commit != run.tags.get("commit"):
         tags["resumed.commit"] = commit
     description: dict[str, Any] = {}
@@ -212,39 +238,58 @@ def _build_resume_point(
         except ValueError as error:
             # A version of this program wrote it that did not say whose a checkpoint was.
             raise UserError(
-                f"resume={requested_id}: nothing can go on from its last checkpoint: {error}"
+                f"resume={typed}: nothing can go on from its last checkpoint: {error}"
             ) from error
-    elif fork and not _is_untrained(run):
-        if any(key.startswith("phases.") for key in run.params):
-            raise UserError(
-                f"resume={requested_id} fork=true: run {run} has phases, through which no fork "
-                f"goes; resume={requested_id} goes on with it, and init_from={requested_id} takes "
-                "its encoder once it has finished"
-            )
-        reason = "; ".join(lookup.remarks) or "none was written"
-        raise UserError(
-            f"resume={requested_id} fork=true: run {run} has no whole checkpoint to begin from "
-            f"({reason})"
-        )
-    return ResumePoint(
-        requested_id=requested_id,
-        source_run=run,
-        is_fork=fork,
-        checkpoint=lookup.path,
+    elif fork and not earlier.is_untrained:
+        raise _no_fork_error(typed, run, earlier, lookup)
+    begins_afresh = fork and lookup.path is None
+    return replace(
+        point,
         step=description.get("step", 0),
         is_foreign_checkpoint=fork
         or description.get("run_id", run.id) not in (run.id, run.tags.get("local_id")),
-        is_first_rank=is_first_rank,
-        precision=_stored_precision(run, changed),
-        changed_keys=changed,
-        remarks=[*remarks, *lookup.remarks, *_code_change_remarks(run, commit)],
+        precision=None if begins_afresh else _stored_precision(run, changed),
+        remarks=[*point.remarks, *_code_change_remarks(run, commit)],
         tags=tags,
     )
 
 
-def _is_untrained(run: "RunInfo") -> bool:
-    """True if a run ended before its training began, which is when its precision is settled."""
-    return run.status in ("FAILED", "KILLED") and "precision" not in run.tags
+def _no_fork_error(
+    typed: str, run: "RunInfo", earlier: EarlierRun, lookup: CheckpointLookup
+) -> UserError:
+    """The error of a fork of a run that has no checkpoint, though it was trained."""
+    if _has_phases(run):
+        return UserError(
+            f"resume={typed} fork=true: run {run} has phases, through which no fork goes; "
+            f"resume={typed} goes on with it, and init_from={typed} takes its encoder once it has "
+            "finished"
+        )
+    reason = "; ".join(lookup.remarks) or (
+        "none was written yet" if run.status == "RUNNING" else "none is left"
+    )
+    hint = None
+    if earlier.has_encoder:
+        hint = earlier.describe_new_run()
+    elif run.status != "RUNNING":
+        hint = f"resume={typed} trains it again from its beginning"
+    return UserError(
+        f"resume={typed} fork=true: run {run} has no whole checkpoint to begin from ({reason})",
+        hint=hint,
+    )
+
+
+def is_untrained(run: "RunInfo", lookup: CheckpointLookup) -> bool:
+    """True if a run has ended without a checkpoint, so that nothing can be taken over but its
+    config.
+    """
+    if run.status not in ("FAILED", "KILLED") or lookup.path is not None or lookup.remarks:
+        return False
+    # settled where training begins; the checkpoints of phases are not looked for here
+    return "precision" not in run.tags or not _has_phases(run)
+
+
+def _has_phases(run: "RunInfo") -> bool:
+    return any(key.startswith("phases.") for key in run.params)
 
 
 def find_changed_splits(run: "RunInfo", digests: Mapping[str, str]) -> list[str]:

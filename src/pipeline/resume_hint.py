@@ -23,19 +23,25 @@ if TYPE_CHECKING:
     from src.pipeline.run_parts import RunParts
 
 
+# what stands before a command with fork=true
+BEGIN_AGAIN = "begin again, with what shall differ behind it"
+
+
 class ResumeHint(NamedTuple):
     """What is told of a run that ends early.
 
     Attributes:
         checkpoint_folder: the folder of its checkpoints.
         resume_command: the command that goes on with it.
-        is_untrained: its training has not begun, so that `fork=true` behind that command begins a
+        is_untrained: its training has not begun; as it is, it would end there again.
+        can_begin_again: as long as it has no checkpoint, `fork=true` behind that command begins a
             new run, in which every key may be another.
     """
 
     checkpoint_folder: Path
     resume_command: str
     is_untrained: bool = False
+    can_begin_again: bool = False
 
 
 # by the id of each run of this process
@@ -54,14 +60,15 @@ def note_resume_command(parts: "RunParts") -> None:
         record.run_id, root=store.root, uri=store.uri, offline=store.offline
     )
     has_own_command = parts.hooks.resume_command is None and not store.offline
+    untrained = has_own_command and parts.is_untrained
     hint = ResumeHint(
-        parts.checkpoint_folder, resume_command, has_own_command and parts.is_untrained
+        parts.checkpoint_folder, resume_command, untrained, untrained and parts.phase is None
     )
     store_resume_hint(record.run_id, hint)
 
 
 def note_training(run_id: str) -> None:
-    """Note that the training of a run begins, after which it goes on as it is or not at all."""
+    """Note that the training of a run begins, from where on it may go on as it is."""
     if (hint := _resume_hints.get(run_id)) is not None:
         _resume_hints[run_id] = hint._replace(is_untrained=False)
 
@@ -97,13 +104,13 @@ def print_resume_hint(error: BaseException, status: str) -> None:
         f"run {run_id} {status}{f'; last checkpoint: {os.path.relpath(kept[0])}' if kept else ''}",
         to_stderr=True,
     )
-    if left is not None and left.is_untrained and isinstance(error, UserError):
-        # as it is, it would fail again
-        print_line(
-            f"begin again, with what shall differ behind it: {left.resume_command} fork=true",
-            to_stderr=True,
-        )
-    elif left is not None:
+    if left is None:
+        return
+    # as it is, it would fail again
+    fails_again = left.is_untrained and isinstance(error, UserError)
+    if fails_again or (left.can_begin_again and status == "FAILED" and not kept):
+        print_line(f"{BEGIN_AGAIN}: {left.resume_command} fork=true", to_stderr=True)
+    if not fails_again:
         print_line(f"resume: {left.resume_command}", to_stderr=True)
 
 

@@ -147,7 +147,7 @@ def fetch_model_folder(session: StoreSession, run_id: str, key: str) -> Path:
     It is downloaded once if a server keeps it. Raises UserError if there is none.
     """
     run = find_run(session, run_id, key)
-    if "model/config.json" not in _list_artifacts(session, run, "model"):
+    if not has_model_folder(session, run):
         if best := run.tags.get("search.best_run_id"):
             raise UserError(
                 f"{key}={run_id!r}: run {run.id} ({run.name}) is a sweep; its best trial is run "
@@ -162,6 +162,11 @@ def fetch_model_folder(session: StoreSession, run_id: str, key: str) -> Path:
         )
     folder = to_local_path(run.artifact_uri)
     return folder / "model" if folder else _download_model(session, run, key)
+
+
+def has_model_folder(session: StoreSession, run: RunInfo) -> bool:
+    """True if a run has an artifact `model`."""
+    return "model/config.json" in _list_artifacts(session, run, "model")
 
 
 def load_config_yaml(session: StoreSession, run_id: str, key: str) -> str:

@@ -254,6 +254,13 @@ class Store:
 
         return fetch_model_folder(session, run_id, key)
 
+    def has_model_folder(self, run_id: str) -> bool:
+        """True if a run has left a model."""
+        session = self.open()
+        from src.tracking.earlier_runs import find_run, has_model_folder
+
+        return has_model_folder(session, find_run(session, run_id, "run_id"))
+
     def load_config_yaml(self, run_id: str, *, key: str = "resume") -> str:
         """Return the text of the `config.yaml` with which a run began."""
         session = self._open_for(run_id, key)

@@ -7,7 +7,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from src.config.allowed_changes import check_changed_keys, diff_configs
+from src.config.allowed_changes import EarlierRun, check_changed_keys, diff_configs
 from src.config.compose import is_resume, to_plain_config
 from src.config.resume import load_stored_config, parse_resume_request
 from src.core.files import CONF, PROJECT_ROOT
@@ -31,21 +31,21 @@ def text(config: dict[str, Any]) -> str:
     return yaml.safe_dump(config, sort_keys=False).replace(str(PROJECT_ROOT), "${project_root:}")
 
 
-def differing(text: str, *arguments: str) -> tuple[list[str], list[str]]:
+def differing(text: str, *arguments: str, **known: Any) -> tuple[list[str], list[str]]:
     """The changes that are accepted, and the remarks."""
     asked = parse_resume_request((f"resume={ID}", *arguments), TASK)
     changes, remarks = check_changed_keys(
         load_stored_config(text),
         asked.merge_stored_config(text, TASK),
-        run_id=asked.run_id,
+        run=EarlierRun(asked.run_id, **known),
         fork=asked.fork,
     )
     return [str(each) for each in changes], remarks
 
 
-def refused(text: str, *arguments: str) -> str:
+def refused(text: str, *arguments: str, **known: Any) -> str:
     with pytest.raises(UserError) as caught:
-        differing(text, *arguments)
+        differing(text, *arguments, **known)
     return str(caught.value)
 
 
@@ -173,6 +173,26 @@ def test_what_not_even_a_fork_can_take(text: str, override: str) -> None:
         "resume=0123abcd fork=true takes weights, optimizer and place in the data from that run"
     )
     assert key in message
+
+
+@pytest.mark.parametrize(
+    ("command", "offered"),
+    [
+        (
+            "python -m src.run +experiment=imdb seed=1 'name=a b'",
+            "python -m src.run +experiment=imdb 'name=a b' seed=2",
+        ),
+        ("palimpsest +experiment=imdb", "palimpsest +experiment=imdb seed=2"),
+        ("python -m src.run -m +experiment=imdb", "what began it, typed again with that"),
+        ("python -m src.run resume=ab fork=true", "what began it, typed again with that"),
+        ("python -m src.rerun abcdef", "what began it, typed again with that"),
+        ("python notebook.py", "what began it, typed again with that"),
+        ("", "what began it, typed again with that"),
+    ],
+)
+def test_what_begins_a_run_where_no_encoder_was_left(text: str, command: str, offered: str) -> None:
+    message = refused(text, "seed=2", has_encoder=False, command=command)
+    assert message.endswith(f"; for seed a new run is needed ({offered})")
 
 
 def test_fewer_devices_with_larger_batches(text: str) -> None:

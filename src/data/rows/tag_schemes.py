@@ -215,22 +215,49 @@ class TagScheme(NamedTuple):
         Args:
             declared: names of tags that may be written as numbers.
         """
-        labels = require_token_labels(record)
-        if labels.tags is None:
-            words = find_words(record.text)
-            tagged, _ = tag_spans(record.text, words, labels.spans)
-        else:
-            assert record.words is not None
-            words = record.words
-            names = None if declared is None else tuple(map(str, declared))
-            tags = [spell_tag(tag, names, record.where) for tag in labels.tags]
-            if not self.types:
-                return words, tuple(map(self.names.index, tags))
-            tagged = read_tags(tags)
+        words, tagged = self._read_words(record, declared)
+        if not self.types:
+            return words, tuple(self.names.index(str(tag)) for tag, _ in tagged)
         return words, tuple(
             0 if name is None else 1 + 2 * self.types.index(name) + (not begins)
             for name, begins in tagged
         )
+
+    def list_entities(
+        self, record: RawRecord, declared: Sequence[str | float] | None
+    ) -> Iterator[tuple[int, int, str]]:
+        """The entities of a row: first character, the one behind the last, and type; every word
+        with its tag where tags are about none.
+
+        Raises:
+            UserError: the row has a tag or a type that is none of these, or no labels of words.
+        """
+        words, tagged = self._read_words(record, declared)
+        known, begin = self.types or self.names, 0
+        for place, (name, begins) in enumerate(tagged):
+            if name is None:
+                continue
+            if name not in known:
+                what = "type" if self.types else "tag"
+                raise UserError(f"{record.where}: the {what} {name!r} is none of the model's")
+            begin = place if begins else begin
+            if place + 1 == len(tagged) or tagged[place + 1] != (name, False):
+                yield words[begin][0], words[place][1], name
+
+    def _read_words(
+        self, record: RawRecord, declared: Sequence[str | float] | None
+    ) -> tuple[tuple[WordSpan, ...], list[tuple[str | None, bool]]]:
+        """The words of a row with the type of each and whether an entity begins there, or where
+        tags are about no entities with its tag.
+        """
+        labels = require_token_labels(record)
+        if labels.tags is None:
+            words = find_words(record.text)
+            return words, tag_spans(record.text, words, labels.spans)[0]
+        assert record.words is not None
+        names = None if declared is None else tuple(map(str, declared))
+        tags = [spell_tag(tag, names, record.where) for tag in labels.tags]
+        return record.words, read_tags(tags) if self.types else [(tag, True) for tag in tags]
 
 
 def spell_tag(tag: str | int, names: Sequence[str] | None, where: str) -> str:
