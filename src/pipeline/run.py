@@ -258,6 +258,7 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
     from lightning import seed_everything
     from lightning.pytorch.callbacks import LambdaCallback
 
+    from src.pipeline.fill_in_probes import watch_fill_ins
     from src.pipeline.resume_hint import note_training
     from src.pipeline.teacher import build_model_config
     from src.training.callbacks import announce_loading, keep_freed_memory
@@ -302,6 +303,7 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
         return training.build(
             callbacks=[
                 *configured,
+                *watch_fill_ins(parts),
                 *announcers,
                 *log_startup_time(record.log_metrics),
                 keep_freed_memory(),

@@ -24,6 +24,7 @@ def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -
     """
     from src.pipeline.decision import fit_decision
     from src.pipeline.export import save_model
+    from src.pipeline.masked_token_report import log_token_report, tally_masked_tokens
     from src.training.distributed import (
         gather_predictions,
         load_checkpoint_weights,
@@ -39,9 +40,10 @@ def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -
     if parts.is_first_rank:
         log_time_limit(parts, trainer, module.total_steps)
         log_tested_checkpoint(parts, trainer, best_checkpoint, metrics)
-    if "test" in datamodule.token_stores:
-        trainer.test(module, datamodule=datamodule, verbose=False)
-        metrics |= {name: float(value) for name, value in trainer.callback_metrics.items()}
+    with tally_masked_tokens(parts, module, trainer) as token_tally:
+        if "test" in datamodule.token_stores:
+            trainer.test(module, datamodule=datamodule, verbose=False)
+            metrics |= {name: float(value) for name, value in trainer.callback_metrics.items()}
     predictions = gather_predictions(module.collect_test_predictions())
     decision = fit_decision(parts, module, trainer)
     unshard_encoder(module.encoder)
@@ -52,6 +54,8 @@ def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -
     rule = decision and decision.rule
     metrics |= decision.metrics if decision is not None else {}
     metrics |= log_report(parts, module, predictions, metrics, rule, step=trainer.global_step)
+    if token_tally is not None:
+        log_token_report(parts, token_tally, metrics)
     parts.hooks.on_run_evaluated(best_checkpoint, metrics)
     inference_config = datamodule.describe_preprocessing()
     with save_model(module.encoder, datamodule.tokenizer, inference_config, rule) as folder:
