@@ -69,6 +69,12 @@ _CONDITIONS = (
         "callbacks.progress.style",
         lambda style: style in ("auto", "lines"),
     ),
+    _Condition(
+        "report",
+        ("fill_in_probes",),
+        "data.task",
+        lambda task: task in ("masked_lm", "masked_lm_with_next_sentence"),
+    ),
     _Condition("trainer", ("max_skips",), "trainer.on_non_finite", lambda what: what == "skip"),
 )
 

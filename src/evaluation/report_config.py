@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from src.core.user_errors import UserError
 from src.core.validation import NonNegativeInt, validate_init
 
+# in a fill-in probe, whatever the tokenizer calls it
+MASK = "[MASK]"
 _AIMS = "f1 (or f0.5, f2 and so on), balanced_accuracy or precision_0.9"
 
 
@@ -29,6 +31,9 @@ class ReportConfig:
         slices: columns of the test rows by whose values the result is shown.
         label_errors: whether rows are listed whose label may be wrong (cleanlab; Northcutt et al.,
             2021).
+        fill_in_probes: sentences with one `[MASK]` each, and behind `=>` the word that is expected
+            there, if one is: `"The sky is [MASK]. => blue"`. A run that learns to fill masks is
+            asked them at every validation (`report/fill_in.json`).
     """
 
     page: bool = True
@@ -37,10 +42,13 @@ class ReportConfig:
     mistakes: NonNegativeInt = 50
     slices: tuple[str, ...] = ()
     label_errors: bool = False
+    fill_in_probes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.threshold_aim is not None:
             parse_aim(self.threshold_aim)
+        for probe in self.fill_in_probes:
+            parse_fill_in(probe)
 
     def check(self) -> None:
         """Raise UserError if the package that finds wrong labels is asked for and not installed."""
@@ -84,3 +92,19 @@ def parse_aim(text: str) -> tuple[str, float]:
     if (found := re.fullmatch(r"precision_(0?\.\d+|1|1\.0)", text)) and float(found[1]) > 0:
         return "precision", float(found[1])
     raise UserError(key="report.threshold_aim", value=text, expected=_AIMS)
+
+
+def parse_fill_in(probe: str) -> tuple[str, str | None]:
+    """The sentence of a fill-in probe, and the word that is expected, if one is.
+
+    Raises:
+        UserError: it has not one mask, or nothing behind its arrow.
+    """
+    text, arrow, word = (part.strip() for part in probe.partition("=>"))
+    if text.count(MASK) == 1 and bool(arrow) == bool(word):
+        return text, word or None
+    raise UserError(
+        key="report.fill_in_probes",
+        expected=f'sentences with one {MASK} each, as in ["The sky is {MASK}. => blue"]',
+        found=probe,
+    )

@@ -52,7 +52,7 @@ def plot_curves(curves: Mapping[str, LabelCurve], left_out: int = 0) -> Figure:
     style_axes(found, "Precision over recall, and average precision")
     for axes in (roc, found):
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-        _add_grid(axes)
+        add_grid(axes)
         _add_legend(axes, "lower right" if axes is roc else "best")
     return figure
 
@@ -96,7 +96,7 @@ def plot_confidence(
     reliability.set(xlabel=names[0], ylabel=names[1])
     reliability.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     style_axes(reliability, "Reliability: on the dotted line, 80 % means 80 %")
-    _add_grid(reliability)
+    add_grid(reliability)
     _add_legend(reliability, "upper left")
     if abstaining is not None:
         axes = grid[1]
@@ -105,7 +105,7 @@ def plot_confidence(
         axes.set(xlabel="share of rows that are answered, the surest first", ylabel="accuracy")
         axes.set_xlim(-0.02, 1.02)
         style_axes(axes, "What not answering the unsure rows buys")
-        _add_grid(axes)
+        add_grid(axes)
     return figure
 
 
@@ -154,7 +154,7 @@ def plot_residuals(targets: np.ndarray, outputs: np.ndarray) -> Figure:
     often.set(xlabel="predicted - truth", ylabel="rows")
     style_axes(often, f"How often by how much; mean {misses.mean():.3g}")
     for axes in (over, often):
-        _add_grid(axes)
+        add_grid(axes)
     return figure
 
 
@@ -170,7 +170,8 @@ def shorten(name: str) -> str:
     return name if len(name) <= MAX_LABEL_CHARACTERS else f"{name[: MAX_LABEL_CHARACTERS - 1]}…"
 
 
-def _add_grid(axes: Axes) -> None:
+def add_grid(axes: Axes) -> None:
+    """Put faint lines behind what is drawn."""
     axes.grid(color=_GRID, linewidth=0.8)
     axes.set_axisbelow(True)
 

@@ -44,7 +44,7 @@ from src.model.layer_stack import find_body_prefix, find_embeddings, find_layers
 from src.model.padded_rows import PaddedRows
 from src.model.pretrained_weights import LoadedWeights
 from src.model.ragged_layout import RaggedLayout
-from src.model.vocab_loss import vocabulary_loss, vocabulary_loss_and_predictions
+from src.model.vocab_loss import vocabulary_loss, vocabulary_losses_and_predictions
 
 # reading and writing files of weights takes a moment; the hub's bars of downloads stay
 set_tqdm_hook(lambda factory, args, kwargs: factory(*args, **{**kwargs, "disable": True}))
@@ -238,17 +238,17 @@ class Encoder(nn.Module):
             return nn.functional.cross_entropy(logits, targets, reduction="sum")
         return self.compute_token_loss(self.encode(tokens, at=at), targets)
 
-    def compute_loss_and_predictions_at(
+    def compute_losses_and_predictions_at(
         self, tokens: Tokens, at: Tensor, targets: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The sum that `compute_loss_at` gives, exact in fp32 but without a gradient, and the
-        likeliest token of each [K].
+        """The losses [K] whose sum `compute_loss_at` gives, exact in fp32 but without a gradient,
+        and the likeliest token of each [K].
         """
         if not self.has_own_head:
             logits = self.run_network(tokens, at).float().detach()
-            loss = nn.functional.cross_entropy(logits, targets, reduction="sum")
-            return loss, logits.argmax(-1)
-        return self.compute_loss_and_predictions(self.encode(tokens, at=at), targets)
+            losses = nn.functional.cross_entropy(logits, targets, reduction="none")
+            return losses, logits.argmax(-1)
+        return self.compute_losses_and_predictions(self.encode(tokens, at=at), targets)
 
     def compute_token_logits(self, hidden: Tensor) -> Tensor:
         """Scores over the vocabulary for chosen tokens: [K, D] to [K, V]."""
@@ -260,13 +260,13 @@ class Encoder(nn.Module):
         """
         return vocabulary_loss(*self._prepare_projection(hidden), targets)
 
-    def compute_loss_and_predictions(
+    def compute_losses_and_predictions(
         self, hidden: Tensor, targets: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The sum that `compute_token_loss` gives, exact in fp32 but without a gradient, and the
-        likeliest token of each [K].
+        """The losses [K] whose sum `compute_token_loss` gives, exact in fp32 but without a
+        gradient, and the likeliest token of each [K].
         """
-        return vocabulary_loss_and_predictions(*self._prepare_projection(hidden), targets)
+        return vocabulary_losses_and_predictions(*self._prepare_projection(hidden), targets)
 
     def _prepare_projection(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """The factors of a masked-LM head's last product: states [K, D], and weight and bias."""

@@ -274,7 +274,7 @@ class EncoderModule(LightningModule):
         self._test_predictions.clear()
         self._get_stage_metrics("test").use_double_precision()
 
-    def test_step(self, batch: Batch, batch_index: int) -> None:
+    def test_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
         result = self._evaluate_batch("test", batch)
         rows = getattr(batch, "row_ids", None)
         if rows is not None:
@@ -285,12 +285,16 @@ class EncoderModule(LightningModule):
                     self.objective.to_predictions(result.outputs).cpu(),
                 )
             )
+        return {"token_scores": result.token_scores}
 
     def on_test_epoch_end(self) -> None:
         self._log_epoch_metrics("test")
 
     def predict_step(self, batch: LabelledBatch, batch_index: int) -> tuple[Tensor, ...]:
+        """Row ids, targets and predictions, or the scores of masked tokens."""
         result: ObjectiveOutput = self.objective.forward(self.encoder, batch)
+        if result.token_scores is not None:
+            return result.token_scores
         predictions = self.objective.to_predictions(result.outputs)
         return batch.row_ids.cpu(), result.targets.cpu(), predictions.cpu()
 

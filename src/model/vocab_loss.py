@@ -32,11 +32,11 @@ def vocabulary_loss(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets
 
 
 @torch.no_grad()
-def vocabulary_loss_and_predictions(
+def vocabulary_losses_and_predictions(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """For held-out tokens: the sum that `vocabulary_loss` gives, and the likeliest token of each
-    [K].
+    """For held-out tokens: the losses [K] in fp32 whose sum `vocabulary_loss` gives, and the
+    likeliest token of each [K].
 
     Computed for some tokens at a time, whose logits are converted to fp32: exact to the precision
     of the logits, and without a gradient.
@@ -55,7 +55,7 @@ def vocabulary_loss_and_predictions(
             target_logits = logits.gather(1, targets[chunk, None])[:, 0]
             log_sums = logits.sub_(highest[:, None]).exp_().sum(-1).log()
             losses[chunk] = log_sums + (highest - target_logits)
-    return losses.sum(), likeliest
+    return losses, likeliest
 
 
 def _cast_to_compute_dtype(

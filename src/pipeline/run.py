@@ -4,8 +4,6 @@
 line reads its signature as the schema of a config's top level.
 """
 
-import math
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from src.config.build_nodes import Schema, build_node, read_schema
 from src.config.phases import PHASES_KEY, put_last_phase_on_top
 from src.core import startup
-from src.core.files import PROJECT_ROOT
 from src.core.formatting import to_override_text
 from src.core.printing import print_line
 from src.core.validation import NonNegativeInt
@@ -28,8 +25,8 @@ from src.pipeline.phases import (
     list_phase_configs,
     name_splits,
 )
+from src.pipeline.run_evaluation import evaluate_run
 from src.pipeline.run_parts import RunOutcome, RunParts, format_results
-from src.pipeline.run_report import log_report, log_tested_checkpoint, log_time_limit
 from src.training.callbacks import CallbackConfig
 
 if TYPE_CHECKING:
@@ -261,6 +258,7 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
     from lightning import seed_everything
     from lightning.pytorch.callbacks import LambdaCallback
 
+    from src.pipeline.fill_in_probes import watch_fill_ins
     from src.pipeline.resume_hint import note_training
     from src.pipeline.teacher import build_model_config
     from src.training.callbacks import announce_loading, keep_freed_memory
@@ -305,6 +303,7 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
         return training.build(
             callbacks=[
                 *configured,
+                *watch_fill_ins(parts),
                 *announcers,
                 *log_startup_time(record.log_metrics),
                 keep_freed_memory(),
@@ -352,47 +351,3 @@ def conclude_run(
     if parts.is_first_rank and parts.hooks.pruned_reason is None:
         announce_end(parts, outcome)
     return outcome
-
-
-def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -> dict[str, float]:
-    """Test the best checkpoint; the first rank writes the report and the model into the run.
-
-    Returns:
-        The latest value of every metric, those of the report included on the first rank.
-    """
-    from src.pipeline.decision import fit_decision
-    from src.pipeline.export import save_model
-    from src.training.distributed import (
-        gather_predictions,
-        load_checkpoint_weights,
-        unshard_encoder,
-    )
-
-    record, datamodule = parts.record, parts.datamodule
-    best_checkpoint = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
-    if best_checkpoint is not None:
-        record.set_tag("checkpoint", os.path.relpath(best_checkpoint, PROJECT_ROOT))
-        load_checkpoint_weights(module, best_checkpoint)
-    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    if parts.is_first_rank:
-        log_time_limit(parts, trainer, module.total_steps)
-        log_tested_checkpoint(parts, trainer, best_checkpoint, metrics)
-    if "test" in datamodule.token_stores:
-        trainer.test(module, datamodule=datamodule, verbose=False)
-        metrics |= {name: float(value) for name, value in trainer.callback_metrics.items()}
-    predictions = gather_predictions(module.collect_test_predictions())
-    decision = fit_decision(parts, module, trainer)
-    unshard_encoder(module.encoder)
-    if not parts.is_first_rank:
-        return metrics
-    if undefined := module.undefined_metrics:
-        record.set_tag("undefined_metrics", "; ".join(map(": ".join, undefined.items())))
-    rule = decision and decision.rule
-    metrics |= decision.metrics if decision is not None else {}
-    metrics |= log_report(parts, module, predictions, metrics, rule, step=trainer.global_step)
-    parts.hooks.on_run_evaluated(best_checkpoint, metrics)
-    inference_config = datamodule.describe_preprocessing()
-    with save_model(module.encoder, datamodule.tokenizer, inference_config, rule) as folder:
-        record.log_folder(folder, "model")
-    # what is not finite is no metric of the run
-    return {name: value for name, value in metrics.items() if math.isfinite(value)}

@@ -3,7 +3,7 @@ the test predictions.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,10 @@ from src.pipeline.run_parts import RunParts, format_results
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
+    from matplotlib.figure import Figure
     from torch import Tensor
 
+    from src.evaluation.report_page import Section
     from src.model.decision_rule import DecisionRule
     from src.model.module import EncoderModule
 
@@ -114,17 +116,27 @@ def log_report(
         for title, figure in figures.items():
             parts.record.log_figure(figure, f"report/{title}.png")
         return added
+    log_page(parts, {**metrics, **added}, judged.parts.sections, tables, figures)
+    return added
+
+
+def log_page(
+    parts: RunParts,
+    metrics: Mapping[str, float],
+    sections: "Sequence[Section]",
+    tables: Mapping[str, Mapping[str, Sequence[Any]]],
+    figures: "Mapping[str, Figure]",
+) -> None:
+    """Write the pictures of a report, and its page with pictures and tables."""
     from src.evaluation.report_page import render_page
     from src.evaluation.report_plots import draw_picture
 
     pictures = {title: draw_picture(figure) for title, figure in figures.items()}
     for title, picture in pictures.items():
         parts.record.log_bytes(picture, f"report/{title}.png")
-    result = format_results({**metrics, **added})
-    page = render_page(parts.record.name, result, judged.parts.sections, tables, pictures)
+    page = render_page(parts.record.name, format_results(metrics), sections, tables, pictures)
     # what is escaped or drawn holds no secret, and texts of data stand in the tables as they are
     parts.record.log_text(page, "report/report.html", redact=str)
-    return added
 
 
 def _add_texts(

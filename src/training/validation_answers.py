@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from src.model.module import EncoderModule
 
 
-class _Batches:
+class PlainBatches:
     """The batches of a loader. Lightning would not take the loader itself for predictions, but
     build another one of its own class.
     """
@@ -36,7 +36,7 @@ def answer_validation(
     no ids. To be called on every rank.
     """
     loader = datamodule.build_loader("validation")
-    batches = trainer.predict(module, dataloaders=_Batches(loader))
+    batches = trainer.predict(module, dataloaders=PlainBatches(loader))
     assert batches is not None
     columns: list[Any] = list(zip(*batches, strict=True))
     return gather_predictions(

@@ -33,9 +33,9 @@ class Said(nn.Module):
             self.compute_logits(tokens, at), targets, reduction="sum"
         )
 
-    def compute_loss_and_predictions_at(self, tokens, at, targets):
-        loss = self.compute_loss_at(tokens, at, targets)
-        return loss, self.compute_logits(tokens, at).argmax(-1)
+    def compute_losses_and_predictions_at(self, tokens, at, targets):
+        logits = self.compute_logits(tokens, at)
+        return nn.functional.cross_entropy(logits, targets, reduction="none"), logits.argmax(-1)
 
 
 # torchmetrics says so of every Spearman correlation, which needs all values to rank them.
@@ -72,6 +72,12 @@ def test_masked_lm_looks_at_the_masked_positions_alone(tiny):
     every = encoder.compute_token_logits(encoder.encode(batch.tokens)).log_softmax(-1)
     assert result.loss.item() == pytest.approx(-(every[1, 30] + every[6, 31]).item() / 2, rel=1e-5)
     assert result.outputs.tolist() == every[[1, 6]].argmax(-1).tolist()
+    assert result.token_scores is not None
+    losses = (-every[[1, 6], [30, 31]]).tolist()
+    assert result.token_scores.losses.tolist() == pytest.approx(losses, rel=1e-5)
+    assert result.token_scores.is_right.tolist() == (result.outputs == batch.targets).tolist()
+    # and nothing of it where weights are trained
+    assert MaskedLM().forward(encoder.train(), batch).token_scores is None
 
 
 def test_a_batch_without_masks_loses_nothing():

@@ -6,7 +6,7 @@ from torch.nn.functional import cross_entropy, linear
 from torch.testing import assert_close
 
 from src.model import vocab_loss
-from src.model.vocab_loss import vocabulary_loss, vocabulary_loss_and_predictions
+from src.model.vocab_loss import vocabulary_loss, vocabulary_losses_and_predictions
 
 
 @pytest.fixture
@@ -101,18 +101,18 @@ def test_held_out_tokens_are_judged_a_few_at_a_time_as_all_at_once(
     monkeypatch.setattr(vocab_loss, "_MAX_LOGITS_PER_CHUNK", at_once)
     shift = bias if biased else None
     logits = linear(hidden, weight, shift)
-    loss, likeliest = vocabulary_loss_and_predictions(hidden, weight, shift, targets)
+    losses, likeliest = vocabulary_losses_and_predictions(hidden, weight, shift, targets)
     assert_close(
-        loss, cross_entropy(logits, targets, reduction="sum").detach(), atol=1e-5, rtol=1e-6
+        losses, cross_entropy(logits, targets, reduction="none").detach(), atol=1e-5, rtol=1e-6
     )
-    assert likeliest.tolist() == logits.argmax(-1).tolist() and not loss.requires_grad
+    assert likeliest.tolist() == logits.argmax(-1).tolist() and not losses.requires_grad
     with torch.autocast("cpu", torch.bfloat16):
         rounded = linear(hidden, weight, shift)
-        loss, likeliest = vocabulary_loss_and_predictions(hidden, weight, shift, targets)
-    assert rounded.dtype == torch.bfloat16 and loss.dtype == torch.float32
+        losses, likeliest = vocabulary_losses_and_predictions(hidden, weight, shift, targets)
+    assert rounded.dtype == torch.bfloat16 and losses.dtype == torch.float32
     assert_close(
-        loss,
-        cross_entropy(rounded.float(), targets, reduction="sum").detach(),
+        losses,
+        cross_entropy(rounded.float(), targets, reduction="none").detach(),
         atol=1e-5,
         rtol=1e-6,
     )
@@ -130,7 +130,7 @@ def test_of_held_out_tokens_few_logits_are_held(monkeypatch):
     for at_once, expected in ((250, [5, 5, 1]), (49, [1] * 11)):
         sizes.clear()
         monkeypatch.setattr(vocab_loss, "_MAX_LOGITS_PER_CHUNK", at_once)
-        vocabulary_loss_and_predictions(
+        vocabulary_losses_and_predictions(
             torch.randn(11, 4), torch.randn(50, 4), None, torch.arange(11)
         )
         assert sizes == expected
@@ -138,15 +138,15 @@ def test_of_held_out_tokens_few_logits_are_held(monkeypatch):
 
 def test_a_held_out_target_that_is_deemed_impossible_has_its_whole_loss():
     hidden, weight = torch.tensor([[300.0]]), torch.tensor([[1.0], [-1.0]])
-    loss, likeliest = vocabulary_loss_and_predictions(hidden, weight, None, torch.tensor([1]))
-    assert (float(loss), likeliest.tolist()) == (600.0, [0])
+    losses, likeliest = vocabulary_losses_and_predictions(hidden, weight, None, torch.tensor([1]))
+    assert (losses.tolist(), likeliest.tolist()) == ([600.0], [0])
 
 
 def test_nothing_to_judge():
-    loss, likeliest = vocabulary_loss_and_predictions(
+    losses, likeliest = vocabulary_losses_and_predictions(
         torch.zeros(0, 4), torch.randn(9, 4), None, torch.zeros(0, dtype=torch.long)
     )
-    assert (float(loss), likeliest.tolist()) == (0.0, [])
+    assert (losses.tolist(), likeliest.tolist()) == ([], [])
 
 
 def test_no_targets_no_loss():
@@ -162,7 +162,7 @@ def test_what_is_not_a_number_stays_so():
     )
     assert torch.isnan(loss)
     assert torch.isnan(
-        vocabulary_loss_and_predictions(
+        vocabulary_losses_and_predictions(
             torch.full((1, 4), float("nan")), torch.randn(9, 4), None, torch.tensor([1])
         )[0]
     )

@@ -53,5 +53,13 @@ class TokenCounts(NamedTuple):
         shares = counts[counts > 0] / counts.sum()
         return float(-(shares * np.log(shares)).sum())
 
+    def compute_unigram_losses(self) -> np.ndarray:
+        """The loss of a model that knows only how frequent each token is, at each token [V], in
+        nats. One is added to every count, so that it is finite where a token never occurs.
+        """
+        counts = self.counts.astype(np.float64)
+        counts[self.special_ids] = 0
+        return -np.log((counts + 1) / (counts.sum() + len(self._ordinary())))
+
     def _ordinary(self) -> np.ndarray:
         return np.delete(self.counts, self.special_ids)

@@ -5,6 +5,13 @@ from src.model.objectives.objective import (
     GeneratorObjective,
     Objective,
     ObjectiveOutput,
+    TokenScores,
 )
 
-__all__ = ["DatasetObjective", "GeneratorObjective", "Objective", "ObjectiveOutput"]
+__all__ = [
+    "DatasetObjective",
+    "GeneratorObjective",
+    "Objective",
+    "ObjectiveOutput",
+    "TokenScores",
+]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from src.core.dataset_info import DatasetInfo, Task
 from src.core.validation import validate_init
 from src.model.objectives.masked_lm import MaskedLM
-from src.model.objectives.objective import ObjectiveOutput
+from src.model.objectives.objective import ObjectiveOutput, TokenScores
 from src.model.objectives.token_prediction import derive_perplexity
 
 if TYPE_CHECKING:
@@ -67,13 +67,13 @@ class MaskedLMWithNextSentence:
             total = encoder.compute_token_loss(masked, batch.targets)
             loss = total / max(1, num_masked) + pair_loss
             return ObjectiveOutput(loss, num_masked, loss.new_empty(0), targets)
-        total, likeliest = encoder.compute_loss_and_predictions(masked, batch.targets)
-        token_loss = total / max(1, num_masked)
+        token_losses, likeliest = encoder.compute_losses_and_predictions(masked, batch.targets)
         predictions = torch.cat((likeliest, -1 - pair_logits.argmax(-1)))
-        # the tokens' losses are only known as a sum, so each has the mean
-        losses = torch.cat((token_loss.float().expand(num_masked), pair_losses.detach()))
+        losses = torch.cat((token_losses, pair_losses.detach()))
         outputs = torch.stack((predictions.float(), losses), 1)
-        return ObjectiveOutput(token_loss + pair_loss, num_masked, outputs, targets)
+        loss = token_losses.sum() / max(1, num_masked) + pair_loss
+        scores = TokenScores(token_losses, likeliest == batch.targets)
+        return ObjectiveOutput(loss, num_masked, outputs, targets, scores)
 
     def build_metrics(self, num_labels: int) -> "dict[str, Metric]":
         from src.model.target_mean import TargetMean

@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from src.model.encoder import Encoder, HeadType
 
 
+class TokenScores(NamedTuple):
+    """How well each masked token [K] was predicted: its loss, and whether the likeliest token is
+    the right one.
+    """
+
+    losses: "Tensor"
+    is_right: "Tensor"
+
+
 class ObjectiveOutput(NamedTuple):
     """The loss of a batch, and what its metrics are computed from.
 
@@ -28,12 +37,14 @@ class ObjectiveOutput(NamedTuple):
             [B], or the likeliest tokens [K]. Empty in the training of masked language modelling,
             which has no metrics.
         targets: [K], [B] or [B, C].
+        token_scores: of the masked tokens, in the evaluation of masked language modelling.
     """
 
     loss: "Tensor"
     num_targets: int
     outputs: "Tensor"
     targets: "Tensor"
+    token_scores: TokenScores | None = None
 
 
 @runtime_checkable

@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from src.core.dataset_info import DatasetInfo
-from src.model.objectives.objective import ObjectiveOutput
+from src.model.objectives.objective import ObjectiveOutput, TokenScores
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,8 +31,9 @@ def predict_tokens(
     if encoder.training:
         loss = encoder.compute_loss_at(tokens, at, targets) / max(1, count)
         return ObjectiveOutput(loss, count, loss.new_empty(0), targets)
-    total, likeliest = encoder.compute_loss_and_predictions_at(tokens, at, targets)
-    return ObjectiveOutput(total / max(1, count), count, likeliest, targets)
+    losses, likeliest = encoder.compute_losses_and_predictions_at(tokens, at, targets)
+    scores = TokenScores(losses, likeliest == targets)
+    return ObjectiveOutput(losses.sum() / max(1, count), count, likeliest, targets, scores)
 
 
 def derive_perplexity(values: dict[str, float], facts: DatasetInfo) -> dict[str, float]:
