@@ -4,13 +4,19 @@ run=ID           the run, by its id, the beginning of it, its name, or latest
 format=FORMAT    transformers: the run's own folder, which has a program that answers with torch \
 and transformers alone
                  mlflow: the same folder, as a version of a registered model
-                 onnx, openvino: the network for these runtimes, in fp32
+                 onnx, openvino: the network for these runtimes
 output=FOLDER    where it goes; there is none yet
+precision=fp32   openvino: fp32, bf16 or int8; onnx has fp32
 register=NAME    with format=mlflow: the registered model; output= may then be left
 alias=A,B        names that move to the new version
-rows=200         onnx, openvino: by how many validation rows the export is compared with the model
-tolerance=1e-4   onnx, openvino: the largest difference of a probability at which it is kept (of a \
-value v: times |v|, where that is more than 1); else the exit code is 1
+rows=            onnx, openvino: by how many validation rows the export is compared with the model;
+                 200 in fp32, else 1000
+tolerance=       onnx, openvino: how far a probability may be off (of a value v: times |v|, where \
+that is more than 1), else the exit code is 1: in fp32 1e-4 at most, in bf16 0.005 and in int8 \
+0.03 in the mean
+max_flips=       the largest share of predictions that may change: 0.01 in bf16, 0.02 in int8
+calibration=FILE int8: texts that fix its scales, instead of 50 training rows of the run; where \
+the run's data are gone, the export is compared by the other rows of FILE
 uri=             a store other than mlruns/mlflow.db
 root=FOLDER      the folder whose mlruns/ has the run, if it is another than here
 """
@@ -44,8 +50,11 @@ _DEFAULTS = {
     "output": "",
     "register": "",
     "alias": "",
-    "rows": "200",
-    "tolerance": "1e-4",
+    "precision": "fp32",
+    "rows": "",
+    "tolerance": "",
+    "max_flips": "",
+    "calibration": "",
     "uri": "",
     "root": "",
 }
@@ -54,16 +63,13 @@ FORMATS = ("transformers", "mlflow", "onnx", "openvino")
 _OPTION_FORMATS = {
     "register": ("mlflow",),
     "alias": ("mlflow",),
+    "precision": ("onnx", "openvino"),
     "rows": ("onnx", "openvino"),
     "tolerance": ("onnx", "openvino"),
+    "max_flips": ("onnx", "openvino"),
+    "calibration": ("openvino",),
 }
-_OPTION_NAMES = {"tracking.uri": "uri", "tracking.root": "root"}
-# texts by which a network is traced
-_TRACED_ROWS = 2
-
-
-class InexactExport(Exception):
-    """The answers of an export are too far from those of its model."""
+_OPTION_NAMES = {"data.source.path": "calibration", "tracking.uri": "uri", "tracking.root": "root"}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -75,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _handle_arguments(arguments: Sequence[str]) -> int:
     options = parse_key_values(arguments, _DEFAULTS)
-    rows, tolerance = _check_options(options)
+    _check_options(options)
     output = Path(options["output"]).expanduser().absolute() if options["output"] else None
     with redirect_stdout(sys.stderr):
         from src.core.startup import silence_transformers
@@ -100,14 +106,12 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
             _export_to_mlflow(store, model, output, options)
         case format:
             assert output is not None
-            return _export_to_runtime(model, output, format, options["run"], rows, tolerance)
+            return _export_to_runtime(model, output, format, options)
     return 0
 
 
-def _check_options(options: dict[str, str]) -> tuple[int, float]:
-    """The number of rows and the tolerance. Raises UserError for what is wrong whatever the run
-    is.
-    """
+def _check_options(options: dict[str, str]) -> None:
+    """Raise UserError for what is wrong whatever the run is."""
     if not options["run"]:
         raise UserError("must be given, as run=ID", key="run", hint="`make ui` shows the ids")
     chosen = options["format"]
@@ -134,17 +138,25 @@ def _check_options(options: dict[str, str]) -> tuple[int, float]:
         raise UserError(f"must be given, as output=FOLDER{other}", key="output")
     if options["output"]:
         _check_output(Path(options["output"]).expanduser(), options["output"])
-    if not options["rows"].isdecimal() or int(options["rows"]) < 1:
-        raise UserError(key="rows", value=options["rows"], expected="a whole number at least 1")
-    try:
-        tolerance = float(options["tolerance"])
-    except ValueError:
-        tolerance = -1.0
-    if not 0 <= tolerance < 1:
+    if chosen in ("onnx", "openvino"):
+        _check_runtime_options(options)
+
+
+def _check_runtime_options(options: dict[str, str]) -> None:
+    from src.pipeline.runtime_formats import check_precision
+    from src.pipeline.runtime_parity import read_bounds
+
+    check_precision(options["format"], options["precision"])
+    read_bounds(options["precision"], options)
+    if not options["calibration"]:
+        return
+    if options["precision"] != "int8":
         raise UserError(
-            key="tolerance", value=options["tolerance"], expected="a number from 0, and below 1"
+            "goes with precision=int8", key="calibration", value=options["calibration"], colon=False
         )
-    return int(options["rows"]), tolerance
+    from src.data.reading.data_files import find_path
+
+    find_path(options["calibration"])
 
 
 def _check_output(output: Path, typed: str) -> None:
@@ -214,30 +226,28 @@ def _export_to_mlflow(
 
 
 def _export_to_runtime(
-    model: "EarlierModel", output: Path, format: str, run: str, count: int, tolerance: float
+    model: "EarlierModel", output: Path, format: str, options: dict[str, str]
 ) -> int:
-    from src.pipeline.parity_rows import read_validation_rows
-    from src.pipeline.runtime_formats import (
-        check_format,
-        compare_with_model,
-        write_card,
-        write_runtime_folder,
-    )
+    from src.data.reading.data_files import find_path
+    from src.pipeline.runtime_formats import InexactExport, check_format, fill_runtime_folder
+    from src.pipeline.runtime_parity import read_bounds
 
-    check_format(format, model.inference_config["task"])
-    rows, split = read_validation_rows(model, count)
+    precision = options["precision"]
+    check_format(format, model.inference_config["task"], precision)
     try:
         with _new_folder(output) as folder:
-            write_runtime_folder(model.folder, folder, format, rows[:_TRACED_ROWS])
-            parity = compare_with_model(model.folder, folder, rows, split)
-            if parity.difference > tolerance:
-                raise InexactExport(parity.describe())
-            write_card(folder, format, f"run {run}", parity, tolerance)
+            parity = fill_runtime_folder(
+                model,
+                folder,
+                format,
+                precision,
+                run=f"run {options['run']}",
+                bounds=read_bounds(precision, options),
+                calibration=find_path(file) if (file := options["calibration"]) else None,
+            )
     except InexactExport as error:
         print_line(
-            f"error: the export is not kept, it is not exact enough: {error}; at most "
-            f"tolerance={tolerance:g} is allowed",
-            to_stderr=True,
+            f"error: the export is not kept, it is not exact enough: {error}", to_stderr=True
         )
         return 1
     print_line(f"the export is {output}")
