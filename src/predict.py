@@ -52,7 +52,6 @@ if TYPE_CHECKING:
 
 OPTION_DEFAULTS = {
     "run": "",
-    "model": "",
     "text": "",
     "pair": "",
     "file": "",
@@ -65,6 +64,7 @@ OPTION_DEFAULTS = {
     "batch_tokens": "8192",
     "precision": "auto",
     "backend": "torch",
+    "model": "",
     "decision_rule": "true",
     "uri": "",
     "root": "",
