@@ -6,7 +6,7 @@ and transformers alone
                  mlflow: the same folder, as a version of a registered model
                  onnx, openvino: the network for these runtimes
 output=FOLDER    where it goes; there is none yet
-precision=fp32   openvino: fp32, bf16 or int8; onnx has fp32
+precision=fp32   openvino: fp32, bf16 or int8; onnx has fp32; mlflow: it then serves OpenVINO
 register=NAME    with format=mlflow: the registered model; output= may then be left
 alias=A,B        names that move to the new version
 rows=            onnx, openvino: by how many validation rows the export is compared with the model;
@@ -21,6 +21,7 @@ uri=             a store other than mlruns/mlflow.db
 root=FOLDER      the folder whose mlruns/ has the run, if it is another than here
 """
 
+import hashlib
 import shutil
 import sys
 import tempfile
@@ -50,7 +51,7 @@ _DEFAULTS = {
     "output": "",
     "register": "",
     "alias": "",
-    "precision": "fp32",
+    "precision": "",
     "rows": "",
     "tolerance": "",
     "max_flips": "",
@@ -63,7 +64,7 @@ FORMATS = ("transformers", "mlflow", "onnx", "openvino")
 _OPTION_FORMATS = {
     "register": ("mlflow",),
     "alias": ("mlflow",),
-    "precision": ("onnx", "openvino"),
+    "precision": ("onnx", "openvino", "mlflow"),
     "rows": ("onnx", "openvino"),
     "tolerance": ("onnx", "openvino"),
     "max_flips": ("onnx", "openvino"),
@@ -98,15 +99,20 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
         store.announce_environment()
         model = find_earlier_model(store, options["run"])
     startup.resume_gc()
-    match options["format"]:
-        case "transformers":
-            assert output is not None
-            _copy_model(model, output)
-        case "mlflow":
+    from src.pipeline.runtime_formats import InexactExport
+
+    try:
+        if options["format"] == "mlflow":
             _export_to_mlflow(store, model, output, options)
-        case format:
+        else:
             assert output is not None
-            return _export_to_runtime(model, output, format, options)
+            export = _copy_model if options["format"] == "transformers" else _export_to_runtime
+            export(model, output, options)
+    except InexactExport as error:
+        print_line(
+            f"error: the export is not kept, it is not exact enough: {error}", to_stderr=True
+        )
+        return 1
     return 0
 
 
@@ -123,8 +129,9 @@ def _check_options(options: dict[str, str]) -> None:
             expected=f"one of {', '.join(FORMATS)}",
             hint=None if near is None else did_you_mean(near),
         )
+    runtime = _find_runtime(options)
     for name, formats in _OPTION_FORMATS.items():
-        if options[name] != _DEFAULTS[name] and chosen not in formats:
+        if options[name] != _DEFAULTS[name] and not {chosen, runtime} & {*formats}:
             raise UserError(
                 f"goes with format={' or format='.join(formats)}",
                 key=name,
@@ -138,19 +145,27 @@ def _check_options(options: dict[str, str]) -> None:
         raise UserError(f"must be given, as output=FOLDER{other}", key="output")
     if options["output"]:
         _check_output(Path(options["output"]).expanduser(), options["output"])
-    if chosen in ("onnx", "openvino"):
-        _check_runtime_options(options)
+    if runtime is not None:
+        _check_runtime_options(runtime, options)
 
 
-def _check_runtime_options(options: dict[str, str]) -> None:
+def _find_runtime(options: dict[str, str]) -> str | None:
+    """The format of the network, where it is another than that of transformers."""
+    if options["format"] == "mlflow" and options["precision"]:
+        return "openvino"
+    return options["format"] if options["format"] in ("onnx", "openvino") else None
+
+
+def _check_runtime_options(runtime: str, options: dict[str, str]) -> None:
     from src.pipeline.runtime_formats import check_precision
     from src.pipeline.runtime_parity import read_bounds
 
-    check_precision(options["format"], options["precision"])
-    read_bounds(options["precision"], options)
+    precision = options["precision"] or "fp32"
+    check_precision(runtime, precision)
+    read_bounds(precision, options)
     if not options["calibration"]:
         return
-    if options["precision"] != "int8":
+    if precision != "int8":
         raise UserError(
             "goes with precision=int8", key="calibration", value=options["calibration"], colon=False
         )
@@ -183,7 +198,7 @@ def _new_folder(output: Path) -> Iterator[Path]:
         ) from error
 
 
-def _copy_model(model: "EarlierModel", output: Path) -> None:
+def _copy_model(model: "EarlierModel", output: Path, options: dict[str, str]) -> None:
     from src.pipeline.export import READER_NAME, add_reader
 
     with _new_folder(output) as folder:
@@ -208,14 +223,20 @@ def _export_to_mlflow(
         )
     aliases = [alias for alias in options["alias"].split(",") if alias]
     with tempfile.TemporaryDirectory() as draft:
-        folder = Path(shutil.copytree(model.folder, Path(draft) / "model"))
+        folder, artifact = Path(draft) / "model", "model"
+        if runtime := _find_runtime(options):
+            folder.mkdir()
+            print_line(_fill_runtime_folder(model, folder, runtime, options))
+            artifact = f"model_{runtime}_{options['precision']}_{_hash_network(folder)}"
+        else:
+            shutil.copytree(model.folder, folder)
         add_reader(folder)
         if output is not None:
             with _new_folder(output) as made:
                 shutil.copytree(folder, made, dirs_exist_ok=True)
             print_line(f"the model folder is {output}")
         if name := options["register"]:
-            number = store.register_model(options["run"], folder, name, aliases)
+            number = store.register_model(options["run"], folder, name, aliases, artifact=artifact)
             named = "".join(f", alias {alias}" for alias in aliases)
             print_line(f"registered as {name}, version {number}{named}")
             address = f"models:/{name}@{aliases[0]}" if aliases else f"models:/{name}/{number}"
@@ -225,34 +246,48 @@ def _export_to_mlflow(
             )
 
 
-def _export_to_runtime(
-    model: "EarlierModel", output: Path, format: str, options: dict[str, str]
-) -> int:
+def _hash_network(folder: Path) -> str:
+    """Eight digits that tell a network from others of the same run."""
+    from src.pipeline.palimpsest_model import find_runtime_file
+
+    found = hashlib.sha256()
+    network = find_runtime_file(folder)
+    assert network is not None
+    for file in sorted(folder.glob(f"{network.stem}.*")):
+        with file.open("rb") as content:
+            found.update(hashlib.file_digest(content, "sha256").digest())
+    return found.hexdigest()[:8]
+
+
+def _export_to_runtime(model: "EarlierModel", output: Path, options: dict[str, str]) -> None:
+    with _new_folder(output) as folder:
+        compared = _fill_runtime_folder(model, folder, options["format"], options)
+    print_line(f"the export is {output}")
+    print_line(compared)
+
+
+def _fill_runtime_folder(
+    model: "EarlierModel", folder: Path, format: str, options: dict[str, str]
+) -> str:
+    """Write the model for another runtime; returns in words how exact it is. Raises InexactExport
+    if it is not exact enough.
+    """
     from src.data.reading.data_files import find_path
-    from src.pipeline.runtime_formats import InexactExport, check_format, fill_runtime_folder
+    from src.pipeline.runtime_formats import check_format, fill_runtime_folder
     from src.pipeline.runtime_parity import read_bounds
 
-    precision = options["precision"]
+    precision = options["precision"] or "fp32"
     check_format(format, model.inference_config["task"], precision)
-    try:
-        with _new_folder(output) as folder:
-            parity = fill_runtime_folder(
-                model,
-                folder,
-                format,
-                precision,
-                run=f"run {options['run']}",
-                bounds=read_bounds(precision, options),
-                calibration=find_path(file) if (file := options["calibration"]) else None,
-            )
-    except InexactExport as error:
-        print_line(
-            f"error: the export is not kept, it is not exact enough: {error}", to_stderr=True
-        )
-        return 1
-    print_line(f"the export is {output}")
-    print_line(f"compared with the model on {parity.describe()}")
-    return 0
+    parity = fill_runtime_folder(
+        model,
+        folder,
+        format,
+        precision,
+        run=f"run {options['run']}",
+        bounds=read_bounds(precision, options),
+        calibration=find_path(file) if (file := options["calibration"]) else None,
+    )
+    return f"compared with the model on {parity.describe()}"
 
 
 if __name__ == "__main__":

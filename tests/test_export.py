@@ -137,6 +137,29 @@ def test_a_run_in_int8(
     assert f"precision=fp32: {folder} was exported in int8" in capsys.readouterr().err
 
 
+def test_a_registered_model_may_run_on_openvino(
+    project: Path, run_id: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside the run's own model, which stays what it is."""
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("openvino")
+    typed = ["format=mlflow", "precision=bf16", "register=fast", "rows=9", "max_flips=0.5"]
+    assert say(project, f"run={run_id}", *typed) == 0
+    said = capsys.readouterr().out
+    assert "compared with the model on 9 validation rows: " in said
+    assert "registered as fast, version 1" in said
+    store = Store(root=str(project))
+    client = store.open().client
+    source = Path(client.get_model_version_download_uri("fast", "1").removeprefix("file://"))
+    assert source.name.startswith("model_openvino_bf16_")
+    assert (source / "openvino_model.xml").is_file()
+    assert not (source / "model.safetensors").exists()
+    assert "openvino==" in (source / "requirements.txt").read_text()
+    assert not (store.fetch_model_folder(run_id) / "openvino_model.xml").exists()
+    found = load_answers("models:/fast/1", "a great film")
+    assert found == ["prediction", "negative", "positive"]
+
+
 def test_onnx_is_asked_without_torch(tmp_path: Path) -> None:
     """By its own runtime and by hand, for one text, and for several of other lengths than those
     that it was traced with.
@@ -381,6 +404,10 @@ def test_models_that_have_no_such_form(
             "rows=9 goes with format=onnx or format=openvino",
         ),
         ("run=0123456 format=mlflow alias=a output=x", "alias=a goes with register=NAME"),
+        (
+            "run=0123456 format=mlflow precision=int4 output=x",
+            "precision=int4: expected one of fp32, bf16, int8",
+        ),
         ("run=0123456 format=onnx output=HERE", "output=HERE is there already; give a new name"),
         ("run=0123456 format=onnx output=HERE/no/x", "there is no folder HERE/no"),
         ("run=0123456 format=onnx output=HERE/x rows=0", "rows=0: expected a whole number at"),
