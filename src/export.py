@@ -4,17 +4,24 @@ run=ID           the run, by its id, the beginning of it, its name, or latest
 format=FORMAT    transformers: the run's own folder, which has a program that answers with torch \
 and transformers alone
                  mlflow: the same folder, as a version of a registered model
-                 onnx, openvino: the network for these runtimes, in fp32
+                 onnx, openvino: the network for these runtimes
 output=FOLDER    where it goes; there is none yet
+precision=fp32   openvino: fp32, bf16 or int8; onnx has fp32; mlflow: it then serves OpenVINO
 register=NAME    with format=mlflow: the registered model; output= may then be left
 alias=A,B        names that move to the new version
-rows=200         onnx, openvino: by how many validation rows the export is compared with the model
-tolerance=1e-4   onnx, openvino: the largest difference of a probability at which it is kept (of a \
-value v: times |v|, where that is more than 1); else the exit code is 1
+rows=            onnx, openvino: by how many validation rows the export is compared with the model;
+                 200 in fp32, else 1000
+tolerance=       onnx, openvino: how far a probability may be off (of a value v: times |v|, where \
+that is more than 1), else the exit code is 1: in fp32 1e-4 at most, in bf16 0.005 and in int8 \
+0.03 in the mean
+max_flips=       the largest share of predictions that may change: 0.01 in bf16, 0.02 in int8
+calibration=FILE int8: texts that fix its scales, instead of 50 training rows of the run; where \
+the run's data are gone, the export is compared by the other rows of FILE
 uri=             a store other than mlruns/mlflow.db
 root=FOLDER      the folder whose mlruns/ has the run, if it is another than here
 """
 
+import hashlib
 import shutil
 import sys
 import tempfile
@@ -44,8 +51,11 @@ _DEFAULTS = {
     "output": "",
     "register": "",
     "alias": "",
-    "rows": "200",
-    "tolerance": "1e-4",
+    "precision": "",
+    "rows": "",
+    "tolerance": "",
+    "max_flips": "",
+    "calibration": "",
     "uri": "",
     "root": "",
 }
@@ -54,16 +64,13 @@ FORMATS = ("transformers", "mlflow", "onnx", "openvino")
 _OPTION_FORMATS = {
     "register": ("mlflow",),
     "alias": ("mlflow",),
+    "precision": ("onnx", "openvino", "mlflow"),
     "rows": ("onnx", "openvino"),
     "tolerance": ("onnx", "openvino"),
+    "max_flips": ("onnx", "openvino"),
+    "calibration": ("openvino",),
 }
-_OPTION_NAMES = {"tracking.uri": "uri", "tracking.root": "root"}
-# texts by which a network is traced
-_TRACED_ROWS = 2
-
-
-class InexactExport(Exception):
-    """The answers of an export are too far from those of its model."""
+_OPTION_NAMES = {"data.source.path": "calibration", "tracking.uri": "uri", "tracking.root": "root"}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -75,7 +82,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _handle_arguments(arguments: Sequence[str]) -> int:
     options = parse_key_values(arguments, _DEFAULTS)
-    rows, tolerance = _check_options(options)
+    _check_options(options)
     output = Path(options["output"]).expanduser().absolute() if options["output"] else None
     with redirect_stdout(sys.stderr):
         from src.core.startup import silence_transformers
@@ -92,22 +99,25 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
         store.announce_environment()
         model = find_earlier_model(store, options["run"])
     startup.resume_gc()
-    match options["format"]:
-        case "transformers":
-            assert output is not None
-            _copy_model(model, output)
-        case "mlflow":
+    from src.pipeline.runtime_formats import InexactExport
+
+    try:
+        if options["format"] == "mlflow":
             _export_to_mlflow(store, model, output, options)
-        case format:
+        else:
             assert output is not None
-            return _export_to_runtime(model, output, format, options["run"], rows, tolerance)
+            export = _copy_model if options["format"] == "transformers" else _export_to_runtime
+            export(model, output, options)
+    except InexactExport as error:
+        print_line(
+            f"error: the export is not kept, it is not exact enough: {error}", to_stderr=True
+        )
+        return 1
     return 0
 
 
-def _check_options(options: dict[str, str]) -> tuple[int, float]:
-    """The number of rows and the tolerance. Raises UserError for what is wrong whatever the run
-    is.
-    """
+def _check_options(options: dict[str, str]) -> None:
+    """Raise UserError for what is wrong whatever the run is."""
     if not options["run"]:
         raise UserError("must be given, as run=ID", key="run", hint="`make ui` shows the ids")
     chosen = options["format"]
@@ -119,8 +129,9 @@ def _check_options(options: dict[str, str]) -> tuple[int, float]:
             expected=f"one of {', '.join(FORMATS)}",
             hint=None if near is None else did_you_mean(near),
         )
+    runtime = _find_runtime(options)
     for name, formats in _OPTION_FORMATS.items():
-        if options[name] != _DEFAULTS[name] and chosen not in formats:
+        if options[name] != _DEFAULTS[name] and not {chosen, runtime} & {*formats}:
             raise UserError(
                 f"goes with format={' or format='.join(formats)}",
                 key=name,
@@ -134,17 +145,33 @@ def _check_options(options: dict[str, str]) -> tuple[int, float]:
         raise UserError(f"must be given, as output=FOLDER{other}", key="output")
     if options["output"]:
         _check_output(Path(options["output"]).expanduser(), options["output"])
-    if not options["rows"].isdecimal() or int(options["rows"]) < 1:
-        raise UserError(key="rows", value=options["rows"], expected="a whole number at least 1")
-    try:
-        tolerance = float(options["tolerance"])
-    except ValueError:
-        tolerance = -1.0
-    if not 0 <= tolerance < 1:
+    if runtime is not None:
+        _check_runtime_options(runtime, options)
+
+
+def _find_runtime(options: dict[str, str]) -> str | None:
+    """The format of the network, where it is another than that of transformers."""
+    if options["format"] == "mlflow" and options["precision"]:
+        return "openvino"
+    return options["format"] if options["format"] in ("onnx", "openvino") else None
+
+
+def _check_runtime_options(runtime: str, options: dict[str, str]) -> None:
+    from src.pipeline.runtime_formats import check_precision
+    from src.pipeline.runtime_parity import read_bounds
+
+    precision = options["precision"] or "fp32"
+    check_precision(runtime, precision)
+    read_bounds(precision, options)
+    if not options["calibration"]:
+        return
+    if precision != "int8":
         raise UserError(
-            key="tolerance", value=options["tolerance"], expected="a number from 0, and below 1"
+            "goes with precision=int8", key="calibration", value=options["calibration"], colon=False
         )
-    return int(options["rows"]), tolerance
+    from src.data.reading.data_files import find_path
+
+    find_path(options["calibration"])
 
 
 def _check_output(output: Path, typed: str) -> None:
@@ -171,7 +198,7 @@ def _new_folder(output: Path) -> Iterator[Path]:
         ) from error
 
 
-def _copy_model(model: "EarlierModel", output: Path) -> None:
+def _copy_model(model: "EarlierModel", output: Path, options: dict[str, str]) -> None:
     from src.pipeline.export import READER_NAME, add_reader
 
     with _new_folder(output) as folder:
@@ -196,14 +223,20 @@ def _export_to_mlflow(
         )
     aliases = [alias for alias in options["alias"].split(",") if alias]
     with tempfile.TemporaryDirectory() as draft:
-        folder = Path(shutil.copytree(model.folder, Path(draft) / "model"))
+        folder, artifact = Path(draft) / "model", "model"
+        if runtime := _find_runtime(options):
+            folder.mkdir()
+            print_line(_fill_runtime_folder(model, folder, runtime, options))
+            artifact = f"model_{runtime}_{options['precision']}_{_hash_network(folder)}"
+        else:
+            shutil.copytree(model.folder, folder)
         add_reader(folder)
         if output is not None:
             with _new_folder(output) as made:
                 shutil.copytree(folder, made, dirs_exist_ok=True)
             print_line(f"the model folder is {output}")
         if name := options["register"]:
-            number = store.register_model(options["run"], folder, name, aliases)
+            number = store.register_model(options["run"], folder, name, aliases, artifact=artifact)
             named = "".join(f", alias {alias}" for alias in aliases)
             print_line(f"registered as {name}, version {number}{named}")
             address = f"models:/{name}@{aliases[0]}" if aliases else f"models:/{name}/{number}"
@@ -213,36 +246,48 @@ def _export_to_mlflow(
             )
 
 
-def _export_to_runtime(
-    model: "EarlierModel", output: Path, format: str, run: str, count: int, tolerance: float
-) -> int:
-    from src.pipeline.parity_rows import read_validation_rows
-    from src.pipeline.runtime_formats import (
-        check_format,
-        compare_with_model,
-        write_card,
-        write_runtime_folder,
-    )
+def _hash_network(folder: Path) -> str:
+    """Eight digits that tell a network from others of the same run."""
+    from src.pipeline.palimpsest_model import find_runtime_file
 
-    check_format(format, model.inference_config["task"])
-    rows, split = read_validation_rows(model, count)
-    try:
-        with _new_folder(output) as folder:
-            write_runtime_folder(model.folder, folder, format, rows[:_TRACED_ROWS])
-            parity = compare_with_model(model.folder, folder, rows, split)
-            if parity.difference > tolerance:
-                raise InexactExport(parity.describe())
-            write_card(folder, format, f"run {run}", parity, tolerance)
-    except InexactExport as error:
-        print_line(
-            f"error: the export is not kept, it is not exact enough: {error}; at most "
-            f"tolerance={tolerance:g} is allowed",
-            to_stderr=True,
-        )
-        return 1
+    found = hashlib.sha256()
+    network = find_runtime_file(folder)
+    assert network is not None
+    for file in sorted(folder.glob(f"{network.stem}.*")):
+        with file.open("rb") as content:
+            found.update(hashlib.file_digest(content, "sha256").digest())
+    return found.hexdigest()[:8]
+
+
+def _export_to_runtime(model: "EarlierModel", output: Path, options: dict[str, str]) -> None:
+    with _new_folder(output) as folder:
+        compared = _fill_runtime_folder(model, folder, options["format"], options)
     print_line(f"the export is {output}")
-    print_line(f"compared with the model on {parity.describe()}")
-    return 0
+    print_line(compared)
+
+
+def _fill_runtime_folder(
+    model: "EarlierModel", folder: Path, format: str, options: dict[str, str]
+) -> str:
+    """Write the model for another runtime; returns in words how exact it is. Raises InexactExport
+    if it is not exact enough.
+    """
+    from src.data.reading.data_files import find_path
+    from src.pipeline.runtime_formats import check_format, fill_runtime_folder
+    from src.pipeline.runtime_parity import read_bounds
+
+    precision = options["precision"] or "fp32"
+    check_format(format, model.inference_config["task"], precision)
+    parity = fill_runtime_folder(
+        model,
+        folder,
+        format,
+        precision,
+        run=f"run {options['run']}",
+        bounds=read_bounds(precision, options),
+        calibration=find_path(file) if (file := options["calibration"]) else None,
+    )
+    return f"compared with the model on {parity.describe()}"
 
 
 if __name__ == "__main__":

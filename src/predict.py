@@ -2,6 +2,7 @@
 file=reviews.csv`.
 
 run=ID           the run, by its id or the beginning of it
+model=FOLDER     instead of run=: what src.export wrote, or the folder model of a run
 text=TEXT        one text; pair=TEXT as well where the model judges pairs; of a pretraining run, \
 text="The film was [MASK]." gives the likeliest words, as do the rows of a file with masks
 file=FILE        a file, a folder (its split test; split= names another), or - for the standard \
@@ -16,7 +17,9 @@ strict=true      stop at a row that cannot be read; else it is told and gets no 
 batch_tokens=8192  most tokens of all texts that go through the model together
 decision_rule=true  false leaves out the temperature and the thresholds that the run has fitted
 precision=auto   fp32 or bf16; auto takes fp32 for one text, and for files bf16 where this machine \
-is clearly faster at it
+is clearly faster at it; backend=openvino has int8 as well; an export has the one it was made in
+backend=torch    openvino answers faster on a CPU; the first time it takes a minute to make and \
+compare the export, which is then kept beside the run
 uri=             a store other than mlruns/mlflow.db
 root=FOLDER      the folder whose mlruns/ has the run, if it is another than here
 """
@@ -60,6 +63,8 @@ OPTION_DEFAULTS = {
     "strict": "false",
     "batch_tokens": "8192",
     "precision": "auto",
+    "backend": "torch",
+    "model": "",
     "decision_rule": "true",
     "uri": "",
     "root": "",
@@ -71,7 +76,8 @@ _OPTION_NAMES = {
     "tracking.uri": "uri",
     "tracking.root": "root",
 }
-PRECISIONS = ("auto", "fp32", "bf16")
+PRECISIONS = ("auto", "fp32", "bf16", "int8")
+BACKENDS = ("torch", "openvino")
 _FILE_OPTIONS = ("column", "pair_column", "split", "output", "strict")
 _STDIN = "-"
 
@@ -127,17 +133,12 @@ def _check_options(
     options: dict[str, str], given: set[str], source_options: dict[str, Any]
 ) -> None:
     """Refuse what is wrong whatever the run is."""
-    if not options["run"]:
-        raise UserError("must be given, as run=ID", key="run", hint="`make ui` shows the ids")
+    _check_model(options)
     if ("text" in given) == bool(options["file"]):
         raise UserError('expected either text="..." or file=FILE')
     if not options["batch_tokens"].isdecimal() or int(options["batch_tokens"]) < 1:
         raise UserError(
             key="batch_tokens", value=options["batch_tokens"], expected="a whole number at least 1"
-        )
-    if options["precision"] not in PRECISIONS:
-        raise UserError(
-            key="precision", value=options["precision"], expected=f"one of {', '.join(PRECISIONS)}"
         )
     for name in ("overwrite", "strict", "decision_rule"):
         if options[name] not in ("true", "false"):
@@ -168,14 +169,37 @@ def _check_options(
     check_output(output, options["file"], overwrite=options["overwrite"] == "true")
 
 
+def _check_model(options: dict[str, str]) -> None:
+    if not options["run"] and not options["model"]:
+        raise UserError("must be given, as run=ID", key="run", hint="`make ui` shows the ids")
+    for name, known in (("precision", PRECISIONS), ("backend", BACKENDS)):
+        if options[name] not in known:
+            raise UserError(key=name, value=options[name], expected=f"one of {', '.join(known)}")
+    if not options["model"]:
+        return
+    folder = Path(options["model"]).expanduser()
+    for name, is_typed in (("run", options["run"]), ("backend", options["backend"] != "torch")):
+        if is_typed:
+            raise UserError(
+                "does not go with model=: a folder is asked as it is",
+                key=name,
+                value=options[name],
+                colon=False,
+            )
+    if not folder.is_dir():
+        raise UserError("there is no such folder", key="model", value=options["model"])
+
+
 def _find_model(options: dict[str, str]) -> "EarlierModel":
     from src.core.startup import silence_transformers
-    from src.pipeline.earlier_model import find_earlier_model
+    from src.pipeline.earlier_model import find_earlier_model, read_earlier_model
     from src.tracking.store import Store
     from src.training.cpu_allocators import limit_kernel_cache
 
     limit_kernel_cache()
     silence_transformers()
+    if options["model"]:
+        return read_earlier_model(Path(options["model"]).expanduser().absolute(), {})
     store = Store(
         root=options["root"] or str(PROJECT_ROOT),
         uri=options["uri"] or read_tracking_uri(),
@@ -183,7 +207,14 @@ def _find_model(options: dict[str, str]) -> "EarlierModel":
     )
     store.check()
     store.announce_environment()
-    return find_earlier_model(store, options["run"])
+    model = find_earlier_model(store, options["run"])
+    if options["backend"] == "torch":
+        return model
+    from src.pipeline.runtime_cache import find_runtime_model
+
+    if options["precision"] == "auto" and options["text"]:
+        options["precision"] = "fp32"
+    return find_runtime_model(store, options["run"], model, options["precision"])
 
 
 def _load_filler_or_predictor(
@@ -205,7 +236,7 @@ def _load_predictor(model: "EarlierModel", options: dict[str, str]) -> "Predicto
 
     startup.resume_gc()
     precision: Any = options["precision"]
-    if precision == "auto" and options["text"]:
+    if precision == "auto" and options["text"] and not options["model"]:
         precision = "fp32"
     predictor = Predictor(
         model.folder,

@@ -11,15 +11,22 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from src import export
+from src import export, predict
 from src.core.dataset_info import Task
+from src.core.user_errors import UserError
 from src.pipeline import runtime_formats
 from src.pipeline.earlier_model import EarlierModel
 from src.pipeline.palimpsest_model import TextModel
-from src.pipeline.parity_rows import read_validation_rows
+from src.pipeline.parity_rows import (
+    ParityRows,
+    read_file_rows,
+    read_validation_rows,
+    sample_training_texts,
+)
 from src.pipeline.predictor import Predictor
 from src.pipeline.run import run
-from src.pipeline.runtime_formats import compare_with_model, write_runtime_folder
+from src.pipeline.runtime_formats import fill_runtime_folder, write_runtime_folder
+from src.pipeline.runtime_parity import Bounds, Parity, compare_with_model, read_bounds
 from src.tracking.store import Store
 from tests.test_predict import make_model
 from tests.test_run import config
@@ -86,7 +93,7 @@ def test_a_run_for_another_runtime(
     said = capsys.readouterr().out
     assert f"the export is {folder}" in said
     assert "compared with the model on 9 validation rows: largest difference " in said
-    assert "0 predictions changed" in said
+    assert "0 predictions changed, accuracy 0." in said
     card = (folder / "README.md").read_text()
     assert "9 validation rows" in card and "negative, positive" in card
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
@@ -98,6 +105,59 @@ def test_a_run_for_another_runtime(
     [found] = TextModel(folder).predict(["a great film"])
     assert found.pop("prediction") == expected.predicted
     assert found == pytest.approx(expected.probabilities, abs=1e-5)
+
+
+def test_a_run_in_int8(
+    project: Path, run_id: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The card and the JSON say what became of its answers; src.predict asks the folder."""
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("nncf")
+    folder = tmp_path / "made"
+    # a model that has seen 40 rows is sure of nothing
+    typed = ["format=openvino", "precision=int8", f"output={folder}", "max_flips=0.5"]
+    assert say(project, f"run={run_id}", *typed) == 0
+    said = capsys.readouterr()
+    assert "compared with the model on 20 validation rows: largest difference " in said.out
+    assert "nncf" not in said.out.lower() + said.err.lower()
+    known = json.loads((folder / "runtime.json").read_text())
+    parity = known["parity"]
+    assert (known["precision"], known["calibration_texts"], parity["rows"]) == ("int8", 40, 20)
+    assert 0 < parity["mean_difference"] <= parity["difference"] < 0.1
+    assert len(parity["accuracies"]) == 2 and known["packages"]["nncf"]
+    card = (folder / "README.md").read_text()
+    assert "its scales fixed by 40 texts of the run's training rows" in card
+    assert (
+        f"accuracy {parity['accuracies'][1]:.4f} instead of {parity['accuracies'][0]:.4f}" in card
+    )
+    assert predict.main([f"model={folder}", "text=a great film"]) == 0
+    said = capsys.readouterr()
+    assert said.out.split()[0] in ("negative", "positive") and "precision int8" in said.err
+    assert predict.main([f"model={folder}", "text=a great film", "precision=fp32"]) == 2
+    assert f"precision=fp32: {folder} was exported in int8" in capsys.readouterr().err
+
+
+def test_a_registered_model_may_run_on_openvino(
+    project: Path, run_id: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside the run's own model, which stays what it is."""
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("openvino")
+    typed = ["format=mlflow", "precision=bf16", "register=fast", "rows=9", "max_flips=0.5"]
+    assert say(project, f"run={run_id}", *typed) == 0
+    said = capsys.readouterr().out
+    assert "compared with the model on 9 validation rows: " in said
+    assert "registered as fast, version 1" in said
+    store = Store(root=str(project))
+    client = store.open().client
+    source = Path(client.get_model_version_download_uri("fast", "1").removeprefix("file://"))
+    assert source.name.startswith("model_openvino_bf16_")
+    assert (source / "openvino_model.xml").is_file()
+    assert not (source / "model.safetensors").exists()
+    assert "openvino==" in (source / "requirements.txt").read_text()
+    assert not (store.fetch_model_folder(run_id) / "openvino_model.xml").exists()
+    found = load_answers("models:/fast/1", "a great film")
+    assert found == ["prediction", "negative", "positive"]
 
 
 def test_onnx_is_asked_without_torch(tmp_path: Path) -> None:
@@ -132,7 +192,9 @@ def test_other_tasks_and_pairs(tmp_path: Path, task: Task) -> None:
     (folder := tmp_path / "onnx").mkdir()
     pairs = [[*one, *other] for one, other in zip(TEXTS, TEXTS[::-1], strict=True)]
     write_runtime_folder(source, folder, "onnx", pairs[:2])
-    parity = compare_with_model(source, folder, [*pairs, ["", "a"]], "validation")
+    rows = [*pairs, ["", "a"]]
+    parity = compare_with_model(source, folder, ParityRows(rows, [None] * len(rows), "validation"))
+    assert parity.accuracies is None
     assert (parity.rows, parity.flips) == (len(pairs), 0)
     assert parity.difference < 1e-4
 
@@ -159,7 +221,7 @@ def test_an_export_that_differs_is_not_kept(
     assert say(project, *typed) == 1
     said = capsys.readouterr().err
     assert "error: the export is not kept, it is not exact enough: 20 validation rows: " in said
-    assert "at most tolerance=0.01 is allowed" in said
+    assert "; at most tolerance=0.01 is allowed" in said
     assert list(tmp_path.iterdir()) == []
 
 
@@ -181,16 +243,45 @@ def test_the_measure_of_parity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ]
 
     monkeypatch.setattr(TextModel, "predict", predict)
-    parity = compare_with_model(source, folder, TEXTS, "test")
+    labels = ["no", None, *["yes"] * (len(TEXTS) - 2)]
+    parity = compare_with_model(source, folder, ParityRows(TEXTS, labels, "test"))
     texts = [text for [text] in TEXTS]
+    answers = Predictor(source, precision="fp32").predict_texts(texts)
     gaps = [
         abs(answer.probabilities["no"] - answer.probabilities["yes"])
-        for answer in Predictor(source, precision="fp32").predict_texts(texts)
+        for answer in answers
         if answer is not None
     ]
     assert parity.difference == pytest.approx(max(gaps), abs=1e-5)
+    assert parity.mean_difference == pytest.approx(sum(gaps) / len(gaps), abs=1e-5)
+    right = [
+        answer.predicted == label
+        for answer, label in zip(answers, labels, strict=True)
+        if answer is not None and label is not None
+    ]
+    share = sum(right) / len(right)
+    assert parity.accuracies == pytest.approx((share, 1 - share))
     assert (parity.rows, parity.flips) == (len(TEXTS), len(TEXTS))
     assert parity.describe().startswith(f"{len(TEXTS)} test rows: largest difference ")
+
+
+def test_bounds_of_each_precision() -> None:
+    """By hand: what is exact is judged by the largest difference, what is rounded by the mean and
+    by the changed predictions.
+    """
+    untyped = {"rows": "", "tolerance": "", "max_flips": ""}
+    exact, rounded = read_bounds("fp32", untyped), read_bounds("int8", untyped)
+    assert (exact, rounded) == (Bounds(1e-4, None, 200), Bounds(0.03, 0.02, 1000))
+    parity = Parity(100, "test", 0.2, 2, 0.01)
+    assert exact.find_excess(parity) == "at most tolerance=0.0001 is allowed"
+    assert exact.find_excess(parity._replace(difference=1e-4)) is None
+    assert rounded.find_excess(parity) is None
+    said = rounded.find_excess(parity._replace(flips=3))
+    assert said == "at most max_flips=0.02 of the predictions may change"
+    said = rounded.find_excess(parity._replace(mean_difference=float("inf")))
+    assert said == "at most tolerance=0.03 is allowed in the mean"
+    typed = {"rows": "7", "tolerance": "0", "max_flips": "0.5"}
+    assert read_bounds("bf16", typed) == Bounds(0, 0.5, 7)
 
 
 def test_a_model_is_registered(
@@ -251,9 +342,30 @@ def test_a_copy_of_the_folder(
 def test_validation_rows_of_a_run(project: Path, run_id: str) -> None:
     plain = config(project, "+experiment=quickstart_scratch", *REVIEWS)
     model = EarlierModel(Path("none"), {}, plain)
-    rows, split = read_validation_rows(model, 7)
-    assert (len(rows), split) == (7, "validation") and all(len(row) == 1 for row in rows)
-    assert len(read_validation_rows(model, 100)[0]) == 20
+    rows = read_validation_rows(model, 7)
+    assert (len(rows.texts), rows.split) == (7, "validation")
+    assert all(len(row) == 1 for row in rows.texts) and rows.labels == [None] * 7
+    assert len(read_validation_rows(model, 100).texts) == 20
+    judged = read_validation_rows(model._replace(inference_config={"task": "classification"}), 100)
+    assert set(judged.labels) == {"negative", "positive"}
+    texts = sample_training_texts(model, 5)
+    assert sample_training_texts(model, 100)[::8] == texts and len(texts) == 5
+
+
+def test_rows_of_a_file_where_the_data_of_a_run_are_gone(tmp_path: Path) -> None:
+    file = tmp_path / "texts.jsonl"
+    file.write_text("".join(json.dumps({"text": f"row {place}"}) + "\n" for place in range(6)))
+    model = EarlierModel(tmp_path, {"task": "classification", "label_names": ["a"]}, {})
+    texts, others = read_file_rows(model, file, 3, 2)
+    assert texts == [["row 0"], ["row 2"], ["row 4"]]
+    assert others == ParityRows([["row 1"], ["row 3"]], [None, None], "texts.jsonl")
+    bounds = Bounds(0.1, 0.1, 9)
+    with pytest.raises(UserError, match=r"calibration=FILE takes texts of a file instead"):
+        fill_runtime_folder(model, tmp_path, "openvino", "int8", run="r", bounds=bounds)
+    with pytest.raises(UserError, match=r"texts.jsonl has 6 rows, which fix the scales of int8"):
+        fill_runtime_folder(
+            model, tmp_path, "openvino", "int8", run="r", bounds=bounds, calibration=file
+        )
 
 
 def test_models_that_have_no_such_form(
@@ -273,6 +385,10 @@ def test_models_that_have_no_such_form(
     make_model(tmp_path)
     said = refuse(capsys, "run=0123456", "format=onnx", f"output={tmp_path / 'made'}")
     assert "format=onnx needs the package onnx: pip install -e '.[onnx]'" in said
+    monkeypatch.setattr(runtime_formats, "find_spec", lambda name: name != "nncf" or None)
+    typed = ["format=openvino", "precision=int8", f"output={tmp_path / 'made'}"]
+    said = refuse(capsys, "run=0123456", *typed)
+    assert "format=openvino needs the package nncf: pip install -e '.[openvino]'" in said
 
 
 @pytest.mark.parametrize(
@@ -288,10 +404,39 @@ def test_models_that_have_no_such_form(
             "rows=9 goes with format=onnx or format=openvino",
         ),
         ("run=0123456 format=mlflow alias=a output=x", "alias=a goes with register=NAME"),
+        (
+            "run=0123456 format=mlflow precision=int4 output=x",
+            "precision=int4: expected one of fp32, bf16, int8",
+        ),
         ("run=0123456 format=onnx output=HERE", "output=HERE is there already; give a new name"),
         ("run=0123456 format=onnx output=HERE/no/x", "there is no folder HERE/no"),
         ("run=0123456 format=onnx output=HERE/x rows=0", "rows=0: expected a whole number at"),
         ("run=0123456 format=onnx output=HERE/x tolerance=a", "tolerance=a: expected a number"),
+        (
+            "run=0123456 format=onnx output=HERE/x precision=int8",
+            "precision=int8: onnxruntime's dynamic int8 makes an answer depend on the texts",
+        ),
+        (
+            "run=0123456 format=onnx output=HERE/x precision=bf16",
+            "precision=bf16: onnxruntime computes nothing in bf16 on a CPU; "
+            "format=openvino precision=bf16, or precision=fp32",
+        ),
+        (
+            "run=0123456 format=openvino output=HERE/x precision=fp16",
+            "precision=fp16: expected one of fp32, bf16, int8",
+        ),
+        (
+            "run=0123456 format=openvino output=HERE/x max_flips=0.1",
+            "max_flips=0.1 goes with precision=bf16 or precision=int8; in fp32 no prediction",
+        ),
+        (
+            "run=0123456 format=openvino output=HERE/x calibration=a.csv",
+            "calibration=a.csv goes with precision=int8",
+        ),
+        (
+            "run=0123456 format=openvino precision=int8 output=HERE/x calibration=HERE/a.csv",
+            "calibration=HERE/a.csv: ",
+        ),
     ],
 )
 def test_mistakes(

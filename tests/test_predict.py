@@ -400,8 +400,8 @@ def test_a_file(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) ->
             "batch_tokens=0: expected a whole number at least 1",
         ),
         (
-            ["run=0123456", "text=a", "precision=int8"],
-            "precision=int8: expected one of auto, fp32, bf16",
+            ["run=0123456", "text=a", "precision=fp16"],
+            "precision=fp16: expected one of auto, fp32, bf16, int8",
         ),
     ],
 )

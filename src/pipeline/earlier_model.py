@@ -84,6 +84,15 @@ def find_earlier_model(store: "Store", typed: str) -> EarlierModel:
         if chosen is None or not config:
             raise
         folder = build_checkpoint_model(store, run, chosen, config)
+    return read_earlier_model(folder, config)
+
+
+def read_earlier_model(folder: Path, config: Mapping[str, Any]) -> EarlierModel:
+    """The model in a folder. Raises UserError if no run of this program has written it.
+
+    Args:
+        config: of the run, as plain values; empty if it is not known.
+    """
     file = folder / INFERENCE_CONFIG_NAME
     if not file.is_file():
         raise UserError(

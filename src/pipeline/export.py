@@ -85,6 +85,7 @@ def add_reader(folder: Path) -> bool:
     label_names, pairs = reading["label_names"], reading.get("pairs")
     decision = folder / DECISION_NAME
     rule = json.loads(decision.read_text(encoding="utf-8")) if decision.is_file() else {}
+    has_openvino = (folder / "openvino_model.xml").is_file()
     # None: nobody knows
     inputs = {"text": True} if pairs is False else {"text": True, "pair": bool(pairs)}
     write_mlflow_model(
@@ -96,7 +97,7 @@ def add_reader(folder: Path) -> bool:
             **dict.fromkeys(label_names, "double"),
         },
         example={name: f"an example of a {name}" for name in inputs},
-        packages=("torch", "transformers"),
+        packages=("torch", "transformers", *(["openvino"] if has_openvino else [])),
         metadata={"task": reading["task"], "label_names": label_names, **rule},
     )
     return True

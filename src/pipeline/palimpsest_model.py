@@ -13,12 +13,13 @@ import html
 import json
 import re
 import sys
+import threading
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.functional import logsigmoid, pad
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -34,8 +35,16 @@ _CONTROL = (
 )
 
 
-# the network in other formats than that of transformers, which `src.export` writes
+# The network in other formats than that of transformers, which `src.export` writes; and what is
+# known of it, its precision among other things. Exports of earlier versions are all in fp32.
 RUNTIME_FILES = ("model.onnx", "openvino_model.xml")
+RUNTIME_CONFIG_NAME = "runtime.json"
+# A runtime keeps memory for every shape of a batch that it has met. So rows are padded to a
+# multiple of this length, and a batch has one of these numbers of rows.
+_LENGTH_STEP = 8
+_ROW_COUNTS = (64, 16, 4, 1)
+# padded tokens of a batch; larger ones are not faster on a CPU
+RUNTIME_BATCH_TOKENS = 1024
 
 
 class TextModel:
@@ -57,9 +66,10 @@ class TextModel:
         if (decision := folder / "decision.json").is_file():
             self.rule = json.loads(decision.read_text(encoding="utf-8"))
         self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        found = [folder / name for name in RUNTIME_FILES if (folder / name).is_file()]
-        self.network: Any = _RuntimeNetwork(found[0]) if found else None
-        if self.network is None:
+        self.network: Any = None
+        if find_runtime_file(folder) is not None:
+            self.network = RuntimeNetwork(folder, self.tokenizer, self.reading["max_tokens"])
+        else:
             self.network = AutoModelForSequenceClassification.from_pretrained(
                 folder, dtype=torch.float32, trust_remote_code=False
             )
@@ -72,36 +82,48 @@ class TextModel:
     ) -> list[dict[str, Any]]:
         """One dict for each text: its `prediction`, and the probability of each label by name. The
         prediction is None where a text is empty, and a number of a model for values.
+
+        Args:
+            batch_size: of texts in torch; another runtime has batches of its own.
         """
         if pairs is None and self.reading.get("pairs"):
             raise ValueError("this model judges pairs of texts: pairs=[...]")
         if pairs is not None and self.reading.get("pairs") is False:
             raise ValueError("this model judges single texts")
         columns = [texts] if pairs is None else [texts, pairs]
-        rows = [[self._clean(text) for text in row] for row in zip(*columns, strict=True)]
+        rows = [[self.clean(text) for text in row] for row in zip(*columns, strict=True)]
         answers: list[dict[str, Any]] = [
             {"prediction": None, **dict.fromkeys(self.label_names)} for _ in rows
         ]
         filled = [place for place, row in enumerate(rows) if all(map(str.strip, row))]
         # texts of similar length, with little padding
         filled.sort(key=lambda place: sum(map(len, rows[place])))
-        for start in range(0, len(filled), batch_size):
-            places = filled[start : start + batch_size]
-            with torch.inference_mode():
-                inputs = self.encode([rows[place] for place in places])
-                logits = self.network(**inputs.to(self.network.device)).logits.float().cpu()
+        size = len(filled) if isinstance(self.network, RuntimeNetwork) else batch_size
+        for start in range(0, len(filled), size or 1):
+            places = filled[start : start + size]
+            logits = self._compute_logits([rows[place] for place in places])
             for place, row in zip(places, logits, strict=True):
                 answers[place] = self._build_answer(row)
         return answers
 
-    def encode(self, rows: Sequence[Sequence[str]]) -> Any:
-        """The padded ids of texts or pairs, cut as in training."""
+    def _compute_logits(self, rows: Sequence[Sequence[str]]) -> torch.Tensor:
+        encoded = self.encode(rows)
+        if isinstance(self.network, RuntimeNetwork):
+            return self.network.compute_logits(encoded)
+        inputs = self.tokenizer.pad(encoded, return_tensors="pt").to(self.network.device)
+        with torch.inference_mode():
+            logits: torch.Tensor = self.network(**inputs).logits.float().cpu()
+        return logits
+
+    def encode(self, rows: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+        """The ids of each text or pair, and their types where the network takes these; cleaned
+        texts, cut as in training.
+        """
         limit, how = self.reading["max_tokens"], self.reading["truncation"]
         if how != "head_tail":
             columns = [list(column) for column in zip(*rows, strict=True)]
-            return self.tokenizer(
-                *columns, padding=True, truncation=True, max_length=limit, return_tensors="pt"
-            )
+            found = self.tokenizer(*columns, truncation=True, max_length=limit)
+            return [{name: found[name][place] for name in found} for place in range(len(rows))]
         backend = self.tokenizer.backend_tokenizer
         backend.no_truncation()
         backend.no_padding()
@@ -119,10 +141,10 @@ class TextModel:
             ends = [self._cut(*part) for part in zip(row, parts, lengths, strict=True)]
             both = backend.post_process(*ends)
             encoded.append({"input_ids": both.ids, "token_type_ids": both.type_ids})
-        inputs = self.tokenizer.pad(encoded, return_tensors="pt")
         if "token_type_ids" not in self.tokenizer.model_input_names:
-            del inputs["token_type_ids"]
-        return inputs
+            for inputs in encoded:
+                del inputs["token_type_ids"]
+        return encoded
 
     def _cut(self, text: str, part: Any, kept: int) -> Any:
         """A quarter of the kept tokens from the beginning of a text, the others from its end."""
@@ -134,7 +156,8 @@ class TextModel:
         end.truncate(kept - head, direction="left")
         return type(part).merge([part, end], growing_offsets=False)
 
-    def _clean(self, text: str) -> str:
+    def clean(self, text: str) -> str:
+        """A text as training saw it, before it was cut."""
         cleaning: dict[str, Any] = {
             "html": False,
             "control_characters": "keep",
@@ -204,28 +227,99 @@ class TextModel:
         body.register_forward_hook(pool, with_kwargs=True)
 
 
-class _RuntimeNetwork:
-    """A network in the format of another runtime, called as one of torch is."""
+def find_runtime_file(folder: Path) -> Path | None:
+    """The network of a model folder in the format of another runtime; None if it has none."""
+    found = [folder / name for name in RUNTIME_FILES if (folder / name).is_file()]
+    return found[0] if found else None
 
-    device = torch.device("cpu")
 
-    def __init__(self, path: Path) -> None:
+class RuntimeNetwork:
+    """A network in the format of another runtime, on as many threads of the CPU as torch has.
+
+    Args:
+        folder: of the export.
+        tokenizer: of transformers, which knows how rows are padded.
+        max_tokens: of the longest row.
+    """
+
+    def __init__(self, folder: Path, tokenizer: Any, max_tokens: int) -> None:
+        path = find_runtime_file(folder)
+        assert path is not None
+        description = folder / RUNTIME_CONFIG_NAME
+        known = json.loads(description.read_text("utf-8")) if description.is_file() else {}
+        self.precision: str = known.get("precision", "fp32")
+        self.name = "ONNX" if path.suffix == ".onnx" else "OpenVINO"
+        self.max_tokens = max_tokens
+        self._padding = {"input_ids": tokenizer.pad_token_id, "attention_mask": 0}
+        self._padding["token_type_ids"] = tokenizer.pad_token_type_id
+        self._is_left = tokenizer.padding_side == "left"
+        self._lock = threading.Lock()
         if path.suffix == ".onnx":
             import onnxruntime
 
-            session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = torch.get_num_threads()
+            session = onnxruntime.InferenceSession(
+                path, options, providers=["CPUExecutionProvider"]
+            )
+            self.inputs = [one.name for one in session.get_inputs()]
             self._run: Any = lambda inputs: session.run(["logits"], inputs)[0]
         else:
             import openvino
 
-            # else some processors take bf16
-            exact = {"INFERENCE_PRECISION_HINT": "f32"}
-            compiled = openvino.compile_model(path, "CPU", exact)
+            settings = {
+                # else some processors take bf16, which makes an answer depend on its padding
+                "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
+                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+                "NUM_STREAMS": 1,
+            }
+            compiled = openvino.compile_model(path, "CPU", settings)
+            self.inputs = [one.any_name for one in compiled.inputs]
             self._run = lambda inputs: compiled(inputs)["logits"]
 
-    def __call__(self, **inputs: torch.Tensor) -> SimpleNamespace:
-        logits = self._run({name: tensor.numpy() for name, tensor in inputs.items()})
-        return SimpleNamespace(logits=torch.from_numpy(logits))
+    def compute_logits(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        batch_tokens: int = RUNTIME_BATCH_TOKENS,
+        on_batch_done: Callable[[int], object] = lambda count: None,
+    ) -> torch.Tensor:
+        """The outputs for each row of ids, [N, C], in their order. Rows of similar length go
+        through the network together.
+
+        Args:
+            rows: `input_ids`, and `token_type_ids` if the network takes them.
+            batch_tokens: with padding; a longer row is a batch by itself.
+            on_batch_done: called after each batch with the number of rows in it.
+        """
+        lengths = [len(row["input_ids"]) for row in rows]
+        order = sorted(range(len(rows)), key=lambda place: -lengths[place])
+        outputs = []
+        done = 0
+        while done < len(rows):
+            longest = lengths[order[done]]
+            # there may be no positions beyond the limit
+            padded = max(longest, min(-(-longest // _LENGTH_STEP) * _LENGTH_STEP, self.max_tokens))
+            room = max(1, min(len(rows) - done, batch_tokens // padded))
+            count = next(count for count in _ROW_COUNTS if count <= room)
+            inputs = self._pad([rows[place] for place in order[done : done + count]], padded)
+            with self._lock:
+                outputs.append(self._run(inputs))
+            done += count
+            on_batch_done(count)
+        logits = np.concatenate(outputs)
+        in_order = np.empty_like(logits)
+        in_order[order] = logits
+        return torch.from_numpy(in_order).float()
+
+    def _pad(self, rows: Sequence[Mapping[str, Any]], length: int) -> dict[str, np.ndarray]:
+        shape = (len(rows), length)
+        padded = {name: np.full(shape, self._padding[name], np.int64) for name in self.inputs}
+        for place, row in enumerate(rows):
+            tokens = len(row["input_ids"])
+            filled = slice(length - tokens, length) if self._is_left else slice(tokens)
+            for name, content in padded.items():
+                content[place, filled] = 1 if name == "attention_mask" else row[name]
+        return padded
 
 
 def _load_pyfunc(folder: str) -> "_TableModel":

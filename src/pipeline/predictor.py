@@ -31,6 +31,11 @@ from src.model.encoder import Encoder, HeadType
 from src.model.head_outputs import choose_ranks, compute_class_scores
 from src.model.stored_encoder import load_encoder
 from src.pipeline.export import INFERENCE_CONFIG_NAME
+from src.pipeline.palimpsest_model import (
+    RUNTIME_BATCH_TOKENS,
+    RuntimeNetwork,
+    find_runtime_file,
+)
 from src.pipeline.word_tagger import Entity, WordTagger
 from src.training.precision import choose_precision
 
@@ -65,14 +70,15 @@ class Predictor:
     prediction does not depend on the other texts of its batch.
 
     Args:
-        folder: the model artifact of the run.
-        batch_tokens: size of a batch; one text may be longer.
+        folder: the model artifact of the run, or what `src.export` made of it.
+        batch_tokens: size of a batch; one text may be longer. Runtimes have smaller ones.
         precision: of matrix products; `auto` takes bf16 where this machine is clearly faster at it,
-            and `precision_reason` says which and why.
+            and `precision_reason` says which and why. An export for a runtime has one of its own.
         decision_rule: whether temperature and thresholds that the run has fitted are applied.
 
     Raises:
-        UserError: the folder holds no model that judges whole texts.
+        UserError: the folder holds no model that judges whole texts, or is an export that needs a
+            package that is missing, or has another precision.
     """
 
     def __init__(
@@ -80,7 +86,7 @@ class Predictor:
         folder: Path,
         *,
         batch_tokens: int = 8192,
-        precision: Literal["auto", "fp32", "bf16"] = "auto",
+        precision: Literal["auto", "fp32", "bf16", "int8"] = "auto",
         decision_rule: bool = True,
     ) -> None:
         reading = folder / INFERENCE_CONFIG_NAME
@@ -98,13 +104,24 @@ class Predictor:
         self.batch_tokens = batch_tokens
         # texts that were longer than those of training
         self.num_cut = 0
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        has_runtime = find_runtime_file(folder) is not None
+        if precision == "int8" and not has_runtime:
+            raise UserError(
+                "goes with backend=openvino", key="precision", value="int8", colon=False
+            )
+        has_gpu = torch.cuda.is_available() and not has_runtime
+        self.device = torch.device("cuda" if has_gpu else "cpu")
         self.tokenizer = TextTokenizer(
             load_from_hub_or_folder(AutoTokenizer.from_pretrained, str(folder), key="run")
         )
         # models of earlier versions have no other
         self._head: HeadType = self.inference_config.get("head", "sequence")
-        self.encoder: Encoder = load_encoder(folder, self._head).eval().to(self.device)
+        # takes the place of the encoder
+        self._runtime: RuntimeNetwork | None = None
+        if has_runtime:
+            self._runtime = self._load_runtime(folder, precision)
+        else:
+            self.encoder: Encoder = load_encoder(folder, self._head).eval().to(self.device)
         tags_words = self._head == "token_classification"
         self.label_names: list[str] = self.inference_config["label_names"]
         # None where texts are judged as a whole
@@ -125,11 +142,35 @@ class Predictor:
         self.cleaning = replace(
             Cleaning(**self.inference_config["cleaning"]), empty_text="drop", duplicates="keep"
         )
-        chosen, reason = (
-            choose_precision(self.device.type) if precision == "auto" else (precision, "as asked")
-        )
+        chosen, reason = str(precision), "as asked"
+        if self._runtime is not None:
+            chosen, reason = self._runtime.precision, f"an export for {self._runtime.name}"
+        elif precision == "auto":
+            chosen, reason = choose_precision(self.device.type)
         self.use_bf16 = chosen == "bf16"
         self.precision_reason = f"{chosen}: {reason}"
+
+    def _load_runtime(self, folder: Path, precision: str) -> RuntimeNetwork:
+        """Raises UserError if its package is missing, or another precision is asked for."""
+        tokenizer, max_tokens = self.tokenizer.huggingface, self.inference_config["max_tokens"]
+        try:
+            runtime = RuntimeNetwork(folder, tokenizer, max_tokens)
+        except ModuleNotFoundError as error:
+            extra = "onnx" if error.name == "onnxruntime" else "openvino"
+            raise UserError(
+                f"needs the package {error.name}: pip install -e '.[{extra}]'",
+                key="model",
+                value=folder,
+                colon=False,
+            ) from error
+        if precision not in ("auto", runtime.precision):
+            raise UserError(
+                f"{folder} was exported in {runtime.precision}",
+                key="precision",
+                value=precision,
+                hint="leave it out, or export the run again",
+            )
+        return runtime
 
     def describe_cuts(self) -> str | None:
         """How many texts have been cut to the length of training; None if none was."""
@@ -218,11 +259,17 @@ class Predictor:
         on_batch_done: Callable[[int], object] = lambda count: None,
     ) -> torch.Tensor:
         """The outputs of the model [N, C] for rows of ids, in their order."""
+        if self._runtime is not None:
+            inputs = [
+                _build_inputs(row, int(begin)) for row, begin in zip(rows, begins, strict=True)
+            ]
+            tokens = min(self.batch_tokens, RUNTIME_BATCH_TOKENS)
+            return self._apply_head(self._runtime.compute_logits(inputs, tokens, on_batch_done))
         order, outputs = [], []
 
         def judge_batch(indices: np.ndarray, tokens: Tokens) -> None:
             order.append(indices)
-            outputs.append(self._compute_outputs(tokens))
+            outputs.append(self._apply_head(self._compute_logits(tokens)))
             on_batch_done(len(indices))
 
         self._run_batches(rows, begins, judge_batch)
@@ -279,9 +326,9 @@ class Predictor:
             None if types is None else torch.from_numpy(types),
         )
 
-    def _compute_outputs(self, tokens: Tokens) -> torch.Tensor:
+    def _apply_head(self, logits: torch.Tensor) -> torch.Tensor:
         """Return probabilities [B, C], or values [B, 1]."""
-        logits = self._compute_logits(tokens).float()
+        logits = logits.float()
         if not self.label_names:
             return logits.cpu()
         if self.has_many_labels:
@@ -312,6 +359,14 @@ class Predictor:
             return TextPrediction(self.label_names[rank], probabilities)
         index = int(self.rule.choose_label(torch.tensor([outputs], dtype=torch.float64)))
         return TextPrediction(self.label_names[index], probabilities)
+
+
+def _build_inputs(row: np.ndarray, begin: int) -> dict[str, np.ndarray]:
+    """The ids of a text with their types, 1 from where its second segment begins (0: nowhere)."""
+    types = np.zeros_like(row)
+    if begin:
+        types[begin:] = 1
+    return {"input_ids": row, "token_type_ids": types}
 
 
 def _format_value(value: float) -> str:

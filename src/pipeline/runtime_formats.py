@@ -1,4 +1,5 @@
-"""A model that judges texts in the formats of other runtimes: ONNX and OpenVINO, in fp32.
+"""A model that judges texts in the formats of other runtimes: ONNX in fp32, OpenVINO in fp32, bf16
+and int8.
 
 The folder has the tokenizer and the program that prepares texts and answers (`palimpsest_model.py`)
 beside the network, and a card, README.md. The export is compared with the model that it was made of
@@ -11,82 +12,182 @@ import logging
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from src.core.formatting import format_quantity
+import numpy as np
+
 from src.core.user_errors import UserError
 from src.pipeline.export import DECISION_NAME, INFERENCE_CONFIG_NAME, JUDGING_TASKS, READER_NAME
+from src.pipeline.palimpsest_model import RUNTIME_CONFIG_NAME
+from src.pipeline.parity_rows import (
+    ParityRows,
+    read_file_rows,
+    read_validation_rows,
+    sample_training_texts,
+)
+from src.pipeline.runtime_parity import (
+    TITLES,
+    Bounds,
+    Parity,
+    compare_with_model,
+    write_card,
+)
+from src.pipeline.static_quantization import CALIBRATION_TEXTS
 
 if TYPE_CHECKING:
+    from src.pipeline.earlier_model import EarlierModel
     from src.pipeline.palimpsest_model import TextModel
 
-# the file of the network in each format, and the packages that write and run it, by their extra
+# the file of the network in each format, the packages that write and run it, and in what precisions
 FILES = {"onnx": "model.onnx", "openvino": "openvino_model.xml"}
 _PACKAGES = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "openvino": ("onnx", "onnxscript", "openvino"),
 }
+PRECISIONS = {"onnx": ("fp32",), "openvino": ("fp32", "bf16", "int8")}
+_NO_ONNX = {
+    "bf16": "onnxruntime computes nothing in bf16 on a CPU",
+    "int8": "onnxruntime's dynamic int8 makes an answer depend on the texts beside it, and its "
+    "static int8 changes one answer in twenty",
+}
 # A file of ONNX holds no more; weights then lie beside it.
 _MOST_BYTES = 1_800_000_000
 _OPSET = 20
-_TITLES = {"onnx": "ONNX", "openvino": "OpenVINO"}
+# texts by which a network is traced
+_TRACED_ROWS = 2
 
 
-class Parity(NamedTuple):
-    """How far the answers of an export are from those of its model.
+class Calibration(NamedTuple):
+    """Texts, or pairs, that fix the scales of a network in int8; and where they are from."""
 
-    Args:
-        rows: how many texts, or pairs, were judged by both.
-        split: of what split they are.
-        difference: the largest difference of a probability; of a value v, divided by |v| where that
-            is more than 1.
-        flips: how many predictions differ.
-    """
+    texts: Sequence[Sequence[str]]
+    source: str
 
-    rows: int
-    split: str
-    difference: float
-    flips: int
 
-    def describe(self) -> str:
-        """The numbers in words."""
-        return (
-            f"{format_quantity(self.rows, f'{self.split} row')}: largest difference "
-            f"{self.difference:.2g}, {format_quantity(self.flips, 'prediction')} changed"
+class InexactExport(Exception):
+    """The answers of an export are too far from those of its model."""
+
+
+def check_precision(format: str, precision: str, key: str = "precision") -> None:
+    """Raise UserError if a format has no such precision."""
+    if precision in PRECISIONS[format]:
+        return
+    offered = ", ".join(PRECISIONS[format])
+    if format == "onnx" and precision in _NO_ONNX:
+        raise UserError(
+            _NO_ONNX[precision],
+            key=key,
+            value=precision,
+            hint=f"format=openvino precision={precision}, or precision=fp32",
         )
+    raise UserError(key=key, value=precision, expected=f"one of {offered}")
 
 
-def check_format(format: str, task: str) -> None:
+def check_format(format: str, task: str, precision: str = "fp32", key: str = "format") -> None:
     """Raise UserError if a package is missing that the format needs, or the model has no such
     form.
+
+    Args:
+        key: the option that names the format.
     """
     if task not in JUDGING_TASKS:
         raise UserError(
-            f"a model for {task} is not exported to {_TITLES[format]}",
-            key="format",
+            f"a model for {task} is not exported to {TITLES[format]}",
+            key=key,
             value=format,
             expected="a run that judges whole texts: classification, several labels or regression",
         )
-    for package in _PACKAGES[format]:
-        if find_spec(package) is None:
+    for package in (*_PACKAGES[format], *(["nncf"] if precision == "int8" else [])):
+        check_package(package, format, key, format)
+
+
+def check_package(package: str, extra: str, key: str, value: str) -> None:
+    """Raise UserError if a package is not installed, with the extra that brings it."""
+    if find_spec(package) is None:
+        raise UserError(
+            f"needs the package {package}: pip install -e '.[{extra}]'",
+            key=key,
+            value=value,
+            colon=False,
+        )
+
+
+def fill_runtime_folder(
+    model: "EarlierModel",
+    folder: Path,
+    format: str,
+    precision: str,
+    *,
+    run: str,
+    bounds: Bounds,
+    calibration: Path | None = None,
+) -> Parity:
+    """Write a model in another format, with a card that says how far its answers are from those of
+    the model; returns that.
+
+    Args:
+        run: the name of the run on the card.
+        calibration: for int8, a file of texts that fix its scales, instead of the run's training
+            rows. Where the run's data are gone, its other rows are compared.
+
+    Raises:
+        InexactExport: they are farther away than is allowed.
+        UserError: the data of the run are not there.
+    """
+    scales, rows = _read_rows(model, precision, bounds.rows, calibration)
+    traced = rows.texts[:_TRACED_ROWS]
+    write_runtime_folder(model.folder, folder, format, traced, precision, scales)
+    parity = compare_with_model(model.folder, folder, rows)
+    if (excess := bounds.find_excess(parity)) is not None:
+        raise InexactExport(f"{parity.describe()}; {excess}")
+    write_card(folder, format, run, precision, parity, bounds)
+    return parity
+
+
+def _read_rows(
+    model: "EarlierModel", precision: str, count: int, file: Path | None
+) -> tuple[Calibration | None, ParityRows]:
+    """The texts for int8's scales, and the rows that are compared."""
+    if precision != "int8":
+        return None, read_validation_rows(model, count)
+    if file is None:
+        try:
+            texts = sample_training_texts(model, CALIBRATION_TEXTS)
+            return Calibration(texts, "the run's training rows"), read_validation_rows(model, count)
+        except UserError as error:
+            error.hint = error.hint or "calibration=FILE takes texts of a file instead of the run's"
+            raise
+    texts, others = read_file_rows(model, file, CALIBRATION_TEXTS, count)
+    calibration = Calibration(texts, file.name)
+    try:
+        return calibration, read_validation_rows(model, count)
+    except UserError:
+        if not others.texts:
             raise UserError(
-                f"needs the package {package}: pip install -e '.[{format}]'",
-                key="format",
-                value=format,
+                f"has {len(texts)} rows, which fix the scales of int8; the run's own data are not "
+                "there, so others are needed to compare the export with its model",
+                key="calibration",
+                value=file,
                 colon=False,
-            )
+            ) from None
+        return calibration, others
 
 
 def write_runtime_folder(
-    source: Path, folder: Path, format: str, texts: Sequence[Sequence[str]]
+    source: Path,
+    folder: Path,
+    format: str,
+    texts: Sequence[Sequence[str]],
+    precision: str = "fp32",
+    calibration: Calibration | None = None,
 ) -> None:
     """Write the network of a model folder in another format, with what is needed to ask it.
 
     Args:
         texts: a few texts, or pairs, by which the network is traced.
+        calibration: what fixes the scales of int8.
     """
     from src.pipeline.palimpsest_model import TextModel
 
@@ -97,21 +198,49 @@ def write_runtime_folder(
     (folder / "requirements.txt").unlink(missing_ok=True)
     shutil.copyfile(Path(__file__).with_name(READER_NAME), folder / READER_NAME)
     onnx_file = folder / FILES["onnx"]
-    _write_onnx(TextModel(source), onnx_file, texts)
+    model = TextModel(source)
+    _write_onnx(model, onnx_file, texts)
     if format == "openvino":
-        import openvino
-
-        converted = openvino.convert_model(onnx_file)
-        # by itself it would halve the precision
-        openvino.save_model(converted, folder / FILES["openvino"], compress_to_fp16=False)
+        _write_openvino(model, onnx_file, folder / FILES["openvino"], precision, calibration)
         for path in folder.glob(f"{onnx_file.name}*"):
             path.unlink()
+    known: dict[str, Any] = {"format": format, "file": FILES[format], "precision": precision}
+    if calibration is not None:
+        known["calibration_texts"] = len(calibration.texts)
+        known["calibration_source"] = calibration.source
+    (folder / RUNTIME_CONFIG_NAME).write_text(json.dumps(known, indent=2), encoding="utf-8")
+
+
+def _write_openvino(
+    model: "TextModel",
+    onnx_file: Path,
+    path: Path,
+    precision: str,
+    calibration: Calibration | None,
+) -> None:
+    import openvino
+
+    # `convert_model` would report to its makers that it was called
+    network = openvino.Core().read_model(onnx_file)
+    if precision == "int8":
+        from src.pipeline.static_quantization import quantize_statically
+
+        assert calibration is not None
+        cleaned = [[model.clean(text) for text in row] for row in calibration.texts]
+        names = [one.any_name for one in network.inputs]
+        rows = []
+        for encoded in model.encode([row for row in cleaned if all(map(str.strip, row))]):
+            encoded.setdefault("attention_mask", [1] * len(encoded["input_ids"]))
+            rows.append({name: np.array([encoded[name]]) for name in names})
+        network = quantize_statically(network, rows)
+    # by itself it would halve the precision
+    openvino.save_model(network, path, compress_to_fp16=False)
 
 
 def _write_onnx(model: "TextModel", path: Path, texts: Sequence[Sequence[str]]) -> None:
     import torch
 
-    inputs = dict(model.encode(list(texts)))
+    inputs = dict(model.tokenizer.pad(model.encode(texts), return_tensors="pt"))
 
     class Logits(torch.nn.Module):
         """The network with tensors in and one tensor out."""
@@ -153,54 +282,3 @@ def _quiet_exporter() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def compare_with_model(
-    source: Path, folder: Path, texts: Sequence[Sequence[str]], split: str
-) -> Parity:
-    """Ask a model, as `src.predict` does in fp32, and its export for the same texts or pairs."""
-    from src.pipeline.palimpsest_model import TextModel
-    from src.pipeline.predictor import Predictor
-
-    columns = [list(column) for column in zip(*texts, strict=True)]
-    pairs = columns[1] if len(columns) > 1 else None
-    expected = Predictor(source, precision="fp32").predict_texts(columns[0], pairs)
-    found = TextModel(folder).predict(columns[0], pairs)
-    rows, flips, difference = 0, 0, 0.0
-    for one, other in zip(expected, found, strict=True):
-        if one is None:
-            continue
-        rows += 1
-        if one.probabilities:
-            flips += one.predicted != other["prediction"]
-            gaps = [abs(value - other[name]) for name, value in one.probabilities.items()]
-        else:
-            value = float(one.predicted)
-            gaps = [abs(value - other["prediction"]) / max(1.0, abs(value))]
-        # what is no number is as far away as can be
-        difference = max([difference, *(gap if gap == gap else float("inf") for gap in gaps)])
-    return Parity(rows, split, difference, flips)
-
-
-def write_card(folder: Path, format: str, run: str, parity: Parity, tolerance: float) -> None:
-    """Write README.md: what the folder holds, how it is asked, and how exact it is."""
-    reading: dict[str, Any] = json.loads((folder / INFERENCE_CONFIG_NAME).read_text("utf-8"))
-    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", *_PACKAGES[format]))
-    names = ", ".join(reading["label_names"])
-    outputs = f"one for each of: {names}" if names else "the value"
-    if (head := reading.get("head", "sequence")) != "sequence":
-        outputs = f"those of the head `{head}` (see {READER_NAME}), for the labels {names}"
-    text = f"""# {_TITLES[format]} of the model of {run}
-
-`{FILES[format]}`: fp32; tensors `input_ids`, `attention_mask` (and `token_type_ids` where the
-tokenizer gives them) of any batch and length, int64; out comes `logits`, {outputs}.
-
-    python {READER_NAME} "A text."
-
-cleans and cuts texts as in training, and needs torch, transformers and the runtime. Texts have at
-most {reading["max_tokens"]} tokens.
-
-Compared with the model that it was made of, in fp32, on {parity.describe()}; at most {tolerance:g}
-was allowed. Made with {packages}.
-"""
-    (folder / "README.md").write_text(text, encoding="utf-8")

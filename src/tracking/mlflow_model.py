@@ -103,13 +103,19 @@ def write_mlflow_model(
 
 
 def register_model(
-    session: "StoreSession", run_id: str, folder: Path, name: str, aliases: Sequence[str]
+    session: "StoreSession",
+    run_id: str,
+    folder: Path,
+    name: str,
+    aliases: Sequence[str],
+    artifact: str = "model",
 ) -> str:
     """Make a run's model a new version of a registered model; returns the version.
 
     Args:
         folder: the model, from which its files are sent if the run has not all of them.
         aliases: names that move to the new version.
+        artifact: where the run has the model, or gets it.
 
     Raises:
         UserError: the store does not take the name or an alias; nothing is registered then.
@@ -130,10 +136,10 @@ def register_model(
         except MlflowException as error:
             raise _build_error("alias", alias, error) from error
     try:
-        there = {artifact.path for artifact in client.list_artifacts(run_id, "model")}
+        there = {file.path for file in client.list_artifacts(run_id, artifact)}
         for path in sorted(folder.iterdir()):
-            if path.is_file() and f"model/{path.name}" not in there:
-                client.log_artifact(run_id, str(path), "model")
+            if path.is_file() and f"{artifact}/{path.name}" not in there:
+                client.log_artifact(run_id, str(path), artifact)
         try:
             client.get_registered_model(name)
         except MlflowException as error:
@@ -141,7 +147,7 @@ def register_model(
                 raise
             client.create_registered_model(name)
         uri = client.get_run(run_id).info.artifact_uri
-        made = client.create_model_version(name, f"{uri}/model", run_id)
+        made = client.create_model_version(name, f"{uri}/{artifact}", run_id)
         for alias in aliases:
             client.set_registered_model_alias(name, alias, made.version)
     except MlflowException as error:

@@ -290,20 +290,28 @@ class Store:
         return fetch_artifacts(session, run_id, artifact, folder)
 
     def register_model(
-        self, run_id: str, folder: Path, name: str, aliases: Sequence[str], *, key: str = "run"
+        self,
+        run_id: str,
+        folder: Path,
+        name: str,
+        aliases: Sequence[str],
+        *,
+        artifact: str = "model",
+        key: str = "run",
     ) -> str:
         """Make a run's model a new version of a registered model; returns the version.
 
         Args:
             folder: the model, with files that the run may not have yet.
             aliases: names that move to the new version.
+            artifact: where the run has the model, or gets it.
         """
         session = self._open_for(run_id, key)
         from src.tracking.earlier_runs import find_run
         from src.tracking.mlflow_model import register_model
 
         run = find_run(session, run_id, key)
-        return register_model(session, run.id, folder, name, aliases)
+        return register_model(session, run.id, folder, name, aliases, artifact)
 
     def close_vanished_runs(self) -> None:
         """Set the final status of each of the experiment's runs whose process is gone."""
