@@ -18,7 +18,7 @@ root=FOLDER      the folder whose mlruns/ has the run, if it is another than her
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +32,7 @@ from src.core import startup
 from src.core.files import PROJECT_ROOT
 from src.core.mlflow_environment import read_experiment_name, read_tracking_uri
 from src.core.printing import print_line
+from src.core.registered_names import find_alias_problem, find_name_problem
 from src.core.user_errors import UserError, did_you_mean, suggest
 
 if TYPE_CHECKING:
@@ -129,6 +130,11 @@ def _check_options(options: dict[str, str]) -> tuple[int, float]:
             )
     if options["alias"] and not options["register"]:
         raise UserError("goes with register=NAME", key="alias", value=options["alias"], colon=False)
+    if options["register"] and (problem := find_name_problem(options["register"])):
+        raise UserError(problem, key="register", value=options["register"], colon=False)
+    for alias in _list_aliases(options):
+        if problem := find_alias_problem(alias):
+            raise UserError(problem, key="alias", value=alias, colon=False)
     if not options["output"] and not options["register"]:
         other = ", or register=NAME" if chosen == "mlflow" else ""
         raise UserError(f"must be given, as output=FOLDER{other}", key="output")
@@ -145,6 +151,10 @@ def _check_options(options: dict[str, str]) -> tuple[int, float]:
             key="tolerance", value=options["tolerance"], expected="a number from 0, and below 1"
         )
     return int(options["rows"]), tolerance
+
+
+def _list_aliases(options: Mapping[str, str]) -> list[str]:
+    return [alias for alias in options["alias"].split(",") if alias]
 
 
 def _check_output(output: Path, typed: str) -> None:
@@ -186,6 +196,7 @@ def _export_to_mlflow(
     store: "Store", model: "EarlierModel", output: Path | None, options: dict[str, str]
 ) -> None:
     from src.pipeline.export import JUDGING_TASKS, add_reader
+    from src.tracking.registered_model import describe_version
 
     if (task := model.inference_config["task"]) not in JUDGING_TASKS:
         raise UserError(
@@ -194,7 +205,7 @@ def _export_to_mlflow(
             value="mlflow",
             expected="a run that judges whole texts: classification, several labels or regression",
         )
-    aliases = [alias for alias in options["alias"].split(",") if alias]
+    aliases = _list_aliases(options)
     with tempfile.TemporaryDirectory() as draft:
         folder = Path(shutil.copytree(model.folder, Path(draft) / "model"))
         add_reader(folder)
@@ -204,8 +215,7 @@ def _export_to_mlflow(
             print_line(f"the model folder is {output}")
         if name := options["register"]:
             number = store.register_model(options["run"], folder, name, aliases)
-            named = "".join(f", alias {alias}" for alias in aliases)
-            print_line(f"registered as {name}, version {number}{named}")
+            print_line(f"registered as {describe_version(name, number, aliases)}")
             address = f"models:/{name}@{aliases[0]}" if aliases else f"models:/{name}/{number}"
             print_line(
                 f"MLFLOW_TRACKING_URI={store.tracking_uri} mlflow models serve -m {address} "

@@ -43,7 +43,8 @@ def project(tmp_path_factory: pytest.TempPathFactory, blank_database: Path) -> P
 @pytest.fixture(scope="module")
 def run_id(project: Path) -> str:
     """Of a small run that judges reviews."""
-    overrides = ("+experiment=quickstart_scratch", "trainer.max_epochs=1", *REVIEWS)
+    names = ("++register=films", "++register_alias=best")
+    overrides = ("+experiment=quickstart_scratch", "trainer.max_epochs=1", *REVIEWS, *names)
     return run(**config(project, *overrides)).run_id
 
 
@@ -193,6 +194,14 @@ def test_the_measure_of_parity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert parity.describe().startswith(f"{len(TEXTS)} test rows: largest difference ")
 
 
+def test_a_run_registers_its_model(project: Path, run_id: str) -> None:
+    store = Store(root=str(project))
+    version = store.open().client.get_model_version_by_alias("films", "best")
+    assert (str(version.version), version.run_id, version.status) == ("1", run_id, "READY")
+    assert store.find_run(run_id).tags["registered_model"] == "films, version 1, alias best"
+    assert load_answers("models:/films@best", "great") == ["prediction", "negative", "positive"]
+
+
 def test_a_model_is_registered(
     project: Path, run_id: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -224,9 +233,9 @@ def test_a_model_is_registered(
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        ("register=a/b", "register=a/b: "),
-        ("register=a alias=latest", "alias=latest: is a name that MLflow keeps for itself"),
-        ("register=a alias=v2", "alias=v2: "),
+        ("register=a/b", "register=a/b holds / or :, which stand"),
+        ("register=a alias=latest", "alias=latest is a name that MLflow keeps for itself"),
+        ("register=a alias=v2", "alias=v2 is a name that MLflow keeps for itself"),
     ],
 )
 def test_names_that_mlflow_does_not_take(

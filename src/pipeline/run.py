@@ -18,7 +18,7 @@ from src.core.files import PROJECT_ROOT
 from src.core.formatting import to_override_text
 from src.core.printing import print_line
 from src.core.validation import NonNegativeInt
-from src.pipeline.announcement import announce_end, announce_start, announce_training
+from src.pipeline.announcement import announce_start, announce_training, conclude_run
 from src.pipeline.early_checks import check_without_torch
 from src.pipeline.hooks import NoHooks, RunHooks
 from src.pipeline.phases import (
@@ -29,7 +29,12 @@ from src.pipeline.phases import (
     name_splits,
 )
 from src.pipeline.run_parts import RunOutcome, RunParts, format_results
-from src.pipeline.run_report import log_report, log_tested_checkpoint, log_time_limit
+from src.pipeline.run_report import (
+    log_model,
+    log_report,
+    log_tested_checkpoint,
+    log_time_limit,
+)
 from src.training.callbacks import CallbackConfig
 
 if TYPE_CHECKING:
@@ -53,6 +58,8 @@ def run(
     preset: str | None = None,
     tags: Mapping[str, str | float | bool] | None = None,
     phases: Mapping[str, Mapping[str, Any]] | None = None,
+    register: str | None = None,
+    register_alias: str | None = None,
     resume: str | None = None,
     fork: bool = False,
     hooks: RunHooks | None = None,
@@ -70,6 +77,9 @@ def run(
         phases: trainings one after another, by their names, of which each goes on with the encoder
             of the one before: changes of data, model, trainer and callbacks, and under `groups`
             other options of groups (docs/pretraining.md).
+        register: name of a registered model of MLflow, of which the model of this run becomes a new
+            version once the run is kept (docs/export.md).
+        register_alias: name, such as champion, that moves to that version.
         resume: id of an earlier run with the same config, which goes on where it stopped.
         fork: begin a new run from that run's last checkpoint instead; the config may differ.
         hooks: called at the stages of the run; a search passes those of its trial.
@@ -95,6 +105,8 @@ def run(
         "preset": preset,
         "tags": tags and {str(name): to_override_text(value) for name, value in tags.items()},
         "phases": phases,
+        "register": register,
+        "register_alias": register_alias,
     }
     config = put_last_phase_on_top(
         {key: value for key, value in arguments.items() if value is not None}
@@ -338,22 +350,6 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
     )
 
 
-def conclude_run(
-    parts: RunParts, metrics: Mapping[str, float], elapsed_seconds: float
-) -> RunOutcome:
-    """Say what came out of a run that has ended, and return it."""
-    outcome = RunOutcome(
-        run_id=parts.record.run_id,
-        ui_link=parts.record.ui_link,
-        metrics=dict(metrics),
-        elapsed_seconds=elapsed_seconds,
-        sync_command=parts.store.build_sync_command(parts.record.run_id),
-    )
-    if parts.is_first_rank and parts.hooks.pruned_reason is None:
-        announce_end(parts, outcome)
-    return outcome
-
-
 def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -> dict[str, float]:
     """Test the best checkpoint; the first rank writes the report and the model into the run.
 
@@ -361,7 +357,6 @@ def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -
         The latest value of every metric, those of the report included on the first rank.
     """
     from src.pipeline.decision import fit_decision
-    from src.pipeline.export import save_model
     from src.training.distributed import (
         gather_predictions,
         load_checkpoint_weights,
@@ -391,8 +386,6 @@ def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -
     metrics |= decision.metrics if decision is not None else {}
     metrics |= log_report(parts, module, predictions, metrics, rule, step=trainer.global_step)
     parts.hooks.on_run_evaluated(best_checkpoint, metrics)
-    inference_config = datamodule.describe_preprocessing()
-    with save_model(module.encoder, datamodule.tokenizer, inference_config, rule) as folder:
-        record.log_folder(folder, "model")
+    log_model(parts, module.encoder, rule)
     # what is not finite is no metric of the run
     return {name: value for name, value in metrics.items() if math.isfinite(value)}

@@ -1,27 +1,19 @@
 """The files that make a model folder one of MLflow's, written without asking MLflow, which costs
-seconds; and how such a model is registered.
+seconds.
 """
 
 import json
 import platform
-import re
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from src.core.user_errors import UserError
-
-if TYPE_CHECKING:
-    from src.tracking.client import StoreSession
+from typing import Any
 
 MODEL_FILE = "MLmodel"
 _EXAMPLE_FILE, _SERVING_FILE = "input_example.json", "serving_input_example.json"
 _FLAVOR = "python_function"
-# in models:/NAME@ALIAS they would mean a version by itself
-_RESERVED_ALIAS = re.compile(r"latest|v\d+", re.IGNORECASE)
 
 
 def write_mlflow_model(
@@ -100,54 +92,3 @@ def write_mlflow_model(
         text = json.dumps(content, ensure_ascii=False, indent=2)
         (folder / name).write_text(f"{text}\n", encoding="utf-8")
     (folder / "requirements.txt").write_text("\n".join(pins) + "\n", encoding="utf-8")
-
-
-def register_model(
-    session: "StoreSession", run_id: str, folder: Path, name: str, aliases: Sequence[str]
-) -> str:
-    """Make a run's model a new version of a registered model; returns the version.
-
-    Args:
-        folder: the model, from which its files are sent if the run has not all of them.
-        aliases: names that move to the new version.
-
-    Raises:
-        UserError: the store does not take the name or an alias; nothing is registered then.
-    """
-    from mlflow.exceptions import MlflowException
-    from mlflow.utils.validation import _validate_model_alias_name, _validate_model_name
-
-    client = session.client
-    try:
-        _validate_model_name(name)
-    except MlflowException as error:
-        raise _build_error("register", name, error) from error
-    for alias in aliases:
-        if _RESERVED_ALIAS.fullmatch(alias):
-            raise UserError("is a name that MLflow keeps for itself", key="alias", value=alias)
-        try:
-            _validate_model_alias_name(alias)
-        except MlflowException as error:
-            raise _build_error("alias", alias, error) from error
-    try:
-        there = {artifact.path for artifact in client.list_artifacts(run_id, "model")}
-        for path in sorted(folder.iterdir()):
-            if path.is_file() and f"model/{path.name}" not in there:
-                client.log_artifact(run_id, str(path), "model")
-        try:
-            client.get_registered_model(name)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            client.create_registered_model(name)
-        uri = client.get_run(run_id).info.artifact_uri
-        made = client.create_model_version(name, f"{uri}/model", run_id)
-        for alias in aliases:
-            client.set_registered_model_alias(name, alias, made.version)
-    except MlflowException as error:
-        raise _build_error("register", name, error) from error
-    return str(made.version)
-
-
-def _build_error(key: str, value: str, error: Exception) -> UserError:
-    return UserError(" ".join(str(error).split())[:300], key=key, value=value)
