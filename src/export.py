@@ -189,21 +189,29 @@ def _copy_model(model: "EarlierModel", output: Path) -> None:
         has_reader = add_reader(folder)
     print_line(f"the model folder is {output}")
     if has_reader:
-        print_line(f'python {output / READER_NAME} "A text." asks it')
+        print_line(f'python {output / READER_NAME} "{_choose_question(model)}" asks it')
+
+
+def _choose_question(model: "EarlierModel") -> str:
+    """A text that the model has an answer to."""
+    from src.pipeline.export import LIST_ANSWERS
+
+    fills = LIST_ANSWERS.get(model.inference_config["task"], ("",))[0] == "fillings"
+    return "A [MASK] text." if fills else "A text."
 
 
 def _export_to_mlflow(
     store: "Store", model: "EarlierModel", output: Path | None, options: dict[str, str]
 ) -> None:
-    from src.pipeline.export import JUDGING_TASKS, add_reader
+    from src.pipeline.export import add_reader, is_readable
     from src.tracking.registered_model import describe_version
 
-    if (task := model.inference_config["task"]) not in JUDGING_TASKS:
+    if not is_readable(model.inference_config):
         raise UserError(
-            f"a model for {task} is no model of MLflow",
+            f"a model for {model.inference_config['task']} is no model of MLflow",
             key="format",
             value="mlflow",
-            expected="a run that judges whole texts: classification, several labels or regression",
+            expected="a run that judges texts, tags words or fills masks",
         )
     aliases = _list_aliases(options)
     with tempfile.TemporaryDirectory() as draft:

@@ -273,9 +273,13 @@ def test_models_that_have_no_such_form(
     monkeypatch.setattr(Store, "fetch_model_folder", lambda *_, **__: folder)
     monkeypatch.setattr(Store, "load_config_yaml", lambda *_, **__: "{}")
     expected = "expected a run that judges whole texts"
-    for name in ("onnx", "openvino", "mlflow"):
+    for name in ("onnx", "openvino"):
         said = refuse(capsys, "run=0123456", f"format={name}", f"output={tmp_path / 'made'}")
         assert f"format={name}: a model for masked_lm is " in said and expected in said
+    reading = json.loads((folder / "palimpsest.json").read_text())
+    (folder / "palimpsest.json").write_text(json.dumps({**reading, "task": "causal_lm"}))
+    said = refuse(capsys, "run=0123456", "format=mlflow", f"output={tmp_path / 'made'}")
+    assert "format=mlflow: a model for causal_lm is no model of MLflow: expected a run that" in said
     assert not (tmp_path / "made").exists()
     monkeypatch.setattr(runtime_formats, "find_spec", lambda name: None)
     shutil.rmtree(folder)

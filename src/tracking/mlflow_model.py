@@ -21,7 +21,7 @@ def write_mlflow_model(
     *,
     loader_module: str,
     inputs: Mapping[str, bool],
-    outputs: Mapping[str, str],
+    outputs: Mapping[str, Mapping[str, Any]],
     example: Mapping[str, str],
     packages: Sequence[str],
     metadata: Mapping[str, Any],
@@ -32,7 +32,7 @@ def write_mlflow_model(
     Args:
         loader_module: a module in the folder, with a function `_load_pyfunc(folder)`.
         inputs: the columns of texts that the model is given, and whether they must be there.
-        outputs: the columns that it gives, with MLflow's names of their types.
+        outputs: the columns that it gives, with MLflow's description of their types.
         example: a row of the inputs.
         packages: what the module imports, pinned as they are installed here.
     """
@@ -41,7 +41,7 @@ def write_mlflow_model(
             [{"type": "string", "name": name, "required": must} for name, must in inputs.items()]
         ),
         "outputs": json.dumps(
-            [{"type": kind, "name": name, "required": True} for name, kind in outputs.items()]
+            [{**kind, "name": name, "required": True} for name, kind in outputs.items()]
         ),
         "params": None,
     }
@@ -92,3 +92,9 @@ def write_mlflow_model(
         text = json.dumps(content, ensure_ascii=False, indent=2)
         (folder / name).write_text(f"{text}\n", encoding="utf-8")
     (folder / "requirements.txt").write_text("\n".join(pins) + "\n", encoding="utf-8")
+
+
+def describe_list(parts: Mapping[str, str]) -> dict[str, Any]:
+    """MLflow's description of a column that holds lists of objects with these parts."""
+    properties = {name: {"type": kind, "required": True} for name, kind in parts.items()}
+    return {"type": "array", "items": {"type": "object", "properties": properties}}
