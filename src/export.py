@@ -25,7 +25,7 @@ import hashlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +39,7 @@ from src.core import startup
 from src.core.files import PROJECT_ROOT
 from src.core.mlflow_environment import read_experiment_name, read_tracking_uri
 from src.core.printing import print_line
+from src.core.registered_names import find_alias_problem, find_name_problem
 from src.core.user_errors import UserError, did_you_mean, suggest
 
 if TYPE_CHECKING:
@@ -140,6 +141,11 @@ def _check_options(options: dict[str, str]) -> None:
             )
     if options["alias"] and not options["register"]:
         raise UserError("goes with register=NAME", key="alias", value=options["alias"], colon=False)
+    if options["register"] and (problem := find_name_problem(options["register"])):
+        raise UserError(problem, key="register", value=options["register"], colon=False)
+    for alias in _list_aliases(options):
+        if problem := find_alias_problem(alias):
+            raise UserError(problem, key="alias", value=alias, colon=False)
     if not options["output"] and not options["register"]:
         other = ", or register=NAME" if chosen == "mlflow" else ""
         raise UserError(f"must be given, as output=FOLDER{other}", key="output")
@@ -174,6 +180,10 @@ def _check_runtime_options(runtime: str, options: dict[str, str]) -> None:
     find_path(options["calibration"])
 
 
+def _list_aliases(options: Mapping[str, str]) -> list[str]:
+    return [alias for alias in options["alias"].split(",") if alias]
+
+
 def _check_output(output: Path, typed: str) -> None:
     if output.exists():
         raise UserError(
@@ -206,22 +216,31 @@ def _copy_model(model: "EarlierModel", output: Path, options: dict[str, str]) ->
         has_reader = add_reader(folder)
     print_line(f"the model folder is {output}")
     if has_reader:
-        print_line(f'python {output / READER_NAME} "A text." asks it')
+        print_line(f'python {output / READER_NAME} "{_choose_question(model)}" asks it')
+
+
+def _choose_question(model: "EarlierModel") -> str:
+    """A text that the model has an answer to."""
+    from src.pipeline.export import LIST_ANSWERS
+
+    fills = LIST_ANSWERS.get(model.inference_config["task"], ("",))[0] == "fillings"
+    return "A [MASK] text." if fills else "A text."
 
 
 def _export_to_mlflow(
     store: "Store", model: "EarlierModel", output: Path | None, options: dict[str, str]
 ) -> None:
-    from src.pipeline.export import JUDGING_TASKS, add_reader
+    from src.pipeline.export import add_reader, is_readable
+    from src.tracking.registered_model import describe_version
 
-    if (task := model.inference_config["task"]) not in JUDGING_TASKS:
+    if not is_readable(model.inference_config):
         raise UserError(
-            f"a model for {task} is no model of MLflow",
+            f"a model for {model.inference_config['task']} is no model of MLflow",
             key="format",
             value="mlflow",
-            expected="a run that judges whole texts: classification, several labels or regression",
+            expected="a run that judges texts, tags words or fills masks",
         )
-    aliases = [alias for alias in options["alias"].split(",") if alias]
+    aliases = _list_aliases(options)
     with tempfile.TemporaryDirectory() as draft:
         folder, artifact = Path(draft) / "model", "model"
         if runtime := _find_runtime(options):
@@ -237,8 +256,7 @@ def _export_to_mlflow(
             print_line(f"the model folder is {output}")
         if name := options["register"]:
             number = store.register_model(options["run"], folder, name, aliases, artifact=artifact)
-            named = "".join(f", alias {alias}" for alias in aliases)
-            print_line(f"registered as {name}, version {number}{named}")
+            print_line(f"registered as {describe_version(name, number, aliases)}")
             address = f"models:/{name}@{aliases[0]}" if aliases else f"models:/{name}/{number}"
             print_line(
                 f"MLFLOW_TRACKING_URI={store.tracking_uri} mlflow models serve -m {address} "

@@ -50,7 +50,8 @@ def project(tmp_path_factory: pytest.TempPathFactory, blank_database: Path) -> P
 @pytest.fixture(scope="module")
 def run_id(project: Path) -> str:
     """Of a small run that judges reviews."""
-    overrides = ("+experiment=quickstart_scratch", "trainer.max_epochs=1", *REVIEWS)
+    names = ("++register=films", "++register_alias=best")
+    overrides = ("+experiment=quickstart_scratch", "trainer.max_epochs=1", *REVIEWS, *names)
     return run(**config(project, *overrides)).run_id
 
 
@@ -284,6 +285,14 @@ def test_bounds_of_each_precision() -> None:
     assert read_bounds("bf16", typed) == Bounds(0, 0.5, 7)
 
 
+def test_a_run_registers_its_model(project: Path, run_id: str) -> None:
+    store = Store(root=str(project))
+    version = store.open().client.get_model_version_by_alias("films", "best")
+    assert (str(version.version), version.run_id, version.status) == ("1", run_id, "READY")
+    assert store.find_run(run_id).tags["registered_model"] == "films, version 1, alias best"
+    assert load_answers("models:/films@best", "great") == ["prediction", "negative", "positive"]
+
+
 def test_a_model_is_registered(
     project: Path, run_id: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -315,9 +324,9 @@ def test_a_model_is_registered(
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        ("register=a/b", "register=a/b: "),
-        ("register=a alias=latest", "alias=latest: is a name that MLflow keeps for itself"),
-        ("register=a alias=v2", "alias=v2: "),
+        ("register=a/b", "register=a/b holds / or :, which stand"),
+        ("register=a alias=latest", "alias=latest is a name that MLflow keeps for itself"),
+        ("register=a alias=v2", "alias=v2 is a name that MLflow keeps for itself"),
     ],
 )
 def test_names_that_mlflow_does_not_take(
@@ -376,9 +385,13 @@ def test_models_that_have_no_such_form(
     monkeypatch.setattr(Store, "fetch_model_folder", lambda *_, **__: folder)
     monkeypatch.setattr(Store, "load_config_yaml", lambda *_, **__: "{}")
     expected = "expected a run that judges whole texts"
-    for name in ("onnx", "openvino", "mlflow"):
+    for name in ("onnx", "openvino"):
         said = refuse(capsys, "run=0123456", f"format={name}", f"output={tmp_path / 'made'}")
         assert f"format={name}: a model for masked_lm is " in said and expected in said
+    reading = json.loads((folder / "palimpsest.json").read_text())
+    (folder / "palimpsest.json").write_text(json.dumps({**reading, "task": "causal_lm"}))
+    said = refuse(capsys, "run=0123456", "format=mlflow", f"output={tmp_path / 'made'}")
+    assert "format=mlflow: a model for causal_lm is no model of MLflow: expected a run that" in said
     assert not (tmp_path / "made").exists()
     monkeypatch.setattr(runtime_formats, "find_spec", lambda name: None)
     shutil.rmtree(folder)

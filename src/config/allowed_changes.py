@@ -17,6 +17,8 @@ RESULT_NEUTRAL_KEYS = (
     "tracking",
     "tags",
     "report",
+    "register",
+    "register_alias",
     "callbacks.progress",
     "callbacks.reference",
     "callbacks.checkpoint.keep",

@@ -162,6 +162,7 @@ Other
     --version        print the version
     --hydra-help     what else Hydra can do (completion: -sc install=bash; see docs/completion.md)
     init_from=ID     start from the encoder and tokenizer of an earlier run
+    register=NAME    make the run's model a version of a registered model of MLflow
     phases.NAME.KEY=VALUE      several trainings in one run (docs/pretraining.md)
     resume=ID        go on with a run that has failed or was killed; with fork=true begin a new \
 one from where it stands

@@ -14,7 +14,18 @@ from src.core.validation import describe_annotation
 _OWN_CODE = "src."
 # Keys of a run that stand in no group.
 _RUN = "src.pipeline.run.run"
-_RUN_KEYS = ("name", "seed", "tags", "init_from", "phases", "preset", "resume", "fork")
+_RUN_KEYS = (
+    "name",
+    "seed",
+    "tags",
+    "init_from",
+    "phases",
+    "preset",
+    "register",
+    "register_alias",
+    "resume",
+    "fork",
+)
 
 
 class ConfigKey(NamedTuple):
@@ -105,6 +116,8 @@ _RUN_DEFAULTS = {
     "init_from": "null",
     "phases": "null",
     "preset": "null",
+    "register": "null",
+    "register_alias": "null",
     "resume": "null",
     "fork": "false",
 }

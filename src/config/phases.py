@@ -29,7 +29,18 @@ SHARED_KEYS = {
     "trainer.threads": "a run has one number of threads",
     "trainer.deterministic": "all of a run is repeatable or none",
 }
-_RUN_KEYS = ("name", "seed", "tracking", "tags", "init_from", "preset", "search", "experiment")
+_RUN_KEYS = (
+    "name",
+    "seed",
+    "tracking",
+    "tags",
+    "init_from",
+    "preset",
+    "register",
+    "register_alias",
+    "search",
+    "experiment",
+)
 _NAME_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _ABSENT = object()
 

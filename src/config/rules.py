@@ -11,6 +11,7 @@ from src.config.callback_rules import find_callback_errors
 from src.config.class_attributes import read_class_attribute
 from src.config.groups import format_group_override, list_options, load_option
 from src.config.label_rules import find_label_rule_errors
+from src.config.registration_rules import find_registration_errors
 from src.core.dataset_info import TEXT_BATCHINGS, TEXT_TASKS
 from src.core.nested_config import get_by_path
 from src.core.user_errors import UserError, did_you_mean, suggest
@@ -52,6 +53,7 @@ def find_rule_errors(config: Mapping[str, Any]) -> list[UserError]:
         *_check_whole_weights(config),
         *_check_generator(config),
         *_check_compile(config),
+        *find_registration_errors(config),
     ]
 
 

@@ -29,6 +29,7 @@ from src.data.batches.substitutes import LoadGuesser, Substitutes, open_substitu
 from src.data.batches.tagged_batches import describe_words
 from src.data.cache import ContentCache
 from src.data.leakage import MOST_LETTERS, find_repeated_rows
+from src.data.near_train_rows import NearTrainRows, find_near_train_rows
 from src.data.preparation.corpus import Corpus
 from src.data.preparation.corpus_survey import CorpusSurvey
 from src.data.preparation.splitting import SPLITS
@@ -244,6 +245,10 @@ class TextDataModule(LightningDataModule):
         if (letters := surveyed.survey.data_summary["letters"]) > MOST_LETTERS:
             raise UserError(f"{format_count(letters)} letters are too many to look through")
         return find_repeated_rows(self._surveyed, surveyed, self.cache)
+
+    def find_near_train_rows(self, threshold: float) -> NearTrainRows:
+        """The rows of test that also stand, nearly, in train, as `near_train` says."""
+        return find_near_train_rows(self._surveyed, threshold, self.cache)
 
     def describe_reading(self) -> Notices:
         """What was read, kept and lost, for the screen and the record of the run."""

@@ -5,9 +5,10 @@ decide.
 import importlib.util
 import re
 from dataclasses import dataclass
+from typing import Annotated
 
 from src.core.user_errors import UserError
-from src.core.validation import NonNegativeInt, validate_init
+from src.core.validation import Bound, NonNegativeInt, validate_init
 
 # in a fill-in probe, whatever the tokenizer calls it
 MASK = "[MASK]"
@@ -29,6 +30,10 @@ class ReportConfig:
             Null: the likeliest label, or all above 0.5.
         mistakes: how many of the surest mistakes are shown with their texts.
         slices: columns of the test rows by whose values the result is shown.
+        near_train: from which similarity on test rows are listed that also stand, nearly, in train:
+            the Jaccard index of their pairs of neighbouring words (0.8: 200 words of which about 10
+            differ). Without the package datasketch only those of the same words are found. Null
+            looks for none.
         label_errors: whether rows are listed whose label may be wrong (cleanlab; Northcutt et al.,
             2021).
         fill_in_probes: sentences with one `[MASK]` each, and behind `=>` the word that is expected
@@ -41,6 +46,7 @@ class ReportConfig:
     threshold_aim: str | None = None
     mistakes: NonNegativeInt = 50
     slices: tuple[str, ...] = ()
+    near_train: Annotated[float, Bound(least=0.4, most=1)] | None = 0.8
     label_errors: bool = False
     fill_in_probes: tuple[str, ...] = ()
 

@@ -88,5 +88,5 @@ def _render_cell(value: Any, column: str, is_number: bool) -> str:
             "" if value is None else f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
         )
         return f"<td class=n>{shown}</td>"
-    kind = " class=text" if column in ("text", "pair") else ""
+    kind = " class=text" if column.endswith(("text", "pair")) else ""
     return f"<td{kind}>{escape('' if value is None else str(value))}</td>"

@@ -128,6 +128,24 @@ def describe_size(module: "LightningModule") -> str:
     return size if trained == total else f"{size}, {format_count(trained)} of them trained"
 
 
+def conclude_run(
+    parts: "RunParts", metrics: Mapping[str, float], elapsed_seconds: float
+) -> "RunOutcome":
+    """Say what came out of a run that has ended, and return it."""
+    from src.pipeline.run_parts import RunOutcome
+
+    outcome = RunOutcome(
+        run_id=parts.record.run_id,
+        ui_link=parts.record.ui_link,
+        metrics=dict(metrics),
+        elapsed_seconds=elapsed_seconds,
+        sync_command=parts.store.build_sync_command(parts.record.run_id),
+    )
+    if parts.is_first_rank and parts.hooks.pruned_reason is None:
+        announce_end(parts, outcome)
+    return outcome
+
+
 def announce_end(parts: "RunParts", outcome: "RunOutcome") -> None:
     """Print the metrics of a finished run, the folder of its model and the command that asks it."""
     print_line(outcome)

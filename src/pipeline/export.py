@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.core.dataset_info import TEXT_TASKS
-from src.tracking.mlflow_model import write_mlflow_model
+from src.tracking.mlflow_model import describe_list, write_mlflow_model
 
 if TYPE_CHECKING:
     from src.data.tokenization.tokenizer import TextTokenizer
@@ -23,8 +23,19 @@ INFERENCE_CONFIG_NAME = "palimpsest.json"
 DECISION_NAME = "decision.json"
 # answers with torch and transformers alone, and how MLflow loads the folder
 READER_NAME = "palimpsest_model.py"
-# what the reader can be asked
+# whose models judge whole texts, by a network that other runtimes have too
 JUDGING_TASKS = ("classification", "multi_label", "regression")
+# What the reader answers with where a text has a list of answers, and of what each of them is made.
+LIST_ANSWERS = {
+    "token_classification": (
+        "entities",
+        {"start": "long", "end": "long", "text": "string", "type": "string", "score": "double"},
+    ),
+    **dict.fromkeys(
+        ("masked_lm", "masked_lm_with_next_sentence"),
+        ("fillings", {"mask": "long", "token": "string", "probability": "double"}),
+    ),
+}
 
 
 @contextmanager
@@ -36,7 +47,7 @@ def save_model(
 ) -> Iterator[Path]:
     """Yield a temporary folder with weights, config and tokenizer for `from_pretrained`. Adapters
     are added into the weights for good. A README.md says so where transformers' own model gives
-    other answers. MLflow loads and serves the folder of a model that judges texts.
+    other answers. MLflow loads and serves the folder of a model that answers texts.
 
     Args:
         inference_config: how texts are prepared (`describe_preprocessing` of the data), written as
@@ -76,31 +87,47 @@ def save_model(
 
 def add_reader(folder: Path) -> bool:
     """Have a model folder hold a program that answers without this one, and be a model of MLflow;
-    False if the model judges no whole texts, for which there is none.
+    False if the model gives no answers to texts.
     """
     reading = json.loads((folder / INFERENCE_CONFIG_NAME).read_text(encoding="utf-8"))
-    if reading["task"] not in JUDGING_TASKS:
+    if not is_readable(reading):
         return False
     shutil.copyfile(Path(__file__).with_name(READER_NAME), folder / READER_NAME)
     label_names, pairs = reading["label_names"], reading.get("pairs")
     decision = folder / DECISION_NAME
     rule = json.loads(decision.read_text(encoding="utf-8")) if decision.is_file() else {}
     has_openvino = (folder / "openvino_model.xml").is_file()
-    # None: nobody knows
-    inputs = {"text": True} if pairs is False else {"text": True, "pair": bool(pairs)}
+    example = "an example of a"
+    if reading["task"] in LIST_ANSWERS:
+        name, parts = LIST_ANSWERS[reading["task"]]
+        inputs, outputs = {"text": True}, {name: describe_list(parts)}
+        words = {"text": "[MASK]" if name == "fillings" else "text"}
+    else:
+        # None: nobody knows
+        inputs = {"text": True} if pairs is False else {"text": True, "pair": bool(pairs)}
+        outputs = {"prediction": {"type": "string" if label_names else "double"}}
+        outputs |= {name: {"type": "double"} for name in label_names}
+        words = {name: name for name in inputs}
     write_mlflow_model(
         folder,
         loader_module=READER_NAME.removesuffix(".py"),
         inputs=inputs,
-        outputs={
-            "prediction": "string" if label_names else "double",
-            **dict.fromkeys(label_names, "double"),
-        },
-        example={name: f"an example of a {name}" for name in inputs},
+        outputs=outputs,
+        example={name: f"{example} {word}" for name, word in words.items()},
         packages=("torch", "transformers", *(["openvino"] if has_openvino else [])),
         metadata={"task": reading["task"], "label_names": label_names, **rule},
     )
     return True
+
+
+def is_readable(reading: Mapping[str, Any]) -> bool:
+    """Whether a model folder can hold the program that answers.
+
+    Args:
+        reading: its inference config.
+    """
+    tasks = (*JUDGING_TASKS, *LIST_ANSWERS)
+    return reading["task"] in tasks and reading.get("head") != "replaced_tokens"
 
 
 def _apply_umask(folder: Path) -> None:

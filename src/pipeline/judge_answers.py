@@ -2,11 +2,12 @@
 rows must be read again for it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from src.core.printing import print_line
 from src.core.retry import describe_error
+from src.pipeline.near_train import add_near_train_rows, find_near_train
 from src.pipeline.run_parts import RunParts
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from src.evaluation.judgement import Answers, Judgement
+    from src.evaluation.near_train import RowScores
     from src.evaluation.report import EvaluationReport
     from src.evaluation.slices import Slice
     from src.model.decision_rule import DecisionRule
@@ -83,14 +85,17 @@ def _judge(
     from src.pipeline.row_texts import read_test_rows, shorten
 
     judged, answers = _judge_outputs(parts, objective, predictions, report, rule)
-    if answers is None:
-        found = read_test_rows(parts)
-        return JudgedAnswers(judged, None if found is None else found.texts)
     rows = predictions[0].tolist()
+    near = find_near_train(parts, rows, _score_rows(answers, predictions))
+    if answers is None:
+        found = read_test_rows(parts, near.rows if near is not None else ())
+        if near is not None:
+            add_near_train_rows(parts, judged, near, {} if found is None else found.texts, None)
+        return JudgedAnswers(judged, None if found is None else found.texts)
     mistakes = find_surest_mistakes(answers, parts.report.mistakes)
     suspects = _find_suspects(parts, predictions, rule)
     further = [rows[place] for place in (*mistakes, *(() if suspects is None else suspects))]
-    found = read_test_rows(parts, further)
+    found = read_test_rows(parts, [*further, *(near.rows if near is not None else ())])
     texts = {} if found is None else found.texts
     shown = {row: (shorten(texts[row][0]), texts[row][1]) for row in further if row in texts}
     if gap := add_slices(judged, [*_cut_rows(parts, rows, found)], answers.right):
@@ -98,8 +103,8 @@ def _judge(
     add_mistakes(judged, answers, mistakes, rows, shown)
     if suspects is not None:
         add_label_errors(judged, answers, suspects, rows, shown)
-    if section := _describe_leakage(parts.datamodule.data_summary.get("leakage", {})):
-        judged.sections.append(section)
+    if near is not None:
+        add_near_train_rows(parts, judged, near, texts, answers)
     return JudgedAnswers(judged, None if found is None else texts)
 
 
@@ -130,6 +135,18 @@ def _judge_outputs(
     return judge_classes(
         judged, names, tables["per_class"], ordered=objective.head == "ordinal", rule=rule
     )
+
+
+def _score_rows(
+    answers: "Answers | None", predictions: "tuple[Tensor, Tensor, Tensor]"
+) -> "RowScores":
+    """What every row adds to the metric that leads: accuracy, or the mean absolute error."""
+    from src.evaluation.near_train import RowScores
+
+    _, targets, outputs = predictions
+    if answers is not None:
+        return RowScores("subset_accuracy" if targets.ndim == 2 else "accuracy", answers.right)
+    return RowScores("mae", (outputs.cpu().double() - targets.cpu()).abs().numpy(), is_error=True)
 
 
 def _find_suspects(
@@ -163,16 +180,3 @@ def _cut_rows(parts: RunParts, rows: list[int], found: Any) -> "Iterator[Slice]"
     yield from cut_by_length(np.array([lengths[row] for row in rows]))
     for name, values in found.columns.items() if found is not None else ():
         yield from cut_by_column(name, [values.get(row) for row in rows])
-
-
-def _describe_leakage(leakage: Mapping[str, Mapping[str, int]]) -> Any:
-    """How many test rows also stand in train; None if none was counted."""
-    from src.evaluation.report_page import Section
-
-    words = {"exact": "stand in train as well", "near": "nearly stand in train as well"}
-    lines = tuple(
-        f"{leakage[kind]['test']:,} rows of the test {said}"
-        for kind, said in words.items()
-        if "test" in leakage.get(kind, {})
-    )
-    return Section("Test rows that the model was trained on", lines) if lines else None

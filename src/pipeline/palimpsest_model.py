@@ -6,6 +6,8 @@ ONNX or OpenVINO, with onnxruntime or openvino beside them.
     from palimpsest_model import TextModel
     TextModel("FOLDER").predict(["A great film."])
 
+A model that tags words answers with entities, a pretrained one fills masks: "The film was [MASK]."
+
 This file is copied into the folder of a model. MLflow serves the folder by it as well.
 """
 
@@ -22,7 +24,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn.functional import logsigmoid, pad
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+)
 
 _UNSHOWN = r"(?is)<!--.*?-->|<(script|style)\b[^>]*>.*?</\1\s*>"
 _BLOCK = (
@@ -33,7 +40,20 @@ _TAG = r"(?i)</?[a-z][^<>]*>|<![a-z][^<>]*>"
 _CONTROL = (
     "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]"
 )
-
+# Words: characters of writing without spaces by themselves, runs of letters and digits, and every
+# other visible character.
+_ALONE = "\u2e80-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_WORD = re.compile(rf"[{_ALONE}]|(?:(?![{_ALONE}])[\w\u0300-\u036f])+|[^\w\s]")
+_COMMON_MASKS = ("[MASK]", "<mask>")
+_NETWORKS: dict[str, Any] = {
+    **dict.fromkeys(
+        ("classification", "multi_label", "regression"), AutoModelForSequenceClassification
+    ),
+    **dict.fromkeys(("masked_lm", "masked_lm_with_next_sentence"), AutoModelForMaskedLM),
+    "token_classification": AutoModelForTokenClassification,
+}
+# of texts whose masks are filled at a time: there is an output for every token of the vocabulary
+_FILLED_TEXTS, _FILLINGS = 4, 5
 
 # The network in other formats than that of transformers, which `src.export` writes; and what is
 # known of it, its precision among other things. Exports of earlier versions are all in fp32.
@@ -48,7 +68,8 @@ RUNTIME_BATCH_TOKENS = 1024
 
 
 class TextModel:
-    """Labels, or values, of texts; prepared and judged as the program does that trained the model.
+    """Labels, values or entities of texts, or tokens for their masks; prepared and judged as the
+    program does that trained the model.
 
     Args:
         folder: of the model; the one of this file if it is not named.
@@ -58,9 +79,9 @@ class TextModel:
     def __init__(self, folder: Path | str = "", device: str = "cpu") -> None:
         folder = Path(folder or Path(__file__).parent)
         self.reading = json.loads((folder / "palimpsest.json").read_text(encoding="utf-8"))
-        if self.reading["task"] not in ("classification", "multi_label", "regression"):
-            raise ValueError(f"a model for {self.reading['task']} judges no whole texts")
-        self.head = self.reading.get("head", "sequence")
+        self.task, self.head = self.reading["task"], self.reading.get("head", "sequence")
+        if self.task not in _NETWORKS or self.head == "replaced_tokens":
+            raise ValueError(f"a model for {self.task} ({self.head}) gives no answers to texts")
         self.label_names = self.reading["label_names"]
         self.rule: dict[str, Any] = {"temperature": 1.0, "thresholds": None}
         if (decision := folder / "decision.json").is_file():
@@ -70,7 +91,7 @@ class TextModel:
         if find_runtime_file(folder) is not None:
             self.network = RuntimeNetwork(folder, self.tokenizer, self.reading["max_tokens"])
         else:
-            self.network = AutoModelForSequenceClassification.from_pretrained(
+            self.network = _NETWORKS[self.task].from_pretrained(
                 folder, dtype=torch.float32, trust_remote_code=False
             )
             self.network.eval().to(device)
@@ -81,11 +102,19 @@ class TextModel:
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, batch_size: int = 16
     ) -> list[dict[str, Any]]:
         """One dict for each text: its `prediction`, and the probability of each label by name. The
-        prediction is None where a text is empty, and a number of a model for values.
+        prediction is None where a text is empty, and a number of a model for values. A model that
+        tags words gives `entities`, one that fills masks `fillings`, both as `src.predict` does.
 
         Args:
             batch_size: of texts in torch; another runtime has batches of its own.
         """
+        if self.task == "token_classification":
+            texts = [self.clean(text) for text in texts]
+            return [
+                {"entities": self._find_entities(one) if one.strip() else None} for one in texts
+            ]
+        if _NETWORKS[self.task] is AutoModelForMaskedLM:
+            return self._fill_texts([self._name_masks(text) for text in texts])
         if pairs is None and self.reading.get("pairs"):
             raise ValueError("this model judges pairs of texts: pairs=[...]")
         if pairs is not None and self.reading.get("pairs") is False:
@@ -110,9 +139,8 @@ class TextModel:
         encoded = self.encode(rows)
         if isinstance(self.network, RuntimeNetwork):
             return self.network.compute_logits(encoded)
-        inputs = self.tokenizer.pad(encoded, return_tensors="pt").to(self.network.device)
         with torch.inference_mode():
-            logits: torch.Tensor = self.network(**inputs).logits.float().cpu()
+            logits: torch.Tensor = self.network(**self._pad(encoded)).logits.float().cpu()
         return logits
 
     def encode(self, rows: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
@@ -124,10 +152,7 @@ class TextModel:
             columns = [list(column) for column in zip(*rows, strict=True)]
             found = self.tokenizer(*columns, truncation=True, max_length=limit)
             return [{name: found[name][place] for name in found} for place in range(len(rows))]
-        backend = self.tokenizer.backend_tokenizer
-        backend.no_truncation()
-        backend.no_padding()
-        encoded = []
+        encoded, backend = [], self._backend
         for row in rows:
             parts = [backend.encode(text, add_special_tokens=False) for text in row]
             room = limit - backend.num_special_tokens_to_add(len(row) > 1)
@@ -139,18 +164,118 @@ class TextModel:
             else:
                 lengths = [min(length, room) for length in lengths]
             ends = [self._cut(*part) for part in zip(row, parts, lengths, strict=True)]
-            both = backend.post_process(*ends)
-            encoded.append({"input_ids": both.ids, "token_type_ids": both.type_ids})
-        if "token_type_ids" not in self.tokenizer.model_input_names:
-            for inputs in encoded:
-                del inputs["token_type_ids"]
+            encoded.append(self._name_inputs(backend.post_process(*ends)))
         return encoded
+
+    @property
+    def _backend(self) -> Any:
+        """The tokenizer without transformers' part, which neither cuts nor pads."""
+        backend = self.tokenizer.backend_tokenizer
+        backend.no_truncation()
+        backend.no_padding()
+        return backend
+
+    def _name_inputs(self, row: Any) -> dict[str, Any]:
+        """What the network takes of an encoded text."""
+        inputs = {"input_ids": row.ids, "token_type_ids": row.type_ids}
+        return {name: inputs[name] for name in inputs if name in self.tokenizer.model_input_names}
+
+    def _pad(self, rows: list[dict[str, Any]]) -> Any:
+        """On the network's device, as torch takes them."""
+        return self.tokenizer.pad(rows, return_tensors="pt").to(self.network.device)
+
+    def _find_entities(self, text: str) -> list[dict[str, Any]]:
+        """The entities of a text; one without room is read in pieces, cut between words."""
+        words = [found.span() for found in _WORD.finditer(text)]
+        tags = [(0, 1.0)] * len(words)
+        room = self.reading["max_tokens"] - self._backend.num_special_tokens_to_add(False)
+        done, before = 0, -1
+        while before < done < len(words):
+            before, begin = done, words[done][0] if done else 0
+            encoded = self._backend.encode(text[begin:], add_special_tokens=False)
+            spans = [(low - begin, high - begin) for low, high in words[done:]]
+            first = _find_first_tokens(text[begin:], spans, encoded.offsets)
+            encoded.truncate(room)
+            row = self._backend.post_process(encoded)
+            with torch.inference_mode():
+                logits = self.network(**self._pad([self._name_inputs(row)])).logits[0]
+            likely, best = logits.float().cpu().softmax(-1).max(-1)
+            ahead = row.special_tokens_mask.index(0) if len(encoded) else 0
+            done = len(words)
+            for word, token in first.items():
+                if token >= room:
+                    done = before + word
+                    break
+                tags[before + word] = int(best[ahead + token]), float(likely[ahead + token])
+        return self._list_entities(text, words, tags)
+
+    def _list_entities(self, text: str, words: Sequence[Any], tags: Sequence[Any]) -> list[Any]:
+        """Runs of tags of a type; every word where tags are about no entities."""
+        names = self.label_names
+        types = [name[2:] for name in names[1::2]]
+        is_about_entities = names == ["O", *(f"{one}-{name}" for name in types for one in "BI")]
+        runs: list[tuple[str, int, int]] = []
+        before = -1
+        for word, (tag, _) in enumerate(tags):
+            kind = (tag - 1) // 2 if tag else -1
+            if not is_about_entities:
+                runs.append((names[tag], word, word + 1))
+            elif kind >= 0 and (tag % 2 == 1 or kind != before):
+                runs.append((types[kind], word, word + 1))
+            elif kind >= 0:
+                runs[-1] = (*runs[-1][:2], word + 1)
+            before = kind
+        return [
+            {
+                "start": (start := words[first][0]),
+                "end": (end := words[last - 1][1]),
+                "text": text[start:end],
+                "type": name,
+                "score": round(sum(share for _, share in tags[first:last]) / (last - first), 6),
+            }
+            for name, first, last in runs
+        ]
+
+    def _name_masks(self, text: str) -> str:
+        """The text with the tokenizer's own mask, cleaned."""
+        if self.tokenizer.mask_token not in text:
+            for common in _COMMON_MASKS:
+                text = text.replace(common, self.tokenizer.mask_token)
+        return self.clean(text)
+
+    def _fill_texts(self, texts: list[str]) -> list[dict[str, Any]]:
+        """The likeliest tokens for the masks of each text; None for one without masks, or that
+        loses a mask where it is cut.
+        """
+        answers: list[dict[str, Any]] = [{"fillings": None} for _ in texts]
+        mask = self.tokenizer.mask_token
+        filled = [place for place, text in enumerate(texts) if mask in text]
+        filled.sort(key=lambda place: len(texts[place]))
+        for start in range(0, len(filled), _FILLED_TEXTS):
+            places = filled[start : start + _FILLED_TEXTS]
+            inputs = self._pad(self.encode([[texts[place]] for place in places]))
+            with torch.inference_mode():
+                logits = self.network(**inputs).logits
+            for place, row, ids in zip(places, logits, inputs["input_ids"], strict=True):
+                at = ids == self.tokenizer.mask_token_id
+                if int(at.sum()) == texts[place].count(mask):
+                    best = row[at].float().softmax(-1).topk(_FILLINGS)
+                    found = zip(*(values.flatten().tolist() for values in best), strict=True)
+                    answers[place]["fillings"] = [
+                        {
+                            "mask": number // _FILLINGS + 1,
+                            "token": str(self.tokenizer.decode([one])).strip(),
+                            "probability": share,
+                        }
+                        for number, (share, one) in enumerate(found)
+                    ]
+        return answers
 
     def _cut(self, text: str, part: Any, kept: int) -> Any:
         """A quarter of the kept tokens from the beginning of a text, the others from its end."""
         if len(part) <= kept:
             return part
-        end = self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
+        end = self._backend.encode(text, add_special_tokens=False)
         head = round(0.25 * kept)
         part.truncate(head)
         end.truncate(kept - head, direction="left")
@@ -231,6 +356,26 @@ def find_runtime_file(folder: Path) -> Path | None:
     """The network of a model folder in the format of another runtime; None if it has none."""
     found = [folder / name for name in RUNTIME_FILES if (folder / name).is_file()]
     return found[0] if found else None
+
+
+def _find_first_tokens(text: str, words: Sequence[Any], offsets: Sequence[Any]) -> dict[int, int]:
+    """The token in which each word begins, of words that have one; some tokenizers take the space
+    before a word to its token, or have a token for it.
+    """
+    first: dict[int, int] = {}
+    word = 0
+    for token, (start, end) in enumerate(offsets):
+        begin = start
+        while begin < end and text[begin].isspace():
+            begin += 1
+        while word < len(words) and words[word][1] <= begin:
+            word += 1
+        if word == len(words):
+            break
+        is_mark = begin == end == words[word][0] and text[start:end] in ("", " ")
+        if word not in first and (words[word][0] <= begin < end or is_mark):
+            first[word] = token
+    return first
 
 
 class RuntimeNetwork:

@@ -121,6 +121,9 @@ def load_config(store: "Store", run: "RunInfo") -> dict[str, Any]:
     request = ResumeRequest(run.id, fork=False, tracking=node, overrides=[])
     text = store.load_config_yaml(run.id, key="RUN_ID")
     config = request.merge_stored_config(text, read_task_schema())
+    # what was registered is the model of that run
+    for key in ("register", "register_alias"):
+        config.pop(key, None)
     settled = run.tags.get("precision", "").partition(":")[0]
     if settled in ("fp32", "bf16"):
         # measured again, it might be the other

@@ -15,7 +15,7 @@ from src.core import startup
 from src.core.formatting import to_override_text
 from src.core.printing import print_line
 from src.core.validation import NonNegativeInt
-from src.pipeline.announcement import announce_end, announce_start, announce_training
+from src.pipeline.announcement import announce_start, announce_training, conclude_run
 from src.pipeline.early_checks import check_without_torch
 from src.pipeline.hooks import NoHooks, RunHooks
 from src.pipeline.phases import (
@@ -50,6 +50,8 @@ def run(
     preset: str | None = None,
     tags: Mapping[str, str | float | bool] | None = None,
     phases: Mapping[str, Mapping[str, Any]] | None = None,
+    register: str | None = None,
+    register_alias: str | None = None,
     resume: str | None = None,
     fork: bool = False,
     hooks: RunHooks | None = None,
@@ -67,6 +69,9 @@ def run(
         phases: trainings one after another, by their names, of which each goes on with the encoder
             of the one before: changes of data, model, trainer and callbacks, and under `groups`
             other options of groups (docs/pretraining.md).
+        register: name of a registered model of MLflow, of which the model of this run becomes a new
+            version once the run is kept (docs/export.md).
+        register_alias: name, such as champion, that moves to that version.
         resume: id of an earlier run with the same config, which goes on where it stopped.
         fork: begin a new run from that run's last checkpoint instead; the config may differ.
         hooks: called at the stages of the run; a search passes those of its trial.
@@ -92,6 +97,8 @@ def run(
         "preset": preset,
         "tags": tags and {str(name): to_override_text(value) for name, value in tags.items()},
         "phases": phases,
+        "register": register,
+        "register_alias": register_alias,
     }
     config = put_last_phase_on_top(
         {key: value for key, value in arguments.items() if value is not None}
@@ -335,19 +342,3 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
         max_skips=training.max_skips if training.on_non_finite == "skip" else None,
         record=record,
     )
-
-
-def conclude_run(
-    parts: RunParts, metrics: Mapping[str, float], elapsed_seconds: float
-) -> RunOutcome:
-    """Say what came out of a run that has ended, and return it."""
-    outcome = RunOutcome(
-        run_id=parts.record.run_id,
-        ui_link=parts.record.ui_link,
-        metrics=dict(metrics),
-        elapsed_seconds=elapsed_seconds,
-        sync_command=parts.store.build_sync_command(parts.record.run_id),
-    )
-    if parts.is_first_rank and parts.hooks.pruned_reason is None:
-        announce_end(parts, outcome)
-    return outcome

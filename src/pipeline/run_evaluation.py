@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from src.core.files import PROJECT_ROOT
 from src.pipeline.run_parts import RunParts
-from src.pipeline.run_report import log_report, log_tested_checkpoint, log_time_limit
+from src.pipeline.run_report import log_model, log_report, log_tested_checkpoint, log_time_limit
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -23,7 +23,6 @@ def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -
         The latest value of every metric, those of the report included on the first rank.
     """
     from src.pipeline.decision import fit_decision
-    from src.pipeline.export import save_model
     from src.pipeline.masked_token_report import log_token_report, tally_masked_tokens
     from src.training.distributed import (
         gather_predictions,
@@ -57,8 +56,6 @@ def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -
     if token_tally is not None:
         log_token_report(parts, token_tally, metrics)
     parts.hooks.on_run_evaluated(best_checkpoint, metrics)
-    inference_config = datamodule.describe_preprocessing()
-    with save_model(module.encoder, datamodule.tokenizer, inference_config, rule) as folder:
-        record.log_folder(folder, "model")
+    log_model(parts, module.encoder, rule)
     # what is not finite is no metric of the run
     return {name: value for name, value in metrics.items() if math.isfinite(value)}

@@ -1,5 +1,5 @@
-"""What the record of a run holds of its evaluation: which checkpoint was tested, and the report of
-the test predictions.
+"""What the record of a run holds of its evaluation: which checkpoint was tested, the report of the
+test predictions, and the model.
 """
 
 import math
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from src.evaluation.report_page import Section
     from src.model.decision_rule import DecisionRule
+    from src.model.encoder import Encoder
     from src.model.module import EncoderModule
 
 
@@ -67,6 +68,19 @@ def log_tested_checkpoint(
     )
     print_line(choice)
     parts.record.set_tag("checkpoint_choice", choice)
+
+
+def log_model(parts: RunParts, encoder: "Encoder", rule: "DecisionRule | None") -> None:
+    """Keep the model in the run, and have it registered if the config says so."""
+    from src.pipeline.export import save_model
+
+    record, datamodule = parts.record, parts.datamodule
+    inference_config = datamodule.describe_preprocessing()
+    with save_model(encoder, datamodule.tokenizer, inference_config, rule) as folder:
+        record.log_folder(folder, "model")
+    if (name := parts.config.get("register")) is not None:
+        alias = parts.config.get("register_alias")
+        record.register_model(name, [] if alias is None else [alias])
 
 
 def log_report(

@@ -6,7 +6,7 @@ between the store's commit and the note, or the server may end in the middle of 
 follows the note is then sent again and nothing is doubled, because each kind of write is idempotent
 in MLflow: the primary key of a point is the whole point (run, key, time, step, value), a parameter
 with the same value is ignored, a tag and a status are set to what they are, a data set is found by
-name and digest, and a file replaces itself.
+name and digest, a file replaces itself, and a run's model is registered under a name once.
 
 What the store will never take is set aside alone: one parameter of many, one point of a thousand.
 """
@@ -38,6 +38,7 @@ from src.tracking import outbox
 from src.tracking.liveness import check_liveness
 from src.tracking.mlflow_format import to_local_path
 from src.tracking.offline_runs import create_offline_run, map_run_id_tags
+from src.tracking.registered_model import register_delivered_model
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -255,6 +256,9 @@ class _OutboxUpload:
                 self._mirror_folder(entry["artifact"], entry["add"], entry["keep"])
             case "link":
                 write_back_link(self._client, entry["source"], entry["tag"])
+            case "register":
+                names = entry["name"], entry["aliases"]
+                register_delivered_model(self._client, self._run_id, *names)
             case "status":
                 self._client.set_terminated(self._run_id, entry["status"], entry["ended_at"])
             case unknown:

@@ -1,27 +1,19 @@
 """The files that make a model folder one of MLflow's, written without asking MLflow, which costs
-seconds; and how such a model is registered.
+seconds.
 """
 
 import json
 import platform
-import re
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from src.core.user_errors import UserError
-
-if TYPE_CHECKING:
-    from src.tracking.client import StoreSession
+from typing import Any
 
 MODEL_FILE = "MLmodel"
 _EXAMPLE_FILE, _SERVING_FILE = "input_example.json", "serving_input_example.json"
 _FLAVOR = "python_function"
-# in models:/NAME@ALIAS they would mean a version by itself
-_RESERVED_ALIAS = re.compile(r"latest|v\d+", re.IGNORECASE)
 
 
 def write_mlflow_model(
@@ -29,7 +21,7 @@ def write_mlflow_model(
     *,
     loader_module: str,
     inputs: Mapping[str, bool],
-    outputs: Mapping[str, str],
+    outputs: Mapping[str, Mapping[str, Any]],
     example: Mapping[str, str],
     packages: Sequence[str],
     metadata: Mapping[str, Any],
@@ -40,7 +32,7 @@ def write_mlflow_model(
     Args:
         loader_module: a module in the folder, with a function `_load_pyfunc(folder)`.
         inputs: the columns of texts that the model is given, and whether they must be there.
-        outputs: the columns that it gives, with MLflow's names of their types.
+        outputs: the columns that it gives, with MLflow's description of their types.
         example: a row of the inputs.
         packages: what the module imports, pinned as they are installed here.
     """
@@ -49,7 +41,7 @@ def write_mlflow_model(
             [{"type": "string", "name": name, "required": must} for name, must in inputs.items()]
         ),
         "outputs": json.dumps(
-            [{"type": kind, "name": name, "required": True} for name, kind in outputs.items()]
+            [{**kind, "name": name, "required": True} for name, kind in outputs.items()]
         ),
         "params": None,
     }
@@ -102,58 +94,7 @@ def write_mlflow_model(
     (folder / "requirements.txt").write_text("\n".join(pins) + "\n", encoding="utf-8")
 
 
-def register_model(
-    session: "StoreSession",
-    run_id: str,
-    folder: Path,
-    name: str,
-    aliases: Sequence[str],
-    artifact: str = "model",
-) -> str:
-    """Make a run's model a new version of a registered model; returns the version.
-
-    Args:
-        folder: the model, from which its files are sent if the run has not all of them.
-        aliases: names that move to the new version.
-        artifact: where the run has the model, or gets it.
-
-    Raises:
-        UserError: the store does not take the name or an alias; nothing is registered then.
-    """
-    from mlflow.exceptions import MlflowException
-    from mlflow.utils.validation import _validate_model_alias_name, _validate_model_name
-
-    client = session.client
-    try:
-        _validate_model_name(name)
-    except MlflowException as error:
-        raise _build_error("register", name, error) from error
-    for alias in aliases:
-        if _RESERVED_ALIAS.fullmatch(alias):
-            raise UserError("is a name that MLflow keeps for itself", key="alias", value=alias)
-        try:
-            _validate_model_alias_name(alias)
-        except MlflowException as error:
-            raise _build_error("alias", alias, error) from error
-    try:
-        there = {file.path for file in client.list_artifacts(run_id, artifact)}
-        for path in sorted(folder.iterdir()):
-            if path.is_file() and f"{artifact}/{path.name}" not in there:
-                client.log_artifact(run_id, str(path), artifact)
-        try:
-            client.get_registered_model(name)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            client.create_registered_model(name)
-        uri = client.get_run(run_id).info.artifact_uri
-        made = client.create_model_version(name, f"{uri}/{artifact}", run_id)
-        for alias in aliases:
-            client.set_registered_model_alias(name, alias, made.version)
-    except MlflowException as error:
-        raise _build_error("register", name, error) from error
-    return str(made.version)
-
-
-def _build_error(key: str, value: str, error: Exception) -> UserError:
-    return UserError(" ".join(str(error).split())[:300], key=key, value=value)
+def describe_list(parts: Mapping[str, str]) -> dict[str, Any]:
+    """MLflow's description of a column that holds lists of objects with these parts."""
+    properties = {name: {"type": kind, "required": True} for name, kind in parts.items()}
+    return {"type": "array", "items": {"type": "object", "properties": properties}}

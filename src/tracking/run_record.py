@@ -227,6 +227,10 @@ class RunRecord:
             raise NotADirectoryError(f"no folder to keep at {path}")
         self._stage_artifact(Path(path), Path(folder))
 
+    def register_model(self, name: str, aliases: Sequence[str]) -> None:
+        """Have the model become a version of a registered model once the store has its files."""
+        self._add_entry("register", {"name": name, "aliases": list(aliases)})
+
     def mirror_folder(self, folder: str | os.PathLike[str], artifact: str) -> None:
         """Have the artifact folder `artifact` hold exactly the files that `folder` holds now.
 
@@ -345,20 +349,16 @@ class RunRecord:
 
     def _await_delivery(self, folder: Path) -> None:
         """Wait until the store has everything, though not for ever; print where the rest is."""
-        if self._uploader is None:
-            print_line(
-                f"tracking: run {self.run_id} is kept in {folder}; send it: "
-                f"{self._store.build_sync_command(self.run_id)}"
-            )
-            return
         patience = _PATIENCE_SECONDS if self.signals.received_signal is None else _HASTY_SECONDS
-        if not self._uploader.close(patience):
-            print_line(
-                f"tracking: not all of this run could reach the store; the rest waits in {folder} "
-                "and is sent when the store is next opened, or by: "
-                f"{self._store.build_sync_command(self.run_id)}",
-                to_stderr=True,
-            )
+        if self._uploader is None:
+            where = f"run {self.run_id} is kept in {folder}; send it"
+        elif self._uploader.close(patience):
+            return
+        else:
+            where = f"not all of this run could reach the store; the rest waits in {folder} "
+            where += "and is sent when the store is next opened, or by"
+        command = self._store.build_sync_command(self.run_id)
+        print_line(f"tracking: {where}: {command}", to_stderr=self._uploader is not None)
 
     def _add_entry(self, kind: str, content: Mapping[str, Any]) -> None:
         if self._write_buffer is not None:

@@ -308,7 +308,7 @@ class Store:
         """
         session = self._open_for(run_id, key)
         from src.tracking.earlier_runs import find_run
-        from src.tracking.mlflow_model import register_model
+        from src.tracking.registered_model import register_model
 
         run = find_run(session, run_id, key)
         return register_model(session, run.id, folder, name, aliases, artifact)

@@ -77,6 +77,7 @@ class Uploader:
             # killed in the middle of a request: what it was sending is sent again
             with self._process:
                 self._process.kill()
+                self._relay_output(self._process)
         self._upload_remaining()
 
     def _upload_step(self) -> None:

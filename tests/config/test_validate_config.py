@@ -19,8 +19,8 @@ from src.pipeline.run import read_task_schema
 
 PROJECT = CONF.parent
 LABELS = (
-    "+experiment, callbacks, data, fork, init_from, model, name, phases, preset, report, "
-    "resume, seed, tags, tracking, trainer"
+    "+experiment, callbacks, data, fork, init_from, model, name, phases, preset, register, "
+    "register_alias, report, resume, seed, tags, tracking, trainer"
 )
 ROOMS = "src., lightning., torch., torchmetrics., transformers."
 MODELS = ", ".join(list_options("model"))
@@ -255,6 +255,18 @@ SAID: dict[str, list[str]] = {
         "model.encoder.pooling=mean represents whole texts, and this model judges tokens; leave "
         "model.encoder.pooling at null"
     ],
+    "register=a/b register_alias=v2": [
+        "register=a/b holds / or :, which stand for something else in models:/NAME",
+        "register_alias=v2 is a name that MLflow keeps for itself",
+    ],
+    "register_alias=best": ["register_alias=best goes with register=NAME"],
+    "model=causal_lm data=generated_text data/batching=causal data.task=causal_lm register=a": [
+        "register=a: a model for causal_lm is no model of MLflow"
+    ],
+    "-m seed=1,2 register=a": [
+        "register=a: the model of every trial would become a version of it; python -m src.export "
+        "run=BEST format=mlflow register=a takes one"
+    ],
     "init_from=abc callbacks.checkpoint.monitor=val/acuracy model.freeze=3": [
         "model.freeze=3 is more layers than the encoder has, model.encoder.layers=2",
         "callbacks.checkpoint.monitor=val/acuracy: this model does not measure it in validation; "
@@ -309,7 +321,7 @@ def test_mistake(line: str, program: dict[str, Any]) -> None:
 
 
 def test_mistakes_cost_and_leave_nothing(program: dict[str, Any]) -> None:
-    assert len(program["answers"]) == len(SAID) == 56
+    assert len(program["answers"]) == len(SAID) == 60
     assert not program["modules"] & {
         "torch",
         "lightning",

@@ -42,7 +42,7 @@ ENTRIES = [
         says=(
             "optimizer: there is no such key; valid: +experiment, callbacks, data, fork, "
             "init_from, model, name, phases, preset, "
-            "report, resume, seed, tags, tracking, trainer"
+            "register, register_alias, report, resume, seed, tags, tracking, trainer"
         ),
         files={"conf/experiment/mine.yaml": "# @package _global_\noptimizer:\n  lr: 1e-3\n"},
         name="an unknown node in an experiment",

@@ -2,6 +2,7 @@
 `src.predict`; MLflow serves the folder by it.
 """
 
+import io
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from src.core.dataset_info import Task
 from src.model.encoder import HeadType
 from src.model.stored_encoder import load_encoder
 from src.pipeline.export import READER_NAME, add_reader
+from src.pipeline.mask_filler import MaskFiller
 from src.pipeline.palimpsest_model import TextModel
 from src.pipeline.predictor import Predictor
 from tests.test_predict import CLEANING, make_model
@@ -146,10 +148,14 @@ def test_questions_that_a_model_has_not_learnt(tmp_path: Path) -> None:
     pairs = make_model(tmp_path / "pairs", pairs=True)
     with pytest.raises(ValueError, match="this model judges pairs of texts"):
         TextModel(pairs).predict(["a"])
-    filler = make_model(tmp_path / "filler", "masked_lm")
-    assert not (filler / READER_NAME).exists() and not (filler / "MLmodel").exists()
-    with pytest.raises(ValueError, match="a model for masked_lm judges no whole texts"):
-        TextModel(filler)
+    guesser = make_model(tmp_path / "guesser", "masked_lm")
+    reading = json.loads((guesser / "palimpsest.json").read_text())
+    (guesser / "palimpsest.json").write_text(json.dumps({**reading, "head": "replaced_tokens"}))
+    assert not add_reader(guesser)
+    with pytest.raises(
+        ValueError, match=r"a model for masked_lm \(replaced_tokens\) gives no answ"
+    ):
+        TextModel(guesser)
 
 
 def test_it_needs_torch_and_transformers_alone(tmp_path: Path) -> None:
@@ -195,6 +201,64 @@ def test_mlflow_loads_the_folder(tmp_path: Path) -> None:
     finally:
         sys.path[:] = path
         sys.modules.pop("palimpsest_model", None)
+
+
+MASKED = ["a [MASK] film", "no mask", "[MASK] and <mask> and [MASK]", " ", "good " * 20 + "[MASK]"]
+
+
+@pytest.mark.parametrize("task", ["masked_lm", "token_classification"])
+def test_lists_of_answers(tmp_path: Path, task: Task) -> None:
+    """Fillings and entities: by the reader, and by MLflow, whose server answers in JSON."""
+    names = ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
+    own: dict[str, Any] = {"label_names": list(names)} if task != "masked_lm" else {}
+    folder = make_model(tmp_path, task, names=names, **own)
+    texts = MASKED if task == "masked_lm" else [*TEXTS, "a good film and a bad one, " * 9]
+    expected = ask_for_lists(folder, texts)
+    assert sum(bool(answer) for answer in expected) > 1 and None in expected
+    [column] = {"fillings", "entities"} & TextModel(folder).predict(texts[:1])[0].keys()
+    answers = TextModel(folder).predict(texts)
+    compare_lists([answer[column] for answer in answers], expected)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType", UserWarning)
+        import mlflow.pyfunc
+    import pandas
+    from mlflow.pyfunc.scoring_server import predictions_to_json
+
+    path = list(sys.path)
+    try:
+        model = mlflow.pyfunc.load_model(str(folder))
+        assert model.metadata.signature.outputs.input_names() == [column]
+        assert model.metadata.metadata["label_names"] == list(own.get("label_names", ()))
+        table = model.predict(pandas.DataFrame({"text": texts}))
+        served = io.StringIO()
+        predictions_to_json(table, served)
+        found = json.loads(served.getvalue())["predictions"]
+        compare_lists([answer[column] for answer in found], expected)
+        # the example is one that the model can answer
+        assert model.predict(model.input_example)[column][0] is not None
+    finally:
+        sys.path[:] = path
+        sys.modules.pop("palimpsest_model", None)
+
+
+def ask_for_lists(folder: Path, texts: Sequence[str]) -> list[Any]:
+    """The answers of `src.predict`, in the form of the reader's."""
+    reading = json.loads((folder / "palimpsest.json").read_text())
+    if reading["task"] == "masked_lm":
+        filled = MaskFiller(folder, reading).predict_texts(texts)
+        return [one and [entry._asdict() for entry in one.fillings or ()] for one in filled]
+    tagged = Predictor(folder, precision="fp32").predict_texts(texts)
+    return [one and [entry._asdict() for entry in one.entities or ()] for one in tagged]
+
+
+def compare_lists(found: list[Any], expected: list[Any]) -> None:
+    for one, other in zip(found, expected, strict=True):
+        assert (one is None) == (other is None)
+        for answer, truth in zip(one or (), other or (), strict=True):
+            assert answer == {
+                name: pytest.approx(value, abs=1e-5) if isinstance(value, float) else value
+                for name, value in truth.items()
+            }
 
 
 @pytest.mark.parametrize("has_pairs", [False, True])

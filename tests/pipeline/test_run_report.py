@@ -31,6 +31,7 @@ FRESH = (
     "model.encoder.layers=1",
     "model.optim.lr=1e-2",
 )
+WORDS = ("bad", "good")
 SCORES = {"train": [1, 2, 3, 5, 4, 2, 1, 5] * 2, "validation": [4] * 4, "test": [1, 2, 5, 3]}
 
 
@@ -228,6 +229,40 @@ def test_the_report_slices_by_a_column_and_shows_mistakes(project: Path, store: 
     pictures = {"confidence", "confusion_matrix", "curves", "slices"}
     assert names >= {f"report/{name}.png" for name in pictures}
     assert "report/failure" not in found.tags
+
+
+def test_test_rows_that_stand_in_train_are_listed(project: Path, store: Store) -> None:
+    """Capitals and a point tell these from training rows; only their labels are right."""
+    (project / "leaks").mkdir()
+    rows: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
+    for place in range(96):
+        rows["train"].append(f"{WORDS[place % 2]} film train {place},{place % 2}")
+    for place in range(4):
+        rows["validation"].append(f"{WORDS[place % 2]} film validation {place},{place % 2}")
+        rows["test"].append(f"{WORDS[place % 2].upper()} FILM TRAIN {place}.,{place % 2}")
+    # with the wrong labels
+    for place in range(4):
+        rows["test"].append(f"{WORDS[place % 2]} film test {place},{1 - place % 2}")
+    for split, lines in rows.items():
+        (project / "leaks" / f"{split}.csv").write_text("\n".join(["text,label", *lines]))
+    outcome = start(project, *FRESH, "trainer.max_epochs=10", data="leaks")
+    found = store.find_run(outcome.run_id)
+    assert found.metrics["test/accuracy"] == 0.5
+    assert found.metrics["report/near_train_rows"] == 4
+    assert found.metrics["report/accuracy_without_near_train"] == 0
+    said = (
+        "4 of 8 rows of the test are similar (at least 0.8) to a row of train: accuracy 0.5 with "
+        "them, 0 without them"
+    )
+    assert found.tags["report/near_train"] == said
+    table = read_table(store, outcome.run_id, "near_train")
+    assert table["row"] == table["train_row"] == [0, 1, 2, 3]
+    assert table["similarity"] == [1.0] * 4
+    assert table["text"][1] == "GOOD FILM TRAIN 1."
+    assert table["train_text"][1] == "good film train 1"
+    assert table["label"] == table["predicted"] == ["0", "1"] * 2
+    page = store.open().client.download_artifacts(outcome.run_id, "report/report.html")
+    assert said in Path(page).read_text()
 
 
 def test_the_validation_of_what_was_tested_is_recorded(project: Path, store: Store) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from src import sync
 from src.core.user_errors import UserError
@@ -353,3 +354,58 @@ def test_sync_says_what_still_waits(
     outage.away = False
     assert sync.main(["--root", store.root, run.run_id[:8]]) == 0
     assert history(store, run.run_id, "a") == [(1, 1.0)]
+
+
+def _write_model(folder: Path) -> Path:
+    (model := folder / "made").mkdir()
+    (model / "MLmodel").write_text("{}")
+    return model
+
+
+def test_a_model_is_registered_once_it_is_in_the_store(
+    store: Store, outage: Away, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is delivered twice makes one version."""
+    outage.away = True
+    with record(store) as run:
+        run.log_folder(_write_model(tmp_path), "model")
+        run.register_model("films", ["champion"])
+    box = folder(store, run.run_id)
+    outage.away = False
+    shutil.copytree(box, tmp_path / "copy")
+    for _ in range(2):
+        assert deliver_outbox(store.open(), box).is_complete
+        shutil.copytree(tmp_path / "copy", box)
+    client = store.open().client
+    [version] = client.search_model_versions("name = 'films'")
+    assert version.run_id == run.run_id
+    assert client.get_model_version_by_alias("films", "champion").version == version.version
+    found = store.find_run(run.run_id)
+    said = "films, version 1, alias champion"
+    assert (found.status, found.tags["registered_model"]) == ("FINISHED", said)
+    assert f"registered as {said}" in capsys.readouterr().err
+
+
+def test_a_registry_that_fails_is_told_and_ends_no_run(
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: Any) -> None:
+        raise MlflowException("no registry here")
+
+    monkeypatch.setattr(MlflowClient, "create_registered_model", fail)
+    with record(store) as run:
+        run.log_folder(_write_model(tmp_path), "model")
+        run.register_model("films", [])
+        run.set_tag("later", "yes")
+    found = store.find_run(run.run_id)
+    assert (found.status, found.tags["later"]) == ("FINISHED", "yes")
+    said = (
+        "the model is not registered as films: MlflowException: no registry here; python -m "
+        f"src.export run={run.run_id[:8]} format=mlflow register=films tries again"
+    )
+    assert found.tags["register/failure"] == said
+    assert said in capsys.readouterr().err
+    assert not folder(store, run.run_id).exists()

@@ -69,13 +69,18 @@ class TextSigner:
         return (self._minhash.hashvalues & 0xFFFF).astype(np.uint16).tobytes()
 
 
+def find_words(text: str) -> list[str]:
+    """The words by which texts are compared: without capitals and punctuation."""
+    return _WORD_PATTERN.findall(text.lower())
+
+
 def _iter_shingle_hashes(text: str, edge: str) -> Iterator[list[int]]:
     """The hashes of all pairs of neighbouring words, block by block. The `edge`, which is no word,
     stands before the first and behind the last, so that a single word has pairs too.
     """
     import numpy as np
 
-    words = _WORD_PATTERN.findall(text.lower())
+    words = find_words(text)
     if not words:
         return
     words = [edge, *words, edge]

@@ -87,6 +87,15 @@ def find_search_errors(
         ]
     if search is not None:
         errors += _check_search_monitors(search, trials)
+    if trials and isinstance(name := trials[0].get("register"), str):
+        errors.append(
+            UserError(
+                "the model of every trial would become a version of it",
+                key="register",
+                value=name,
+                hint=f"python -m src.export run=BEST format=mlflow register={name} takes one",
+            )
+        )
     return errors
 
 
