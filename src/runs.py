@@ -68,7 +68,12 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     store.check()
     store.announce_environment()
     if store.sqlite_file is not None and not store.sqlite_file.exists() and options.run is None:
-        print_line("[]" if options.json else f"no run has been kept yet in {store.sqlite_file}")
+        if options.json:
+            print_line("[]")
+        else:
+            # a script that asks for ids gets none
+            line = f"no run has been kept yet in {store.sqlite_file}"
+            print_line(line, to_stderr=options.ids)
         return 0
     if options.repair:
         return _repair_store(store, options.json)

@@ -1,0 +1,23 @@
+#!/bin/bash
+# One training as a job that goes on, in the same MLflow run, after it was preempted or its time was up:
+#
+#   sbatch deploy/slurm.sh +experiment=imdb
+#   sbatch --nodes=2 --ntasks-per-node=4 --gpus-per-node=4 deploy/slurm.sh \
+#       +experiment=imdb trainer=ddp trainer.devices=4 trainer.num_nodes=2
+#
+#SBATCH --job-name=palimpsest
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --signal=TERM@120
+#SBATCH --time=04:00:00
+python=.venv/bin/python
+run=$("$python" -m src.runs --tag "job=$SLURM_JOB_ID" --limit 1 --ids)
+if [ -n "$run" ]; then
+    srun "$python" -m src.run "resume=$run"
+else
+    srun "$python" -m src.run "$@" "tags.job=$SLURM_JOB_ID"
+fi
+code=$?
+# 143: it was told to end, two minutes before its time is up
+[ $code -eq 143 ] && scontrol requeue "$SLURM_JOB_ID"
+exit $code
