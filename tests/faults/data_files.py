@@ -277,8 +277,8 @@ ENTRIES = [
     ),
     Entry(
         FILES + "data.source.path=HERE/a.csv",
-        says="data.source.text=text: a.csv has 2 columns of that name; rename one of them in the "
-        "file",
+        says="data.source.text=text: a.csv has 2 columns of that name; data.source.skip_rows=1 "
+        "'data.source.columns=[text,text_2,label]' names them apart",
         files={"a.csv": "text,text,label\na,b,1\n"},
         name="a column twice",
     ),
@@ -695,7 +695,8 @@ ENTRIES = [
         says=(
             "data.source.label=label: text files have no label; give null, or "
             "data.source.format=label_first where lines begin with it, class_files where every "
-            "file holds the texts of a class, conll where a line is a word and its tag"
+            "file holds the texts of a class, conll where a line is a word and its tag, tsv or csv "
+            "where it has columns"
         ),
         files={"a.txt": "a\nb\n"},
         name="plain text with labels",

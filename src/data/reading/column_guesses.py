@@ -6,6 +6,7 @@ from typing import Any
 
 from src.core.dataset_info import Task
 from src.data.reading.column_names import (
+    find_named_second,
     find_second_text,
     rank_label_name,
     weigh_text_name,
@@ -22,6 +23,12 @@ _LABEL_NAMES = re.compile(
     re.IGNORECASE,
 )
 _TAG_NAMES = re.compile(r"tags?$|ner|labels?$", re.IGNORECASE)
+_KNOWN_LABELS = frozenset(
+    """
+    positive negative neutral pos neg spam ham entailment contradiction joy sadness anger fear love
+    surprise disgust toxic hate hateful offensive offense fake real sarcastic ironic
+    """.split()  # noqa: SIM905 - as a list it would have fifty lines
+)
 # of a name that says nothing of labels
 _NAMELESS_RANK = 3
 # the number in a label that has a unit behind it
@@ -105,6 +112,8 @@ def _choose_text(texts: Sequence[ColumnProfile]) -> ColumnProfile | None:
         return None
     by_name = {one.name: one for one in texts}
     for one in texts:
+        if find_named_second(one.name, list(by_name)) is not None and not _may_be_label(one):
+            return one
         second = by_name.get(find_second_text(one.name, list(by_name)) or "")
         alike = second is not None and _are_alike(one, second, _MOST_TIMES)
         if alike and not _may_be_label(one) and 4 * _weigh_text(one) > _weigh_text(texts[0]):
@@ -201,7 +210,7 @@ def describe_doubts(
     others = [one for one in others if _rank_name(one) <= _NAMELESS_RANK]
     shown = ", ".join(f"{one.name} ({one.distinct:,} different)" for one in others[:4])
     named = not isinstance(label.name, int)
-    if _rank_name(label) >= _NAMELESS_RANK and named:
+    if _rank_name(label) >= _NAMELESS_RANK and named and not label.holds_spans:
         yield (
             f"no column is called as a label is; {label.name} is a guess"
             + f", and so would be {shown}" * bool(shown)
@@ -275,7 +284,10 @@ def _may_be_label(profile: ColumnProfile) -> bool:
 
 
 def _rank_name(profile: ColumnProfile) -> int:
-    return rank_label_name(profile.name, is_numeric=profile.is_numeric)
+    """The rank of a name; where it says nothing, values that are known as labels do."""
+    rank = rank_label_name(profile.name, is_numeric=profile.is_numeric)
+    known = sum(value.strip().casefold() in _KNOWN_LABELS for value in profile.labels)
+    return rank - 1 if rank == _NAMELESS_RANK and 2 * known > len(profile.labels) else rank
 
 
 def guess_task(profile: ColumnProfile | None) -> Task:

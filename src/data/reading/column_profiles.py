@@ -15,7 +15,7 @@ from src.data.reading.sources import Source
 from src.data.reading.spreadsheets import iter_sheet_values
 from src.data.reading.table_rows import read_first_row
 from src.data.reading.tables import read_table
-from src.data.rows.nested_values import flatten_row
+from src.data.rows.nested_values import flatten_row, join_parts
 from src.data.rows.odd_labels import guess_label_separator, is_missing_number
 from src.data.rows.token_labels import holds_entities
 
@@ -148,7 +148,9 @@ def _iter_rows(source: Source, file: InputFile, format: str) -> Iterator[dict[An
                     yield from map(flatten_row, batch.to_pylist())
 
 
-def _profile_column(name: str | int, values: Sequence[Any]) -> ColumnProfile:
+def _profile_column(name: str | int, found: Sequence[Any]) -> ColumnProfile:
+    # a text in parts is a text
+    values = [value if (text := join_parts(value)) is None else text for value in found]
     texts = [str(value) for value in values if value is not None and str(value).strip()]
     distinct = dict.fromkeys(texts)
     known_texts = [text for text in distinct if not is_missing_number(text)]

@@ -1,7 +1,7 @@
 """Which files of a folder belong to which split, and in which format; decided by names alone."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from src.core.user_errors import UserError, did_you_mean, suggest
@@ -29,6 +29,7 @@ from src.data.reading.file_names import (
     list_folders,
     strip_data_suffixes,
 )
+from src.data.reading.format_guesses import format_option, guess_format
 from src.data.reading.json_shapes import split_parts
 from src.data.reading.packed_files import PACKED_SUFFIXES, strip_packed_suffix
 from src.data.reading.parallel_files import find_parallel_files
@@ -254,7 +255,10 @@ def _no_data_files_error(folder: Path, format: str, deeper: Sequence[Path]) -> U
             hint=hint,
         )
     hint = f"where names end otherwise: data.source.format=NAME, one of {FORMAT_NAMES}"
-    if may_be_class_files(folder):
+    inside = [entry for entry in sorted(folder.iterdir()) if entry.is_file()]
+    if format == "auto" and (guess := _guess_format(inside)):
+        hint = f"{guess} where they are what they look like; {hint}"
+    elif may_be_class_files(folder):
         hint = "data.source.format=class_files where every file holds the texts of a class; " + hint
     return UserError(
         f"no readable file; {expected}; found {abbreviate_names(found)}",
@@ -262,6 +266,19 @@ def _no_data_files_error(folder: Path, format: str, deeper: Sequence[Path]) -> U
         value=folder,
         hint=hint,
     )
+
+
+def _guess_format(files: Sequence[Path]) -> str:
+    """The option for the format that the first lines of files show; empty if they show none."""
+    texts = [file for file in files if not file.name.startswith(".") and not is_readme(file)]
+    found: list[dict[str, str]] = []
+    for file in texts[:3]:
+        try:
+            found.append(guess_format(InputFile(file, file.name), ("utf-8", "latin-1")))
+        except UserError:
+            return ""
+    alike = bool(found) and all(one == found[0] for one in found)
+    return " ".join(format_option(*one) for one in found[0].items()) if alike else ""
 
 
 def check_named_splits(path: Path, layout: SplitFiles, names: Mapping[str, str]) -> None:
@@ -296,13 +313,30 @@ def find_named_splits(
         layout = find_split_files(path, format, names, labelled)
         return split_parts(layout, names, encodings) if path.is_file() else layout
 
-    layout = find(names)
     others: dict[str, str] = {}
+    try:
+        layout = find(names)
+    except UserError:
+        others = _find_other_train(find, names)
+        layout = find({**names, **others})
     for split, name in names.items() if layout.other_parts or not path.is_file() else ():
         if split not in layout.files and name == split:
             aliases = list(_find_aliases(path, layout, split))
             others |= {split: aliases[0]} if len(aliases) == 1 else {}
     return find({**names, **others})._replace(other_names=tuple(others.items()))
+
+
+def _find_other_train(
+    find: Callable[[Mapping[str, str]], SplitFiles], names: Mapping[str, str]
+) -> dict[str, str]:
+    """The other common name of train by which it is found; empty if there is none."""
+    for alias in SPLIT_ALIASES["train"] if names.get("train") == "train" else ():
+        try:
+            if "train" in find({**names, "train": alias}).files:
+                return {"train": alias}
+        except UserError:
+            continue
+    return {}
 
 
 def _find_aliases(path: Path, layout: SplitFiles, split: str) -> dict[str, str]:

@@ -34,7 +34,8 @@ _KEYS_WITHOUT_USE = {
 }
 _NO_LABEL_HINT = (
     "give null, or data.source.format=label_first where lines begin with it, class_files where "
-    "every file holds the texts of a class, conll where a line is a word and its tag"
+    "every file holds the texts of a class, conll where a line is a word and its tag, tsv or csv "
+    "where it has columns"
 )
 
 

@@ -72,6 +72,8 @@ def _guess_format(
         try:
             layout = find_split_files(path, "auto", _name_splits(), False)
         except UserError:
+            if structured := _find_structured_format(files):
+                return {"format": structured}
             inside = [file for file in files if file.path.parent == path]
             if not inside or any(infer_format(file.path) for file in inside):
                 return {}
@@ -82,6 +84,15 @@ def _guess_format(
     elif infer_format(path) not in (None, "text"):
         return {}
     return _guess_alike(files, encodings)
+
+
+def _find_structured_format(files: Sequence[InputFile]) -> str | None:
+    """The format of files beside which others hold the same as plain text; None if there are
+    several, or no plain text.
+    """
+    kinds = {kind for file in files if (kind := infer_format(file.path)) is not None}
+    others = kinds - {"text"}
+    return others.pop() if len(kinds) == 2 and len(others) == 1 else None
 
 
 def _name_splits() -> dict[str, str]:

@@ -201,13 +201,15 @@ def has_decimal_commas(cells: Iterable[str]) -> bool:
 
 
 def split_labels(cell: str, separator: str) -> LabelSet:
-    """The labels in a cell; brackets around all and quotes around each are left out. The only list
+    """The labels in a cell; brackets around all and quotes around each are left out, and so are
+    those of "<a><b>", which is parted by "><". The only list
     in an object, as Label Studio's CSV has it ({"choices": ["a", "b"]}), is taken out of it.
     """
     if (labels := parse_choices(cell)) is not None:
         return labels
     inside = cell.strip()
-    if inside[:1] == "[" and inside[-1:] == "]":
+    brackets = ("<", ">") if parse_separator(separator) == "><" else ("[", "]")
+    if (inside[:1], inside[-1:]) == brackets:
         inside = inside[1:-1]
     parts = [part.strip() for part in inside.split(parse_separator(separator))]
     unquoted = [

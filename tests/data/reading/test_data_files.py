@@ -1,5 +1,6 @@
 """Layouts: which files of a folder are which split, and what is said where that is in doubt."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -132,7 +133,8 @@ def test_splits_of_a_folder(
             {"label": "stars"},
             "data.source.label=stars: text files have no label; give null, or "
             "data.source.format=label_first where lines begin with it, class_files where every "
-            "file holds the texts of a class, conll where a line is a word and its tag",
+            "file holds the texts of a class, conll where a line is a word and its tag, tsv or csv "
+            "where it has columns",
         ),
     ],
 )
@@ -322,3 +324,23 @@ def test_tables_that_are_read_as_lines_are_told(tmp_path: Path) -> None:
     ]
     path.write_text("words\n\n" * 9)
     assert Source(path=str(tmp_path)).describe_unread() == []
+
+
+def test_train_under_its_other_name(tmp_path: Path) -> None:
+    for name in ("olid-training-v1.0.tsv", "testset-a.tsv", "labels-a.tsv"):
+        put(tmp_path / name, "text\nx\n")
+    source = Source(path=str(tmp_path))
+    assert source.available_splits() == ("train",)
+    assert source.describe_unread() == [
+        "note: olid-training-v1.0.tsv is train, by data.source.train=training",
+        "not read: labels-a.tsv, testset-a.tsv (data.source.validation=NAME and "
+        "data.source.test=NAME say what splits are called)",
+    ]
+
+
+def test_files_without_known_names_are_looked_at(tmp_path: Path) -> None:
+    put(tmp_path / "eng.train", "Oslo B-LOC\nis O\n\n")
+    put(tmp_path / "eng.testa", "Rome B-LOC\nis O\n\n")
+    hint = "; data.source.format=conll where they are what they look like; where names end"
+    with pytest.raises(UserError, match=re.escape(hint)):
+        Source(path=str(tmp_path)).list_files()
