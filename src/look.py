@@ -47,7 +47,7 @@ from src.data.reading.column_guesses import (
     list_columns,
 )
 from src.data.reading.column_profiles import ColumnProfile, sample_columns
-from src.data.reading.data_files import find_path
+from src.data.reading.data_path import find_path
 from src.data.reading.decoding import InputFile
 from src.data.reading.file_contents import SAMPLE_TEXTS, FileContents, read_contents
 from src.data.reading.file_guesses import guess_file_options

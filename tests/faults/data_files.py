@@ -53,9 +53,8 @@ ENTRIES = [
     ),
     Entry(
         FILES + "data.source.path=HERE/*.csv",
-        says="data.source.path=HERE/*.csv: a pattern, and patterns are not read; "
-        "data.source.path=HERE takes the files of the folder",
-        files={"a.csv": GOOD},
+        says="data.source.path=HERE/*.csv: no file in HERE matches; there: a.tsv",
+        files={"a.tsv": GOOD},
         name="a pattern",
     ),
     Entry(

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from src.core.user_errors import UserError, did_you_mean, suggest
-from src.data.reading.archives import enter_archive, is_archive
+from src.core.user_errors import UserError
+from src.data.reading.archives import is_archive
 from src.data.reading.class_files import (
     find_class_files,
     find_class_folders,
@@ -14,6 +14,7 @@ from src.data.reading.class_files import (
     is_part_folder,
     may_be_class_files,
 )
+from src.data.reading.data_path import find_pattern_folder, is_pattern, list_matches
 from src.data.reading.decoding import InputFile
 from src.data.reading.file_names import (
     FORMAT_BY_SUFFIX,
@@ -55,14 +56,12 @@ def find_split_files(
     Raises:
         UserError: nothing to read, several formats, or names that fit in more than one way.
     """
+    if is_pattern(path) and format not in ("folders", "class_files", "parallel"):
+        return _find_matching_files(path, format, names)
     if path.is_file():
         format_name = infer_format(path) if format == "auto" else format
         if format_name is None:
-            raise UserError(
-                f"what kind of file is this? data.source.format=NAME, one of {FORMAT_NAMES}",
-                key=PATH_KEY,
-                value=path,
-            )
+            raise _unknown_format_error(path)
         if format_name in ("folders", "class_files", "parallel"):
             what = "folder" if format_name == "folders" else "file"
             raise UserError(
@@ -93,6 +92,14 @@ def find_split_files(
     return _find_files_by_name(path, format, names, labelled)
 
 
+def _unknown_format_error(path: Path) -> UserError:
+    return UserError(
+        f"what kind of file is this? data.source.format=NAME, one of {FORMAT_NAMES}",
+        key=PATH_KEY,
+        value=path,
+    )
+
+
 def _find_files_by_name(
     folder: Path, format: str, names: Mapping[str, str], labelled: bool
 ) -> SplitFiles:
@@ -121,6 +128,45 @@ def _find_files_by_name(
             parts[split] = files
     if not parts and "train" in names:
         parts["train"] = _assume_train_files(folder, format, pools)
+    # beside such files others without a known ending may be data as well
+    taken = {file for files in parts.values() for file in files}
+    any_ending = any(infer_format(file) is None for file in taken)
+    others = [
+        file
+        for where in (folder, *list_folders(folder))
+        for file in sorted(where.iterdir())
+        if file not in taken and _may_be_data(file, any_ending)
+    ]
+    return _build_layout(folder, format, parts, others)
+
+
+def _find_matching_files(path: Path, format: str, names: Mapping[str, str]) -> SplitFiles:
+    """The files that match a pattern: of the splits that their names say, or all of train where
+    none says one.
+    """
+    folder, files = find_pattern_folder(path), list_matches(path)
+    if format == "auto":
+        files = [file for file in files if infer_format(file) is not None] or files
+    found = {
+        split: _match_split_name(folder, name, [(folder, files)]) for split, name in names.items()
+    }
+    parts = {split: named for split, named in found.items() if named}
+    if not parts and "train" in names:
+        parts = {"train": files}
+    if format == "auto" and infer_format(files[0]) is None:
+        raise _unknown_format_error(files[0])
+    taken = {file for named in parts.values() for file in named}
+    return _build_layout(folder, format, parts, [one for one in files if one not in taken])
+
+
+def _build_layout(
+    folder: Path, format: str, parts: Mapping[str, list[Path]], others: Sequence[Path]
+) -> SplitFiles:
+    """The files of each split with the format that they all have.
+
+    Args:
+        others: what may be data and is not read.
+    """
     _check_no_duplicates(parts)
     kinds = sorted(
         {
@@ -140,16 +186,8 @@ def _find_files_by_name(
         split: tuple(InputFile(file, str(file.relative_to(folder))) for file in files)
         for split, files in parts.items()
     }
-    taken = {file for files in parts.values() for file in files}
-    # beside such files others without a known ending may be data as well
-    any_ending = any(infer_format(file) is None for file in taken)
-    others = tuple(
-        str(file.relative_to(folder))
-        for where in (folder, *list_folders(folder))
-        for file in sorted(where.iterdir())
-        if file not in taken and _may_be_data(file, any_ending)
-    )
-    return SplitFiles(kinds[0] if kinds else format, input_files, passed_over=others)
+    passed_over = tuple(str(file.relative_to(folder)) for file in others)
+    return SplitFiles(kinds[0] if kinds else format, input_files, passed_over=passed_over)
 
 
 def _may_be_data(file: Path, any_ending: bool) -> bool:
@@ -346,40 +384,3 @@ def _find_aliases(path: Path, layout: SplitFiles, split: str) -> dict[str, str]:
         return {part: part for part in layout.other_parts if part.casefold() in aliases}
     layout = find_split_files(path, layout.format, {alias: alias for alias in aliases}, False)
     return {alias: files[0].name for alias, files in layout.files.items()}
-
-
-def find_path(typed: str) -> Path:
-    """The file or folder that was typed; UserError with the nearest name if there is none."""
-    if not typed.strip():
-        raise UserError("is empty", key=PATH_KEY, expected="a file or a folder", colon=False)
-    if "://" in typed:
-        raise UserError(
-            "an address", key=PATH_KEY, value=typed, hint="download it first and give the file"
-        )
-    path = enter_archive(Path(typed).expanduser())
-    if not path.exists():
-        raise _missing_path_error(path, Path(typed).expanduser())
-    return path
-
-
-def _missing_path_error(path: Path, typed: Path) -> UserError:
-    """The error for a missing path, with the nearest name in its deepest folder that exists."""
-    parent_folder = next(parent for parent in path.absolute().parents if parent.is_dir())
-    if any(sign in str(typed) for sign in "*?["):
-        # the nearest name would be one of the files that were meant, and train on it alone
-        raw = next(parent for parent in typed.parents if parent.is_dir())
-        return UserError(
-            "a pattern, and patterns are not read",
-            key=PATH_KEY,
-            value=typed,
-            hint=f"{{key}}={raw} takes the files of the folder",
-        )
-    step = path.absolute().relative_to(parent_folder).parts[0]
-    names = [entry.name for entry in parent_folder.iterdir()]
-    if (near := suggest(step, names)) is not None:
-        hint = did_you_mean(near)
-    else:
-        hint = f"there: {abbreviate_names(sorted(names))}" if names else "the folder is empty"
-    return UserError(
-        f"there is no '{step}' in {parent_folder}", key=PATH_KEY, value=typed, hint=hint
-    )

@@ -6,7 +6,8 @@ from typing import Any
 
 from src.core.user_errors import UserError
 from src.data.reading.archives import is_archive
-from src.data.reading.data_files import find_path, find_split_files
+from src.data.reading.data_files import find_split_files
+from src.data.reading.data_path import find_path, list_matches
 from src.data.reading.decoding import InputFile
 from src.data.reading.encodings import guess_encoding
 from src.data.reading.file_formats import BINARY_FORMATS
@@ -43,7 +44,7 @@ def _list_files(path: Path) -> list[InputFile]:
     """The files at a path that may be text, for a look at them."""
     if path.is_file():
         found = [path]
-    else:
+    elif not (found := list_matches(path)):
         found = sorted(one for one in path.rglob("[!.]*") if one.is_file())
     # those that are read are rarely the first by name
     found = found[:: max(1, len(found) // _MOST_FILES)]

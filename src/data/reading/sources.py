@@ -14,8 +14,8 @@ from src.data.reading.conll import WordColumns
 from src.data.reading.data_files import (
     check_named_splits,
     find_named_splits,
-    find_path,
 )
+from src.data.reading.data_path import find_path
 from src.data.reading.file_digests import hash_as_json, hash_input_file
 from src.data.reading.file_formats import (
     TABLE_FORMATS,

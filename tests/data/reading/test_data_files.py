@@ -300,13 +300,11 @@ def test_a_folder_of_the_library_datasets(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["part*.txt", "part?.txt", "part[12].txt"])
-def test_a_pattern_is_answered_by_its_folder(tmp_path: Path, pattern: str) -> None:
+def test_files_that_match_a_pattern_are_train(tmp_path: Path, pattern: str) -> None:
     for number in (1, 2):
-        put(tmp_path / f"part{number}.txt", "one")
-    assert check_fault(tmp_path / pattern) == (
-        f"data.source.path={tmp_path / pattern}: a pattern, and patterns are not read; "
-        f"data.source.path={tmp_path} takes the files of the folder"
-    )
+        put(tmp_path / f"part{number}.txt", f"{number}")
+    source = Source(path=str(tmp_path / pattern))
+    assert [row.text for row in source.read_records("train")] == ["1", "2"]
 
 
 def test_tables_that_are_read_as_lines_are_told(tmp_path: Path) -> None:
@@ -344,3 +342,30 @@ def test_files_without_known_names_are_looked_at(tmp_path: Path) -> None:
     hint = "; data.source.format=conll where they are what they look like; where names end"
     with pytest.raises(UserError, match=re.escape(hint)):
         Source(path=str(tmp_path)).list_files()
+
+
+def test_a_pattern_of_names(tmp_path: Path) -> None:
+    for name in ("logs/a-1.csv", "logs/a-2.csv", "logs/b.csv", "more/train.csv", "more/dev.csv"):
+        put(tmp_path / name, f"text\n{name}\n")
+    put(tmp_path / "more/c.csv", "text\nc\n")
+
+    def read(pattern: str) -> dict[str, list[str]]:
+        source = Source(path=str(tmp_path / pattern))
+        source.check()
+        return {
+            split: [row.text for row in source.read_records(split)]
+            for split in source.available_splits()
+        }
+
+    assert read("logs/a-*.csv") == {"train": ["logs/a-1.csv", "logs/a-2.csv"]}
+    assert read("l*/b.csv") == {"train": ["logs/b.csv"]}
+    assert read("more/*.csv") == {"train": ["more/train.csv"], "validation": ["more/dev.csv"]}
+    assert (
+        Source(path=str(tmp_path / "more/*.csv"))
+        .describe_unread()[1]
+        .startswith("not read: c.csv (")
+    )
+    with pytest.raises(UserError, match=re.escape("logs matches; there: a-1.csv, a-2.csv, b.csv")):
+        read("logs/*.json")
+    put(tmp_path / "logs/a[1].csv", "text\nby name\n")
+    assert read("logs/a[1].csv") == {"train": ["by name"]}
