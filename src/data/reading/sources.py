@@ -56,9 +56,9 @@ class Source:
     """Rows of text, with an optional second text and label. Building it reads nothing.
 
     Args:
-        path: a file, a folder (`src/data/reading/data_files.py` says which files make which split)
-            or an archive, unpacked into the cache; it may lead on inside the archive. It goes
-            before `hub`.
+        path: a file, a folder (`src/data/reading/data_files.py` says which files make which split),
+            a pattern of names such as logs/*.csv, or an archive, unpacked into the cache; it may
+            lead on inside the archive. It goes before `hub`.
         hub: name of a data set on the Hugging Face hub, such as stanfordnlp/imdb.
         config: of the data set on the hub; null: its only one.
         revision: branch, tag or commit on the hub; null: the newest.
