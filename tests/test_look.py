@@ -741,3 +741,14 @@ def test_text_beside_files_of_a_format(tmp_path: Path, capsys: pytest.CaptureFix
     shown = _look(capsys, f"data.source.path={tmp_path}")
     assert "guessed: format=conll\n" in shown
     assert "not read: en-ud-dev.txt, en-ud-train.txt" in shown
+
+
+def test_the_first_line_of_a_spreadsheet_program(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.csv"
+    rows = "".join(f"some words, {n};{n % 2}\r\n" for n in range(20))
+    file.write_text(f"sep=;\r\ntext;label\r\n{rows}", newline="")
+    shown = _look(capsys, f"data.source.path={file}")
+    assert "guessed: delimiter=semicolon\n" in shown
+    assert "rows: train 20\n" in shown

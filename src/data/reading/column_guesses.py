@@ -39,6 +39,8 @@ _LEAST_LABEL_COLUMNS = 3
 # the characters of the shorter.
 _MOST_TIMES = 5
 _ALIKE_TIMES = 1.6
+# So many classes are few.
+_MOST_CLASSES = 30
 # A text has at least so many words where nothing else says that it is one.
 _LEAST_WORDS = 3
 
@@ -71,7 +73,7 @@ def guess_columns(
         chosen["pair"] = second
     if "label" not in chosen and (several := _find_label_columns(find_free())):
         chosen["label"] = several
-    elif "label" not in chosen and (labels := find_labels(find_free())):
+    elif "label" not in chosen and (labels := find_labels(find_free(), chosen["text"])):
         chosen["label"] = labels[0].name
     return ColumnSelection(chosen["text"], chosen.get("pair"), chosen.get("label"))
 
@@ -148,21 +150,27 @@ def _are_alike(one: ColumnProfile, other: ColumnProfile, times: float) -> bool:
     return lengths[1] <= times * lengths[0]
 
 
-def find_labels(profiles: Sequence[ColumnProfile]) -> list[ColumnProfile]:
+def find_labels(profiles: Sequence[ColumnProfile], text: Any) -> list[ColumnProfile]:
     """The columns that may be the label, the likeliest first: by their names, then single labels
     before lists, then those with the fewest values; where columns have no names, numbers with
-    decimals go first.
+    decimals go first, and of others those of a few values, the nearest to the text.
+
+    Args:
+        text: the column of the text.
     """
     most = max((one.filled for one in profiles), default=0)
 
     def rank(profile: ColumnProfile) -> tuple[Any, ...]:
         nameless = isinstance(profile.name, int)
+        near = isinstance(profile.name, int) and isinstance(text, int)
         return (
             # few rows are judged twice
             3 * profile.filled < most,
             _rank_name(profile),
             profile.is_nested,
             not (nameless and profile.is_numeric and not profile.is_whole),
+            nameless and profile.distinct > _MOST_CLASSES,
+            abs(int(profile.name) - int(text)) if near else 0,
             profile.distinct,
         )
 
@@ -206,7 +214,9 @@ def describe_doubts(
     if "label" not in guessed or columns.has_label_columns or columns.label is None:
         return
     label = by_name[columns.label]  # type: ignore[index]
-    others = [one for one in find_labels(free) if _rank_name(one) <= _rank_name(label)]
+    others = [
+        one for one in find_labels(free, columns.text) if _rank_name(one) <= _rank_name(label)
+    ]
     others = [one for one in others if _rank_name(one) <= _NAMELESS_RANK]
     shown = ", ".join(f"{one.name} ({one.distinct:,} different)" for one in others[:4])
     named = not isinstance(label.name, int)

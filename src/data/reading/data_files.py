@@ -1,7 +1,7 @@
 """Which files of a folder belong to which split, and in which format; decided by names alone."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from src.core.user_errors import UserError
@@ -20,7 +20,6 @@ from src.data.reading.file_names import (
     FORMAT_BY_SUFFIX,
     FORMAT_NAMES,
     PATH_KEY,
-    SPLIT_ALIASES,
     SplitFiles,
     abbreviate_names,
     find_split_folder,
@@ -31,7 +30,6 @@ from src.data.reading.file_names import (
     strip_data_suffixes,
 )
 from src.data.reading.format_guesses import format_option, guess_format
-from src.data.reading.json_shapes import split_parts
 from src.data.reading.packed_files import PACKED_SUFFIXES, strip_packed_suffix
 from src.data.reading.parallel_files import find_parallel_files
 
@@ -317,70 +315,3 @@ def _guess_format(files: Sequence[Path]) -> str:
             return ""
     alike = bool(found) and all(one == found[0] for one in found)
     return " ".join(format_option(*one) for one in found[0].items()) if alike else ""
-
-
-def check_named_splits(path: Path, layout: SplitFiles, names: Mapping[str, str]) -> None:
-    """Raise UserError for a missing split that has a name of its own or a common other one."""
-    if path.is_file() and not layout.other_parts:
-        return
-    for split, name in names.items():
-        if split in layout.files:
-            continue
-        if name != split:
-            there = (
-                f"{path} holds {', '.join(layout.other_parts)}"
-                if path.is_file()
-                else f"no file and no folder in {path} is called so"
-            )
-            raise UserError(f"data.source.{split}={name}: {there}")
-        for alias, found in _find_aliases(path, layout, split).items():
-            raise UserError(
-                f"data.source.{split}={name}: {path} has none, but {found}; "
-                f"data.source.{split}={alias} takes it, data.source.{split}=null leaves it"
-            )
-
-
-def find_named_splits(
-    path: Path, format: str, names: Mapping[str, str], labelled: bool, encodings: Sequence[str]
-) -> SplitFiles:
-    """The files of each split as `find_split_files` has them, and the splits in a lone JSON file.
-    A split that is missing, and there under one other common name alone, has that name.
-    """
-
-    def find(names: Mapping[str, str]) -> SplitFiles:
-        layout = find_split_files(path, format, names, labelled)
-        return split_parts(layout, names, encodings) if path.is_file() else layout
-
-    others: dict[str, str] = {}
-    try:
-        layout = find(names)
-    except UserError:
-        others = _find_other_train(find, names)
-        layout = find({**names, **others})
-    for split, name in names.items() if layout.other_parts or not path.is_file() else ():
-        if split not in layout.files and name == split:
-            aliases = list(_find_aliases(path, layout, split))
-            others |= {split: aliases[0]} if len(aliases) == 1 else {}
-    return find({**names, **others})._replace(other_names=tuple(others.items()))
-
-
-def _find_other_train(
-    find: Callable[[Mapping[str, str]], SplitFiles], names: Mapping[str, str]
-) -> dict[str, str]:
-    """The other common name of train by which it is found; empty if there is none."""
-    for alias in SPLIT_ALIASES["train"] if names.get("train") == "train" else ():
-        try:
-            if "train" in find({**names, "train": alias}).files:
-                return {"train": alias}
-        except UserError:
-            continue
-    return {}
-
-
-def _find_aliases(path: Path, layout: SplitFiles, split: str) -> dict[str, str]:
-    """What is there under other common names of a split, by the name to type."""
-    aliases = SPLIT_ALIASES[split]
-    if path.is_file():
-        return {part: part for part in layout.other_parts if part.casefold() in aliases}
-    layout = find_split_files(path, layout.format, {alias: alias for alias in aliases}, False)
-    return {alias: files[0].name for alias, files in layout.files.items()}

@@ -11,10 +11,6 @@ from src.core.validation import validate_init
 from src.data.reading.class_files import find_list_errors
 from src.data.reading.columns import ColumnSelection
 from src.data.reading.conll import WordColumns
-from src.data.reading.data_files import (
-    check_named_splits,
-    find_named_splits,
-)
 from src.data.reading.data_path import find_path
 from src.data.reading.file_digests import hash_as_json, hash_input_file
 from src.data.reading.file_formats import (
@@ -35,6 +31,7 @@ from src.data.reading.hub import (
     read_hub_rows,
 )
 from src.data.reading.label_cells import LabelReading
+from src.data.reading.named_splits import check_named_splits, find_named_splits
 from src.data.reading.readers import read_parquet_classes
 from src.data.reading.source_options import find_option_errors
 from src.data.reading.split_column import SplitValues, describe_unused_column

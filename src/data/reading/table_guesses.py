@@ -45,7 +45,8 @@ def guess_table_options(source: Source, file: InputFile, format: str) -> dict[st
         numbered = [profile.name for profile in profiles] == [*map(str, range(len(profiles)))]
         # where the header comes again, tables were joined
         joined = options.style is not None and repeats_first_row(
-            file, source.table_style(format)._replace(encoding=options.encodings[0])
+            file,
+            replace(source, **found).table_style(format)._replace(encoding=options.encodings[0]),
         )
         if not numbered and not joined and any(map(_holds_own_name, profiles)):
             found["header"] = False

@@ -369,3 +369,17 @@ def test_a_pattern_of_names(tmp_path: Path) -> None:
         read("logs/*.json")
     put(tmp_path / "logs/a[1].csv", "text\nby name\n")
     assert read("logs/a[1].csv") == {"train": ["by name"]}
+
+
+def test_names_of_splits_with_a_year(tmp_path: Path) -> None:
+    for name in ("wnut17train.conll", "emerging.dev.conll", "test2017.conll", "contest.conll"):
+        put(tmp_path / name, f"{name} O\n")
+    source = Source(path=str(tmp_path), label="tags")
+    assert source.available_splits() == ("train", "validation", "test")
+    assert source.describe_unread() == [
+        "note: wnut17train.conll is train, by data.source.train=wnut17train",
+        "note: emerging.dev.conll is validation, by data.source.validation=dev; null leaves it out",
+        "note: test2017.conll is test, by data.source.test=test2017; null leaves it out",
+        "not read: contest.conll (data.source.validation=NAME and data.source.test=NAME say what "
+        "splits are called)",
+    ]
