@@ -171,7 +171,9 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
         _print_wrapped(f"nothing there is train; {first_file.name} could be taken for it:")
         proposed["path"] = str(first_file.path)
     print_line(f"to train on it ({task}):")
-    print_line(f"  {propose_command(task, proposed, kept)}")
+    has_entities = contents.tags is None or contents.tags.are_entities()
+    command = propose_command(task, proposed, kept, has_entities=has_entities)
+    print_line(f"  {command}")
     return 0
 
 

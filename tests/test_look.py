@@ -752,3 +752,12 @@ def test_the_first_line_of_a_spreadsheet_program(
     shown = _look(capsys, f"data.source.path={file}")
     assert "guessed: delimiter=semicolon\n" in shown
     assert "rows: train 20\n" in shown
+
+
+def test_parts_of_speech_are_judged_by_accuracy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.conll"
+    file.write_text("Oslo PROPN\nis AUX\ncold ADJ\n\n" * 9)
+    shown = _look(capsys, f"data.source.path={file}")
+    assert "callbacks.checkpoint.monitor=val/accuracy callbacks.checkpoint.mode=max\n" in shown
