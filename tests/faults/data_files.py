@@ -367,9 +367,8 @@ ENTRIES = [
         FILES + "data.source.path=HERE/a.csv",
         says=(
             "a.csv, line 2: byte 0xe4 at position 16 of the file is not utf-8 (invalid "
-            "continuation byte); name "
-            "the file's encoding: data.source.encoding=NAME, or data.source.encoding=[utf-8,NAME] "
-            "if only some files have it"
+            "continuation byte); perhaps data.source.encoding=cp1252, or "
+            "data.source.encoding=[utf-8,cp1252] if only some files have it"
         ),
         files={"a.csv": "text,label\nein Käse,1\n".encode("latin-1")},
         name="Latin-1",

@@ -8,8 +8,7 @@ from src.core.user_errors import UserError
 from src.data.reading.archives import is_archive
 from src.data.reading.data_files import find_split_files
 from src.data.reading.data_path import find_path, list_matches
-from src.data.reading.decoding import InputFile
-from src.data.reading.encodings import guess_encoding
+from src.data.reading.decoding import InputFile, guess_encoding
 from src.data.reading.file_formats import BINARY_FORMATS
 from src.data.reading.file_names import SPLIT_ALIASES, infer_format, is_readme
 from src.data.reading.format_guesses import guess_format
