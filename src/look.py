@@ -306,6 +306,8 @@ def _guess_label_options(
         )
         if profile.has_unit and guess_task(profile) == "regression":
             written["label_pattern"] = NUMBER_PATTERN
+        if profile.are_places:
+            return {"label_threshold": 0.5}
         if written or profile.has_unit:
             return {key: value for key, value in written.items() if options.get(key) is None}
         found = None if profile.is_nested else guess_label_separator(profile.labels)

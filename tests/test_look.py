@@ -761,3 +761,14 @@ def test_parts_of_speech_are_judged_by_accuracy(
     file.write_text("Oslo PROPN\nis AUX\ncold ADJ\n\n" * 9)
     shown = _look(capsys, f"data.source.path={file}")
     assert "callbacks.checkpoint.monitor=val/accuracy callbacks.checkpoint.mode=max\n" in shown
+
+
+def test_a_list_of_ones_and_zeros_holds_labels_by_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.jsonl"
+    rows = [{"text": f"some words {n}", "labels": [n % 2, 0, n % 3 // 2]} for n in range(20)]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    shown = _look(capsys, f"data.source.path={file}")
+    assert "2 different labels: 0 10, 2 6\n" in shown
+    assert "data.source.label_threshold=0.5 data.task=multi_label" in shown

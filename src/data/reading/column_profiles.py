@@ -58,6 +58,7 @@ class ColumnProfile(NamedTuple):
         mean_words: of the values as text, parted by white space.
         is_date: whether all values are dates or times.
         says_split: whether all values have the name of a split in them, as "2012test" has.
+        are_places: whether all values are equally long lists of 1 and 0.
     """
 
     name: str | int
@@ -81,6 +82,7 @@ class ColumnProfile(NamedTuple):
     mean_words: float = 1.0
     is_date: bool = False
     says_split: bool = False
+    are_places: bool = False
 
 
 def sample_columns(
@@ -186,6 +188,7 @@ def _profile_column(name: str | int, found: Sequence[Any]) -> ColumnProfile:
         sum(len(text.split()) for text in texts) / max(1, len(texts)),
         bool(distinct) and all(map(_DATE.match, distinct)),
         bool(distinct) and all(map(_SPLIT_NAME.search, distinct)),
+        _are_places(values),
     )
 
 
@@ -213,6 +216,18 @@ def _profile_lists(values: Sequence[Any]) -> tuple[tuple[int, ...], bool]:
     lists = [value for value in values if isinstance(value, list)]
     lengths = tuple(map(len, lists)) if len(lists) == len(values) else ()
     return lengths, any(map(holds_entities, lists))
+
+
+def _are_places(values: Sequence[Any]) -> bool:
+    """Whether values say of every label with 1 or 0 whether a row has it."""
+    lists = [value for value in values if isinstance(value, list)]
+    return (
+        len(lists) == len(values) > 0
+        and len(set(map(len, lists))) == 1
+        and len(lists[0]) > 1
+        and all(item in (0, 1) and not isinstance(item, str) for one in lists for item in one)
+        and any(len(set(one)) < len(one) for one in lists)
+    )
 
 
 def _list_items(values: Sequence[Any]) -> Iterator[Any]:

@@ -209,12 +209,6 @@ def _check_text(value: Any, key: str, column: str | int, where: str) -> str:
 def parse_label(value: Any, where: str) -> RawLabel | LabelSet:
     """A label as a reader found it, a tuple of a list of labels, or None where it is missing."""
     if isinstance(value, list):
-        if all(item in (0, 1) for item in value) and len(set(value)) < len(value):
-            raise UserError(
-                f"{where}: the label is {value!r:.60}; a list of labels names those that a row "
-                "has, and has no 1 or 0 for each; give each a column of its own: "
-                "data.source.label=[anger,joy]"
-            )
         labels = (_parse_single_label(item, where) for item in value)
         return tuple(label for label in labels if label is not None)
     return _parse_single_label(value, where)

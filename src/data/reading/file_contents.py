@@ -72,7 +72,8 @@ def read_contents(source: Source, tag_names: Sequence[str | float] | None) -> Fi
             else:
                 found = normalize_labels(as_label_set(record.label))
                 labels.update(set(map(canonical_spelling, found)))
-                several = isinstance(record.label, tuple) and len(record.label) > 1
+                least = 2 if source.label_threshold is None else 0
+                several = isinstance(record.label, tuple) and len(record.label) >= least
                 has_label_sets = has_label_sets or several
             if len(sample_texts) < SAMPLE_TEXTS:
                 sample_texts.append(record.text)

@@ -172,7 +172,9 @@ def read_file(
     """
     options, remark = options.choose_encoding(file)
     records = readers.require_records(_iter_records(file, options, keep_other), file.name)
-    if not options.labels.is_plain:
+    # in these formats a label may be a list
+    has_lists = options.columns.label is not None and options.format in ("jsonl", "parquet")
+    if has_lists or not options.labels.is_plain:
         records = _read_labels(records, options.labels, options.keep_bad)
     with close_files_of_errors():
         for record in records:

@@ -75,7 +75,8 @@ class Source:
         label_separator: between several labels in one cell: a character or its name, as for
             `delimiter`.
         label_pattern: a regular expression with one group: the part of a label that counts.
-        label_threshold: from this value on a label is 1, below it 0.
+        label_threshold: from this value on a label is 1, below it 0; of a list of numbers the
+            places of the ones are the labels.
         decimal: what stands before the decimals of labels that are numbers; the other sign (in
             "3,083.50" the comma) parts thousands.
         encoding: of text files, such as utf-8 or cp1252; of several, [utf-8, cp1252], each file has
