@@ -125,6 +125,8 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     finding = replace(finding, **renamed)
     profiles = sample_columns(finding, first_file, layout.format, deep=True)
     columns = _choose_columns(layout.format, profiles, typed)
+    if columns is not None and others.get("format") == "class_files":
+        columns = columns._replace(label="label")
     if profiles:
         _print_lines(describe_columns(profiles))
     _print_notes(describe_unread_values(profiles, columns))

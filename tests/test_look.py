@@ -772,3 +772,20 @@ def test_a_list_of_ones_and_zeros_holds_labels_by_place(
     shown = _look(capsys, f"data.source.path={file}")
     assert "2 different labels: 0 10, 2 6\n" in shown
     assert "data.source.label_threshold=0.5 data.task=multi_label" in shown
+
+
+def test_tables_of_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("True", "Fake"):
+        rows = [f"{name} words {n},{n % 2}\n" for n in range(9)]
+        (tmp_path / f"{name}.csv").write_text("".join(["text,subject\n", *rows]))
+    shown = _look(capsys, f"data.source.path={tmp_path}")
+    assert "2 different labels: Fake 9, True 9\n" in shown
+    assert shown.endswith(
+        "data.source.format=class_files data.source.text=text data.source.label=label\n"
+    )
+    (tmp_path / "True.csv").rename(tmp_path / "part-1.csv")
+    (tmp_path / "Fake.csv").rename(tmp_path / "part-2.csv")
+    assert main([f"data.source.path={tmp_path}"]) == 2
+    assert f"or all for train: data.source.path={tmp_path}/*.csv; " in capsys.readouterr().err
+    shown = _look(capsys, f"data.source.path={tmp_path}/*.csv")
+    assert "rows: train 18\n" in shown

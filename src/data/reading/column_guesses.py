@@ -152,8 +152,9 @@ def _are_alike(one: ColumnProfile, other: ColumnProfile, times: float) -> bool:
 
 def find_labels(profiles: Sequence[ColumnProfile], text: Any) -> list[ColumnProfile]:
     """The columns that may be the label, the likeliest first: by their names, then single labels
-    before lists, then those with the fewest values; where columns have no names, numbers with
-    decimals go first, and of others those of a few values, the nearest to the text.
+    before lists, then those with the fewest values. Where columns have no names, numbers with
+    decimals go first, then those of a few values that are nearest to the text, before it rather
+    than behind.
 
     Args:
         text: the column of the text.
@@ -170,7 +171,7 @@ def find_labels(profiles: Sequence[ColumnProfile], text: Any) -> list[ColumnProf
             profile.is_nested,
             not (nameless and profile.is_numeric and not profile.is_whole),
             nameless and profile.distinct > _MOST_CLASSES,
-            abs(int(profile.name) - int(text)) if near else 0,
+            abs(int(profile.name) - int(text) + 0.1) if near else 0,
             profile.distinct,
         )
 
@@ -213,7 +214,10 @@ def describe_doubts(
         yield f"columns {columns.text} and {columns.pair} are taken for a pair of texts"
     if "label" not in guessed or columns.has_label_columns or columns.label is None:
         return
-    label = by_name[columns.label]  # type: ignore[index]
+    if columns.label not in by_name:
+        # the names of files are the labels
+        return
+    label = by_name[columns.label]
     others = [
         one for one in find_labels(free, columns.text) if _rank_name(one) <= _rank_name(label)
     ]

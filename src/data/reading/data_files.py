@@ -235,11 +235,17 @@ def _assume_train_files(
     if len(filled) == 1 and (len(filled[0]) == 1 or text):
         return filled[0]
     found = [str(file.relative_to(folder)) for files in filled for file in files]
+    pattern = folder / f"*{filled[0][0].suffix}"
+    others = (
+        f", or all for train: {{key}}={pattern}; data.source.format=class_files where every file "
+        "holds the rows of one class"
+    )
     raise UserError(
         f"no file carries the name of a split; found {abbreviate_names(found)}",
         key=PATH_KEY,
         value=folder,
-        hint="say which is which: data.source.train=NAME, or give one file: {key}=FILE",
+        hint="say which is which: data.source.train=NAME, or give one file: {key}=FILE"
+        + others * (len(filled) == 1),
     )
 
 

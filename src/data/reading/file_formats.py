@@ -178,6 +178,8 @@ def read_file(
         records = _read_labels(records, options.labels, options.keep_bad)
     with close_files_of_errors():
         for record in records:
+            if file.label is not None and record.label is None and record.unreadable is None:
+                record = record._replace(label=file.label)
             yield record if record.remark or not remark else record._replace(remark=remark)
 
 

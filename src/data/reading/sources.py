@@ -54,16 +54,16 @@ class Source:
 
     Args:
         path: a file, a folder (`src/data/reading/data_files.py` says which files make which split),
-            a pattern of names such as logs/*.csv, or an archive, unpacked into the cache; it may
-            lead on inside the archive. It goes before `hub`.
+            a pattern such as logs/*.csv, or an archive, inside which it may lead on. It goes before
+            `hub`.
         hub: name of a data set on the Hugging Face hub, such as stanfordnlp/imdb.
         config: of the data set on the hub; null: its only one.
         revision: branch, tag or commit on the hub; null: the newest.
         format: of the files; `auto` takes it from their names. In `folders` a file is a text and
             its folder a class, in `class_files` a file is a class and holds texts, a `document`
-            each; `label_first` are lines such as "1 some sentence"; in `parallel` a file holds
-            texts and another their labels, line by line (train.text, train.labels); `conll` has a
-            word and its tag in each line, and a blank line between sentences.
+            each, or a table of them; `label_first` are lines such as "1 some sentence"; in
+            `parallel` a file holds texts and another their labels (train.text, train.labels);
+            `conll` has a word and its tag in each line, and a blank line between sentences.
         text: column of the text: a name, or a position from 0 where `header` is false. Several,
             [title, body], are joined, a line for each that is not empty.
         template: how columns are joined, which are then named here and not in `text`:
@@ -249,9 +249,12 @@ class Source:
     def reading_options(self, format: str) -> ReadingOptions:
         """The options that decide how a file of this format is read."""
         style = self.table_style(format) if format in TABLE_FORMATS else None
+        columns = self.select_columns()
+        if self.format == "class_files" and format != self.format:
+            columns = columns._replace(label=None)  # the tables' names are the labels
         return ReadingOptions(
             format=format,
-            columns=self.select_columns(),
+            columns=columns,
             encodings=self.encodings,
             style=style,
             header=self.header,

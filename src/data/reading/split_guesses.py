@@ -43,7 +43,7 @@ def find_unlabelled_splits(source: Source, layout: SplitFiles) -> Iterator[tuple
     """The held-out splits whose rows have texts and no labels, with why, in words."""
     columns = source.select_columns()
     labels = list(map(str, columns.label_columns))
-    if source.split_column is not None or not labels:
+    if source.split_column is not None or source.format == "class_files" or not labels:
         return
     options = source.reading_options(layout.format)
     for split, files in layout.files.items():

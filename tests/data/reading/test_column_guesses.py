@@ -114,7 +114,7 @@ def test_columns_without_names(tmp_path: Path) -> None:
     # labels that are known
     assert _guess(tmp_path, None, "i2pt")[0] == (3, None, 2)
     # of several classes the nearest to the text
-    assert _guess(tmp_path, None, "i3tk2")[0] == (2, None, 1)
+    assert _guess(tmp_path, None, "i3t2")[0] == (2, None, 1)
     # a heading is no second text
     assert _guess(tmp_path, None, "5hT")[0] == (2, None, 0)
 

@@ -82,7 +82,8 @@ def test_splits_of_a_folder(
             (
                 "data.source.path={0}: no file carries the name of a split; found a.csv, b.csv; "
                 "say which is which: data.source.train=NAME, or give one file: "
-                "data.source.path=FILE"
+                "data.source.path=FILE, or all for train: data.source.path={0}/*.csv; "
+                "data.source.format=class_files where every file holds the rows of one class"
             ),
         ),
         (
