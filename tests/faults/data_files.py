@@ -611,7 +611,9 @@ ENTRIES = [
         says=(
             "data.source.path=HERE/d: no file carries the name of a split; found a.csv, b.csv; "
             "say which is "
-            "which: data.source.train=NAME, or give one file: data.source.path=FILE"
+            "which: data.source.train=NAME, or give one file: data.source.path=FILE, or all for "
+            "train: data.source.path=HERE/d/*.csv; data.source.format=class_files where every file "
+            "holds the rows of one class"
         ),
         files={"d/a.csv": GOOD, "d/b.csv": GOOD},
         name="two files without a split's name",
