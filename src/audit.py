@@ -188,7 +188,7 @@ def _find_rows(
     """The rows of the file, read as the run read its own data."""
     from src.config.build_nodes import read_schema
     from src.config.node_overrides import parse_node_overrides
-    from src.data.reading.data_files import find_path
+    from src.data.reading.data_path import find_path
     from src.data.reading.sources import Source
     from src.pipeline.prediction_source import find_prediction_source
 

@@ -7,7 +7,8 @@ data.source.KEY=VALUE   path and any other option of data.source, as for src.run
                         or `text` these columns are guessed
 data.tokenizer.name_or_path=FOLDER   a tokenizer's folder: how long texts are in its tokens, and
                         how many of these are unknown
-data.label_names, label_values, label_map, model.encoder.name_or_path   are kept in the command
+data.label_names, label_values, label_map, data.cleaning.KEY, data.split.KEY,
+model.encoder.name_or_path   are kept in the command
 """
 
 import shlex
@@ -32,6 +33,9 @@ from src.data.contents_notices import (
     LINE_WIDTH,
     describe_columns,
     describe_contents,
+    describe_markup,
+    describe_rejected,
+    describe_unread_values,
     wrap_line,
 )
 from src.data.preparation.label_map import read_label_names
@@ -43,17 +47,19 @@ from src.data.reading.column_guesses import (
     list_columns,
 )
 from src.data.reading.column_profiles import ColumnProfile, sample_columns
+from src.data.reading.data_path import find_path
 from src.data.reading.decoding import InputFile
 from src.data.reading.file_contents import SAMPLE_TEXTS, FileContents, read_contents
 from src.data.reading.file_guesses import guess_file_options
 from src.data.reading.file_names import SplitFiles
-from src.data.reading.label_name_guesses import guess_label_options
+from src.data.reading.label_name_guesses import find_names_file, guess_label_options
 from src.data.reading.readers import ColumnSelection
 from src.data.reading.sources import Source
 from src.data.reading.split_guesses import find_unlabelled_splits, guess_split_column
 from src.data.reading.table_guesses import (
     begins_with_sentence,
     find_repeated_names,
+    guess_other_names,
     guess_table_options,
 )
 from src.data.rows.odd_labels import (
@@ -67,6 +73,8 @@ from src.data.tokenization.sample_lengths import describe_sample
 _PREFIX = "data.source."
 _COLUMNS = ("text", "pair", "label")
 _TOKENIZER = "data.tokenizer.name_or_path"
+_CLEANING = "data.cleaning."
+_DIVISION = "data.split."
 # Kept in the proposed command as they were typed.
 _KEPT = (
     _TOKENIZER,
@@ -91,7 +99,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _handle_arguments(arguments: Sequence[str]) -> int:
-    kept = [one for one in arguments if one.partition("=")[0] in _KEPT]
+    kept = [one for one in arguments if _is_kept(one)]
     own = [one for one in arguments if one not in kept]
     typed = _parse_options(expand_home_folders(own))
     others = {key: value for key, value in typed.items() if key not in _COLUMNS}
@@ -104,25 +112,26 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     label_options = {key: None for key in others if key.startswith("label_")}
     finding = Source(**{**others, **label_options, "split_column": None}, text=text, label=text)
     layout = finding.list_files()
-    print_line(f"format: {layout.format}")
-    for split, files in layout.files.items():
-        names = ", ".join(file.name for file in files[:3]) + ", ..." * (len(files) > 3)
-        print_line(f"{split}: {truncate_end(names, LINE_WIDTH - len(split) - 2)}")
-    if not layout.files:
-        raise UserError("no files to read", key="data.source.path", value=typed["path"])
+    _print_layout(layout, typed["path"])
     first_file = next(iter(layout.files.values()))[0]
     style = _guess_style(finding, first_file, layout.format, typed)
     added |= style
     others |= style
     positions = {"text": 0, "label": 0} if "header" in style else {}
     finding = replace(finding, **{**style, **positions})
-    for name in find_repeated_names(finding, first_file, layout.format):
-        _print_wrapped(f"note: several columns are called {name!r}; rename one to take it")
+    renamed = _guess_names(finding, first_file, layout.format, typed)
+    added |= renamed
+    others |= renamed
+    finding = replace(finding, **renamed)
     profiles = sample_columns(finding, first_file, layout.format, deep=True)
     columns = _choose_columns(layout.format, profiles, typed)
+    if columns is not None and others.get("format") == "class_files":
+        columns = columns._replace(label="label")
     if profiles:
         _print_lines(describe_columns(profiles))
-    _print_notes(layout, profiles, others)
+    _print_notes(describe_unread_values(profiles, columns))
+    if layout.format == "text" and others.get("document", "line") == "line":
+        _print_class_files(layout)
     if tags := [str(one.name) for one in profiles if are_word_tags(one.labels)]:
         _print_wrapped(
             f"note: {tags[0]} holds tags of words, so that each row is a word and no text; "
@@ -145,42 +154,90 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     source.check()
     typed_names = _read_names(kept)
     contents = read_contents(source, typed_names or source.find_class_names())
-    _print_lines(describe_contents(contents))
-    for remark in contents.remarks:
-        _print_wrapped(f"note: {remark}")
-    for line in source.describe_unread():
-        _print_wrapped(line)
-    for argument in kept:
-        if argument.startswith(f"{_TOKENIZER}="):
-            _print_tokens(argument.partition("=")[2], contents.sample_texts)
+    _print_contents(contents, source, kept)
     label = next((one for one in profiles if one.name == columns.label), None)
     task = "multi_label" if contents.has_label_sets else _choose_task(columns, label)
     task = task if contents.tags is None else "token_classification"
     if task == "classification":
-        for remark in describe_odd_labels(contents.labels):
-            _print_wrapped(f"note: {remark}")
-    for remark in describe_doubts(profiles, columns, guessed) if profiles else ():
-        _print_wrapped(f"note: {remark}")
-    if profiles and (shown := [f"{key}={chosen[key]}" for key in guessed]):
-        _print_wrapped(f"guessed columns: {', '.join(shown).replace(chr(39), '')}")
-    if added:
-        shown = [f"{key}={'null' if value is None else value}" for key, value in added.items()]
-        _print_wrapped(f"guessed: {', '.join(shown)}")
+        _print_notes(describe_odd_labels(contents.labels))
+    if profiles:
+        _print_notes(describe_doubts(profiles, columns, guessed))
+        _print_notes(describe_rejected(profiles, columns))
+    _print_guesses("guessed columns", {key: chosen[key] for key in guessed} if profiles else {})
+    _print_guesses("guessed", added)
     if task != "regression":
-        kept = _add_label_options(kept, contents, typed_names)
+        beside = [find_path(typed["path"]) / name for name in layout.passed_over]
+        kept = _add_label_options(kept, contents, typed_names, beside)
     proposed = {**others, **(chosen if profiles else {}), **added}
     if "train" not in layout.files:
         _print_wrapped(f"nothing there is train; {first_file.name} could be taken for it:")
         proposed["path"] = str(first_file.path)
     print_line(f"to train on it ({task}):")
-    print_line(f"  {propose_command(task, proposed, kept)}")
+    has_entities = contents.tags is None or contents.tags.are_entities()
+    command = propose_command(task, proposed, kept, has_entities=has_entities)
+    print_line(f"  {command}")
     return 0
 
 
+def _is_kept(argument: str) -> bool:
+    return argument.partition("=")[0] in _KEPT or argument.startswith((_CLEANING, _DIVISION))
+
+
+def _print_contents(contents: FileContents, source: Source, kept: Sequence[str]) -> None:
+    _print_lines(describe_contents(contents))
+    _print_notes(contents.remarks)
+    for line in source.describe_unread():
+        _print_wrapped(line)
+    for argument in kept:
+        if argument.startswith(f"{_TOKENIZER}="):
+            _print_tokens(argument.partition("=")[2], contents.sample_texts)
+    if not any(one.startswith(f"{_CLEANING}html=") for one in kept):
+        _print_notes(describe_markup(contents.sample_texts))
+
+
+def _print_guesses(what: str, options: Mapping[str, Any]) -> None:
+    if options:
+        shown = [f"{key}={'null' if value is None else value}" for key, value in options.items()]
+        _print_wrapped(f"{what}: {', '.join(shown).replace(chr(39), '')}")
+
+
+def _print_layout(layout: SplitFiles, path: str) -> None:
+    """Show the files of each split; raises UserError if there is none."""
+    print_line(f"format: {layout.format}")
+    for split, files in layout.files.items():
+        names = ", ".join(file.name for file in files[:3]) + ", ..." * (len(files) > 3)
+        print_line(f"{split}: {truncate_end(names, LINE_WIDTH - len(split) - 2)}")
+    if not layout.files:
+        raise UserError("no files to read", key="data.source.path", value=path)
+
+
+def _guess_names(
+    finding: Source, file: InputFile, format: str, typed: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Names for the columns, where several have one, which is told."""
+    repeated = find_repeated_names(finding, file, format)
+    named = {} if "columns" in typed else guess_other_names(finding, file, format)
+    for name in repeated:
+        hint = f"the second is {name}_2 here" if named else "rename one to take it"
+        _print_wrapped(f"note: several columns are called {name!r}; {hint}")
+    return named
+
+
 def _add_label_options(
-    kept: Sequence[str], contents: FileContents, names: Sequence[str | float] | None
+    kept: Sequence[str],
+    contents: FileContents,
+    names: Sequence[str | float] | None,
+    beside: Sequence[Path],
 ) -> list[str]:
-    """What was typed of labels, with what is missing there."""
+    """What was typed of labels, with what is missing there.
+
+    Args:
+        beside: files that are not read, of which one may hold the names.
+    """
+    if names is None and (file := find_names_file(beside, contents.labels)) is not None:
+        _print_wrapped(f"note: {file.name} has a line for each label, and is taken for their names")
+        kept = [*kept, f"data.label_names={file}"]
+        names = read_label_names(str(file))
     typed = dict(one.split("=", 1) for one in kept if "=" in one)
     missing, problem = guess_label_options(contents, names, typed)
     if problem is not None:
@@ -209,19 +266,16 @@ def _guess_style(
     return {key: value for key, value in style.items() if key not in typed}
 
 
-def _print_notes(
-    layout: SplitFiles, profiles: Sequence[ColumnProfile], options: Mapping[str, Any]
-) -> None:
-    are_lines = layout.format == "text" and options.get("document", "line") == "line"
-    if are_lines and len(layout.files.get("train", ())) > 1:
+def _print_notes(sentences: Iterable[str]) -> None:
+    for sentence in sentences:
+        _print_wrapped(f"note: {sentence}")
+
+
+def _print_class_files(layout: SplitFiles) -> None:
+    if len(layout.files.get("train", ())) > 1:
         _print_wrapped(
             "note: where every file holds the texts of one class, data.source.format=class_files "
             "takes these for labels"
-        )
-    if unread := [str(one.name) for one in profiles if one.has_fields]:
-        _print_wrapped(
-            f"note: {', '.join(unread)}: objects in lists, of which nothing is read; labels there "
-            "want a column of their own (Label Studio exports CSV and JSON-MIN)"
         )
 
 
@@ -254,6 +308,8 @@ def _guess_label_options(
         )
         if profile.has_unit and guess_task(profile) == "regression":
             written["label_pattern"] = NUMBER_PATTERN
+        if profile.are_places:
+            return {"label_threshold": 0.5}
         if written or profile.has_unit:
             return {key: value for key, value in written.items() if options.get(key) is None}
         found = None if profile.is_nested else guess_label_separator(profile.labels)

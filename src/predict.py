@@ -162,7 +162,7 @@ def _check_options(
             colon=False,
         )
     if options["file"] != _STDIN:
-        from src.data.reading.data_files import find_path
+        from src.data.reading.data_path import find_path
 
         find_path(options["file"])
     output = resolve_output(options["file"], options["output"])
@@ -355,7 +355,7 @@ def _choose_output(model: "EarlierModel", options: dict[str, str]) -> str:
 def _open_input(file: str, model: "EarlierModel", source_options: dict[str, Any]) -> Iterator[Path]:
     """Yield the file or folder; the standard input becomes a file, whose name tells its format."""
     if file != _STDIN:
-        from src.data.reading.data_files import find_path
+        from src.data.reading.data_path import find_path
 
         yield find_path(file)
         return

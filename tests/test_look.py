@@ -362,8 +362,17 @@ def test_columns_of_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     lines = REVIEWS.replace("id,", "stars,").replace("\n", ",,\n")
     file.write_text(lines, encoding="utf-8")
     shown = _look(capsys, f"data.source.path={file}", "data.source.text=review")
-    assert "note: several columns are called 'stars'; rename one to take it\n" in shown
-    assert shown.endswith(f"{file} data.source.text=review\n")
+    assert "note: several columns are called 'stars'; the second is stars_2 here\n" in shown
+    assert shown.endswith(
+        f"{file} data.source.skip_rows=1 "
+        "'data.source.columns=[stars,review,stars_2,column3,column4]' data.source.text=review "
+        "data.source.label=stars_2\n"
+    )
+    rows = [f"a b {n},{n % 2},c d e {n}\n" for n in range(20)]
+    file.write_text("".join(["text,label,text\n", *rows]), encoding="utf-8")
+    shown = _look(capsys, f"data.source.path={file}")
+    assert shown.endswith("text_2]' data.source.text=text_2 data.source.label=label\n")
+    assert "note: text: texts too, which are not taken" in shown
 
 
 def test_values_inside_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -617,9 +626,7 @@ def test_encodings_are_guessed(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "guessed: encoding=cp1252\n" in shown
     assert '"schöne Wörter von Zeile 0"' in shown
     (tmp_path / "test.csv").write_text("text,label\nfünf,1\n", encoding="utf-8")
-    assert "guessed: encoding=['utf-8', 'cp1252']\n" in _look(
-        capsys, f"data.source.path={tmp_path}"
-    )
+    assert "guessed: encoding=[utf-8, cp1252]\n" in _look(capsys, f"data.source.path={tmp_path}")
 
 
 def test_the_label_of_a_sorted_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -627,3 +634,158 @@ def test_the_label_of_a_sorted_file(tmp_path: Path, capsys: pytest.CaptureFixtur
     file = tmp_path / "train.csv"
     file.write_text("".join(["text,stars,label\n", *rows]))
     assert "label=label\n" in _look(capsys, f"data.source.path={file}")
+
+
+def test_a_file_of_the_names_of_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"{1 + n % 3},some words {n}\n" for n in range(30)]
+    (tmp_path / "train.csv").write_text("".join(rows))
+    (tmp_path / "classes.txt").write_text("World\nSports\nBusiness\n")
+    shown = _look(capsys, f"data.source.path={tmp_path}")
+    assert "note: classes.txt has a line for each label, and is taken for their names" in shown
+    assert shown.endswith(
+        f"data.label_names={tmp_path / 'classes.txt'} 'data.label_values=[1,2,3]'\n"
+    )
+    (tmp_path / "classes.txt").write_text("World\nSports\n")
+    assert "label_names" not in _look(capsys, f"data.source.path={tmp_path}")
+
+
+def test_chats_whose_texts_are_in_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parts = ["see ", {"type": "link", "text": "example.org"}, " there"]
+    rows = [
+        {"id": n, "date": "2024-01-01T00:00:00", "text": f"some words {n}" if n % 3 else parts}
+        for n in range(30)
+    ]
+    file = tmp_path / "result.json"
+    file.write_text(json.dumps({"name": "a chat", "type": "personal", "messages": rows}))
+    shown = _look(capsys, f"data.source.path={file}")
+    assert '"see example.org there"\n' in shown
+    assert "note: train: 10 rows whose text is in parts, which are joined (the first:" in shown
+    assert shown.endswith("data.source.text=text\n")
+    file.write_text(json.dumps([{"id": n, "date": "2024-01-01"} for n in range(30)]))
+    shown = _look(capsys, f"data.source.path={file}")
+    assert shown.endswith("no column looks like a text: name one with data.source.text=COLUMN\n")
+
+
+@pytest.mark.parametrize(
+    ("rows", "said", "proposed"),
+    [
+        ([{"text": "a b", "label": ["x"]}, {"text": "c", "label": ["y"]}], "", "text=text data."),
+        (
+            [
+                {"text": "Ada ran", "spans": [{"start": 0, "end": 3, "label": "PER"}], "answer": a}
+                for a in ("accept", "reject")
+            ],
+            "note: rows whose 'answer' is reject are read like the others; "
+            "data.source.split_column=answer data.source.train=accept leaves them out",
+            "data.source.label=spans data.task=token_classification",
+        ),
+        (
+            [{"text": "Ada ran", "entities": "[(0, 3, 'PER')]"}],
+            "note: entities: spans that are written as text, which are not read",
+            "data.source.text=text",
+        ),
+        (
+            [{"text": "<p>words</p>", "label": "x"}, {"text": "a &amp; b", "label": "y"}],
+            "note: 100 % of texts hold HTML; data.cleaning.html=true makes plain text of it",
+            "data.source.label=label",
+        ),
+    ],
+)
+def test_what_stands_in_rows(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    rows: list[dict[str, object]],
+    said: str,
+    proposed: str,
+) -> None:
+    file = tmp_path / "a.jsonl"
+    lines = [json.dumps({"id": n, **row}) for n, row in enumerate(rows * 10)]
+    file.write_text("\n".join(lines))
+    shown = _look(capsys, f"data.source.path={file}")
+    assert said in " ".join(shown.split())
+    assert proposed in shown and "multi_label" not in shown
+
+
+def test_options_of_cleaning_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("text,label\n" + "".join(f"<p>{n}</p> words,{n % 2}\n" for n in range(9)))
+    shown = _look(capsys, f"data.source.path={file}", "data.cleaning.html=true")
+    assert "hold HTML" not in shown
+    assert shown.endswith("data.source.label=label data.cleaning.html=true\n")
+
+
+def test_texts_with_commas_between_semicolons(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.csv"
+    rows = [f"{n};some words, and number {n};{n % 5},{n % 3}\n" for n in range(20)]
+    file.write_text("".join(["Nr.;Kommentar;Bewertung\n", *rows]), encoding="utf-8-sig")
+    shown = _look(capsys, f"data.source.path={file}")
+    assert "guessed: delimiter=semicolon, decimal=comma\n" in shown
+    assert "guessed columns: text=Kommentar, label=Bewertung\n" in shown
+
+
+def test_a_test_table_of_another_width(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"gj04\t{n % 2}\t{'*' * (n % 2)}\tsome words {n}\n" for n in range(20)]
+    (tmp_path / "train.tsv").write_text("".join(rows))
+    (tmp_path / "test.tsv").write_text("index\tsentence\n0\tsome words\n")
+    shown = " ".join(_look(capsys, f"data.source.path={tmp_path}").split())
+    assert "note: test.tsv has only 2 columns, which seem to lack the label" in shown
+    assert shown.endswith("data.source.text=3 data.source.label=1 data.source.test=null")
+
+
+def test_text_beside_files_of_a_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for split in ("train", "dev"):
+        (tmp_path / f"en-ud-{split}.conllu").write_text("Oslo\tB-LOC\nis\tO\n\n")
+        (tmp_path / f"en-ud-{split}.txt").write_text("Oslo is")
+    shown = _look(capsys, f"data.source.path={tmp_path}")
+    assert "guessed: format=conll\n" in shown
+    assert "not read: en-ud-dev.txt, en-ud-train.txt" in shown
+
+
+def test_the_first_line_of_a_spreadsheet_program(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.csv"
+    rows = "".join(f"some words, {n};{n % 2}\r\n" for n in range(20))
+    file.write_text(f"sep=;\r\ntext;label\r\n{rows}", newline="")
+    shown = _look(capsys, f"data.source.path={file}")
+    assert "guessed: delimiter=semicolon\n" in shown
+    assert "rows: train 20\n" in shown
+
+
+def test_parts_of_speech_are_judged_by_accuracy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.conll"
+    file.write_text("Oslo PROPN\nis AUX\ncold ADJ\n\n" * 9)
+    shown = _look(capsys, f"data.source.path={file}")
+    assert "callbacks.checkpoint.monitor=val/accuracy callbacks.checkpoint.mode=max\n" in shown
+
+
+def test_a_list_of_ones_and_zeros_holds_labels_by_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.jsonl"
+    rows = [{"text": f"some words {n}", "labels": [n % 2, 0, n % 3 // 2]} for n in range(20)]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    shown = _look(capsys, f"data.source.path={file}")
+    assert "2 different labels: 0 10, 2 6\n" in shown
+    assert "data.source.label_threshold=0.5 data.task=multi_label" in shown
+
+
+def test_tables_of_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("True", "Fake"):
+        rows = [f"{name} words {n},{n % 2}\n" for n in range(9)]
+        (tmp_path / f"{name}.csv").write_text("".join(["text,subject\n", *rows]))
+    shown = _look(capsys, f"data.source.path={tmp_path}")
+    assert "2 different labels: Fake 9, True 9\n" in shown
+    assert shown.endswith(
+        "data.source.format=class_files data.source.text=text data.source.label=label\n"
+    )
+    (tmp_path / "True.csv").rename(tmp_path / "part-1.csv")
+    (tmp_path / "Fake.csv").rename(tmp_path / "part-2.csv")
+    assert main([f"data.source.path={tmp_path}"]) == 2
+    assert f"or all for train: data.source.path={tmp_path}/*.csv; " in capsys.readouterr().err
+    shown = _look(capsys, f"data.source.path={tmp_path}/*.csv")
+    assert "rows: train 18\n" in shown

@@ -7,16 +7,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def propose_command(task: str, source: Mapping[str, Any], kept: Sequence[str]) -> str:
+def propose_command(
+    task: str, source: Mapping[str, Any], kept: Sequence[str], *, has_entities: bool = True
+) -> str:
     """The command that trains on files, as it is typed in a shell.
 
     Args:
+        has_entities: whether tags of words are about entities, of which F1 is measured.
         source: options of `data.source`.
         kept: further overrides, as they were typed.
     """
     experiment = "mlm_files" if task == "masked_lm" else "files"
     options = [f"data.source.{key}={_quote_value(value)}" for key, value in source.items()]
-    metrics = {"regression": "pearson", "multi_label": "f1_macro", "token_classification": "f1"}
+    metrics = {
+        "regression": "pearson",
+        "multi_label": "f1_macro",
+        "token_classification": "f1" if has_entities else "accuracy",
+    }
     if task in metrics:
         options += [
             f"data.task={task}",

@@ -1,16 +1,26 @@
 """What a look at files says of their columns and rows, in lines of at most 80 columns."""
 
 import json
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 
 from src.core.formatting import format_quantity, truncate_end, truncate_middle
 from src.data.reading.column_profiles import ColumnProfile
+from src.data.reading.columns import ColumnSelection
 from src.data.reading.file_contents import FileContents
 from src.data.rows.tag_schemes import describe_tags
 
 LINE_WIDTH = 80
 _SHOWN_LABELS = 12
+_MARKUP = re.compile(
+    r"</?(a|b|br|code|div|em|h\d|html|i|img|li|ol|p|pre|span|strong|table|td|tr|u|ul)(\s[^<>]*)?/?>"
+    r"|&(amp|lt|gt|quot|nbsp|#\d+);",
+    re.IGNORECASE,
+)
+_REJECTED = {"reject", "ignore"}
+# [(0, 9, 'PER')]
+_WRITTEN_SPANS = re.compile(r"\s*\[\s*[\[(]\s*\d+\s*,\s*\d+\s*,")
 
 
 def describe_columns(profiles: Sequence[ColumnProfile]) -> Iterator[str]:
@@ -49,6 +59,45 @@ def describe_contents(contents: FileContents) -> Iterator[str]:
     yield "first rows:"
     for text in contents.sample_texts[:3]:
         yield "  " + truncate_end(json.dumps(text[:200], ensure_ascii=False), LINE_WIDTH - 2)
+
+
+def describe_unread_values(
+    profiles: Sequence[ColumnProfile], columns: ColumnSelection | None
+) -> Iterator[str]:
+    """What stands in columns and is not read as the label that it may be, in sentences."""
+    if columns is not None and columns.label is not None:
+        return
+    if unread := [str(one.name) for one in profiles if one.has_fields and not one.holds_spans]:
+        yield (
+            f"{', '.join(unread)}: objects in lists, of which nothing is read; labels there "
+            "want a column of their own (Label Studio exports CSV and JSON-MIN)"
+        )
+    for one in profiles:
+        if one.examples and not one.is_nested and all(map(_WRITTEN_SPANS.match, one.examples)):
+            yield (
+                f"{one.name}: spans that are written as text, which are not read; JSON lines hold "
+                'them as lists: "entities": [[0, 5, "PER"]]'
+            )
+
+
+def describe_rejected(profiles: Sequence[ColumnProfile], columns: ColumnSelection) -> Iterator[str]:
+    """The rows of Prodigy that a person rejected or left open, in a sentence."""
+    for one in profiles:
+        others = [value for value in one.labels if value != "accept"]
+        is_label = one.name in columns.label_columns
+        if others and len(others) < len(one.labels) and {*others} <= _REJECTED and not is_label:
+            yield (
+                f"rows whose '{one.name}' is {' or '.join(others)} are read like the others; "
+                f"data.source.split_column={one.name} data.source.train=accept leaves them out"
+            )
+
+
+def describe_markup(texts: Sequence[str]) -> Iterator[str]:
+    """That texts hold HTML, in a sentence, from one in twenty on."""
+    count = sum(_MARKUP.search(text) is not None for text in texts)
+    if 20 * count >= len(texts) > 0:
+        share = f"{100 * count / len(texts):.0f} %"
+        yield f"{share} of texts hold HTML; data.cleaning.html=true makes plain text of it"
 
 
 def wrap_line(line: str) -> str:

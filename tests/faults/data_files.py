@@ -53,9 +53,8 @@ ENTRIES = [
     ),
     Entry(
         FILES + "data.source.path=HERE/*.csv",
-        says="data.source.path=HERE/*.csv: a pattern, and patterns are not read; "
-        "data.source.path=HERE takes the files of the folder",
-        files={"a.csv": GOOD},
+        says="data.source.path=HERE/*.csv: no file in HERE matches; there: a.tsv",
+        files={"a.tsv": GOOD},
         name="a pattern",
     ),
     Entry(
@@ -277,8 +276,8 @@ ENTRIES = [
     ),
     Entry(
         FILES + "data.source.path=HERE/a.csv",
-        says="data.source.text=text: a.csv has 2 columns of that name; rename one of them in the "
-        "file",
+        says="data.source.text=text: a.csv has 2 columns of that name; data.source.skip_rows=1 "
+        "'data.source.columns=[text,text_2,label]' names them apart",
         files={"a.csv": "text,text,label\na,b,1\n"},
         name="a column twice",
     ),
@@ -368,9 +367,8 @@ ENTRIES = [
         FILES + "data.source.path=HERE/a.csv",
         says=(
             "a.csv, line 2: byte 0xe4 at position 16 of the file is not utf-8 (invalid "
-            "continuation byte); name "
-            "the file's encoding: data.source.encoding=NAME, or data.source.encoding=[utf-8,NAME] "
-            "if only some files have it"
+            "continuation byte); perhaps data.source.encoding=cp1252, or "
+            "data.source.encoding=[utf-8,cp1252] if only some files have it"
         ),
         files={"a.csv": "text,label\nein Käse,1\n".encode("latin-1")},
         name="Latin-1",
@@ -613,7 +611,9 @@ ENTRIES = [
         says=(
             "data.source.path=HERE/d: no file carries the name of a split; found a.csv, b.csv; "
             "say which is "
-            "which: data.source.train=NAME, or give one file: data.source.path=FILE"
+            "which: data.source.train=NAME, or give one file: data.source.path=FILE, or all for "
+            "train: data.source.path=HERE/d/*.csv; data.source.format=class_files where every file "
+            "holds the rows of one class"
         ),
         files={"d/a.csv": GOOD, "d/b.csv": GOOD},
         name="two files without a split's name",
@@ -695,7 +695,8 @@ ENTRIES = [
         says=(
             "data.source.label=label: text files have no label; give null, or "
             "data.source.format=label_first where lines begin with it, class_files where every "
-            "file holds the texts of a class, conll where a line is a word and its tag"
+            "file holds the texts of a class, conll where a line is a word and its tag, tsv or csv "
+            "where it has columns"
         ),
         files={"a.txt": "a\nb\n"},
         name="plain text with labels",

@@ -20,6 +20,8 @@ from src.data.reading.file_names import (
     list_folders,
 )
 
+# Formats of files whose rows have columns.
+TABLE_KINDS = ("csv", "tsv", "jsonl", "parquet", "xlsx")
 # The folder of aclImdb for reviews without a label; it is no class.
 UNLABELLED_FOLDER = "unsup"
 # Files with these endings are no texts, and those with the ending of another format neither.
@@ -112,20 +114,25 @@ def find_class_files(folder: Path, names: Mapping[str, str], labelled: bool) -> 
     folders, else in `folder`, as "train", or as the splits that their names say (test.pos).
 
     What the names of a split's files do not share names their classes. In sub-folders of the class
-    (pos/a.txt, neg/a.txt) the folder does.
+    (pos/a.txt, neg/a.txt) the folder does. Where no file is one of texts, tables of one format are
+    taken (True.csv and Fake.csv), and the layout has their format.
 
     Raises:
         UserError: there are fewer than two.
     """
     files: dict[str, tuple[InputFile, ...]] = {}
     passed_over: list[str] = []
-    by_name = _find_split_texts(folder, names)
+    kind = _find_table_format(folder, names)
+    kinds = None if kind is None else [kind]
+    by_name = _find_split_texts(folder, names, kinds)
     for split, part in (dict.fromkeys(by_name, folder) or _find_parts(folder, names)).items():
-        texts = by_name.get(split) or [file for file in _iter_texts(part) if not is_readme(file)]
-        labels = _find_own_parts([file.name for file in texts])
-        inner = [] if texts else [one for one in list_folders(part) if any(_iter_texts(one))]
+        texts = by_name.get(split) or [
+            file for file in _iter_texts(part, kinds) if not is_readme(file)
+        ]
+        labels = find_own_parts([file.name for file in texts])
+        inner = [] if texts else [one for one in list_folders(part) if any(_iter_texts(one, kinds))]
         for class_folder in inner:
-            own = list(_iter_texts(class_folder))
+            own = list(_iter_texts(class_folder, kinds))
             texts += own
             labels += [class_folder.name] * len(own)
         if len(set(labels)) < 2:
@@ -145,7 +152,17 @@ def find_class_files(folder: Path, names: Mapping[str, str], labelled: bool) -> 
         beside = [file for file in _list_files(part) if file not in taken]
         if beside and not (by_name and passed_over):
             passed_over.append(f"files beside those of the classes: {_name_files(folder, beside)}")
-    return SplitFiles("class_files", files, passed_over=tuple(passed_over))
+    return SplitFiles(kind or "class_files", files, passed_over=tuple(passed_over))
+
+
+def _find_table_format(folder: Path, names: Mapping[str, str]) -> str | None:
+    """The format of the files in a folder and in those of its splits, if all that are data are
+    tables of one format; None else.
+    """
+    parts = {folder, *_find_parts(folder, names).values()}
+    inside = [file for part in parts for file in _list_files(part) if not is_readme(file)]
+    kinds = {infer_format(file) for file in inside}
+    return kinds.pop() if len(kinds) == 1 and kinds <= set(TABLE_KINDS) else None
 
 
 def is_part_folder(folder: Path) -> bool:
@@ -188,11 +205,13 @@ def _find_parts(folder: Path, names: Mapping[str, str]) -> dict[str, Path]:
     return parts if parts or "train" not in names else {"train": folder}
 
 
-def _find_split_texts(folder: Path, names: Mapping[str, str]) -> dict[str, list[Path]]:
+def _find_split_texts(
+    folder: Path, names: Mapping[str, str], kinds: Sequence[str | None] | None
+) -> dict[str, list[Path]]:
     """The files of texts of each split whose name stands in theirs, as in train.pos, train.neg,
     test.pos and test.neg; none where train has no two of them.
     """
-    texts = [file for file in _iter_texts(folder) if not is_readme(file)]
+    texts = [file for file in _iter_texts(folder, kinds) if not is_readme(file)]
     found = {
         split: [
             file for file in texts if name.casefold() in re.split("[._-]", file.name.casefold())
@@ -236,7 +255,7 @@ def _list_numbered_parts(folder: Path) -> list[Path]:
     return [inner for inner in list_folders(folder) if is_part_folder(inner)]
 
 
-def _find_own_parts(names: Sequence[str]) -> list[str]:
+def find_own_parts(names: Sequence[str]) -> list[str]:
     """What each name has for itself: "pos" and "neg" of "rt-polarity.pos" and "rt-polarity.neg",
     "plot" and "quote" of "plot.tok" and "quote.tok". Names are parted at signs.
     """

@@ -6,6 +6,7 @@ from typing import Any
 
 from src.core.dataset_info import Task
 from src.data.reading.column_names import (
+    find_named_second,
     find_second_text,
     rank_label_name,
     weigh_text_name,
@@ -22,6 +23,12 @@ _LABEL_NAMES = re.compile(
     re.IGNORECASE,
 )
 _TAG_NAMES = re.compile(r"tags?$|ner|labels?$", re.IGNORECASE)
+_KNOWN_LABELS = frozenset(
+    """
+    positive negative neutral pos neg spam ham entailment contradiction joy sadness anger fear love
+    surprise disgust toxic hate hateful offensive offense fake real sarcastic ironic
+    """.split()  # noqa: SIM905 - as a list it would have fifty lines
+)
 # of a name that says nothing of labels
 _NAMELESS_RANK = 3
 # the number in a label that has a unit behind it
@@ -32,6 +39,8 @@ _LEAST_LABEL_COLUMNS = 3
 # the characters of the shorter.
 _MOST_TIMES = 5
 _ALIKE_TIMES = 1.6
+# So many classes are few.
+_MOST_CLASSES = 30
 # A text has at least so many words where nothing else says that it is one.
 _LEAST_WORDS = 3
 
@@ -64,7 +73,7 @@ def guess_columns(
         chosen["pair"] = second
     if "label" not in chosen and (several := _find_label_columns(find_free())):
         chosen["label"] = several
-    elif "label" not in chosen and (labels := find_labels(find_free())):
+    elif "label" not in chosen and (labels := find_labels(find_free(), chosen["text"])):
         chosen["label"] = labels[0].name
     return ColumnSelection(chosen["text"], chosen.get("pair"), chosen.get("label"))
 
@@ -105,6 +114,8 @@ def _choose_text(texts: Sequence[ColumnProfile]) -> ColumnProfile | None:
         return None
     by_name = {one.name: one for one in texts}
     for one in texts:
+        if find_named_second(one.name, list(by_name)) is not None and not _may_be_label(one):
+            return one
         second = by_name.get(find_second_text(one.name, list(by_name)) or "")
         alike = second is not None and _are_alike(one, second, _MOST_TIMES)
         if alike and not _may_be_label(one) and 4 * _weigh_text(one) > _weigh_text(texts[0]):
@@ -139,21 +150,28 @@ def _are_alike(one: ColumnProfile, other: ColumnProfile, times: float) -> bool:
     return lengths[1] <= times * lengths[0]
 
 
-def find_labels(profiles: Sequence[ColumnProfile]) -> list[ColumnProfile]:
+def find_labels(profiles: Sequence[ColumnProfile], text: Any) -> list[ColumnProfile]:
     """The columns that may be the label, the likeliest first: by their names, then single labels
-    before lists, then those with the fewest values; where columns have no names, numbers with
-    decimals go first.
+    before lists, then those with the fewest values. Where columns have no names, numbers with
+    decimals go first, then those of a few values that are nearest to the text, before it rather
+    than behind.
+
+    Args:
+        text: the column of the text.
     """
     most = max((one.filled for one in profiles), default=0)
 
     def rank(profile: ColumnProfile) -> tuple[Any, ...]:
         nameless = isinstance(profile.name, int)
+        near = isinstance(profile.name, int) and isinstance(text, int)
         return (
             # few rows are judged twice
             3 * profile.filled < most,
             _rank_name(profile),
             profile.is_nested,
             not (nameless and profile.is_numeric and not profile.is_whole),
+            nameless and profile.distinct > _MOST_CLASSES,
+            abs(int(profile.name) - int(text) + 0.1) if near else 0,
             profile.distinct,
         )
 
@@ -196,12 +214,17 @@ def describe_doubts(
         yield f"columns {columns.text} and {columns.pair} are taken for a pair of texts"
     if "label" not in guessed or columns.has_label_columns or columns.label is None:
         return
-    label = by_name[columns.label]  # type: ignore[index]
-    others = [one for one in find_labels(free) if _rank_name(one) <= _rank_name(label)]
+    if columns.label not in by_name:
+        # the names of files are the labels
+        return
+    label = by_name[columns.label]
+    others = [
+        one for one in find_labels(free, columns.text) if _rank_name(one) <= _rank_name(label)
+    ]
     others = [one for one in others if _rank_name(one) <= _NAMELESS_RANK]
     shown = ", ".join(f"{one.name} ({one.distinct:,} different)" for one in others[:4])
     named = not isinstance(label.name, int)
-    if _rank_name(label) >= _NAMELESS_RANK and named:
+    if _rank_name(label) >= _NAMELESS_RANK and named and not label.holds_spans:
         yield (
             f"no column is called as a label is; {label.name} is a guess"
             + f", and so would be {shown}" * bool(shown)
@@ -275,7 +298,10 @@ def _may_be_label(profile: ColumnProfile) -> bool:
 
 
 def _rank_name(profile: ColumnProfile) -> int:
-    return rank_label_name(profile.name, is_numeric=profile.is_numeric)
+    """The rank of a name; where it says nothing, values that are known as labels do."""
+    rank = rank_label_name(profile.name, is_numeric=profile.is_numeric)
+    known = sum(value.strip().casefold() in _KNOWN_LABELS for value in profile.labels)
+    return rank - 1 if rank == _NAMELESS_RANK and 2 * known > len(profile.labels) else rank
 
 
 def guess_task(profile: ColumnProfile | None) -> Task:

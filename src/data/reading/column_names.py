@@ -14,7 +14,7 @@ _LABEL_WORDS = _parse_words(
     rating ratings star stars polarity topic topics intent intents emotion emotions stance quality
     duplicate similarity relatedness entailment acceptability toxic toxicity spam hate hateful
     offensive irony sarcasm sarcastic humor overall grade intensity valence subtask outcome verdict
-    judgment judgement acceptable y gold truth
+    judgment judgement acceptable act acts y gold truth
     etiqueta etiquetas etiquette étiquette classe clase klasse kategorie categoria categoría
     catégorie bewertung sterne thema stimmung sentimiento sentimento émotion
     метка класс категория тональность 标签 标注 类别 情感 ラベル
@@ -33,7 +33,7 @@ _BOOKKEEPING_WORDS = _NUMBER_WORDS | _parse_words(
     path page date time timestamp datetime created updated year month day user username author
     name names lang language locale country version split fold batch count counts total license
     parse template templ lemma unnamed trusted judgments variance std deviation error weight
-    platform device
+    platform device speaker turn
     """
 )
 _TEXT_WORDS = _parse_words(
@@ -67,9 +67,11 @@ _SECOND_TEXTS = {
 
 def split_name(name: object) -> list[str]:
     """The words of a name in small letters, parted at signs, capitals and digits: "label1" has two,
-    and so has "#1 String".
+    and so has "#1 String". Of a path of keys they are those of the last one.
     """
-    parted = re.sub(r"(?<=[^\W\d_])(?=\d)|(?<=[a-z])(?=[A-Z])", " ", str(name))
+    keys = [key for key in str(name).split(".") if not key.startswith("$")]
+    last = keys[-1] if len(keys) > 1 and keys[-1].strip() else str(name)
+    parted = re.sub(r"(?<=[^\W\d_])(?=\d)|(?<=[a-z])(?=[A-Z])", " ", last)
     return [word for word in re.split(r"[\W_]+", parted.lower()) if word]
 
 
@@ -79,7 +81,7 @@ def rank_label_name(name: object, *, is_numeric: bool) -> int:
     one that says nothing of labels, 4 for what is said about a label (annotator_labels), 5 for what
     is said about a row (user_id).
     """
-    words = set(split_name(name))
+    words = {word for word in split_name(name) if not word.isdecimal()}
     known = words & (_LABEL_WORDS | (_VALUE_WORDS if is_numeric else frozenset()))
     beside = words & _BOOKKEEPING_WORDS
     # the numbers of classes are called so
@@ -99,18 +101,24 @@ def weigh_text_name(name: object) -> float:
     if words & _BOOKKEEPING_WORDS:
         return 0.25
     if words & _TEXT_WORDS:
-        return 6 if all(word in _TEXT_WORDS or word.isdecimal() for word in words) else 3
+        numbers = {word for word in words if word.isdecimal()}
+        return (5 if numbers else 6) if words <= _TEXT_WORDS | numbers else 3
     return 2 if words & _OTHER_TEXT_WORDS else 1
+
+
+def find_named_second(name: object, names: Sequence[str | int]) -> str | int | None:
+    """The same for those whose names are fixed: "hypothesis" beside "premise"."""
+    by_folded = {str(other).lower(): other for other in names}
+    seconds = _SECOND_TEXTS.get(str(name).lower(), ())
+    return next((by_folded[second] for second in seconds if second in by_folded), None)
 
 
 def find_second_text(name: object, names: Sequence[str | int]) -> str | int | None:
     """The column whose text makes a row together with that of a column; None if none is called so:
     "hypothesis" beside "premise", "#2 String" beside "#1 String".
     """
-    by_folded = {str(other).lower(): other for other in names}
-    for second in _SECOND_TEXTS.get(str(name).lower(), ()):
-        if second in by_folded:
-            return by_folded[second]
+    if (named := find_named_second(name, names)) is not None:
+        return named
     words = split_name(name)
     for place, word in enumerate(words):
         if len(words) > 1 and word in _FIRST_WORDS:

@@ -15,7 +15,7 @@ from src.data.reading.sources import Source
 from src.data.reading.spreadsheets import iter_sheet_values
 from src.data.reading.table_rows import read_first_row
 from src.data.reading.tables import read_table
-from src.data.rows.nested_values import flatten_row
+from src.data.rows.nested_values import flatten_row, join_parts
 from src.data.rows.odd_labels import guess_label_separator, is_missing_number
 from src.data.rows.token_labels import holds_entities
 
@@ -58,6 +58,7 @@ class ColumnProfile(NamedTuple):
         mean_words: of the values as text, parted by white space.
         is_date: whether all values are dates or times.
         says_split: whether all values have the name of a split in them, as "2012test" has.
+        are_places: whether all values are equally long lists of 1 and 0.
     """
 
     name: str | int
@@ -81,6 +82,7 @@ class ColumnProfile(NamedTuple):
     mean_words: float = 1.0
     is_date: bool = False
     says_split: bool = False
+    are_places: bool = False
 
 
 def sample_columns(
@@ -148,7 +150,9 @@ def _iter_rows(source: Source, file: InputFile, format: str) -> Iterator[dict[An
                     yield from map(flatten_row, batch.to_pylist())
 
 
-def _profile_column(name: str | int, values: Sequence[Any]) -> ColumnProfile:
+def _profile_column(name: str | int, found: Sequence[Any]) -> ColumnProfile:
+    # a text in parts is a text
+    values = [value if (text := join_parts(value)) is None else text for value in found]
     texts = [str(value) for value in values if value is not None and str(value).strip()]
     distinct = dict.fromkeys(texts)
     known_texts = [text for text in distinct if not is_missing_number(text)]
@@ -184,6 +188,7 @@ def _profile_column(name: str | int, values: Sequence[Any]) -> ColumnProfile:
         sum(len(text.split()) for text in texts) / max(1, len(texts)),
         bool(distinct) and all(map(_DATE.match, distinct)),
         bool(distinct) and all(map(_SPLIT_NAME.search, distinct)),
+        _are_places(values),
     )
 
 
@@ -211,6 +216,18 @@ def _profile_lists(values: Sequence[Any]) -> tuple[tuple[int, ...], bool]:
     lists = [value for value in values if isinstance(value, list)]
     lengths = tuple(map(len, lists)) if len(lists) == len(values) else ()
     return lengths, any(map(holds_entities, lists))
+
+
+def _are_places(values: Sequence[Any]) -> bool:
+    """Whether values say of every label with 1 or 0 whether a row has it."""
+    lists = [value for value in values if isinstance(value, list)]
+    return (
+        len(lists) == len(values) > 0
+        and len(set(map(len, lists))) == 1
+        and len(lists[0]) > 1
+        and all(item in (0, 1) and not isinstance(item, str) for one in lists for item in one)
+        and any(len(set(one)) < len(one) for one in lists)
+    )
 
 
 def _list_items(values: Sequence[Any]) -> Iterator[Any]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from src.core.formatting import truncate_end
 from src.core.user_errors import UserError, UserErrors, format_suggestion, suggest
 from src.data.rows.labels import LabelSet, RawLabel
+from src.data.rows.nested_values import join_parts
 from src.data.rows.records import RawRecord
 from src.data.rows.text_template import fill_template
 from src.data.rows.token_labels import (
@@ -20,6 +21,7 @@ from src.data.rows.token_labels import (
 )
 
 _WORDS_REMARK = "whose text is a list, joined by spaces"
+_PARTS_REMARK = "whose text is in parts, which are joined"
 # More columns than these are not listed in a message.
 _SHOWN_COLUMNS = 20
 
@@ -153,13 +155,14 @@ def build_record(columns: ColumnSelection, row: dict[str, Any], where: str) -> R
         return RawRecord(text, pair, parse_spans(spans, text, where), where)
     asked = [*columns.text_columns, *([] if columns.pair is None else [columns.pair])]
     are_words = any(is_word_list(row.get(str(name))) for name in asked)
+    are_parts = any(join_parts(row.get(str(name))) is not None for name in asked)
     labels = [parse_label(row.get(str(name)), where) for name in label_names]
     return RawRecord(
         text,
         pair,
         columns.pack_labels(labels),
         where,
-        remark=_WORDS_REMARK if are_words else None,
+        remark=_WORDS_REMARK if are_words else _PARTS_REMARK if are_parts else None,
     )
 
 
@@ -189,6 +192,8 @@ def _check_text(value: Any, key: str, column: str | int, where: str) -> str:
     value = _decode_bytes(value)
     if is_word_list(value):
         value = " ".join(value)
+    elif (joined := join_parts(value)) is not None:
+        value = joined
     if not isinstance(value, str):
         raise UserError(
             f"{where}: '{column}' is {value!r:.60} ({type(value).__name__}); expected a text "
@@ -204,12 +209,6 @@ def _check_text(value: Any, key: str, column: str | int, where: str) -> str:
 def parse_label(value: Any, where: str) -> RawLabel | LabelSet:
     """A label as a reader found it, a tuple of a list of labels, or None where it is missing."""
     if isinstance(value, list):
-        if all(item in (0, 1) for item in value) and len(set(value)) < len(value):
-            raise UserError(
-                f"{where}: the label is {value!r:.60}; a list of labels names those that a row "
-                "has, and has no 1 or 0 for each; give each a column of its own: "
-                "data.source.label=[anger,joy]"
-            )
         labels = (_parse_single_label(item, where) for item in value)
         return tuple(label for label in labels if label is not None)
     return _parse_single_label(value, where)

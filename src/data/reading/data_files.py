@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from src.core.user_errors import UserError, did_you_mean, suggest
-from src.data.reading.archives import enter_archive, is_archive
+from src.core.user_errors import UserError
+from src.data.reading.archives import is_archive
 from src.data.reading.class_files import (
     find_class_files,
     find_class_folders,
@@ -14,12 +14,12 @@ from src.data.reading.class_files import (
     is_part_folder,
     may_be_class_files,
 )
+from src.data.reading.data_path import find_pattern_folder, is_pattern, list_matches
 from src.data.reading.decoding import InputFile
 from src.data.reading.file_names import (
     FORMAT_BY_SUFFIX,
     FORMAT_NAMES,
     PATH_KEY,
-    SPLIT_ALIASES,
     SplitFiles,
     abbreviate_names,
     find_split_folder,
@@ -29,7 +29,7 @@ from src.data.reading.file_names import (
     list_folders,
     strip_data_suffixes,
 )
-from src.data.reading.json_shapes import split_parts
+from src.data.reading.format_guesses import format_option, guess_format
 from src.data.reading.packed_files import PACKED_SUFFIXES, strip_packed_suffix
 from src.data.reading.parallel_files import find_parallel_files
 
@@ -54,14 +54,12 @@ def find_split_files(
     Raises:
         UserError: nothing to read, several formats, or names that fit in more than one way.
     """
+    if is_pattern(path) and format not in ("folders", "class_files", "parallel"):
+        return _find_matching_files(path, format, names)
     if path.is_file():
         format_name = infer_format(path) if format == "auto" else format
         if format_name is None:
-            raise UserError(
-                f"what kind of file is this? data.source.format=NAME, one of {FORMAT_NAMES}",
-                key=PATH_KEY,
-                value=path,
-            )
+            raise _unknown_format_error(path)
         if format_name in ("folders", "class_files", "parallel"):
             what = "folder" if format_name == "folders" else "file"
             raise UserError(
@@ -92,6 +90,14 @@ def find_split_files(
     return _find_files_by_name(path, format, names, labelled)
 
 
+def _unknown_format_error(path: Path) -> UserError:
+    return UserError(
+        f"what kind of file is this? data.source.format=NAME, one of {FORMAT_NAMES}",
+        key=PATH_KEY,
+        value=path,
+    )
+
+
 def _find_files_by_name(
     folder: Path, format: str, names: Mapping[str, str], labelled: bool
 ) -> SplitFiles:
@@ -120,6 +126,45 @@ def _find_files_by_name(
             parts[split] = files
     if not parts and "train" in names:
         parts["train"] = _assume_train_files(folder, format, pools)
+    # beside such files others without a known ending may be data as well
+    taken = {file for files in parts.values() for file in files}
+    any_ending = any(infer_format(file) is None for file in taken)
+    others = [
+        file
+        for where in (folder, *list_folders(folder))
+        for file in sorted(where.iterdir())
+        if file not in taken and _may_be_data(file, any_ending)
+    ]
+    return _build_layout(folder, format, parts, others)
+
+
+def _find_matching_files(path: Path, format: str, names: Mapping[str, str]) -> SplitFiles:
+    """The files that match a pattern: of the splits that their names say, or all of train where
+    none says one.
+    """
+    folder, files = find_pattern_folder(path), list_matches(path)
+    if format == "auto":
+        files = [file for file in files if infer_format(file) is not None] or files
+    found = {
+        split: _match_split_name(folder, name, [(folder, files)]) for split, name in names.items()
+    }
+    parts = {split: named for split, named in found.items() if named}
+    if not parts and "train" in names:
+        parts = {"train": files}
+    if format == "auto" and infer_format(files[0]) is None:
+        raise _unknown_format_error(files[0])
+    taken = {file for named in parts.values() for file in named}
+    return _build_layout(folder, format, parts, [one for one in files if one not in taken])
+
+
+def _build_layout(
+    folder: Path, format: str, parts: Mapping[str, list[Path]], others: Sequence[Path]
+) -> SplitFiles:
+    """The files of each split with the format that they all have.
+
+    Args:
+        others: what may be data and is not read.
+    """
     _check_no_duplicates(parts)
     kinds = sorted(
         {
@@ -139,16 +184,8 @@ def _find_files_by_name(
         split: tuple(InputFile(file, str(file.relative_to(folder))) for file in files)
         for split, files in parts.items()
     }
-    taken = {file for files in parts.values() for file in files}
-    # beside such files others without a known ending may be data as well
-    any_ending = any(infer_format(file) is None for file in taken)
-    others = tuple(
-        str(file.relative_to(folder))
-        for where in (folder, *list_folders(folder))
-        for file in sorted(where.iterdir())
-        if file not in taken and _may_be_data(file, any_ending)
-    )
-    return SplitFiles(kinds[0] if kinds else format, input_files, passed_over=others)
+    passed_over = tuple(str(file.relative_to(folder)) for file in others)
+    return SplitFiles(kinds[0] if kinds else format, input_files, passed_over=passed_over)
 
 
 def _may_be_data(file: Path, any_ending: bool) -> bool:
@@ -198,11 +235,17 @@ def _assume_train_files(
     if len(filled) == 1 and (len(filled[0]) == 1 or text):
         return filled[0]
     found = [str(file.relative_to(folder)) for files in filled for file in files]
+    pattern = folder / f"*{filled[0][0].suffix}"
+    others = (
+        f", or all for train: {{key}}={pattern}; data.source.format=class_files where every file "
+        "holds the rows of one class"
+    )
     raise UserError(
         f"no file carries the name of a split; found {abbreviate_names(found)}",
         key=PATH_KEY,
         value=folder,
-        hint="say which is which: data.source.train=NAME, or give one file: {key}=FILE",
+        hint="say which is which: data.source.train=NAME, or give one file: {key}=FILE"
+        + others * (len(filled) == 1),
     )
 
 
@@ -254,7 +297,10 @@ def _no_data_files_error(folder: Path, format: str, deeper: Sequence[Path]) -> U
             hint=hint,
         )
     hint = f"where names end otherwise: data.source.format=NAME, one of {FORMAT_NAMES}"
-    if may_be_class_files(folder):
+    inside = [entry for entry in sorted(folder.iterdir()) if entry.is_file()]
+    if format == "auto" and (guess := _guess_format(inside)):
+        hint = f"{guess} where they are what they look like; {hint}"
+    elif may_be_class_files(folder):
         hint = "data.source.format=class_files where every file holds the texts of a class; " + hint
     return UserError(
         f"no readable file; {expected}; found {abbreviate_names(found)}",
@@ -264,88 +310,14 @@ def _no_data_files_error(folder: Path, format: str, deeper: Sequence[Path]) -> U
     )
 
 
-def check_named_splits(path: Path, layout: SplitFiles, names: Mapping[str, str]) -> None:
-    """Raise UserError for a missing split that has a name of its own or a common other one."""
-    if path.is_file() and not layout.other_parts:
-        return
-    for split, name in names.items():
-        if split in layout.files:
-            continue
-        if name != split:
-            there = (
-                f"{path} holds {', '.join(layout.other_parts)}"
-                if path.is_file()
-                else f"no file and no folder in {path} is called so"
-            )
-            raise UserError(f"data.source.{split}={name}: {there}")
-        for alias, found in _find_aliases(path, layout, split).items():
-            raise UserError(
-                f"data.source.{split}={name}: {path} has none, but {found}; "
-                f"data.source.{split}={alias} takes it, data.source.{split}=null leaves it"
-            )
-
-
-def find_named_splits(
-    path: Path, format: str, names: Mapping[str, str], labelled: bool, encodings: Sequence[str]
-) -> SplitFiles:
-    """The files of each split as `find_split_files` has them, and the splits in a lone JSON file.
-    A split that is missing, and there under one other common name alone, has that name.
-    """
-
-    def find(names: Mapping[str, str]) -> SplitFiles:
-        layout = find_split_files(path, format, names, labelled)
-        return split_parts(layout, names, encodings) if path.is_file() else layout
-
-    layout = find(names)
-    others: dict[str, str] = {}
-    for split, name in names.items() if layout.other_parts or not path.is_file() else ():
-        if split not in layout.files and name == split:
-            aliases = list(_find_aliases(path, layout, split))
-            others |= {split: aliases[0]} if len(aliases) == 1 else {}
-    return find({**names, **others})._replace(other_names=tuple(others.items()))
-
-
-def _find_aliases(path: Path, layout: SplitFiles, split: str) -> dict[str, str]:
-    """What is there under other common names of a split, by the name to type."""
-    aliases = SPLIT_ALIASES[split]
-    if path.is_file():
-        return {part: part for part in layout.other_parts if part.casefold() in aliases}
-    layout = find_split_files(path, layout.format, {alias: alias for alias in aliases}, False)
-    return {alias: files[0].name for alias, files in layout.files.items()}
-
-
-def find_path(typed: str) -> Path:
-    """The file or folder that was typed; UserError with the nearest name if there is none."""
-    if not typed.strip():
-        raise UserError("is empty", key=PATH_KEY, expected="a file or a folder", colon=False)
-    if "://" in typed:
-        raise UserError(
-            "an address", key=PATH_KEY, value=typed, hint="download it first and give the file"
-        )
-    path = enter_archive(Path(typed).expanduser())
-    if not path.exists():
-        raise _missing_path_error(path, Path(typed).expanduser())
-    return path
-
-
-def _missing_path_error(path: Path, typed: Path) -> UserError:
-    """The error for a missing path, with the nearest name in its deepest folder that exists."""
-    parent_folder = next(parent for parent in path.absolute().parents if parent.is_dir())
-    if any(sign in str(typed) for sign in "*?["):
-        # the nearest name would be one of the files that were meant, and train on it alone
-        raw = next(parent for parent in typed.parents if parent.is_dir())
-        return UserError(
-            "a pattern, and patterns are not read",
-            key=PATH_KEY,
-            value=typed,
-            hint=f"{{key}}={raw} takes the files of the folder",
-        )
-    step = path.absolute().relative_to(parent_folder).parts[0]
-    names = [entry.name for entry in parent_folder.iterdir()]
-    if (near := suggest(step, names)) is not None:
-        hint = did_you_mean(near)
-    else:
-        hint = f"there: {abbreviate_names(sorted(names))}" if names else "the folder is empty"
-    return UserError(
-        f"there is no '{step}' in {parent_folder}", key=PATH_KEY, value=typed, hint=hint
-    )
+def _guess_format(files: Sequence[Path]) -> str:
+    """The option for the format that the first lines of files show; empty if they show none."""
+    texts = [file for file in files if not file.name.startswith(".") and not is_readme(file)]
+    found: list[dict[str, str]] = []
+    for file in texts[:3]:
+        try:
+            found.append(guess_format(InputFile(file, file.name), ("utf-8", "latin-1")))
+        except UserError:
+            return ""
+    alike = bool(found) and all(one == found[0] for one in found)
+    return " ".join(format_option(*one) for one in found[0].items()) if alike else ""

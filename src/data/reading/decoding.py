@@ -10,6 +10,18 @@ from typing import NamedTuple
 from src.core.user_errors import UserError
 from src.data.reading.packed_files import BROKEN_DATA_ERRORS, PACKINGS, open_binary
 
+_BLOCK_BYTES = 1 << 16
+_SAMPLE_BYTES = 1 << 18
+_MOST_BYTES = 1 << 26
+# Of letters with accents and signs among all bytes of a text in a language of Western Europe.
+_WESTERN_SHARE = 0.12
+# Of fewer letters beyond ASCII nothing is told.
+_LEAST_LETTERS = 30
+_OTHER_ENCODINGS = (
+    *("cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp866", "koi8_r", "tis_620"),
+    *("cp932", "euc_jp", "gb18030", "big5", "cp949"),
+)
+_CONTROL_BYTES = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 # Formats that are sometimes mistaken for text, by their first bytes.
 _FORMAT_BY_FIRST_BYTES = {
     b"\x1f\x8b": "gzip data, whose name must end in .gz",
@@ -154,6 +166,62 @@ def detect_no_data(file: InputFile) -> str | None:
     )
 
 
+def guess_encoding(file: InputFile) -> str | None:
+    """The likeliest encoding of a file that is no UTF-8; None if it is, but for some bytes, and of
+    one that is no text.
+
+    A byte order mark says it. Text with few letters beyond ASCII is taken for a Western European
+    one (cp1252); of other text `charset_normalizer` guesses.
+    """
+    with open_binary(file.path) as raw:
+        try:
+            head = raw.read(_SAMPLE_BYTES)
+        except BROKEN_DATA_ERRORS:
+            return None
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if head.startswith(codecs.BOM_UTF8) or _CONTROL_BYTES.search(head) is not None:
+        return None
+    if decodes(file, "utf-8", _MOST_BYTES):
+        return None
+    known = head.decode("utf-8", "replace")
+    broken = known.count("\ufffd")
+    if sum(character > "\x7f" for character in known) > 2 * broken:
+        # UTF-8 with some bytes that are none
+        return None
+    others = sum(byte > 0x7F for byte in head)
+    if others < max(_WESTERN_SHARE * len(head), _LEAST_LETTERS):
+        return "cp1252" if decodes(file, "cp1252") else "latin-1"
+    from charset_normalizer import from_bytes
+
+    lines = head[: head.rfind(b"\n") + 1] or head
+    found = from_bytes(lines, cp_isolation=list(_OTHER_ENCODINGS)).best()
+    return None if found is None else str(found.encoding)
+
+
+def decodes(file: InputFile, encoding: str, most: int | None = None) -> bool:
+    """Whether a file is text in an encoding from its first byte to its last, or in about the first
+    `most` bytes.
+    """
+    read = 0
+    decoder = codecs.getincrementaldecoder(bom_aware_encoding(encoding))()
+    try:
+        with open_binary(file.path) as raw:
+            while block := raw.read(_BLOCK_BYTES):
+                decoder.decode(block)
+                read += len(block)
+                if most is not None and read > most:
+                    return True
+            decoder.decode(b"", final=True)
+    except UnicodeError:
+        return False
+    except BROKEN_DATA_ERRORS as error:
+        # reading tells where they are broken
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+    return True
+
+
 def _decoding_error_message(file: InputFile, encoding: str) -> str:
     """The message for a file that does not decode, with line and position.
 
@@ -175,13 +243,15 @@ def _decoding_error_message(file: InputFile, encoding: str) -> str:
                 # where the chunk ends
                 sound = len(chunk) - len(error.object) + error.start
                 line += decoder.decode(chunk[: max(sound, 0)]).count("\n")
-                others = ""
+                guess, others = guess_encoding(file), ""
+                name = "NAME" if guess in (None, encoding) else guess
+                what = "name the file's encoding:" if name == "NAME" else "perhaps"
                 if codecs.lookup(encoding).name == "utf-8":
-                    others = ", or data.source.encoding=[utf-8,NAME] if only some files have it"
+                    others = f", or data.source.encoding=[utf-8,{name}] if only some files have it"
                 return (
                     f"{file.name}, line {line}: byte {error.object[error.start]:#04x} at position "
                     f"{offset + sound} of "
-                    f"the file is not {encoding} ({error.reason}); name the file's encoding: "
-                    f"data.source.encoding=NAME{others}"
+                    f"the file is not {encoding} ({error.reason}); {what} "
+                    f"data.source.encoding={name}{others}"
                 )
             offset += len(chunk)

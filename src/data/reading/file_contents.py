@@ -47,7 +47,7 @@ def read_contents(source: Source, tag_names: Sequence[str | float] | None) -> Fi
     unlabelled = empty = 0
     lengths: list[int] = []
     sample_texts: list[str] = []
-    has_label_sets = False
+    has_label_sets = source.select_columns().has_label_columns or bool(source.label_separator)
     tags: TagSurvey | None = None
     tag_problem: str | None = None
     remarks = RemarkCounts()
@@ -57,7 +57,10 @@ def read_contents(source: Source, tag_names: Sequence[str | float] | None) -> Fi
             rows[split] += 1
             remarks.count(split, record)
             lengths.append(len(record.text) + len(record.pair or ""))
-            empty += not record.text.strip()
+            if not record.text.strip():
+                # a row that is left out, so that its label is none either
+                empty += 1
+                continue
             if record.label is None:
                 unlabelled += source.label is not None
             if isinstance(record.label, TokenLabels):
@@ -69,8 +72,8 @@ def read_contents(source: Source, tag_names: Sequence[str | float] | None) -> Fi
             else:
                 found = normalize_labels(as_label_set(record.label))
                 labels.update(set(map(canonical_spelling, found)))
-                # an empty list may be one of entities
-                several = isinstance(record.label, tuple) and record.label != ()
+                least = 2 if source.label_threshold is None else 0
+                several = isinstance(record.label, tuple) and len(record.label) >= least
                 has_label_sets = has_label_sets or several
             if len(sample_texts) < SAMPLE_TEXTS:
                 sample_texts.append(record.text)

@@ -34,7 +34,8 @@ _KEYS_WITHOUT_USE = {
 }
 _NO_LABEL_HINT = (
     "give null, or data.source.format=label_first where lines begin with it, class_files where "
-    "every file holds the texts of a class, conll where a line is a word and its tag"
+    "every file holds the texts of a class, conll where a line is a word and its tag, tsv or csv "
+    "where it has columns"
 )
 
 
@@ -171,10 +172,14 @@ def read_file(
     """
     options, remark = options.choose_encoding(file)
     records = readers.require_records(_iter_records(file, options, keep_other), file.name)
-    if not options.labels.is_plain:
+    # in these formats a label may be a list
+    has_lists = options.columns.label is not None and options.format in ("jsonl", "parquet")
+    if has_lists or not options.labels.is_plain:
         records = _read_labels(records, options.labels, options.keep_bad)
     with close_files_of_errors():
         for record in records:
+            if file.label is not None and record.label is None and record.unreadable is None:
+                record = record._replace(label=file.label)
             yield record if record.remark or not remark else record._replace(remark=remark)
 
 

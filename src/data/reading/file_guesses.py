@@ -1,20 +1,24 @@
 """The options by which files are read at all, guessed from names and contents: encoding, format."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from src.core.user_errors import UserError
 from src.data.reading.archives import is_archive
-from src.data.reading.data_files import find_path, find_split_files
-from src.data.reading.decoding import InputFile
-from src.data.reading.encodings import guess_encoding
+from src.data.reading.class_files import find_own_parts
+from src.data.reading.data_files import find_split_files
+from src.data.reading.data_path import find_path, list_matches
+from src.data.reading.decoding import InputFile, guess_encoding, read_text_lines
 from src.data.reading.file_formats import BINARY_FORMATS
 from src.data.reading.file_names import SPLIT_ALIASES, infer_format, is_readme
 from src.data.reading.format_guesses import guess_format
 
 # So many files are looked at.
 _MOST_FILES = 200
+# Tables of classes are few.
+_MOST_CLASSES = 20
 # A file with such an ending is one text.
 _DOCUMENT_SUFFIXES = (".md", ".markdown", ".rst", ".tex", ".text", ".log")
 
@@ -43,7 +47,7 @@ def _list_files(path: Path) -> list[InputFile]:
     """The files at a path that may be text, for a look at them."""
     if path.is_file():
         found = [path]
-    else:
+    elif not (found := list_matches(path)):
         found = sorted(one for one in path.rglob("[!.]*") if one.is_file())
     # those that are read are rarely the first by name
     found = found[:: max(1, len(found) // _MOST_FILES)]
@@ -72,7 +76,11 @@ def _guess_format(
         try:
             layout = find_split_files(path, "auto", _name_splits(), False)
         except UserError:
+            if structured := _find_structured_format(files):
+                return {"format": structured}
             inside = [file for file in files if file.path.parent == path]
+            if _are_class_tables(inside):
+                return {"format": "class_files"}
             if not inside or any(infer_format(file.path) for file in inside):
                 return {}
             return _guess_alike(inside, encodings) or _guess_documents(inside)
@@ -82,6 +90,30 @@ def _guess_format(
     elif infer_format(path) not in (None, "text"):
         return {}
     return _guess_alike(files, encodings)
+
+
+def _find_structured_format(files: Sequence[InputFile]) -> str | None:
+    """The format of files beside which others hold the same as plain text; None if there are
+    several, or no plain text.
+    """
+    kinds = {kind for file in files if (kind := infer_format(file.path)) is not None}
+    others = kinds - {"text"}
+    return others.pop() if len(kinds) == 2 and len(others) == 1 else None
+
+
+def _are_class_tables(files: Sequence[InputFile]) -> bool:
+    """Whether there are a few tables of one format whose first lines are the same header."""
+    kinds = {infer_format(file.path) for file in files}
+    if not 1 < len(files) <= _MOST_CLASSES or not kinds <= {"csv", "tsv"}:
+        return False
+    try:
+        heads = {next(read_text_lines(file, "latin-1"), "") for file in files}
+    except UserError:
+        return False
+    classes = find_own_parts([file.name for file in files])
+    # part-1.csv, part-2.csv are parts of one table
+    are_named = all(re.fullmatch(r"[^\W\d][^\d]*", one) for one in classes)
+    return len(heads) == 1 and heads != {""} and are_named
 
 
 def _name_splits() -> dict[str, str]:

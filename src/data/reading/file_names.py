@@ -89,7 +89,8 @@ def add_other_names(names: Mapping[str, str], there: Collection[str]) -> dict[st
 
 def describe_other_name(split: str, name: str, where: str) -> str:
     """That a split is there under another common name, in a sentence."""
-    return f"note: {where} is {split}, by data.source.{split}={name}; null leaves it out"
+    leave = "" if split == "train" else "; null leaves it out"
+    return f"note: {where} is {split}, by data.source.{split}={name}{leave}"
 
 
 def infer_format(path: Path) -> str | None:

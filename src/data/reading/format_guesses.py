@@ -74,10 +74,12 @@ def describe_unread_table(layout: SplitFiles, encodings: Sequence[str]) -> Itera
         # reading tells what is wrong
         return
     if found.get("format") in _TABLE_FORMATS:
-        options = " ".join(f"data.source.{key}={_quote(value)}" for key, value in found.items())
+        options = " ".join(format_option(*one) for one in found.items())
         what = "words and their tags" if found["format"] == "conll" else "a table"
         yield f"note: the lines of {files[0].name} look like {what}; {options} reads them so"
 
 
-def _quote(value: str) -> str:
-    return value if value.isalnum() else f"'\"{value}\"'"
+def format_option(key: str, value: str) -> str:
+    """An option of a source as it is typed in a shell."""
+    quoted = value if value.isidentifier() else f"'\"{value}\"'"
+    return f"data.source.{key}={quoted}"

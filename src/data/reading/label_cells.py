@@ -32,7 +32,8 @@ class LabelReading(NamedTuple):
             one column holds the label.
         separator: what parts several labels in a cell; None where it holds one.
         pattern: a regular expression with one group, the part of a label that counts; None: all.
-        threshold: the least value that is a yes; None where a yes is 1 and a no is 0.
+        threshold: the least value that is a yes; None where a yes is 1 and a no is 0. The labels of
+            a list of numbers are the places of its yes.
         decimal: what stands before the decimals of numbers, where the other sign parts thousands;
             None leaves numbers as they are.
     """
@@ -79,7 +80,10 @@ class LabelReading(NamedTuple):
             return self._read_columns(self.columns, cells, where)
         if self.separator is not None and not isinstance(found, tuple):
             found = split_labels(str(found), self.separator)
+        if isinstance(found, tuple) and self.threshold is not None:
+            return self._find_places(found, where), "whose labels are the places of ones in a list"
         if isinstance(found, tuple):
+            _check_no_places(found, where)
             parts = [self._match(label, where) for label in found]
             numbers = (self._read_number(part, where) for part in parts if part is not None)
             return tuple(numbers), None
@@ -146,6 +150,12 @@ class LabelReading(NamedTuple):
         found = tuple(name for name, value in zip(names, values, strict=True) if value >= least)
         return found, " and ".join(remarks) or None
 
+    def _find_places(self, values: LabelSet, where: str) -> LabelSet:
+        """The places, from 0 on, of the numbers in a list that say yes."""
+        assert self.threshold is not None
+        numbers = [_parse_number(value, "a part of the label", where) for value in values]
+        return tuple(place for place, number in enumerate(numbers) if number >= self.threshold)
+
     def _match(self, label: str | float, where: str) -> str | float | None:
         """The part of a label that counts."""
         if self.pattern is None:
@@ -160,6 +170,16 @@ class LabelReading(NamedTuple):
                 found=repr(str(label)),
             )
         return found[1]
+
+
+def _check_no_places(labels: LabelSet, where: str) -> None:
+    """Raise UserError for a list that says of every label with 1 or 0 whether a row has it."""
+    if all(label in (0, 1) for label in labels) and len(set(labels)) < len(labels):
+        raise UserError(
+            f"{where}: the label is {list(labels)!r:.60}; a list of labels names those that a row "
+            "has, and has no 1 or 0 for each; data.source.label_threshold=0.5 takes the places of "
+            "its ones, from 0 on, for labels, which data.label_names names"
+        )
 
 
 def _is_no(cell: Any) -> bool:
@@ -201,13 +221,15 @@ def has_decimal_commas(cells: Iterable[str]) -> bool:
 
 
 def split_labels(cell: str, separator: str) -> LabelSet:
-    """The labels in a cell; brackets around all and quotes around each are left out. The only list
+    """The labels in a cell; brackets around all and quotes around each are left out, and so are
+    those of "<a><b>", which is parted by "><". The only list
     in an object, as Label Studio's CSV has it ({"choices": ["a", "b"]}), is taken out of it.
     """
     if (labels := parse_choices(cell)) is not None:
         return labels
     inside = cell.strip()
-    if inside[:1] == "[" and inside[-1:] == "]":
+    brackets = ("<", ">") if parse_separator(separator) == "><" else ("[", "]")
+    if (inside[:1], inside[-1:]) == brackets:
         inside = inside[1:-1]
     parts = [part.strip() for part in inside.split(parse_separator(separator))]
     unquoted = [

@@ -1,6 +1,7 @@
 """The options of `data` without which labels of files are not the names typed for them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from src.core.user_errors import UserError
 from src.data.reading.file_contents import FileContents
@@ -8,6 +9,35 @@ from src.data.rows.labels import LabelSpace
 
 # More names are better kept in a file.
 _LISTED_NAMES = 20
+_MOST_BYTES = 1 << 16
+
+
+def find_names_file(files: Iterable[Path], labels: Collection[str]) -> Path | None:
+    """The file that has as many lines as there are labels, where these are numbers from 0 or 1 on;
+    None if there is none, or several.
+    """
+    numbers = sorted(int(label) for label in labels if label.isdecimal())
+    if len(numbers) < max(2, len(labels)) or numbers[0] > 1:
+        return None
+    found = [
+        file
+        for file in files
+        if file.is_file()
+        and file.stat().st_size < _MOST_BYTES
+        and _count_names(file) == numbers[-1] + (numbers[0] == 0)
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _count_names(file: Path) -> int:
+    """The lines of a file that may be names; 0 if some are none."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError:
+        return 0
+    names = [line.strip() for line in lines if line.strip()]
+    are_names = len({*names}) == len(names) and all(len(name) <= 60 for name in names)
+    return len(names) if are_names else 0
 
 
 def guess_label_options(

@@ -11,11 +11,7 @@ from src.core.validation import validate_init
 from src.data.reading.class_files import find_list_errors
 from src.data.reading.columns import ColumnSelection
 from src.data.reading.conll import WordColumns
-from src.data.reading.data_files import (
-    check_named_splits,
-    find_named_splits,
-    find_path,
-)
+from src.data.reading.data_path import find_path
 from src.data.reading.file_digests import hash_as_json, hash_input_file
 from src.data.reading.file_formats import (
     TABLE_FORMATS,
@@ -35,6 +31,7 @@ from src.data.reading.hub import (
     read_hub_rows,
 )
 from src.data.reading.label_cells import LabelReading
+from src.data.reading.named_splits import check_named_splits, find_named_splits
 from src.data.reading.readers import read_parquet_classes
 from src.data.reading.source_options import find_option_errors
 from src.data.reading.split_column import SplitValues, describe_unused_column
@@ -56,17 +53,17 @@ class Source:
     """Rows of text, with an optional second text and label. Building it reads nothing.
 
     Args:
-        path: a file, a folder (`src/data/reading/data_files.py` says which files make which split)
-            or an archive, unpacked into the cache; it may lead on inside the archive. It goes
-            before `hub`.
+        path: a file, a folder (`src/data/reading/data_files.py` says which files make which split),
+            a pattern such as logs/*.csv, or an archive, inside which it may lead on. It goes before
+            `hub`.
         hub: name of a data set on the Hugging Face hub, such as stanfordnlp/imdb.
         config: of the data set on the hub; null: its only one.
         revision: branch, tag or commit on the hub; null: the newest.
         format: of the files; `auto` takes it from their names. In `folders` a file is a text and
             its folder a class, in `class_files` a file is a class and holds texts, a `document`
-            each; `label_first` are lines such as "1 some sentence"; in `parallel` a file holds
-            texts and another their labels, line by line (train.text, train.labels); `conll` has a
-            word and its tag in each line, and a blank line between sentences.
+            each, or a table of them; `label_first` are lines such as "1 some sentence"; in
+            `parallel` a file holds texts and another their labels (train.text, train.labels);
+            `conll` has a word and its tag in each line, and a blank line between sentences.
         text: column of the text: a name, or a position from 0 where `header` is false. Several,
             [title, body], are joined, a line for each that is not empty.
         template: how columns are joined, which are then named here and not in `text`:
@@ -78,7 +75,8 @@ class Source:
         label_separator: between several labels in one cell: a character or its name, as for
             `delimiter`.
         label_pattern: a regular expression with one group: the part of a label that counts.
-        label_threshold: from this value on a label is 1, below it 0.
+        label_threshold: from this value on a label is 1, below it 0; of a list of numbers the
+            places of the ones are the labels.
         decimal: what stands before the decimals of labels that are numbers; the other sign (in
             "3,083.50" the comma) parts thousands.
         encoding: of text files, such as utf-8 or cp1252; of several, [utf-8, cp1252], each file has
@@ -251,9 +249,12 @@ class Source:
     def reading_options(self, format: str) -> ReadingOptions:
         """The options that decide how a file of this format is read."""
         style = self.table_style(format) if format in TABLE_FORMATS else None
+        columns = self.select_columns()
+        if self.format == "class_files" and format != self.format:
+            columns = columns._replace(label=None)  # the tables' names are the labels
         return ReadingOptions(
             format=format,
-            columns=self.select_columns(),
+            columns=columns,
             encodings=self.encodings,
             style=style,
             header=self.header,

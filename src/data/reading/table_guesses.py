@@ -3,13 +3,19 @@
 from dataclasses import replace
 from typing import Any
 
+from src.data.reading.column_names import rank_label_name, weigh_text_name
 from src.data.reading.column_profiles import ColumnProfile, parse_number, sample_columns
 from src.data.reading.decoding import InputFile
 from src.data.reading.file_formats import TABLE_FORMATS, read_header
 from src.data.reading.header_rows import count_lines_before_header, propose_names
 from src.data.reading.sources import Source
 from src.data.reading.spreadsheets import read_first_sheet_rows
-from src.data.reading.table_headers import guess_delimiter, has_comments, repeats_first_row
+from src.data.reading.table_headers import (
+    guess_delimiter,
+    has_comments,
+    number_repeats,
+    repeats_first_row,
+)
 from src.data.reading.table_rows import read_first_rows
 
 # What has so many words is hardly the name of a column.
@@ -39,7 +45,8 @@ def guess_table_options(source: Source, file: InputFile, format: str) -> dict[st
         numbered = [profile.name for profile in profiles] == [*map(str, range(len(profiles)))]
         # where the header comes again, tables were joined
         joined = options.style is not None and repeats_first_row(
-            file, source.table_style(format)._replace(encoding=options.encodings[0])
+            file,
+            replace(source, **found).table_style(format)._replace(encoding=options.encodings[0]),
         )
         if not numbered and not joined and any(map(_holds_own_name, profiles)):
             found["header"] = False
@@ -64,6 +71,23 @@ def find_repeated_names(source: Source, file: InputFile, format: str) -> list[st
     options, _ = source.reading_options(format).choose_encoding(file)
     names = read_header(file, options) if options.style is not None else []
     return [name for name in dict.fromkeys(names) if name.strip() and names.count(name) > 1]
+
+
+def guess_other_names(source: Source, file: InputFile, format: str) -> dict[str, Any]:
+    """The options that give columns names of their own, where several are called as a text or a
+    label is: text, label, text_2.
+    """
+    repeated = find_repeated_names(source, file, format)
+    if all(
+        weigh_text_name(name) < 2 and rank_label_name(name, is_numeric=False) > 2
+        for name in repeated
+    ):
+        return {}
+    options, _ = source.reading_options(format).choose_encoding(file)
+    assert options.style is not None
+    [(line, names)] = read_first_rows(file, options.style)[:1]
+    named = [name.strip() or f"column{place}" for place, name in enumerate(names)]
+    return {"skip_rows": line, "columns": number_repeats(named)}
 
 
 def begins_with_sentence(source: Source, file: InputFile, format: str) -> bool:

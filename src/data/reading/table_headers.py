@@ -1,5 +1,6 @@
 """What is wrong with the header of a table, or with its columns' names, told before it is read."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import dropwhile, islice
@@ -25,6 +26,8 @@ from src.data.reading.table_rows import (
 
 # of which it is told how a table is written
 _MOST_LINES = 1000
+_SHOWN_NAMES = 20
+_PLAIN_NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 
 
 def find_table_errors(
@@ -68,10 +71,34 @@ def _find_header_errors(
     if not errors and (error := _find_short_header_error(file, style)) is not None:
         yield error
     for error in errors:
+        if names.count(str(error.value)) > 1 and (options := _name_columns(file, names, style)):
+            error.hint = f"{options} names them apart"
         if not names.count(str(error.value)) and _names_another_delimiter(error, names, style):
             yield error
             return
     yield from errors
+
+
+def _name_columns(file: InputFile, names: Sequence[str], style: TableStyle) -> str | None:
+    """The options that give every column a name of its own, as they are typed; None where there are
+    many, or some that need quotes.
+    """
+    [(line, _)] = read_first_rows(file, style)[:1]
+    own = number_repeats([name.strip() for name in names])
+    if len(own) > _SHOWN_NAMES or not all(map(_PLAIN_NAME.fullmatch, own)):
+        return None
+    return f"data.source.skip_rows={line} 'data.source.columns=[{','.join(own)}]'"
+
+
+def number_repeats(names: Sequence[str]) -> list[str]:
+    """Names of which none is lost where it stands twice: the second "a" is called "a_2"."""
+    keys: dict[str, None] = {}
+    for name in names:
+        number, key = 2, name
+        while key in keys:
+            number, key = number + 1, f"{name}_{number}"
+        keys[key] = None
+    return list(keys)
 
 
 def _find_header_below(file: InputFile, columns: ColumnSelection, style: TableStyle) -> str | None:
@@ -160,10 +187,12 @@ def guess_delimiter(file: InputFile, style: TableStyle) -> str | None:
     """The name of the delimiter by which the first rows part evenly into several cells, from the
     header on, which may be one short; None if that is their own or if there is none.
 
-    Spaces part rows only where quotes stand around cells.
+    Spaces part rows only where quotes stand around cells. What parts all rows goes before what
+    parts those below some lines.
     """
     if not style.guessed_delimiter:
         return None
+    below_lines: list[str | None] = []
     names = {**LONG_DELIMITERS, **COMMON_DELIMITERS, " ": "space", style.delimiter: None}
     for delimiter in dict.fromkeys((style.delimiter, *names)):
         name = names[delimiter]
@@ -180,8 +209,10 @@ def guess_delimiter(file: InputFile, style: TableStyle) -> str | None:
         # the last may be a note of one cell
         widths = set(below[:-1] if len(below) > 3 and below[-1] == 1 else below)
         if len(widths) == 1 and widths != {1}:
-            return name
-    return None
+            if not skipped or not style.header:
+                return name
+            below_lines.append(name)
+    return below_lines[0] if below_lines else None
 
 
 def has_comments(file: InputFile, style: TableStyle) -> bool:

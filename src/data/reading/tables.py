@@ -7,7 +7,7 @@ from src.data.reading.bad_rows import RowErrors
 from src.data.reading.columns import ColumnSelection
 from src.data.reading.decoding import InputFile
 from src.data.reading.odd_rows import describe_odd_row
-from src.data.reading.table_headers import find_table_errors, strip_requested
+from src.data.reading.table_headers import find_table_errors, number_repeats, strip_requested
 from src.data.reading.table_rows import COMMON_DELIMITERS, TableStyle, iter_rows, name_delimiter
 from src.data.rows.records import RawRecord
 
@@ -45,7 +45,7 @@ def read_table(
     checked = texts if pair is None else [*texts, pair]
     taken = [*checked, *labels]
     width = len(names) or 1 + max(taken)
-    own_keys = _number_repeats(names)
+    own_keys = number_repeats(names)
     first_line = None if style.header else style.skipped_lines + 1
     for line, row, raw_lines in rows:
         where = f"{file.name}, line {line}"
@@ -63,17 +63,6 @@ def read_table(
         remark = remark or describe_odd_row(row, texts, names, style, is_first=line == first_line)
         yield RawRecord(text, None if pair is None else row[pair], label, where, other, remark)
     yield from row_errors.take_records()
-
-
-def _number_repeats(names: Sequence[str]) -> list[str]:
-    """Names of which none is lost where it stands twice: the second "a" is called "a_2"."""
-    keys: dict[str, None] = {}
-    for name in names:
-        number, key = 2, name
-        while key in keys:
-            number, key = number + 1, f"{name}_{number}"
-        keys[key] = None
-    return list(keys)
 
 
 def _describe_lines(lines: Sequence[str], width: int, style: TableStyle) -> str:

@@ -224,11 +224,15 @@ MULTI_LABEL_HINT = (
 
 
 def require_single_label(label: RawLabel | LabelSet | TokenLabels, where: str) -> RawLabel:
-    """A label as it is; raises UserError, with `where` it stands, for a row of several."""
+    """A label as it is, or the only one of a list, which is None of an empty one; raises UserError,
+    with `where` it stands, for a row of several.
+    """
     if isinstance(label, TokenLabels):
         raise _token_labels_error(where)
     if not isinstance(label, tuple):
         return label
+    if len(label) < 2:
+        return label[0] if label else None
     shown = ", ".join(map(str, label[:5])) + ", ..." * (len(label) > 5)
     raise UserError(
         f"{where}: {len(label)} labels ({shown}), but a text has one here; {MULTI_LABEL_HINT}"

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+_PLACE_KEYS = frozenset(("start", "begin", "start_offset", "start_char", "offset"))
+
 
 def list_keys(row: dict[str, Any], prefix: str = "") -> Iterator[str]:
     for key, value in row.items():
@@ -25,3 +27,18 @@ def look_up(row: dict[str, Any], column: str) -> Any:
         if isinstance(inner := row.get(column[:dot]), dict):
             return look_up(inner, column[dot + 1 :])
     return None
+
+
+def join_parts(value: Any) -> str | None:
+    """The text of a list whose parts are texts and objects with a `type` and a `text`, as chats are
+    exported: ["see ", {"type": "link", "text": "example.org"}]; None of any other value.
+    """
+    if not isinstance(value, list) or not any(isinstance(part, dict) for part in value):
+        return None
+    texts = [part.get("text") if _is_part(part) else part for part in value]
+    return "".join(texts) if all(isinstance(text, str) for text in texts) else None
+
+
+def _is_part(part: Any) -> bool:
+    # entities have a text and a place in another one
+    return isinstance(part, dict) and "type" in part and _PLACE_KEYS.isdisjoint(part)

@@ -23,25 +23,39 @@ WORD_TABLE_HINT = (
     "sentences (data.source.format=conll), or from JSON lists of words and of tags (docs/data.md)"
 )
 # By the name to type for each.
-_CELL_SEPARATORS = {"comma": ",", "semicolon": ";", "pipe": "|"}
+_CELL_SEPARATORS = {"comma": ",", "semicolon": ";", "pipe": "|", "hash": "#", "><": "><"}
 
 
 def _suggest_merge(counts: Mapping[str, int]) -> str:
     """How to merge all labels that look alike, to be added to a sentence; empty where that is long
     or needs quotes. The commonest of them names the class.
     """
-    names = sorted(counts)
-    reserved = {"true", "false", "null", "nan", "inf"}
-    plain = [
-        one for one in names if one.isascii() and one.isalpha() and one.lower() not in reserved
-    ]
-    if len(names) > 8 or plain != names:
-        return ""
     commonest: dict[str, str] = {}
-    for name in sorted(names, key=lambda one: (counts[one], one)):
+    for name in sorted(counts, key=lambda one: (counts[one], one)):
         commonest[fold_look(name)] = name
-    pairs = ", ".join(f"{name}: {commonest[fold_look(name)]}" for name in names)
-    return f"; 'data.label_map={{{pairs}}}' merges them"
+    pairs = _write_label_map({name: commonest[fold_look(name)] for name in sorted(counts)})
+    return f"; {pairs} merges them" if pairs else ""
+
+
+def _suggest_leaving(counts: Mapping[str, int]) -> str:
+    """How to leave out the marks for a missing label, likewise."""
+    others = sorted(name for name in counts if name.casefold() not in _MISSING_WORDS)
+    pairs = _write_label_map({name: name for name in others})
+    return f"; {pairs} leaves it out" if len(others) > 1 and pairs else ""
+
+
+def _write_label_map(names: Mapping[str, str]) -> str:
+    """The option that gives labels other names, as it is typed; empty where it is long or a label
+    needs quotes.
+    """
+    plain = all(
+        re.fullmatch(r"[A-Za-z][\w-]*( [\w-]+)*", one, re.ASCII)
+        and one.lower() not in ("true", "false", "null", "nan", "inf")
+        for one in names
+    )
+    if len(names) > 8 or not plain:
+        return ""
+    return f"'data.label_map={{{', '.join(f'{old}: {new}' for old, new in names.items())}}}'"
 
 
 def is_missing_number(label: object) -> bool:
@@ -89,9 +103,11 @@ def guess_label_separator(labels: Iterable[str]) -> tuple[str, list[str]] | None
     if lists := sorted(label for label in every if _is_list(label)):
         return "comma", lists
     for name, separator in _CELL_SEPARATORS.items():
+        # the tags of "<a><b>" keep no signs
+        ends = "<>" if separator == "><" else None
         several = sorted(label for label in every if separator in label)
-        parts = {part.strip() for label in several for part in label.split(separator)}
-        simple = every - set(several)
+        parts = {part.strip() for one in several for part in one.strip(ends).split(separator)}
+        simple = {label.strip(ends) for label in every.difference(several)}
         if several and "" not in parts and (len(parts & simple) > 1 or len(parts) < len(several)):
             return name, several
     return None
@@ -132,7 +148,7 @@ def describe_odd_labels(counts: Mapping[str, int]) -> list[str]:
         if name.casefold() in _MISSING_WORDS:
             remarks.append(
                 f"the label '{name}' is a class ({counts[name]} rows); only an empty cell is a "
-                "missing label"
+                f"missing label{_suggest_leaving(counts)}"
             )
     if (found := guess_label_separator(counts)) is not None:
         name, several = found

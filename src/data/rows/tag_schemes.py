@@ -133,6 +133,13 @@ class TagSurvey:
         found = self._choose_names(types, "type")
         return TagScheme(list_entity_tags(found), found, self._name_scheme(prefixed, plain))
 
+    def are_entities(self) -> bool:
+        """Whether tags are about entities, as far as is known: parts of speech are not."""
+        try:
+            return bool(self.finish().types)
+        except UserError:
+            return True
+
     def _choose_names(self, found: dict[str, dict[str, str]], what: str) -> tuple[str, ...]:
         """The declared names, or those of train; every split may have only these."""
         origin = "found in train" if self._declared is None else "declared (data.label_names)"

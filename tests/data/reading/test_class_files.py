@@ -1,5 +1,6 @@
 """Folders and files that stand for classes, as data sets have them, and what is said of others."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +201,30 @@ def test_folders_inside_those_of_classes(tmp_path: Path) -> None:
     assert _read(tmp_path, format="folders") == [
         (f"{name} {author}", name) for name in ("neg", "pos") for author in ("alice", "bob")
     ]
+
+
+def test_tables_that_are_classes(tmp_path: Path) -> None:
+    for name in ("True.csv", "Fake.csv"):
+        put(tmp_path / name, f"title,text\na,{name} one\nb,{name} two\n")
+    put(tmp_path / "readme.txt", "about it")
+    source = Source(path=str(tmp_path), format="class_files", label="label", text="text")
+    source.check()
+    assert source.list_files().format == "csv"
+    assert [(row.text, row.label) for row in source.read_records("train")] == [
+        ("Fake.csv one", "Fake"),
+        ("Fake.csv two", "Fake"),
+        ("True.csv one", "True"),
+        ("True.csv two", "True"),
+    ]
+    other = Source(path=str(tmp_path), format="class_files", text="text")
+    assert [row.label for row in other.read_records("train")] == [None] * 4
+    assert source.fingerprint_split("train") != other.fingerprint_split("train")
+
+
+def test_tables_of_classes_in_splits(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for name in ("pos", "neg"):
+            put(tmp_path / split / f"{name}.jsonl", json.dumps({"text": f"{split} {name}"}))
+    source = Source(path=str(tmp_path), format="class_files", label="label", text="text")
+    assert [row.label for row in source.read_records("test")] == ["neg", "pos"]
+    assert [row.text for row in source.read_records("train")] == ["train neg", "train pos"]

@@ -25,6 +25,7 @@ CELLS: dict[str, Callable[[int], str]] = {
     "d": lambda n: f"2024-03-{1 + n % 28:02d} 10:00:00",
     "2": lambda n: "yes" if n % 2 else "other",
     "3": lambda n: ("good", "bad", "neither")[n % 3],
+    "p": lambda n: ("Positive", "Negative", "Neutral", "Irrelevant")[n % 4],
     "b": lambda n: str(n % 2),
     "5": lambda n: str(1 + n % 5),
     "f": lambda n: str(round(n % 7 * 0.7 + 0.05, 2)),
@@ -86,6 +87,10 @@ def _guess(tmp_path: Path, header: list[str] | None, cells: str) -> tuple[Any, l
         ("timestamp,author,comment,subreddit,stance", "dwt23", (2, 4)),
         ("text,price", "tr", (0, 1)),
         ("text,intent_id,channel", "t52", (0, 1)),
+        # BoolQ, whose passages are far longer than its questions
+        ("question,passage,idx,label", "hTib", (0, 1, 3)),
+        ("conversation_id,turn,speaker,utterance,dialog_act", "553t3", (3, 4)),
+        ("data.text,annotation.label,annotation.annotator", "t22", (0, 1)),
         ("id,text,url", "itu", (1, None)),
         ("date,id", "di", None),
     ],
@@ -106,6 +111,10 @@ def test_columns_without_names(tmp_path: Path) -> None:
     found, doubts = _guess(tmp_path, None, "ksiftt")
     assert found == (4, 5, 3)
     assert doubts == ["columns 4 and 5 are taken for a pair of texts"]
+    # labels that are known
+    assert _guess(tmp_path, None, "i2pt")[0] == (3, None, 2)
+    # of several classes the nearest to the text
+    assert _guess(tmp_path, None, "i3t2")[0] == (2, None, 1)
     # a heading is no second text
     assert _guess(tmp_path, None, "5hT")[0] == (2, None, 0)
 
@@ -130,7 +139,7 @@ def test_what_is_unsure_is_told(tmp_path: Path) -> None:
         ("gold_label", 0),
         ("Label", 1),
         ("airline_sentiment", 2),
-        ("reviews.rating", 2),
+        ("reviews.rating", 1),
         ("labelId", 2),
         ("queue", 3),
         ("annotator_labels", 4),

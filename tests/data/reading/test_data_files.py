@@ -1,5 +1,6 @@
 """Layouts: which files of a folder are which split, and what is said where that is in doubt."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,8 @@ def test_splits_of_a_folder(
             (
                 "data.source.path={0}: no file carries the name of a split; found a.csv, b.csv; "
                 "say which is which: data.source.train=NAME, or give one file: "
-                "data.source.path=FILE"
+                "data.source.path=FILE, or all for train: data.source.path={0}/*.csv; "
+                "data.source.format=class_files where every file holds the rows of one class"
             ),
         ),
         (
@@ -132,7 +134,8 @@ def test_splits_of_a_folder(
             {"label": "stars"},
             "data.source.label=stars: text files have no label; give null, or "
             "data.source.format=label_first where lines begin with it, class_files where every "
-            "file holds the texts of a class, conll where a line is a word and its tag",
+            "file holds the texts of a class, conll where a line is a word and its tag, tsv or csv "
+            "where it has columns",
         ),
     ],
 )
@@ -298,13 +301,11 @@ def test_a_folder_of_the_library_datasets(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["part*.txt", "part?.txt", "part[12].txt"])
-def test_a_pattern_is_answered_by_its_folder(tmp_path: Path, pattern: str) -> None:
+def test_files_that_match_a_pattern_are_train(tmp_path: Path, pattern: str) -> None:
     for number in (1, 2):
-        put(tmp_path / f"part{number}.txt", "one")
-    assert check_fault(tmp_path / pattern) == (
-        f"data.source.path={tmp_path / pattern}: a pattern, and patterns are not read; "
-        f"data.source.path={tmp_path} takes the files of the folder"
-    )
+        put(tmp_path / f"part{number}.txt", f"{number}")
+    source = Source(path=str(tmp_path / pattern))
+    assert [row.text for row in source.read_records("train")] == ["1", "2"]
 
 
 def test_tables_that_are_read_as_lines_are_told(tmp_path: Path) -> None:
@@ -322,3 +323,64 @@ def test_tables_that_are_read_as_lines_are_told(tmp_path: Path) -> None:
     ]
     path.write_text("words\n\n" * 9)
     assert Source(path=str(tmp_path)).describe_unread() == []
+
+
+def test_train_under_its_other_name(tmp_path: Path) -> None:
+    for name in ("olid-training-v1.0.tsv", "testset-a.tsv", "labels-a.tsv"):
+        put(tmp_path / name, "text\nx\n")
+    source = Source(path=str(tmp_path))
+    assert source.available_splits() == ("train",)
+    assert source.describe_unread() == [
+        "note: olid-training-v1.0.tsv is train, by data.source.train=training",
+        "not read: labels-a.tsv, testset-a.tsv (data.source.validation=NAME and "
+        "data.source.test=NAME say what splits are called)",
+    ]
+
+
+def test_files_without_known_names_are_looked_at(tmp_path: Path) -> None:
+    put(tmp_path / "eng.train", "Oslo B-LOC\nis O\n\n")
+    put(tmp_path / "eng.testa", "Rome B-LOC\nis O\n\n")
+    hint = "; data.source.format=conll where they are what they look like; where names end"
+    with pytest.raises(UserError, match=re.escape(hint)):
+        Source(path=str(tmp_path)).list_files()
+
+
+def test_a_pattern_of_names(tmp_path: Path) -> None:
+    for name in ("logs/a-1.csv", "logs/a-2.csv", "logs/b.csv", "more/train.csv", "more/dev.csv"):
+        put(tmp_path / name, f"text\n{name}\n")
+    put(tmp_path / "more/c.csv", "text\nc\n")
+
+    def read(pattern: str) -> dict[str, list[str]]:
+        source = Source(path=str(tmp_path / pattern))
+        source.check()
+        return {
+            split: [row.text for row in source.read_records(split)]
+            for split in source.available_splits()
+        }
+
+    assert read("logs/a-*.csv") == {"train": ["logs/a-1.csv", "logs/a-2.csv"]}
+    assert read("l*/b.csv") == {"train": ["logs/b.csv"]}
+    assert read("more/*.csv") == {"train": ["more/train.csv"], "validation": ["more/dev.csv"]}
+    assert (
+        Source(path=str(tmp_path / "more/*.csv"))
+        .describe_unread()[1]
+        .startswith("not read: c.csv (")
+    )
+    with pytest.raises(UserError, match=re.escape("logs matches; there: a-1.csv, a-2.csv, b.csv")):
+        read("logs/*.json")
+    put(tmp_path / "logs/a[1].csv", "text\nby name\n")
+    assert read("logs/a[1].csv") == {"train": ["by name"]}
+
+
+def test_names_of_splits_with_a_year(tmp_path: Path) -> None:
+    for name in ("wnut17train.conll", "emerging.dev.conll", "test2017.conll", "contest.conll"):
+        put(tmp_path / name, f"{name} O\n")
+    source = Source(path=str(tmp_path), label="tags")
+    assert source.available_splits() == ("train", "validation", "test")
+    assert source.describe_unread() == [
+        "note: wnut17train.conll is train, by data.source.train=wnut17train",
+        "note: emerging.dev.conll is validation, by data.source.validation=dev; null leaves it out",
+        "note: test2017.conll is test, by data.source.test=test2017; null leaves it out",
+        "not read: contest.conll (data.source.validation=NAME and data.source.test=NAME say what "
+        "splits are called)",
+    ]

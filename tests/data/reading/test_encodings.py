@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from src.core.user_errors import UserError
-from src.data.reading.decoding import InputFile
-from src.data.reading.encodings import guess_encoding
+from src.data.reading.decoding import InputFile, guess_encoding
 from src.data.reading.reading_remarks import RemarkCounts
 from src.data.reading.sources import Source
 from src.data.rows.records import RawRecord
@@ -34,7 +33,7 @@ def test_one_file_of_another_encoding_does_not_garble_the_rest(tmp_path: Path) -
     texts = _put_news(tmp_path)
     message = fault(tmp_path, label="label")
     assert message.startswith("sport/b.txt, line 1: byte 0xa3 at position 0 of the file is not")
-    assert message.endswith("data.source.encoding=[utf-8,NAME] if only some files have it")
+    assert message.endswith("data.source.encoding=[utf-8,cp1252] if only some files have it")
     records = read(tmp_path, label="label", encoding=["utf-8", "cp1252"])
     assert [record.text for record in records] == texts
     assert _describe(records) == [
@@ -101,11 +100,15 @@ def test_archives_of_other_kinds(tmp_path: Path, mark: bytes, name: str) -> None
         ("some words – and über und so weiter", "cp1252", "cp1252"),
         ("some words", "utf-16", "utf-16"),
         ("Это довольно длинный текст на русском языке, написанный давно.", "cp1251", "cp1251"),
+        ("这是一个很长的中文句子，里面有很多汉字。", "gb18030", "gb18030"),
+        ("Αυτό είναι ένα μεγάλο κείμενο στα ελληνικά.", "cp1253", "cp1253"),
+        ("£b naïve", "cp1252", "cp1252"),
         ("これは日本語で書かれた文章です。とても長い文章です。", "shift_jis", "cp932"),
         ("two\0words", "ascii", None),
+        ("viele schöne Wörter, und eines das nicht gültig ist: \udcff", "utf-8", None),
     ],
 )
 def test_guesses(tmp_path: Path, text: str, written: str, guessed: str | None) -> None:
     path = tmp_path / "a.txt"
-    path.write_bytes((text + "\n").encode(written) * 10)
+    path.write_bytes((text + "\n").encode(written, "surrogateescape") * 10)
     assert guess_encoding(InputFile(path, "a.txt")) == guessed

@@ -204,8 +204,13 @@ def test_ones_and_zeros_in_a_list_are_no_names_of_labels(tmp_path: Path) -> None
     path = put(tmp_path / "a.jsonl", '{"text": "a", "label": [1, 0, 0]}\n')
     assert fault(path, label="label") == (
         "a.jsonl, line 1: the label is [1, 0, 0]; a list of labels names those that a row has, and "
-        "has no 1 or 0 for each; give each a column of its own: data.source.label=[anger,joy]"
+        "has no 1 or 0 for each; data.source.label_threshold=0.5 takes the places of its ones, "
+        "from 0 on, for labels, which data.label_names names"
     )
+    put(path, '{"text": "a", "label": [1.0, 0, 1]}\n{"text": "a", "label": [0, 0, 0]}\n')
+    records = list(Source(path=str(path), label="label", label_threshold=0.5).read_records("train"))
+    assert [row.label for row in records] == [(0, 2), ()]
+    assert records[0].remark == "whose labels are the places of ones in a list"
     put(path, '{"text": "a", "label": [1, 0]}\n{"text": "a", "label": [0, 3, 1]}\n')
     assert [row.label for row in read(path, label="label")] == [(1, 0), (0, 3, 1)]
 

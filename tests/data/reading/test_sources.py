@@ -72,7 +72,7 @@ def test_a_column_that_is_there_twice(tmp_path: Path) -> None:
     put(tmp_path / "a.csv", "text,text\na,b\n")
     assert (
         check_fault(tmp_path / "a.csv") == "data.source.text=text: a.csv has 2 columns of that "
-        "name; rename one of them in the file"
+        "name; data.source.skip_rows=1 'data.source.columns=[text,text_2]' names them apart"
     )
 
 

@@ -3,9 +3,19 @@
 import pytest
 
 from src.core.user_errors import UserError
+from src.data.reading.label_cells import split_labels
 from src.data.reading.reading_remarks import RemarkCounts
-from src.data.rows.labels import LabelSpace, RawLabel, normalize_label
-from src.data.rows.odd_labels import WORD_TABLE_HINT, describe_odd_labels
+from src.data.rows.labels import (
+    LabelSpace,
+    RawLabel,
+    normalize_label,
+    require_single_label,
+)
+from src.data.rows.odd_labels import (
+    WORD_TABLE_HINT,
+    describe_odd_labels,
+    guess_label_separator,
+)
 from src.data.rows.records import RawRecord
 
 WHERE = "reviews.csv, line 17"
@@ -235,7 +245,10 @@ def test_unknown_labels_name_the_option_that_mends_them(
         ),
         (
             {"NA": 4, "neg": 5, "pos": 7},
-            ["the label 'NA' is a class (4 rows); only an empty cell is a missing label"],
+            [
+                "the label 'NA' is a class (4 rows); only an empty cell is a missing label; "
+                "'data.label_map={neg: neg, pos: pos}' leaves it out"
+            ],
         ),
         (
             {"18": 5, "20": 5, "5": 5, "5,18": 5, "5,18,20": 5},
@@ -288,3 +301,17 @@ def test_zero_with_a_sign_is_zero() -> None:
     assert counts.describe() == [
         "train: 1 row with the label -0, which is taken as 0 (the first: a.csv, line 2)"
     ]
+
+
+def test_a_list_of_one_label_is_that_label() -> None:
+    assert require_single_label(("a",), "row 1") == "a"
+    assert require_single_label((), "row 1") is None
+    with pytest.raises(UserError, match="2 labels"):
+        require_single_label(("a", "b"), "row 1")
+
+
+def test_tags_in_angle_brackets() -> None:
+    tags = ["<r>", "<python>", "<python><pandas>", "<r><ggplot2>"]
+    found = guess_label_separator(tags)
+    assert found == ("><", ["<python><pandas>", "<r><ggplot2>"])
+    assert [split_labels(tag, "><") for tag in tags[1:3]] == [("python",), ("python", "pandas")]

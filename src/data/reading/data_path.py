@@ -1,0 +1,63 @@
+"""What `data.source.path` names: a file, a folder, a place in an archive, or a pattern of names."""
+
+from glob import glob
+from pathlib import Path
+
+from src.core.user_errors import UserError, did_you_mean, suggest
+from src.data.reading.archives import enter_archive
+from src.data.reading.file_names import PATH_KEY, abbreviate_names
+
+_SIGNS = "*?["
+
+
+def find_path(typed: str) -> Path:
+    """The file or folder that was typed, or the pattern, if files match it; UserError with the
+    nearest name if there is none.
+    """
+    if not typed.strip():
+        raise UserError("is empty", key=PATH_KEY, expected="a file or a folder", colon=False)
+    if "://" in typed:
+        raise UserError(
+            "an address", key=PATH_KEY, value=typed, hint="download it first and give the file"
+        )
+    path = enter_archive(Path(typed).expanduser())
+    if not path.exists() and not list_matches(path):
+        raise _missing_path_error(path, Path(typed).expanduser())
+    return path
+
+
+def is_pattern(path: Path) -> bool:
+    """Whether a path is a pattern of names, such as logs/*.csv."""
+    return any(sign in str(path) for sign in _SIGNS) and not path.exists()
+
+
+def list_matches(path: Path) -> list[Path]:
+    """The files that match a pattern, without hidden ones; none where a path is no pattern."""
+    if not is_pattern(path):
+        return []
+    found = sorted(map(Path, glob(str(path), recursive=True)))
+    return [one for one in found if one.is_file()]
+
+
+def find_pattern_folder(path: Path) -> Path:
+    """The innermost folder of a pattern in whose name no sign of it stands."""
+    return next(one for one in path.parents if not any(sign in str(one) for sign in _SIGNS))
+
+
+def _missing_path_error(path: Path, typed: Path) -> UserError:
+    """The error for a missing path, with the nearest name in its deepest folder that exists."""
+    if is_pattern(path):
+        folder = next(parent for parent in typed.parents if parent.is_dir())
+        names = [entry.name for entry in sorted(folder.iterdir())]
+        there = f"there: {abbreviate_names(names)}" if names else "the folder is empty"
+        return UserError(f"no file in {folder} matches", key=PATH_KEY, value=typed, hint=there)
+    parent_folder = next(parent for parent in path.absolute().parents if parent.is_dir())
+    step = path.absolute().relative_to(parent_folder).parts[0]
+    names = [entry.name for entry in parent_folder.iterdir()]
+    if (near := suggest(step, names)) is not None:
+        hint = did_you_mean(near)
+    else:
+        hint = f"there: {abbreviate_names(sorted(names))}" if names else "the folder is empty"
+    return UserError(
+        f"there is no '{step}' in {parent_folder}", key=PATH_KEY, value=typed, hint=hint
+    )
