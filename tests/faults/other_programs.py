@@ -201,10 +201,7 @@ ENTRIES = [
     ),
     Entry(
         "seed=one",
-        says=(
-            "seed: expected a whole number at least 0, found 'one'\ndata.seed: expected a whole "
-            "number, found 'one'"
-        ),
+        says="seed: expected a whole number at least 0, found 'one'",
         program="quickstart",
     ),
     Entry(
