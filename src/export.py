@@ -100,7 +100,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
             _export_to_mlflow(store, model, output, options)
         case format:
             assert output is not None
-            return _export_to_runtime(model, output, format, options["run"], rows, tolerance)
+            return _export_to_runtime(model, output, format, rows, tolerance)
     return 0
 
 
@@ -112,10 +112,12 @@ def _check_options(options: dict[str, str]) -> tuple[int, float]:
         raise UserError("must be given, as run=ID", key="run", hint="`make ui` shows the ids")
     chosen = options["format"]
     if chosen not in FORMATS:
+        if not chosen:
+            raise UserError(f"must be given, as format={'|'.join(FORMATS)}", key="format")
         near = suggest(chosen, FORMATS)
         raise UserError(
             key="format",
-            value=chosen or "none",
+            value=chosen,
             expected=f"one of {', '.join(FORMATS)}",
             hint=None if near is None else did_you_mean(near),
         )
@@ -203,7 +205,7 @@ def _export_to_mlflow(
                 shutil.copytree(folder, made, dirs_exist_ok=True)
             print_line(f"the model folder is {output}")
         if name := options["register"]:
-            number = store.register_model(options["run"], folder, name, aliases)
+            number = store.register_model(model.run_id, folder, name, aliases)
             named = "".join(f", alias {alias}" for alias in aliases)
             print_line(f"registered as {name}, version {number}{named}")
             address = f"models:/{name}@{aliases[0]}" if aliases else f"models:/{name}/{number}"
@@ -214,7 +216,7 @@ def _export_to_mlflow(
 
 
 def _export_to_runtime(
-    model: "EarlierModel", output: Path, format: str, run: str, count: int, tolerance: float
+    model: "EarlierModel", output: Path, format: str, count: int, tolerance: float
 ) -> int:
     from src.pipeline.parity_rows import read_validation_rows
     from src.pipeline.runtime_formats import (
@@ -232,7 +234,7 @@ def _export_to_runtime(
             parity = compare_with_model(model.folder, folder, rows, split)
             if parity.difference > tolerance:
                 raise InexactExport(parity.describe())
-            write_card(folder, format, f"run {run}", parity, tolerance)
+            write_card(folder, format, f"run {model.run_id}", parity, tolerance)
     except InexactExport as error:
         print_line(
             f"error: the export is not kept, it is not exact enough: {error}; at most "

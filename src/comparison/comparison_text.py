@@ -140,7 +140,7 @@ def _render_metrics(comparison: Comparison, width: int) -> str:
 def _lay_out_metrics(comparison: Comparison) -> list[list[str]]:
     """A row for each metric, a column for each group and its difference to the first one."""
     labels = [group.label for group in comparison.groups]
-    over = "mean ± sd over seeds" if comparison.has_seeds else "of one seed"
+    over = "mean ± sd over seeds" if comparison.has_seeds else "1 seed"
     head = [f"Metrics ({over})", labels[0]]
     for label in labels[1:]:
         head += [label, f"{label} - {labels[0]}"]

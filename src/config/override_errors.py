@@ -31,6 +31,7 @@ from src.config.overrides import (
     parse_sweep_id,
     search_overrides,
 )
+from src.config.parse_failures import find_spaced_overrides
 from src.config.sorted_overrides import SortedOverrides
 from src.config.suggestions import unknown_key_error
 from src.config.validate_config import validate_config
@@ -175,8 +176,9 @@ def find_override_errors(
 
 def _sort_overrides(arguments: Sequence[str], task: Schema, *, many: bool) -> SortedOverrides:
     """Sort the overrides of a command line by their purpose, and find the mistakes of each."""
-    overrides = SortedOverrides()
-    for typed in _drop_flags(arguments):
+    spaced, words = find_spaced_overrides(_drop_flags(arguments))
+    overrides = SortedOverrides(errors=spaced)
+    for typed in words:
         if many and is_sweep_id_override(typed):
             continue
         if not many and search_overrides([typed]):

@@ -266,6 +266,8 @@ def _explain_several(error: UserError, key: str, value: Any) -> UserError:
     """The error of a value, with the way to search where several were meant: a list of them, or an
     interval (`1e-5:1e-3`, as other tools write it).
     """
+    if key == "tags":
+        error.hint = "one is typed as tags.NAME=VALUE"
     if isinstance(value, list) and len(value) > 1:
         if all(is_valid_value(error.annotation, one) for one in value):
             listed = ",".join(map(to_override_text, value))

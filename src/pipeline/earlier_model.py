@@ -21,11 +21,13 @@ class EarlierModel(NamedTuple):
         folder: the Hugging Face folder of the model.
         inference_config: how texts are prepared for it.
         config: of the run, as plain values; empty if it is not known.
+        run_id: of the run.
     """
 
     folder: Path
     inference_config: Mapping[str, Any]
     config: Mapping[str, Any]
+    run_id: str
 
     @property
     def run_source(self) -> Mapping[str, Any]:
@@ -90,7 +92,7 @@ def find_earlier_model(store: "Store", typed: str) -> EarlierModel:
             f"{folder} holds no {INFERENCE_CONFIG_NAME}: it was not written by a run of this "
             "program"
         )
-    return EarlierModel(folder, json.loads(file.read_text(encoding="utf-8")), config)
+    return EarlierModel(folder, json.loads(file.read_text(encoding="utf-8")), config, run.id)
 
 
 def _load_config(store: "Store", run_id: str) -> dict[str, Any]:

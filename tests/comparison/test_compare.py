@@ -300,7 +300,7 @@ def test_a_metric_that_rows_do_not_give_is_no_verdict_of_one_seed(
 ) -> None:
     ids = [add_run(lr=lr, right=range(count)) for lr, count in ((0.1, 3), (0.2, 9))]
     shown, _ = say(*ids, "--metric", "test/loss")
-    assert "Metrics (of one seed)" in shown
+    assert "Metrics (1 seed)" in shown
     assert "test/loss is not computed from the predictions that runs keep, so test/accuracy" in (
         shown
     )

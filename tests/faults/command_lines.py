@@ -363,6 +363,40 @@ ENTRIES = [
         says="model/encoder=t5_small: there is no such choice; did you mean 't5_tiny'?",
     ),
     Entry(
+        "seed = 3",
+        says="'seed = 3' has blanks around '='; did you mean 'seed=3'?",
+    ),
+    Entry(
+        "seed= 3 trainer.max_steps =2 model.optim.lrr=1",
+        says="'seed= 3' has blanks around '='; did you mean 'seed=3'?\n"
+        "'trainer.max_steps =2' has blanks around '='; did you mean 'trainer.max_steps=2'?\n"
+        "model.optim.lrr: there is no such key; did you mean 'lr'?",
+    ),
+    Entry(
+        "tags=[baseline,a]",
+        says="tags: expected a mapping to a text or a number or true or false or null, found "
+        "['baseline', 'a']; one is typed as tags.NAME=VALUE",
+    ),
+    Entry(
+        "-m +experiment=quickstart_scratch",
+        says="there is no option -m; python -m src.run -m makes several runs, and the range test "
+        "is one",
+        program="lr_range",
+    ),
+    Entry(
+        "0123456 'A great film'",
+        says="'0123456' is not an option: expected key=value, with one of run, text, pair, file, "
+        "column, pair_column, split, output, overwrite, strict, batch_tokens, precision, "
+        "decision_rule, uri, root; did you mean run=0123456 'text=A great film'?",
+        program="predict",
+    ),
+    Entry(
+        "8080",
+        says="'8080' is not an option: expected key=value, with one of port, uri, experiment, "
+        "root; did you mean port=8080?",
+        program="ui",
+    ),
+    Entry(
         "model/encoder/layers=3",
         says="model/encoder/layers: there is no such key; did you mean 'model.encoder.layers'?",
     ),

@@ -31,7 +31,7 @@ ENTRIES = [
             "'abcdef1' is not an option: expected key=value, with one of run, text, pair, file, "
             "column, "
             "pair_column, split, output, overwrite, strict, batch_tokens, precision, "
-            "decision_rule, uri, root"
+            "decision_rule, uri, root; did you mean run=abcdef1?"
         ),
         program="predict",
     ),
