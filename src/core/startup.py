@@ -133,6 +133,8 @@ def silence_libraries() -> None:
         ".*`training_step` returned `None`.*",
         # it keeps all targets in memory: two numbers a row
         ".*Metric `Spearman.*",
+        # where SLURM is installed a run may still be one by itself
+        ".*The `srun` command is available on your system but is not used.*",
         # torch's own pytree, called by Lightning
         ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
     ):
