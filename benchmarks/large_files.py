@@ -93,7 +93,7 @@ def predict_file(file: Path, answers: Path) -> Cost:
     start = time.perf_counter()
     rows = find_prediction_source(file, {}, {}, keep_bad=True)
     types = ColumnTypes(rows.read_types()) if answers.suffix == ".parquet" else None
-    prediction = FilePrediction.scan(rows, EarlierModel(file.parent, config, {}), types)
+    prediction = FilePrediction.scan(rows, EarlierModel(file.parent, config, {}, ""), types)
     prediction.write_answers(MadeUpPredictor(config), str(answers))  # type: ignore[arg-type]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return Cost(prediction.count, peak, time.perf_counter() - start)

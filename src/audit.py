@@ -11,6 +11,7 @@ label=LABEL     the answer whose rates are compared; default: the last of the mo
 first=COLUMN second=COLUMN  of a pretraining run: which of two sentences it finds likelier, by the \
 words that both have; group= names the kind of a pair
 membership=true  how much better the model knows its training rows than its test rows
+decision_rule=true  false leaves out the temperature and the thresholds that the run has fitted
 output=FILE     all numbers as .json
 overwrite=true  replace such a file
 uri=            a store other than mlruns/mlflow.db
@@ -24,7 +25,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if __package__ is None:
     # typed as a file where the program is not installed: python src/audit.py
@@ -40,11 +41,12 @@ from src.core.user_errors import UserError
 if TYPE_CHECKING:
     from src.pipeline.earlier_model import EarlierModel
     from src.pipeline.prediction_source import PredictionSource
+    from src.pipeline.predictor import Predictor
     from src.tracking.store import Store
 
 OPTION_DEFAULTS = dict.fromkeys(
     ("run", "file", "group", "template", "label", "first", "second", "output", "uri", "root"), ""
-) | {"membership": "false", "overwrite": "false"}
+) | {"membership": "false", "overwrite": "false", "decision_rule": "true"}
 _OPTION_NAMES = {
     "data.source.path": "file",
     "tracking.uri": "uri",
@@ -81,7 +83,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     startup.resume_gc()
     fills_masks = model.inference_config["task"] in _MASKED_TASKS
     if options["membership"] == "true":
-        answer = _audit_membership(store, model)
+        answer = _audit_membership(store, model, options)
     elif options["first"]:
         answer = _audit_pairs(model, options, source_arguments, fills_masks=fills_masks)
     else:
@@ -117,14 +119,13 @@ def _audit_groups(
         )
     from src.pipeline.audit import audit_groups
     from src.pipeline.file_prediction import FilePrediction
-    from src.pipeline.predictor import Predictor
 
     prediction = FilePrediction.scan(_find_rows(model, options, source_arguments), model)
     for line in prediction.describe_reading():
         print_line(line, to_stderr=True)
     found = audit_groups(
         prediction,
-        Predictor(model.folder),
+        _load_predictor(model, options),
         group=options["group"],
         template=options["template"],
         label=options["label"],
@@ -164,10 +165,9 @@ def _audit_pairs(
     )
 
 
-def _audit_membership(store: "Store", model: "EarlierModel") -> Any:
+def _audit_membership(store: "Store", model: "EarlierModel", options: dict[str, str]) -> Any:
     from src.pipeline.audit import audit_membership, describe_membership
     from src.pipeline.build_parts import build_parts
-    from src.pipeline.predictor import Predictor
 
     if model.inference_config["task"] not in ("classification", "multi_label"):
         raise UserError("membership is probed by the losses of labels", key="run")
@@ -176,10 +176,23 @@ def _audit_membership(store: "Store", model: "EarlierModel") -> Any:
     datamodule = build_parts(model.config, store, is_trial=False).datamodule
     with contextlib.redirect_stdout(sys.stderr):
         datamodule.prepare_data()
-    found = audit_membership(datamodule, Predictor(model.folder, precision="fp32"))
+    found = audit_membership(datamodule, _load_predictor(model, options, precision="fp32"))
     for line in describe_membership(found):
         print_line(line)
     return _to_plain(found)
+
+
+def _load_predictor(
+    model: "EarlierModel", options: dict[str, str], *, precision: Literal["auto", "fp32"] = "auto"
+) -> "Predictor":
+    from src.pipeline.predictor import Predictor
+
+    predictor = Predictor(
+        model.folder, precision=precision, decision_rule=options["decision_rule"] == "true"
+    )
+    for line in predictor.describe_rule():
+        print_line(line, to_stderr=True)
+    return predictor
 
 
 def _find_rows(
@@ -219,7 +232,7 @@ def _check_options(options: dict[str, str]) -> None:
     """Refuse what is wrong whatever the run is."""
     if not options["run"]:
         raise UserError("must be given, as run=ID", key="run", hint="python -m src.runs lists them")
-    for name in ("membership", "overwrite"):
+    for name in ("membership", "overwrite", "decision_rule"):
         if options[name] not in ("true", "false"):
             raise UserError(key=name, value=options[name], expected="true or false")
     given = [name for name in ("file", "group", "template", "first", "second") if options[name]]

@@ -77,9 +77,13 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
         model = find_earlier_model(store, options["run"])
     if model.inference_config["task"] not in ("masked_lm", "masked_lm_with_next_sentence"):
         model.check_pair(bool(options["pair"]), key="pair", value=options["pair"])
+    from src.model.decision_rule import DecisionRule
     from src.pipeline.explanation import Explainer
 
     startup.resume_gc()
+    label_names = model.inference_config.get("label_names") or []
+    if said := DecisionRule.read(model.folder, len(label_names)).describe(label_names):
+        print_line(f"left out here, where the plain outputs are explained: {said}", to_stderr=True)
     explainer = Explainer(model.folder, model.inference_config)
     found = explainer.explain(options["text"], options["pair"] or None, options["label"] or None)
     for line in describe_explanation(found):

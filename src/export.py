@@ -123,10 +123,12 @@ def _check_options(options: dict[str, str]) -> None:
         raise UserError("must be given, as run=ID", key="run", hint="`make ui` shows the ids")
     chosen = options["format"]
     if chosen not in FORMATS:
+        if not chosen:
+            raise UserError(f"must be given, as format={'|'.join(FORMATS)}", key="format")
         near = suggest(chosen, FORMATS)
         raise UserError(
             key="format",
-            value=chosen or "none",
+            value=chosen,
             expected=f"one of {', '.join(FORMATS)}",
             hint=None if near is None else did_you_mean(near),
         )
@@ -175,7 +177,7 @@ def _check_runtime_options(runtime: str, options: dict[str, str]) -> None:
         raise UserError(
             "goes with precision=int8", key="calibration", value=options["calibration"], colon=False
         )
-    from src.data.reading.data_files import find_path
+    from src.data.reading.data_path import find_path
 
     find_path(options["calibration"])
 
@@ -255,7 +257,7 @@ def _export_to_mlflow(
                 shutil.copytree(folder, made, dirs_exist_ok=True)
             print_line(f"the model folder is {output}")
         if name := options["register"]:
-            number = store.register_model(options["run"], folder, name, aliases, artifact=artifact)
+            number = store.register_model(model.run_id, folder, name, aliases, artifact=artifact)
             print_line(f"registered as {describe_version(name, number, aliases)}")
             address = f"models:/{name}@{aliases[0]}" if aliases else f"models:/{name}/{number}"
             print_line(
@@ -290,7 +292,7 @@ def _fill_runtime_folder(
     """Write the model for another runtime; returns in words how exact it is. Raises InexactExport
     if it is not exact enough.
     """
-    from src.data.reading.data_files import find_path
+    from src.data.reading.data_path import find_path
     from src.pipeline.runtime_formats import check_format, fill_runtime_folder
     from src.pipeline.runtime_parity import read_bounds
 
@@ -301,7 +303,7 @@ def _fill_runtime_folder(
         folder,
         format,
         precision,
-        run=f"run {options['run']}",
+        run=f"run {model.run_id}",
         bounds=read_bounds(precision, options),
         calibration=find_path(file) if (file := options["calibration"]) else None,
     )

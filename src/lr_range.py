@@ -32,16 +32,21 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     from src.config.compose import register_resolvers
     from src.config.compose_run import compose_run
     from src.config.config_folders import take_config_folders
+    from src.config.overrides import is_multirun
     from src.pipeline.resume_hint import report_error
     from src.pipeline.run import read_task_schema
 
     own = [argument for argument in arguments if argument.partition("=")[0] in _DEFAULTS]
     settings = parse_settings(own)
-    overrides = [argument for argument in arguments if argument not in own]
+    typed = [argument for argument in arguments if argument not in own]
+    overrides = take_config_folders(take_allowed(typed))
+    if flags := [override for override in overrides if override.startswith("-")]:
+        hint = "python -m src.run -m makes several runs, and the range test is one"
+        raise UserError(f"there is no option {flags[0]}", hint=hint if is_multirun(flags) else None)
     register_resolvers()
-    config = compose_run(take_config_folders(take_allowed(overrides)), read_task_schema())
+    config = compose_run(overrides, read_task_schema())
     try:
-        run_lr_range(config, settings, overrides)
+        run_lr_range(config, settings, typed)
     except UserError:
         raise
     except Exception as error:

@@ -244,8 +244,8 @@ def _load_predictor(model: "EarlierModel", options: dict[str, str]) -> "Predicto
         precision=precision,
         decision_rule=options["decision_rule"] == "true",
     )
-    if said := predictor.rule.describe(predictor.label_names):
-        print_line(f"{said}; decision_rule=false answers without", to_stderr=True)
+    for line in predictor.describe_rule():
+        print_line(line, to_stderr=True)
     return predictor
 
 

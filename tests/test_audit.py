@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from src import audit
+from src.model.decision_rule import DecisionRule
 from src.pipeline.predictor import Predictor
 from src.tracking.store import Store
 from tests.test_predict import make_model
@@ -60,6 +61,24 @@ def test_groups_of_a_table(
         assert rate["hits"] == 6 * sum(right)
     assert "largest gap in share answered 'yes': " in shown
     assert found["templates"]["templates"] == 2
+
+
+def test_what_the_run_has_fitted_is_applied_and_said(
+    tmp_path: Path, table: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    model = make_model(tmp_path, pairs=False)
+    DecisionRule(temperature=2.0, thresholds=(0.999999, 0.000001), aim="f1").write(model)
+    use(model, monkeypatch)
+    typed = ["run=0123456", f"file={table}", "group=who"]
+    assert audit.main(typed) == 0
+    shown = capsys.readouterr()
+    assert "probabilities at temperature 2; thresholds for f1: no 1, yes 1e-06" in shown.err
+    assert "decision_rule=false answers without" in shown.err
+    # nothing but yes is answered
+    assert "12 of 12" in shown.out
+    assert audit.main([*typed, "decision_rule=false"]) == 0
+    assert "temperature" not in capsys.readouterr().err
+    assert audit.main([*typed, "decision_rule=no"]) == 2
 
 
 def test_pairs_of_sentences(

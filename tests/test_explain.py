@@ -11,6 +11,7 @@ import torch
 from src import explain
 from src.evaluation.token_heat_map import format_score_bars, plot_heat_map
 from src.model.attributions import Gradients
+from src.model.decision_rule import DecisionRule
 from src.pipeline.explanation import Explainer, Explanation, Word
 from src.pipeline.predictor import Predictor
 from src.tracking.store import Store
@@ -114,6 +115,19 @@ def test_the_files(
         assert b"http" not in content
     assert explain.main(typed) == 2
     assert "overwrite=true replaces it" in capsys.readouterr().err
+
+
+def test_what_predict_applies_and_an_explanation_does_not_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    folder = make_model(tmp_path, pairs=False)
+    DecisionRule(temperature=2.0, fitted_on="the validation rows").write(folder)
+    use(folder, monkeypatch)
+    assert explain.main(["run=0123456", f"text={TEXT}"]) == 0
+    assert (
+        "left out here, where the plain outputs are explained: probabilities at temperature 2 "
+        "(fitted on the validation rows)" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(

@@ -301,6 +301,9 @@ def test_a_model_is_registered(
     assert say(project, *typed) == 0
     said = capsys.readouterr().out
     assert "registered as reviews, version 1, alias champion, alias b" in said
+    # which run is meant is said once
+    assert say(project, "run=latest", "format=mlflow", "register=others") == 0
+    assert capsys.readouterr().err.count("run=latest: run ") == 1
     assert "mlflow models serve -m models:/reviews@champion --env-manager local" in said
     client = store.open().client
     version = client.get_model_version_by_alias("reviews", "champion")
@@ -350,7 +353,7 @@ def test_a_copy_of_the_folder(
 
 def test_validation_rows_of_a_run(project: Path, run_id: str) -> None:
     plain = config(project, "+experiment=quickstart_scratch", *REVIEWS)
-    model = EarlierModel(Path("none"), {}, plain)
+    model = EarlierModel(Path("none"), {}, plain, "0")
     rows = read_validation_rows(model, 7)
     assert (len(rows.texts), rows.split) == (7, "validation")
     assert all(len(row) == 1 for row in rows.texts) and rows.labels == [None] * 7
@@ -364,7 +367,7 @@ def test_validation_rows_of_a_run(project: Path, run_id: str) -> None:
 def test_rows_of_a_file_where_the_data_of_a_run_are_gone(tmp_path: Path) -> None:
     file = tmp_path / "texts.jsonl"
     file.write_text("".join(json.dumps({"text": f"row {place}"}) + "\n" for place in range(6)))
-    model = EarlierModel(tmp_path, {"task": "classification", "label_names": ["a"]}, {})
+    model = EarlierModel(tmp_path, {"task": "classification", "label_names": ["a"]}, {}, "0")
     texts, others = read_file_rows(model, file, 3, 2)
     assert texts == [["row 0"], ["row 2"], ["row 4"]]
     assert others == ParityRows([["row 1"], ["row 3"]], [None, None], "texts.jsonl")
@@ -408,7 +411,7 @@ def test_models_that_have_no_such_form(
     ("arguments", "message"),
     [
         ("format=onnx", "run: must be given, as run=ID"),
-        ("run=0123456", "format=none: expected one of transformers, mlflow, onnx, openvino"),
+        ("run=0123456", "format: must be given, as format=transformers|mlflow|onnx|openvino"),
         ("run=0123456 format=onnx", "output: must be given, as output=FOLDER\n"),
         ("run=0123456 format=mlflow", "output: must be given, as output=FOLDER, or register=NAME"),
         ("run=0123456 format=onnx register=a", "register=a goes with format=mlflow"),

@@ -76,7 +76,7 @@ def compare_runs(store: Store, selected: SelectedRuns, metric: str | None) -> Co
         {name: values for name, values in metrics.items() if any(values) or name == metric},
         scores,
         verdicts,
-        [*facts.remarks, *_remark(table, groups, verdicts)],
+        [*facts.remarks, *_remark(table, groups, verdicts, metric)],
     )
 
 
@@ -103,7 +103,9 @@ def _measure(table: RunTable, group: RunGroup, metric: str) -> MeanInterval | No
     return compute_mean_interval(values) if values else None
 
 
-def _remark(table: RunTable, groups: Sequence[RunGroup], verdicts: Sequence[Verdict]) -> list[str]:
+def _remark(
+    table: RunTable, groups: Sequence[RunGroup], verdicts: Sequence[Verdict], metric: str
+) -> list[str]:
     """What a reader must know to read the numbers."""
     remarks = []
     unfinished = [run for run in table.runs if run.status != "FINISHED"]
@@ -130,7 +132,13 @@ def _remark(table: RunTable, groups: Sequence[RunGroup], verdicts: Sequence[Verd
             "the number of seeds is for 80 % power, if the difference and the scatter over seeds "
             "are really as seen here"
         )
-    if any(one.method == "paired bootstrap" for one in evidence):
+    by_rows = [one.metric for one in evidence if one.method == "paired bootstrap"]
+    if by_rows and metric not in by_rows:
+        remarks.append(
+            f"{metric} is not computed from the predictions that runs keep, so {by_rows[0]} "
+            f"decides; a difference of {metric} between one seed and another is no verdict"
+        )
+    if by_rows:
         remarks.append(
             "test rows speak of other rows like these, and not of other seeds: for that, repeat "
             "each setting (search=seeds)"

@@ -140,7 +140,8 @@ def _render_metrics(comparison: Comparison, width: int) -> str:
 def _lay_out_metrics(comparison: Comparison) -> list[list[str]]:
     """A row for each metric, a column for each group and its difference to the first one."""
     labels = [group.label for group in comparison.groups]
-    head = ["Metrics" + (" (mean ± sd over seeds)" if comparison.has_seeds else ""), labels[0]]
+    over = "mean ± sd over seeds" if comparison.has_seeds else "1 seed"
+    head = [f"Metrics ({over})", labels[0]]
     for label in labels[1:]:
         head += [label, f"{label} - {labels[0]}"]
     rows = [head]

@@ -99,11 +99,13 @@ def _has_cost(board: Board, name: str) -> bool:
 def describe_params(board: Board, entry: Entry) -> str:
     """`lr=0.001 warmup_fraction=0.1`: what tells a setting from the others of its board."""
     names = shorten_keys(board.keys)
-    shown = board.keys[:_MAX_KEYS]
+    # a key that it lacks tells little, and a setting without phases lacks all of theirs
+    keys = [key for key in board.keys if entry.params[key] is not None] or board.keys
+    shown = keys[:_MAX_KEYS]
     texts = [
         f"{names[key]}={truncate_middle(_to_text(entry.params[key]), _MAX_VALUE)}" for key in shown
     ]
-    more = len(board.keys) - len(shown)
+    more = len(keys) - len(shown)
     return " ".join(texts) + (f" and {more} more" if more else "")
 
 

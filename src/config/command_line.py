@@ -6,6 +6,7 @@ The small commands do not use Hydra, whose grammar would split a text at its com
 """
 
 import argparse
+import shlex
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -109,6 +110,7 @@ def parse_key_values(arguments: Sequence[str], defaults: Mapping[str, str]) -> d
             raise UserError(
                 f"{argument!r} is not an option",
                 expected=f"key=value, with one of {', '.join(defaults)}",
+                hint=_guess_keys(arguments, defaults),
             )
         if key not in values:
             raise UserError(
@@ -122,6 +124,27 @@ def parse_key_values(arguments: Sequence[str], defaults: Mapping[str, str]) -> d
         values[key] = value
         typed.add(key)
     return values
+
+
+def _guess_keys(arguments: Sequence[str], defaults: Mapping[str, str]) -> str | None:
+    """The question whether words that were typed without a key (`ID "A text."`) are a run, a file
+    or a text.
+    """
+    typed = {argument.partition("=")[0] for argument in arguments}
+    guessed = []
+    for word in arguments:
+        if "=" in word or word.startswith("-"):
+            guessed.append(word)
+            continue
+        if "port" in defaults:
+            key = "port"
+        else:
+            key = "file" if Path(word).exists() else "text" if " " in word.strip() else "run"
+        if key in typed or key not in defaults:
+            return None
+        typed.add(key)
+        guessed.append(f"{key}={word}")
+    return f"did you mean {shlex.join(guessed)}?"
 
 
 GROUP_DESCRIPTIONS = {

@@ -26,7 +26,13 @@ from omegaconf.errors import (
 from src.config.allowed_targets import check_hydra_section, update_moved_targets
 from src.config.build_nodes import Schema
 from src.config.compose_phases import compose_phases
-from src.config.groups import find_doubled_group, list_groups, options_with_key, options_without_key
+from src.config.groups import (
+    find_doubled_group,
+    find_listed_options,
+    list_groups,
+    options_with_key,
+    options_without_key,
+)
 from src.config.hydra_composition import apply_overrides
 from src.config.overrides import is_multirun, needs_multirun_error, search_overrides
 from src.config.phases import PHASES_KEY
@@ -112,6 +118,8 @@ def run_composed_once(overrides: Sequence[str], task: Callable[[DictConfig], obj
         raise ValueError(str(needs_multirun_error(mistaken[0])))
     if doubled := find_doubled_group(overrides):
         raise ValueError(f"{doubled}: this group is chosen twice")
+    for listed in filter(None, map(find_listed_options, overrides)):
+        raise ValueError(str(listed))
     GlobalHydra.instance().clear()
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF), job_name="run"):
         hydra = GlobalHydra.instance().hydra

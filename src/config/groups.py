@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from src.core.files import CONF
+from src.core.user_errors import UserError
 
 # Groups that are in no config by default, and are added on top: as +experiment=NAME.
 ADDED_GROUPS = ("experiment", "preset")
@@ -105,6 +106,27 @@ def _split_group_key(key: str) -> tuple[str, str]:
     group, _, name = key.rpartition(".")
     group = group.replace(".", "/")
     return (group, name) if group in list_groups() else ("", name)
+
+
+def find_listed_options(override: str) -> UserError | None:
+    """The error of an override that lists options of a group of which one alone can be there
+    (`model/optim=[adamw,muon]`), where Hydra would lay the second over the first in silence.
+    """
+    group, _, value = override.lstrip("+").partition("=")
+    names = [name.strip() for name in value.strip("[] ").split(",")]
+    if group not in list_groups() or not value.startswith("[") or len(names) < 2:
+        return None
+    known = [name for name in names if name in list_options(group)]
+    if group not in ADDED_GROUPS and not any(
+        "_target_" in load_option(group, name) for name in known
+    ):
+        return None
+    mark = "+" * (group in ADDED_GROUPS)
+    return UserError(
+        "a run has one of these",
+        where=override,
+        hint=f"several runs are listed without brackets, as -m {mark}{group}={','.join(names)}",
+    )
 
 
 def find_doubled_group(overrides: Sequence[str]) -> str | None:

@@ -19,7 +19,6 @@ from src.config.compose import (
 from src.config.hydra_composition import COMPOSE_ERRORS, OverrideError, apply_overrides
 from src.config.hydra_errors import explain_library_error
 from src.config.overrides import (
-    SortedOverrides,
     expand_values,
     find_sweep_error,
     flatten_search_space,
@@ -32,6 +31,8 @@ from src.config.overrides import (
     parse_sweep_id,
     search_overrides,
 )
+from src.config.parse_failures import find_spaced_overrides
+from src.config.sorted_overrides import SortedOverrides
 from src.config.suggestions import unknown_key_error
 from src.config.validate_config import validate_config
 from src.core.files import CONF
@@ -154,7 +155,7 @@ def find_override_errors(
     reported = {error.key for error in errors if error.key}
     for trial in trials:
         try:
-            validate_config(trial, task)
+            validate_config(trial, task, overrides.valid_texts)
         except UserErrors as refused:
             # a key that was typed wrongly is not missing besides
             errors += [
@@ -175,8 +176,9 @@ def find_override_errors(
 
 def _sort_overrides(arguments: Sequence[str], task: Schema, *, many: bool) -> SortedOverrides:
     """Sort the overrides of a command line by their purpose, and find the mistakes of each."""
-    overrides = SortedOverrides()
-    for typed in _drop_flags(arguments):
+    spaced, words = find_spaced_overrides(_drop_flags(arguments))
+    overrides = SortedOverrides(errors=spaced)
+    for typed in words:
         if many and is_sweep_id_override(typed):
             continue
         if not many and search_overrides([typed]):

@@ -1,12 +1,9 @@
-"""Parses the overrides of a command line, lists the values of each, and finds the mistakes that an
-override has by itself.
-"""
+"""Parses the overrides of a command line and lists the values of each."""
 
 import random
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import islice
 from typing import Any, Literal, NamedTuple
@@ -19,16 +16,14 @@ from hydra.core.override_parser.types import (
     Override,
     RangeSweep,
     Sweep,
-    ValueType,
 )
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from src.config.foreign_keys import explain_pretrained, find_same_option
-from src.config.groups import ADDED_GROUPS, NULLABLE_GROUPS, list_groups, list_options
+from src.config.groups import list_groups, list_options
 from src.config.parse_failures import explain_parse_failure
 from src.core.nested_config import get_by_path, iter_leaves
-from src.core.user_errors import UserError, UserErrors, did_you_mean, format_suggestion, suggest
+from src.core.user_errors import UserError, UserErrors
 
 # Values of one key that are checked before the first run. Each takes some 20 ms.
 MAX_CHECKED_VALUES = 100
@@ -281,119 +276,3 @@ def _enumerate_values(override: Override, line: str) -> tuple[str, ...]:
     if value.shuffle:
         random.Random(line).shuffle(texts)
     return tuple(texts)
-
-
-@dataclass
-class SortedOverrides:
-    """Overrides, sorted into those that choose options of groups and those that set values.
-
-    Args:
-        errors: the mistakes of single overrides.
-        valid_texts: the overrides that can be used, as Hydra expects them.
-        group_overrides: the overrides of groups, with the first of several options, and with the
-            nearest option in place of a misspelt one.
-        value_overrides: all other overrides.
-        unresolved_keys: groups whose option is unknown and unlike any other, and the keys of
-            overrides that cannot be parsed. What is wrong only because of them is not reported.
-        guessed_groups: those whose option is unknown and like another, which stands in for it.
-    """
-
-    errors: list[UserError] = field(default_factory=list)
-    valid_texts: list[str] = field(default_factory=list)
-    group_overrides: list[str] = field(default_factory=list)
-    value_overrides: list[Override] = field(default_factory=list)
-    unresolved_keys: list[str] = field(default_factory=list)
-    guessed_groups: list[str] = field(default_factory=list)
-
-    def parse_and_add(self, typed: str, text: str, *, many: bool) -> None:
-        """Parse and sort an override.
-
-        Args:
-            typed: the override as the user typed it.
-            text: the same override as Hydra expects it.
-            many: several runs are asked for, so the override may list several values.
-        """
-        try:
-            override = OverridesParser.create().parse_override(text)
-        except HydraException:
-            self.errors.append(explain_parse_failure(typed))
-            self.unresolved_keys.append(typed.partition("=")[0].lstrip("+"))
-            return
-        if override.is_sweep_override() and not many:
-            as_list = f"{override.get_key_element()}=[{text.partition('=')[2]}]"
-            hint = None if "(" in text else f"one list is written {as_list}"
-            problem = (
-                "several values make several runs, which -m asks for (python -m src.run -m ...)"
-            )
-            self.errors.append(UserError(problem, where=text, hint=hint))
-            return
-        refused = find_sweep_error(override)
-        if refused and not (
-            override.value_type is ValueType.GLOB_CHOICE_SWEEP
-            and override.key_or_group in list_groups()
-        ):
-            self.errors.append(refused)
-            return
-        self.valid_texts += [] if refused else [text]
-        self.add_override(override)
-
-    def add_override(self, override: Override) -> None:
-        group = override.key_or_group
-        if group == "hydra.searchpath":
-            self.group_overrides.append(str(override.input_line))
-        elif group.startswith("hydra/"):
-            self.group_overrides += (
-                [] if override.is_sweep_override() else [str(override.input_line)]
-            )
-        elif (
-            group in list_groups()
-            and not override.is_delete()
-            and not isinstance(override.value(), dict)
-        ):
-            wrong, meant = _check_group_option(override)
-            self.errors += wrong
-            self.group_overrides += meant
-            self.unresolved_keys += [] if meant else [group.replace("/", ".")]
-            self.guessed_groups += [group.replace("/", ".")] if wrong and meant else []
-        else:
-            self.value_overrides.append(override)
-
-
-def _check_group_option(override: Override) -> tuple[list[UserError], list[str]]:
-    """The errors of an option, and the override that was probably meant; none if no option is like
-    it.
-    """
-    group = override.key_or_group
-    options = list_options(group)
-    errors: list[UserError] = []
-    meant = None
-    for choice in selected_options(override, options):
-        is_known = choice in options
-        same = find_same_option(group, choice)
-        near = choice if is_known else same or suggest(choice, options)
-        meant = meant or near
-        if choice == "null" and group in NULLABLE_GROUPS:
-            hint = f"{group.replace('/', '.')}=null leaves it out"
-        elif is_known:
-            continue
-        elif near is None and group == "model/encoder":
-            hint = f"valid: {', '.join(options)}; {explain_pretrained(choice)}"
-        else:
-            hint = did_you_mean(same) if same else format_suggestion(choice, options)
-        errors.append(UserError("there is no such choice", key=group, value=choice, hint=hint))
-    typed = override.input_line.lstrip("+").partition("=")[2] if override.input_line else meant
-    if not errors and group == "experiment" and not override.is_add():
-        errors.append(
-            UserError(
-                f"an experiment is added on top, as +experiment={typed}", key=group, value=typed
-            )
-        )
-    if not errors and group not in ADDED_GROUPS and override.is_add():
-        errors.append(
-            UserError(
-                f"this group has a default that is replaced, as {group}={typed}",
-                key=f"+{group}",
-                value=typed,
-            )
-        )
-    return errors, [] if meant is None else [f"{'+' * (group in ADDED_GROUPS)}{group}={meant}"]

@@ -3,15 +3,40 @@
 import re
 import shlex
 from collections import Counter
+from collections.abc import Sequence
 
 from src.core.command_names import COMMANDS
-from src.core.user_errors import UserError, suggest
+from src.core.user_errors import UserError, did_you_mean, suggest
 
 # as Optuna and Ray name what a search draws from
 _DISTRIBUTION_PATTERN = re.compile(r"(log_?)?uniform\((.+)\)")
 # a key of a mapping in quotes, with what stands before and behind it
 _QUOTED_KEY = re.compile(r"""([{,]\s*)(["'])(.*?)\2(\s*:)""")
+_KEY_PATTERN = re.compile(r"[+~]{0,2}[a-z_][\w./@]*=")
 _MEANING_SIGN = re.compile(r"[\\(){}\[\]:=,]")
+
+
+def find_spaced_overrides(words: Sequence[str]) -> tuple[list[UserError], list[str]]:
+    """The errors of overrides that are typed with blanks around their equals sign, which a shell
+    makes several words of (`seed = 3`), and the words without those.
+    """
+    errors, rest = [], list(words)
+    for place in range(len(rest) - 1):
+        first, second = rest[place : place + 2]
+        if second == "=" and place + 2 < len(rest):
+            taken, typed = 3, f"{first}={rest[place + 2]}"
+        elif (second.startswith("=") and second != "=") or (
+            first.endswith("=") and first.count("=") == 1
+        ):
+            taken, typed = 2, f"{first}{second}"
+        else:
+            continue
+        if typed.count("=") != 1 or not _KEY_PATTERN.match(typed):
+            continue
+        shown = " ".join(rest[place : place + taken])
+        errors.append(UserError(f"'{shown}' has blanks around '='", hint=did_you_mean(typed)))
+        rest[place : place + taken] = [""] * taken
+    return errors, list(filter(None, rest))
 
 
 def explain_parse_failure(text: str) -> UserError:

@@ -8,6 +8,7 @@ library or of a user's own package.
 
 import inspect
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -20,6 +21,7 @@ from src.config.groups import NULLABLE_GROUPS, list_groups, list_options, load_o
 from src.config.phases import PHASES_KEY, find_phase_errors
 from src.config.rules import find_rule_errors
 from src.config.suggestions import format_required_override
+from src.core.formatting import to_override_text
 from src.core.nested_config import iter_children, iter_nodes
 from src.core.user_errors import UserError, UserErrors, format_suggestion, split_errors
 from src.core.validation import find_violation, is_valid_value, takes_whole_numbers
@@ -35,13 +37,16 @@ _OWN_CODE = (
 )
 
 
-def validate_config(config: Mapping[str, Any], task: Schema) -> None:
+def validate_config(
+    config: Mapping[str, Any], task: Schema, typed: Sequence[str] | None = None
+) -> None:
     """Check a config against the classes that it names, and its nodes against each other.
 
     Args:
         config: the composed config as plain Python, `_target_` nodes included; a `UserError` in
             place of a value counts as a mistake.
         task: the schema of the task function, which is that of the top level.
+        typed: the overrides that made the config; None: those that Hydra knows.
 
     Raises:
         UserErrors: everything that is wrong.
@@ -52,7 +57,20 @@ def validate_config(config: Mapping[str, Any], task: Schema) -> None:
     else:
         errors = find_phase_errors(config, lambda phase: _find_config_errors(phase, task))
     if errors:
-        raise UserErrors(errors)
+        raise UserErrors(_without_echoes(errors, typed_overrides() if typed is None else typed))
+
+
+def _without_echoes(errors: Sequence[UserError], typed: Sequence[str]) -> list[UserError]:
+    """The errors without those of keys that were not typed and hold the value for which a typed key
+    of the same name is refused: they take it from there (`data.seed` from `seed`).
+    """
+
+    def describe(error: UserError) -> tuple[str, str]:
+        return str(error.key).rpartition(".")[2], str(error.found)
+
+    keys = {override.lstrip("+~").partition("=")[0] for override in typed}
+    refused = {describe(error) for error in errors if error.key in keys and error.found}
+    return [error for error in errors if error.key in keys or describe(error) not in refused]
 
 
 def _find_config_errors(config: Mapping[str, Any], task: Schema) -> list[UserError]:
@@ -233,7 +251,7 @@ def _find_key_errors(path: str, node: Mapping[str, Any], schema: Schema) -> Iter
         elif not isinstance(value, Mapping) or "_target_" not in value:
             annotation = schema.parameters[name].annotation
             if error := find_violation(annotation, value, f"{prefix}{name}"):
-                yield _explain_interval(error, f"{prefix}{name}", value)
+                yield _explain_several(error, f"{prefix}{name}", value)
     for name, parameter in schema.parameters.items():
         if parameter.required and name not in arguments:
             is_foreign = not str(node.get("_target_", "src.")).startswith("src.")
@@ -244,10 +262,19 @@ def _find_key_errors(path: str, node: Mapping[str, Any], schema: Schema) -> Iter
             )
 
 
-def _explain_interval(error: UserError, key: str, value: Any) -> UserError:
-    """The error of a value that is no number, with the way to search an interval where one was
-    meant (`1e-5:1e-3`, as other tools write it).
+def _explain_several(error: UserError, key: str, value: Any) -> UserError:
+    """The error of a value, with the way to search where several were meant: a list of them, or an
+    interval (`1e-5:1e-3`, as other tools write it).
     """
+    if key == "tags":
+        error.hint = "one is typed as tags.NAME=VALUE"
+    if isinstance(value, list) and len(value) > 1:
+        if all(is_valid_value(error.annotation, one) for one in value):
+            listed = ",".join(map(to_override_text, value))
+            error.hint = (
+                f"several runs are listed without brackets, as -m {shlex.quote(f'{key}={listed}')}"
+            )
+        return error
     ends = _COLON_INTERVAL_PATTERN.fullmatch(value) if isinstance(value, str) else None
     is_whole = takes_whole_numbers(error.annotation)
     if ends is None or not (is_whole or is_valid_value(error.annotation, float(ends[1]))):

@@ -89,9 +89,13 @@ def pause_gc() -> Iterator[None]:
 
 
 def silence_transformers() -> None:
-    """Silence Hugging Face's libraries. Must be called before they are imported."""
-    # fresh heads are reported as missing weights
+    """Silence Hugging Face's libraries, also where something has imported them already."""
+    # fresh heads are reported as missing weights, which our own line says
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if imported := sys.modules.get("transformers.utils.logging"):
+        # it has read the variable by then
+        level = imported.log_levels.get(os.environ["TRANSFORMERS_VERBOSITY"])
+        imported.set_verbosity(imported.log_levels["error"] if level is None else level)
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "0" if sys.stderr.isatty() else "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
@@ -129,6 +133,8 @@ def silence_libraries() -> None:
         ".*`training_step` returned `None`.*",
         # it keeps all targets in memory: two numbers a row
         ".*Metric `Spearman.*",
+        # where SLURM is installed a run may still be one by itself
+        ".*The `srun` command is available on your system but is not used.*",
         # torch's own pytree, called by Lightning
         ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
     ):

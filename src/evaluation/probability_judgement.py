@@ -307,7 +307,8 @@ def _add_label_decision(
     rule: DecisionRule,
 ) -> None:
     table: dict[str, list] = {"label": list(label_names), "threshold": list(rule.thresholds or ())}
-    for end, said in (("at 0.5", plain), ("at threshold", decided)):
+    # a column's name with a dot in it would reach the store as another
+    for end, said in (("at one half", plain), ("at threshold", decided)):
         right = (truth & said).sum(0).double()
         values = (2 * right / (truth.sum(0) + said.sum(0))).tolist()
         table[f"precision {end}"] = _clean((right / said.sum(0)).tolist())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from src.core.dataset_info import TEXT_TASKS, DatasetInfo, Task
 from src.core.hub_cache import check_cached_files
 from src.core.pretrained_files import check_encoder_folder, resolve_local_folder
-from src.core.user_errors import UserError, UserErrors
+from src.core.user_errors import UserError
 from src.core.validation import Bound, PositiveInt, validate_init
 from src.model.head_outputs import name_outputs
 
@@ -128,7 +128,9 @@ class Scratch:
         from src.model.fresh_config import build_fresh_config
         from src.model.text_pooling import write_pooling
 
-        _check_max_tokens(dataset_info.max_tokens, self.max_tokens, "model.encoder.max_tokens")
+        _check_max_tokens(
+            dataset_info.max_tokens, self.max_tokens, "model.encoder.max_tokens", head
+        )
         labels = _label_settings(label_names, task, head)
         config = build_fresh_config(self, dataset_info, labels)
         write_pooling(config, self.pooling)
@@ -207,7 +209,7 @@ class Pretrained:
         check_pooling(settings["model_type"], self.pooling)
         network = build_bare_network(folder, settings, head, NAME_OR_PATH_KEY, self._change_config)
         if max_tokens is not None:
-            _check_max_tokens(max_tokens, find_longest_sequence(network), _POSITIONS)
+            _check_max_tokens(max_tokens, find_longest_sequence(network), _POSITIONS, head)
         return network
 
     def _change_config(self, config: Any) -> None:
@@ -262,7 +264,7 @@ class Pretrained:
         check_body_weights(network, loaded, NAME_OR_PATH_KEY)
         network = network.float()
         longest = find_longest_sequence(network)
-        _check_max_tokens(dataset_info.max_tokens, longest, _POSITIONS)
+        _check_max_tokens(dataset_info.max_tokens, longest, _POSITIONS, head)
         if config.model_type not in TOKEN_HEADS:
             # many have none, or find the end of a text by it
             network.config.get_text_config().pad_token_id = dataset_info.pad_id
@@ -344,11 +346,11 @@ def _label_settings(label_names: tuple[str, ...], task: Task, head: "HeadType") 
     }
 
 
-def _check_max_tokens(max_tokens: int, limit: int | None, key: str) -> None:
+def _check_max_tokens(max_tokens: int, limit: int | None, key: str, head: "HeadType") -> None:
     if limit is not None and max_tokens > limit:
-        raise UserErrors(
-            [
-                f"sequences of {max_tokens} tokens (data.batching) are longer than "
-                f"the encoder's {limit} ({key})"
-            ]
+        rows = "row_tokens" if head in _TEXT_HEADS else "max_tokens"
+        raise UserError(
+            f"sequences of {max_tokens} tokens (data.batching) are longer than the encoder's "
+            f"{limit} ({key})",
+            hint=f"data.batching.{rows}={limit} fits",
         )

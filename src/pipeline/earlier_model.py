@@ -21,11 +21,13 @@ class EarlierModel(NamedTuple):
         folder: the Hugging Face folder of the model.
         inference_config: how texts are prepared for it.
         config: of the run, as plain values; empty if it is not known.
+        run_id: of the run.
     """
 
     folder: Path
     inference_config: Mapping[str, Any]
     config: Mapping[str, Any]
+    run_id: str
 
     @property
     def run_source(self) -> Mapping[str, Any]:
@@ -84,14 +86,15 @@ def find_earlier_model(store: "Store", typed: str) -> EarlierModel:
         if chosen is None or not config:
             raise
         folder = build_checkpoint_model(store, run, chosen, config)
-    return read_earlier_model(folder, config)
+    return read_earlier_model(folder, config, run.id)
 
 
-def read_earlier_model(folder: Path, config: Mapping[str, Any]) -> EarlierModel:
+def read_earlier_model(folder: Path, config: Mapping[str, Any], run_id: str = "") -> EarlierModel:
     """The model in a folder. Raises UserError if no run of this program has written it.
 
     Args:
         config: of the run, as plain values; empty if it is not known.
+        run_id: empty if it is not known.
     """
     file = folder / INFERENCE_CONFIG_NAME
     if not file.is_file():
@@ -99,7 +102,7 @@ def read_earlier_model(folder: Path, config: Mapping[str, Any]) -> EarlierModel:
             f"{folder} holds no {INFERENCE_CONFIG_NAME}: it was not written by a run of this "
             "program"
         )
-    return EarlierModel(folder, json.loads(file.read_text(encoding="utf-8")), config)
+    return EarlierModel(folder, json.loads(file.read_text(encoding="utf-8")), config, run_id)
 
 
 def _load_config(store: "Store", run_id: str) -> dict[str, Any]:

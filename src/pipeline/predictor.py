@@ -5,7 +5,7 @@ Texts are prepared as they were in training.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -171,6 +171,11 @@ class Predictor:
                 hint="leave it out, or export the run again",
             )
         return runtime
+
+    def describe_rule(self) -> Iterator[str]:
+        """What the run has fitted and is applied to all answers; nothing where there is none."""
+        if said := self.rule.describe(self.label_names):
+            yield f"{said}; decision_rule=false answers without"
 
     def describe_cuts(self) -> str | None:
         """How many texts have been cut to the length of training; None if none was."""

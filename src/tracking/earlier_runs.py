@@ -294,7 +294,9 @@ def _suggest_run(session: StoreSession, wanted: str) -> str:
 def _suggest_name(session: StoreSession, wanted: str) -> str:
     """The same for a name that no run has."""
     runs = _search_all_experiments(session, "", limit=1000)
-    near = suggest(wanted, [run.info.run_name for run in runs])
+    # as they are shown, and as they were typed
+    names = [name for run in runs for name in (run.info.run_name, run.data.params.get("name"))]
+    near = suggest(wanted, filter(None, names))
     return did_you_mean(near) if near is not None else _describe_latest_runs(session)
 
 

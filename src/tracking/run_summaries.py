@@ -98,7 +98,8 @@ def list_run_summaries(
 
 def _check_metric(metric: str, runs: Sequence[RunInfo]) -> None:
     known = sorted({name for run in runs for name in run.metrics})
-    if metric not in known:
+    # where no run is like that, this is what there is to say
+    if runs and metric not in known:
         raise UserError(
             f"--sort {metric}: no run has this metric; {format_suggestion(metric, known)}"
         )

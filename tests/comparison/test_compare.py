@@ -293,3 +293,15 @@ def test_runs_without_numbers_still_differ(add_run: AddRun, store: Store, say: S
 
 def test_a_sweep_without_trials_and_runs_without_numbers(add_run: AddRun, say: Say) -> None:
     assert "which has no trial yet" in say(add_run("s", kind="search"), code=2)[1]
+
+
+def test_a_metric_that_rows_do_not_give_is_no_verdict_of_one_seed(
+    add_run: AddRun, say: Say
+) -> None:
+    ids = [add_run(lr=lr, right=range(count)) for lr, count in ((0.1, 3), (0.2, 9))]
+    shown, _ = say(*ids, "--metric", "test/loss")
+    assert "Metrics (1 seed)" in shown
+    assert "test/loss is not computed from the predictions that runs keep, so test/accuracy" in (
+        shown
+    )
+    assert "no verdict" not in say(*ids)[0]

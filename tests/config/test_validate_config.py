@@ -136,9 +136,8 @@ SAID: dict[str, list[str]] = {
         "did you mean 'classification'?"
     ],
     "seed=null": [
+        # data.seed is read from there
         "seed: expected a whole number at least 0, found None",
-        # it is read from there
-        "data.seed: expected a whole number, found None",
     ],
     # rules between the arguments of one class
     "model.encoder.width=100 model.encoder.heads=3": [

@@ -84,3 +84,21 @@ def test_whoever_reads_one_line_gets_no_traceback(flags: list[str]) -> None:
         assert program.stdout.readline()
         program.stdout.close()
         assert program.stderr.read() == ""
+
+
+@pytest.mark.parametrize(("asked", "level"), [(None, "error"), ("info", "info"), ("x", "error")])
+def test_transformers_is_silent_though_it_was_imported_before(
+    asked: str | None, level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    monkeypatch.delenv("TRANSFORMERS_VERBOSITY", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("TRANSFORMERS_VERBOSITY", asked)
+    try:
+        logging.set_verbosity_warning()
+        startup.silence_transformers()
+        assert logging.get_verbosity() == logging.log_levels[level]
+    finally:
+        logging.set_verbosity(before)

@@ -107,7 +107,7 @@ def test_labels_are_judged_by_themselves():
         (filed["label"], filed["predicted"]),
         rule=DecisionRule(thresholds=(0.3, 0.3), aim="f1"),
     )
-    assert judged.tables["decision"]["f1 at 0.5"] == [pytest.approx(2 / 3)] * 2
+    assert judged.tables["decision"]["f1 at one half"] == [pytest.approx(2 / 3)] * 2
     assert judged.tables["decision"]["f1 at threshold"] == [1.0, 1.0]
     assert answers.right.tolist() == [True, False, True, False]
     assert answers.confidence.tolist() == pytest.approx([0.8, 0.6, 0.8, 0.6])

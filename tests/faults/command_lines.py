@@ -108,10 +108,7 @@ ENTRIES = [
     ),
     Entry(
         "seed=1.5",
-        says=(
-            "seed: expected a whole number at least 0, found 1.5\ndata.seed: expected a whole "
-            "number, found 1.5"
-        ),
+        says="seed: expected a whole number at least 0, found 1.5",
     ),
     Entry(
         "trainer.max_steps=1e3",
@@ -230,7 +227,6 @@ ENTRIES = [
         "data.num_labels=1",
         says=(
             "data.num_labels: expected a whole number at least 2 or null, found 1\n"
-            "model.objective.num_labels: expected a whole number at least 2 or null, found 1\n"
             "data.num_labels=1, but data.label_names has 2: negative, positive "
             "(data.num_labels=2, or other "
             "names)"
@@ -336,6 +332,71 @@ ENTRIES = [
         says="model.optim.lr: must be given, as model.optim.lr=VALUE",
     ),
     Entry(
+        "-m +experiment=quickstart_scratch seed=[1,2,3]",
+        says="seed: expected a whole number at least 0, found [1, 2, 3]; several runs are listed "
+        "without brackets, as -m seed=1,2,3",
+    ),
+    Entry(
+        "+experiment=quickstart_scratch seed=[1,2] model.freeze=[1,nothing]",
+        says="seed: expected a whole number at least 0, found [1, 2]; several runs are listed "
+        "without brackets, as -m seed=1,2\n"
+        "model.freeze: expected one of nothing, embeddings, encoder or a whole number at least 0, "
+        "found [1, 'nothing']; several runs are listed without brackets, as -m "
+        "model.freeze=1,nothing",
+    ),
+    Entry(
+        "model/optim=[adamw,muon]",
+        says="model/optim=[adamw,muon]: a run has one of these; several runs are listed without "
+        "brackets, as -m model/optim=adamw,muon",
+    ),
+    Entry(
+        "-m +experiment=[imdb,sst2]",
+        says="+experiment=[imdb,sst2]: a run has one of these; several runs are listed without "
+        "brackets, as -m +experiment=imdb,sst2",
+    ),
+    Entry(
+        "model/encoder=bert_tiny",
+        says="model/encoder=bert_tiny: there is no such choice; did you mean 'tiny'?",
+    ),
+    Entry(
+        "model/encoder=t5_small",
+        says="model/encoder=t5_small: there is no such choice; did you mean 't5_tiny'?",
+    ),
+    Entry(
+        "seed = 3",
+        says="'seed = 3' has blanks around '='; did you mean 'seed=3'?",
+    ),
+    Entry(
+        "seed= 3 trainer.max_steps =2 model.optim.lrr=1",
+        says="'seed= 3' has blanks around '='; did you mean 'seed=3'?\n"
+        "'trainer.max_steps =2' has blanks around '='; did you mean 'trainer.max_steps=2'?\n"
+        "model.optim.lrr: there is no such key; did you mean 'lr'?",
+    ),
+    Entry(
+        "tags=[baseline,a]",
+        says="tags: expected a mapping to a text or a number or true or false or null, found "
+        "['baseline', 'a']; one is typed as tags.NAME=VALUE",
+    ),
+    Entry(
+        "-m +experiment=quickstart_scratch",
+        says="there is no option -m; python -m src.run -m makes several runs, and the range test "
+        "is one",
+        program="lr_range",
+    ),
+    Entry(
+        "0123456 'A great film'",
+        says="'0123456' is not an option: expected key=value, with one of run, text, pair, file, "
+        "column, pair_column, split, output, overwrite, strict, batch_tokens, precision, "
+        "decision_rule, uri, root; did you mean run=0123456 'text=A great film'?",
+        program="predict",
+    ),
+    Entry(
+        "8080",
+        says="'8080' is not an option: expected key=value, with one of port, uri, experiment, "
+        "root; did you mean port=8080?",
+        program="ui",
+    ),
+    Entry(
         "model/encoder/layers=3",
         says="model/encoder/layers: there is no such key; did you mean 'model.encoder.layers'?",
     ),
@@ -423,10 +484,7 @@ ENTRIES = [
     ),
     Entry(
         "seed=${name}",
-        says=(
-            "seed: expected a whole number at least 0, found 'run'\ndata.seed: expected a whole "
-            "number, found 'run'"
-        ),
+        says="seed: expected a whole number at least 0, found 'run'",
     ),
     Entry(
         "-m model.optim.lr=1e-5,2",

@@ -762,6 +762,12 @@ ENTRIES = [
         name="rows longer than the encoder",
     ),
     Entry(
+        "-m " + FILES + "data.source.path=HERE/a.csv,HERE/b.csv",
+        says="data.source.path=HERE/b.csv: there is no 'b.csv' in HERE; did you mean 'a.csv'?",
+        files={"a.csv": GOOD},
+        name="one of two files of a search",
+    ),
+    Entry(
         FILES + "data/source=hub",
         says=(
             "data.source has neither path nor hub; give data.source.path=FILE_OR_FOLDER or "

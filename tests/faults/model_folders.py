@@ -294,10 +294,16 @@ ENTRIES = [
         HERE + "data.batching.max_tokens=64",
         says=(
             "sequences of 64 tokens (data.batching) are longer than the encoder's 32 (positions of "
-            "model.encoder.name_or_path)"
+            "model.encoder.name_or_path); data.batching.max_tokens=32 fits"
         ),
         model="sound",
         name="model: texts longer than the encoder",
+    ),
+    Entry(
+        "-m " + MODEL + "model.encoder.name_or_path=HERE/m,HERE/none",
+        says="model.encoder.name_or_path: there is no folder HERE/none",
+        model="sound",
+        name="model: one of two folders of a search",
     ),
     Entry(
         HERE + "model.freeze=9",

@@ -31,7 +31,7 @@ ENTRIES = [
             "'abcdef1' is not an option: expected key=value, with one of run, text, pair, file, "
             "column, "
             "pair_column, split, output, overwrite, strict, batch_tokens, precision, "
-            "decision_rule, uri, root"
+            "decision_rule, uri, root; did you mean run=abcdef1?"
         ),
         program="predict",
     ),
@@ -201,10 +201,7 @@ ENTRIES = [
     ),
     Entry(
         "seed=one",
-        says=(
-            "seed: expected a whole number at least 0, found 'one'\ndata.seed: expected a whole "
-            "number, found 'one'"
-        ),
+        says="seed: expected a whole number at least 0, found 'one'",
         program="quickstart",
     ),
     Entry(

@@ -93,7 +93,7 @@ def test_sequences_longer_than_a_fresh_encoder_reads(facts):
         )
     assert str(caught.value) == (
         "sequences of 64 tokens (data.batching) are longer than the encoder's 32 "
-        "(model.encoder.max_tokens)"
+        "(model.encoder.max_tokens); data.batching.row_tokens=32 fits"
     )
 
 
@@ -223,7 +223,7 @@ def test_sequences_longer_than_the_encoders_positions(family, folder, facts):
         build(place, facts(max_tokens=41))
     assert str(caught.value) == (
         "sequences of 41 tokens (data.batching) are longer than the encoder's 40 "
-        "(positions of model.encoder.name_or_path)"
+        "(positions of model.encoder.name_or_path); data.batching.row_tokens=40 fits"
     )
 
 

@@ -18,17 +18,20 @@ from src.config.build_nodes import Schema, build_node
 from src.config.compose import prefix_optional_inputs, to_plain_config
 from src.config.groups import list_groups
 from src.config.hydra_composition import apply_overrides
-from src.config.overrides import drop_sweep_id, parse_sweep_id
+from src.config.overrides import MAX_CHECKED_VALUES, drop_sweep_id, parse_sweep_id
 from src.config.resume import dump_config, load_stored_config
 from src.config.validate_config import validate_config
 from src.core.files import CONF, PROJECT_ROOT
+from src.core.pretrained_files import ENCODER_KEY, resolve_local_folder
 from src.core.run_ending import TerminatedBySignal
 from src.pipeline.early_checks import check_without_torch
 from src.pipeline.run import read_task_schema
 from src.search.run.find_sweep import SweepRequest, parse_storage_location, restore_overrides
 from src.search.run.search_check import build_search
-from src.search.space import parse_space
+from src.search.space import SearchSpace, parse_space
 
+# of which a value may name a file, a folder or a device that is not there
+_PLACE_KEYS = ("data.source.path", "data.source.hub", ENCODER_KEY, "trainer.accelerator")
 _BASIC_LAUNCHER_TARGET = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
@@ -85,8 +88,7 @@ def run_search_sweep(
     store.check()
     if search.launcher != "hydra" and composer.launcher_target is None:
         # another machine may have other files and devices
-        first = composer.compose_trial(space.format_overrides(space.first_point()))
-        check_without_torch(build_node(first["data"]), build_node(first["trainer"]))
+        _check_places(space, composer)
     store.announce_environment()
     request = SweepRequest(
         overrides=list(typed),
@@ -104,6 +106,25 @@ def run_search_sweep(
         composer=composer,
         store=store,
     ).run()
+
+
+def _check_places(space: SearchSpace, composer: "TrialComposer") -> None:
+    """Raise UserError for data, devices or an encoder's folder that are not there, of any listed
+    value, before the first trial.
+    """
+    first = space.first_point()
+    points = [first] + [
+        {**first, dimension.key: value}
+        for dimension in space.dimensions
+        if dimension.key in _PLACE_KEYS
+        for value in dimension.values[1:MAX_CHECKED_VALUES]
+    ]
+    for point in points:
+        trial = composer.compose_trial(space.format_overrides(point))
+        check_without_torch(build_node(trial["data"]), build_node(trial["trainer"]))
+        name = trial["model"]["encoder"].get("name_or_path")
+        if isinstance(name, str) and not name.startswith("run:"):
+            resolve_local_folder(name, ENCODER_KEY)
 
 
 class TrialComposer:
