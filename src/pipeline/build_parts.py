@@ -33,6 +33,10 @@ def build_parts(config: Mapping[str, Any], store: "Store", *, is_trial: bool) ->
     data_config = build_node(config["data"])
     model_config = build_model_config(config["model"], store)
     callbacks = [build_node(node) for node in config["callbacks"].values() if node is not None]
+    for callback in callbacks:
+        # which some have that read data of their own
+        if (check := getattr(callback, "check_source", None)) is not None:
+            check()
     if config.get("report") is not None:
         build_node(config["report"]).check()
     model_config.check(model_folder, max_tokens=data_config.batching.max_tokens)

@@ -75,7 +75,7 @@ def tally_masked_tokens(
             trainer.predict(module, dataloaders=PlainBatches(loader), return_predictions=False)
     finally:
         callbacks.remove(callback)
-    for other in gather_from_ranks(tally)[1:] if parts.launcher.rank_info.world_size > 1 else ():
+    for other in gather_from_ranks(tally)[1:]:
         tally.merge(other)
 
 

@@ -127,9 +127,12 @@ def test_tracking_and_callbacks_choices_are_sound(composed: Compose) -> None:
     for group in ("trainer", "callbacks", "tracking", "data/cleaning"):
         assert list_options(group)
         for choice in list_options(group):
-            # whose mark and step are the user's to say
-            own = ["callbacks.milestone.step=9", "callbacks.milestone.mark=0.5"]
-            typed = [f"{group}={choice}", *(own if choice == "milestone" else [])]
+            # what is the user's to say
+            own = {
+                "milestone": ["callbacks.milestone.step=9", "callbacks.milestone.mark=0.5"],
+                "probe": ["callbacks.probe.source.path=rows"],
+            }
+            typed = [f"{group}={choice}", *own.get(choice, [])]
             validate_config(composed(*typed), read_task_schema())
     watched = composed("+experiment=imdb", "callbacks=early_stopping")["callbacks"][
         "early_stopping"
