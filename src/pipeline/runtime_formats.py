@@ -223,6 +223,9 @@ def _write_openvino(
     import openvino
 
     traced = dict(model.tokenizer.pad(model.encode(texts), return_tensors="pt"))
+    if "sliding_attention" in (getattr(model.network.config, "layer_types", None) or ()):
+        # OpenVINO's own attention gives NaN for padding whose window holds no token of the text
+        model.network.set_attn_implementation("eager")
     with _quiet_exporter(), without_reports():
         # not by way of ONNX, which takes attention to pieces: slower, and worse in int8
         whole = openvino.convert_model(model.network, example_input=traced)
