@@ -87,7 +87,7 @@ def load_answers(address: str, text: str) -> list[str]:
 def test_a_run_for_another_runtime(
     project: Path, run_id: str, tmp_path: Path, format: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxscript" if format == "onnx" else format)
     pytest.importorskip("onnxruntime" if format == "onnx" else format)
     folder = tmp_path / "made"
     assert say(project, f"run={run_id}", f"format={format}", f"output={folder}", "rows=9") == 0
@@ -112,7 +112,6 @@ def test_a_run_in_int8(
     project: Path, run_id: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The card and the JSON say what became of its answers; src.predict asks the folder."""
-    pytest.importorskip("onnxscript")
     pytest.importorskip("nncf")
     folder = tmp_path / "made"
     # a model that has seen 40 rows is sure of nothing
@@ -142,7 +141,6 @@ def test_a_registered_model_may_run_on_openvino(
     project: Path, run_id: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Beside the run's own model, which stays what it is."""
-    pytest.importorskip("onnxscript")
     pytest.importorskip("openvino")
     typed = ["format=mlflow", "precision=bf16", "register=fast", "rows=9", "max_flips=0.5"]
     assert say(project, f"run={run_id}", *typed) == 0
@@ -185,14 +183,15 @@ def test_onnx_is_asked_without_torch(tmp_path: Path) -> None:
             assert list(answer.probabilities.values()) == pytest.approx(row.tolist(), abs=1e-5)
 
 
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
 @pytest.mark.parametrize("task", ["multi_label", "regression"])
-def test_other_tasks_and_pairs(tmp_path: Path, task: Task) -> None:
-    pytest.importorskip("onnxscript")
-    pytest.importorskip("onnxruntime")
+def test_other_tasks_and_pairs(tmp_path: Path, task: Task, format: str) -> None:
+    pytest.importorskip("onnxscript" if format == "onnx" else format)
+    pytest.importorskip("onnxruntime" if format == "onnx" else format)
     source = make_model(tmp_path, task, pooling="mean", pairs=True)
-    (folder := tmp_path / "onnx").mkdir()
+    (folder := tmp_path / format).mkdir()
     pairs = [[*one, *other] for one, other in zip(TEXTS, TEXTS[::-1], strict=True)]
-    write_runtime_folder(source, folder, "onnx", pairs[:2])
+    write_runtime_folder(source, folder, format, pairs[:2])
     rows = [*pairs, ["", "a"]]
     parity = compare_with_model(source, folder, ParityRows(rows, [None] * len(rows), "validation"))
     assert parity.accuracies is None

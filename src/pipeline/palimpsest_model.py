@@ -59,12 +59,14 @@ _FILLED_TEXTS, _FILLINGS = 4, 5
 # known of it, its precision among other things. Exports of earlier versions are all in fp32.
 RUNTIME_FILES = ("model.onnx", "openvino_model.xml")
 RUNTIME_CONFIG_NAME = "runtime.json"
-# A runtime keeps memory for every shape of a batch that it has met. So rows are padded to a
-# multiple of this length, and a batch has one of these numbers of rows.
+# A runtime takes time and keeps memory for every shape of a batch that it meets. So a batch has a
+# power of two of rows, and there are eight lengths between one power of two and the next, none
+# nearer than this.
 _LENGTH_STEP = 8
-_ROW_COUNTS = (64, 16, 4, 1)
-# padded tokens of a batch; larger ones are not faster on a CPU
+# Padded tokens of a batch, and pairs of tokens that attend to each other, which is what long texts
+# need memory for; larger batches are not faster on a CPU.
 RUNTIME_BATCH_TOKENS = 1024
+_BATCH_PAIRS = 2 * 256**2
 
 
 class TextModel:
@@ -442,10 +444,11 @@ class RuntimeNetwork:
         done = 0
         while done < len(rows):
             longest = lengths[order[done]]
+            step = max(_LENGTH_STEP, (1 << (longest - 1).bit_length()) // 16)
             # there may be no positions beyond the limit
-            padded = max(longest, min(-(-longest // _LENGTH_STEP) * _LENGTH_STEP, self.max_tokens))
-            room = max(1, min(len(rows) - done, batch_tokens // padded))
-            count = next(count for count in _ROW_COUNTS if count <= room)
+            padded = max(longest, min(-(-longest // step) * step, self.max_tokens))
+            room = min(len(rows) - done, batch_tokens // padded, _BATCH_PAIRS // padded**2)
+            count = 1 << (max(1, room).bit_length() - 1)
             inputs = self._pad([rows[place] for place in order[done : done + count]], padded)
             with self._lock:
                 outputs.append(self._run(inputs))

@@ -34,7 +34,11 @@ from src.pipeline.runtime_parity import (
     compare_with_model,
     write_card,
 )
-from src.pipeline.static_quantization import CALIBRATION_TEXTS
+from src.pipeline.static_quantization import (
+    CALIBRATION_TEXTS,
+    quantize_statically,
+    without_reports,
+)
 
 if TYPE_CHECKING:
     from src.pipeline.earlier_model import EarlierModel
@@ -44,7 +48,7 @@ if TYPE_CHECKING:
 FILES = {"onnx": "model.onnx", "openvino": "openvino_model.xml"}
 _PACKAGES = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
-    "openvino": ("onnx", "onnxscript", "openvino"),
+    "openvino": ("openvino",),
 }
 PRECISIONS = {"onnx": ("fp32",), "openvino": ("fp32", "bf16", "int8")}
 _NO_ONNX = {
@@ -197,13 +201,11 @@ def write_runtime_folder(
             shutil.copyfile(path, folder / path.name)
     (folder / "requirements.txt").unlink(missing_ok=True)
     shutil.copyfile(Path(__file__).with_name(READER_NAME), folder / READER_NAME)
-    onnx_file = folder / FILES["onnx"]
     model = TextModel(source)
-    _write_onnx(model, onnx_file, texts)
     if format == "openvino":
-        _write_openvino(model, onnx_file, folder / FILES["openvino"], precision, calibration)
-        for path in folder.glob(f"{onnx_file.name}*"):
-            path.unlink()
+        _write_openvino(model, folder / FILES[format], texts, precision, calibration)
+    else:
+        _write_onnx(model, folder / FILES[format], texts)
     known: dict[str, Any] = {"format": format, "file": FILES[format], "precision": precision}
     if calibration is not None:
         known["calibration_texts"] = len(calibration.texts)
@@ -213,18 +215,22 @@ def write_runtime_folder(
 
 def _write_openvino(
     model: "TextModel",
-    onnx_file: Path,
     path: Path,
+    texts: Sequence[Sequence[str]],
     precision: str,
     calibration: Calibration | None,
 ) -> None:
     import openvino
 
-    # `convert_model` would report to its makers that it was called
-    network = openvino.Core().read_model(onnx_file)
+    traced = dict(model.tokenizer.pad(model.encode(texts), return_tensors="pt"))
+    if "sliding_attention" in (getattr(model.network.config, "layer_types", None) or ()):
+        # OpenVINO's own attention gives NaN for padding whose window holds no token of the text
+        model.network.set_attn_implementation("eager")
+    with _quiet_exporter(), without_reports():
+        # not by way of ONNX, which takes attention to pieces: slower, and worse in int8
+        whole = openvino.convert_model(model.network, example_input=traced)
+    network = openvino.Model([whole.output("logits")], whole.get_parameters())
     if precision == "int8":
-        from src.pipeline.static_quantization import quantize_statically
-
         assert calibration is not None
         cleaned = [[model.clean(text) for text in row] for row in calibration.texts]
         names = [one.any_name for one in network.inputs]
@@ -272,13 +278,17 @@ def _write_onnx(model: "TextModel", path: Path, texts: Sequence[Sequence[str]]) 
 
 @contextlib.contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Without what the exporter says of torchvision, of its own future and of equal axes."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Without what exporters say of torchvision, of their own future, of equal axes and of values
+    that a trace takes for constants.
+    """
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "transformers")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

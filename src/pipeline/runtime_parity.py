@@ -22,7 +22,7 @@ _DEFAULT_BOUNDS = {
 }
 _PACKAGES = {
     "onnx": ("torch", "onnx", "onnxscript", "onnxruntime"),
-    "openvino": ("torch", "onnx", "onnxscript", "openvino"),
+    "openvino": ("torch", "openvino"),
 }
 TITLES = {"onnx": "ONNX", "openvino": "OpenVINO"}
 

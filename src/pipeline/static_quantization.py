@@ -23,7 +23,12 @@ def quantize_statically(network: Any, rows: Sequence[Mapping[str, np.ndarray]]) 
     Args:
         rows: the inputs of some texts, one text a row, [1, T] int64 and not padded.
     """
-    with _quiet_nncf():
+    with (
+        without_reports(),
+        contextlib.redirect_stdout(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
         import nncf
 
         logging.getLogger("nncf").setLevel(logging.ERROR)
@@ -37,18 +42,16 @@ def quantize_statically(network: Any, rows: Sequence[Mapping[str, np.ndarray]]) 
 
 
 @contextlib.contextmanager
-def _quiet_nncf() -> Iterator[None]:
-    """Without progress bars and warnings, and without the reports on its use that it would send to
-    its makers unasked.
-    """
-    before = os.environ.get("NNCF_CI")
-    os.environ["NNCF_CI"] = "1"
+def without_reports() -> Iterator[None]:
+    """Without the reports on their use that OpenVINO's tools send to their makers unasked."""
+    names = ("CI", "NNCF_CI")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ |= dict.fromkeys(names, "true")
     try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
-        if before is None:
-            del os.environ["NNCF_CI"]
-        else:
-            os.environ["NNCF_CI"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -35,7 +35,6 @@ def test_a_run_is_asked_on_openvino(
 ) -> None:
     """All rows of a file in their order; the second time nothing is made."""
     pytest.importorskip("nncf")
-    pytest.importorskip("onnxscript")
     file = tmp_path / "texts.jsonl"
     texts = [*TEXTS, "", *TEXTS[::-1]]
     file.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
@@ -65,7 +64,6 @@ def test_answers_that_would_not_be_exact_enough(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    pytest.importorskip("onnxscript")
     pytest.importorskip("openvino")
     bounds = runtime_formats.Bounds(0.0, 0.0, 9)
     monkeypatch.setattr("src.pipeline.runtime_parity.read_bounds", lambda *_: bounds)

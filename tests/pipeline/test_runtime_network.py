@@ -33,7 +33,6 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """In int8."""
     pytest.importorskip("nncf")
-    pytest.importorskip("onnxscript")
     folder = tmp_path_factory.mktemp("int8")
     write_runtime_folder(source, folder, "openvino", SCALES.texts[:2], "int8", SCALES)
     return folder
@@ -80,8 +79,8 @@ def test_products_are_in_int8(source: Path, folder: Path, tmp_path: Path) -> Non
 
 
 def test_batches_have_few_shapes_and_answers_their_order(folder: Path) -> None:
-    """Of 2,000 rows of 1 to 64 tokens: 8 lengths, 4 numbers of rows, and no more tokens than
-    allowed.
+    """Of 2,000 rows of 1 to 61 tokens: 8 lengths, 7 numbers of rows, and no more tokens than
+    allowed; of long rows fewer.
     """
     network = open_network(folder)
     network.max_tokens = 61
@@ -105,10 +104,16 @@ def test_batches_have_few_shapes_and_answers_their_order(folder: Path) -> None:
     assert sum(done) == 2138
     # there may be no positions beyond the longest
     assert {length for _, length in shapes} == {8, 16, 24, 32, 40, 48, 56, 61}
-    assert {count for count, _ in shapes} == {1, 4, 16, 64}
+    assert {count for count, _ in shapes} <= {1, 2, 4, 8, 16, 32, 64}
+    assert len(set(shapes[: 8 * 4])) <= 8
     assert all(count * length <= 512 for count, length in shapes)
-    padded = sum(count * length for count, length in shapes[: len(shapes)])
+    padded = sum(count * length for count, length in shapes)
     assert padded < 1.2 * (lengths.sum() + lengths[:7].sum() + lengths[:130].sum() + lengths[0])
+    shapes.clear()
+    network.max_tokens = 512
+    long = {name: np.resize(content, 300) for name, content in rows[0].items()}
+    network.compute_logits([long] * 3)
+    assert shapes == [(1, 320)] * 3
 
 
 def test_a_runtime_has_as_many_threads_as_torch(
