@@ -53,7 +53,6 @@ _NETWORKS: dict[str, Any] = {
 }
 # of texts whose masks are filled at a time: there is an output for every token of the vocabulary
 _FILLED_TEXTS, _FILLINGS = 4, 5
-
 # the network in other formats than that of transformers, which `src.export` writes
 RUNTIME_FILES = ("model.onnx", "openvino_model.xml")
 

@@ -127,7 +127,7 @@ def run(
             steps = fitted.global_step
             error_context.progress_note = f"training itself was complete (optimizer step {steps})"
             metrics = evaluate_run(parts, module, fitted)
-            record.describe_result(format_results(metrics))
+            record.describe_result(format_results(metrics, parts.interval))
     return conclude_run(parts, metrics, time.monotonic() - started_at)
 
 
@@ -357,6 +357,7 @@ def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -
         The latest value of every metric, those of the report included on the first rank.
     """
     from src.pipeline.decision import fit_decision
+    from src.pipeline.export import save_model
     from src.training.distributed import (
         gather_predictions,
         load_checkpoint_weights,
@@ -384,8 +385,11 @@ def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -
         record.set_tag("undefined_metrics", "; ".join(map(": ".join, undefined.items())))
     rule = decision and decision.rule
     metrics |= decision.metrics if decision is not None else {}
-    metrics |= log_report(parts, module, predictions, metrics, rule, step=trainer.global_step)
-    parts.hooks.on_run_evaluated(best_checkpoint, metrics)
-    log_model(parts, module.encoder, rule)
+    preprocessing = datamodule.describe_preprocessing()
+    with save_model(module.encoder, datamodule.tokenizer, preprocessing, rule) as folder:
+        step = trainer.global_step
+        metrics |= log_report(parts, module, predictions, metrics, rule, step=step, folder=folder)
+        parts.hooks.on_run_evaluated(best_checkpoint, metrics)
+        log_model(parts, folder)
     # what is not finite is no metric of the run
     return {name: value for name, value in metrics.items() if math.isfinite(value)}

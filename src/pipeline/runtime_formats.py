@@ -6,7 +6,6 @@ before it is kept.
 """
 
 import contextlib
-import json
 import logging
 import shutil
 import warnings
@@ -14,11 +13,17 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from src.core.formatting import format_quantity
 from src.core.user_errors import UserError
-from src.pipeline.export import DECISION_NAME, INFERENCE_CONFIG_NAME, JUDGING_TASKS, READER_NAME
+from src.pipeline.export import (
+    DECISION_NAME,
+    INFERENCE_CONFIG_NAME,
+    JUDGING_TASKS,
+    READER_NAME,
+    read_inference_config,
+)
 
 if TYPE_CHECKING:
     from src.pipeline.palimpsest_model import TextModel
@@ -184,7 +189,7 @@ def compare_with_model(
 
 def write_card(folder: Path, format: str, run: str, parity: Parity, tolerance: float) -> None:
     """Write README.md: what the folder holds, how it is asked, and how exact it is."""
-    reading: dict[str, Any] = json.loads((folder / INFERENCE_CONFIG_NAME).read_text("utf-8"))
+    reading = read_inference_config(folder)
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", *_PACKAGES[format]))
     names = ", ".join(reading["label_names"])
     outputs = f"one for each of: {names}" if names else "the value"
