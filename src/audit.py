@@ -166,17 +166,28 @@ def _audit_pairs(
 
 
 def _audit_membership(store: "Store", model: "EarlierModel", options: dict[str, str]) -> Any:
-    from src.pipeline.audit import audit_membership, describe_membership
+    from src.pipeline.audit import audit_membership, audit_text_membership, describe_membership
     from src.pipeline.build_parts import build_parts
 
-    if model.inference_config["task"] not in ("classification", "multi_label"):
-        raise UserError("membership is probed by the losses of labels", key="run")
+    reading = model.inference_config
+    is_filler = (
+        reading["task"] in ("masked_lm", "masked_lm_with_next_sentence")
+        and reading.get("head") != "replaced_tokens"
+    )
+    if reading["task"] not in ("classification", "multi_label") and not is_filler:
+        raise UserError("membership is probed by the losses of labels or masked words", key="run")
     if not model.config:
         raise UserError("the run holds no config, so its training rows are not known", key="run")
     datamodule = build_parts(model.config, store, is_trial=False).datamodule
     with contextlib.redirect_stdout(sys.stderr):
         datamodule.prepare_data()
-    found = audit_membership(datamodule, _load_predictor(model, options, precision="fp32"))
+    if is_filler:
+        from src.model.stored_encoder import load_encoder
+
+        encoder = load_encoder(model.folder, "masked_lm").eval()
+        found = audit_text_membership(datamodule, encoder, reading["max_tokens"])
+    else:
+        found = audit_membership(datamodule, _load_predictor(model, options, precision="fp32"))
     for line in describe_membership(found):
         print_line(line)
     return _to_plain(found)

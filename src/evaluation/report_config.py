@@ -34,6 +34,9 @@ class ReportConfig:
             the Jaccard index of their pairs of neighbouring words (0.8: 200 words of which about 10
             differ). Without the package datasketch only those of the same words are found. Null
             looks for none.
+        explanations: how many test rows are shown with the words by which they were answered, as
+            `src.explain` does: right and sure, wrong and sure, and unsure ones. It ends after 5
+            seconds, and needs the package captum. 0: none.
         label_errors: whether rows are listed whose label may be wrong (cleanlab; Northcutt et al.,
             2021).
         fill_in_probes: sentences with one `[MASK]` each, and behind `=>` the word that is expected
@@ -47,6 +50,7 @@ class ReportConfig:
     mistakes: NonNegativeInt = 50
     slices: tuple[str, ...] = ()
     near_train: Annotated[float, Bound(least=0.4, most=1)] | None = 0.8
+    explanations: NonNegativeInt = 6
     label_errors: bool = False
     fill_in_probes: tuple[str, ...] = ()
 

@@ -7,10 +7,11 @@ from html import escape
 from typing import Any, NamedTuple
 
 from src.core.html_page import embed_picture, wrap_page
+from src.evaluation.token_heat_map import HEAT_MAP_STYLE
 
 # of a table on the page; the file beside it has all
 _MOST_ROWS = 60
-_STYLE = "td.text { min-width: 22rem; }"
+_STYLE = f"td.text {{ min-width: 22rem; }} {HEAT_MAP_STYLE}"
 
 
 class Section(NamedTuple):
@@ -21,12 +22,14 @@ class Section(NamedTuple):
         lines: sentences below it.
         figure: the name of its picture, if it has one.
         table: the name of its table, if it has one.
+        html: what the page shows in the place of picture and table, HTML already.
     """
 
     title: str
     lines: tuple[str, ...] = ()
     figure: str | None = None
     table: str | None = None
+    html: str = ""
 
 
 def render_page(
@@ -49,6 +52,7 @@ def render_page(
     for section in sections:
         body.append(f"<h2>{escape(section.title)}</h2>")
         body += [f'<p class="note">{escape(line)}</p>' for line in section.lines]
+        body.append(section.html)
         if section.figure is not None and section.figure in pictures:
             body.append(embed_picture(pictures[section.figure], section.title))
         if section.table is not None and section.table in tables:

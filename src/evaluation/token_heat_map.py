@@ -7,6 +7,7 @@ blindness tell apart. The strongest token of a text has the full colour.
 import html
 from collections.abc import Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from src.evaluation.plots import TEXT_COLOR
@@ -15,41 +16,84 @@ _FOR, _AGAINST = (33, 102, 172), (230, 97, 1)
 # of the picture, in characters
 _LINE_WIDTH = 92
 _BAR_WIDTH = 24
+# of each of several texts in one picture
+_MOST_LINES = 8
 HEAT_MAP_STYLE = """
 .text { font-size: 1.15em; line-height: 2 }
 .text span { padding: .15em .1em; border-radius: .2em; }
 """
 
 
-def build_heat_map_html(title: str, tokens: Sequence[str], scores: Sequence[float]) -> str:
-    """The text as a line of coloured tokens; the score of each is shown under the pointer."""
+def build_heat_map_html(
+    title: str, tokens: Sequence[str], scores: Sequence[float], *, level: int = 2
+) -> str:
+    """The text as a line of coloured tokens; the score of each is shown under the pointer.
+
+    Args:
+        level: of the heading.
+    """
     strongest = max(map(abs, scores), default=0) or 1.0
     spans = [
         f'<span style="{_style(score / strongest)}" title="{score:+.4f}">{html.escape(token)}'
         "</span>"
         for token, score in zip(tokens, scores, strict=True)
     ]
-    return f'<h2>{html.escape(title)}</h2>\n<p class="text">{" ".join(spans)}</p>\n'
+    heading = f"<h{level}>{html.escape(title)}</h{level}>"
+    return f'{heading}\n<p class="text">{" ".join(spans)}</p>\n'
 
 
 def plot_heat_map(title: str, tokens: Sequence[str], scores: Sequence[float]) -> Figure:
     """The coloured text as a picture."""
-    strongest = max(map(abs, scores), default=0) or 1.0
-    lines = _break_lines(tokens)
-    figure = Figure(figsize=(9, 0.9 + 0.34 * len(lines)), dpi=120)
-    axes = figure.add_axes((0.02, 0.02, 0.96, 0.96))
+    return plot_heat_maps([(title, tokens, scores)], most_lines=None)
+
+
+def plot_heat_maps(
+    texts: Sequence[tuple[str, Sequence[str], Sequence[float]]],
+    *,
+    most_lines: int | None = _MOST_LINES,
+) -> Figure:
+    """Coloured texts below each other as one picture.
+
+    Args:
+        texts: title, tokens and their scores.
+        most_lines: of a text; what does not fit is not drawn.
+    """
+    drawn = [(*text, _break_lines(text[1])[:most_lines]) for text in texts]
+    rows = sum(len(lines) + 1.4 for *_, lines in drawn) + 0.8
+    figure = Figure(figsize=(9, 0.34 * rows), dpi=120)
+    axes = figure.add_axes((0.02, 0.0, 0.96, 1.0))
     axes.set_axis_off()
     axes.set_xlim(0, _LINE_WIDTH)
-    axes.set_ylim(len(lines) + 1.2, -0.2)
-    heading = axes.text(0, 0.2, title, fontsize=11, color=TEXT_COLOR, weight="bold")
-    heading.set_parse_math(False)
+    axes.set_ylim(rows, 0)
+    top = 0.8
+    for title, tokens, scores, lines in drawn:
+        heading = axes.text(0, top, title, fontsize=10, color=TEXT_COLOR, weight="bold")
+        heading.set_parse_math(False)
+        is_cut = sum(map(len, lines)) < len(tokens)
+        _draw_lines(axes, top, tokens, scores, lines)
+        top += len(lines) + 1.4
+        if is_cut:
+            axes.text(_LINE_WIDTH, top - 1.4, "…", fontsize=10, color=TEXT_COLOR, ha="right")
+    legend = "blue: for the answer   orange: against it"
+    axes.text(0, top - 0.3, legend, fontsize=8, color=TEXT_COLOR)
+    return figure
+
+
+def _draw_lines(
+    axes: Axes,
+    top: float,
+    tokens: Sequence[str],
+    scores: Sequence[float],
+    lines: Sequence[Sequence[int]],
+) -> None:
+    strongest = max(map(abs, scores), default=0) or 1.0
     for number, line in enumerate(lines, start=1):
         place = 0.0
         for index in line:
             share = scores[index] / strongest
             shown = axes.text(
                 place,
-                number + 0.3,
+                top + number,
                 tokens[index],
                 fontsize=10,
                 family="monospace",
@@ -58,14 +102,6 @@ def plot_heat_map(title: str, tokens: Sequence[str], scores: Sequence[float]) ->
             )
             shown.set_parse_math(False)
             place += len(tokens[index]) + 1.2
-    axes.text(
-        0,
-        len(lines) + 1,
-        "blue: for the answer   orange: against it",
-        fontsize=8,
-        color=TEXT_COLOR,
-    )
-    return figure
 
 
 def format_score_bars(

@@ -94,20 +94,28 @@ class ExplainedNetwork:
         self.network.eval().requires_grad_(False)
         self.pooling = text_pooling.read_pooling(config) if head != "masked_lm" else "first"
 
-    def compute_scores(self, ids: Tensor, types: Tensor | None, at: int | None = None) -> Tensor:
-        """What is explained, from ids [B, L]: scores of the labels [B, C] whose softmax or sigmoid
-        is their probabilities, values [B, 1], or scores of the vocabulary [B, V] at the place `at`.
+    def compute_scores(
+        self,
+        ids: Tensor,
+        types: Tensor | None,
+        at: int | None = None,
+        states: Tensor | None = None,
+    ) -> Tensor:
+        """What is explained, from ids [B, L], or from embeddings `states` [B, L, D] in their place:
+        scores of the labels [B, C] whose softmax or sigmoid is their probabilities, values [B, 1],
+        or scores of the vocabulary [B, V] at the place `at`.
         """
-        arguments: dict[str, Tensor] = {"attention_mask": torch.ones_like(ids)}
+        given = {"input_ids": ids} if states is None else {"inputs_embeds": states}
+        arguments: dict[str, Tensor] = {**given, "attention_mask": torch.ones_like(ids)}
         if types is not None and has_token_types(self.network):
             arguments["token_type_ids"] = types.expand_as(ids)
         if at is not None:
-            return self.network(input_ids=ids, **arguments).logits[:, at]
+            return self.network(**arguments).logits[:, at]
         if self.pooling == "first" or getattr(self.network.config, "sentence_pooling", 0) is None:
-            return compute_class_scores(self.head, self.network(input_ids=ids, **arguments).logits)
-        states = self.network.base_model(input_ids=ids, **arguments).last_hidden_state
+            return compute_class_scores(self.head, self.network(**arguments).logits)
+        outputs = self.network.base_model(**arguments).last_hidden_state
         tokens = build_tokens(ids.flatten(), torch.full((len(ids),), ids.shape[1]), None)
-        vectors = text_pooling.pool_tokens(self.network, states.flatten(0, 1), tokens)
+        vectors = text_pooling.pool_tokens(self.network, outputs.flatten(0, 1), tokens)
         head = SEQUENCE_HEADS[self.network.config.model_type]
         return compute_class_scores(self.head, head(self.network, vectors[:, None]))
 
@@ -131,16 +139,25 @@ class ExplainedNetwork:
             at: the place of a mask, for a masked LM.
             steps: of the path; more are more exact, but where the network has corners (ReLU).
         """
-        from captum.attr import LayerIntegratedGradients
+        from captum.attr import IntegratedGradients, LayerIntegratedGradients
 
-        ends = self._compute_ends(torch.stack([ids, baseline]), types, at)[:, output]
-        method = LayerIntegratedGradients(
-            lambda given: self.compute_scores(given, types, at),
-            self.network.get_input_embeddings(),
-        )
+        scored, lies_by_text = self._compute_ends(torch.stack([ids, baseline]), types, at)
+        ends = scored[:, output]
+        embed = self.network.get_input_embeddings()
+        method: Any
+        if lies_by_text:
+            method = LayerIntegratedGradients(
+                lambda given: self.compute_scores(given, types, at), embed
+            )
+            path = ids[None], baseline[None]
+        else:
+            method = IntegratedGradients(
+                lambda states: self.compute_scores(ids.expand(len(states), -1), types, at, states)
+            )
+            path = embed(ids)[None], embed(baseline)[None]
         found = method.attribute(
-            ids[None],
-            baselines=baseline[None],
+            path[0],
+            baselines=path[1],
             target=output,
             n_steps=steps,
             internal_batch_size=max(_TOKENS_PER_BATCH // len(ids), 1),
@@ -149,9 +166,12 @@ class ExplainedNetwork:
         return Gradients(scores, (ends[0] - ends[1]).item(), steps)
 
     @torch.inference_mode()
-    def _compute_ends(self, pair: Tensor, types: Tensor | None, at: int | None) -> Tensor:
-        """The scores [2, O] at both ends of the path. Raises UserError where the embeddings do not
-        lie text by text, as the integration takes for granted.
+    def _compute_ends(
+        self, pair: Tensor, types: Tensor | None, at: int | None
+    ) -> tuple[Tensor, bool]:
+        """The scores [2, O] at both ends of the path, and whether the network's own embeddings lie
+        text by text. XLNet's do not, and are given from outside then; ids are better where a
+        family makes more of them, such as places.
         """
         shapes: list[torch.Size] = []
         hook = self.network.get_input_embeddings().register_forward_hook(
@@ -160,13 +180,8 @@ class ExplainedNetwork:
         with hook:
             scores = self.compute_scores(pair, types, at)
         # some families pad a text at its end by themselves
-        if len(shapes) != 1 or shapes[0][0] != 2 or shapes[0][1] < pair.shape[1]:
-            raise UserError(
-                f"the embeddings of the family '{self.network.config.model_type}' do not lie text "
-                "by text, so that integrated gradients cannot follow them",
-                key="run",
-            )
-        return scores
+        lies_by_text = len(shapes) == 1 and shapes[0][0] == 2 and shapes[0][1] >= pair.shape[1]
+        return scores, lies_by_text
 
     def roll_out_attention(self, ids: Tensor, types: Tensor | None, at: int) -> Tensor | None:
         """How much of each token [L] could flow to the place `at` through the attention of all

@@ -25,12 +25,16 @@ from src.pipeline.answer_scores import ClassScore, LabelSetScore
 
 if TYPE_CHECKING:
     from src.data.datamodule import TextDataModule
+    from src.data.tokenization.token_store import TokenStore
+    from src.model.encoder import Encoder
     from src.pipeline.earlier_model import EarlierModel
     from src.pipeline.file_prediction import FilePrediction
     from src.pipeline.predictor import Predictor
 
 _NO_GROUP = "(none)"
 _MOST_MEMBERS = 2000
+# of the tokens of a text, as in validation
+_MASKED_SHARE = 0.15
 
 
 class GroupAudit(NamedTuple):
@@ -220,15 +224,47 @@ def audit_pairs(
 
 def audit_membership(datamodule: "TextDataModule", predictor: "Predictor") -> MembershipProbe:
     """Compare the losses of training rows and of test rows of a run, at most 2,000 of each."""
+    losses = [
+        predictor.compute_losses(store, _choose_rows(len(store)))
+        for store in _list_compared_stores(datamodule)
+    ]
+    return probe_membership(*losses)
+
+
+def audit_text_membership(
+    datamodule: "TextDataModule", encoder: "Encoder", max_tokens: int | None
+) -> MembershipProbe:
+    """The same for a masked language model: the losses of 15 % of the tokens of a text, which are
+    masked as `draw_fixed_mask` says.
+
+    Args:
+        max_tokens: how much of the beginning of a text is read.
+    """
+    from src.model.masked_losses import draw_fixed_mask, measure_masked_losses
+
+    tokenizer = datamodule.tokenizer
+    assert tokenizer.mask_id is not None
+    losses = []
+    for store in _list_compared_stores(datamodule):
+        texts, masks = [], []
+        for place in _choose_rows(len(store)).tolist():
+            begin, end = store.offsets[place : place + 2].tolist()
+            ids = store.ids[begin : end if max_tokens is None else min(end, begin + max_tokens)]
+            mask = draw_fixed_mask(ids, tokenizer.special_ids, _MASKED_SHARE, seed=place)
+            if len(mask):
+                texts.append(ids)
+                masks.append(mask)
+        losses.append(measure_masked_losses(encoder, texts, masks, tokenizer.mask_id))
+    return probe_membership(*losses)
+
+
+def _list_compared_stores(datamodule: "TextDataModule") -> "list[TokenStore]":
+    """The training rows of a run, and others."""
     stores = datamodule.token_stores
     held_out = next((name for name in ("test", "validation") if name in stores), None)
     if held_out is None:
         raise UserError("the run has no rows that it was not trained on", key="run")
-    losses = [
-        predictor.compute_losses(stores[split], _choose_rows(len(stores[split])))
-        for split in ("train", held_out)
-    ]
-    return probe_membership(*losses)
+    return [stores["train"], stores[held_out]]
 
 
 def describe_membership(found: MembershipProbe) -> Iterator[str]:

@@ -25,7 +25,7 @@ from src.model.attributions import (
 )
 
 # the gradients are taken along a longer path where they do not add up
-_MAX_STEPS = 800
+_FIRST_STEPS, _MAX_STEPS = 50, 800
 COMPLETENESS_TOLERANCE = 0.05
 # orders drawn by chance, which any ranking has to beat
 _RANDOM_ORDERS = 5
@@ -136,13 +136,22 @@ class Explainer:
         # an unknown token stands for some text
         self._special_ids = {*huggingface.all_special_ids} - {huggingface.unk_token_id}
 
-    def explain(self, text: str, pair: str | None = None, label: str | None = None) -> Explanation:
+    def explain(
+        self,
+        text: str,
+        pair: str | None = None,
+        label: str | None = None,
+        *,
+        gradients_alone: bool = False,
+    ) -> Explanation:
         """Explain the likeliest label, or another one.
 
         Args:
             text: of a masked LM, with one mask, whose likeliest token is explained.
             pair: the second text, where the model judges pairs.
             label: the label, or of a masked LM the token, that is explained instead.
+            gradients_alone: neither faithfulness nor rollout, nor a longer path where the gradients
+                do not add up: a tenth of the time.
 
         Raises:
             UserError: there is no such label or token, or the text has no mask or several.
@@ -154,11 +163,13 @@ class Explainer:
         baseline_id = choose_baseline_id(self.tokenizer.huggingface)
         special = torch.tensor([int(token) in self._special_ids for token in ids])
         baseline = torch.where(special, ids, baseline_id)
-        gradients = self._attribute(ids, baseline, types, output, at)
-        faithfulness = chance = None
-        if self.fills_masks or self.label_names:
-            faithfulness, chance = self._judge(ids, types, special, output, at, gradients)
-        rollout = self.network.roll_out_attention(ids, types, at or 0)
+        most_steps = _FIRST_STEPS if gradients_alone else _MAX_STEPS
+        gradients = self._attribute(ids, baseline, types, output, at, most_steps)
+        faithfulness = chance = rollout = None
+        if not gradients_alone:
+            rollout = self.network.roll_out_attention(ids, types, at or 0)
+            if self.fills_masks or self.label_names:
+                faithfulness, chance = self._judge(ids, types, special, output, at, gradients)
         return Explanation(
             tokens=[self._read_token(int(token)) for token in ids],
             is_special=special.tolist(),
@@ -236,13 +247,19 @@ class Explainer:
         raise UserError("is not one token of the vocabulary", key="label", value=label, colon=False)
 
     def _attribute(
-        self, ids: Tensor, baseline: Tensor, types: Tensor | None, output: int, at: int | None
+        self,
+        ids: Tensor,
+        baseline: Tensor,
+        types: Tensor | None,
+        output: int,
+        at: int | None,
+        most_steps: int,
     ) -> Gradients:
         """Integrated gradients, along a longer path where they do not add up yet."""
-        steps = 50
+        steps = _FIRST_STEPS
         while True:
             found = self.network.attribute(ids, baseline, types, output, at=at, steps=steps)
-            if found.completeness_error <= COMPLETENESS_TOLERANCE or steps >= _MAX_STEPS:
+            if found.completeness_error <= COMPLETENESS_TOLERANCE or steps >= most_steps:
                 return found
             steps *= 2
 

@@ -89,7 +89,7 @@ def add_reader(folder: Path) -> bool:
     """Have a model folder hold a program that answers without this one, and be a model of MLflow;
     False if the model gives no answers to texts.
     """
-    reading = json.loads((folder / INFERENCE_CONFIG_NAME).read_text(encoding="utf-8"))
+    reading = read_inference_config(folder)
     if not is_readable(reading):
         return False
     shutil.copyfile(Path(__file__).with_name(READER_NAME), folder / READER_NAME)
@@ -118,6 +118,12 @@ def add_reader(folder: Path) -> bool:
         metadata={"task": reading["task"], "label_names": label_names, **rule},
     )
     return True
+
+
+def read_inference_config(folder: Path) -> dict[str, Any]:
+    """How texts are prepared for the model of a folder."""
+    reading: dict[str, Any] = json.loads((folder / INFERENCE_CONFIG_NAME).read_text("utf-8"))
+    return reading
 
 
 def is_readable(reading: Mapping[str, Any]) -> bool:

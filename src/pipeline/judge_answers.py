@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from src.core.printing import print_line
 from src.core.retry import describe_error
 from src.pipeline.near_train import add_near_train_rows, find_near_train
+from src.pipeline.probe_explanations import add_probe_explanations, choose_probe_rows
 from src.pipeline.run_parts import RunParts
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from torch import Tensor
 
@@ -49,11 +52,15 @@ def judge_answers(
     predictions: "tuple[Tensor, Tensor, Tensor]",
     report: "EvaluationReport",
     rule: "DecisionRule | None",
+    folder: "Path | None" = None,
 ) -> JudgedAnswers | None:
     """Judge the predictions on the test rows.
 
     A report that cannot be made is said and tagged, and does not end the run: its model is worth
     more.
+
+    Args:
+        folder: the model, if its answers are to be explained.
 
     Returns:
         None if the kind of objective has no such report, or it cannot be made.
@@ -61,7 +68,7 @@ def judge_answers(
     if objective.kind not in _JUDGED_KINDS:
         return None
     try:
-        return _judge(parts, objective, predictions, report, rule)
+        return _judge(parts, objective, predictions, report, rule, folder)
     except Exception as error:
         reason = f"report/ has no page: {describe_error(error)}"
         print_line(reason)
@@ -75,6 +82,7 @@ def _judge(
     predictions: "tuple[Tensor, Tensor, Tensor]",
     report: "EvaluationReport",
     rule: "DecisionRule | None",
+    folder: "Path | None",
 ) -> JudgedAnswers:
     from src.evaluation.judgement import (
         add_label_errors,
@@ -95,7 +103,12 @@ def _judge(
     mistakes = find_surest_mistakes(answers, parts.report.mistakes)
     suspects = _find_suspects(parts, predictions, rule)
     further = [rows[place] for place in (*mistakes, *(() if suspects is None else suspects))]
-    found = read_test_rows(parts, [*further, *(near.rows if near is not None else ())])
+    probes = choose_probe_rows(answers, rows, parts.report.explanations) if folder else []
+    shown_elsewhere = [
+        *(near.rows if near is not None else ()),
+        *(rows[row.place] for row in probes),
+    ]
+    found = read_test_rows(parts, [*further, *shown_elsewhere])
     texts = {} if found is None else found.texts
     shown = {row: (shorten(texts[row][0]), texts[row][1]) for row in further if row in texts}
     if gap := add_slices(judged, [*_cut_rows(parts, rows, found)], answers.right):
@@ -105,6 +118,8 @@ def _judge(
         add_label_errors(judged, answers, suspects, rows, shown)
     if near is not None:
         add_near_train_rows(parts, judged, near, texts, answers)
+    if folder is not None:
+        add_probe_explanations(parts, judged, answers, probes, texts, rows=rows, folder=folder)
     return JudgedAnswers(judged, None if found is None else texts)
 
 

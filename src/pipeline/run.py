@@ -119,7 +119,7 @@ def run(
             steps = fitted.global_step
             error_context.progress_note = f"training itself was complete (optimizer step {steps})"
             metrics = evaluate_run(parts, module, fitted)
-            record.describe_result(format_results(metrics))
+            record.describe_result(format_results(metrics, parts.interval))
     return conclude_run(parts, metrics, time.monotonic() - started_at)
 
 

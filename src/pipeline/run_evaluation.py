@@ -23,6 +23,7 @@ def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -
         The latest value of every metric, those of the report included on the first rank.
     """
     from src.pipeline.decision import fit_decision
+    from src.pipeline.export import save_model
     from src.pipeline.masked_token_report import log_token_report, tally_masked_tokens
     from src.training.distributed import (
         gather_predictions,
@@ -52,10 +53,13 @@ def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -
         record.set_tag("undefined_metrics", "; ".join(map(": ".join, undefined.items())))
     rule = decision and decision.rule
     metrics |= decision.metrics if decision is not None else {}
-    metrics |= log_report(parts, module, predictions, metrics, rule, step=trainer.global_step)
-    if token_tally is not None:
-        log_token_report(parts, token_tally, metrics)
-    parts.hooks.on_run_evaluated(best_checkpoint, metrics)
-    log_model(parts, module.encoder, rule)
+    preprocessing = datamodule.describe_preprocessing()
+    with save_model(module.encoder, datamodule.tokenizer, preprocessing, rule) as folder:
+        step = trainer.global_step
+        metrics |= log_report(parts, module, predictions, metrics, rule, step=step, folder=folder)
+        if token_tally is not None:
+            log_token_report(parts, token_tally, metrics)
+        parts.hooks.on_run_evaluated(best_checkpoint, metrics)
+        log_model(parts, folder)
     # what is not finite is no metric of the run
     return {name: value for name, value in metrics.items() if math.isfinite(value)}

@@ -44,11 +44,22 @@ class RunOutcome(NamedTuple):
         return f"run {self.run_id} FINISHED  {results}  {self.elapsed_seconds:.0f} s  {where}"
 
 
-def format_results(metrics: Mapping[str, float]) -> str:
+class LeadingInterval(NamedTuple):
+    """The 95 % interval of the test metric that leads the report, such as `test/accuracy`."""
+
+    metric: str
+    low: float
+    high: float
+
+
+def format_results(metrics: Mapping[str, float], interval: LeadingInterval | None = None) -> str:
     """What the test of a run measured, or its last validation if there was no test."""
     stage = "test/" if any(key.startswith("test/") for key in metrics) else "val/"
+    ends = (
+        {interval.metric: f" (95 %: {interval.low:.4g} to {interval.high:.4g})"} if interval else {}
+    )
     return "  ".join(
-        f"{key} {value:.4g}"
+        f"{key} {value:.4g}{ends.get(key, '')}"
         for key, value in sorted(metrics.items())
         if key.startswith(stage) and key != "test/support"
     )
@@ -77,6 +88,7 @@ class RunParts:
         callbacks: the config nodes under `callbacks`, built; each makes Lightning callbacks.
         launcher: the processes of the run; its `rank_info` says which of them this one is.
         phase: which of the run's phases the other attributes belong to; None: it has none.
+        interval: of the test metric that leads the report, once that is made.
     """
 
     config: Mapping[str, Any]
@@ -91,6 +103,7 @@ class RunParts:
     resume_point: "ResumePoint"
     record: "RunRecord"
     phase: "Phase | None" = None
+    interval: LeadingInterval | None = None
 
     @cached_property
     def report(self) -> "ReportConfig":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from src.core.printing import print_line
 from src.pipeline.row_texts import shorten
-from src.pipeline.run_parts import RunParts, format_results
+from src.pipeline.run_parts import LeadingInterval, RunParts, format_results
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from src.evaluation.report_page import Section
     from src.model.decision_rule import DecisionRule
-    from src.model.encoder import Encoder
     from src.model.module import EncoderModule
 
 
@@ -70,14 +69,10 @@ def log_tested_checkpoint(
     parts.record.set_tag("checkpoint_choice", choice)
 
 
-def log_model(parts: RunParts, encoder: "Encoder", rule: "DecisionRule | None") -> None:
+def log_model(parts: RunParts, folder: Path) -> None:
     """Keep the model in the run, and have it registered if the config says so."""
-    from src.pipeline.export import save_model
-
-    record, datamodule = parts.record, parts.datamodule
-    inference_config = datamodule.describe_preprocessing()
-    with save_model(encoder, datamodule.tokenizer, inference_config, rule) as folder:
-        record.log_folder(folder, "model")
+    record = parts.record
+    record.log_folder(folder, "model")
     if (name := parts.config.get("register")) is not None:
         alias = parts.config.get("register_alias")
         record.register_model(name, [] if alias is None else [alias])
@@ -91,6 +86,7 @@ def log_report(
     rule: "DecisionRule | None",
     *,
     step: int,
+    folder: Path | None = None,
 ) -> dict[str, float]:
     """Write tables, pictures and the page of the test predictions; returns the metrics that they
     add.
@@ -98,6 +94,7 @@ def log_report(
     Args:
         metrics: of the run so far.
         rule: what was fitted on validation.
+        folder: the model, if its answers are to be explained.
     """
     from src.evaluation.report import build_report
     from src.pipeline.judge_answers import judge_answers
@@ -109,7 +106,7 @@ def log_report(
         return {}
     judged = None
     if parts.report.page:
-        judged = judge_answers(parts, objective, predictions, report, rule)
+        judged = judge_answers(parts, objective, predictions, report, rule, folder)
     added = {f"test/{name}": value for name, value in report.metrics.items()}
     tables, figures = dict(report.tables), dict(report.figures)
     texts = None
@@ -130,6 +127,7 @@ def log_report(
         for title, figure in figures.items():
             parts.record.log_figure(figure, f"report/{title}.png")
         return added
+    parts.interval = _find_leading_interval(tables.get("intervals", {}))
     log_page(parts, {**metrics, **added}, judged.parts.sections, tables, figures)
     return added
 
@@ -148,9 +146,16 @@ def log_page(
     pictures = {title: draw_picture(figure) for title, figure in figures.items()}
     for title, picture in pictures.items():
         parts.record.log_bytes(picture, f"report/{title}.png")
-    page = render_page(parts.record.name, format_results(metrics), sections, tables, pictures)
+    result = format_results(metrics, parts.interval)
+    page = render_page(parts.record.name, result, sections, tables, pictures)
     # what is escaped or drawn holds no secret, and texts of data stand in the tables as they are
     parts.record.log_text(page, "report/report.html", redact=str)
+
+
+def _find_leading_interval(table: Mapping[str, list[Any]]) -> LeadingInterval | None:
+    """The first row of a table of intervals, unless that has none."""
+    first = [(table.get(name) or [None])[0] for name in ("metric", "low", "high")]
+    return None if None in first else LeadingInterval(f"test/{first[0]}", first[1], first[2])
 
 
 def _add_texts(

@@ -5,11 +5,11 @@ of the export, which says both.
 import json
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from src.core.formatting import format_quantity
 from src.core.user_errors import UserError
-from src.pipeline.export import INFERENCE_CONFIG_NAME, READER_NAME
+from src.pipeline.export import READER_NAME, read_inference_config
 from src.pipeline.palimpsest_model import RUNTIME_CONFIG_NAME
 from src.pipeline.parity_rows import ParityRows
 
@@ -175,7 +175,7 @@ def write_card(
     """Write README.md: what the folder holds, how it is asked, and how exact it is; and the same
     numbers for programs.
     """
-    reading: dict[str, Any] = json.loads((folder / INFERENCE_CONFIG_NAME).read_text("utf-8"))
+    reading = read_inference_config(folder)
     known = json.loads((folder / RUNTIME_CONFIG_NAME).read_text("utf-8"))
     names = ", ".join(reading["label_names"])
     outputs = f"one for each of: {names}" if names else "the value"

@@ -225,8 +225,17 @@ def test_the_report_slices_by_a_column_and_shows_mistakes(project: Path, store: 
     client = store.open().client
     page = Path(client.download_artifacts(outcome.run_id, "report/report.html")).read_text()
     assert found.tags["report/largest_gap"] in page
+    shown = read_table(store, outcome.run_id, "explanations")
+    assert shown["kind"][:4] == ["right and sure"] * 2 + ["wrong and sure"] * 2
+    for text, words, predicted in zip(
+        *(shown[key] for key in ("text", "strongest_words", "predicted")), strict=True
+    ):
+        # this word alone tells the labels apart
+        assert {"yes": "good", "no": "bad"}[predicted] in text
+        assert [word.split(" ")[0] for word in words.split(", ")] == text.split()
+    assert "<h3>row " in page and 'title="+' in page
     names = {file.path for file in client.list_artifacts(outcome.run_id, "report")}
-    pictures = {"confidence", "confusion_matrix", "curves", "slices"}
+    pictures = {"confidence", "confusion_matrix", "curves", "slices", "explanations"}
     assert names >= {f"report/{name}.png" for name in pictures}
     assert "report/failure" not in found.tags
 
@@ -255,6 +264,9 @@ def test_test_rows_that_stand_in_train_are_listed(project: Path, store: Store) -
         "them, 0 without them"
     )
     assert found.tags["report/near_train"] == said
+    # Wilson's interval of 4 of 8
+    note = found.tags["mlflow.note.content"].replace("\\", "")
+    assert note.startswith("test/accuracy 0.5 (95 %: 0.2152 to 0.7848) test/")
     table = read_table(store, outcome.run_id, "near_train")
     assert table["row"] == table["train_row"] == [0, 1, 2, 3]
     assert table["similarity"] == [1.0] * 4
