@@ -1,6 +1,7 @@
 """`python -m src.look`: what is in files, and the command that trains on them."""
 
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -789,3 +790,18 @@ def test_tables_of_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert f"or all for train: data.source.path={tmp_path}/*.csv; " in capsys.readouterr().err
     shown = _look(capsys, f"data.source.path={tmp_path}/*.csv")
     assert "rows: train 18\n" in shown
+
+
+@pytest.mark.skipif("REAL_DATA" not in os.environ, reason="REAL_DATA names no real data sets")
+@pytest.mark.parametrize(
+    ("name", "proposed"),
+    [
+        ("stsb", "data.source.text=5 data.source.pair=6 data.source.label=4 data.task=regression"),
+        ("sst2", "data.source.format=label_first\n"),
+        ("imdb", "data.source.text=text data.source.label=label\n"),
+        ("hatecheck", "data.source.text=test_case data.source.label=label_gold\n"),
+    ],
+)
+def test_real_data(capsys: pytest.CaptureFixture[str], name: str, proposed: str) -> None:
+    folder = Path(os.environ["REAL_DATA"]) / name
+    assert proposed in _look(capsys, f"data.source.path={folder}")
