@@ -7,6 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import openpyxl
 import pytest
 
 from src.core.files import PROJECT_ROOT
@@ -790,6 +791,22 @@ def test_tables_of_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert f"or all for train: data.source.path={tmp_path}/*.csv; " in capsys.readouterr().err
     shown = _look(capsys, f"data.source.path={tmp_path}/*.csv")
     assert "rows: train 18\n" in shown
+
+
+def test_columns_of_one_name_in_a_sheet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    book = openpyxl.Workbook()
+    assert book.active is not None
+    book.active.append(["Kommentar", "Note", "Kommentar"])
+    for number in range(20):
+        book.active.append([f"some words {number}", f"{1 + number % 4},{number % 3}", None])
+    book.save(tmp_path / "a.xlsx")
+    shown = _look(capsys, f"data.source.path={tmp_path / 'a.xlsx'}")
+    assert "note: several columns are called 'Kommentar'; the second is Kommentar_2 here" in shown
+    assert shown.splitlines()[-1].startswith(
+        f"  python -m src.run +experiment=files data.source.path={tmp_path / 'a.xlsx'} "
+        "data.source.skip_rows=1 'data.source.columns=[Kommentar,Note,Kommentar_2]' "
+        "data.source.text=Kommentar data.source.label=Note data.source.decimal=comma"
+    )
 
 
 @pytest.mark.skipif("REAL_DATA" not in os.environ, reason="REAL_DATA names no real data sets")
