@@ -706,6 +706,10 @@ def test_what_stands_in_rows(
     shown = _look(capsys, f"data.source.path={file}")
     assert said in " ".join(shown.split())
     assert proposed in shown and "multi_label" not in shown
+    if "answer" in said:
+        options = ["data.source.split_column=answer", "data.source.train=accept"]
+        shown = _look(capsys, f"data.source.path={file}", *options)
+        assert "are read like the others" not in shown and "rows: train 10\n" in shown
 
 
 def test_options_of_cleaning_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
