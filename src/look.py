@@ -162,7 +162,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
         _print_notes(describe_odd_labels(contents.labels))
     if profiles:
         _print_notes(describe_doubts(profiles, columns, guessed))
-        _print_notes(describe_rejected(profiles, columns))
+        _print_notes(describe_rejected(profiles, source.select_columns()))
     _print_guesses("guessed columns", {key: chosen[key] for key in guessed} if profiles else {})
     _print_guesses("guessed", added)
     if task != "regression":

@@ -1,11 +1,13 @@
 """`python -m src.look`: what is in files, and the command that trains on them."""
 
 import json
+import os
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import openpyxl
 import pytest
 
 from src.core.files import PROJECT_ROOT
@@ -704,6 +706,10 @@ def test_what_stands_in_rows(
     shown = _look(capsys, f"data.source.path={file}")
     assert said in " ".join(shown.split())
     assert proposed in shown and "multi_label" not in shown
+    if "answer" in said:
+        options = ["data.source.split_column=answer", "data.source.train=accept"]
+        shown = _look(capsys, f"data.source.path={file}", *options)
+        assert "are read like the others" not in shown and "rows: train 10\n" in shown
 
 
 def test_options_of_cleaning_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -789,3 +795,34 @@ def test_tables_of_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert f"or all for train: data.source.path={tmp_path}/*.csv; " in capsys.readouterr().err
     shown = _look(capsys, f"data.source.path={tmp_path}/*.csv")
     assert "rows: train 18\n" in shown
+
+
+def test_columns_of_one_name_in_a_sheet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    book = openpyxl.Workbook()
+    assert book.active is not None
+    book.active.append(["Kommentar", "Note", "Kommentar"])
+    for number in range(20):
+        book.active.append([f"some words {number}", f"{1 + number % 4},{number % 3}", None])
+    book.save(tmp_path / "a.xlsx")
+    shown = _look(capsys, f"data.source.path={tmp_path / 'a.xlsx'}")
+    assert "note: several columns are called 'Kommentar'; the second is Kommentar_2 here" in shown
+    assert shown.splitlines()[-1].startswith(
+        f"  python -m src.run +experiment=files data.source.path={tmp_path / 'a.xlsx'} "
+        "data.source.skip_rows=1 'data.source.columns=[Kommentar,Note,Kommentar_2]' "
+        "data.source.text=Kommentar data.source.label=Note data.source.decimal=comma"
+    )
+
+
+@pytest.mark.skipif("REAL_DATA" not in os.environ, reason="REAL_DATA names no real data sets")
+@pytest.mark.parametrize(
+    ("name", "proposed"),
+    [
+        ("stsb", "data.source.text=5 data.source.pair=6 data.source.label=4 data.task=regression"),
+        ("sst2", "data.source.format=label_first\n"),
+        ("imdb", "data.source.text=text data.source.label=label\n"),
+        ("hatecheck", "data.source.text=test_case data.source.label=label_gold\n"),
+    ],
+)
+def test_real_data(capsys: pytest.CaptureFixture[str], name: str, proposed: str) -> None:
+    folder = Path(os.environ["REAL_DATA"]) / name
+    assert proposed in _look(capsys, f"data.source.path={folder}")

@@ -84,8 +84,8 @@ def describe_rejected(profiles: Sequence[ColumnProfile], columns: ColumnSelectio
     """The rows of Prodigy that a person rejected or left open, in a sentence."""
     for one in profiles:
         others = [value for value in one.labels if value != "accept"]
-        is_label = one.name in columns.label_columns
-        if others and len(others) < len(one.labels) and {*others} <= _REJECTED and not is_label:
+        is_taken = one.name in (*columns.label_columns, columns.split_column)
+        if others and len(others) < len(one.labels) and {*others} <= _REJECTED and not is_taken:
             yield (
                 f"rows whose '{one.name}' is {' or '.join(others)} are read like the others; "
                 f"data.source.split_column={one.name} data.source.train=accept leaves them out"

@@ -9,6 +9,7 @@ from src.data.reading.column_names import (
     find_named_second,
     find_second_text,
     rank_label_name,
+    says_label,
     weigh_text_name,
 )
 from src.data.reading.column_profiles import (
@@ -218,12 +219,15 @@ def describe_doubts(
         # the names of files are the labels
         return
     label = by_name[columns.label]
+    # beside "label" nothing else is meant by a name that says more
+    least = _rank_name(label) if says_label(label.name) else max(2, _rank_name(label))
     others = [
-        one for one in find_labels(free, columns.text) if _rank_name(one) <= _rank_name(label)
+        one
+        for one in find_labels(free, columns.text)
+        if _rank_name(one) <= min(least, _NAMELESS_RANK)
     ]
-    others = [one for one in others if _rank_name(one) <= _NAMELESS_RANK]
     shown = ", ".join(f"{one.name} ({one.distinct:,} different)" for one in others[:4])
-    named = not isinstance(label.name, int)
+    named = not isinstance(label.name, int) and not _TAG_NAMES.search(str(label.name))
     if _rank_name(label) >= _NAMELESS_RANK and named and not label.holds_spans:
         yield (
             f"no column is called as a label is; {label.name} is a guess"

@@ -75,6 +75,11 @@ def split_name(name: object) -> list[str]:
     return [word for word in re.split(r"[\W_]+", parted.lower()) if word]
 
 
+def says_label(name: object) -> bool:
+    """Whether a name says that this is the label, whatever it is about."""
+    return not {"label", "labels", "gold", "target", "class"}.isdisjoint(split_name(name))
+
+
 def rank_label_name(name: object, *, is_numeric: bool) -> int:
     """How little a name is that of the label: 0 for one that settles it (gold_label), 1 for one
     that says nothing else (label), 2 for one that says it among others (airline_sentiment), 3 for

@@ -17,6 +17,7 @@ _SAMPLE_LINES = 1000
 # Signs that texts have too part columns only where one of these has few values.
 _TEXT_SIGNS = {"semicolon": ";", "pipe": "|"}
 _LEAST_LINES = 5
+_MOST_LABELS = 100
 _TABLE_FORMATS = ("tsv", "csv", "conll")
 
 
@@ -45,13 +46,23 @@ def guess_format(file: InputFile, encodings: Sequence[str]) -> dict[str, str]:
             return {"format": "csv", "delimiter": name}
     if sample and all(line.startswith(FASTTEXT_MARK) for line in sample):
         return {"format": "label_first"}
-    words = [line.split(maxsplit=1) for line in sample]
-    first = {word[0] for word in words}
-    several = len(words) > 1 and all(len(word) > 1 for word in words)
+    return {"format": "label_first"} if _begin_with_labels(sample) else {}
+
+
+def _begin_with_labels(lines: Sequence[str]) -> bool:
+    """Whether lines begin with a few words that come again, and are no beginnings of sentences:
+    those stand inside lines as well.
+    """
+    words = [line.split() for line in lines]
+    first = {line[0] for line in words}
+    several = len(words) > 1 and all(len(line) > 1 for line in words)
     # no marks of a list or the keys of YAML
     are_words = all(re.search(r"\w", word) and not word.endswith(":") for word in first)
-    begins = several and are_words and 1 < len(first) <= len(words) / 5
-    return {"format": "label_first"} if begins else {}
+    if not (several and are_words and 1 < len(first) <= min(len(words) / 5, _MOST_LABELS)):
+        return False
+    names = {word.casefold() for word in first if not word.isdecimal()}
+    inside = sum(word.casefold() in names for line in words for word in line[1:])
+    return inside <= len(words) / 2
 
 
 def _has_few_values(lines: Sequence[str], delimiter: str) -> bool:

@@ -69,7 +69,8 @@ def _guess_header_place(source: Source, file: InputFile, format: str) -> dict[st
 def find_repeated_names(source: Source, file: InputFile, format: str) -> list[str]:
     """The names that several columns of a table have."""
     options, _ = source.reading_options(format).choose_encoding(file)
-    names = read_header(file, options) if options.style is not None else []
+    is_table = options.style is not None or format == "xlsx"
+    names = read_header(file, options) if is_table and options.header else []
     return [name for name in dict.fromkeys(names) if name.strip() and names.count(name) > 1]
 
 
@@ -84,9 +85,12 @@ def guess_other_names(source: Source, file: InputFile, format: str) -> dict[str,
     ):
         return {}
     options, _ = source.reading_options(format).choose_encoding(file)
-    assert options.style is not None
-    [(line, names)] = read_first_rows(file, options.style)[:1]
-    named = [name.strip() or f"column{place}" for place, name in enumerate(names)]
+    if options.style is None:
+        rows = read_first_sheet_rows(file, source.sheet, options.skipped_rows)
+    else:
+        rows = read_first_rows(file, options.style)
+    line, names = rows[0]
+    named = [str(name or "").strip() or f"column{place}" for place, name in enumerate(names)]
     return {"skip_rows": line, "columns": number_repeats(named)}
 
 

@@ -128,6 +128,10 @@ def test_what_is_unsure_is_told(tmp_path: Path) -> None:
     assert _guess(tmp_path, ["text", "sentiment", "emotion"], "t23")[1] == [
         "the label may be another column: emotion (3 different) (data.source.label=COLUMN)"
     ]
+    assert _guess(tmp_path, ["argument", "topic", "stance_WA"], "t2f")[1] == [
+        "the label may be another column: stance_WA (7 different) (data.source.label=COLUMN)"
+    ]
+    assert _guess(tmp_path, ["text", "label", "stance_WA"], "t2f")[1] == []
     assert _guess(tmp_path, ["text_de", "text_en", "label"], "tt2")[1] == [
         "text_en: texts too, which are not taken; data.source.text=[text_de,text_en] joins columns"
     ]

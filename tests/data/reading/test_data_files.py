@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from src.core.user_errors import UserError
+from src.data.reading.decoding import InputFile
+from src.data.reading.format_guesses import guess_format
 from src.data.reading.sources import Source
 from src.data.rows.records import RawRecord
 
@@ -384,3 +386,21 @@ def test_names_of_splits_with_a_year(tmp_path: Path) -> None:
         "not read: contest.conll (data.source.validation=NAME and data.source.test=NAME say what "
         "splits are called)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["NUM:date When was it ?", "DESC:def What is this ?"], {"format": "label_first"}),
+        (["1 a fine film", "0 a bad film of 1 hour"], {"format": "label_first"}),
+        # sentences, of which few begin otherwise
+        (["The sea is the end of it .", "It is where the ships are ."], {}),
+        (["a: yes", "b: no"], {}),
+        (["- one thing", "* another"], {}),
+    ],
+)
+def test_lines_that_begin_with_labels(
+    tmp_path: Path, lines: list[str], expected: dict[str, str]
+) -> None:
+    path = put(tmp_path / "a.x", "".join(f"{line} {n}\n" for n in range(10) for line in lines))
+    assert guess_format(InputFile(path, "a.x"), ["utf-8"]) == expected
