@@ -105,6 +105,7 @@ def _run_and_compare(store: Store, found: "RunInfo") -> dict[str, Any]:
 def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser = FlagParser("python -m src.rerun", _FLAGS)
     parser.add_argument("run", nargs="?")
+    parser.add_argument("others", nargs="*")
     for flag in ("--differences", "--json"):
         parser.add_argument(flag, action="store_true")
     parser.add_store_flags()
@@ -117,6 +118,12 @@ def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         )
     # as it is typed behind src.predict
     options.run = options.run.removeprefix("run=")
+    if options.others:
+        raise UserError(
+            f"a rerun changes nothing, and {options.others[0]} would",
+            hint=f"python -m src.runs {options.run} shows what was typed, to type it again with "
+            "that",
+        )
     return options
 
 

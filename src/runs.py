@@ -98,6 +98,10 @@ def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     for flag in ("--ids", "--json", "--repair"):
         parser.add_argument(flag, action="store_true")
     parser.add_store_flags()
+    for argument in arguments:
+        if argument.startswith("--") and argument.strip("-").upper() in _STATUSES:
+            meant = f"--status {argument.strip('-')}"
+            raise UserError(f"there is no option {argument}", hint=did_you_mean(meant))
     options = parser.parse(arguments)
     if options.status is not None and options.status.upper() not in _STATUSES:
         raise UserError(

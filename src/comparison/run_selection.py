@@ -63,7 +63,16 @@ def select_runs(store: Store, words: Sequence[str]) -> SelectedRuns:
 
 def _find_runs(store: Store, word: str, told: list[str]) -> list[str]:
     """A run, which `find_run` tells where it is no id, or the trials of a sweep."""
-    run = store.find_run(word, key="RUN")
+    word = word.removeprefix("run=")
+    try:
+        run = store.find_run(word, key="RUN")
+    except UserError:
+        if "," not in word:
+            raise
+        parts = [part.strip() for part in word.split(",")]
+        raise UserError(
+            f"RUN={word!r} is no run", hint=f"several are parted by blanks: {' '.join(parts)}"
+        ) from None
     if run.tags.get("kind") != "search":
         return [run.id]
     trials = list_trial_ids(store, run.id)

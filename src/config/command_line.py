@@ -18,7 +18,7 @@ from src.core.checkout import check_checkout
 from src.core.files import CONF, PROJECT_ROOT
 from src.core.mlflow_environment import read_experiment_name, read_tracking_uri
 from src.core.printing import print_line
-from src.core.user_errors import UserError, did_you_mean, format_suggestion
+from src.core.user_errors import UserError, did_you_mean, format_suggestion, suggest
 
 # How the commands that take flags call the config keys that say which store is meant.
 STORE_OPTION_NAMES = {
@@ -50,9 +50,10 @@ class FlagParser(argparse.ArgumentParser):
         for before, argument in pairwise(["", *arguments]):
             flag, equals, value = argument.partition("=")
             if flag.startswith("-") and flag not in self._flags:
-                raise UserError(
-                    f"there is no option {flag}", hint=format_suggestion(flag, self._flags)
-                )
+                # the dashes are not what is like
+                near = suggest(flag.strip("-"), [known.strip("-") for known in self._flags])
+                hint = did_you_mean(f"--{near}") if near else f"valid: {', '.join(self._flags)}"
+                raise UserError(f"there is no option {flag}", hint=hint)
             # as it is typed behind src.run: tracking.root=FOLDER
             meant = f"--{flag.rpartition('.')[2]}"
             if equals and meant in self._flags and before not in self._flags:

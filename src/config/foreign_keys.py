@@ -177,6 +177,8 @@ _SAME_OPTION = {
         "cma": "cmaes",
     },
     "search/pruner": {"asha": "halving", "successive_halving": "halving"},
+    # torch.optim.SGD is its default
+    "model/optim": {"sgd": "torch"},
 }
 
 

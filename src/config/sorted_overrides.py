@@ -111,12 +111,17 @@ def _check_group_option(override: Override) -> tuple[list[UserError], list[str]]
     for choice in selected_options(override, options):
         is_known = choice in options
         same = find_same_option(group, choice)
-        near = choice if is_known else same or _find_near_option(group, choice, options)
+        below = None if is_known else _find_option_below(group, choice)
+        near = choice if is_known else same
+        if near is None and below is None:
+            near = _find_near_option(group, choice, options)
         meant = meant or near
         if choice == "null" and group in NULLABLE_GROUPS:
             hint = f"{group.replace('/', '.')}=null leaves it out"
         elif is_known:
             continue
+        elif below is not None:
+            hint = did_you_mean(below)
         elif near is None and group == "model/encoder":
             hint = f"valid: {', '.join(options)}; {explain_pretrained(choice)}"
         else:
@@ -140,6 +145,17 @@ def _check_group_option(override: Override) -> tuple[list[UserError], list[str]]
             )
         )
     return errors, [] if meant is None else [f"{'+' * (group in ADDED_GROUPS)}{group}={meant}"]
+
+
+def _find_option_below(group: str, choice: str) -> str | None:
+    """The override of a group below, which has an option of this name: `model/encoder=tiny` for
+    `model=tiny`.
+    """
+    for below in sorted(list_groups()):
+        option = find_same_option(below, choice) or choice
+        if below.startswith(f"{group}/") and option in list_options(below):
+            return f"{below}={option}"
+    return None
 
 
 def _find_near_option(group: str, choice: str, options: Sequence[str]) -> str | None:

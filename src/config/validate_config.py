@@ -28,7 +28,7 @@ from src.core.validation import find_violation, is_valid_value, takes_whole_numb
 
 # Keys of the top level that hold the node of one object.
 OBJECT_NODES = ("data", "model", "trainer", "report", "tracking", "search")
-_COLON_INTERVAL_PATTERN = re.compile(r"(\d*\.?\d+(?:e-?\d+)?)(?::|\.\.)(\d*\.?\d+(?:e-?\d+)?)")
+_COLON_INTERVAL_PATTERN = re.compile(r"(\d*\.?\d+(?:e-?\d+)?)(?::|\.\.|-)(\d*\.?\d+(?:e-?\d+)?)")
 # Stands for an object that could not be built, because of a mistake that is reported.
 _BROKEN = object()
 _OWN_CODE = (
@@ -279,6 +279,15 @@ def _explain_several(error: UserError, key: str, value: Any) -> UserError:
     is_whole = takes_whole_numbers(error.annotation)
     if ends is None or not (is_whole or is_valid_value(error.annotation, float(ends[1]))):
         return error
+    if key == "seed":
+        typed = f"-m 'seed=range({ends[1]},{int(ends[2]) + 1})'"
+        return UserError(
+            key=key,
+            expected=error.expected,
+            found=repr(value),
+            hint=f"several seeds are listed as {typed}",
+            annotation=error.annotation,
+        )
     interval = f"interval({ends[1]},{ends[2]})"
     typed = f"'{key}={f'int({interval})' if is_whole else interval}'"
     return UserError(

@@ -254,11 +254,13 @@ class TextDataModule(LightningDataModule):
         """What was read, kept and lost, for the screen and the record of the run."""
         source = self.config.source
         cut = {split: store.num_truncated for split, store in self.token_stores.items()}
+        own = [split for split in SPLITS if f"{split}/read" in self.data_summary["counts"]]
+        unread = [*source.describe_unread()] if isinstance(source, Source) else []
         notices = describe_rows(
             self.data_summary,
             cut,
             cut_tokens=self.config.batching.truncation_tokens,
-            unread=source.describe_unread() if isinstance(source, Source) else (),
+            unread=[*unread, *self.config.split.describe_unused(own)],
         )
         if isinstance(self.config.batching, Denoising):
             notices = join_notices(notices, self.config.batching.describe_target(self.tokenizer))

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from src import leaderboard
 from src.comparison.leaderboard import _find_front
+from src.comparison.leaderboard_text import describe_params
 from src.tracking.store import Store
 from tests.comparison.conftest import AddRun
 
@@ -129,3 +131,12 @@ def test_unfinished_runs_are_left_out_and_said(add_run: AddRun, store: Store, sa
     assert good[:8] in shown and bad[:8] not in shown
     assert "left out: 1 runs that have not finished" in shown
     assert "none of the 1 runs has finished" in say(bad, code=2)[1]
+
+
+def test_keys_that_a_setting_lacks_do_not_hide_those_that_it_has() -> None:
+    keys = [*(f"phases.short.data.key{place}" for place in range(60)), "model.optim.lr"]
+    board: Any = SimpleNamespace(keys=keys)
+    entry: Any = SimpleNamespace(params=dict.fromkeys(keys) | {"model.optim.lr": "0.1"})
+    assert describe_params(board, entry) == "lr=0.1"
+    entry = SimpleNamespace(params=dict.fromkeys(keys))
+    assert describe_params(board, entry).startswith("key0=\N{EN DASH} key1=\N{EN DASH}")

@@ -82,13 +82,7 @@ ENTRIES = [
     ),
     Entry(
         "model.optim.lr = 1e-4",
-        says=(
-            "'model.optim.lr' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 "
-            "(spaces want quotes)\n"
-            "'=' has no key: expected KEY=VALUE, without spaces around the equals sign\n"
-            "'1e-4' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 (spaces want "
-            "quotes)"
-        ),
+        says="'model.optim.lr = 1e-4' has blanks around '='; did you mean 'model.optim.lr=1e-4'?",
     ),
     Entry(
         "=3",
@@ -361,6 +355,20 @@ ENTRIES = [
     Entry(
         "model/encoder=t5_small",
         says="model/encoder=t5_small: there is no such choice; did you mean 't5_tiny'?",
+    ),
+    Entry(
+        "-m model=tiny search=tpe",
+        says="model=tiny: there is no such choice; did you mean 'model/encoder=tiny'?\n"
+        "search=tpe: there is no such choice; did you mean 'search/sampler=tpe'?",
+    ),
+    Entry(
+        "-m +experiment=quickstart_scratch seed=1-5",
+        says="seed: expected a whole number at least 0, found '1-5'; several seeds are listed as "
+        "-m 'seed=range(1,6)'",
+    ),
+    Entry(
+        "model/optim=sgd",
+        says="model/optim=sgd: there is no such choice; did you mean 'torch'?",
     ),
     Entry(
         "seed = 3",

@@ -26,6 +26,17 @@ ENTRIES = [
         program="predict",
     ),
     Entry(
+        "--failed",
+        says="there is no option --failed; did you mean '--status failed'?",
+        program="runs",
+    ),
+    Entry(
+        "0123456 seed=3",
+        says="a rerun changes nothing, and seed=3 would; python -m src.runs 0123456 shows what was "
+        "typed, to type it again with that",
+        program="rerun",
+    ),
+    Entry(
         "abcdef1",
         says=(
             "'abcdef1' is not an option: expected key=value, with one of run, text, pair, file, "

@@ -57,6 +57,8 @@ def test_a_list_is_sorted_by_a_metric_the_best_first(
         assert "".join(names[run_id] for run_id in listed) == "bdace"
     best = list_runs(store, capsys, "--ids", "--sort", "val/loss", "--limit", "1")[0].split()
     assert best == [ids["b"]]
+    none = list_runs(store, capsys, "--status", "killed", "--sort", "val/loss")[0]
+    assert none == "no run is like that\n"
     assert runs.main(["--root", store.root, "--sort", "test/acuracy"]) == 2
     assert "--sort test/acuracy: no run has this metric; did you mean 'test/accuracy'?" in (
         capsys.readouterr().err

@@ -173,6 +173,8 @@ def test_runs_can_be_named(store: Store, capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err == ""
     with pytest.raises(UserError, match=r"or a run's name; did you mean 'imdb lr=1e-5'\?"):
         store.find_run("imbd lr=1e-5")
+    with pytest.raises(UserError, match=r"or a run's name; did you mean 'imdb'\?"):
+        store.find_run("imbd")
 
 
 def test_a_run_that_was_offline_has_two_ids(store: Store) -> None:

@@ -6,7 +6,7 @@ run's, so that all runs are measured by the same rows.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 SPLITS = ("train", "validation", "test")
+# that nobody has asked for: of this class, and of conf/
+_SHIPPED_SHARES = {"validation": (0.1,), "test": (0.1,)}
 # Rows that are hashed at a time; their memory does not matter.
 _BLOCK_ROWS = 1 << 16
 
@@ -55,6 +57,19 @@ class Split:
     time: str | int | None = None
     time_format: str | None = None
     stratify: bool = True
+
+    def describe_unused(self, own_splits: Collection[str]) -> Iterator[str]:
+        """The shares that were asked for and are not taken, since the source has these splits, in
+        sentences.
+        """
+        for name, shipped in _SHIPPED_SHARES.items():
+            share = getattr(self, name)
+            is_asked = share > 0 and share not in shipped and self.fold is None
+            if name in own_splits and is_asked:
+                yield (
+                    f"data.split.{name}={share:g} changes nothing: the data have a {name} split of "
+                    "their own"
+                )
 
     def __post_init__(self) -> None:
         if self.validation + self.test >= 1:

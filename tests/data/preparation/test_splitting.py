@@ -238,3 +238,15 @@ def test_folds_of_a_source_with_a_validation_split_say_what_to_type(tmp_path: Pa
     with pytest.raises(UserError) as caught:
         DataConfig(source=Generated(), **others).check()
     assert str(caught.value) == start + "data.split.fold=null fits"
+
+
+def test_shares_that_are_asked_for_and_not_taken_are_said() -> None:
+    own = ("train", "validation", "test")
+    assert list(Split(validation=0.3, test=0.2).describe_unused(own)) == [
+        "data.split.validation=0.3 changes nothing: the data have a validation split of their own",
+        "data.split.test=0.2 changes nothing: the data have a test split of their own",
+    ]
+    assert list(Split(validation=0.3, test=0.2).describe_unused(("train",))) == []
+    # what is shipped, and no share
+    assert list(Split(validation=0.1, test=0.1).describe_unused(own)) == []
+    assert list(Split(validation=0.0).describe_unused(own)) == []
