@@ -9,7 +9,7 @@ import torch
 from torch.testing import assert_close
 
 from src.core.batch import build_tokens
-from src.model import fast_encoder, ragged_attention, ragged_layout
+from src.model import attention_bucket, fast_encoder, ragged_attention, ragged_layout
 from src.model.encoder import Encoder
 
 # Lengths and row of a batch in each of the layouts: several sequences in a packed row, one in each
@@ -186,10 +186,10 @@ def test_long_texts_lie_alone(tiny, laid, twin):
 def test_a_window_reaches_as_far_as_transformers_says():
     """|i - j| < 2: each token sees itself and one neighbour on either side."""
     expected = [[1, 1, 0, 0], [1, 1, 1, 0], [0, 1, 1, 1], [0, 0, 1, 1]]
-    assert (
-        ragged_layout.sliding_window_mask(4, 2, torch.device("cpu"))[0, 0].long().tolist()
-        == expected
-    )
+    bucket = attention_bucket.Bucket(0, 4, 1, 4, None)
+    everything = {"rows": slice(None), "positions": torch.arange(4)[None], "keys": slice(None)}
+    seen = bucket.build_attention_mask(2, **everything)
+    assert seen is not None and seen[0, 0].long().tolist() == expected
 
 
 @pytest.mark.parametrize("family", ["bert", "modernbert"])
