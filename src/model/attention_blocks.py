@@ -88,6 +88,10 @@ class AttentionBlocks:
         self._dtype = dtype
         all_positions = torch.arange(bucket.row_length)[None]
         self._positions = all_positions if positions is None else positions
+        # then blocks that lie alike in their rows have one term
+        self._are_rows_alike = (
+            positions is None and bucket.is_token is None and bucket.sequences is None
+        )
         self._kept: list[Block] | None = None
 
     def __iter__(self) -> Iterator[Block]:
@@ -115,16 +119,18 @@ class AttentionBlocks:
         bucket = self._bucket
         positions = self._positions[rows if len(self._positions) > 1 else slice(None), queries]
         keys = self._find_keys(rows, positions)
-        # blocks of whole rows that lie alike
-        kind = (positions.shape[1], keys.stop - keys.start, int(positions[0, 0]) - keys.start)
-        is_alike = bucket.is_token is None and bucket.sequences is None and len(positions) == 1
-        bias = biases.get(kind) if is_alike else None
-        if bias is None:
+        size = (positions.shape[1], keys.stop - keys.start)
+        place = (*size, int(positions[0, 0]) - keys.start)
+        if self._are_rows_alike and place in biases:
+            bias = biases[place]
+        else:
             allowed = bucket.build_attention_mask(
                 self._window, rows=rows, positions=positions, keys=keys
             )
-            bias = biases[kind] = attention_bias(allowed, self._dtype)
-        count = (rows.stop - rows.start) * kind[0] * kind[1]
+            bias = attention_bias(allowed, self._dtype)
+            if self._are_rows_alike:
+                biases[place] = bias
+        count = (rows.stop - rows.start) * size[0] * size[1]
         return Block(rows, queries, keys, bias, max(1, _SCORES // count))
 
     def _find_keys(self, rows: slice, positions: Tensor) -> slice:

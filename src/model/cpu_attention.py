@@ -156,7 +156,7 @@ class SelectedAttention(torch.autograd.Function):
         dropout: float,
     ) -> Tensor:
         ctx.core = BlockwiseAttention(blocks, dropout)
-        answer, kept = ctx.core.forward(query, key, value)
+        answer, kept = ctx.core.forward(query, key.contiguous(), value.contiguous())
         ctx.save_for_backward(*kept)
         return answer
 

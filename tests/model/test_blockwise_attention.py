@@ -107,7 +107,7 @@ def test_without_a_backward_pass_the_answers_are_the_same(tokens, window, choose
 
 
 @pytest.mark.parametrize("window", WINDOWS)
-@pytest.mark.parametrize("name", ["alike", "packed"])
+@pytest.mark.parametrize("name", ["one text", "alike", "packed"])
 def test_selected_tokens_get_what_all_get(name, window, choose):
     lengths, row = LAYOUTS[name]
     ids = torch.zeros(sum(lengths), dtype=torch.int64)
@@ -115,9 +115,11 @@ def test_selected_tokens_get_what_all_get(name, window, choose):
     layout = RaggedLayout(tokens)
     rows, length = layout.buckets[0].num_rows, layout.buckets[0].row_length
     generator = torch.Generator().manual_seed(5)
-    # not in order in the second row
-    places = [torch.randperm(length, generator=generator)[:40] for _ in range(rows)]
-    places[0] = places[0].sort().values
+    # in order in the first row, in blocks that begin and end alike and differ between
+    places = [torch.randperm(length, generator=generator)[:64] for _ in range(rows)]
+    places[0] = torch.arange(0, 128, 2)
+    places[0][1:15] = torch.arange(1, 15)
+    places[0][17:31] = torch.arange(33, 61, 2)
     at = torch.cat([place + number * length for number, place in enumerate(places)])
     positions = layout.find_row_positions(at)
     assert positions is not None
