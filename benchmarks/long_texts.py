@@ -4,10 +4,14 @@ and beside the build of commit d1ababe, which had no attention in blocks.
 Masked language modelling with ModernBERT's form, 6 x 256, a window of 128, every third layer
 global, bf16, no dropout; rows that one text fills. Then time and memory against length, 256 to
 16,384.
+
+only=1x8192,curves   these parts: {names}; others stay as they were measured last
 """
 
+import json
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -16,9 +20,10 @@ from benchmarks import material
 from benchmarks.curves import Curve, draw
 from benchmarks.material import PLACE, Size
 from benchmarks.memory import MIB, STATE_BYTES
-from benchmarks.race import Contestant, Result, Turn, race
+from benchmarks.race import Contestant, Turn, race
 from benchmarks.races import OPTIM
 from benchmarks.setting import AT_START, RESULTS, ROOT, write
+from src.config.command_line import parse_key_values
 
 SIZE = Size(6, 256, 4, "ModernBERT")
 EARLIER = "d1ababe"
@@ -27,8 +32,13 @@ TURNS, MASKED_SHARE = 3, 0.15
 LENGTHS = (256, 512, 1024, 2048, 4096, 8192, 16_384)
 # of a step's time or memory when the length doubles, beyond that of its products or twice
 MOST_GROWTH = 1.15
+FIRST_OF_GROWTH = 2048
 # beside long_texts.md
 PICTURE = "long_texts.png"
+
+
+KINDS = ("all local", "every third global")
+KEPT = RESULTS / "long_texts.json"
 
 
 class Gate(NamedTuple):
@@ -42,43 +52,50 @@ class Gate(NamedTuple):
     memory: dict[str, float]
 
 
-GATES = (
-    Gate(1, 8192, {EARLIER: 3.0, "transformers": 3.5}, {EARLIER: 0.2, "transformers": 1.0}),
-    Gate(1, 4096, {EARLIER: 2.2}, {}),
-    Gate(1, 2048, {EARLIER: 1.5}, {}),
-    Gate(16, 512, {EARLIER: 1.0}, {}),
+GATES = {
+    "1x8192": Gate(
+        1, 8192, {EARLIER: 3.0, "transformers": 3.5}, {EARLIER: 0.2, "transformers": 1.0}
+    ),
+    "1x4096": Gate(1, 4096, {EARLIER: 2.2}, {}),
+    "1x2048": Gate(1, 2048, {EARLIER: 1.5}, {}),
+    "16x512": Gate(16, 512, {EARLIER: 1.0}, {}),
+}
+NOTE = (
+    "Processor seconds of one thread for a whole step, the median of turns that all take one after "
+    "the other. Memory is the peak of the process beyond weights and the state of the optimizer. "
+    "transformers is its Trainer with SDPA in bf16, fused AdamW and `sparse_prediction`.",
+    "",
 )
 
 
-def main() -> int:
-    lines = [
-        "| tokens | s, ours | s, d1ababe | s, transformers | of d1ababe | of transformers | to "
-        "reach | MB, ours | d1ababe | transformers | to reach | reached |",
-        "| --- |" + " ---: |" * 10 + " --- |",
-    ]
+def main(arguments: Sequence[str]) -> int:
+    """The exit code: 1 where a gate is missed."""
+    names = [*GATES, "curves"]
+    asked = parse_key_values(arguments, {"only": ",".join(names)})["only"].split(",")
+    parts = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
+    for name in asked:
+        parts[name] = {"setting": AT_START}
+        if name == "curves":
+            parts[name]["points"] = {kind: measure_curve(kind) for kind in KINDS}
+        else:
+            parts[name]["steps"] = compare(GATES[name], name)
+        KEPT.write_text(json.dumps(parts, indent=1) + "\n", encoding="utf-8")
     missed = False
-    for gate in GATES:
-        results = compare(gate)
-        reached = judge(gate, results)
-        missed |= not reached
-        lines.append(describe(gate, results, reached))
-        print(lines[-1], flush=True)
-    lines += [
-        "",
-        "Processor seconds of one thread for a whole step, the median of "
-        f"{TURNS} turns taken one after the other. Memory is the peak beyond weights and the state "
-        "of the optimizer. transformers: its Trainer with SDPA in bf16, fused AdamW and "
-        "`sparse_prediction`.",
-        "",
-        *(curve_lines := measure_curves()),
-    ]
-    missed |= any("**no**" in line for line in curve_lines)
-    write("long_texts", "Long texts", "python -m benchmarks.long_texts", lines)
+    lines = [*NOTE]
+    for name in names:
+        if name not in parts:
+            continue
+        lines += [f"Measured {parts[name]['setting']}:", ""]
+        found = describe_curves(parts[name]) if name == "curves" else describe(name, parts[name])
+        lines += [*found, ""]
+        missed |= any("**no**" in line for line in found)
+    typed = " ".join(["python -m benchmarks.long_texts", *arguments])
+    write("long_texts", "Long texts", typed, lines[:-1])
     return 1 if missed else 0
 
 
-def compare(gate: Gate) -> dict[str, Result]:
-    """A step of all, in turns."""
+def compare(gate: Gate, name: str) -> dict[str, dict[str, float]]:
+    """A step of all, in turns: by name, seconds and megabytes."""
     shared = build_spec(gate.rows, gate.length)
     specs = {
         "ours": {**shared, "who": "ours"},
@@ -92,15 +109,19 @@ def compare(gate: Gate) -> dict[str, Result]:
             "sparse": True,
         },
     }
-    return race(
+    results = race(
         specs,
-        steps=dict.fromkeys(specs, max(1, 2048 // gate.length)),
+        steps=dict.fromkeys(specs, max(1, 4096 // gate.length)),
         warmup=dict.fromkeys(specs, 1),
         turns=TURNS,
         threads=1,
-        logs=PLACE / "logs" / f"long-{gate.rows}x{gate.length}",
+        logs=PLACE / "logs" / f"long-{name}",
         roots={EARLIER: check_out(EARLIER)},
     )
+    return {
+        name: {"seconds": result.cpu_seconds, "megabytes": measure_memory(result.turns[-1])}
+        for name, result in results.items()
+    }
 
 
 def build_spec(rows: int, length: int, *, all_local: bool = False) -> dict[str, Any]:
@@ -145,81 +166,70 @@ def measure_memory(turn: Turn) -> float:
     return (turn.peak_bytes - state) / MIB
 
 
-def compute_ratios(results: dict[str, Result]) -> tuple[dict[str, float], dict[str, float]]:
-    """How many times faster ours is than others, and its memory's share of theirs."""
-    memory = {name: measure_memory(result.turns[-1]) for name, result in results.items()}
-    ours = results["ours"].cpu_seconds
-    others = [name for name in results if name != "ours"]
-    return (
-        {name: results[name].cpu_seconds / ours for name in others},
-        {name: memory["ours"] / memory[name] for name in others},
-    )
-
-
-def judge(gate: Gate, results: dict[str, Result]) -> bool:
-    faster, shares = compute_ratios(results)
-    return all(faster[name] >= least for name, least in gate.time.items()) and all(
-        shares[name] <= most for name, most in gate.memory.items()
-    )
-
-
-def describe(gate: Gate, results: dict[str, Result], reached: bool) -> str:
-    """A row of the table."""
-    faster, _ = compute_ratios(results)
-    seconds = (f"{results[name].cpu_seconds:.2f}" for name in NAMES)
-    ratios = (f"{faster[name]:.2f}" for name in NAMES[1:])
-    memory = (f"{measure_memory(results[name].turns[-1]):,.0f}" for name in NAMES)
-    cells = (
-        f"{gate.rows} x {gate.length:,}",
-        *seconds,
-        *ratios,
-        ", ".join(f"{least:g} x {name}" for name, least in gate.time.items()),
-        *memory,
-        ", ".join(f"{most:g} of {name}" for name, most in gate.memory.items()),
-        "yes" if reached else "**no**",
-    )
-    return f"| {' | '.join(cells)} |"
+def describe(name: str, part: Mapping[str, Any]) -> list[str]:
+    """The table of one comparison."""
+    gate, steps = GATES[name], part["steps"]
+    lines = [
+        f"| {gate.rows} x {gate.length:,} | s of a step | MB | times ours, s | to reach | of "
+        "theirs, MB | at most | reached |",
+        "| --- |" + " ---: |" * 6 + " --- |",
+    ]
+    for who, found in steps.items():
+        if who == "ours":
+            lines.append(
+                f"| ours | {found['seconds']:.2f} | {found['megabytes']:,.0f} |" + " |" * 5
+            )
+            continue
+        faster = found["seconds"] / steps["ours"]["seconds"]
+        share = steps["ours"]["megabytes"] / found["megabytes"]
+        least, most = gate.time.get(who), gate.memory.get(who)
+        reached = (least is None or faster >= least) and (most is None or share <= most)
+        verdict = "" if least is most is None else "yes" if reached else "**no**"
+        lines.append(
+            f"| {who} | {found['seconds']:.2f} | {found['megabytes']:,.0f} | {faster:.2f} | "
+            f"{least or ''} | {share:.2f} | {most or ''} | {verdict} |"
+        )
+    return lines
 
 
 class Point(NamedTuple):
-    """Of a step of one text: seconds, megabytes, and operations of its products."""
+    """Of a step of one text; operations are those of its products."""
 
     seconds: float
     megabytes: float
     operations: float
 
 
-def measure_curves() -> list[str]:
-    """Time and memory against length; writes the picture."""
-    points = {
-        kind: [measure_point(length, all_local=kind == "all local") for length in LENGTHS]
-        for kind in ("all local", "every third global")
-    }
+def measure_curve(kind: str) -> list[dict[str, float]]:
+    return [measure_point(length, all_local=kind == "all local")._asdict() for length in LENGTHS]
+
+
+def describe_curves(part: Mapping[str, Any]) -> list[str]:
+    """Time and memory against length; draws the picture."""
+    points = {kind: [Point(**point) for point in part["points"][kind]] for kind in KINDS}
     lines = [
         "| tokens | s, all local | s, every third global | MB, all local | every third global |",
         "| ---: |" + " ---: |" * 4,
     ]
-    for place, length in enumerate(LENGTHS):
-        two = [of[place] for of in points.values()]
+    for length, local, third in zip(LENGTHS, *points.values(), strict=True):
         lines.append(
-            f"| {length:,} | {two[0].seconds:.3f} | {two[1].seconds:.3f} | "
-            f"{two[0].megabytes:,.0f} | {two[1].megabytes:,.0f} |"
+            f"| {length:,} | {local.seconds:.3f} | {third.seconds:.3f} | "
+            f"{local.megabytes:,.0f} | {third.megabytes:,.0f} |"
         )
     lines += ["", f"![Time and memory against length]({PICTURE})", ""]
     for kind, of in points.items():
-        # the fixed costs of a step have grown small
-        first, last = LENGTHS.index(2048), len(LENGTHS) - 1
-        doublings = last - first
-        growth, products, memory = (
-            (getattr(of[last], name) / getattr(of[first], name)) ** (1 / doublings)
-            for name in ("seconds", "operations", "megabytes")
+        # from where the fixed costs of a step have grown small
+        first = of[LENGTHS.index(FIRST_OF_GROWTH)]
+        doublings = len(LENGTHS) - 1 - LENGTHS.index(FIRST_OF_GROWTH)
+        growth, memory, products = (
+            (last / early) ** (1 / doublings) for last, early in zip(of[-1], first, strict=True)
         )
         reached = growth <= MOST_GROWTH * products and memory <= MOST_GROWTH * 2
         lines.append(
-            f"- {kind}: from {LENGTHS[first]:,} tokens on, twice the length takes {growth:.2f} "
+            f"- {kind}: from {FIRST_OF_GROWTH:,} tokens on, twice the length takes {growth:.2f} "
             f"times the time, where its products grow {products:.2f} times, and {memory:.2f} times "
-            f"the memory; to reach: at most {MOST_GROWTH} times the products, and {MOST_GROWTH} "
-            f"times twice: {'yes' if reached else '**no**'}"
+            f"the memory; to reach: {MOST_GROWTH} times the products' growth, and {MOST_GROWTH} "
+            f"times twice the memory, at most: {'yes' if reached else '**no**'}"
         )
     tokens = [float(length) for length in LENGTHS]
     curves = [
@@ -228,11 +238,11 @@ def measure_curves() -> list[str]:
             "tokens of the text",
             unit,
             tokens,
-            {kind: [getattr(point, field) for point in of] for kind, of in points.items()},
+            {kind: [getattr(point, name_of) for point in of] for kind, of in points.items()},
         )
-        for name, unit, field in (("time", "s", "seconds"), ("memory", "MB", "megabytes"))
+        for name, unit, name_of in (("time", "s", "seconds"), ("memory", "MB", "megabytes"))
     ]
-    draw(curves, RESULTS / PICTURE, "Long texts", AT_START)
+    draw(curves, RESULTS / PICTURE, "Long texts", part["setting"])
     return lines
 
 
@@ -268,5 +278,7 @@ def count_operations(folder: str, length: int) -> float:
     return cost.count_step_flops(torch.tensor([length]), round(MASKED_SHARE * length))
 
 
+__doc__ = (__doc__ or "").format(names=", ".join([*GATES, "curves"]))
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
