@@ -1,5 +1,6 @@
-"""Attention over blocks of its scores on a CPU: each block's weights are formed, used and dropped,
-and formed again in the backward pass, to the same bits (Rabe and Staats, 2021).
+"""Attention over blocks of its scores on a CPU. Where weights are many, those of each block are
+formed, used and dropped, and formed again in the backward pass, to the same bits (Rabe and Staats,
+2021).
 
 Shape legend: n rows, H heads, L tokens of a row, Q queries of a row, E width of a head; K keys of a
 block.
@@ -20,12 +21,12 @@ class BlockwiseAttention:
     Args:
         blocks: of its scores, the same in every iteration.
         dropout: share of the weights that is dropped.
+        keeps_weights: whether all weights are kept for the backward pass, and not formed again.
     """
 
-    NUM_KEPT = 3
-
-    def __init__(self, blocks: Iterable[Block], dropout: float) -> None:
+    def __init__(self, blocks: Iterable[Block], dropout: float, *, keeps_weights: bool) -> None:
         self._blocks = blocks
+        self._keeps_weights = keeps_weights
         self._dropout = dropout
         # what is dropped is drawn again in the backward pass
         self._seed = int(torch.empty((), dtype=torch.int64).random_()) if dropout else 0
@@ -35,22 +36,28 @@ class BlockwiseAttention:
         what the backward pass needs.
         """
         answer, generator = torch.empty_like(query), self._build_generator()
+        kept = [query, key, value]
         for block in self._blocks:
             for heads in block.cut_heads(query.shape[1]):
                 of_queries = (block.rows, heads, block.queries)
                 of_keys = (block.rows, heads, block.keys)
                 weights = attention_weights(query[of_queries], key[of_keys], block.bias)
+                if self._keeps_weights:
+                    kept.append(weights)
                 if self._dropout:
                     weights = apply_keep_mask(weights, self._draw_keep_mask(weights, generator))
                 answer[of_queries] = weights @ value[of_keys]
         if self._dropout:
             answer *= dropout_scale(self._dropout)
-        return answer, [query, key, value]
+        return answer, kept
 
     def backward(
-        self, grad_answer: Tensor, query: Tensor, key: Tensor, value: Tensor
+        self, grad_answer: Tensor, query: Tensor, key: Tensor, value: Tensor, *kept: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The gradients of the scaled queries, and, at least in fp32, those of keys and values."""
+        """The gradients of the scaled queries, and, at least in fp32, those of keys and values;
+        `kept` are the weights.
+        """
+        all_weights = iter(kept)
         grad_query, generator = torch.empty_like(query), self._build_generator()
         # [n, H, E, L]: so that products with few columns have them in front, where they are fast
         grad_key, grad_value = (
@@ -68,7 +75,11 @@ class BlockwiseAttention:
                 of_keys = (block.rows, heads, block.keys)
                 own_query, own_grad = query[of_queries], grad_answer[of_queries]
                 own_key, own_value = key[of_keys], value[of_keys]
-                weights = attention_weights(own_query, own_key, block.bias)
+                weights = (
+                    next(all_weights)
+                    if self._keeps_weights
+                    else attention_weights(own_query, own_key, block.bias)
+                )
                 grad_weights, kept_weights = own_grad @ own_value.transpose(-1, -2), weights
                 if self._dropout:
                     keep = self._draw_keep_mask(weights, generator)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from src.model.attention_blocks import AttentionBlocks, prefer_blocks
+from src.model.attention_blocks import AttentionBlocks, keep_weights, prefer_blocks
 from src.model.blockwise_attention import BlockwiseAttention, attention_weights
 from src.model.fast_dropout import apply_keep_mask, draw_keep_mask, dropout_scale
 from src.model.ragged_layout import RaggedLayout
@@ -39,6 +39,7 @@ class CpuAttention(torch.autograd.Function):
         # the tokens that a batch was filled up with
         out[layout.buckets[-1].end :] = 0
         ctx.layout, ctx.scale = layout, scale
+        has_backward = ctx.needs_input_grad[0]
         ctx.cores = []
         saved: list[Tensor | None] = []
         for number, bucket in enumerate(layout.buckets):
@@ -53,15 +54,19 @@ class CpuAttention(torch.autograd.Function):
                     [bucket.pad_rows(angle[part])[:, None] for angle in (cos, sin)]
                 )
                 query, key = apply_rotary(query, *angles), apply_rotary(key, *angles)
-            in_blocks = prefer_blocks(bucket, window, query, has_backward=ctx.needs_input_grad[0])
+            in_blocks = prefer_blocks(bucket, window, query, has_backward=has_backward)
             core: WholeAttention | BlockwiseAttention
             if in_blocks:
                 blocks = layout.get_attention_blocks(number, window, qkv)
-                core = BlockwiseAttention(blocks, dropout)
+                core = BlockwiseAttention(
+                    blocks,
+                    dropout,
+                    keeps_weights=has_backward and keep_weights(bucket, window, query),
+                )
             else:
                 bias = layout.get_attention_bias(number, window, qkv)
                 # without a backward pass the fused kernel is faster
-                if not ctx.needs_input_grad[0]:
+                if not has_backward:
                     answer = nn.functional.scaled_dot_product_attention(
                         query, key, value, bias, dropout, scale=scale
                     )
@@ -70,8 +75,8 @@ class CpuAttention(torch.autograd.Function):
                 core = WholeAttention(bias, dropout)
             answer, kept = core.forward(query * scale, key, value)
             out[part] = bucket.unpad_rows(answer.transpose(1, 2))
-            if ctx.needs_input_grad[0]:
-                ctx.cores.append(core)
+            if has_backward:
+                ctx.cores.append((core, len(kept)))
                 saved += [angles, *kept]
         ctx.save_for_backward(*saved)
         return out
@@ -81,8 +86,8 @@ class CpuAttention(torch.autograd.Function):
         grad = grad_out.new_empty(grad_out.shape[0], 3, *grad_out.shape[1:])
         grad[ctx.layout.buckets[-1].end :] = 0
         saved = iter(ctx.saved_tensors)
-        for bucket, core in zip(ctx.layout.buckets, ctx.cores, strict=True):
-            angles, kept = next(saved), [next(saved) for _ in range(core.NUM_KEPT)]
+        for bucket, (core, count) in zip(ctx.layout.buckets, ctx.cores, strict=True):
+            angles, kept = next(saved), [next(saved) for _ in range(count)]
             part = slice(bucket.begin, bucket.end)
             # [n, H, L, E]
             grad_answer = bucket.pad_rows(grad_out[part]).transpose(1, 2).contiguous()
@@ -104,8 +109,6 @@ class WholeAttention:
         bias: the term that is added to its scores.
         dropout: share of the weights that is dropped.
     """
-
-    NUM_KEPT = 5
 
     def __init__(self, bias: Tensor | None, dropout: float) -> None:
         self._bias = bias
@@ -155,7 +158,7 @@ class SelectedAttention(torch.autograd.Function):
         blocks: AttentionBlocks,
         dropout: float,
     ) -> Tensor:
-        ctx.core = BlockwiseAttention(blocks, dropout)
+        ctx.core = BlockwiseAttention(blocks, dropout, keeps_weights=False)
         answer, kept = ctx.core.forward(query, key.contiguous(), value.contiguous())
         ctx.save_for_backward(*kept)
         return answer
