@@ -72,13 +72,15 @@ def main(arguments: Sequence[str]) -> int:
     """The exit code: 1 where a gate is missed."""
     names = [*GATES, "curves"]
     asked = parse_key_values(arguments, {"only": ",".join(names)})["only"].split(",")
-    parts = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
+    parts: dict[str, Any] = {}
     for name in asked:
-        parts[name] = {"setting": AT_START}
         if name == "curves":
-            parts[name]["points"] = {kind: measure_curve(kind) for kind in KINDS}
+            found = {"points": {kind: measure_curve(kind) for kind in KINDS}}
         else:
-            parts[name]["steps"] = compare(GATES[name], name)
+            found = {"steps": compare(GATES[name], name)}
+        # parts may be measured by several commands
+        parts = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
+        parts[name] = {"setting": AT_START, **found}
         KEPT.write_text(json.dumps(parts, indent=1) + "\n", encoding="utf-8")
     missed = False
     lines = [*NOTE]
