@@ -74,6 +74,7 @@ def main(arguments: Sequence[str]) -> int:
     asked = parse_key_values(arguments, {"only": ",".join(names)})["only"].split(",")
     parts: dict[str, Any] = {}
     for name in asked:
+        found: dict[str, Any]
         if name == "curves":
             found = {"points": {kind: measure_curve(kind) for kind in KINDS}}
         else:
@@ -88,9 +89,9 @@ def main(arguments: Sequence[str]) -> int:
         if name not in parts:
             continue
         lines += [f"Measured {parts[name]['setting']}:", ""]
-        found = describe_curves(parts[name]) if name == "curves" else describe(name, parts[name])
-        lines += [*found, ""]
-        missed |= any("**no**" in line for line in found)
+        table = describe_curves(parts[name]) if name == "curves" else describe(name, parts[name])
+        lines += [*table, ""]
+        missed |= any("**no**" in line for line in table)
     typed = " ".join(["python -m benchmarks.long_texts", *arguments])
     write("long_texts", "Long texts", typed, lines[:-1])
     return 1 if missed else 0
