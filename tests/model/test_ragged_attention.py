@@ -183,6 +183,28 @@ def test_long_texts_lie_alone(tiny, laid, twin):
         assert_close(encoder.encode(tokens), torch.cat(alone), atol=1e-5, rtol=1e-5)
 
 
+def test_long_texts_give_what_transformers_gives(tiny, laid, twin):
+    """In blocks by their own lengths: the local layers of both texts, the global ones of one."""
+    network = tiny("modernbert", max_position_embeddings=3000, local_attention=64)
+    plain, lengths = twin(network).base_model, [3000, 1100]
+    encoder, tokens = Encoder(network, "masked_lm"), laid(lengths)
+    weights = torch.randn(sum(lengths), 16)
+    alone = [
+        (plain(input_ids=ids[None]).last_hidden_state[0] * own).mean()
+        for ids, own in zip(tokens.ids.split(lengths), weights.split(lengths), strict=True)
+    ]
+    loss = torch.stack(alone).sum()
+    loss.backward()
+    products = (encoder.encode(tokens) * weights).split(lengths)
+    own_loss = torch.stack([product.mean() for product in products]).sum()
+    own_loss.backward()
+    assert_close(own_loss, loss, atol=1e-6, rtol=1e-4)
+    expected = dict(plain.named_parameters())
+    for name, weight in network.base_model.named_parameters():
+        gradient = expected[name].grad
+        assert_close(weight.grad, gradient, atol=1e-4 * float(gradient.abs().max()), rtol=1e-3)
+
+
 def test_a_window_reaches_as_far_as_transformers_says():
     """|i - j| < 2: each token sees itself and one neighbour on either side."""
     expected = [[1, 1, 0, 0], [1, 1, 1, 0], [0, 1, 1, 1], [0, 0, 1, 1]]
