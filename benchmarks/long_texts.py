@@ -83,12 +83,14 @@ def main(arguments: Sequence[str]) -> int:
         parts = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
         parts[name] = {"setting": AT_START, **found}
         KEPT.write_text(json.dumps(parts, indent=1) + "\n", encoding="utf-8")
-    missed = False
+    missed, setting = False, ""
     lines = [*NOTE]
     for name in names:
         if name not in parts:
             continue
-        lines += [f"Measured {parts[name]['setting']}:", ""]
+        if parts[name]["setting"] != setting:
+            setting = parts[name]["setting"]
+            lines += [f"Measured {setting}:", ""]
         table = describe_curves(parts[name]) if name == "curves" else describe(name, parts[name])
         lines += [*table, ""]
         missed |= any("**no**" in line for line in table)
