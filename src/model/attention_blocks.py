@@ -22,10 +22,12 @@ _GLOBAL_QUERIES = 256
 # Scores of a block that are held at a time: two megabytes in bf16.
 _SCORES = 2**20
 # From these on blocks are used, as measured: tokens of a row, windows that it holds, scores of all
-# rows and heads. Beyond the last a global layer's weights no longer fit into a heap that is kept
-# between steps; up to there it is faster to keep them.
+# rows and heads.
 _LOCAL_LENGTH, _LOCAL_WINDOWS, _LOCAL_SCORES = 512, 4, 2**21
-_GLOBAL_LENGTH, _GLOBAL_SCORES = 1024, 2**24
+_GLOBAL_LENGTH = 1024
+# Up to so many scores of all rows and heads, weights are kept for the backward pass, which is
+# faster. Those of more do not fit into a heap that is kept between steps.
+_MOST_KEPT_SCORES = 2**24
 _BF16_FORWARD_LENGTH = 256
 # Keys are cut off at multiples of this: oneDNN compiles and keeps a kernel for every new shape.
 _KEYS_MULTIPLE = 64
@@ -46,17 +48,15 @@ def prefer_blocks(bucket: Bucket, window: int | None, query: Tensor, *, has_back
     if window is not None and length >= max(_LOCAL_LENGTH, _LOCAL_WINDOWS * window):
         return scores >= _LOCAL_SCORES
     if has_backward:
-        return length >= _GLOBAL_LENGTH and scores > _GLOBAL_SCORES
+        return length >= _GLOBAL_LENGTH and scores > _MOST_KEPT_SCORES
     if query.dtype == torch.bfloat16:
         return length >= _BF16_FORWARD_LENGTH
     return bucket.sequences is not None and length >= _GLOBAL_LENGTH
 
 
-def keep_weights(bucket: Bucket, window: int | None, query: Tensor) -> bool:
-    """True if the weights of blocks are few enough to be kept for the backward pass: those of local
-    layers, which grow with a row and not with its square.
-    """
-    return window is not None and window < bucket.row_length
+def keep_weights(bucket: Bucket, query: Tensor) -> bool:
+    """True if the weights of blocks are kept for the backward pass: where all at once would be."""
+    return query.shape[:3].numel() * bucket.row_length <= _MOST_KEPT_SCORES
 
 
 class Block(NamedTuple):

@@ -61,7 +61,7 @@ class CpuAttention(torch.autograd.Function):
                 core = BlockwiseAttention(
                     blocks,
                     dropout,
-                    keeps_weights=has_backward and keep_weights(bucket, window, query),
+                    keeps_weights=has_backward and keep_weights(bucket, query),
                 )
             else:
                 bias = layout.get_attention_bias(number, window, qkv)

@@ -39,7 +39,8 @@ def choose(monkeypatch):
     monkeypatch.setattr(attention_blocks, "_SCORES", 4096)
     monkeypatch.setattr(attention_blocks, "_KEYS_MULTIPLE", 4)
 
-    def set_way(in_blocks: bool) -> None:
+    def set_way(in_blocks: bool, *, keeps_weights: bool = False) -> None:
+        monkeypatch.setattr(cpu_attention, "keep_weights", lambda *_: keeps_weights)
         for module in (cpu_attention, ragged_attention):
             monkeypatch.setattr(module, "prefer_blocks", lambda *_, **__: in_blocks)
 
@@ -70,12 +71,15 @@ def attend(tokens: Tokens, dtype: torch.dtype = torch.float32, **how) -> tuple[T
     return answer.detach(), qkv.grad
 
 
+@pytest.mark.parametrize("keeps_weights", [False, True])
 @pytest.mark.parametrize("window", WINDOWS)
-def test_answers_and_gradients_equal_those_of_all_scores_at_once(tokens, window, choose):
+def test_answers_and_gradients_equal_those_of_all_scores_at_once(
+    tokens, window, keeps_weights, choose
+):
     how = {"window": window, "rotation": draw_rotation(tokens)}
     choose(False)
     answer, gradient = attend(tokens, **how)
-    choose(True)
+    choose(True, keeps_weights=keeps_weights)
     own_answer, own_gradient = attend(tokens, **how)
     assert_close(own_answer, answer, atol=1e-6, rtol=1e-5)
     assert_close(own_gradient, gradient, atol=2e-6, rtol=1e-5)
@@ -145,10 +149,11 @@ def test_selected_tokens_get_what_all_get(name, window, choose):
     assert_close(results[1][0], everywhere[at], atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("keeps_weights", [False, True])
 @pytest.mark.parametrize("window", [None, 5])
-def test_the_gradient_is_that_of_what_was_dropped(window, choose):
+def test_the_gradient_is_that_of_what_was_dropped(window, keeps_weights, choose):
     """Against differences, in float64: the backward pass drops what the forward pass dropped."""
-    choose(True)
+    choose(True, keeps_weights=keeps_weights)
     tokens = build_tokens(torch.zeros(61, dtype=torch.int64), torch.tensor([40, 21]))
     layout = RaggedLayout(tokens)
 
@@ -199,7 +204,8 @@ def count_saved_bytes(length: int, window: int | None, dropout: float) -> int:
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
 @pytest.mark.parametrize("window", [None, 5])
 def test_what_is_kept_for_the_backward_pass_grows_with_the_length(window, dropout, choose):
-    choose(True)
+    # those of local layers, kept, too
+    choose(True, keeps_weights=window is not None)
     one, two, four = (count_saved_bytes(length, window, dropout) for length in (160, 320, 640))
     # the blocks at a border have fewer keys
     assert two < 2.05 * one and four < 2.05 * two
@@ -247,4 +253,7 @@ def test_short_rows_are_computed_at_once():
     assert not chosen(16, 512, None) and not chosen(1, 1024, None) and not chosen(64, 256, 65)
     assert not chosen(1, 2048, None)
     assert chosen(1, 4096, None) and chosen(1, 768, 65) and chosen(16, 512, 65)
+    [short, long] = (torch.empty(1, 4, length, 64, device="meta") for length in (2048, 2064))
+    assert attention_blocks.keep_weights(Bucket(0, 2048, 1, 2048, None), short)
+    assert not attention_blocks.keep_weights(Bucket(0, 2064, 1, 2064, None), long)
     assert not chosen(1, 128, None, training=False) and chosen(1, 256, None, training=False)
