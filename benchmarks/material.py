@@ -57,9 +57,12 @@ def real(name: str) -> Path:
     return folder
 
 
-def encoder(size: Size, positions: int = 512) -> Path:
-    """A Hugging Face folder with random weights and MiniLM's tokenizer, made once."""
-    folder = PLACE / f"{size.form.lower()}-{size.layers}x{size.width}-{positions}"
+def encoder(size: Size, positions: int = 512, *, all_local: bool = False) -> Path:
+    """A Hugging Face folder with random weights and MiniLM's tokenizer, made once; `all_local`: no
+    layer of a ModernBERT sees whole texts.
+    """
+    kind = "-local" if all_local else ""
+    folder = PLACE / f"{size.form.lower()}-{size.layers}x{size.width}-{positions}{kind}"
     if (folder / "model.safetensors").is_file():
         return folder
     import torch
@@ -80,6 +83,8 @@ def encoder(size: Size, positions: int = 512) -> Path:
         # beside
         shape |= {"vocab_size": 30_522, "pad_token_id": 0, "cls_token_id": 101, "sep_token_id": 102}
         shape |= {"bos_token_id": 101, "eos_token_id": 102}
+        if all_local:
+            shape["layer_types"] = ["sliding_attention"] * size.layers
         config = ModernBertConfig(intermediate_size=2 * size.width, **shape)
     folder.mkdir(parents=True, exist_ok=True)
     for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
@@ -106,6 +111,16 @@ def text() -> Path:
         held_out, train = documents[:20], _within(documents[20:], characters=4_000_000)
         _write(folder / "validation.txt", held_out)
         _write(folder / "train.txt", train)
+    return folder
+
+
+def long_text() -> Path:
+    """The same text as one document, for rows that one text fills."""
+    folder = PLACE / f"{text().name}-joined"
+    if not (folder / "train.txt").is_file():
+        for name in ("validation.txt", "train.txt"):
+            lines = (text() / name).read_text(encoding="utf-8").splitlines()
+            _write(folder / name, [" ".join(lines)])
     return folder
 
 

@@ -12,7 +12,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, median
 from typing import Any, NamedTuple, TextIO
@@ -104,9 +104,10 @@ class Contestant:
         spec: what it trains and how; plain values for `benchmarks/contestant.py`.
         threads: of torch.
         log: where its output goes.
+        root: the checkout that it runs from.
     """
 
-    def __init__(self, spec: dict[str, Any], *, threads: int, log: Path) -> None:
+    def __init__(self, spec: dict[str, Any], *, threads: int, log: Path, root: Path = ROOT) -> None:
         self.spec = spec
         self.log = log
         reading, writing = os.pipe()
@@ -129,7 +130,7 @@ class Contestant:
                     str(writing),
                     count,
                 ],
-                cwd=ROOT,
+                cwd=root,
                 env=environment,
                 stdin=subprocess.PIPE,
                 stdout=output,
@@ -190,6 +191,7 @@ def race(
     threads: int,
     logs: Path,
     mixed: bool = False,
+    roots: Mapping[str, Path] | None = None,
 ) -> dict[str, Result]:
     """Each contestant's seconds a step, from turns taken one after the other: A B C, A B C, ...
 
@@ -200,11 +202,14 @@ def race(
         turns: that count.
         mixed: steps differ in what they cost, so that turns are averaged; else the median of turns
             is taken.
+        roots: by name, the checkout that one runs from, if it is not this one.
     """
     field: dict[str, Contestant] = {}
     try:
         for name, spec in specs.items():
-            field[name] = Contestant(spec, threads=threads, log=logs / f"{name}-{threads}.log")
+            root = (roots or {}).get(name, ROOT)
+            log = logs / f"{name}-{threads}.log"
+            field[name] = Contestant(spec, threads=threads, log=log, root=root)
             # one starts after the other has started: two cores hold no more
             field[name].turn(warmup[name])
         seen: dict[str, list[Turn]] = {name: [] for name in specs}

@@ -17,12 +17,12 @@ _RANDOM_LEVELS = 2**15
 _INT_DTYPES = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-def draw_keep_mask(like: Tensor, share: float) -> Tensor:
+def draw_keep_mask(like: Tensor, share: float, generator: torch.Generator | None = None) -> Tensor:
     """A bit mask for each element of `like`: no bits for the `share` of them that is dropped, all
     bits for the rest.
     """
     words = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(
-        torch.iinfo(torch.int64).min, None
+        torch.iinfo(torch.int64).min, None, generator=generator
     )
     drawn = words.view(torch.int16)[: like.numel()].bitwise_and_(_RANDOM_LEVELS - 1)
     # negative where the number drawn is at least the share: the element is kept

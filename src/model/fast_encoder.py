@@ -18,9 +18,10 @@ from torch.nn.functional import embedding, linear
 from torch.utils.checkpoint import checkpoint
 
 from src.core.batch import Tokens
+from src.model.attention_bucket import round_up
 from src.model.fast_dropout import apply_dropout_module
 from src.model.ragged_attention import apply_rotary, ragged_attention, ragged_attention_of_selected
-from src.model.ragged_layout import RaggedLayout, round_up
+from src.model.ragged_layout import RaggedLayout
 
 # On a CPU, the tokens of a ragged batch are filled up to a multiple of this, for the reason that
 # src/model/ragged_layout.py gives.

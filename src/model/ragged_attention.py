@@ -1,16 +1,12 @@
 """Attention over sequences laid end to end, with no padding outside of it and no leaks between
 neighbours.
 
-On a CPU, attention is one autograd node per layer, forward and backward: plain products, which beat
-the fused kernel there; each bucket's rows are made contiguous once, and gradients are written into
-place.
-
 Shape legend: B sequences, T tokens of all of them, H heads, E width of a head; of one bucket
 (src/model/ragged_layout.py): n rows, L tokens of a row, Q queries of a row (L, or fewer where only
 some tokens' answers are wanted).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from inspect import signature
 from typing import Any, cast
 
@@ -19,8 +15,13 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
-from src.model.fast_dropout import apply_dropout, apply_keep_mask, draw_keep_mask, dropout_scale
+from src.model.attention_blocks import AttentionBlocks, prefer_blocks
+from src.model.attention_bucket import attention_bias
+from src.model.blockwise_attention import attention_weights
+from src.model.cpu_attention import CpuAttention, SelectedAttention
+from src.model.fast_dropout import apply_dropout
 from src.model.ragged_layout import RaggedLayout
+from src.model.rotary import apply_rotary
 
 
 def _load_varlen_kernel() -> Callable[..., Any] | None:
@@ -90,7 +91,7 @@ def ragged_attention(
             query, key = apply_rotary(query, *angles), apply_rotary(key, *angles)
         return _fused_attention(query, key, value, layout, scale, dropout, window)
     cos, sin = rotation if rotation is not None else (None, None)
-    return _CpuAttention.apply(qkv, cos, sin, layout, scale, dropout, window)
+    return CpuAttention.apply(qkv, cos, sin, layout, scale, dropout, window)
 
 
 def ragged_attention_of_selected(
@@ -123,119 +124,27 @@ def ragged_attention_of_selected(
         kv = torch.stack((apply_rotary(key, *(part[:, None] for part in rotation)), value), 1)
     per_row = len(query) // sum(bucket.num_rows for bucket in layout.buckets)
     outputs, first = [], 0
-    for number, bucket in enumerate(layout.buckets):
+    for bucket in layout.buckets:
         part = slice(first, first + per_row * bucket.num_rows)
         # [2, n, H, L, E]
         key, value = bucket.pad_rows(kv[bucket.begin : bucket.end]).permute(2, 0, 3, 1, 4)
         # [n, H, Q, E]
         own_query = query[part].unflatten(0, (-1, per_row)).transpose(1, 2) * scale
-        bias = layout.get_attention_bias(number, window, query)
-        if bias is not None and bias.shape[2] > 1:
-            rows = torch.arange(bucket.num_rows, device=kv.device)[:, None] % len(bias)
-            bias = bias[rows, 0, positions[part].view(-1, per_row)][:, None]  # [n, 1, Q, L]
-        weights = _attention_weights(own_query, key, bias)
-        if dropout:
-            weights = apply_dropout(weights, dropout)
-        outputs.append((weights @ value).transpose(1, 2).flatten(0, 1))
+        own_positions = positions[part].view(-1, per_row)
+        if prefer_blocks(bucket, window, own_query, has_backward=True):
+            blocks = AttentionBlocks(bucket, window, query.dtype, own_positions)
+            answer = SelectedAttention.apply(own_query, key, value, blocks, dropout)
+        else:
+            allowed = bucket.build_attention_mask(
+                window, rows=slice(None), positions=own_positions, keys=slice(None)
+            )
+            weights = attention_weights(own_query, key, attention_bias(allowed, query.dtype))
+            if dropout:
+                weights = apply_dropout(weights, dropout)
+            answer = weights @ value
+        outputs.append(answer.transpose(1, 2).flatten(0, 1))
         first = part.stop
     return torch.cat(outputs)
-
-
-def apply_rotary(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """States [..., E] with each pair (i, i + E / 2) rotated, computed in fp32.
-
-    Args:
-        cos, sin: of the angles, [..., E / 2].
-    """
-    first, second = states.float().chunk(2, -1)
-    rotated = torch.cat((first * cos - second * sin, second * cos + first * sin), -1)
-    return rotated.to(states.dtype)
-
-
-def _attention_weights(query: Tensor, key: Tensor, bias: Tensor | None) -> Tensor:
-    """Queries [n, H, Q, E], scaled already, and keys [n, H, L, E] to weights [n, H, Q, L]."""
-    scores = query @ key.transpose(-1, -2)
-    return (scores if bias is None else scores + bias).softmax(-1)
-
-
-def _mask_if_any(weights: Tensor, keep: Tensor | None) -> Tensor:
-    return weights if keep is None else apply_keep_mask(weights, keep)
-
-
-class _CpuAttention(torch.autograd.Function):
-    """`ragged_attention` on a CPU."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        qkv: Tensor,
-        cos: Tensor | None,
-        sin: Tensor | None,
-        layout: RaggedLayout,
-        scale: float,
-        dropout: float,
-        window: int | None,
-    ) -> Tensor:
-        out = torch.empty_like(qkv[:, 0])
-        # the tokens that a batch was filled up with
-        out[layout.buckets[-1].end :] = 0
-        saved: list[Tensor | None] = []
-        for number, bucket in enumerate(layout.buckets):
-            part = slice(bucket.begin, bucket.end)
-            # One copy puts queries, keys and values [n, H, L, E] in the order in which every later
-            # product reads them.
-            query, key, value = bucket.pad_rows(qkv[part]).permute(2, 0, 3, 1, 4).contiguous()
-            angles = None
-            if cos is not None and sin is not None:
-                # [2, n, 1, L, E / 2]
-                angles = torch.stack(
-                    [bucket.pad_rows(angle[part])[:, None] for angle in (cos, sin)]
-                )
-                query, key = apply_rotary(query, *angles), apply_rotary(key, *angles)
-            bias = layout.get_attention_bias(number, window, qkv)
-            # without a backward pass the fused kernel is faster
-            if not ctx.needs_input_grad[0]:
-                answer = nn.functional.scaled_dot_product_attention(
-                    query, key, value, bias, dropout, scale=scale
-                )
-                out[part] = bucket.unpad_rows(answer.transpose(1, 2))
-                continue
-            query = query * scale
-            weights = _attention_weights(query, key, bias)
-            keep = draw_keep_mask(weights, dropout) if dropout else None
-            if keep is not None:
-                # the values are scaled instead of the weights, which are many more
-                value = value * dropout_scale(dropout)
-            out[part] = bucket.unpad_rows(_mask_if_any(weights, keep).matmul(value).transpose(1, 2))
-            saved += [query, key, value, weights, keep, angles]
-        ctx.save_for_backward(*saved)
-        ctx.layout, ctx.scale, ctx.dropout_scale = layout, scale, dropout_scale(dropout)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, grad_out: Tensor) -> Any:
-        grad = grad_out.new_empty(grad_out.shape[0], 3, *grad_out.shape[1:])
-        grad[ctx.layout.buckets[-1].end :] = 0
-        saved: Sequence[Any] = ctx.saved_tensors
-        for number, bucket in enumerate(ctx.layout.buckets):
-            query, key, value, weights, keep, angles = saved[6 * number : 6 * number + 6]
-            part = slice(bucket.begin, bucket.end)
-            # [n, H, L, E]
-            grad_answer = bucket.pad_rows(grad_out[part]).transpose(1, 2).contiguous()
-            grad_value = _mask_if_any(weights, keep).transpose(-1, -2) @ grad_answer
-            grad_weights = _mask_if_any(grad_answer @ value.transpose(-1, -2), keep)
-            if keep is not None:
-                grad_value *= ctx.dropout_scale
-            grad_scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
-            grad_query = (grad_scores @ key).mul_(ctx.scale)
-            grad_key = grad_scores.transpose(-1, -2) @ query
-            if angles is not None:
-                cos, sin = angles
-                grad_query = apply_rotary(grad_query, cos, -sin)
-                grad_key = apply_rotary(grad_key, cos, -sin)
-            for index, rows in enumerate((grad_query, grad_key, grad_value)):
-                grad[part, index] = bucket.unpad_rows(rows.transpose(1, 2))
-        return grad, None, None, None, None, None, None
 
 
 def _fused_attention(

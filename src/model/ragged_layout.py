@@ -5,12 +5,13 @@ Shape legend: B sequences, T tokens of all of them, n rows of a bucket, L tokens
 """
 
 from functools import cached_property
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from src.core.batch import Tokens
+from src.model.attention_blocks import AttentionBlocks
+from src.model.attention_bucket import Bucket, attention_bias, round_up
 
 # The fixed cost of one more product on a CPU, counted in scores of one head: those of a text of 75
 # tokens.
@@ -18,33 +19,6 @@ _BUCKET_COST = 75 * 75
 # On a CPU, rows of different lengths are padded to a multiple of this: oneDNN compiles and keeps a
 # kernel for every new shape.
 ROW_LENGTH_MULTIPLE = 16
-
-
-class Bucket(NamedTuple):
-    """Neighbouring tokens whose attention is computed as one rectangle [n, L]."""
-
-    # the first of the flat tokens, and the one after the last
-    begin: int
-    end: int
-    # n and L
-    num_rows: int
-    row_length: int
-    # [end - begin]: index of each token among the n * L of the rectangle; None if rows are full
-    padded_indices: Tensor | None
-    # [n, 1, 1 or L, L]: true where a token may look; None if it may look anywhere
-    attention_mask: Tensor | None
-
-    def pad_rows(self, flat: Tensor) -> Tensor:
-        """[end - begin, ...] to [n, L, ...]: a view if rows are full, else padded with zeros."""
-        if self.padded_indices is not None:
-            zeros = flat.new_zeros(self.num_rows * self.row_length, *flat.shape[1:])
-            flat = zeros.index_copy_(0, self.padded_indices, flat)
-        return flat.unflatten(0, (self.num_rows, self.row_length))
-
-    def unpad_rows(self, rows: Tensor) -> Tensor:
-        """[n, L, ...] to [end - begin, ...], without the padding."""
-        flat = rows.flatten(0, 1)
-        return flat if self.padded_indices is None else flat.index_select(0, self.padded_indices)
 
 
 class RaggedLayout:
@@ -61,11 +35,13 @@ class RaggedLayout:
         # a row may hold several sequences
         self.is_packed = tokens.row_tokens > 0
         self._attention_biases: dict[tuple[int, int | None, torch.dtype], Tensor | None] = {}
+        self._attention_blocks: dict[tuple[int, int | None, torch.dtype], AttentionBlocks] = {}
         total = len(tokens.ids)
         row_length = tokens.row_tokens or tokens.max_seqlen
         if self.is_packed or tokens.num_sequences * row_length == total:
-            mask = self._build_sequence_mask(row_length)
-            self.buckets = [Bucket(0, total, total // row_length, row_length, None, mask)]
+            sequences = self._number_sequences(row_length)
+            bucket = Bucket(0, total, total // row_length, row_length, None, sequences=sequences)
+            self.buckets = [bucket]
             return
         lengths = tokens.cu_seqlens.diff()
         if tokens.ids.device.type != "cpu":
@@ -83,15 +59,13 @@ class RaggedLayout:
             )
             first, begin = last, end
 
-    def _build_sequence_mask(self, length: int) -> Tensor | None:
-        """The mask of full rows: None if each holds one sequence."""
+    def _number_sequences(self, length: int) -> Tensor | None:
+        """The sequence of each token of full rows [n, L]; None if each row holds one."""
         tokens = self.tokens
         if tokens.num_sequences * length == len(tokens.ids):
             return None
         lengths = tokens.cu_seqlens.diff().long()
-        # [n, L]: number of the sequence that each token is of
-        sequences = torch.repeat_interleave(lengths, output_size=len(tokens.ids)).view(-1, length)
-        return sequences[:, None, :, None] == sequences[:, None, None, :]
+        return torch.repeat_interleave(lengths, output_size=len(tokens.ids)).view(-1, length)
 
     @cached_property
     def first_token_indices(self) -> Tensor:
@@ -136,11 +110,8 @@ class RaggedLayout:
         return tuple(state.index_select(0, indices) for state in states)
 
     def get_attention_bias(self, number: int, window: int | None, like: Tensor) -> Tensor | None:
-        """The term that is added to the scores of a bucket: 0 where a token may look, the lowest
-        number elsewhere; None if it may look anywhere.
-
-        The lowest number and not -inf: padding that is far from every token has nothing to look at,
-        and would become NaN.
+        """The term that is added to all scores of a bucket [1 or n, 1, 1 or L, L]; None if a token
+        may look anywhere.
 
         Args:
             number: of the bucket.
@@ -150,17 +121,25 @@ class RaggedLayout:
         key = (number, window, like.dtype)
         if key not in self._attention_biases:
             bucket = self.buckets[number]
-            allowed = bucket.attention_mask
-            if window is not None and window < bucket.row_length:
-                close = sliding_window_mask(bucket.row_length, window, like.device)
-                allowed = close if allowed is None else allowed & close
-            self._attention_biases[key] = None
-            if allowed is not None:
-                lowest = torch.finfo(like.dtype).min
-                self._attention_biases[key] = like.new_zeros(allowed.shape).masked_fill_(
-                    ~allowed, lowest
-                )
+            positions = torch.arange(bucket.row_length, device=like.device)[None]
+            allowed = bucket.build_attention_mask(
+                window, rows=slice(None), positions=positions, keys=slice(None)
+            )
+            self._attention_biases[key] = attention_bias(allowed, like.dtype)
         return self._attention_biases[key]
+
+    def get_attention_blocks(
+        self, number: int, window: int | None, like: Tensor
+    ) -> AttentionBlocks:
+        """The blocks that all scores of a bucket are computed in.
+
+        Args:
+            like: a tensor of the type of the scores. The rest as for `get_attention_bias`.
+        """
+        key = (number, window, like.dtype)
+        if key not in self._attention_blocks:
+            self._attention_blocks[key] = AttentionBlocks(self.buckets[number], window, like.dtype)
+        return self._attention_blocks[key]
 
 
 def mean_pool(states: Tensor, tokens: Tokens) -> Tensor:
@@ -175,24 +154,18 @@ def mean_pool(states: Tensor, tokens: Tokens) -> Tensor:
     return (sums / lengths.clamp_min(1)[:, None]).to(states.dtype)
 
 
-def round_up(count: int, multiple: int) -> int:
-    """The smallest multiple of `multiple` that is at least `count`."""
-    return -(-count // multiple) * multiple
-
-
 def _build_ragged_bucket(
     begin: int, end: int, lengths: Tensor, row_length: int, tokens: Tokens
 ) -> Bucket:
     """A bucket of one sequence in each row, of `lengths` [n]."""
     num_rows = len(lengths)
     if num_rows * row_length == end - begin:
-        return Bucket(begin, end, num_rows, row_length, None, None)
+        return Bucket(begin, end, num_rows, row_length, None)
     # [end - begin]: the row that each token is in
     rows = torch.repeat_interleave(lengths, output_size=end - begin)
     padded_indices = rows * row_length + tokens.positions[begin:end]
     columns = torch.arange(row_length, device=lengths.device)
-    mask = (columns < lengths[:, None])[:, None, None, :]
-    return Bucket(begin, end, num_rows, row_length, padded_indices, mask)
+    return Bucket(begin, end, num_rows, row_length, padded_indices, columns < lengths[:, None])
 
 
 def find_bucket_ends(lengths: list[int]) -> list[int]:
@@ -220,11 +193,3 @@ def find_bucket_ends(lengths: list[int]) -> list[int]:
     while came_from[ends[-1]] > 0:
         ends.append(came_from[ends[-1]])
     return ends[::-1]
-
-
-def sliding_window_mask(length: int, window: int, device: torch.device) -> Tensor:
-    """[1, 1, L, L], true where |i - j| < window: the bidirectional sliding window of
-    transformers.
-    """
-    positions = torch.arange(length, device=device)
-    return ((positions[:, None] - positions[None, :]).abs() < window)[None, None]

@@ -9,7 +9,7 @@ import torch
 from torch.testing import assert_close
 
 from src.core.batch import build_tokens
-from src.model import fast_encoder, ragged_attention, ragged_layout
+from src.model import attention_bucket, fast_encoder, ragged_attention, ragged_layout
 from src.model.encoder import Encoder
 
 # Lengths and row of a batch in each of the layouts: several sequences in a packed row, one in each
@@ -183,13 +183,35 @@ def test_long_texts_lie_alone(tiny, laid, twin):
         assert_close(encoder.encode(tokens), torch.cat(alone), atol=1e-5, rtol=1e-5)
 
 
+def test_long_texts_give_what_transformers_gives(tiny, laid, twin):
+    """In blocks by their own lengths: the local layers of both texts, the global ones of one."""
+    network = tiny("modernbert", max_position_embeddings=3000, local_attention=64)
+    plain, lengths = twin(network).base_model, [3000, 1100]
+    encoder, tokens = Encoder(network, "masked_lm"), laid(lengths)
+    weights = torch.randn(sum(lengths), 16)
+    alone = [
+        (plain(input_ids=ids[None]).last_hidden_state[0] * own).mean()
+        for ids, own in zip(tokens.ids.split(lengths), weights.split(lengths), strict=True)
+    ]
+    loss = torch.stack(alone).sum()
+    loss.backward()
+    products = (encoder.encode(tokens) * weights).split(lengths)
+    own_loss = torch.stack([product.mean() for product in products]).sum()
+    own_loss.backward()
+    assert_close(own_loss, loss, atol=1e-6, rtol=1e-4)
+    expected = dict(plain.named_parameters())
+    for name, weight in network.base_model.named_parameters():
+        gradient = expected[name].grad
+        assert_close(weight.grad, gradient, atol=1e-4 * float(gradient.abs().max()), rtol=1e-3)
+
+
 def test_a_window_reaches_as_far_as_transformers_says():
     """|i - j| < 2: each token sees itself and one neighbour on either side."""
     expected = [[1, 1, 0, 0], [1, 1, 1, 0], [0, 1, 1, 1], [0, 0, 1, 1]]
-    assert (
-        ragged_layout.sliding_window_mask(4, 2, torch.device("cpu"))[0, 0].long().tolist()
-        == expected
-    )
+    bucket = attention_bucket.Bucket(0, 4, 1, 4, None)
+    everything = {"rows": slice(None), "positions": torch.arange(4)[None], "keys": slice(None)}
+    seen = bucket.build_attention_mask(2, **everything)
+    assert seen is not None and seen[0, 0].long().tolist() == expected
 
 
 @pytest.mark.parametrize("family", ["bert", "modernbert"])
