@@ -107,9 +107,9 @@ def plot_confidence(
         axes.set(xlabel="share of rows that are answered, the surest first", ylabel="accuracy")
         axes.set_xlim(-0.02, 1.02)
         # what the very surest few rows are would leave little to see of the rest
-        shown = np.array(abstaining.accuracy)[np.array(abstaining.coverage) >= _LEAST_COVERAGE]
-        margin = 0.05 * float(np.ptp(shown)) or 0.02
-        axes.set_ylim(float(shown.min()) - margin, float(shown.max()) + margin)
+        most = np.array(abstaining.accuracy)[np.array(abstaining.coverage) >= _LEAST_COVERAGE]
+        margin = 0.05 * float(np.ptp(most)) or 0.02
+        axes.set_ylim(float(most.min()) - margin, float(most.max()) + margin)
         style_axes(axes, "What not answering the unsure rows buys")
         _add_grid(axes)
     return figure
