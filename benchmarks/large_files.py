@@ -7,7 +7,6 @@ Only reading and writing are measured: the model is tiny and its answers are mad
 
 import json
 import multiprocessing
-import resource
 import sys
 import tempfile
 import time
@@ -50,6 +49,9 @@ class MadeUpPredictor:
 
     def predict_texts(self, texts: Sequence[str], *_: Any, **__: Any) -> list[Any]:
         return [_ANSWER if text else None for text in texts]
+
+    def describe_cuts(self) -> None:
+        """No text is cut."""
 
 
 def main() -> int:
@@ -95,8 +97,16 @@ def predict_file(file: Path, answers: Path) -> Cost:
     types = ColumnTypes(rows.read_types()) if answers.suffix == ".parquet" else None
     prediction = FilePrediction.scan(rows, EarlierModel(file.parent, config, {}, ""), types)
     prediction.write_answers(MadeUpPredictor(config), str(answers))  # type: ignore[arg-type]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return Cost(prediction.count, peak, time.perf_counter() - start)
+    return Cost(prediction.count, read_peak_megabytes(), time.perf_counter() - start)
+
+
+def read_peak_megabytes() -> float:
+    """The most memory that this process had. `ru_maxrss` would count that of the process which
+    started it, here the one that has written the file.
+    """
+    status = Path("/proc/self/status").read_text()
+    [kilobytes] = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")]
+    return int(kilobytes) / 1024
 
 
 def write_file(file: Path, size: int) -> None:

@@ -11,6 +11,8 @@ svg text { font: 12px system-ui, sans-serif; fill: var(--ink); }
 # in pixels
 _ROW, _LABEL, _CHART, _VALUE = 24, 230, 420, 210
 _COLOUR = "#0072b2"
+# of a label, which would run into the chart
+_MOST_CHARACTERS = 34
 
 
 class Interval(NamedTuple):
@@ -21,6 +23,11 @@ class Interval(NamedTuple):
     low: float | None
     high: float | None
     text: str
+
+
+def _shorten(label: str) -> str:
+    """As much of a label as there is room for; the whole one is shown under the pointer."""
+    return label if len(label) <= _MOST_CHARACTERS else f"{label[: _MOST_CHARACTERS - 1]}…"
 
 
 def draw_intervals(title: str, intervals: Sequence[Interval]) -> str:
@@ -48,7 +55,10 @@ def draw_intervals(title: str, intervals: Sequence[Interval]) -> str:
                 f'stroke="{_COLOUR}" stroke-width="2"/>'
             )
         parts.append(f'<circle cx="{place(one.value):.1f}" cy="{y}" r="4" fill="{_COLOUR}"/>')
-        parts.append(f'<text x="0" y="{y + 4}">{escape(one.label)}</text>')
+        parts.append(
+            f'<text x="0" y="{y + 4}"><title>{escape(one.label)}</title>'
+            f"{escape(_shorten(one.label))}</text>"
+        )
         parts.append(f'<text x="{_LABEL + _CHART + 8}" y="{y + 4}">{escape(one.text)}</text>')
     axis = _ROW * len(intervals) + 2
     parts.append(

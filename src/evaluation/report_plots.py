@@ -20,6 +20,8 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 _DASHES = ("-", "--", "-.", ":")
 _GRID, _FAINT = "#e4e8eb", "#8a97a1"
 MOST_CURVES = len(COLORS)
+# of the rows, from which on accuracy sets the scale
+_LEAST_COVERAGE = 0.02
 MOST_SLICES = 40
 
 
@@ -104,6 +106,10 @@ def plot_confidence(
         axes.axhline(abstaining.accuracy[-1], color=_FAINT, linewidth=1, linestyle=(0, (1, 3)))
         axes.set(xlabel="share of rows that are answered, the surest first", ylabel="accuracy")
         axes.set_xlim(-0.02, 1.02)
+        # what the very surest few rows are would leave little to see of the rest
+        most = np.array(abstaining.accuracy)[np.array(abstaining.coverage) >= _LEAST_COVERAGE]
+        margin = 0.05 * float(np.ptp(most)) or 0.02
+        axes.set_ylim(float(most.min()) - margin, float(most.max()) + margin)
         style_axes(axes, "What not answering the unsure rows buys")
         add_grid(axes)
     return figure
@@ -177,6 +183,8 @@ def add_grid(axes: Axes) -> None:
 
 
 def _add_legend(axes: Axes, place: Literal["lower right", "best", "upper left"]) -> None:
-    legend = axes.legend(frameon=False, loc=place, fontsize=9, labelcolor=TEXT_COLOR)
+    # curves that it stands on stay visible, and it legible
+    legend = axes.legend(loc=place, fontsize=9, labelcolor=TEXT_COLOR, framealpha=0.8)
+    legend.get_frame().set_linewidth(0)
     for text in legend.get_texts():
         text.set_parse_math(False)
