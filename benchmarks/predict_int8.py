@@ -107,10 +107,11 @@ def main(arguments: list[str]) -> int:
             f"{len(sentences):,} SST-2 sentences": sentences,
         }
         races = [run_race(name, trained, folders, found) for name, found in kinds.items()]
+        unlike = count_unlike_alone(folders["int8"], mix(sentences, reviews, 300))
         right, flips = judge(folders, reviews[texts:], labels[texts:])
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             grown = pool.apply(measure_growth, (folders["int8"], mixed))
-    gates = list_gates(races, right, flips, grown)
+    gates = list_gates(races, right, flips, grown, unlike)
     lines = [
         f"One thread, processor time, {TURNS} turns. MiniLM-L6, at most {MAX_TOKENS} tokens, "
         f"fine-tuned on {SENTENCES:,} sentences and {REVIEWS:,} reviews; int8 calibrated on "
@@ -141,7 +142,7 @@ def main(arguments: list[str]) -> int:
 
 
 def list_gates(
-    races: list[Race], right: tuple[float, float], flips: float, grown: float
+    races: list[Race], right: tuple[float, float], flips: float, grown: float, unlike: int
 ) -> list[Gate]:
     reviews, mixture, sentences = races
     return [
@@ -158,6 +159,7 @@ def list_gates(
         Gate("mixture, fp32 : pipeline", mixture.compare("fp32", "pipeline"), 1.7, True),
         Gate("mixture, answers changed by fp32", mixture.count_flips("fp32"), 0, False, ".2%"),
         Gate("sentences, int8 : pipeline", sentences.compare("int8", "pipeline"), 5.0, True),
+        Gate("mixture, int8 answers with other bits alone", unlike, 0, False, ".0f"),
         Gate("memory that mixed texts add, MB", grown, MOST_MEGABYTES, False, ".0f"),
     ]
 
@@ -270,6 +272,13 @@ def judge(
     }
     right = {kind: float((found == np.array(labels)).mean()) for kind, found in said.items()}
     return (right["fp32"], right["int8"]), float((said["fp32"] != said["int8"]).mean())
+
+
+def count_unlike_alone(folder: Path, texts: list[str]) -> int:
+    """How many texts have another answer, be it in the last bit, alone than among the others."""
+    ask = ask_ours(folder)
+    together = ask(texts)
+    return sum(ask([text]) != [value] for text, value in zip(texts, together, strict=True))
 
 
 def measure_growth(folder: Path, count: int) -> float:

@@ -17,6 +17,7 @@ import re
 import sys
 import threading
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,10 +64,8 @@ RUNTIME_CONFIG_NAME = "runtime.json"
 # power of two of rows, and there are eight lengths between one power of two and the next, none
 # nearer than this.
 _LENGTH_STEP = 8
-# Padded tokens of a batch, and pairs of tokens that attend to each other, which is what long texts
-# need memory for; larger batches are not faster on a CPU.
+# padded tokens of a batch; larger ones are not faster on a CPU
 RUNTIME_BATCH_TOKENS = 1024
-_BATCH_PAIRS = 2 * 256**2
 
 
 class TextModel:
@@ -414,12 +413,14 @@ class RuntimeNetwork:
         else:
             import openvino
 
-            settings = {
-                # else some processors take bf16, which makes an answer depend on its padding
-                "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
+            settings: dict[str, Any] = {
                 "INFERENCE_NUM_THREADS": torch.get_num_threads(),
                 "NUM_STREAMS": 1,
             }
+            # Else processors take bf16 where they have it, as they may for what is not in int8.
+            if self.precision != "int8":
+                hint = "bf16" if self.precision == "bf16" else "f32"
+                settings["INFERENCE_PRECISION_HINT"] = hint
             compiled = openvino.compile_model(path, "CPU", settings)
             self.inputs = [one.any_name for one in compiled.inputs]
             self._run = lambda inputs: compiled(inputs)["logits"]
@@ -430,26 +431,26 @@ class RuntimeNetwork:
         batch_tokens: int = RUNTIME_BATCH_TOKENS,
         on_batch_done: Callable[[int], object] = lambda count: None,
     ) -> torch.Tensor:
-        """The outputs for each row of ids, [N, C], in their order. Rows of similar length go
-        through the network together.
+        """The outputs for each row of ids, [N, C], in their order. They do not depend on the other
+        rows: those of one padded length go through the network together.
 
         Args:
             rows: `input_ids`, and `token_type_ids` if the network takes them.
             batch_tokens: with padding; a longer row is a batch by itself.
             on_batch_done: called after each batch with the number of rows in it.
         """
-        lengths = [len(row["input_ids"]) for row in rows]
+        lengths = [self._round_length(len(row["input_ids"])) for row in rows]
         order = sorted(range(len(rows)), key=lambda place: -lengths[place])
         outputs = []
         done = 0
         while done < len(rows):
-            longest = lengths[order[done]]
-            step = max(_LENGTH_STEP, (1 << (longest - 1).bit_length()) // 16)
-            # there may be no positions beyond the limit
-            padded = max(longest, min(-(-longest // step) * step, self.max_tokens))
-            room = min(len(rows) - done, batch_tokens // padded, _BATCH_PAIRS // padded**2)
+            length = lengths[order[done]]
+            # with others of its length alone: what padding does to its last bits does not depend
+            # on the rows beside it
+            same = bisect_right(order, -length, done, key=lambda place: -lengths[place]) - done
+            room = min(same, batch_tokens // length)
             count = 1 << (max(1, room).bit_length() - 1)
-            inputs = self._pad([rows[place] for place in order[done : done + count]], padded)
+            inputs = self._pad([rows[place] for place in order[done : done + count]], length)
             with self._lock:
                 outputs.append(self._run(inputs))
             done += count
@@ -458,6 +459,11 @@ class RuntimeNetwork:
         in_order = np.empty_like(logits)
         in_order[order] = logits
         return torch.from_numpy(in_order).float()
+
+    def _round_length(self, length: int) -> int:
+        step = max(_LENGTH_STEP, (1 << (length - 1).bit_length()) // 16)
+        # there may be no positions beyond the limit
+        return max(length, min(-(-length // step) * step, self.max_tokens))
 
     def _pad(self, rows: Sequence[Mapping[str, Any]], length: int) -> dict[str, np.ndarray]:
         shape = (len(rows), length)

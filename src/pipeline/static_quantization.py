@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-# Texts that set the scales. More of them cost time, and change hardly an answer
-# (docs/results/predict_int8.md).
+# Texts that set the scales. With 300 instead of 32 of them one answer in 1,821 more stayed what it
+# was (MiniLM, SST-2), at four times the time.
 CALIBRATION_TEXTS = 50
 
 

@@ -43,19 +43,17 @@ def open_network(folder: Path) -> RuntimeNetwork:
     return network
 
 
-def test_an_answer_in_int8_has_the_same_bits_alone_in_any_batch_and_padded(folder: Path) -> None:
+def test_an_answer_in_int8_has_the_same_bits_alone_and_in_any_batch(folder: Path) -> None:
+    """Padded to lengths that the others have no say in, where these are longer too."""
     rows: list[dict[str, Any]] = TextModel(folder).encode([[text] for text in TEXTS])
+    assert len({len(row["input_ids"]) for row in rows}) > 5
     network = open_network(folder)
     assert network.precision == "int8"
     alone = torch.cat([network.compute_logits([row]) for row in rows])
     assert len({str(row) for row in alone.tolist()}) > 10
     assert torch.equal(network.compute_logits(rows), alone)
     assert torch.equal(network.compute_logits(rows[::-1], 64).flip(0), alone)
-    for row, expected in zip(rows[:6], alone, strict=False):
-        [name, *_] = network.inputs
-        assert name == "input_ids"
-        [logits] = network._run(network._pad([row], 37))
-        assert logits.tolist() == expected.tolist()
+    assert torch.equal(network.compute_logits(rows[3:20] + rows[:2])[:17], alone[3:20])
 
 
 def test_the_same_folder_is_made_twice(source: Path, folder: Path, tmp_path: Path) -> None:
@@ -80,7 +78,7 @@ def test_products_are_in_int8(source: Path, folder: Path, tmp_path: Path) -> Non
 
 def test_batches_have_few_shapes_and_answers_their_order(folder: Path) -> None:
     """Of 2,000 rows of 1 to 61 tokens: 8 lengths, 7 numbers of rows, and no more tokens than
-    allowed; of long rows fewer.
+    allowed; the lengths of longer ones are farther apart.
     """
     network = open_network(folder)
     network.max_tokens = 61
@@ -105,15 +103,14 @@ def test_batches_have_few_shapes_and_answers_their_order(folder: Path) -> None:
     # there may be no positions beyond the longest
     assert {length for _, length in shapes} == {8, 16, 24, 32, 40, 48, 56, 61}
     assert {count for count, _ in shapes} <= {1, 2, 4, 8, 16, 32, 64}
-    assert len(set(shapes[: 8 * 4])) <= 8
     assert all(count * length <= 512 for count, length in shapes)
     padded = sum(count * length for count, length in shapes)
-    assert padded < 1.2 * (lengths.sum() + lengths[:7].sum() + lengths[:130].sum() + lengths[0])
+    assert padded < 1.25 * (lengths.sum() + lengths[:7].sum() + lengths[:130].sum() + lengths[0])
     shapes.clear()
     network.max_tokens = 512
     long = {name: np.resize(content, 300) for name, content in rows[0].items()}
     network.compute_logits([long] * 3)
-    assert shapes == [(1, 320)] * 3
+    assert shapes == [(2, 320), (1, 320)]
 
 
 def test_a_runtime_has_as_many_threads_as_torch(
@@ -132,7 +129,8 @@ def test_a_runtime_has_as_many_threads_as_torch(
     assert open_network(folder).precision == "int8"
     [settings] = given
     assert settings["INFERENCE_NUM_THREADS"] == 2
-    assert settings["INFERENCE_PRECISION_HINT"] == "f32"
+    # what is not in int8 may be in bf16
+    assert "INFERENCE_PRECISION_HINT" not in settings
 
 
 def test_left_padding(folder: Path) -> None:
