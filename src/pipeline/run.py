@@ -66,9 +66,8 @@ def run(
         init_from: id of an earlier run whose encoder and tokenizer are taken.
         preset: name of a few values that were set together; the other arguments have them.
         tags: tags of the run, besides the program's own; names and values become text.
-        phases: trainings one after another, by their names, of which each goes on with the encoder
-            of the one before: changes of data, model, trainer and callbacks, and under `groups`
-            other options of groups (docs/pretraining.md).
+        phases: trainings one after another, by their names: what each changes of data, model,
+            trainer and callbacks, and under `groups` of groups (docs/pretraining.md).
         register: name of a registered model of MLflow, of which the model of this run becomes a new
             version once the run is kept (docs/export.md).
         register_alias: name, such as champion, that moves to that version.
@@ -103,23 +102,20 @@ def run(
     config = put_last_phase_on_top(
         {key: value for key, value in arguments.items() if value is not None}
     )
-
     parts = open_run(config, resume=resume, fork=fork, hooks=hooks or NoHooks())
-    record = parts.record
     with parts.opened() as error_context:
         announce_run(parts)
         while parts.has_next_phase:
             parts = enter_next_phase(parts, *train_run(parts, prepare_run(parts)))
-        checkpoint = prepare_run(parts)
-        module, fitted = train_run(parts, checkpoint)
+        module, fitted = train_run(parts, prepare_run(parts))
         if parts.hooks.pruned_reason is not None:
             parts.hooks.on_run_pruned()
-            metrics = record.latest_metrics
+            metrics = parts.record.latest_metrics
         else:
-            steps = fitted.global_step
-            error_context.progress_note = f"training itself was complete (optimizer step {steps})"
+            reached = f"optimizer step {fitted.global_step}"
+            error_context.progress_note = f"training itself was complete ({reached})"
             metrics = evaluate_run(parts, module, fitted)
-            record.describe_result(format_results(metrics, parts.interval))
+            parts.record.describe_result(format_results(metrics, parts.interval))
     return conclude_run(parts, metrics, time.monotonic() - started_at)
 
 
