@@ -66,8 +66,7 @@ def run(
         init_from: id of an earlier run whose encoder and tokenizer are taken.
         preset: name of a few values that were set together; the other arguments have them.
         tags: tags of the run, besides the program's own; names and values become text.
-        phases: trainings one after another, by their names: what each changes of data, model,
-            trainer and callbacks, and under `groups` of groups (docs/pretraining.md).
+        phases: changes of the config for trainings one after another, by their names.
         register: name of a registered model of MLflow, of which the model of this run becomes a new
             version once the run is kept (docs/export.md).
         register_alias: name, such as champion, that moves to that version.
@@ -290,10 +289,8 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
         *announce_training(parts, precision_reason=precision_reason, total_steps=total_steps),
         LambdaCallback(on_fit_start=note_begin),
     ]
-    if checkpoint is None:
-        # else the weights are the checkpoint's
-        announcers.append(announce_loading(record.set_tag))
-    is_foreign_checkpoint = parts.resume_point.is_foreign_checkpoint
+    # with a checkpoint the weights are that one's
+    announcers += [announce_loading(record.set_tag)] if checkpoint is None else []
     parts.send_to_ranks(precision, checkpoint)
     checkpoint_hooks = parts.make_checkpoint_hooks()
 
@@ -333,7 +330,8 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
         build_trainer=build_trainer,
         build_module=build_module,
         checkpoint=checkpoint,
-        is_foreign_checkpoint=bool(get_from_first_rank("foreign") or is_foreign_checkpoint),
+        is_foreign_checkpoint=parts.resume_point.is_foreign_checkpoint
+        or bool(get_from_first_rank("foreign")),
         checkpoint_folder=parts.checkpoint_folder,
         max_skips=training.max_skips if training.on_non_finite == "skip" else None,
         record=record,
