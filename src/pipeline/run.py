@@ -295,14 +295,13 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
     checkpoint_hooks = parts.make_checkpoint_hooks()
 
     def build_trainer() -> "Trainer":
-        configured = [
-            callback
-            for builder in parts.callback_builders
-            for callback in builder.build(parts.checkpoint_folder, checkpoint_hooks)
-        ]
         return training.build(
             callbacks=[
-                *configured,
+                *(
+                    callback
+                    for builder in parts.callback_builders
+                    for callback in builder.build(parts.checkpoint_folder, checkpoint_hooks)
+                ),
                 *watch_fill_ins(parts),
                 *announcers,
                 *log_startup_time(record.log_metrics),
