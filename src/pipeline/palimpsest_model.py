@@ -44,8 +44,8 @@ RUNTIME_CONFIG_NAME = "runtime.json"
 # power of four of rows, and there are eight lengths between one power of two and the next, none
 # nearer than this.
 _LENGTH_STEP = 8
-# padded tokens of a batch; larger ones are not faster on a CPU
-RUNTIME_BATCH_TOKENS = 1024
+# padded tokens of a batch; larger ones are hardly faster on a CPU, and need memory
+RUNTIME_BATCH_TOKENS = 512
 
 
 class TextModel:
