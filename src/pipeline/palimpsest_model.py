@@ -61,11 +61,11 @@ _FILLED_TEXTS, _FILLINGS = 4, 5
 RUNTIME_FILES = ("model.onnx", "openvino_model.xml")
 RUNTIME_CONFIG_NAME = "runtime.json"
 # A runtime takes time and keeps memory for every shape of a batch that it meets. So a batch has a
-# power of two of rows, and there are eight lengths between one power of two and the next, none
+# power of four of rows, and there are eight lengths between one power of two and the next, none
 # nearer than this.
 _LENGTH_STEP = 8
-# padded tokens of a batch; larger ones are not faster on a CPU
-RUNTIME_BATCH_TOKENS = 1024
+# padded tokens of a batch; larger ones are hardly faster on a CPU, and need memory
+RUNTIME_BATCH_TOKENS = 512
 
 
 class TextModel:
@@ -413,14 +413,12 @@ class RuntimeNetwork:
         else:
             import openvino
 
-            settings: dict[str, Any] = {
+            settings = {
+                # else processors take bf16 where they have it, also for what is not in int8
+                "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
                 "INFERENCE_NUM_THREADS": torch.get_num_threads(),
                 "NUM_STREAMS": 1,
             }
-            # Else processors take bf16 where they have it, as they may for what is not in int8.
-            if self.precision != "int8":
-                hint = "bf16" if self.precision == "bf16" else "f32"
-                settings["INFERENCE_PRECISION_HINT"] = hint
             compiled = openvino.compile_model(path, "CPU", settings)
             self.inputs = [one.any_name for one in compiled.inputs]
             self._run = lambda inputs: compiled(inputs)["logits"]
@@ -449,7 +447,7 @@ class RuntimeNetwork:
             # on the rows beside it
             same = bisect_right(order, -length, done, key=lambda place: -lengths[place]) - done
             room = min(same, batch_tokens // length)
-            count = 1 << (max(1, room).bit_length() - 1)
+            count = 4 ** ((max(1, room).bit_length() - 1) // 2)
             inputs = self._pad([rows[place] for place in order[done : done + count]], length)
             with self._lock:
                 outputs.append(self._run(inputs))

@@ -188,7 +188,7 @@ def write_card(
         "bf16": "weights in fp32, to be computed in bf16 (`INFERENCE_PRECISION_HINT=bf16`)",
         "int8": f"int8 by static quantisation, its scales fixed by "
         f"{format_quantity(known.get('calibration_texts', 0), 'text')} of "
-        f"{known.get('calibration_source')}; the rest in bf16 where the processor has it",
+        f"{known.get('calibration_source')}; the rest in fp32 (`INFERENCE_PRECISION_HINT=f32`)",
     }[precision]
     text = f"""# {TITLES[format]} of the model of {run}
 
