@@ -23,6 +23,8 @@ INFERENCE_CONFIG_NAME = "palimpsest.json"
 DECISION_NAME = "decision.json"
 # answers with torch and transformers alone, and how MLflow loads the folder
 READER_NAME = "palimpsest_model.py"
+# what it needs beside it where the network is in the format of another runtime
+RUNTIME_READER_NAME = "palimpsest_runtime.py"
 # whose models judge whole texts, by a network that other runtimes have too
 JUDGING_TASKS = ("classification", "multi_label", "regression")
 # What the reader answers with where a text has a list of answers, and of what each of them is made.

@@ -12,17 +12,15 @@ This file is copied into the folder of a model. MLflow serves the folder by it a
 """
 
 import html
+import importlib
 import json
 import re
 import sys
-import threading
 import unicodedata
-from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch.nn.functional import logsigmoid, pad
 from transformers import (
@@ -56,16 +54,8 @@ _NETWORKS: dict[str, Any] = {
 # of texts whose masks are filled at a time: there is an output for every token of the vocabulary
 _FILLED_TEXTS, _FILLINGS = 4, 5
 
-# The network in other formats than that of transformers, which `src.export` writes; and what is
-# known of it, its precision among other things. Exports of earlier versions are all in fp32.
+# the network in other formats than that of transformers, which `src.export` writes
 RUNTIME_FILES = ("model.onnx", "openvino_model.xml")
-RUNTIME_CONFIG_NAME = "runtime.json"
-# A runtime takes time and keeps memory for every shape of a batch that it meets. So a batch has a
-# power of four of rows, and there are eight lengths between one power of two and the next, none
-# nearer than this.
-_LENGTH_STEP = 8
-# padded tokens of a batch; larger ones are hardly faster on a CPU, and need memory
-RUNTIME_BATCH_TOKENS = 512
 
 
 class TextModel:
@@ -88,9 +78,13 @@ class TextModel:
         if (decision := folder / "decision.json").is_file():
             self.rule = json.loads(decision.read_text(encoding="utf-8"))
         self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        self.network: Any = None
-        if find_runtime_file(folder) is not None:
-            self.network = RuntimeNetwork(folder, self.tokenizer, self.reading["max_tokens"])
+        self.has_runtime = (runtime_file := find_runtime_file(folder)) is not None
+        if self.has_runtime:
+            # the file lies beside this one in folders that need it
+            package = f"{__package__}." if __package__ else ""
+            runtime = importlib.import_module(f"{package}palimpsest_runtime")
+            limit = self.reading["max_tokens"]
+            self.network: Any = runtime.RuntimeNetwork(runtime_file, self.tokenizer, limit)
         else:
             self.network = _NETWORKS[self.task].from_pretrained(
                 folder, dtype=torch.float32, trust_remote_code=False
@@ -128,7 +122,7 @@ class TextModel:
         filled = [place for place, row in enumerate(rows) if all(map(str.strip, row))]
         # texts of similar length, with little padding
         filled.sort(key=lambda place: sum(map(len, rows[place])))
-        size = len(filled) if isinstance(self.network, RuntimeNetwork) else batch_size
+        size = len(filled) if self.has_runtime else batch_size
         for start in range(0, len(filled), size or 1):
             places = filled[start : start + size]
             logits = self._compute_logits([rows[place] for place in places])
@@ -138,7 +132,7 @@ class TextModel:
 
     def _compute_logits(self, rows: Sequence[Sequence[str]]) -> torch.Tensor:
         encoded = self.encode(rows)
-        if isinstance(self.network, RuntimeNetwork):
+        if self.has_runtime:
             return self.network.compute_logits(encoded)
         with torch.inference_mode():
             logits: torch.Tensor = self.network(**self._pad(encoded)).logits.float().cpu()
@@ -377,101 +371,6 @@ def _find_first_tokens(text: str, words: Sequence[Any], offsets: Sequence[Any]) 
         if word not in first and (words[word][0] <= begin < end or is_mark):
             first[word] = token
     return first
-
-
-class RuntimeNetwork:
-    """A network in the format of another runtime, on as many threads of the CPU as torch has.
-
-    Args:
-        folder: of the export.
-        tokenizer: of transformers, which knows how rows are padded.
-        max_tokens: of the longest row.
-    """
-
-    def __init__(self, folder: Path, tokenizer: Any, max_tokens: int) -> None:
-        path = find_runtime_file(folder)
-        assert path is not None
-        description = folder / RUNTIME_CONFIG_NAME
-        known = json.loads(description.read_text("utf-8")) if description.is_file() else {}
-        self.precision: str = known.get("precision", "fp32")
-        self.name = "ONNX" if path.suffix == ".onnx" else "OpenVINO"
-        self.max_tokens = max_tokens
-        self._padding = {"input_ids": tokenizer.pad_token_id, "attention_mask": 0}
-        self._padding["token_type_ids"] = tokenizer.pad_token_type_id
-        self._is_left = tokenizer.padding_side == "left"
-        self._lock = threading.Lock()
-        if path.suffix == ".onnx":
-            import onnxruntime
-
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = torch.get_num_threads()
-            session = onnxruntime.InferenceSession(
-                path, options, providers=["CPUExecutionProvider"]
-            )
-            self.inputs = [one.name for one in session.get_inputs()]
-            self._run: Any = lambda inputs: session.run(["logits"], inputs)[0]
-        else:
-            import openvino
-
-            settings = {
-                # else processors take bf16 where they have it, also for what is not in int8
-                "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
-                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-                "NUM_STREAMS": 1,
-            }
-            compiled = openvino.compile_model(path, "CPU", settings)
-            self.inputs = [one.any_name for one in compiled.inputs]
-            self._run = lambda inputs: compiled(inputs)["logits"]
-
-    def compute_logits(
-        self,
-        rows: Sequence[Mapping[str, Any]],
-        batch_tokens: int = RUNTIME_BATCH_TOKENS,
-        on_batch_done: Callable[[int], object] = lambda count: None,
-    ) -> torch.Tensor:
-        """The outputs for each row of ids, [N, C], in their order. They do not depend on the other
-        rows: those of one padded length go through the network together.
-
-        Args:
-            rows: `input_ids`, and `token_type_ids` if the network takes them.
-            batch_tokens: with padding; a longer row is a batch by itself.
-            on_batch_done: called after each batch with the number of rows in it.
-        """
-        lengths = [self._round_length(len(row["input_ids"])) for row in rows]
-        order = sorted(range(len(rows)), key=lambda place: -lengths[place])
-        outputs = []
-        done = 0
-        while done < len(rows):
-            length = lengths[order[done]]
-            # with others of its length alone: what padding does to its last bits does not depend
-            # on the rows beside it
-            same = bisect_right(order, -length, done, key=lambda place: -lengths[place]) - done
-            room = min(same, batch_tokens // length)
-            count = 4 ** ((max(1, room).bit_length() - 1) // 2)
-            inputs = self._pad([rows[place] for place in order[done : done + count]], length)
-            with self._lock:
-                outputs.append(self._run(inputs))
-            done += count
-            on_batch_done(count)
-        logits = np.concatenate(outputs)
-        in_order = np.empty_like(logits)
-        in_order[order] = logits
-        return torch.from_numpy(in_order).float()
-
-    def _round_length(self, length: int) -> int:
-        step = max(_LENGTH_STEP, (1 << (length - 1).bit_length()) // 16)
-        # there may be no positions beyond the limit
-        return max(length, min(-(-length // step) * step, self.max_tokens))
-
-    def _pad(self, rows: Sequence[Mapping[str, Any]], length: int) -> dict[str, np.ndarray]:
-        shape = (len(rows), length)
-        padded = {name: np.full(shape, self._padding[name], np.int64) for name in self.inputs}
-        for place, row in enumerate(rows):
-            tokens = len(row["input_ids"])
-            filled = slice(length - tokens, length) if self._is_left else slice(tokens)
-            for name, content in padded.items():
-                content[place, filled] = 1 if name == "attention_mask" else row[name]
-        return padded
 
 
 def _load_pyfunc(folder: str) -> "_TableModel":

@@ -31,11 +31,8 @@ from src.model.encoder import Encoder, HeadType
 from src.model.head_outputs import choose_ranks, compute_class_scores
 from src.model.stored_encoder import load_encoder
 from src.pipeline.export import INFERENCE_CONFIG_NAME
-from src.pipeline.palimpsest_model import (
-    RUNTIME_BATCH_TOKENS,
-    RuntimeNetwork,
-    find_runtime_file,
-)
+from src.pipeline.palimpsest_model import find_runtime_file
+from src.pipeline.palimpsest_runtime import RUNTIME_BATCH_TOKENS, RuntimeNetwork
 from src.pipeline.word_tagger import Entity, WordTagger
 from src.training.precision import choose_precision
 
@@ -104,12 +101,12 @@ class Predictor:
         self.batch_tokens = batch_tokens
         # texts that were longer than those of training
         self.num_cut = 0
-        has_runtime = find_runtime_file(folder) is not None
-        if precision == "int8" and not has_runtime:
+        runtime_file = find_runtime_file(folder)
+        if precision == "int8" and runtime_file is None:
             raise UserError(
                 "goes with backend=openvino", key="precision", value="int8", colon=False
             )
-        has_gpu = torch.cuda.is_available() and not has_runtime
+        has_gpu = torch.cuda.is_available() and runtime_file is None
         self.device = torch.device("cuda" if has_gpu else "cpu")
         self.tokenizer = TextTokenizer(
             load_from_hub_or_folder(AutoTokenizer.from_pretrained, str(folder), key="run")
@@ -118,8 +115,8 @@ class Predictor:
         self._head: HeadType = self.inference_config.get("head", "sequence")
         # takes the place of the encoder
         self._runtime: RuntimeNetwork | None = None
-        if has_runtime:
-            self._runtime = self._load_runtime(folder, precision)
+        if runtime_file is not None:
+            self._runtime = self._load_runtime(runtime_file, precision)
         else:
             self.encoder: Encoder = load_encoder(folder, self._head).eval().to(self.device)
         tags_words = self._head == "token_classification"
@@ -150,22 +147,22 @@ class Predictor:
         self.use_bf16 = chosen == "bf16"
         self.precision_reason = f"{chosen}: {reason}"
 
-    def _load_runtime(self, folder: Path, precision: str) -> RuntimeNetwork:
+    def _load_runtime(self, file: Path, precision: str) -> RuntimeNetwork:
         """Raises UserError if its package is missing, or another precision is asked for."""
         tokenizer, max_tokens = self.tokenizer.huggingface, self.inference_config["max_tokens"]
         try:
-            runtime = RuntimeNetwork(folder, tokenizer, max_tokens)
+            runtime = RuntimeNetwork(file, tokenizer, max_tokens)
         except ModuleNotFoundError as error:
             extra = "onnx" if error.name == "onnxruntime" else "openvino"
             raise UserError(
                 f"needs the package {error.name}: pip install -e '.[{extra}]'",
                 key="model",
-                value=folder,
+                value=file.parent,
                 colon=False,
             ) from error
         if precision not in ("auto", runtime.precision):
             raise UserError(
-                f"{folder} was exported in {runtime.precision}",
+                f"{file.parent} was exported in {runtime.precision}",
                 key="precision",
                 value=precision,
                 hint="leave it out, or export the run again",

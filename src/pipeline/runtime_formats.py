@@ -19,8 +19,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from src.core.user_errors import UserError
-from src.pipeline.export import DECISION_NAME, INFERENCE_CONFIG_NAME, JUDGING_TASKS, READER_NAME
-from src.pipeline.palimpsest_model import RUNTIME_CONFIG_NAME
+from src.pipeline.export import (
+    DECISION_NAME,
+    INFERENCE_CONFIG_NAME,
+    JUDGING_TASKS,
+    READER_NAME,
+    RUNTIME_READER_NAME,
+)
+from src.pipeline.palimpsest_runtime import RUNTIME_CONFIG_NAME
 from src.pipeline.parity_rows import (
     ParityRows,
     read_file_rows,
@@ -200,7 +206,8 @@ def write_runtime_folder(
         if is_ours or "token" in path.name or path.suffix in (".txt", ".model"):
             shutil.copyfile(path, folder / path.name)
     (folder / "requirements.txt").unlink(missing_ok=True)
-    shutil.copyfile(Path(__file__).with_name(READER_NAME), folder / READER_NAME)
+    for name in (READER_NAME, RUNTIME_READER_NAME):
+        shutil.copyfile(Path(__file__).with_name(name), folder / name)
     model = TextModel(source)
     if format == "openvino":
         _write_openvino(model, folder / FILES[format], texts, precision, calibration)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from src.core.formatting import format_quantity
 from src.core.user_errors import UserError
 from src.pipeline.export import READER_NAME, read_inference_config
-from src.pipeline.palimpsest_model import RUNTIME_CONFIG_NAME
+from src.pipeline.palimpsest_runtime import RUNTIME_CONFIG_NAME
 from src.pipeline.parity_rows import ParityRows
 
 # what a rounded network may differ, and the rows by which that is judged; where answers are exact a

@@ -13,7 +13,8 @@ import torch
 
 from src.core.user_errors import UserError
 from src.model.decision_rule import DecisionRule
-from src.pipeline.palimpsest_model import RuntimeNetwork, TextModel
+from src.pipeline.palimpsest_model import TextModel
+from src.pipeline.palimpsest_runtime import RuntimeNetwork
 from src.pipeline.predictor import Predictor
 from src.pipeline.runtime_formats import Calibration, write_runtime_folder
 from tests.test_predict import make_model
