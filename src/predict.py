@@ -181,7 +181,7 @@ def _check_model(options: dict[str, str]) -> None:
     for name, is_typed in (("run", options["run"]), ("backend", options["backend"] != "torch")):
         if is_typed:
             raise UserError(
-                "does not go with model=: a folder is asked as it is",
+                "does not go with model=FOLDER, which is asked as it is",
                 key=name,
                 value=options[name],
                 colon=False,

@@ -173,11 +173,11 @@ def test_finetuning_run_is_linked_both_ways_and_reported(
         "report/confusion_matrix.json",
         "report/per_class.json",
         "report/predictions.json",
-        # a model that judges texts is one of MLflow
+        # a model that answers texts is one of MLflow
         "model/MLmodel",
         "model/palimpsest_model.py",
     } <= artifacts(store, finetuned.run_id)
-    assert "model/MLmodel" not in artifacts(store, pretrained.run_id)
+    assert "model/MLmodel" in artifacts(store, pretrained.run_id)
     predictions = table(store, finetuned.run_id, "report/predictions.json")
     assert predictions["row"] == list(range(30))
     right = [

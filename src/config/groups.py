@@ -67,9 +67,7 @@ def load_option(group: str, option: str) -> dict[str, Any]:
 
     files = [root / group / f"{option}.yaml" for root in _list_folders()]
     file = next((file for file in files if file.exists()), files[0])
-    # the one in C is ten times as fast, where the library was built with it
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    content = yaml.load(file.read_text(encoding="utf-8"), loader) or {}
+    content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     for default in reversed(content.pop("defaults", [])):
         if isinstance(default, str) and default != "_self_":
             content = {**load_option(group, default), **content}

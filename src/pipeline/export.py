@@ -95,7 +95,8 @@ def add_reader(folder: Path) -> bool:
     if not is_readable(reading):
         return False
     shutil.copyfile(Path(__file__).with_name(READER_NAME), folder / READER_NAME)
-    label_names, pairs = reading["label_names"], reading.get("pairs")
+    # that of a pretraining run of earlier versions has no names
+    label_names, pairs = reading.get("label_names", []), reading.get("pairs")
     decision = folder / DECISION_NAME
     rule = json.loads(decision.read_text(encoding="utf-8")) if decision.is_file() else {}
     has_openvino = (folder / "openvino_model.xml").is_file()

@@ -73,7 +73,7 @@ class TextModel:
         self.task, self.head = self.reading["task"], self.reading.get("head", "sequence")
         if self.task not in _NETWORKS or self.head == "replaced_tokens":
             raise ValueError(f"a model for {self.task} ({self.head}) gives no answers to texts")
-        self.label_names = self.reading["label_names"]
+        self.label_names = self.reading.get("label_names", [])
         self.rule: dict[str, Any] = {"temperature": 1.0, "thresholds": None}
         if (decision := folder / "decision.json").is_file():
             self.rule = json.loads(decision.read_text(encoding="utf-8"))

@@ -263,7 +263,7 @@ ENTRIES = [
     ),
     Entry(
         "tracking=https://server:5000",
-        says="tracking=https://server:5000: there is no such choice; valid: local, offline",
+        says="tracking=https://server:5000: there is no such choice; valid: local, offline, server",
     ),
     Entry(
         "model/optim=adam",
@@ -394,8 +394,8 @@ ENTRIES = [
     Entry(
         "0123456 'A great film'",
         says="'0123456' is not an option: expected key=value, with one of run, text, pair, file, "
-        "column, pair_column, split, output, overwrite, strict, batch_tokens, precision, "
-        "decision_rule, uri, root; did you mean run=0123456 'text=A great film'?",
+        "column, pair_column, split, output, overwrite, strict, batch_tokens, precision, backend, "
+        "model, decision_rule, uri, root; did you mean run=0123456 'text=A great film'?",
         program="predict",
     ),
     Entry(

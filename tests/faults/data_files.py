@@ -173,11 +173,11 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/a.jsonl",
         says=(
-            "a.jsonl, line 1: 1 labels (1), but a text has one here; data.task=multi_label "
+            "a.jsonl, line 1: 2 labels (1, 2), but a text has one here; data.task=multi_label "
             "model=multi_label callbacks.checkpoint.monitor=val/f1_macro "
             "callbacks.checkpoint.mode=max learns several"
         ),
-        files={"a.jsonl": '{"text":"a","label":[1]}\n'},
+        files={"a.jsonl": '{"text":"a","label":[1,2]}\n'},
         name="a JSON label that is a list",
     ),
     Entry(

@@ -42,7 +42,7 @@ ENTRIES = [
             "'abcdef1' is not an option: expected key=value, with one of run, text, pair, file, "
             "column, "
             "pair_column, split, output, overwrite, strict, batch_tokens, precision, "
-            "decision_rule, uri, root; did you mean run=abcdef1?"
+            "backend, model, decision_rule, uri, root; did you mean run=abcdef1?"
         ),
         program="predict",
     ),
@@ -58,7 +58,7 @@ ENTRIES = [
     ),
     Entry(
         "run=abcdef1 text=a precision=fp16",
-        says="precision=fp16: expected one of auto, fp32, bf16",
+        says="precision=fp16: expected one of auto, fp32, bf16, int8",
         program="predict",
     ),
     Entry(
