@@ -106,8 +106,8 @@ def test_a_folder_is_asked_without_a_store(
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        ("model=HERE run=0123456", "run=0123456 does not go with model=: a folder is asked as"),
-        ("model=HERE backend=openvino", "backend=openvino does not go with model=: a folder is"),
+        ("model=HERE run=0123456", "run=0123456 does not go with model=FOLDER, which is asked as"),
+        ("model=HERE backend=openvino", "backend=openvino does not go with model=FOLDER, which is"),
         ("model=HERE/no", "model=HERE/no: there is no such folder"),
         ("model=HERE", "HERE holds no palimpsest.json: it was not written by a run of this"),
         ("run=0123456 backend=onnx", "backend=onnx: expected one of torch, openvino"),
