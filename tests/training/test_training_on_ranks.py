@@ -144,6 +144,8 @@ def small(root: Path, database: Path) -> tuple[str, ...]:
         "tracking.system_metrics=false",
         f"tracking.root={root}",
         "trainer.max_epochs=1",
+        # a fork of a process that has computed gradients of explanations cannot compute others
+        "report.page=false",
     )
 
 
