@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from src.core.printing import print_line
@@ -195,12 +195,7 @@ class RankLauncher:
         self._watcher.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if self.rank_info.world_size == 1:
             return
         if error is not None:
@@ -211,6 +206,9 @@ class RankLauncher:
             if not self.rank_info.is_launched_externally:
                 _leave_process_group(broken=False)
             self._join_ranks(_EXIT_TIMEOUT_SECONDS)
+        if self._watcher is not None:
+            # its signal would end this process once the handler is gone
+            self._watcher.join()
         if self._previous_handler is not None:
             signal.signal(signal.SIGUSR1, self._previous_handler)
         if self._lost_rank is not None and self._lost_rank is not error:
