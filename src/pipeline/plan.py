@@ -19,10 +19,10 @@ from src.pipeline.early_checks import check_without_torch
 
 if TYPE_CHECKING:
     from src.data.datamodule import TextDataModule
-    from src.data.probe_data import ProbeData
+    from src.data.step_probe_data import StepProbeData
     from src.pipeline.run_parts import BuiltParts
     from src.training.callbacks import CallbackConfig
-    from src.training.probe import ProbeCallback
+    from src.training.step_probe import StepProbeCallback
 
 # Of the probe; the first step is not among them. Short steps are repeated until their time tells.
 _MIN_STEPS, _MAX_STEPS, _MIN_SECONDS = 3, 40, 2.0
@@ -160,20 +160,20 @@ def _do_nothing(_: BaseException) -> None:
 
 def _take_steps(
     built: "BuiltParts", precision: str, folder: Path
-) -> "tuple[ProbeCallback, ProbeData]":
+) -> "tuple[StepProbeCallback, StepProbeData]":
     """Fit a few batches on one device; returns what was measured, and the batches."""
-    from src.data.probe_data import ProbeData
+    from src.data.step_probe_data import StepProbeData
     from src.training.callbacks import keep_freed_memory
-    from src.training.probe import ProbeCallback
+    from src.training.step_probe import StepProbeCallback
 
     training = built.training
-    data = ProbeData(
+    data = StepProbeData(
         built.datamodule,
         steps=_MAX_STEPS,
         accumulate=training.accumulate_grad_batches,
         limit_batches=training.limit_batches,
     )
-    probe = ProbeCallback(min_steps=_MIN_STEPS, min_seconds=_MIN_SECONDS)
+    probe = StepProbeCallback(min_steps=_MIN_STEPS, min_seconds=_MIN_SECONDS)
     trainer = replace(
         training,
         devices=1,
@@ -210,14 +210,14 @@ def _build_probed(node: "CallbackConfig", folder: Path) -> list[Any]:
 
 
 def _estimate(
-    built: "BuiltParts", probe: "ProbeCallback", rank_tokens: int, steps: int, world_size: int
+    built: "BuiltParts", probe: "StepProbeCallback", rank_tokens: int, steps: int, world_size: int
 ) -> RunPlan:
     """The plan of the whole run, from what the probe has measured.
 
     Args:
         rank_tokens: those of all steps in one process.
     """
-    from src.training.probe import estimate_seconds_per_token
+    from src.training.step_probe import estimate_seconds_per_token
 
     module, data, training = built.module, built.datamodule, built.training
     stores = data.token_stores

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from src.config.build_nodes import build_node
-from src.data.probe_data import ProbeData
+from src.data.step_probe_data import StepProbeData
 from src.pipeline.plan import RunPlan, plan_run
 from src.pipeline.run import run
 from src.plan import main
 from src.tracking.store import Store
-from src.training.probe import Timing, estimate_seconds_per_token
+from src.training.step_probe import Timing, estimate_seconds_per_token
 from tests.labelled import project_of
 from tests.training.small_trainings import LABELLED, MASKED
 
@@ -89,7 +89,7 @@ def test_the_largest_batch_follows_the_first_step(tmp_path: Path, composed: Comp
     config = composed(*LABELLED, f"data.cache={tmp_path}/.cache")
     data = build_node(config["data"]).build(None)
     data.prepare_data()
-    probe = ProbeData(data, steps=40, accumulate=2, limit_batches=None)
+    probe = StepProbeData(data, steps=40, accumulate=2, limit_batches=None)
     lengths = np.diff(data.token_stores["train"].offsets)
     batches = probe.choose_training_batches()
     assert len(batches) == 80

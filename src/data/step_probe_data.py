@@ -41,7 +41,7 @@ class ChosenBatches:
         return iter(self._batches)
 
 
-class ProbeData(LightningDataModule):
+class StepProbeData(LightningDataModule):
     """Training batches spread over the first epoch, with the largest ones behind those of the first
     step; a few validation batches, the largest first.
 

@@ -37,7 +37,7 @@ def estimate_seconds_per_token(timings: Sequence[Timing]) -> float:
     return sum(timing.seconds for timing in usual) / max(1, sum(timing.tokens for timing in usual))
 
 
-class ProbeCallback(Callback):
+class StepProbeCallback(Callback):
     """Times the steps of a short fit and its validation, and ends it when it has seen enough.
 
     Args:
