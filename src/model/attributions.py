@@ -6,7 +6,8 @@ Texts go through the network's own padded forward in transformers, in fp32 and w
 Shape legend: B copies of a text, L tokens of it, D width, H heads, O outputs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,18 +72,10 @@ class ExplainedNetwork:
         folder: the model artifact of the run.
         head: the kind of its head: for whole texts, or `masked_lm`.
 
-    Raises:
-        UserError: the family cannot be explained.
     """
 
     def __init__(self, folder: Path, head: HeadType) -> None:
         config = load_encoder_config(str(folder), head, "run")
-        if config.is_encoder_decoder:
-            raise UserError(
-                f"the family '{config.model_type}' embeds a text twice, for its encoder and its "
-                "decoder, which integrated gradients do not part",
-                key="run",
-            )
         # the weights of attention are given by no other implementation
         config._attn_implementation = "eager"
         self.head = head
@@ -105,6 +98,9 @@ class ExplainedNetwork:
         scores of the labels [B, C] whose softmax or sigmoid is their probabilities, values [B, 1],
         or scores of the vocabulary [B, V] at the place `at`.
         """
+        if states is not None and self.network.config.is_encoder_decoder:
+            with self._embed_twice_as(states):
+                return self.compute_scores(ids, types, at)
         given = {"input_ids": ids} if states is None else {"inputs_embeds": states}
         arguments: dict[str, Tensor] = {**given, "attention_mask": torch.ones_like(ids)}
         if types is not None and has_token_types(self.network):
@@ -143,7 +139,7 @@ class ExplainedNetwork:
 
         scored, lies_by_text = self._compute_ends(torch.stack([ids, baseline]), types, at)
         ends = scored[:, output]
-        embed = self.network.get_input_embeddings()
+        embed = self._embedding_layers[0]
         method: Any
         if lies_by_text:
             method = LayerIntegratedGradients(
@@ -170,18 +166,58 @@ class ExplainedNetwork:
         self, pair: Tensor, types: Tensor | None, at: int | None
     ) -> tuple[Tensor, bool]:
         """The scores [2, O] at both ends of the path, and whether the network's own embeddings lie
-        text by text. XLNet's do not, and are given from outside then; ids are better where a
-        family makes more of them, such as places.
+        text by text, once. XLNet's do not, and those with a decoder embed a text twice: they are
+        given from outside then; ids are better where a family makes more of them, such as places.
+
+        Raises:
+            UserError: the decoder does not read the text's own embeddings, one place later.
         """
-        shapes: list[torch.Size] = []
-        hook = self.network.get_input_embeddings().register_forward_hook(
-            lambda module, inputs, states: shapes.append(states.shape[:2])
-        )
-        with hook:
+        embedded: list[Tensor] = []
+        with ExitStack() as hooks:
+            for layer in self._embedding_layers:
+                hooks.enter_context(
+                    layer.register_forward_hook(lambda _, inputs, states: embedded.append(states))
+                )
             scores = self.compute_scores(pair, types, at)
+        if self.network.config.is_encoder_decoder:
+            if len(embedded) != 2 or not torch.equal(embedded[0][:, :-1], embedded[1][:, 1:]):
+                raise UserError(
+                    f"the decoder of the family '{self.network.config.model_type}' does not read "
+                    "the text as its encoder does, one token later, so this model is not explained",
+                    key="run",
+                )
+            return scores, False
+        shapes = [states.shape[:2] for states in embedded]
         # some families pad a text at its end by themselves
         lies_by_text = len(shapes) == 1 and shapes[0][0] == 2 and shapes[0][1] >= pair.shape[1]
         return scores, lies_by_text
+
+    @property
+    def _embedding_layers(self) -> list[torch.nn.Module]:
+        """Where ids become vectors, the text's own first; both may be one layer."""
+        if not self.network.config.is_encoder_decoder:
+            return [self.network.get_input_embeddings()]
+        sides = (self.network.get_encoder(), self.network.get_decoder())
+        return list(dict.fromkeys(side.get_input_embeddings() for side in sides))
+
+    @contextmanager
+    def _embed_twice_as(self, states: Tensor) -> Iterator[None]:
+        """Let encoder and decoder read `states` [B, L, D] in place of their embeddings. The decoder
+        reads them one place later, behind the token that it begins with.
+        """
+        is_read = False
+
+        def replace(module: torch.nn.Module, inputs: object, found: Tensor) -> Tensor:
+            nonlocal is_read
+            if is_read:
+                return torch.cat((found[:, :1], states[:, :-1]), 1)
+            is_read = True
+            return states
+
+        with ExitStack() as hooks:
+            for layer in self._embedding_layers:
+                hooks.enter_context(layer.register_forward_hook(replace))
+            yield
 
     def roll_out_attention(self, ids: Tensor, types: Tensor | None, at: int) -> Tensor | None:
         """How much of each token [L] could flow to the place `at` through the attention of all
