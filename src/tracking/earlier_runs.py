@@ -76,6 +76,11 @@ def find_run(session: StoreSession, typed: str, key: str) -> RunInfo:
         run = _find_latest(session, typed, key)
     else:
         run = _find_by_name(session, wanted)
+        if run is None and wanted == LATEST:
+            raise UserError(
+                f"{key}={LATEST}: the command that is kept with the run would mean another run "
+                f"tomorrow, so a run is named here; {_describe_latest_runs(session)}"
+            )
     if run is not None:
         print_line(f"{key}={typed}: run {run}", to_stderr=True)
         return run
