@@ -4,10 +4,13 @@ numpy, torch, and onnxruntime or openvino.
 This file is copied into the folder of such a model, beside palimpsest_model.py.
 """
 
+import contextlib
+import ctypes
 import json
+import sys
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,34 @@ RUNTIME_CONFIG_NAME = "runtime.json"
 _LENGTH_STEP = 8
 # padded tokens of a batch; larger ones are hardly faster on a CPU, and need memory
 RUNTIME_BATCH_TOKENS = 512
+
+
+class _SignalStack(ctypes.Structure):
+    """`stack_t` of C: where a thread's signal handlers run."""
+
+    _fields_ = (
+        ("address", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("size", ctypes.c_size_t),
+    )
+
+
+@contextlib.contextmanager
+def keep_signal_stack() -> Iterator[None]:
+    """Give this thread its own signal stack back, which OpenVINO replaces when it loads its plugin
+    for CPUs. The replacement is freed with the last network, and where another thread frees that,
+    the next signal, such as a SIGTERM, would end the process without a word.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    exchange = ctypes.CDLL(None).sigaltstack
+    before = _SignalStack()
+    exchange(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        exchange(ctypes.byref(before), None)
 
 
 class RuntimeNetwork:
@@ -63,7 +94,8 @@ class RuntimeNetwork:
                 "INFERENCE_NUM_THREADS": torch.get_num_threads(),
                 "NUM_STREAMS": 1,
             }
-            compiled = openvino.compile_model(path, "CPU", settings)
+            with keep_signal_stack():
+                compiled = openvino.compile_model(path, "CPU", settings)
             self.inputs = [one.any_name for one in compiled.inputs]
             self._run = lambda inputs: compiled(inputs)["logits"]
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from src.pipeline.palimpsest_runtime import keep_signal_stack
+
 # Texts that set the scales. With 300 instead of 32 of them one answer in 1,821 more stayed what it
 # was (MiniLM, SST-2), at four times the time.
 CALIBRATION_TEXTS = 50
@@ -25,6 +27,7 @@ def quantize_statically(network: Any, rows: Sequence[Mapping[str, np.ndarray]]) 
     """
     with (
         without_reports(),
+        keep_signal_stack(),
         contextlib.redirect_stdout(io.StringIO()),
         warnings.catch_warnings(),
     ):

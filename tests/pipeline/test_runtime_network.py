@@ -2,8 +2,12 @@
 have few shapes.
 """
 
+import gc
 import json
 import shutil
+import sys
+import threading
+from ctypes import CDLL, create_string_buffer
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +135,28 @@ def test_a_runtime_has_as_many_threads_as_torch(
     [settings] = given
     assert settings["INFERENCE_NUM_THREADS"] == 2
     assert settings["INFERENCE_PRECISION_HINT"] == "f32"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="OpenVINO replaces a signal stack on Linux")
+def test_signals_keep_their_stack(source: Path, tmp_path: Path) -> None:
+    """Whoever makes and frees networks: else the next signal after that ends the process."""
+    pytest.importorskip("nncf")
+
+    def read_stack() -> bytes:
+        stack = create_string_buffer(24)
+        CDLL(None).sigaltstack(None, stack)
+        return stack.raw
+
+    before = read_stack()
+    write_runtime_folder(source, tmp_path, "openvino", SCALES.texts[:2], "int8", SCALES)
+    assert read_stack() == before
+    kept = [open_network(tmp_path)]
+    assert read_stack() == before
+    freeing = threading.Thread(target=kept.clear)
+    freeing.start()
+    freeing.join()
+    gc.collect()
+    assert read_stack() == before
 
 
 def test_left_padding(folder: Path) -> None:

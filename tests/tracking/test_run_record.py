@@ -218,7 +218,9 @@ def test_lineage_is_linked_both_ways(store: Store) -> None:
 
 def test_a_wrong_init_from_leaves_no_run(store: Store) -> None:
     with (
-        pytest.raises(UserError, match=r"init_from=latest: .* a run is named here; no run has been kept yet"),
+        pytest.raises(
+            UserError, match=r"init_from=latest: .* a run is named here; no run has been kept yet"
+        ),
         record(store, init_from="latest"),
     ):
         pass
