@@ -3,7 +3,11 @@
 from html import escape
 
 from src.comparison.comparison import MAX_SHOWN, Comparison, describe_seeds
-from src.comparison.comparison_text import describe_single_group, format_mean
+from src.comparison.comparison_text import (
+    describe_single_group,
+    format_difference,
+    format_mean,
+)
 from src.comparison.interval_chart import CHART_STYLE, Interval, draw_intervals
 from src.core.formatting import MISSING_VALUE_TEXT, format_number, truncate_middle
 from src.core.html_page import render_table, wrap_page
@@ -108,5 +112,9 @@ def _render_metrics(comparison: Comparison) -> str:
         for name, values in comparison.metrics.items()
     ]
     head = ["", *(group.label for group in comparison.groups[:MAX_SHOWN])]
+    if len(comparison.groups) == 2:
+        head.append(f"{head[2]} - {head[1]}")
+        for row, (name, (first, second)) in zip(rows, comparison.metrics.items(), strict=True):
+            row.append(format_difference(first, second, name))
     table = render_table(head, rows, numbers_from=1, strong=names.index(comparison.metric))
     return f"<h2>Metrics</h2>{table}"

@@ -148,7 +148,7 @@ def _lay_out_metrics(comparison: Comparison) -> list[list[str]]:
     for name, values in comparison.metrics.items():
         row = [f"{'>' if name == comparison.metric else ' '} {name}", format_mean(values[0], name)]
         for value in values[1:]:
-            row += [format_mean(value, name), _subtract(values[0], value, name)]
+            row += [format_mean(value, name), format_difference(values[0], value, name)]
         rows.append(row)
     return rows
 
@@ -192,7 +192,8 @@ def format_mean(value: MeanInterval | None, metric: str) -> str:
     return f"{format_number(value.mean, 4)} ± {value.deviation:.2g}"
 
 
-def _subtract(first: MeanInterval | None, second: MeanInterval | None, metric: str) -> str:
+def format_difference(first: MeanInterval | None, second: MeanInterval | None, metric: str) -> str:
+    """`+1.2 points` from the first mean to the second; empty where one is missing."""
     if first is None or second is None:
         return ""
     if metric == "seconds":

@@ -78,7 +78,10 @@ def gather_facts(store: Store, table: RunTable) -> RunFacts:
         )
         code |= {key: table.tags[key] for key in ("dirty",) if key in table.tags}
     if "precision" in table.tags:
-        environment["precision"] = table.tags["precision"]
+        # without the reason, which holds a time measured anew by each run
+        environment["precision"] = [
+            value and value.partition(":")[0] for value in table.tags["precision"]
+        ]
     return RunFacts(params, code, environment, split_fingerprints(table), remarks)
 
 

@@ -213,6 +213,15 @@ def test_files_of_the_runs_are_compared(add_run: AddRun, store: Store, say: Say)
     assert len(run_groups.group_by_setting(tagged, facts)) == 2
 
 
+def test_a_measured_reason_is_no_difference(add_run: AddRun, store: Store) -> None:
+    table = load_run_table(store, [add_run(lr=lr, right=range(5)) for lr in (0.1, 0.2, 0.3)])
+    precisions = ["bf16: 1/4.6 of an fp32 one here", "bf16: 1/4.7 of an fp32 one here", None]
+    facts = run_groups.gather_facts(
+        store, table._replace(tags=table.tags | {"precision": precisions})
+    )
+    assert facts.environment["precision"] == ["bf16", "bf16", None]
+
+
 def test_long_values_are_told_apart_by_their_files(add_run: AddRun, judge: Any) -> None:
     ids = [add_run(right=range(5), params={"long": letter * 9000}) for letter in ("a", "b", "a")]
     told = judge(*ids)
@@ -231,6 +240,7 @@ def test_a_page_is_one_file_without_scripts(add_run: AddRun, say: Say, tmp_path:
     assert "&lt;b&gt;x&lt;/b&gt;" in text and "<b>x" not in text
     assert "<svg" in text and "model.optim.lr" in text
     assert "<script" not in text and "http" not in text
+    assert ">B - A<" in text
 
 
 def test_many_settings_are_summed_up(add_run: AddRun, say: Say, judge: Any) -> None:
