@@ -15,7 +15,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.setting import ROOT
+
+_PROGRAM = ("src", "conf", "hydra_plugins", "palimpsest", "deploy")
 GRACE_SECONDS = 60
+# SLURM's own are 120: so long lives a job's credential, and so long a requeued job waits
+REQUEUE_SECONDS = 10
 _MUNGE_FOLDER = Path("/run/munge")
 _CONFIG = """
 ClusterName=tests
@@ -24,6 +29,7 @@ SlurmctldPort={port}
 SlurmdPort={other_port}
 SlurmUser=root
 AuthType=auth/munge
+AuthInfo=cred_expire={requeue}
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
@@ -68,6 +74,7 @@ class SlurmCluster:
                 folder=self._folder,
                 cpus=os.cpu_count(),
                 grace=GRACE_SECONDS,
+                requeue=REQUEUE_SECONDS,
             )
         )
         self.environment = os.environ | {"SLURM_CONF": str(config)}
@@ -115,6 +122,14 @@ class SlurmCluster:
             self._munge.terminate()
             self._munge.wait(10)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def copy_program(project: Path) -> Path:
+    """A copy of the program in a new folder, whose runs are its own."""
+    for name in _PROGRAM:
+        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (project / ".venv").symlink_to((ROOT / ".venv").resolve())
+    return project
 
 
 def wait_until(condition: Callable[[], object], seconds: float) -> None:

@@ -1,14 +1,12 @@
 """Runs as jobs of a real SLURM, by the script of deploy/: preempted, cancelled, on two tasks."""
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from benchmarks.setting import ROOT
-from benchmarks.slurm_cluster import SlurmCluster, find_slurm, wait_until
+from benchmarks.slurm_cluster import SlurmCluster, copy_program, find_slurm, wait_until
 from src.tracking.store import Store
 
 pytestmark = pytest.mark.services
@@ -42,12 +40,7 @@ def cluster() -> Iterator[SlurmCluster]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of the program, whose runs are its own."""
-    project = tmp_path / "project"
-    for name in ("src", "conf", "hydra_plugins", "palimpsest", "deploy"):
-        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (project / ".venv").symlink_to((ROOT / ".venv").resolve())
-    return project
+    return copy_program(tmp_path / "project")
 
 
 def submit(cluster: SlurmCluster, project: Path, *arguments: str, tasks: int = 1) -> str:
@@ -95,8 +88,6 @@ def test_a_preempted_run_goes_on_as_if_nothing_had_been(
     store = Store(root=str(project))
     [killed] = store.search_runs()
     assert killed.status == "KILLED"
-    # else SLURM lets it wait for two minutes
-    wait_until(lambda: not cluster.call("scontrol", "update", f"JobId={job}", "StartTime=now"), 60)
     wait_for(cluster, job, "COMPLETED")
     [run] = store.search_runs()
     assert (run.id, run.status) == (killed.id, "FINISHED")
