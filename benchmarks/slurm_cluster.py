@@ -106,6 +106,10 @@ class SlurmCluster:
             raise RuntimeError(done.stderr)
         return done.stdout.strip()
 
+    def list_jobs(self) -> list[str]:
+        """The jobs that wait or run; those of an array one by one, as NUMBER_PLACE."""
+        return sorted(self.call("squeue", "--array", "--noheader", "--format=%i").split())
+
     def read_state(self, job: str) -> str:
         """`RUNNING`, `PENDING`, `COMPLETED`, ...; SLURM forgets a job minutes after its end."""
         shown = self.call("scontrol", "show", "job", job, "--oneliner")
