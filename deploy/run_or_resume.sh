@@ -17,5 +17,8 @@ run=$(find_run) || exit 1
 [ -z "$run" ] && exec $LAUNCHER "$python" -m src.run "$@" "tags.job=$job"
 # a run whose machine was lost says RUNNING until five of its signs of life have not come
 while [ -n "$(find_run --status RUNNING)" ]; do sleep 20; done
-[ -n "$(find_run --status FINISHED)" ] && exit 0
+if [ -n "$(find_run --status FINISHED)" ]; then
+    echo "job $job: its run $run has finished, nothing is left to do"
+    exit 0
+fi
 exec $LAUNCHER "$python" -m src.run "resume=$run"

@@ -85,7 +85,11 @@ class JobQueue(SlurmInfoWatcher):
         # an array is registered as a whole too
         parts = [job for job in self._registered if "_" in job] or list(self._registered)
         jobs = sorted(parts, key=lambda job: int(job.partition("_")[2] or 0))
-        while not all(self.is_done(job, mode="force") for job in jobs):
+        while True:
+            # asked once for all
+            self.update_if_long_enough("force")
+            if all(self.is_done(job, mode="cache") for job in jobs):
+                break
             time.sleep(_POLL_SECONDS)
         return [JobEnd(job, self.get_state(job, mode="cache")) for job in jobs]
 
