@@ -5,6 +5,7 @@ Jobs of the partition `urgent` preempt those of the partition `normal`, which ge
 seconds of grace, and their place in the queue again.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -121,7 +122,7 @@ class SlurmCluster:
         for name in ("slurmd", "slurmctld"):
             pid_file = self._folder / f"{name}.pid"
             if pid_file.exists():
-                os.kill(int(pid_file.read_text()), signal.SIGTERM)
+                _end_daemon(int(pid_file.read_text()))
         if self._munge is not None:
             self._munge.terminate()
             self._munge.wait(10)
@@ -143,6 +144,13 @@ def wait_until(condition: Callable[[], object], seconds: float) -> None:
         if time.monotonic() > end:
             raise TimeoutError(f"not within {seconds:.0f} s")
         time.sleep(0.5)
+
+
+def _end_daemon(process: int) -> None:
+    os.kill(process, signal.SIGTERM)
+    # it writes its state before it ends
+    with contextlib.suppress(TimeoutError):
+        wait_until(lambda: not Path(f"/proc/{process}").exists(), 10)
 
 
 def _find_port() -> int:
