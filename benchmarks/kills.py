@@ -134,7 +134,7 @@ class Run:
         rows = (
             []
             if found
-            else self._rows(
+            else self.rows(
                 "select run_uuid from runs where name = ? or name like ?",
                 self.name,
                 f"{self.name} %",
@@ -151,12 +151,12 @@ class Run:
         )
 
     def status(self) -> str:
-        return str(self._rows("select status from runs where run_uuid = ?", self.id())[0][0])
+        return str(self.rows("select status from runs where run_uuid = ?", self.id())[0][0])
 
     def points(self) -> list[tuple[str, int, float]]:
         """Every point of every metric: key, step, value."""
         return sorted(
-            self._rows("select key, step, value from metrics where run_uuid = ?", self.id())
+            self.rows("select key, step, value from metrics where run_uuid = ?", self.id())
         )
 
     def weights(self) -> bytes:
@@ -166,10 +166,10 @@ class Run:
         return sorted(each.name for each in (self._artifacts() / "checkpoints").glob("*"))
 
     def _artifacts(self) -> Path:
-        rows = self._rows("select artifact_uri from runs where run_uuid = ?", self.id())
+        rows = self.rows("select artifact_uri from runs where run_uuid = ?", self.id())
         return Path(rows[0][0]) if rows else self.root / "none"
 
-    def _rows(self, query: str, *values: Any) -> list[Any]:
+    def rows(self, query: str, *values: Any) -> list[Any]:
         place = self.root / "mlruns" / "mlflow.db"
         if not place.exists():
             return []

@@ -5,6 +5,7 @@ Jobs of the partition `urgent` preempt those of the partition `normal`, which ge
 seconds of grace, and their place in the queue again.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -15,7 +16,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.setting import ROOT
+
+_PROGRAM = ("src", "conf", "hydra_plugins", "palimpsest", "deploy")
 GRACE_SECONDS = 60
+# SLURM's own are 120: so long lives a job's credential, and so long a requeued job waits
+REQUEUE_SECONDS = 10
 _MUNGE_FOLDER = Path("/run/munge")
 _CONFIG = """
 ClusterName=tests
@@ -24,6 +30,7 @@ SlurmctldPort={port}
 SlurmdPort={other_port}
 SlurmUser=root
 AuthType=auth/munge
+AuthInfo=cred_expire={requeue}
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
@@ -68,6 +75,7 @@ class SlurmCluster:
                 folder=self._folder,
                 cpus=os.cpu_count(),
                 grace=GRACE_SECONDS,
+                requeue=REQUEUE_SECONDS,
             )
         )
         self.environment = os.environ | {"SLURM_CONF": str(config)}
@@ -99,6 +107,10 @@ class SlurmCluster:
             raise RuntimeError(done.stderr)
         return done.stdout.strip()
 
+    def list_jobs(self) -> list[str]:
+        """The jobs that wait or run; those of an array one by one, as NUMBER_PLACE."""
+        return sorted(self.call("squeue", "--array", "--noheader", "--format=%i").split())
+
     def read_state(self, job: str) -> str:
         """`RUNNING`, `PENDING`, `COMPLETED`, ...; SLURM forgets a job minutes after its end."""
         shown = self.call("scontrol", "show", "job", job, "--oneliner")
@@ -110,11 +122,19 @@ class SlurmCluster:
         for name in ("slurmd", "slurmctld"):
             pid_file = self._folder / f"{name}.pid"
             if pid_file.exists():
-                os.kill(int(pid_file.read_text()), signal.SIGTERM)
+                _end_daemon(int(pid_file.read_text()))
         if self._munge is not None:
             self._munge.terminate()
             self._munge.wait(10)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def copy_program(project: Path) -> Path:
+    """A copy of the program in a new folder, whose runs are its own."""
+    for name in _PROGRAM:
+        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (project / ".venv").symlink_to((ROOT / ".venv").resolve())
+    return project
 
 
 def wait_until(condition: Callable[[], object], seconds: float) -> None:
@@ -124,6 +144,13 @@ def wait_until(condition: Callable[[], object], seconds: float) -> None:
         if time.monotonic() > end:
             raise TimeoutError(f"not within {seconds:.0f} s")
         time.sleep(0.5)
+
+
+def _end_daemon(process: int) -> None:
+    os.kill(process, signal.SIGTERM)
+    # it writes its state before it ends
+    with contextlib.suppress(TimeoutError):
+        wait_until(lambda: not Path(f"/proc/{process}").exists(), 10)
 
 
 def _find_port() -> int:

@@ -10,13 +10,7 @@
 #SBATCH --open-mode=append
 #SBATCH --signal=TERM@120
 #SBATCH --time=04:00:00
-python=.venv/bin/python
-run=$("$python" -m src.runs --tag "job=$SLURM_JOB_ID" --limit 1 --ids)
-if [ -n "$run" ]; then
-    srun "$python" -m src.run "resume=$run"
-else
-    srun "$python" -m src.run "$@" "tags.job=$SLURM_JOB_ID"
-fi
+LAUNCHER=srun deploy/run_or_resume.sh "$SLURM_JOB_ID" "$@"
 code=$?
 # 143: it was told to end, two minutes before its time is up
 [ $code -eq 143 ] && scontrol requeue "$SLURM_JOB_ID"

@@ -26,7 +26,7 @@ class Trials:
     """Each job is `act` with the trial that it is."""
 
     def __init__(self, act: Callable[[TrialSpec], None], launcher: str | None) -> None:
-        self._act, self.launcher_target = act, launcher
+        self._act, self.launcher_target, self.uses_slurm = act, launcher, launcher == "slurm"
         self.batches: list[list[int]] = []
 
     def launch_batch(
@@ -119,6 +119,97 @@ def test_a_job_that_says_nothing_fails_and_one_that_is_anothers_by_now_is_left_a
     assert (
         made.study.load_trial(0).attributes["reason"].startswith("its job has ended without a word")
     )
+
+
+def test_a_job_that_began_and_vanished_fails(work: Callable[..., SweepContext]) -> None:
+    def act(study: SweepStudy, trial: TrialSpec) -> None:
+        assert study.register_worker(trial.number, owner=trial.owner, worker=gone_here())
+        if trial.number:
+            study.end_trial(trial.number, "finished", [1.0])
+
+    made = work(act)
+    assert run_with_launcher(made, Live(), lambda: None) == (1, None)  # type: ignore[arg-type]
+    assert states(made) == ["failed", "finished", "finished"]
+
+
+@pytest.mark.parametrize(
+    ("state", "states_then"),
+    [
+        ("CANCELLED", ["failed", "finished", "finished"]),
+        ("NODE_FAIL", ["finished", "finished", "finished"]),
+        ("OUT_OF_MEMORY", ["failed", "finished", "finished"]),
+    ],
+)
+def test_a_trial_whose_job_the_scheduler_ended(
+    work: Callable[..., SweepContext],
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+    states_then: list[str],
+) -> None:
+    pytest.importorskip("submitit")
+    from src.search.run import slurm_queue
+
+    def act(study: SweepStudy, trial: TrialSpec) -> None:
+        if trial.number or study.load_trial(0).attributes["takes"] > 1:
+            finish(study, trial)
+        else:
+            study.register_worker(0, owner=trial.owner, worker=gone_here())
+
+    def wait_for_end(queue: slurm_queue.JobQueue) -> list[slurm_queue.JobEnd]:
+        first, *others = made.composer.batches[-1]  # type: ignore[attr-defined]
+        ends = [slurm_queue.JobEnd(f"7_{number}", "COMPLETED") for number in others]
+        return [slurm_queue.JobEnd(f"7_{first}", state), *ends]
+
+    monkeypatch.setattr(slurm_queue.JobQueue, "wait_for_end", wait_for_end)
+    made = work(act, "slurm")
+    run_with_launcher(made, Live(), lambda: None)  # type: ignore[arg-type]
+    assert states(made) == states_then
+    if states_then[0] == "failed":
+        reason = made.study.load_trial(0).attributes["reason"]
+        assert reason == f"its job has ended without a word; SLURM says of job 7_0: {state}"
+
+
+def test_a_trial_that_a_person_cancelled_does_not_come_back(
+    work: Callable[..., SweepContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("submitit")
+    from src.search.run import slurm_queue
+
+    def act(study: SweepStudy, trial: TrialSpec) -> None:
+        if trial.number:
+            finish(study, trial)
+        else:
+            # as on SIGTERM
+            study.release_trial(0)
+
+    monkeypatch.setattr(
+        slurm_queue.JobQueue,
+        "wait_for_end",
+        lambda queue: [slurm_queue.JobEnd(f"7_{place}", "CANCELLED") for place in range(3)],
+    )
+    made = work(act, "slurm")
+    assert run_with_launcher(made, Live(), lambda: None) == (1, None)  # type: ignore[arg-type]
+    assert states(made) == ["failed", "finished", "finished"]
+    assert made.study.load_trial(0).attributes["reason"] == "its job 7_0 was cancelled"
+
+
+def test_what_the_queue_lists_and_what_it_has_forgotten() -> None:
+    pytest.importorskip("submitit")
+    from src.search.run.slurm_queue import JobQueue
+
+    queue = JobQueue()
+    queue._registered = {"7_0", "7_1", "7_10", "7_2"}
+    listed = b"7_0|COMPLETED\n7_1|CANCELLED\n7_2|CONFIGURING\n8|RUNNING\n"
+    queue._info_dict = queue.read_info(listed)
+    queue.update_if_long_enough = lambda mode: None  # type: ignore[method-assign]
+    assert [queue.is_done(job) for job in ("7_0", "7_1", "7_2", "7_10")] == [
+        True,
+        True,
+        False,
+        True,
+    ]
+    queue._registered = {"7", "7_0", "7_1", "7_10"}
+    assert [end.job for end in queue.wait_for_end()] == ["7_0", "7_1", "7_10"]
 
 
 @pytest.mark.parametrize(("launcher", "left"), [(None, "waiting"), ("submitit", "running")])

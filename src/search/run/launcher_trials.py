@@ -7,18 +7,20 @@ without telling.
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from src.core.processes import get_process_identity
 from src.core.retry import OutageHandler, describe_error
-from src.search.run.scheduler import explain_failures, outage_errors
+from src.search.run.scheduler import MAX_ATTEMPTS, explain_failures, outage_errors
 from src.search.run.sweep_context import SweepContext
 from src.search.run.trial_spec import TRIAL_VARIABLE
 from src.search.trials import TrialRecord
 
 if TYPE_CHECKING:
+    from src.search.run.slurm_queue import JobEnd, JobQueue
     from src.search.view.progress import ProgressDisplay
     from src.search.view.sweep_reporter import SweepReporter
 
@@ -50,10 +52,10 @@ def run_with_launcher(
             batch = list(_claim_batch(context))
         if batch:
             with _publish_in_background(context, display, get_reporter):
-                complaint = _launch_batch(context, batch)
+                complaint, ends = _launch_batch(context, batch)
                 failures += sum(
-                    _await_final_state(context, trial.number, complaint, outage) == "failed"
-                    for trial in batch
+                    _await_final_state(context, trial.number, complaint, outage, end) == "failed"
+                    for trial, end in zip(batch, ends, strict=True)
                 )
         elif any(trial.state == "running" for trial in trials):
             # by another process, or by jobs that an earlier call left
@@ -87,8 +89,15 @@ def _claim_batch(context: SweepContext) -> Iterator[TrialRecord]:
         yield trial
 
 
-def _launch_batch(context: SweepContext, batch: list[TrialRecord]) -> str | None:
-    """Run a batch to its end; returns what the launcher itself complained of."""
+def _launch_batch(
+    context: SweepContext, batch: list[TrialRecord]
+) -> tuple[str | None, "Sequence[JobEnd | None]"]:
+    """Run a batch to its end.
+
+    Returns:
+        What the launcher itself complained of, and how the job of each trial has ended, where a
+        scheduler tells.
+    """
     jobs = [
         (
             context.space.format_overrides(trial.params),
@@ -96,41 +105,83 @@ def _launch_batch(context: SweepContext, batch: list[TrialRecord]) -> str | None
         )
         for trial in batch
     ]
-    try:
-        context.composer.launch_batch(jobs, batch[0].number, context.folder)
-    except Exception as error:
-        # of one job; the others go on
-        return describe_error(error)
-    except BaseException:
-        # jobs of a cluster go on, trials in this very process do not
-        if context.composer.launcher_target is None:
-            for trial in batch:
-                if _is_running_here(context.study.load_trial(trial.number)):
-                    context.study.release_trial(trial.number)
-        raise
-    return None
+    complaint: str | None = None
+    ends: Sequence[JobEnd | None] = [None] * len(batch)
+    with _watch_scheduler(context) as queue:
+        try:
+            context.composer.launch_batch(jobs, batch[0].number, context.folder)
+        except Exception as error:
+            # of one job; the others go on
+            complaint = describe_error(error)
+        except BaseException:
+            # jobs of a cluster go on, trials in this very process do not
+            if context.composer.launcher_target is None:
+                for trial in batch:
+                    if _is_running_here(context.study.load_trial(trial.number)):
+                        context.study.release_trial(trial.number)
+            raise
+        if queue is not None:
+            ends = queue.wait_for_end()
+    return complaint, ends
+
+
+def _watch_scheduler(context: SweepContext) -> "AbstractContextManager[JobQueue | None]":
+    if not context.composer.uses_slurm:
+        return nullcontext()
+    from src.search.run.slurm_queue import watch_queue
+
+    return watch_queue()
 
 
 def _await_final_state(
-    context: SweepContext, number: int, complaint: str | None, outage: OutageHandler
+    context: SweepContext,
+    number: int,
+    complaint: str | None,
+    outage: OutageHandler,
+    end: "JobEnd | None" = None,
 ) -> str:
-    """Wait for a trial to end and return its last state; one whose job is gone fails."""
+    """Wait for a trial to end and return its last state; one whose job is gone fails, or goes on in
+    another job if a scheduler took the place of this one.
+
+    Args:
+        complaint: of the launcher.
+        end: of the trial's job; None where no scheduler tells.
+    """
 
     def read_state() -> str:
         trial = context.study.load_trial(number)
+        if trial.state == "waiting" and end is not None and end.is_cancelled:
+            # by a person, who does not want it to come back
+            context.study.end_trial(number, "failed", reason=f"its job {end.job} was cancelled")
+            return "failed"
         if not _is_running_here(trial):
             return trial.state
-        has_begun = trial.attributes.get("worker") not in (None, get_process_identity())
-        if has_begun and not context.is_abandoned(trial):
+        if end is None and _is_job_alive(context, trial):
             return ""
         context.store.close_vanished_runs()
-        reason = f"its job has ended without a word; {complaint or context.folder}"
+        reason = f"its job has ended without a word; {end or complaint or context.folder}"
+        run_id = str(trial.attributes.get("run_id", ""))
+        if end is not None and run_id and context.store.find_run(run_id).status == "RUNNING":
+            # nobody can look at a process of another machine
+            context.store.mark_failed(run_id, reason)
+        attempts = int(trial.attributes.get("takes", 0))
+        if end is not None and end.is_interrupted and attempts < MAX_ATTEMPTS:
+            context.study.release_trial(number)
+            return "waiting"
         context.study.end_trial(number, "failed", reason=reason)
         return "failed"
 
     while not (state := outage.retry_until_ok(read_state)):
         time.sleep(_POLL_SECONDS)
     return state
+
+
+def _is_job_alive(context: SweepContext, trial: TrialRecord) -> bool:
+    """Say whether the job of a trial has begun and not vanished; this process is no sign of it."""
+    if trial.attributes.get("worker") in (None, get_process_identity()):
+        return False
+    alone = {name: value for name, value in trial.attributes.items() if name != "owner"}
+    return not context.is_abandoned(replace(trial, attributes=alone))
 
 
 def _is_running_here(trial: TrialRecord) -> bool:

@@ -33,6 +33,7 @@ from src.search.space import SearchSpace, parse_space
 # of which a value may name a file, a folder or a device that is not there
 _PLACE_KEYS = ("data.source.path", "data.source.hub", ENCODER_KEY, "trainer.accelerator")
 _BASIC_LAUNCHER_TARGET = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+_SLURM_LAUNCHER_TARGET = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
 
 
 def run_multirun(typed: Sequence[str], task: Schema, function: TaskFunction) -> int:
@@ -159,6 +160,11 @@ class TrialComposer:
         target = str(self._config.hydra.launcher._target_)
         return None if target == _BASIC_LAUNCHER_TARGET else target
 
+    @property
+    def uses_slurm(self) -> bool:
+        """Whether trials are jobs of SLURM."""
+        return self.launcher_target == _SLURM_LAUNCHER_TARGET
+
     def base_config(self) -> dict[str, Any]:
         """The config in which nothing of the space is set."""
         return self._to_plain_trial(self._config.copy(), ())
@@ -210,6 +216,11 @@ class TrialComposer:
         with open_dict(config):
             config.hydra.sweep.dir = str(folder)
             config.hydra.sweep.subdir = "."
+            if self.uses_slurm:
+                # the sweep gives the trial to another job; two of them would be at odds
+                options = config.hydra.launcher.additional_parameters
+                if "requeue" not in options:
+                    options["no_requeue"] = True
         # Hydra's default launcher runs the trials in this very process
         in_process = self.launcher_target is None
         launcher = Plugins.instance().instantiate_launcher(

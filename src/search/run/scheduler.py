@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 # of a trial that something else than this sweep keeps ending
-_MAX_ATTEMPTS = 3
+MAX_ATTEMPTS = 3
 # between two looks at what other processes do
 _POLL_SECONDS = 5.0
 _REFRESH_SECONDS = 0.5
@@ -213,7 +213,7 @@ class TrialScheduler:
             elif trial.state == "waiting" and not is_stopping and ended.code != EXIT_RETRY_CHANGED:
                 # it goes on from its checkpoint, but not for ever
                 interruptions = _count_interruptions(trial.attributes)
-                if interruptions >= _MAX_ATTEMPTS:
+                if interruptions >= MAX_ATTEMPTS:
                     reason = f"interrupted from outside, {interruptions} times"
                     has_failed = study.end_trial(ended.number, "failed", reason=reason)
         if has_failed:
