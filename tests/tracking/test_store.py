@@ -187,7 +187,14 @@ def test_faults_of_a_run_id(store: Store) -> None:
     with RunRecord(store=store, name="imdb", kind="k", params={}) as run:
         pass
     listed = f"{run.run_id} (imdb, FINISHED)"
-    for wrong in ("latest", "abc", "../../etc", "a" * 33, "'; DROP TABLE runs"):
+    with pytest.raises(UserError) as fault:
+        store.find_run("latest", key="init_from")
+    assert str(fault.value) == (
+        "init_from=latest: the command that is kept with the run would mean another run tomorrow, "
+        f"so a run is named here; the latest are {listed}; `{store.build_runs_command()}` lists "
+        "all runs"
+    )
+    for wrong in ("abc", "../../etc", "a" * 33, "'; DROP TABLE runs"):
         with pytest.raises(UserError) as fault:
             store.find_run(wrong, key="init_from")
         assert str(fault.value) == (
