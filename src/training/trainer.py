@@ -36,7 +36,8 @@ class Training:
         accelerator: kind of device; `auto`: a GPU where there is one, else the CPU.
         devices: number of devices of each machine; `auto`: all GPUs, or the CPU as one. A number
             on a CPU means so many processes.
-        num_nodes: number of machines; several need a launcher (torchrun, srun).
+        num_nodes: number of machines; several need a launcher (torchrun, srun). `auto`: as many as
+            that has begun on.
         batch_ranks: number of devices, on all machines, that `data.batching.batch_size` is for: a
             step has the rows of so many batches, whatever number of devices trains, and fewer of
             them take several batches each. null: as many as train. A resumed run keeps its own.
@@ -67,7 +68,7 @@ class Training:
 
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     devices: PositiveInt | Literal["auto"] = 1
-    num_nodes: PositiveInt = 1
+    num_nodes: PositiveInt | Literal["auto"] = 1
     batch_ranks: PositiveInt | None = None
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     rank_timeout_seconds: PositiveFloat = 600
@@ -280,7 +281,7 @@ class Training:
             distribution = {
                 "strategy": build_strategy(kind, launcher),
                 "devices": launcher.rank_info.local_world_size,
-                "num_nodes": self.num_nodes,
+                "num_nodes": launcher.rank_info.world_size // launcher.rank_info.local_world_size,
             }
         if self.threads is not None:
             torch.set_num_threads(self.threads)
