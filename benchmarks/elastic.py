@@ -6,20 +6,27 @@ commands are killed in the midst of an epoch, resumed on four processes, killed 
 on two. The rows of each optimizer step, as the run has recorded them, must be those of the
 undisturbed run, and the final losses the same but for 1e-5. Without dropout, whose noise is each
 process's own.
+
+Another fine-tuning is begun by torchrun with `--nnodes=1:2` and `resume=job`: a second agent comes
+while it trains, and is killed with its process. Both agents are on this machine.
 """
 
 import json
+import os
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
+
+import psutil
 
 from benchmarks.setting import RESULTS, ROOT, write
 from src.config.command_line import parse_key_values
@@ -61,6 +68,28 @@ TRAININGS = {
         "trainer.max_epochs=3",
     ),
 }
+BY_TORCHRUN = (
+    "+experiment=quickstart_scratch",
+    "data.source.train=4000",
+    "data.source.validation=40",
+    "data.source.test=40",
+    "data.batching.batch_size=400",
+    "data.batching.group_by_length=true",
+    "report.page=false",
+    "trainer=ddp",
+    "trainer.devices=1",
+    "trainer.num_nodes=auto",
+    "trainer.max_epochs=null",
+    # long steps, not many: rounding grows tenfold in 30 to 40 steps of this training
+    "trainer.accumulate_grad_batches=4",
+    "trainer.max_steps=60",
+    "trainer.val_check_steps=20",
+    "model.optim.lr=3e-4",
+)
+AGENT = (
+    *("-m", "torch.distributed.run", "--nnodes=1:2", "--nproc-per-node=1", "--max-restarts=3"),
+    *("--rdzv-backend=c10d", "--local-addr=127.0.0.1", "--rdzv-conf=last_call_timeout=2"),
+)
 # the processes of each stretch, and the step at which it is killed
 STRETCHES = ((1, 17), (4, 38), (2, None))
 
@@ -112,16 +141,18 @@ def train(root: Path, name: str, *words: str, kill_at: int | None = None) -> str
         )
     until = time.monotonic() + PATIENCE_SECONDS
     while process.poll() is None and time.monotonic() < until:
-        known = re.findall(r"^run ([0-9a-f]{32}): ", log.read_text(), re.MULTILINE)
-        if kill_at is not None and known and _last_step(root, known[-1]) >= kill_at:
+        known = _known_run(log)
+        if kill_at is not None and known and _last_step(root, known) >= kill_at:
             process.send_signal(signal.SIGKILL)
             process.wait()
-            return str(known[-1])
+            return known
         time.sleep(0.02)
     if process.poll() != 0 or kill_at is not None:
         process.kill()
         raise RuntimeError(f"{name} {' '.join(words)}:\n{log.read_text()[-3000:]}")
-    return str(re.findall(r"^run ([0-9a-f]{32}): ", log.read_text(), re.MULTILINE)[-1])
+    known = _known_run(log)
+    assert known is not None
+    return known
 
 
 def _last_step(root: Path, run_id: str) -> int:
@@ -147,8 +178,6 @@ def look_up(root: Path, run_id: str) -> Outcome:
 
 def disturb(training: str, root: Path) -> Disturbed:
     """Run a training undisturbed, then with kills on 1, 4 and 2 processes."""
-    from safetensors.torch import load_file
-
     command = (*TRAININGS[training], *SMALL, f"data.cache={root}/cache")
     whole = look_up(root, train(root, f"whole-{training}", *command))
     name, run_id = f"killed-{training}", ""
@@ -158,7 +187,76 @@ def disturb(training: str, root: Path) -> Disturbed:
         if run_id:
             began_at.append(_last_step(root, run_id))
         run_id = train(root, name, *words, kill_at=kill_at)
-    found = look_up(root, run_id)
+    return compare(training, whole, look_up(root, run_id), began_at)
+
+
+def disturb_torchrun(root: Path) -> Disturbed:
+    """Run a training undisturbed, then under one, two, and again one agent of torchrun."""
+    command = (*BY_TORCHRUN, *SMALL, f"data.cache={root}/cache")
+    whole = look_up(root, train(root, "whole-torchrun", *command))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        places = (f"--rdzv-endpoint=127.0.0.1:{probe.getsockname()[1]}", "--rdzv-id=elastic")
+    # without the first variable torchrun does not grow
+    variables = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    logs = [root / f"agent-{number}.log" for number in range(2)]
+
+    def start_agent(log: Path) -> "subprocess.Popen[bytes]":
+        words = ("-m", "src.run", "resume=job", *command, f"tracking.root={root}")
+        with open(log, "w") as file:
+            return subprocess.Popen(
+                [sys.executable, *AGENT, *places, *words],
+                cwd=ROOT,
+                stdout=file,
+                stderr=file,
+                env={**os.environ, **variables},
+                start_new_session=True,
+            )
+
+    def resumed_at() -> list[int]:
+        said = "".join(log.read_text() for log in logs if log.exists())
+        return sorted(map(int, re.findall(r"resumed at optimizer step (\d+)", said)))
+
+    def wait_for(what: Callable[[], bool]) -> None:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not what():
+            if time.monotonic() > until or agents[0].poll():
+                raise RuntimeError("".join(log.read_text()[-3000:] for log in logs if log.exists()))
+            time.sleep(0.05)
+
+    agents = [start_agent(logs[0])]
+    try:
+        wait_for(lambda: _known_run(logs[0]) is not None)
+        run_id = _known_run(logs[0])
+        assert run_id is not None
+        wait_for(lambda: _last_step(root, run_id) >= 10)
+        agents.append(start_agent(logs[1]))
+        wait_for(lambda: len(resumed_at()) > 0)
+        wait_for(lambda: _last_step(root, run_id) >= resumed_at()[0] + 4)
+        # the agent and its process, as where a machine is lost
+        for process in psutil.Process(agents[1].pid).children(recursive=True):
+            process.kill()
+        agents[1].kill()
+        wait_for(lambda: agents[0].poll() is not None)
+    finally:
+        for agent in agents:
+            for process in psutil.Process(agent.pid).children() if agent.poll() is None else ():
+                process.kill()
+            agent.kill()
+            agent.wait()
+    return compare("fine-tuning by torchrun", whole, look_up(root, run_id), resumed_at())
+
+
+def _known_run(log: Path) -> str | None:
+    """The id of the run that a program has printed."""
+    known = re.findall(r"^run ([0-9a-f]{32}): ", log.read_text(), re.MULTILINE)
+    return str(known[-1]) if known else None
+
+
+def compare(training: str, whole: Outcome, found: Outcome, began_at: list[int]) -> Disturbed:
+    """A run beside the undisturbed one."""
+    from safetensors.torch import load_file
+
     expected, seen = (read_row_order(each.checkpoints) for each in (whole, found))
     if whole.losses.keys() != found.losses.keys() or not found.losses:
         raise RuntimeError(f"{training}: losses {found.losses} instead of {whole.losses}")
@@ -185,17 +283,28 @@ def disturb(training: str, root: Path) -> Disturbed:
     )
 
 
+DISTURBANCES: dict[str, Callable[[Path], Disturbed]] = {
+    "pretraining": lambda root: disturb("pretraining", root),
+    "fine-tuning": lambda root: disturb("fine-tuning", root),
+    "torchrun": disturb_torchrun,
+}
+
+
 def main(arguments: Sequence[str]) -> int:
     """The exit code: 0 where each run has the rows and the losses of the undisturbed one."""
-    given = parse_key_values(arguments, {"folder": str(RESULTS)})
+    given = parse_key_values(arguments, {"folder": str(RESULTS), "only": ",".join(DISTURBANCES)})
     with tempfile.TemporaryDirectory(prefix="elastic-") as root:
-        outcomes = [disturb(training, Path(root)) for training in TRAININGS]
+        outcomes = [DISTURBANCES[name](Path(root)) for name in given["only"].split(",")]
     lines = [
         "A run on 1 process, killed (SIGKILL), resumed on 4, killed, resumed on 2 with "
         "`resume=ID trainer.devices=N` alone, beside the same command undisturbed on 1 process. "
         "Rows and a digest of their tokens after masking are compared step by step, from the "
         "runs' own record (`callbacks=row_order`); losses are the last train/loss, val/loss and "
         f"test/loss, to be the same but for {MAX_LOSS_DIFFERENCE:g}. fp32, no dropout.",
+        "",
+        "By torchrun: `torchrun --nnodes=1:2 --rdzv-id=elastic -m src.run resume=job ... "
+        "trainer.num_nodes=auto`, begun by one agent; a second comes, and is killed with its "
+        "process (SIGKILL). Agents share this machine; there were no hosts to cut off.",
         "",
         "| training | resumed at steps | steps with equal rows | rows | whole epochs with each row "
         "once | largest difference of a loss | of a weight |",
