@@ -199,6 +199,14 @@ def run_program() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register_resolvers()
     task = read_task_schema()
+    if "resume=job" in arguments:
+        from src.pipeline.job_run import resolve_job_run
+
+        try:
+            arguments = resolve_job_run(arguments, task)
+        except UserError as error:
+            print_line(f"error: {error}", to_stderr=True)
+            sys.exit(2)
     sys.exit(
         resume_from_command_line(arguments, task)
         if is_resume(arguments)

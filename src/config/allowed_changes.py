@@ -35,10 +35,13 @@ RESULT_NEUTRAL_KEYS = (
 )
 # Keys that change only the order in which the same numbers are added up.
 ROUNDING_KEYS = ("trainer.threads", "model.gradient_checkpointing")
+# What says for how many devices a batch is.
+BATCH_RANKS_KEY = "trainer.batch_ranks"
 # Keys that may change together, as long as each step has the same rows.
 DEVICE_KEYS = (
     "trainer.devices",
     "trainer.num_nodes",
+    BATCH_RANKS_KEY,
     "data.batching.batch_size",
     "data.batching.batch_tokens",
 )
@@ -99,12 +102,14 @@ class EarlierRun(NamedTuple):
             config and may change every key.
         has_encoder: it has left a model, which `init_from` can begin from.
         command: the command line that began it; empty if it is not known.
+        ranks: the processes that it had when it was last under way; None: not known.
     """
 
     id: str
     is_untrained: bool = False
     has_encoder: bool = True
     command: str = ""
+    ranks: int | None = None
 
     def describe_new_run(self, changes: Sequence[ConfigChange] = ()) -> str:
         """How a new run begins that has these changes, in words that work when typed."""
@@ -182,6 +187,9 @@ def check_changed_keys(
 ) -> tuple[list[ConfigChange], list[str]]:
     """The keys that differ, if all of them may, and remarks for the user about them.
 
+    Where the devices or the batch of each have changed, `trainer.batch_ranks` is among the keys,
+    with the value under which each step has the same rows.
+
     Args:
         old: the config of the earlier run, as it is stored.
         new: the config of the run that goes on with it, or of the fork that begins from it.
@@ -196,13 +204,19 @@ def check_changed_keys(
         return changes, []
     remarks: list[str] = []
     allowed: tuple[str, ...] = (*RESULT_NEUTRAL_KEYS, *ROUNDING_KEYS)
-    if _has_same_batches(old, new):
+    batch_ranks = _find_batch_ranks(old, new, run)
+    if batch_ranks is not None:
         allowed += DEVICE_KEYS
         if device_changes := [change for change in changes if change.key in DEVICE_KEYS]:
             remarks.append(
                 f"{_join_changes(device_changes)}: each step still has the same rows, but from "
                 "here on dropout's noise and the last bits are others than they would have been"
             )
+        before, after = (dict(iter_leaves(config)).get(BATCH_RANKS_KEY) for config in (old, new))
+        if after != batch_ranks and (device_changes or _count_devices(new) is None):
+            changes = [change for change in changes if change.key != BATCH_RANKS_KEY]
+            values = (_format_value(BATCH_RANKS_KEY, value) for value in (before, batch_ranks))
+            changes.append(ConfigChange(BATCH_RANKS_KEY, *values))
     if rounding_changes := [
         change for change in changes if _is_under_any(change.key, ROUNDING_KEYS)
     ]:
@@ -265,38 +279,38 @@ def _is_under_any(key: str, names: Sequence[str]) -> bool:
     return any(key == name or key.startswith(f"{name}.") for name in names)
 
 
-def _has_same_batches(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """True if both configs have the same rows in each step, on any number of devices: fewer devices
-    then have larger batches.
+def _find_batch_ranks(
+    old: Mapping[str, Any], new: Mapping[str, Any], run: EarlierRun
+) -> int | None:
+    """The number of devices whose batches, as the new config limits them, make the global batches
+    that the old config made, on whatever devices these are trained.
 
-    It is False if weights are sharded over devices, and if `auto` leaves their number open.
+    It is None if there is no such number, if the new config asks for another one, or if it is not
+    known how many devices there were (`auto`). Runs whose weights are sharded over devices, and
+    those with phases, stay on theirs.
     """
     before, after = dict(iter_leaves(old)), dict(iter_leaves(new))
     if "fsdp" in (before.get("trainer.strategy"), after.get("trainer.strategy")):
-        return False
-    rows = _global_batch_limit(before, "data.batching.batch_size")
-    tokens = _global_batch_limit(before, "data.batching.batch_tokens")
-    limited = (
-        before.get("data.batching.batch_tokens") is not None
-        or after.get("data.batching.batch_tokens") is not None
-    )
-    return (
-        rows is not None
-        and rows == _global_batch_limit(after, "data.batching.batch_size")
-        and (
-            not limited
-            or (
-                tokens is not None
-                and tokens == _global_batch_limit(after, "data.batching.batch_tokens")
-            )
-        )
-    )
+        return None
+    if "phases" in new:
+        return None
+    had = before.get(BATCH_RANKS_KEY) or _count_devices(old) or run.ranks
+    asked = after.get(BATCH_RANKS_KEY)
+    found = set()
+    for key in ("data.batching.batch_size", "data.batching.batch_tokens"):
+        was, now = before.get(key), after.get(key)
+        if was is None and now is None:
+            continue
+        if had is None or not isinstance(was, int) or not isinstance(now, int):
+            return None
+        found.add(had * was / now)
+    [ranks] = found if len(found) == 1 else [0.5]
+    is_other = asked is not None and asked != before.get(BATCH_RANKS_KEY) and asked != ranks
+    return None if is_other or not ranks.is_integer() else int(ranks)
 
 
-def _global_batch_limit(config: Mapping[str, Any], key: str) -> int | None:
-    """A limit of the batch of one device, times the number of devices; None if one of them is not a
-    whole number.
-    """
-    parts = (config.get("trainer.devices", 1), config.get("trainer.num_nodes", 1), config.get(key))
-    numbers = [part for part in parts if isinstance(part, int)]
-    return numbers[0] * numbers[1] * numbers[2] if len(numbers) == len(parts) else None
+def _count_devices(config: Mapping[str, Any]) -> int | None:
+    """The devices of all machines; None if `auto` leaves their number open."""
+    leaves = dict(iter_leaves(config))
+    devices, nodes = leaves.get("trainer.devices", 1), leaves.get("trainer.num_nodes", 1)
+    return devices * nodes if isinstance(devices, int) and isinstance(nodes, int) else None

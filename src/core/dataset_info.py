@@ -44,7 +44,7 @@ class DatasetInfo:
         special_ids: ids that are never masked and never predicted.
         max_tokens: of the longest sequence.
         label_names: empty unless rows carry class labels.
-        batches_per_epoch: training batches of each rank, before accumulation.
+        batches_per_epoch: training batches of all ranks together, before accumulation.
         sample_tokens: a few hundred tokens with their ids, enough to tell if an encoder has the
             same vocabulary.
         unigram_entropy: where tokens are predicted, the loss (in nats) of a model that knows

@@ -1,5 +1,8 @@
-"""How long a training is, in optimizer steps, known before its first batch."""
+"""How long a training is, in optimizer steps, known before its first batch, and in how many parts
+a process goes through its share of a global batch.
+"""
 
+import math
 from typing import NamedTuple
 
 
@@ -19,3 +22,10 @@ class TrainingLength(NamedTuple):
         """
         step = epoch * self.steps_per_epoch + batch // self.batches_per_step
         return min(1.0, step / max(1, self.total_steps - 1))
+
+
+def count_parts(batch_ranks: int | None, world_size: int) -> int:
+    """The batches in which each of `world_size` ranks goes through its share of a global batch,
+    whose limits are those of `batch_ranks` batches; None: of as many as there are ranks.
+    """
+    return 1 if batch_ranks is None else math.ceil(batch_ranks / world_size)

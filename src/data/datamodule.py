@@ -15,7 +15,7 @@ from lightning.pytorch import LightningDataModule
 from src.core.dataset_info import TEXT_TASKS, DatasetInfo
 from src.core.formatting import format_count
 from src.core.notices import Notices, join_notices
-from src.core.training_length import TrainingLength
+from src.core.training_length import TrainingLength, count_parts
 from src.core.user_errors import UserError
 from src.data.batches.augmented_rows import AugmentedRows
 from src.data.batches.batch_sampler import DistributedBatchSampler
@@ -66,6 +66,7 @@ class TextDataModule(LightningDataModule):
         self.config = config
         self.cache = ContentCache(config.cache)
         self.rank, self.world_size = 0, 1
+        self._batch_ranks: int | None = None
         self.training_length: TrainingLength | None = None
         self.tokenizer: TextTokenizer
         self.dataset_info: DatasetInfo
@@ -187,7 +188,7 @@ class TextDataModule(LightningDataModule):
             special_ids=self.tokenizer.special_ids,
             max_tokens=self.config.batching.max_tokens,
             label_names=names,
-            batches_per_epoch=len(self.build_batch_sampler("train")),
+            batches_per_epoch=self.build_batch_sampler("train").num_global_batches,
             sample_tokens=self.tokenizer.sample_tokens(),
             unigram_entropy=self.data_summary["unigram_entropy"],
             own_vocab_size=self.tokenizer.own_vocab_size,
@@ -283,15 +284,20 @@ class TextDataModule(LightningDataModule):
 
     # -- batches
 
-    def set_rank(self, rank: int, world_size: int) -> None:
-        """Give this process its share of every batch. Called before `prepare_data`, which counts
-        the batches.
+    def set_rank(self, rank: int, world_size: int, batch_ranks: int | None = None) -> None:
+        """Give this process its share of every batch; called before `prepare_data`.
 
         Args:
-            rank: the number of this process, from 0.
-            world_size: the number of processes.
+            rank, world_size: the number of this process, from 0, and how many there are.
+            batch_ranks: the number of processes whose batches make a global batch of training;
+                None: as many as there are.
         """
-        self.rank, self.world_size = rank, world_size
+        self.rank, self.world_size, self._batch_ranks = rank, world_size, batch_ranks
+
+    @property
+    def num_parts(self) -> int:
+        """Training batches of this process that make its share of a global one."""
+        return count_parts(self._batch_ranks, self.world_size)
 
     def set_word_guesser(self, load: LoadGuesser) -> None:
         """Say how the masked language model of an augmentation is loaded. Called before
@@ -309,13 +315,15 @@ class TextDataModule(LightningDataModule):
     def build_batch_sampler(self, split: str) -> DistributedBatchSampler:
         """Which rows of a split meet in the batches of this process."""
         training = split == "train"
-        return self.config.batching.build_batch_sampler(
+        batch_ranks = self._batch_ranks if training else None
+        plan = self.config.batching.build_batch_sampler(
             self.token_stores[split],
             seed=self.config.seed,
             training=training,
-            rank=self.rank,
-            world_size=self.world_size,
+            world_size=batch_ranks or self.world_size,
         )
+        plan.share_among(self.rank, self.world_size)
+        return plan
 
     def build_loader(self, split: str, plan: BatchPlan | None = None) -> ResumableDataLoader:
         """A loader of the batches of a split, or of those of another plan of its rows."""

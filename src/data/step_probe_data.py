@@ -48,8 +48,11 @@ class StepProbeData(LightningDataModule):
     Args:
         data: prepared.
         steps: most optimizer steps of the trial.
-        accumulate: batches of a step.
-        limit_batches: only so many first batches of each split count; None: all.
+        accumulate: global batches of a step.
+        limit_batches: only so many first ones of each split count; None: all.
+
+    Attributes:
+        batches_per_step: of this process.
     """
 
     def __init__(
@@ -57,10 +60,11 @@ class StepProbeData(LightningDataModule):
     ) -> None:
         super().__init__()
         self._data = data
-        self._num_batches, self._accumulate = steps * accumulate, accumulate
+        self.batches_per_step = accumulate * data.num_parts
+        self._num_batches = steps * self.batches_per_step
         self._plan = data.build_batch_sampler("train")
-        self._limit_batches = limit_batches
-        self._batches = list(self._plan)[:limit_batches]
+        self._limit_batches = limit_batches and limit_batches * data.num_parts
+        self._batches = list(self._plan)[: self._limit_batches]
         self._validation_plan = data.build_batch_sampler("validation")
         self._validation_batches = list(self._validation_plan)[:limit_batches]
         # [N], of the first epoch
@@ -68,7 +72,7 @@ class StepProbeData(LightningDataModule):
 
     def count_training_tokens(self, steps: int) -> int:
         """The tokens that this process sees in the first so many optimizer steps of a run."""
-        epochs, rest = divmod(steps, math.ceil(len(self._batches) / self._accumulate))
+        epochs, rest = divmod(steps, math.ceil(len(self._batches) / self.batches_per_step))
         first = later = self._batch_tokens
         if self._plan.warmup_batches and epochs:
             # the batches of the first epoch are smaller
@@ -76,7 +80,7 @@ class StepProbeData(LightningDataModule):
             batches = list(self._plan)[: self._limit_batches]
             later = np.array([self._count_tokens(key.rows) for key in batches])
             self._plan.set_epoch(0)
-        last = (later if epochs else first)[: rest * self._accumulate]
+        last = (later if epochs else first)[: rest * self.batches_per_step]
         whole = first.sum() + (epochs - 1) * later.sum() if epochs else 0
         return int(whole + last.sum())
 
@@ -102,7 +106,7 @@ class StepProbeData(LightningDataModule):
         spread = (np.arange(1, self._num_batches + 1) * _GOLDEN_RATIO % 1 * count).astype(int)
         padded = [self._count_padded(key.rows) for key in self._batches]
         largest = dict.fromkeys([int(self._batch_tokens.argmax()), int(np.argmax(padded))])
-        order = [*spread[: self._accumulate], *largest, *spread[self._accumulate :]]
+        order = [*spread[: self.batches_per_step], *largest, *spread[self.batches_per_step :]]
         return [self._batches[number] for number in order[: self._num_batches]]
 
     def train_dataloader(self) -> ResumableDataLoader:

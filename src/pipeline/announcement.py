@@ -91,7 +91,14 @@ def announce_training(
     training, world_size = parts.training, parts.launcher.rank_info.world_size
     device = training.describe_device(parts.launcher)
     print_wrapped(f"device {device}, precision {precision_reason}")
-    if world_size > 1:
+    if (batch_ranks := training.batch_ranks) not in (None, world_size):
+        num_parts = parts.datamodule.num_parts
+        print_wrapped(
+            f"a step has the rows of {format_quantity(batch_ranks, 'device')} "
+            f"(trainer.batch_ranks), shared by {world_size} now"
+            + (f", each of which takes {num_parts} batches" if num_parts > 1 else "")
+        )
+    elif world_size > 1:
         print_wrapped(
             f"{world_size} processes: a step takes {world_size} times the rows of one, and an "
             "epoch as many times fewer steps; the learning rate is as configured"

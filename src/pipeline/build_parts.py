@@ -3,9 +3,11 @@ plan.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from src.config.allowed_changes import BATCH_RANKS_KEY
 from src.config.build_nodes import build_node
 from src.core.user_errors import UserError
 from src.pipeline.run_parts import BuiltParts
@@ -57,6 +59,30 @@ def build_parts(config: Mapping[str, Any], store: "Store", *, is_trial: bool) ->
         training=build_node(config["trainer"]),
         callbacks=callbacks,
     )
+
+
+def settle_batch_ranks(
+    built: BuiltParts, changed_keys: Mapping[str, str], world_size: int
+) -> BuiltParts:
+    """The parts with `trainer.batch_ranks` set where the number of devices does not say it: in a
+    run that goes on with other devices, and where `auto` leaves their number open. Whatever goes on
+    with the run can then keep its global batches.
+
+    Args:
+        changed_keys: as of a `ResumePoint`.
+        world_size: the number of processes of this run.
+    """
+    trainer = built.config["trainer"]
+    batch_ranks = built.training.batch_ranks
+    if BATCH_RANKS_KEY in changed_keys:
+        batch_ranks = int(changed_keys[BATCH_RANKS_KEY])
+    elif batch_ranks is None and "auto" in (trainer.get("devices"), trainer.get("num_nodes")):
+        batch_ranks = world_size
+    if batch_ranks == built.training.batch_ranks:
+        return built
+    config = {**built.config, "trainer": {**trainer, "batch_ranks": batch_ranks}}
+    training = replace(built.training, batch_ranks=batch_ranks)
+    return built._replace(config=config, training=training)
 
 
 def _check_slices(source: Any, slices: Sequence[str]) -> None:

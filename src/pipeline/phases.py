@@ -208,7 +208,7 @@ def enter_next_phase(parts: "RunParts", module: "EncoderModule", trainer: "Train
         "anew, steps count on"
     )
     record.set_tag(f"phase.{phase.name}", f"ended at optimizer step {steps}")
-    built.datamodule.set_rank(0, 1)
+    built.datamodule.set_rank(0, 1, built.training.batch_ranks)
     next_parts = replace(
         parts,
         config=built.config,

@@ -134,7 +134,7 @@ def plan_run(config: Mapping[str, Any]) -> RunPlan:
     seed_everything(config["seed"], workers=True, verbose=False)
     launcher = built.training.build_launcher(on_rank_failure=_do_nothing)
     world_size = launcher.rank_info.world_size
-    built.datamodule.set_rank(0, world_size)
+    built.datamodule.set_rank(0, world_size, built.training.batch_ranks)
     built.datamodule.prepare_data()
     check_validation_rows(built.datamodule)
     precision, reason = built.training.resolve_precision(launcher.rank_info)
@@ -178,6 +178,8 @@ def _take_steps(
         training,
         devices=1,
         num_nodes=1,
+        batch_ranks=None,
+        accumulate_grad_batches=data.batches_per_step,
         strategy="auto",
         max_epochs=1,
         max_steps=None,

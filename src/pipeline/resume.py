@@ -194,6 +194,7 @@ def resolve_resume_point(
             is_untrained=is_untrained(run, lookup),
             has_encoder=store.has_model_folder(run.id),
             command=run.tags.get("command", ""),
+            ranks=_read_ranks(run),
         )
         changed, remarks = compare_config(earlier, stored_config)
         point = ResumePoint(
@@ -307,6 +308,14 @@ def find_changed_splits(run: "RunInfo", digests: Mapping[str, str]) -> list[str]
         for split, digest in before.items()
         if digests.get(split) != digest and split.rpartition("/")[0] in phases
     ]
+
+
+def _read_ranks(run: "RunInfo") -> int | None:
+    """The processes of a run when it was last under way; None: an early version began it."""
+    from src.tracking.liveness import RANKS_TAG
+
+    ranks = run.tags.get(RANKS_TAG, "")
+    return int(ranks) if ranks.isdigit() else None
 
 
 def find_run_checkpoint(store: "Store", run: "RunInfo") -> CheckpointLookup:

@@ -158,17 +158,16 @@ def open_run(
     from lightning import seed_everything
 
     from src.config.resume import make_change_checker
-    from src.pipeline.build_parts import build_parts
+    from src.pipeline.build_parts import build_parts, settle_batch_ranks
     from src.pipeline.create_record import create_record
     from src.pipeline.resume import resolve_resume_point
 
     startup.resume_gc()
     built = build_parts(config, store, is_trial=hooks.parent_run_id is not None)
-    config, training = built.config, built.training
 
     seed_everything(config["seed"], workers=True, verbose=False)
     record: RunRecord
-    launcher = training.build_launcher(
+    launcher = built.training.build_launcher(
         on_rank_failure=lambda error: record.__exit__(type(error), error, error.__traceback__),
         on_first_rank_lost=store.close_vanished_runs,
     )
@@ -182,14 +181,16 @@ def open_run(
         resume=resume,
         fork=fork,
         is_first_rank=rank_info.rank == 0,
-        compare_config=make_change_checker(config, fork=fork),
+        compare_config=make_change_checker(built.config, fork=fork),
     )
+    built = settle_batch_ranks(built, resume_point.changed_keys, rank_info.world_size)
+    config = built.config
     kind, phase = built.module.objective.run_kind, None
     record = create_record(config, hooks, resume_point, store, kind=kind, rank_info=rank_info)
     if PHASES_KEY in config:
         built, phase, resume_point = enter_phases(built, store, resume_point, launcher)
     datamodule = built.datamodule
-    datamodule.set_rank(rank_info.rank, rank_info.world_size)
+    datamodule.set_rank(rank_info.rank, rank_info.world_size, built.training.batch_ranks)
     if resume_point.source_run is not None:
         # data that have changed are refused before the earlier run is touched
         datamodule.prepare_data()

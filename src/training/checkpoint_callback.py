@@ -27,10 +27,15 @@ from src.training.checkpoint_files import (
 )
 from src.training.checkpoint_retention import CheckpointRetention
 from src.training.distributed import gather_from_ranks
-from src.training.lightning_internals import add_callback_metrics, is_fitting
+from src.training.lightning_internals import (
+    add_callback_metrics,
+    is_fitting,
+    multiply_batch_counters,
+)
 from src.training.training_state import (
     collect_rank_state,
     collect_training_state,
+    count_batch_parts,
     reset_learning_rates,
     restore_rank_rng,
 )
@@ -121,11 +126,14 @@ class CheckpointCallback(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         written = get_description(checkpoint)
-        if written["accumulate"] != trainer.accumulate_grad_batches:
+        parts = count_batch_parts(trainer)
+        accumulated = trainer.accumulate_grad_batches // parts
+        if written["accumulate"] != accumulated:
             raise UserError(
-                f"trainer.accumulate_grad_batches={trainer.accumulate_grad_batches}, but the "
+                f"trainer.accumulate_grad_batches={accumulated}, but the "
                 f"checkpoint's steps were made of {written['accumulate']} batches"
             )
+        multiply_batch_counters(checkpoint["loops"], parts)
         self._loaded_description = written
         self._last_saved = written["step"], written["due"]
         self._validation_metrics = dict(written["metrics"])
@@ -152,9 +160,10 @@ class CheckpointCallback(Checkpoint):
         written = self._loaded_description
         if written is None:
             return
-        if written["batches"] != trainer.num_training_batches:
+        batches = int(trainer.num_training_batches) // count_batch_parts(trainer)
+        if written["batches"] != batches:
             raise UserError(
-                f"an epoch has {trainer.num_training_batches} batches, but had "
+                f"an epoch has {batches} batches, but had "
                 f"{written['batches']} when the checkpoint was written (trainer.limit_batches)"
             )
         self._broadcast_retention(trainer)

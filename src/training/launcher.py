@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
 
 from src.core.printing import print_line
 from src.core.processes import end_process_group, send_order, start_helper
@@ -29,6 +29,7 @@ from src.training.rank_process import (
     LostRank,
     exit_rank,
     is_connection_error,
+    leave_process_group,
     on_lost_first_rank,
     report_lost_first_rank,
 )
@@ -57,8 +58,11 @@ class RankInfo(NamedTuple):
     is_launched_externally: bool = False
 
 
-def find_rank_info(devices: int, num_nodes: int) -> RankInfo:
+def find_rank_info(devices: int, num_nodes: int | Literal["auto"]) -> RankInfo:
     """Return which rank this process is in a run on `devices` of each of `num_nodes` machines.
+
+    Args:
+        num_nodes: `auto`: as many as a launcher has begun on; without one, this machine alone.
 
     Raises UserError where a launcher has started another number of processes, or none on several
     machines.
@@ -66,8 +70,12 @@ def find_rank_info(devices: int, num_nodes: int) -> RankInfo:
     if _WORLD_SIZE_VARIABLE in os.environ:
         rank, size = int(os.environ["RANK"]), int(os.environ[_WORLD_SIZE_VARIABLE])
         return RankInfo(rank, size, rank, size)
+    is_open, num_nodes = num_nodes == "auto", 1 if num_nodes == "auto" else num_nodes
     size = devices * num_nodes
-    detected = detect_cluster_environment(size)
+    # of one process it would not be asked
+    detected = detect_cluster_environment(max(size, 2) if is_open else size)
+    if is_open and detected is not None:
+        size = devices * max(1, detected[1].world_size() // devices)
     if detected is None:
         if num_nodes > 1:
             raise UserError(
@@ -80,8 +88,8 @@ def find_rank_info(devices: int, num_nodes: int) -> RankInfo:
     if environment.world_size() != size:
         raise UserError(
             f"{launcher} has started {environment.world_size()} processes, but "
-            f"trainer.devices={devices} times trainer.num_nodes={num_nodes} is {size}; "
-            "trainer.devices is for each machine"
+            f"trainer.devices={devices} times trainer.num_nodes="
+            f"{'auto' if is_open else num_nodes} is {size}; trainer.devices is for each machine"
         )
     rank, local_rank = environment.global_rank(), environment.local_rank()
     return RankInfo(rank, size, local_rank, devices, is_launched_externally=True)
@@ -204,7 +212,7 @@ class RankLauncher:
             self._closing.set()
             # Else the next trial of a multirun would meet in the same process group.
             if not self.rank_info.is_launched_externally:
-                _leave_process_group(broken=False)
+                leave_process_group(broken=False)
             self._join_ranks(_EXIT_TIMEOUT_SECONDS)
         if self._watcher is not None:
             # its signal would end this process once the handler is gone
@@ -269,7 +277,7 @@ class RankLauncher:
                     f"another of {info.world_size} ranks is gone; the launcher may say why"
                 )
         self._join_ranks(0)
-        _leave_process_group(broken=True)
+        leave_process_group(broken=True)
 
     def _timeout_error(self, error: BaseException) -> LostRank | None:
         """Return a clear error for a library's timeout of a collective; None for other errors."""
@@ -379,20 +387,3 @@ class RankLauncher:
         """Kill each rank with the worker processes of its data loaders."""
         for process in self._processes.values():
             end_process_group(process)
-
-
-def _leave_process_group(*, broken: bool) -> None:
-    """Take this process out of torch's process group, so that nothing waits for a rank later."""
-    if "torch.distributed" not in sys.modules:
-        return
-    import torch.distributed as dist
-    from torch.distributed import distributed_c10d
-
-    if not (dist.is_available() and dist.is_initialized()):
-        return
-    abort = getattr(distributed_c10d, "_abort_process_group", None)
-    if broken and abort is not None and dist.get_backend() == "nccl":
-        # Destroying the group would wait for kernels that wait for a rank that is gone.
-        abort()
-    else:
-        dist.destroy_process_group()

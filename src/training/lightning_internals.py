@@ -59,18 +59,31 @@ def _do_nothing() -> None:
     pass
 
 
-def dump_checkpoint(trainer: Trainer, *, validation_due: bool) -> dict[str, Any]:
+def dump_checkpoint(trainer: Trainer, *, validation_due: bool, parts: int) -> dict[str, Any]:
     """Return Lightning's checkpoint of a training between two steps: tensors and plain values.
 
     Args:
         validation_due: a validation comes before the next batch, from its beginning.
+        parts: batches of this process that make its share of a global one.
     """
     state = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
-    return {**state, "loops": collect_loop_state(trainer, validation_due=validation_due)}
+    loops = collect_loop_state(trainer, validation_due=validation_due, parts=parts)
+    return {**state, "loops": loops}
 
 
-def collect_loop_state(trainer: Trainer, *, validation_due: bool) -> dict[str, Any]:
-    """Return the counters of the training loop with all batches so far done."""
+def multiply_batch_counters(loops: Mapping[str, Any], parts: int) -> None:
+    """Count the batches of a process in the loops of a checkpoint, which has counted global ones,
+    in place.
+    """
+    batches = loops["fit_loop"]["epoch_loop.batch_progress"]
+    for part in ("total", "current"):
+        batches[part] = {stage: count * parts for stage, count in batches[part].items()}
+
+
+def collect_loop_state(trainer: Trainer, *, validation_due: bool, parts: int = 1) -> dict[str, Any]:
+    """Return the counters of the training loop with all batches so far done. They count global
+    batches, each of which is `parts` batches of this process.
+    """
     state = trainer.fit_loop.state_dict()
     # An epoch stays under way until the next one begins.
     for part in ("total", "current"):
@@ -78,10 +91,10 @@ def collect_loop_state(trainer: Trainer, *, validation_due: bool) -> dict[str, A
         epochs["ready"] = epochs["started"]
         epochs["processed"] = epochs["completed"] = epochs["started"] - 1
     batches = state["epoch_loop.batch_progress"]
+    is_epoch_over = batches["current"]["processed"] >= trainer.num_training_batches
     for part in ("total", "current"):
-        batches[part] |= dict.fromkeys(_PROGRESS_STAGES, batches[part]["processed"])
+        batches[part] |= dict.fromkeys(_PROGRESS_STAGES, batches[part]["processed"] // parts)
     done = batches["current"]["processed"]
-    is_epoch_over = done >= trainer.num_training_batches
     batches["is_last_batch"] = is_epoch_over
     # Lightning repeats a validation if one of its batches was begun; a validation without batches
     # it takes for done.

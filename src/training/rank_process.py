@@ -97,6 +97,23 @@ def report_lost_first_rank() -> None:
     time_limit.cancel()
 
 
+def leave_process_group(*, broken: bool) -> None:
+    """Take this process out of torch's process group, so that nothing waits for a rank later."""
+    if "torch.distributed" not in sys.modules:
+        return
+    import torch.distributed as dist
+    from torch.distributed import distributed_c10d
+
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    abort = getattr(distributed_c10d, "_abort_process_group", None)
+    if broken and abort is not None and dist.get_backend() == "nccl":
+        # Destroying the group would wait for kernels that wait for a rank that is gone.
+        abort()
+    else:
+        dist.destroy_process_group()
+
+
 def exit_rank(error: BaseException) -> NoReturn:
     """Print an error and end this process at once.
 

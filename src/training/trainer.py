@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from src.core.processes import count_usable_cores
-from src.core.training_length import TrainingLength
+from src.core.training_length import TrainingLength, count_parts
 from src.core.user_errors import UserError
 from src.core.validation import (
     NonNegativeFloat,
@@ -36,7 +36,11 @@ class Training:
         accelerator: kind of device; `auto`: a GPU where there is one, else the CPU.
         devices: number of devices of each machine; `auto`: all GPUs, or the CPU as one. A number
             on a CPU means so many processes.
-        num_nodes: number of machines; several need a launcher (torchrun, srun).
+        num_nodes: number of machines; several need a launcher (torchrun, srun). `auto`: as many as
+            that has begun on.
+        batch_ranks: number of devices, on all machines, that `data.batching.batch_size` is for: a
+            step has the rows of so many batches, whatever number of devices trains, and fewer of
+            them take several batches each. null: as many as train. A resumed run keeps its own.
         strategy: how several devices work together. `ddp`: each has the whole model; `fsdp`: each
             has a share of its weights, gradients and optimizer state; `auto` means `ddp`.
         rank_timeout_seconds: how long, from the first step on, devices wait for one that does not
@@ -64,7 +68,8 @@ class Training:
 
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     devices: PositiveInt | Literal["auto"] = 1
-    num_nodes: PositiveInt = 1
+    num_nodes: PositiveInt | Literal["auto"] = 1
+    batch_ranks: PositiveInt | None = None
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     rank_timeout_seconds: PositiveFloat = 600
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -91,6 +96,12 @@ class Training:
         if self.accelerator == "gpu" and self.threads is not None:
             raise UserError(
                 "threads belong to trainer.accelerator=cpu; trainer.threads=null takes them back"
+            )
+        if self.on_non_finite == "skip" and (self.batch_ranks or 1) > 1:
+            raise UserError(
+                "trainer.on_non_finite=skip leaves out whole batches, and "
+                f"trainer.batch_ranks={self.batch_ranks} makes parts of them; "
+                "trainer.on_non_finite=stop"
             )
 
     def check_device_files(self) -> None:
@@ -260,6 +271,8 @@ class Training:
         on_gpu = self._uses_cuda()
         all_callbacks = [*callbacks, *self._compile_callbacks()]
         distribution: dict[str, Any] = {"devices": 1}
+        parts = count_parts(self.batch_ranks, launcher.rank_info.world_size if launcher else 1)
+        accumulated = self.accumulate_grad_batches * parts
         if launcher is not None and launcher.rank_info.world_size > 1:
             from src.training.distributed import RankFailureCallback, build_strategy
 
@@ -268,7 +281,7 @@ class Training:
             distribution = {
                 "strategy": build_strategy(kind, launcher),
                 "devices": launcher.rank_info.local_world_size,
-                "num_nodes": self.num_nodes,
+                "num_nodes": launcher.rank_info.world_size // launcher.rank_info.local_world_size,
             }
         if self.threads is not None:
             torch.set_num_threads(self.threads)
@@ -282,11 +295,11 @@ class Training:
         )
         all_callbacks.append(step_control)
         # Lightning counts batches. StepControl corrects this after each step.
-        val_check_batches = (
-            self.val_check_steps * self.accumulate_grad_batches if self.val_check_steps else None
-        )
-        stages = ("train", "val", "test") if self.limit_batches is not None else ()
-        limits: dict[str, Any] = {f"limit_{stage}_batches": self.limit_batches for stage in stages}
+        val_check_batches = self.val_check_steps * accumulated if self.val_check_steps else None
+        limits: dict[str, Any] = {}
+        if self.limit_batches is not None:
+            limits = {f"limit_{stage}_batches": self.limit_batches for stage in ("val", "test")}
+            limits["limit_train_batches"] = self.limit_batches * parts
         return Trainer(
             accelerator=self.accelerator,
             **distribution,
@@ -296,7 +309,7 @@ class Training:
             val_check_interval=val_check_batches,
             check_val_every_n_epoch=None if val_check_batches else 1,
             gradient_clip_val=self.gradient_clip_val,
-            accumulate_grad_batches=self.accumulate_grad_batches,
+            accumulate_grad_batches=accumulated,
             log_every_n_steps=self.log_every_n_steps,
             num_sanity_val_steps=self.num_sanity_val_steps,
             deterministic=self.deterministic,

@@ -19,11 +19,14 @@ def collect_training_state(
 ) -> dict[str, Any]:
     """Return what a checkpoint holds: all of a training, in tensors and plain values.
 
+    It counts global batches, which do not depend on the number of ranks.
+
     Args:
         validation_due: a validation comes before the next batch, from its beginning.
         description: added to the checkpoint's description of itself.
     """
-    state = dump_checkpoint(trainer, validation_due=validation_due)
+    parts = count_batch_parts(trainer)
+    state = dump_checkpoint(trainer, validation_due=validation_due, parts=parts)
     counters = state["loops"]["fit_loop"]
     state[DESCRIPTION_KEY] = {
         **description,
@@ -31,8 +34,8 @@ def collect_training_state(
         "step": trainer.global_step,
         "epoch": counters["epoch_progress"]["current"]["processed"],
         "batch": counters["epoch_loop.batch_progress"]["current"]["processed"],
-        "batches": trainer.num_training_batches,
-        "accumulate": trainer.accumulate_grad_batches,
+        "batches": int(trainer.num_training_batches) // parts,
+        "accumulate": trainer.accumulate_grad_batches // parts,
         "due": validation_due,
         "stop": trainer.should_stop,
         # A training that ran out of time goes on where it is given more.
@@ -40,6 +43,11 @@ def collect_training_state(
         "world": trainer.world_size,
     }
     return state
+
+
+def count_batch_parts(trainer: Trainer) -> int:
+    """Return the batches of a rank that make its share of a global one."""
+    return int(getattr(getattr(trainer, "datamodule", None), "num_parts", 1))
 
 
 def is_time_over(trainer: Trainer) -> bool:

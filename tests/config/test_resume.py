@@ -158,7 +158,7 @@ def test_a_fork_takes_another_schedule(text: str) -> None:
         "data.seed=2",
         "model.freeze=2",
         "model.encoder.name_or_path=x",
-        "data.batching.batch_size=8",
+        "data.batching.batch_size=20",
         "model.optim._target_=src.model.optim.Muon",
         "trainer.limit_batches=3",
     ],
@@ -195,15 +195,28 @@ def test_what_begins_a_run_where_no_encoder_was_left(text: str, command: str, of
     assert message.endswith(f"; for seed a new run is needed ({offered})")
 
 
-def test_fewer_devices_with_larger_batches(text: str) -> None:
+def test_other_devices_keep_the_rows_of_a_step(text: str) -> None:
     text = text.replace("devices: 1", "devices: 2")
     changes, [remark] = differing(text, "trainer.devices=1", "data.batching.batch_size=64")
-    assert changes == ["data.batching.batch_size (32 -> 64)", "trainer.devices (2 -> 1)"]
+    assert changes == [
+        "data.batching.batch_size (32 -> 64)",
+        "trainer.devices (2 -> 1)",
+        "trainer.batch_ranks (null -> 1)",
+    ]
     assert "each step still has the same rows" in remark
-    assert "trainer.devices (2 -> 1)" in refused(text, "trainer.devices=1")
-    assert "trainer.devices (2 -> auto)" in refused(
-        text, "trainer.devices=auto", "data.batching.batch_size=64"
-    )
+    # the batch of each device stays: fewer take several, more take smaller ones
+    for devices in ("1", "3", "4", "auto"):
+        changes, _ = differing(text, f"trainer.devices={devices}")
+        assert changes == [
+            f"trainer.devices (2 -> {devices})",
+            "trainer.batch_ranks (null -> 2)",
+        ]
+    # where memory has run out
+    changes, _ = differing(text, "data.batching.batch_size=16")
+    assert changes == ["data.batching.batch_size (32 -> 16)", "trainer.batch_ranks (null -> 4)"]
+    assert differing(text) == ([], [])
+    for words in (("data.batching.batch_size=20",), ("trainer.batch_ranks=4",)):
+        assert words[0].partition("=")[0] in refused(text, *words)
     sharded = text.replace("strategy: auto", "strategy: fsdp")
     assert "trainer.devices" in refused(sharded, "trainer.devices=1", "data.batching.batch_size=64")
     limited = text.replace("batch_tokens: null", "batch_tokens: 4096")
@@ -214,6 +227,26 @@ def test_fewer_devices_with_larger_batches(text: str) -> None:
         "data.batching.batch_size=64",
         "data.batching.batch_tokens=8192",
     )
+
+
+def test_a_run_that_went_on_elsewhere_keeps_the_rows_of_its_beginning(text: str) -> None:
+    forked = text.replace("batch_ranks: null", "batch_ranks: 1").replace("devices: 1", "devices: 4")
+    assert differing(forked) == ([], [])
+    changes, [remark] = differing(forked, "trainer.devices=2")
+    assert changes == ["trainer.devices (4 -> 2)"] and "the same rows" in remark
+    changes, _ = differing(forked, "data.batching.batch_size=8")
+    assert changes == ["data.batching.batch_size (32 -> 8)", "trainer.batch_ranks (1 -> 4)"]
+
+
+def test_devices_whose_number_was_left_open(text: str) -> None:
+    text = text.replace("devices: 1", "devices: auto")
+    # an earlier version did not write it down
+    assert "trainer.devices (auto -> 1)" in refused(text, "trainer.devices=1")
+    assert differing(text, ranks=2)[0] == ["trainer.batch_ranks (null -> 2)"]
+    assert differing(text, "trainer.devices=1", ranks=2)[0] == [
+        "trainer.devices (auto -> 1)",
+        "trainer.batch_ranks (null -> 2)",
+    ]
 
 
 def test_all_mistakes_at_once(text: str) -> None:

@@ -88,7 +88,9 @@ def test_more_workers_than_cores_are_told_in_our_words(
     monkeypatch.setattr(announcement, "count_usable_cores", lambda: 2)
     parts: Any = SimpleNamespace(
         is_first_rank=True,
-        training=SimpleNamespace(describe_device=lambda launcher: "cpu", val_check_steps=None),
+        training=SimpleNamespace(
+            describe_device=lambda launcher: "cpu", val_check_steps=None, batch_ranks=None
+        ),
         launcher=SimpleNamespace(rank_info=SimpleNamespace(world_size=1)),
         datamodule=SimpleNamespace(
             config=SimpleNamespace(num_workers=workers),

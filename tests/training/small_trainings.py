@@ -17,7 +17,7 @@ from src.config.build_nodes import build_node
 from src.training.callbacks import Checkpoint, Progress
 from src.training.checkpoint_callback import CheckpointCallback
 from src.training.checkpoint_files import CheckpointHooks, checkpoint_name, parse_checkpoint_step
-from src.training.launcher import RankLauncher
+from src.training.launcher import RankInfo, RankLauncher
 from src.training.training_metrics import Meter
 
 SMALL = (
@@ -145,11 +145,13 @@ def train(
     datamodule, module = (build_node(config[part]).build() for part in ("data", "model"))
     training = build_node(config["trainer"])
     watchers = [
-        build_node(each) for key, each in config["callbacks"].items() if key == "early_stopping"
+        build_node(each)
+        for key, each in config["callbacks"].items()
+        if key in ("early_stopping", "row_order")
     ]
     seed_everything(3, verbose=False)
-    if launcher is not None:
-        datamodule.set_rank(launcher.rank_info.rank, launcher.rank_info.world_size)
+    place = RankInfo() if launcher is None else launcher.rank_info
+    datamodule.set_rank(place.rank, place.world_size, training.batch_ranks)
     datamodule.prepare_data()
     length = training.count_steps(datamodule.dataset_info.batches_per_epoch)
     datamodule.set_training_length(length)

@@ -82,6 +82,18 @@ def test_under_torchrun_on_two_machines(monkeypatch: pytest.MonkeyPatch) -> None
     )
 
 
+@pytest.mark.parametrize("machines", [1, 3])
+def test_as_many_machines_as_torchrun_has_begun_on(
+    monkeypatch: pytest.MonkeyPatch, machines: int
+) -> None:
+    under_torchrun(monkeypatch, RANK=1, WORLD_SIZE=2 * machines, LOCAL_RANK=1)
+    assert find_rank_info(2, "auto") == RankInfo(1, 2 * machines, 1, 2, is_launched_externally=True)
+    with pytest.raises(UserError, match=r"trainer.devices=5 times trainer.num_nodes=auto is 5"):
+        find_rank_info(5, "auto")
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID")
+    assert find_rank_info(2, "auto") == RankInfo(0, 2, 0, 2)
+
+
 def test_under_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "NTASKS": 4,

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from src.core.training_length import count_parts
 from src.core.user_errors import UserError
 from src.data.splitmix import permute_rows
 
@@ -27,7 +28,7 @@ class BatchKey(NamedTuple):
     """What a batch is made from."""
 
     epoch: int
-    number: int  # in the epoch, from 0
+    number: int  # of the global batch in the epoch, from 0
     rows: np.ndarray  # [B] row numbers, those of one rank
 
 
@@ -55,6 +56,10 @@ class DistributedBatchSampler:
     has fewer than W rows, the other ranks get an empty array, from which the batching makes a
     batch without targets.
 
+    `share_among` divides the same global batches among another number of ranks. Where these are
+    fewer, each goes through its share in several batches (`num_parts`) of the same step, none of
+    which is larger than before.
+
     Args:
         num_rows: R.
         batch_size: most rows of a rank's batch; a global one has up to W times as many.
@@ -68,7 +73,11 @@ class DistributedBatchSampler:
             2.2: gradients are least noisy at first). The rows left out come in the next epoch, so
             that epochs keep their number of batches.
 
-    Raises UserError if there are fewer rows than ranks.
+    Attributes:
+        num_parts: batches of this rank that make its share of a global one.
+        num_global_batches: of an epoch.
+
+    Raises UserError if there are fewer rows than ranks, here and where they are shared among more.
     """
 
     def __init__(
@@ -85,22 +94,18 @@ class DistributedBatchSampler:
         group_by_length: bool = False,
         warmup_batches: int = 0,
     ) -> None:
-        if num_rows < world_size:
-            raise UserError(
-                f"{num_rows} rows cannot be divided among {world_size} ranks, each of which needs "
-                "one at least: fewer trainer.devices (or trainer.num_nodes), or more rows "
-                "(data.split)"
-            )
+        _check_ranks(num_rows, world_size)
         self.num_rows = num_rows
         self.batch_size = batch_size
         self.seed = seed
         self.training = training
         self.rank = rank
-        self.world_size = world_size
+        self.world_size = self._batch_ranks = world_size
+        self.num_parts = 1
         self.lengths = lengths
         self.warmup_batches = warmup_batches if training else 0
         self.epoch = 0
-        # an epoch, and the first of its batches that is wanted
+        # an epoch, and the first of its global batches that is wanted
         self._start_position = (0, 0)
         max_rows = batch_size * world_size
         max_tokens = math.inf if batch_tokens is None else batch_tokens * world_size
@@ -120,13 +125,22 @@ class DistributedBatchSampler:
         # the last group may be too small to reach every pool
         min_groups = 1 + (num_rows % self._num_pools > 0)
         self._pool_cuts = _find_batch_cuts(groups, group_lengths, max_rows, max_tokens, min_groups)
+        self.num_global_batches = self._num_pools * (len(self._pool_cuts) - 1)
+
+    def share_among(self, rank: int, world_size: int) -> None:
+        """Divide each global batch among `world_size` ranks, of which this is one. Its rows stay
+        those that its limits have made, for the number of ranks that was given at first.
+        """
+        _check_ranks(self.num_rows, world_size)
+        self.rank, self.world_size = rank, world_size
+        self.num_parts = count_parts(self._batch_ranks, world_size)
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""
         self.epoch = epoch
 
     def skip_to(self, epoch: int, batch: int) -> None:
-        """Begin at this epoch and batch, both counted from 0; no batch before it is made."""
+        """Begin at this epoch and global batch, both counted from 0; no batch before it is made."""
         self._start_position = (epoch, batch)
         # a loader's workers get their first batches before Lightning sets the epoch
         self.epoch = epoch
@@ -149,13 +163,15 @@ class DistributedBatchSampler:
         return digest.hexdigest()[:16]
 
     def state_dict(self) -> dict[str, Any]:
-        """Where this sampler begins. Whoever uses its batches counts how many were used since."""
+        """Where this sampler begins, counted in global batches. Whoever uses its batches counts how
+        many were used since.
+        """
         epoch, batch = self._start_position
         return {
             "plan": self.compute_fingerprint(),
             "epoch": epoch,
             "batch": batch,
-            "batches": len(self),
+            "batches": self.num_global_batches,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -167,30 +183,31 @@ class DistributedBatchSampler:
         if state["plan"] != self.compute_fingerprint():
             raise UserError(
                 f"the batches are not those of the checkpoint: an epoch had {state['batches']} of "
-                f"them, and now has {len(self)}; other rows, another data.batching, data.seed, or "
-                "another product of trainer.devices and data.batching.batch_size. Training cannot "
-                "go on in their midst"
+                f"them, and now has {self.num_global_batches}; other rows, another data.batching, "
+                "data.seed, or another product of data.batching.batch_size and the devices that it "
+                "is for (trainer.batch_ranks). Training cannot go on in their midst"
             )
         self.skip_to(state["epoch"], state["batch"])
 
     def __len__(self) -> int:
-        return self._num_pools * (len(self._pool_cuts) - 1)
+        return self.num_global_batches * self.num_parts
 
     def __iter__(self) -> Iterator[BatchKey]:
         dealt = self._deal_rows()
         spans = list(pairwise(self._pool_cuts))
         # batch b is cut b % S of pool b // S, for S cuts of a pool
-        order = np.arange(len(self))
+        order = np.arange(self.num_global_batches)
         if self.training and self._by_length is not None:
             # the seed differs from that of the permutation that dealt the rows
-            order = permute_rows(~self.seed, self.epoch, len(self))
+            order = permute_rows(~self.seed, self.epoch, len(order))
         first = self._start_position[1] if self.epoch == self._start_position[0] else 0
         for number, batch in enumerate(order[first:].tolist(), first):
             pool, cut = divmod(batch, len(spans))
             begin, end = spans[cut]
             rows = dealt[pool :: self._num_pools][begin:end]
             rows = rows[:: self._warmup_stride(len(rows), number)]
-            yield BatchKey(self.epoch, number, self._rows_of_rank(rows, begin))
+            for share in self._divide_rows(rows, begin):
+                yield BatchKey(self.epoch, number, share)
 
     def _deal_rows(self) -> np.ndarray:
         """[R] rows in the order in which they are dealt to the pools, one to each in turn."""
@@ -205,18 +222,31 @@ class DistributedBatchSampler:
         """Of a global batch every fourth row is taken, then every second, and after the warm-up
         every one.
         """
-        done = self.epoch * len(self) + number
+        done = self.epoch * self.num_global_batches + number
         stride = 4 if 2 * done < self.warmup_batches else 2 if done < self.warmup_batches else 1
         # of two or three rows, every other one
         return min(stride, 2 ** int(math.log2(num_rows)))
 
-    def _rows_of_rank(self, rows: np.ndarray, num_dealt: int) -> np.ndarray:
-        """This rank's rows of a global batch, longest first, where `num_dealt` rows came before."""
+    def _divide_rows(self, rows: np.ndarray, num_dealt: int) -> Iterator[np.ndarray]:
+        """This rank's parts of a global batch, longest rows first, where `num_dealt` rows came
+        before. Neighbours in length go to the same part of different ranks.
+        """
         # equal lengths, and packed rows, stay in the order of the disk
         rows = np.sort(rows)
         if self.lengths is not None:
             rows = rows[np.argsort(-self.lengths[rows], kind="stable")]
-        return rows[(self.rank - num_dealt) % self.world_size :: self.world_size]
+        count = self.world_size * self.num_parts
+        for share in range(self.rank, count, self.world_size):
+            yield rows[(share - num_dealt) % count :: count]
+
+
+def _check_ranks(num_rows: int, world_size: int) -> None:
+    if num_rows < world_size:
+        raise UserError(
+            f"{num_rows} rows cannot be divided among {world_size} ranks, each of which needs one "
+            "at least: fewer trainer.devices (or trainer.num_nodes, trainer.batch_ranks), or more "
+            "rows (data.split)"
+        )
 
 
 def _count_pools_needed(lengths: np.ndarray, max_rows: int, max_tokens: float) -> int:

@@ -162,6 +162,46 @@ def test_ranks_divide_the_batches_of_one_process_without_overlap_or_loss(
     assert training or seen[0] == seen[1]
 
 
+@settings(max_examples=200, deadline=None)
+@given(drawn=PLANS, now=st.integers(1, 6))
+def test_another_number_of_ranks_divides_the_same_global_batches(
+    drawn: dict[str, Any], now: int
+) -> None:
+    lengths, world = np.array(drawn["lengths"]), drawn["world"]
+    if len(lengths) < max(world, now):
+        return
+    options = {key: drawn[key] for key in ("seed", "batch_tokens", "group_by_length")}
+    options |= {"training": True, "warmup_batches": drawn["warmup_batches"]}
+    if drawn["knows_lengths"]:
+        options["lengths"] = lengths
+    else:
+        options["batch_tokens"] = None
+    make = lambda: DistributedBatchSampler(
+        len(lengths), drawn["batch_size"], world_size=world, **options
+    )
+    begun, later = [make() for _ in range(world)], [make() for _ in range(now)]
+    for plans in (begun, later):
+        for rank, plan in enumerate(plans):
+            plan.share_among(rank, len(plans))
+    parts = -(-world // now)
+    assert {plan.num_parts for plan in later} == {parts}
+    assert {plan.compute_fingerprint() for plan in later} == {begun[0].compute_fingerprint()}
+    for epoch in (0, 3):
+        before = [_batches(plan, epoch) for plan in begun]
+        whole = [_flat(list(shares)) for shares in zip(*before, strict=True)]
+        found = [_batches(plan, epoch) for plan in later]
+        assert {len(batches) for batches in found} == {len(whole) * parts}
+        for number, rows in enumerate(whole):
+            steps = [batches[number * parts : (number + 1) * parts] for batches in found]
+            assert _flat([share for shares in steps for share in shares]) == rows
+            assert all(len(share) <= drawn["batch_size"] for shares in steps for share in shares)
+    # from the midst of an epoch: places are counted in global batches
+    later[0].load_state_dict({**begun[0].state_dict(), "epoch": 3, "batch": len(whole) // 2})
+    later[0].set_epoch(3)
+    rest = [rows.tolist() for _, _, rows in later[0]]
+    assert rest == found[0][len(whole) // 2 * parts :]
+
+
 @pytest.mark.parametrize(
     ("rows", "size", "world"), [(41, 8, 2), (41, 8, 8), (9, 8, 2), (33, 16, 4), (65, 4, 4)]
 )
@@ -239,6 +279,8 @@ def test_the_first_batches_grow() -> None:
 def test_more_ranks_than_rows() -> None:
     with pytest.raises(UserError, match="3 rows cannot be divided among 4 ranks.*trainer.devices"):
         DistributedBatchSampler(3, 8, seed=1, training=False, world_size=4)
+    with pytest.raises(UserError, match="3 rows cannot be divided among 4 ranks"):
+        DistributedBatchSampler(3, 8, seed=1, training=True).share_among(0, 4)
 
 
 LENGTHS = np.random.default_rng(5).integers(3, 90, size=120)
