@@ -91,6 +91,9 @@ class Workers:
             del self.running[gone.number]
         return ended
 
+    def adjust_slots(self, free: list[Any], used: int) -> str | None:
+        return None
+
     def send_signal(self, signum: int, number: int | None = None) -> None:
         self.sent_count.append(signum)
 

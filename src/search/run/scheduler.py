@@ -21,7 +21,8 @@ from src.search.trials import TrialRecord
 if TYPE_CHECKING:
     from src.core.run_ending import SignalHandler
     from src.search.run.devices import DeviceSlot
-    from src.search.run.worker_pool import ProcessExit, WorkerPool
+    from src.search.run.trial_workers import TrialWorkers
+    from src.search.run.worker_pool import ProcessExit
     from src.search.view.progress import ProgressDisplay
     from src.search.view.sweep_reporter import SweepReporter
 
@@ -48,7 +49,8 @@ class TrialScheduler:
 
     Args:
         workers, display: entered.
-        slots: what each trial gets of the machine; as many trials run at a time.
+        slots: what each trial gets of the machine; as many trials run at a time. The workers may
+            change their number.
         signals: gives the entered handler; a first signal is only noted.
         get_reporter: gives the reporter of the sweep's run if this process owns the run. Asked
             again and again, since another owner may vanish.
@@ -62,7 +64,7 @@ class TrialScheduler:
         self,
         context: SweepContext,
         *,
-        workers: "WorkerPool",
+        workers: "TrialWorkers",
         slots: "list[DeviceSlot]",
         display: "ProgressDisplay",
         signals: "Callable[[], SignalHandler]",
@@ -157,6 +159,9 @@ class TrialScheduler:
 
     def _start_trials(self) -> None:
         context = self._context
+        change = self._workers.adjust_slots(self._free_slots, used=len(self._slots_by_trial))
+        if change is not None:
+            self._display.print_line(change)
         seconds = context.active_seconds(self._get_reporter())
         if self._free_slots and is_budget_exhausted(
             context.search, context.study.load_trials(), seconds
