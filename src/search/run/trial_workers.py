@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
+from src.core.user_errors import UserError
 from src.search.run.devices import DeviceSlot, allocate_slots
 from src.search.run.worker_pool import ProcessExit, TrialJob, WorkerPool
 
@@ -61,8 +62,27 @@ def enter_workers(
         UserError: no trial would find room, or a cluster does not answer.
     """
     launcher = search.launcher
+    if launcher_target and "ray_launcher" in launcher_target:
+        raise UserError(
+            "its trials would neither survive their nodes nor be stopped",
+            key="hydra/launcher",
+            value="ray",
+            hint="search.launcher=ray in its place runs trials on Ray",
+        )
     if launcher == "hydra" or (launcher is None and launcher_target):
         return None, []
+    if launcher == "ray":
+        if launcher_target:
+            raise UserError(
+                "search.launcher=ray has its own",
+                key="hydra/launcher",
+                value=launcher_target.split(".")[-1],
+                hint="leave one of them out",
+            )
+        from src.search.run.ray_pool import RayPool
+
+        pool = RayPool(search.ray, trainer, jobs=search.jobs, warm=search.warm)
+        return stack.enter_context(pool), []
     devices, accelerator = trainer.get("devices", 1), trainer.get("accelerator", "auto")
     slots = allocate_slots(search.jobs, devices, accelerator)
     return stack.enter_context(WorkerPool(warm=search.warm)), slots

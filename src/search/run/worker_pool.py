@@ -65,10 +65,15 @@ class ProcessExit(NamedTuple):
     Args:
         number: of the trial.
         code: exit code; negative: ended by that signal.
+        reason: why, where more is known than the code tells.
+        is_lost: the machine or what watched the process there is gone, and nobody has seen how it
+            ended.
     """
 
     number: int
     code: int
+    reason: str = ""
+    is_lost: bool = False
 
 
 def run_trial_job(job: TrialJob) -> int:
