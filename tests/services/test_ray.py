@@ -128,3 +128,19 @@ def test_a_sweep_that_is_interrupted_goes_on_and_ends_once(nodes: RayNodes, tmp_
     # both went on where they stood
     logs = (tmp_path / "mlruns" / "sweeps").glob("*/[01].log")
     assert all("resumed at optimizer step" in log.read_text() for log in logs)
+
+
+def test_a_node_that_dies_takes_no_trial_with_it(nodes: RayNodes, tmp_path: Path) -> None:
+    words = (*TRAINING, f"search.ray.address={nodes.address}", "seed=1,2,3")
+    sweep = sweeping.start(tmp_path, *words)
+    wait_for(lambda: has_begun_to_train(tmp_path, 2) or sweep.poll() is not None)
+    nodes.kill_node(nodes.nodes[0])
+    nodes.add_node()
+    sweeping.finish(sweep, tmp_path)
+    said = (tmp_path / "said.log").read_text()
+    assert [trial.state for trial in sweeping.trials(tmp_path)] == ["finished"] * 3, said
+    assert sorted(status for _, status, _ in sweeping.runs(tmp_path)) == ["FINISHED"] * 4
+    [lost] = [trial for trial in sweeping.trials(tmp_path) if "lost_nodes" in trial.attributes]
+    assert f"trial {lost.number}: its node was lost" in said
+    [log] = (tmp_path / "mlruns" / "sweeps").glob(f"*/{lost.number}.log")
+    assert "resumed at optimizer step" in log.read_text()
