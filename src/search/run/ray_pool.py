@@ -22,7 +22,7 @@ from src.search.run.ray_cluster import (
     has_gpus,
     resolve_resources,
 )
-from src.search.run.ray_task import run_on_node
+from src.search.run.ray_task import run_on_node, warm_up
 from src.search.run.worker_pool import GRACE_SECONDS, ProcessExit, TrialJob, run_trial_job
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class RayPool:
             stack.enter_context(connect_to_ray(self._cluster))
             self._has_gpus = has_gpus()
             check_trainer(self._trainer, has_gpus=self._has_gpus)
-            self._require_room()
+            self._warm_up_nodes()
             self._exit_stack = stack.pop_all()
         return self
 
@@ -89,18 +89,8 @@ class RayPool:
 
     def start_trial(self, number: int, job: TrialJob) -> None:
         """Hand a trial to Ray, which starts it as soon as a node has room."""
-        import ray
-
         resources = self._resolve_resources(job.config.get("trainer", self._trainer))
-        # which is typed for positional arguments alone
-        make_remote: Any = ray.remote
-        task = make_remote(run_on_node).options(
-            name=f"trial {number}",
-            num_cpus=resources.cores,
-            num_gpus=resources.gpus,
-            # only the sweep knows whether and where a trial goes on
-            max_retries=0,
-        )
+        task = _make_task(run_on_node, f"trial {number}", resources)
         self._numbers[task.remote(job, resources.gpus, **self._options)] = number
         self.running[number] = 0
 
@@ -171,10 +161,15 @@ class RayPool:
     def _resolve_resources(self, trainer: Mapping[str, Any]) -> TrialResources:
         return resolve_resources(self._cluster, trainer, has_gpus=self._has_gpus)
 
-    def _require_room(self) -> None:
-        """Raise UserError if no node has what a trial asks for, unless some are to join."""
+    def _warm_up_nodes(self) -> None:
+        """Have workers of Ray's import what trials need while the sweep is being prepared.
+
+        Raises:
+            UserError: no node has what a trial asks for, and none is waited for.
+        """
         resources = self._resolve_resources(self._trainer)
-        if self._jobs is None and not count_places(resources)[1]:
+        places = count_places(resources)[1]
+        if self._jobs is None and not places:
             raise UserError(
                 f"no node of the cluster has the {resources} of a trial",
                 key="search.ray.address",
@@ -182,6 +177,24 @@ class RayPool:
                 hint="fewer by search.ray.cores or trainer.devices, or with search.jobs=2 two "
                 "trials wait for nodes that join",
             )
+        task = _make_task(warm_up, "warm-up", resources)
+        for _ in range(min(places, self._jobs or places)):
+            task.remote(**self._options)
+
+
+def _make_task(function: Callable[..., Any], name: str, resources: TrialResources) -> Any:
+    """A function as a task of Ray's that asks for these resources."""
+    import ray
+
+    # which is typed for positional arguments alone
+    make_remote: Any = ray.remote
+    return make_remote(function).options(
+        name=name,
+        num_cpus=resources.cores,
+        num_gpus=resources.gpus,
+        # only the sweep knows whether and where a trial goes on
+        max_retries=0,
+    )
 
 
 def _read_exit(number: int, reference: Any) -> ProcessExit:

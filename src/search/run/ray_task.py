@@ -52,6 +52,13 @@ def run_on_node(
         signal.signal(signal.SIGINT, before)
 
 
+def warm_up(*, warm: bool, preload: str, task: Callable[[TrialJob], int]) -> None:
+    """Import in this worker of Ray's what its trials need; the parameters are those of
+    `run_on_node`.
+    """
+    _enter_pool(warm, preload, task).wait_until_warm()
+
+
 def _enter_pool(warm: bool, preload: str, task: Callable[[TrialJob], int]) -> WorkerPool:
     global _pool
     if _pool is None:

@@ -142,6 +142,11 @@ class WorkerPool:
         self._queue[number] = job
         self._start_queued()
 
+    def wait_until_warm(self) -> None:
+        """Wait until the first trial could start at once."""
+        if self._warm_up.ident is not None:
+            self._warm_up.join()
+
     def wait_for_exits(self, seconds: float) -> list[ProcessExit]:
         """Wait until a trial's process has ended, for so long at most; returns those that have."""
         deadline = time.monotonic() + seconds
