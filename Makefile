@@ -32,7 +32,7 @@ test: setup ## run the tests, on all cores, without network or GPU
 	$(BIN)/python -m pytest
 
 # PostgreSQL itself (initdb, pg_ctl) comes from the system; without it these tests are skipped.
-test-services: setup ## run the tests that start servers: PostgreSQL, an object storage, MLflow
+test-services: setup ## run the tests that start servers: PostgreSQL, an object storage, MLflow, Ray
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[services]'
 	$(BIN)/python -m pytest -n 2 -m services tests/services
 

@@ -62,8 +62,9 @@ def run(root: Path, *words: str, sweep: bool = True, task: Sequence[str] = SMALL
 def start(root: Path, *words: str) -> subprocess.Popen[bytes]:
     """A sweep in the background, its output in a file of the root's."""
     root.mkdir(parents=True, exist_ok=True)
-    log = open(root / "said.log", "ab")  # noqa: SIM115  # the process has it
-    return subprocess.Popen(command(root, *words), cwd=ROOT, stdout=log, stderr=log)
+    # the process keeps it open
+    with open(root / "said.log", "ab") as log:
+        return subprocess.Popen(command(root, *words), cwd=ROOT, stdout=log, stderr=log)
 
 
 def finish(process: subprocess.Popen[bytes], root: Path, seconds: float = 900) -> None:

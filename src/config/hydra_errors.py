@@ -14,6 +14,7 @@ from src.core.user_errors import UserError, format_suggestion
 # What other plug-ins of Hydra are for, and what is typed for it here.
 _PLUGIN_HINTS = {
     "hydra/sweeper": "a search draws its values by -m search/sampler=tpe search.max_trials=20",
+    "hydra/launcher=ray": "trials run on Ray by -m search.launcher=ray",
     "hydra/launcher": "trials run side by side by -m search.jobs=2",
 }
 
@@ -27,7 +28,9 @@ def explain_library_error(error: Exception) -> UserError:
             "there is no such choice",
             key=group,
             value=choice,
-            hint=_PLUGIN_HINTS.get(group) or format_suggestion(choice, cause.options),
+            hint=_PLUGIN_HINTS.get(f"{group}={choice}")
+            or _PLUGIN_HINTS.get(group)
+            or format_suggestion(choice, cause.options),
         )
     if isinstance(cause, MarkedYAMLError) and cause.problem_mark is not None:
         mark = cause.problem_mark

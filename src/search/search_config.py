@@ -1,5 +1,6 @@
 """The config of a search: sampler, pruner, metric and budget."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,6 +11,34 @@ from src.search.pruners import SearchPruner
 from src.search.samplers import SearchSampler
 
 MetricMode = Literal["min", "max"]
+
+
+# user names and passwords have no place in it
+_ADDRESS_PATTERN = re.compile(r"auto|local|(ray://)?(\[[0-9a-fA-F:]+\]|[\w.-]+):\d{1,5}")
+
+
+@validate_init
+@dataclass(frozen=True, kw_only=True)
+class RayCluster:
+    """The node `search.ray`: where `search.launcher=ray` runs trials.
+
+    Args:
+        address: `auto`: the cluster that runs on this machine or that RAY_ADDRESS names; `local`:
+            a cluster of this machine alone, for as long as the sweep; else HOST:PORT, or
+            ray://HOST:PORT from a machine that is no node of it.
+        cores: of each process of a trial; a trial has one for each of `trainer.devices`.
+    """
+
+    address: str = "auto"
+    cores: PositiveInt = 1
+
+    def __post_init__(self) -> None:
+        if not _ADDRESS_PATTERN.fullmatch(self.address):
+            raise UserError(
+                key="search.ray.address",
+                value=self.address,
+                expected="auto, local, HOST:PORT or ray://HOST:PORT",
+            )
 
 
 @validate_init
@@ -31,9 +60,11 @@ class Search:
         max_failures: failed trials of one call, above which no trial begins.
         retry_failed: begin the failed trials of earlier calls again.
         on_out_of_memory: `halve` tries again with half the batch and twice the accumulation.
-        launcher: `local` runs each trial in a process of its own on this machine, `hydra` gives
-            trials to hydra/launcher; null: local, unless hydra/launcher is another than basic.
-        jobs: trials at a time; null: one for each GPU, else one.
+        launcher: `local` runs each trial in a process of its own on this machine, `ray` on a
+            cluster of several, `hydra` gives trials to hydra/launcher; null: local, unless
+            hydra/launcher is another than basic.
+        ray: the cluster of `launcher=ray`.
+        jobs: trials at a time; null: one for each GPU, else one; on Ray as many as find room.
         warm: fork the processes of trials from one that has imported everything.
         storage: the address of Optuna's storage; null: a SQLite file, mlruns/search.db.
         report_seconds: seconds between two updates of the report in the sweep's run.
@@ -50,7 +81,8 @@ class Search:
     max_failures: NonNegativeInt = 3
     retry_failed: bool = False
     on_out_of_memory: Literal["fail", "halve"] = "fail"
-    launcher: Literal["local", "hydra"] | None = None
+    launcher: Literal["local", "ray", "hydra"] | None = None
+    ray: RayCluster = RayCluster()
     jobs: PositiveInt | None = None
     warm: bool = True
     storage: str | None = None

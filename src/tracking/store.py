@@ -320,11 +320,15 @@ class Store:
 
         close_vanished_runs(session.client, session.experiment_id, self.runs_folder)
 
-    def mark_failed(self, run_id: str, reason: str) -> None:
-        """Set a run to FAILED after its process ended without reporting and we know why."""
+    def mark_ended(self, run_id: str, status: str, reason: str) -> None:
+        """Set the last status of a run after its process ended without reporting and we know why.
+
+        Args:
+            status: `FAILED` or `KILLED`.
+        """
         client = self.open().client
         client.set_tag(run_id, "failure.reason", redact_text(reason))
-        client.set_terminated(run_id, "FAILED")
+        client.set_terminated(run_id, status)
 
 
 @functools.cache

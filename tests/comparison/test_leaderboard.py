@@ -126,7 +126,7 @@ def test_mistakes_are_one_message(
 
 def test_unfinished_runs_are_left_out_and_said(add_run: AddRun, store: Store, say: Say) -> None:
     good, bad = add_run(), add_run(lr=0.5)
-    store.mark_failed(bad, "a test")
+    store.mark_ended(bad, "FAILED", "a test")
     shown, _ = say()
     assert good[:8] in shown and bad[:8] not in shown
     assert "left out: 1 runs that have not finished" in shown

@@ -19,6 +19,21 @@ ENTRIES = [
         "search.jobs=2",
     ),
     Entry(
+        "-m seed=1,2 hydra/launcher=ray",
+        says="hydra/launcher=ray: there is no such choice; trials run on Ray by -m "
+        "search.launcher=ray",
+    ),
+    Entry(
+        "-m seed=1,2 search.launcher=ray search.ray.address=http://head:8265",
+        says="search.ray.address=http://head:8265: expected auto, local, HOST:PORT or "
+        "ray://HOST:PORT",
+    ),
+    Entry(
+        "-m seed=1,2 search.launcher=ray search.ray.address=127.0.0.1:9",
+        says="search.ray.address=127.0.0.1:9: nothing listens there (Connection refused); "
+        "`ray status` on a node of the cluster says whether it runs",
+    ),
+    Entry(
         "-m",
         says=(
             "-m makes several runs, and nothing varies: expected listed values, as "
@@ -230,7 +245,7 @@ ENTRIES = [
         says=(
             "search.on_out_of_memory: expected one of fail, halve, found 'half'; did you mean "
             "'halve'?\n"
-            "search.launcher: expected one of local, hydra or null, found 'slurm'\n"
+            "search.launcher: expected one of local, ray, hydra or null, found 'slurm'\n"
             "search.jobs: expected a whole number at least 1 or null, found 0"
         ),
     ),

@@ -10,6 +10,7 @@ from src.search.run.devices import DeviceSlot
 from src.search.run.find_sweep import SweepRequest
 from src.search.run.scheduler import TrialScheduler
 from src.search.run.sweep_context import SweepContext
+from src.search.run.worker_pool import ProcessExit
 from src.search.samplers import Grid
 from src.search.search_config import Search
 from src.search.space import parse_space
@@ -23,7 +24,7 @@ def made(tmp_path: Path) -> Callable[..., tuple[TrialScheduler, Workers, SweepSt
 
     def make(
         seeds: str,
-        act: Callable[[SweepStudy, int], int | None],
+        act: Callable[[SweepStudy, int], int | ProcessExit | None],
         *,
         jobs: int = 1,
         signals: Signals | None = None,

@@ -2,18 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any
 
 from src.core.processes import get_process_identity
 from src.core.user_errors import UserError
-from src.search.run.worker_pool import TrialJob
+from src.search.run.worker_pool import ProcessExit, TrialJob
 from src.search.sweep_study import SweepStudy
 from src.search.trials import TrialRecord
-
-
-class Ended(NamedTuple):
-    number: int
-    code: int
 
 
 class Live:
@@ -41,8 +37,11 @@ class Store:
     def close_vanished_runs(self) -> None:
         self.closed += 1
 
-    def mark_failed(self, run_id: str, reason: str) -> None:
-        self.failed = (run_id, reason)
+    def mark_ended(self, run_id: str, status: str, reason: str) -> None:
+        self.ended = (run_id, status, reason)
+
+    def find_run(self, run_id: str) -> Any:
+        return SimpleNamespace(id=run_id, status="RUNNING")
 
     def search_runs(self, where: str) -> list[Any]:
         return []
@@ -69,7 +68,9 @@ class Trials:
 class Workers:
     """Ends each trial at the next wait, as `act` says; it goes on where `act` returns None."""
 
-    def __init__(self, study: SweepStudy, act: Callable[[SweepStudy, int], int | None]) -> None:
+    def __init__(
+        self, study: SweepStudy, act: Callable[[SweepStudy, int], int | ProcessExit | None]
+    ) -> None:
         self.running: dict[int, int] = {}
         self.orders: list[tuple[int, TrialJob]] = []
         self.sent_count: list[int] = []
@@ -81,15 +82,18 @@ class Workers:
         self.orders.append((number, job))
         self.most = max(self.most, len(self.running))
 
-    def wait_for_exits(self, seconds: float) -> list[Ended]:
+    def wait_for_exits(self, seconds: float) -> list[ProcessExit]:
         ended = [
-            Ended(number, code)
+            code if isinstance(code, ProcessExit) else ProcessExit(number, code)
             for number in self.running
             if (code := self._act(self._study, number)) is not None
         ]
         for gone in ended:
             del self.running[gone.number]
         return ended
+
+    def adjust_slots(self, free: list[Any], used: int) -> str | None:
+        return None
 
     def send_signal(self, signum: int, number: int | None = None) -> None:
         self.sent_count.append(signum)

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from src.core.processes import get_process_identity
 from src.search.run.scheduler import explain_exit
 from src.search.run.sweep_context import has_remaining_trials, read_progress
 from src.search.run.trial import EXIT_NOT_REPORTED, EXIT_RETRY_CHANGED
 from src.search.run.trial_spec import TrialSpec
+from src.search.run.worker_pool import ProcessExit
 from src.search.samplers import Random
 from src.search.search_config import Search
 from src.search.space import parse_space
@@ -57,13 +59,74 @@ def test_a_process_that_ends_without_a_word(made: Callable[..., Any]) -> None:
 
     working, _, study, _ = made("1,2", killed)
     working.run()
-    assert working._context.store.failed == ("c" * 32, study.load_trial(0).attributes["reason"])
+    reason = study.load_trial(0).attributes["reason"]
+    assert working._context.store.ended == ("c" * 32, "FAILED", reason)
     assert states(study) == "failed finished"
     assert (
         study.load_trial(0)
         .attributes["reason"]
         .startswith("killed by SIGKILL (the system does so where memory has run out); what")
     )
+
+
+def lost(number: int) -> ProcessExit:
+    return ProcessExit(number, 1, "NodeDiedError", is_lost=True)
+
+
+def test_a_trial_whose_node_is_lost_goes_on_in_its_run(
+    made: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("src.search.run.sweep_context.GRACE_SECONDS", 0.0)
+
+    def ends(study: SweepStudy, number: int) -> int | ProcessExit:
+        # more often than anything else may end a trial
+        if len(workers.orders) <= 5:
+            study.set_trial_attributes(number, run_id="c" * 32)
+            return lost(number)
+        return finished(study, number)
+
+    working, workers, study, live = made("choice(1)", ends)
+    working.run()
+    assert states(study) == "finished" and working.failures == 0
+    assert study.load_trial(0).attributes["lost_nodes"] == 5
+    specs = [TrialSpec.from_base64(order.trial) for _, order in workers.orders]
+    assert [spec.resume for spec in specs] == [None, *["c" * 32] * 5]
+    reason = "its node was lost (NodeDiedError)"
+    assert working._context.store.ended == ("c" * 32, "KILLED", reason)
+    assert live.lines == ["trial 0: its node was lost (NodeDiedError); it waits to go on"] * 5
+
+
+def test_a_trial_that_all_nodes_die_of_fails(
+    made: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("src.search.run.sweep_context.GRACE_SECONDS", 0.0)
+    working, workers, study, _ = made("choice(1)", lambda _, number: lost(number))
+    working.run()
+    assert states(study) == "failed" and len(workers.orders) == 11
+    reason = "the nodes of 11 attempts were lost, the last by NodeDiedError"
+    assert study.load_trial(0).attributes["reason"] == reason
+
+
+def test_what_a_lost_trial_says_itself_is_waited_for(made: Callable[..., Any]) -> None:
+    looks = iter(range(4))
+
+    def ends(study: SweepStudy, number: int) -> ProcessExit:
+        study.register_worker(
+            number, owner=get_process_identity(), worker="node boot namespace 1 1.00"
+        )
+        return lost(number)
+
+    working, _, study, _ = made("choice(1)", ends)
+    load = study.load_trials
+
+    def trials() -> list[TrialRecord]:
+        if next(looks, None) is None:
+            finished(study, 0)
+        return load()
+
+    study.load_trials = trials
+    working.run()
+    assert states(study) == "finished" and "lost_nodes" not in study.load_trial(0).attributes
 
 
 def test_a_trial_that_is_ended_from_outside_goes_on_but_not_for_ever(

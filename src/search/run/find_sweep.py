@@ -27,6 +27,7 @@ _CHANGEABLE_KEYS = (
     "search.retry_failed",
     "search.on_out_of_memory",
     "search.launcher",
+    "search.ray",
     "search.jobs",
     "search.warm",
     "search.storage",

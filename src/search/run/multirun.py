@@ -87,7 +87,7 @@ def run_search_sweep(
     base_config = composer.base_config()
     store = build_node(base_config["tracking"])
     store.check()
-    if search.launcher != "hydra" and composer.launcher_target is None:
+    if search.launcher in (None, "local") and composer.launcher_target is None:
         # another machine may have other files and devices
         _check_places(space, composer)
     store.announce_environment()

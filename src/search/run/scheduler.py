@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from src.core.formatting import format_quantity
 from src.core.processes import get_process_identity
@@ -21,13 +21,16 @@ from src.search.trials import TrialRecord
 if TYPE_CHECKING:
     from src.core.run_ending import SignalHandler
     from src.search.run.devices import DeviceSlot
-    from src.search.run.worker_pool import ProcessExit, WorkerPool
+    from src.search.run.trial_workers import TrialWorkers
+    from src.search.run.worker_pool import ProcessExit
     from src.search.view.progress import ProgressDisplay
     from src.search.view.sweep_reporter import SweepReporter
 
 
 # of a trial that something else than this sweep keeps ending
 MAX_ATTEMPTS = 3
+# of one trial, which may be what its nodes die of
+_MAX_LOST_NODES = 10
 # between two looks at what other processes do
 _POLL_SECONDS = 5.0
 _REFRESH_SECONDS = 0.5
@@ -43,12 +46,18 @@ def outage_errors() -> tuple[type[Exception], ...]:
     return *DELIVERY_ERRORS, *STORAGE_ERRORS
 
 
+class _DeadRun(NamedTuple):
+    status: Literal["FAILED", "KILLED"]
+    reason: str
+
+
 class TrialScheduler:
     """One process's share of a sweep.
 
     Args:
         workers, display: entered.
-        slots: what each trial gets of the machine; as many trials run at a time.
+        slots: what each trial gets of the machine; as many trials run at a time. The workers may
+            change their number.
         signals: gives the entered handler; a first signal is only noted.
         get_reporter: gives the reporter of the sweep's run if this process owns the run. Asked
             again and again, since another owner may vanish.
@@ -62,7 +71,7 @@ class TrialScheduler:
         self,
         context: SweepContext,
         *,
-        workers: "WorkerPool",
+        workers: "TrialWorkers",
         slots: "list[DeviceSlot]",
         display: "ProgressDisplay",
         signals: "Callable[[], SignalHandler]",
@@ -81,8 +90,10 @@ class TrialScheduler:
         self._pending_exits: list[ProcessExit] = []
         self._polled_at = float("-inf")
         self._is_stopping = False
-        # runs that trials have left as RUNNING, and why these have failed
-        self._dead_runs: dict[str, str] = {}
+        # runs that trials have left as RUNNING, and how these ended
+        self._dead_runs: dict[str, _DeadRun] = {}
+        # trials whose nodes are gone and that may yet report, and when that was noticed
+        self._lost_at: dict[int, float] = {}
         self.failures = 0
         self.stop_reason: str | None = None
 
@@ -114,9 +125,11 @@ class TrialScheduler:
         """Judge what has ended, start what can be started, and show how it stands; returns whether
         there is more to do.
         """
-        while self._pending_exits:
-            self._handle_exit(self._pending_exits[0])
-            self._free_slots.append(self._slots_by_trial.pop(self._pending_exits.pop(0).number))
+        for ended in list(self._pending_exits):
+            if not (ended.is_lost and self._may_report(ended.number)):
+                self._handle_exit(ended)
+                self._pending_exits.remove(ended)
+                self._free_slots.append(self._slots_by_trial.pop(ended.number))
         self._close_dead_runs()
         self._release_abandoned()
         if may_start and self.stop_reason is None:
@@ -124,18 +137,21 @@ class TrialScheduler:
         trials = self._context.study.load_trials()
         reporter = self._get_reporter()
         self._context.publish_progress(trials, self._display, reporter)
-        if self._workers.running or not may_start or self.stop_reason is not None:
-            return bool(self._workers.running)
+        unjudged = bool(self._workers.running or self._pending_exits)
+        if unjudged or not may_start or self.stop_reason is not None:
+            return unjudged
         is_running = any(trial.state == "running" for trial in trials)
         return is_running or self._context.has_work_left(trials, reporter)
 
     def _close_dead_runs(self) -> None:
         if not self._dead_runs:
             return
-        self._context.store.close_vanished_runs()
-        for run_id, reason in self._dead_runs.items():
-            if run_id and reason:
-                self._context.store.mark_failed(run_id, reason)
+        store = self._context.store
+        store.close_vanished_runs()
+        for run_id, (status, reason) in self._dead_runs.items():
+            # one that was killed may have ended by itself, as its trial may have said meanwhile
+            if run_id and (status == "FAILED" or store.find_run(run_id).status == "RUNNING"):
+                store.mark_ended(run_id, status, reason)
         self._dead_runs = {}
 
     def _release_abandoned(self) -> None:
@@ -157,6 +173,9 @@ class TrialScheduler:
 
     def _start_trials(self) -> None:
         context = self._context
+        change = self._workers.adjust_slots(self._free_slots, used=len(self._slots_by_trial))
+        if change is not None:
+            self._display.print_line(change)
         seconds = context.active_seconds(self._get_reporter())
         if self._free_slots and is_budget_exhausted(
             context.search, context.study.load_trials(), seconds
@@ -203,13 +222,16 @@ class TrialScheduler:
             trial = study.load_trial(ended.number)
             is_mine = trial.state == "running" and self._is_own(trial)
             has_failed = trial.state == "failed"
-            if is_mine and (is_stopping or ended.code == EXIT_NOT_REPORTED):
+            if ended.is_lost and (is_mine or trial.state == "waiting"):
+                has_failed = self._handle_loss(trial, ended.reason)
+            elif is_mine and (is_stopping or ended.code == EXIT_NOT_REPORTED):
                 study.release_trial(ended.number)
-                self._dead_runs.setdefault("", "")
+                self._dead_runs.setdefault("", _DeadRun("KILLED", ""))
             elif is_mine:
-                reason = explain_exit(ended.code, self._log_file(ended.number))
+                reason = ended.reason or explain_exit(ended.code, self._log_file(ended.number))
                 has_failed = study.end_trial(ended.number, "failed", reason=reason)
-                self._dead_runs[str(trial.attributes.get("run_id", ""))] = reason
+                run_id = str(trial.attributes.get("run_id", ""))
+                self._dead_runs[run_id] = _DeadRun("FAILED", reason)
             elif trial.state == "waiting" and not is_stopping and ended.code != EXIT_RETRY_CHANGED:
                 # it goes on from its checkpoint, but not for ever
                 interruptions = _count_interruptions(trial.attributes)
@@ -218,6 +240,29 @@ class TrialScheduler:
                     has_failed = study.end_trial(ended.number, "failed", reason=reason)
         if has_failed:
             self._count_failure()
+
+    def _may_report(self, number: int) -> bool:
+        """Say whether a trial whose node is gone may yet tell the study how it ends."""
+        lost_at = self._lost_at.setdefault(number, time.monotonic())
+        return self._context.may_report(number, lost_at)
+
+    def _handle_loss(self, trial: TrialRecord, reason: str) -> bool:
+        """Let a trial whose node is gone go on elsewhere, but not for ever; returns whether it has
+        failed. Its run is closed first, so that it can be resumed.
+        """
+        self._lost_at.pop(trial.number, None)
+        study, number = self._context.study, trial.number
+        losses = int(trial.attributes.get("lost_nodes", 0)) + 1
+        study.set_trial_attributes(number, lost_nodes=losses)
+        run_id = self._context.find_run_id(trial) or ""
+        if losses > _MAX_LOST_NODES:
+            reason = f"the nodes of {losses} attempts were lost, the last by {reason}"
+            self._dead_runs[run_id] = _DeadRun("FAILED", reason)
+            return study.end_trial(number, "failed", reason=reason)
+        self._dead_runs[run_id] = _DeadRun("KILLED", f"its node was lost ({reason})")
+        study.release_trial(number)
+        self._display.print_line(f"trial {number}: its node was lost ({reason}); it waits to go on")
+        return False
 
     def _count_failure(self) -> None:
         self.failures += 1
@@ -256,8 +301,8 @@ class TrialScheduler:
 
 
 def _count_interruptions(attributes: Mapping[str, Any]) -> int:
-    changed = int(attributes.get("out_of_memory", 0)) + int(attributes.get("non_finite", 0))
-    return int(attributes.get("takes", 0)) - changed
+    others = ("out_of_memory", "non_finite", "lost_nodes")
+    return int(attributes.get("takes", 0)) - sum(int(attributes.get(name, 0)) for name in others)
 
 
 def explain_failures(failures: int, most: int) -> str:

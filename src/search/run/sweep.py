@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from src.core.run_ending import SignalHandler
     from src.search.run.devices import DeviceSlot
     from src.search.run.multirun import TrialComposer
-    from src.search.run.worker_pool import WorkerPool
+    from src.search.run.trial_workers import TrialWorkers
     from src.search.search_config import Search
     from src.search.space import SearchSpace
     from src.search.sweep_study import SweepStorage, SweepStudy
@@ -97,7 +97,7 @@ class Sweep:
         Returns:
             The exit code: 0, or 1 if a trial has failed.
         """
-        from src.search.run.worker_pool import WorkerPool
+        from src.search.run.trial_workers import enter_workers
         from src.search.sweep_study import SweepStorage
 
         if self._store.offline:
@@ -105,10 +105,10 @@ class Sweep:
                 "tracking=offline keeps single runs; a search needs a store (tracking=local, or "
                 "tracking.uri=...)"
             )
-        slots = self._allocate_slots()
+        trainer, launcher = self._base_config["trainer"], self._composer.launcher_target
         with ExitStack() as stack:
             # what a trial needs is imported beside what this process needs
-            workers = stack.enter_context(WorkerPool(warm=self._search.warm)) if slots else None
+            workers, slots = enter_workers(self._search, trainer, launcher, stack)
             storage = SweepStorage(self._search.storage, self._store.runs_folder)
             name = find_sweep(storage, self._request)
             if name is not None:
@@ -137,22 +137,10 @@ class Sweep:
             raise leaving
         return 1 if failures else 0
 
-    def _allocate_slots(self) -> "list[DeviceSlot]":
-        """The slots of trials that run in processes of this one; none if a launcher runs them."""
-        from src.search.run.devices import allocate_slots
-
-        launcher = self._search.launcher
-        if launcher != "local" and (launcher or self._composer.launcher_target):
-            return []
-        trainer = self._base_config["trainer"]
-        return allocate_slots(
-            self._search.jobs, trainer.get("devices", 1), trainer.get("accelerator", "auto")
-        )
-
     def _run_trials(
         self,
         context: SweepContext,
-        workers: "WorkerPool | None",
+        workers: "TrialWorkers | None",
         slots: "list[DeviceSlot]",
         stack: ExitStack,
     ) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from src.core.processes import get_process_identity, is_process_gone
 from src.search.budget import is_budget_exhausted, measure_budget, resolve_max_trials
 from src.search.run.trial_spec import TrialSpec
+from src.search.run.worker_pool import GRACE_SECONDS
 from src.search.trials import TrialRecord
 from src.tracking.liveness import check_liveness
 
@@ -95,7 +96,6 @@ class SweepContext(NamedTuple):
         attempts = int(trial.attributes.get("takes", 0))
         self.study.set_trial_attributes(trial.number, takes=attempts + 1)
         halvings = int(trial.attributes.get("out_of_memory", 0))
-        run_id = trial.attributes.get("run_id")
         return TrialSpec(
             address=self.storage.address,
             folder=str(self.folder),
@@ -106,7 +106,7 @@ class SweepContext(NamedTuple):
             modes=self.search.modes,
             pruner=self.request.search.get("pruner"),
             shown_overrides=[_shorten_override(key, trial.params[key]) for key in trial.params],
-            resume=run_id or (self._find_unrecorded_run(trial) if attempts else None),
+            resume=self.find_run_id(trial) if attempts or trial.attributes.get("run_id") else None,
             halvings=halvings,
             may_halve=self.search.on_out_of_memory == "halve" and halvings < _MAX_HALVINGS,
             full_precision=bool(trial.attributes.get("non_finite")),
@@ -114,10 +114,12 @@ class SweepContext(NamedTuple):
             resume_command=self.resume_command,
         )
 
-    def _find_unrecorded_run(self, trial: TrialRecord) -> str | None:
-        """The run of a trial whose process was killed after it had created the run and before it
-        had told the study.
+    def find_run_id(self, trial: TrialRecord) -> str | None:
+        """The run of a trial, also if its process was killed after it had created the run and
+        before it had told the study; None if there is none.
         """
+        if run_id := trial.attributes.get("run_id"):
+            return str(run_id)
         runs = self.store.search_runs(
             f"tags.`search.sweep` = '{self.study.name}' AND tags.`search.trial` = '{trial.number}'"
         )
@@ -137,6 +139,21 @@ class SweepContext(NamedTuple):
             self.study.release_running_trials(
                 lambda trial: holders.get(trial.number) == _current_holders(trial)
             )
+
+    def may_report(self, number: int, lost_at: float) -> bool:
+        """Say whether a trial may yet tell the study how it ends, though what watched its process
+        is gone: the process ends by itself within the grace period.
+
+        Args:
+            lost_at: when that was noticed, by the monotonic clock.
+        """
+        trial = self.study.load_trial(number)
+        if trial.state != "running":
+            return False
+        worker = str(trial.attributes.get("worker") or "")
+        if worker and _is_of_this_host(worker):
+            return not is_process_gone(worker)
+        return time.monotonic() - lost_at < GRACE_SECONDS
 
     def is_abandoned(self, trial: TrialRecord) -> bool:
         """Say whether no process works on a running trial any more."""

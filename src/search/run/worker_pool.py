@@ -65,10 +65,15 @@ class ProcessExit(NamedTuple):
     Args:
         number: of the trial.
         code: exit code; negative: ended by that signal.
+        reason: why, where more is known than the code tells.
+        is_lost: the machine or what watched the process there is gone, and nobody has seen how it
+            ended.
     """
 
     number: int
     code: int
+    reason: str = ""
+    is_lost: bool = False
 
 
 def run_trial_job(job: TrialJob) -> int:
@@ -137,6 +142,11 @@ class WorkerPool:
         self._queue[number] = job
         self._start_queued()
 
+    def wait_until_warm(self) -> None:
+        """Wait until the first trial could start at once."""
+        if self._warm_up.ident is not None:
+            self._warm_up.join()
+
     def wait_for_exits(self, seconds: float) -> list[ProcessExit]:
         """Wait until a trial's process has ended, for so long at most; returns those that have."""
         deadline = time.monotonic() + seconds
@@ -168,6 +178,9 @@ class WorkerPool:
         for process_id in filter(None, self.running.values()):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process_id, signal.SIGKILL)
+
+    def adjust_slots(self, free: Sequence[object], used: int) -> None:
+        """This machine stays as it is."""
 
     def _wait_until_idle(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
