@@ -1,0 +1,168 @@
+"""A folder of objects, on a disk or in an object storage (fsspec).
+
+Listings of a storage may be old and are not asked: an object is there if it can be read. It is
+written in one piece, since a stream that breaks leaves half an object behind that looks whole
+(s3fs 2026.9). Who reads it checks a digest.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from src.core.files import atomic_write
+from src.core.formatting import format_duration
+from src.core.printing import print_line
+from src.core.retry import describe_error, retry
+from src.core.user_errors import UserError
+
+PATH_KEY = "data.shards.path"
+_RETRY_SECONDS = 2.0
+# trying again does not help
+_FINAL_ERRORS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+T = TypeVar("T")
+
+
+class StorageOutage(OSError):
+    """An object storage has not answered for as long as it is waited for."""
+
+
+class ObjectFolder:
+    """Objects by their names below an address; a local folder where it is a path or `file://`.
+
+    Args:
+        outage_seconds: so long a storage that does not answer is asked again.
+    """
+
+    def __init__(self, address: str, *, outage_seconds: float) -> None:
+        self.address = address.rstrip("/")
+        self.outage_seconds = outage_seconds
+        # None: an object storage
+        self.local: Path | None = None
+        protocol, separator, rest = address.partition("://")
+        if not separator:
+            self.local = Path(address).expanduser().absolute()
+        elif protocol == "file":
+            self.local = Path(f"/{rest.lstrip('/')}")
+        else:
+            self._check_protocol(protocol)
+        # by process: a connection does not outlive a fork
+        self._filesystems: dict[int, Any] = {}
+
+    def _check_protocol(self, protocol: str) -> None:
+        from fsspec import get_filesystem_class
+
+        try:
+            get_filesystem_class(protocol)
+        except ImportError as error:
+            hint = "pip install -e '.[object-storage]'" if protocol in ("s3", "s3a") else str(error)
+            raise UserError(
+                f"{protocol}:// needs a library that is not installed",
+                key=PATH_KEY,
+                value=self.address,
+                hint=hint,
+            ) from error
+        except ValueError as error:
+            raise UserError(
+                "an address of no known kind",
+                key=PATH_KEY,
+                value=self.address,
+                expected="a folder, or an address such as s3://BUCKET/FOLDER",
+            ) from error
+
+    @property
+    def _filesystem(self) -> Any:
+        """fsspec's, of this process, and without what it remembers of listings."""
+        import fsspec
+
+        if os.getpid() not in self._filesystems:
+            protocol = self.address.partition("://")[0]
+            self._filesystems[os.getpid()] = fsspec.filesystem(
+                protocol, use_listings_cache=False, skip_instance_cache=True
+            )
+        return self._filesystems[os.getpid()]
+
+    def check(self) -> None:
+        """Raise UserError if there is no such bucket, or it may not be read."""
+        if self.local is not None:
+            place = next(parent for parent in (self.local, *self.local.parents) if parent.exists())
+            if not place.is_dir():
+                raise UserError("is a file", key=PATH_KEY, value=self.address, expected="a folder")
+            return
+        protocol, _, rest = self.address.partition("://")
+        bucket = rest.partition("/")[0]
+        if protocol not in ("s3", "s3a", "gs", "gcs"):
+            return
+        try:
+            found = self._filesystem.exists(bucket)
+        # what it is depends on the library of the storage
+        except Exception as error:
+            raise UserError(
+                f"{bucket} cannot be read: {describe_error(error)}",
+                key=PATH_KEY,
+                value=self.address,
+            ) from error
+        if not found:
+            raise UserError(f"there is no bucket {bucket}", key=PATH_KEY, value=self.address)
+
+    def read(self, name: str) -> bytes:
+        """The content of an object.
+
+        Raises:
+            FileNotFoundError: it is not there.
+            StorageOutage: the storage has not answered for too long.
+        """
+        if self.local is not None:
+            return (self.local / name).read_bytes()
+        return self._retry(lambda: self._filesystem.cat_file(f"{self.address}/{name}"))
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write an object, in place of a former one. Raises `StorageOutage` as `read` does, and
+        OSError if what is there afterwards has another size.
+        """
+        if self.local is not None:
+            place = self.local / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(place, fsync=True) as partial:
+                partial.write_bytes(content)
+            return
+
+        def put() -> None:
+            filesystem, place = self._filesystem, f"{self.address}/{name}"
+            filesystem.pipe_file(place, content)
+            if (size := filesystem.size(place)) != len(content):
+                raise OSError(f"{place} has {size} bytes of {len(content)}")
+
+        self._retry(put)
+
+    def _retry(self, action: Callable[[], T]) -> T:
+        said = False
+
+        def note(error: Exception) -> None:
+            nonlocal said
+            if isinstance(error, _FINAL_ERRORS):
+                raise error
+            if not said:
+                said = True
+                print_line(
+                    f"note: {self.address}: {describe_error(error)}; it is "
+                    f"tried again for {format_duration(self.outage_seconds)}",
+                    to_stderr=True,
+                )
+
+        try:
+            return retry(
+                action,
+                errors=(Exception,),
+                timeout_seconds=self.outage_seconds,
+                interval_seconds=min(_RETRY_SECONDS, self.outage_seconds),
+                on_failure=note,
+            )
+        except _FINAL_ERRORS:
+            raise
+        except Exception as error:
+            raise StorageOutage(
+                f"{self.address} has not answered for "
+                f"{format_duration(self.outage_seconds)} (data.shards.outage_seconds): "
+                f"{describe_error(error)}"
+            ) from error
