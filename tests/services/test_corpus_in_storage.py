@@ -13,8 +13,12 @@ import pytest
 
 from benchmarks.object_storage import BUCKET, NetworkCable, ObjectStorage
 from benchmarks.setting import ROOT
+from src.core.object_folder import ObjectFolder, StorageOutage
 from src.core.user_errors import UserError
-from src.data.shards.object_folder import ObjectFolder, StorageOutage
+from src.data.reading import archives, fetched_files
+from src.data.reading.fetched_files import fetch_source
+from src.data.reading.sources import Source
+from src.data.shards.settings import PATH_KEY
 from src.tracking.store import Store
 from tests.data.shards.test_shard_writer import make_chunks, open_tokens, write_shards
 from tests.services.test_shared_store import results
@@ -42,20 +46,20 @@ def address(storage: ObjectStorage, request: pytest.FixtureRequest) -> str:
 
 
 def test_objects_are_read_as_they_were_written_last(address: str) -> None:
-    folder = ObjectFolder(address, outage_seconds=0)
+    folder = ObjectFolder(address, key=PATH_KEY, outage_seconds=0)
     folder.check()
     with pytest.raises(FileNotFoundError):
         folder.read("a/b.bin")
     # one that another process writes, in pieces, and over another one
     large = os.urandom(60 << 20)
     for content in (b"1234", large, b"12"):
-        ObjectFolder(address, outage_seconds=0).write("a/b.bin", content)
+        ObjectFolder(address, key=PATH_KEY, outage_seconds=0).write("a/b.bin", content)
         assert folder.read("a/b.bin") == content
 
 
 def test_a_bucket_that_is_not_there(storage: ObjectStorage) -> None:
     with pytest.raises(UserError) as caught:
-        ObjectFolder("s3://another-bucket/corpus", outage_seconds=0).check()
+        ObjectFolder("s3://another-bucket/corpus", key=PATH_KEY, outage_seconds=0).check()
     assert str(caught.value) == (
         "data.shards.path=s3://another-bucket/corpus: there is no bucket another-bucket"
     )
@@ -102,7 +106,7 @@ def test_a_storage_that_cannot_be_reached(
 ) -> None:
     cable = NetworkCable(storage.port)
     monkeypatch.setenv("AWS_ENDPOINT_URL", cable.address)
-    folder = ObjectFolder(address, outage_seconds=0)
+    folder = ObjectFolder(address, key=PATH_KEY, outage_seconds=0)
     cable.plug_in()
     folder.write("a.bin", b"content")
     assert folder.read("a.bin") == b"content"
@@ -163,3 +167,21 @@ def test_a_run_that_loses_its_storage_fails_and_goes_on_to_the_same_end(
     [resumed] = [run for run in store.search_runs() if run.id != undisturbed]
     assert resumed.status == "FINISHED"
     assert results(store, resumed.id) == results(store, undisturbed)
+
+
+def test_source_files_are_read_from_it(
+    storage: ObjectStorage, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (archives, fetched_files):
+        monkeypatch.setattr(module, "CACHE_ROOT", tmp_path)
+    folder = ObjectFolder(address, key=PATH_KEY, outage_seconds=0)
+    for rows in (["good film"], ["good film", "bad film"]):
+        # of the second the storage's listings may not know yet
+        folder.write("train.txt", "\n".join(rows).encode())
+        fetch_source.cache_clear()
+        source = Source(path=address)
+        source.check()
+        assert [record.text for record in source.read_records("train")] == rows
+    fetch_source.cache_clear()
+    with pytest.raises(UserError, match="there is nothing"):
+        Source(path=f"{address}/nowhere").check()

@@ -9,8 +9,8 @@ import tarfile
 import zlib
 from pathlib import Path
 
+from src.core.object_folder import ObjectFolder
 from src.core.printing import print_line
-from src.data.shards.object_folder import ObjectFolder
 
 # what becomes of the rows; a vocabulary that was learnt; the held-out tokens and the manifest
 _KINDS = ("rows", "tokenizer", "tokens")

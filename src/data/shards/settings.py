@@ -8,8 +8,9 @@ from src.core.user_errors import UserError
 from src.core.validation import Bound, PositiveInt, validate_init
 
 if TYPE_CHECKING:
-    from src.data.shards.object_folder import ObjectFolder
+    from src.core.object_folder import ObjectFolder
 
+PATH_KEY = "data.shards.path"
 # 30 MB of a vocabulary of at most 65,536 tokens; a multiple of all usual row lengths
 SHARD_TOKENS = 15 << 20
 
@@ -41,7 +42,7 @@ class Shards:
 
     def __post_init__(self) -> None:
         if not self.path.strip():
-            raise UserError("is empty", key="data.shards.path", colon=False)
+            raise UserError("is empty", key=PATH_KEY, colon=False)
         if self.cached_shards < 2 * self.window_shards:
             raise UserError(
                 "too few to fetch a window while another one is read",
@@ -66,9 +67,9 @@ class Shards:
 
     def open_folder(self) -> "ObjectFolder":
         """Where the shards lie. Raises UserError if the library that reads it is not installed."""
-        from src.data.shards.object_folder import ObjectFolder
+        from src.core.object_folder import ObjectFolder
 
-        return ObjectFolder(self.path, outage_seconds=self.outage_seconds)
+        return ObjectFolder(self.path, key=PATH_KEY, outage_seconds=self.outage_seconds)
 
     def check(self) -> None:
         """Raise UserError if there is no such place."""

@@ -16,9 +16,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from src.core.files import PARTIAL_SUFFIX, atomic_write
+from src.core.object_folder import ObjectFolder
 from src.core.user_errors import UserError
 from src.data.shards.manifest import OpenShard, ShardManifest
-from src.data.shards.object_folder import PATH_KEY, ObjectFolder
 
 # between two shards that are fetched ahead, so that others get the lock
 _PAUSE_SECONDS = 0.05
@@ -110,7 +110,7 @@ class ShardCache:
                 raise UserError(
                     f"{name} is not what the manifest says: {len(content)} bytes of "
                     f"{self.manifest.count_bytes(number)}, or others",
-                    key=PATH_KEY,
+                    key=self.folder.key,
                     value=self.folder.address,
                 )
             self._make_room()
@@ -129,7 +129,7 @@ class ShardCache:
     def _missing_error(self, number: int) -> UserError:
         return UserError(
             f"{self.manifest.name_shard(number)} is not there any more",
-            key=PATH_KEY,
+            key=self.folder.key,
             value=self.folder.address,
             hint="without the folders tokens/*/train of data.cache and this path it is made again",
         )

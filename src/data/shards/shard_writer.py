@@ -17,6 +17,7 @@ from typing import IO, Self
 import numpy as np
 
 from src.core.files import fsync_path, write_text
+from src.core.object_folder import ObjectFolder
 from src.data.shards.manifest import (
     MANIFEST_FILE,
     ShardEntry,
@@ -24,7 +25,6 @@ from src.data.shards.manifest import (
     name_shard,
     read_entries,
 )
-from src.data.shards.object_folder import ObjectFolder
 from src.data.tokenization.text_encoder import EncodedTexts
 from src.data.tokenization.token_store import TextRow
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from src.core.object_folder import ObjectFolder
 from src.data.batches.shard_order import ShardOrder
 from src.data.shards.manifest import OpenShard, ShardManifest
-from src.data.shards.object_folder import ObjectFolder
 from src.data.shards.settings import Shards
 from src.data.shards.shard_cache import ShardCache
 from src.data.shards.shard_writer import COUNTS_FILE

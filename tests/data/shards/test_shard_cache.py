@@ -12,9 +12,10 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from src.core.failures import diagnose_failure
+from src.core.object_folder import ObjectFolder, StorageOutage
 from src.core.user_errors import UserError
 from src.data.shards.folder_mirror import FolderMirror
-from src.data.shards.object_folder import ObjectFolder, StorageOutage
+from src.data.shards.settings import PATH_KEY
 from src.data.shards.sharded_tokens import ShardedTokens
 from tests.data.shards.test_shard_writer import KEY, make_chunks, open_tokens, write_shards
 
@@ -139,7 +140,7 @@ def test_a_short_outage_is_told_once_and_waited_for(
     tokens: ShardedTokens, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     tokens.cache.folder.outage_seconds = 60
-    monkeypatch.setattr("src.data.shards.object_folder._RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("src.core.object_folder._RETRY_SECONDS", 0.01)
     outage = _Outage(monkeypatch, 3)
     assert _read(tokens, 0) and outage.left < 0
     assert capfd.readouterr().err == (
@@ -151,7 +152,7 @@ def test_a_long_outage_ends_the_run_with_a_reason(
     tokens: ShardedTokens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens.cache.folder.outage_seconds = 0.05
-    monkeypatch.setattr("src.data.shards.object_folder._RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("src.core.object_folder._RETRY_SECONDS", 0.01)
     _Outage(monkeypatch, float("inf"))
     tokens.cache.fetch_ahead([0])
     with pytest.raises(StorageOutage) as caught:
@@ -159,7 +160,7 @@ def test_a_long_outage_ends_the_run_with_a_reason(
     failure = diagnose_failure(caught.value)
     assert failure is not None and failure.message == (
         "StorageOutage: memory://bucket/corpus has not answered for 0.1 s "
-        "(data.shards.outage_seconds): TimeoutError: no answer"
+        "(data.shards.path): TimeoutError: no answer"
     )
 
 
@@ -186,14 +187,16 @@ def test_many_threads_read_whole_shards(tmp_path: Path, tokens: ShardedTokens) -
 
 def test_addresses() -> None:
     with pytest.raises(UserError, match="an address of no known kind"):
-        ObjectFolder("nowhere://bucket", outage_seconds=0)
-    assert ObjectFolder("file:///some/place/", outage_seconds=0).local == Path("/some/place")
+        ObjectFolder("nowhere://bucket", key=PATH_KEY, outage_seconds=0)
+    assert ObjectFolder("file:///some/place/", key=PATH_KEY, outage_seconds=0).local == Path(
+        "/some/place"
+    )
 
 
 def test_a_copy_of_a_folder_is_whole_or_not_there(
     tmp_path: Path, address: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    mirror = FolderMirror(ObjectFolder(address, outage_seconds=0))
+    mirror = FolderMirror(ObjectFolder(address, key=PATH_KEY, outage_seconds=0))
     (tmp_path / "source" / "inner").mkdir(parents=True)
     (tmp_path / "source" / "inner" / "a.txt").write_text("content" * 100)
     target = tmp_path / "target"

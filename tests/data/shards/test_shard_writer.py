@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from src.core.object_folder import ObjectFolder
 from src.core.user_errors import UserError
 from src.data.shards.manifest import ShardManifest
-from src.data.shards.object_folder import ObjectFolder
-from src.data.shards.settings import Shards
+from src.data.shards.settings import PATH_KEY, Shards
 from src.data.shards.shard_writer import COUNTS_FILE, ShardWriter, remove_growing_files
 from src.data.shards.sharded_tokens import ShardedTokens
 from src.data.tokenization.text_encoder import EncodedTexts
@@ -48,7 +48,7 @@ def open_writer(
 ) -> ShardWriter:
     return ShardWriter(
         place,
-        ObjectFolder(address, outage_seconds=0),
+        ObjectFolder(address, key=PATH_KEY, outage_seconds=0),
         KEY,
         vocab_size=VOCABULARY,
         shard_tokens=shard_tokens,

@@ -6,9 +6,9 @@ written in one piece, since a stream that breaks leaves half an object behind th
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from src.core.files import atomic_write
 from src.core.formatting import format_duration
@@ -16,7 +16,8 @@ from src.core.printing import print_line
 from src.core.retry import describe_error, retry
 from src.core.user_errors import UserError
 
-PATH_KEY = "data.shards.path"
+# so long a storage that does not answer is asked again, where no key says how long
+OUTAGE_SECONDS = 300.0
 _RETRY_SECONDS = 2.0
 # trying again does not help
 _FINAL_ERRORS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
@@ -27,14 +28,33 @@ class StorageOutage(OSError):
     """An object storage has not answered for as long as it is waited for."""
 
 
+class ObjectVersion(NamedTuple):
+    """What tells an object from a later one of the same name."""
+
+    size: int
+    tag: str
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> "ObjectVersion":
+        """The version in what fsspec says of an object: the tag of its content where the storage
+        has one, else a time.
+        """
+        names = ("ETag", "etag", "md5", "md5Hash", "LastModified", "mtime", "created")
+        tag = next((facts[name] for name in names if facts.get(name)), "")
+        # a listing may write a time otherwise than the object's own facts do
+        return cls(int(facts["size"]), str(tag.timestamp() if hasattr(tag, "timestamp") else tag))
+
+
 class ObjectFolder:
     """Objects by their names below an address; a local folder where it is a path or `file://`.
 
     Args:
+        key: of the config, which names the address.
         outage_seconds: so long a storage that does not answer is asked again.
     """
 
-    def __init__(self, address: str, *, outage_seconds: float) -> None:
+    def __init__(self, address: str, *, key: str, outage_seconds: float = OUTAGE_SECONDS) -> None:
+        self.key = key
         self.address = address.rstrip("/")
         self.outage_seconds = outage_seconds
         # None: an object storage
@@ -58,14 +78,14 @@ class ObjectFolder:
             hint = "pip install -e '.[object-storage]'" if protocol in ("s3", "s3a") else str(error)
             raise UserError(
                 f"{protocol}:// needs a library that is not installed",
-                key=PATH_KEY,
+                key=self.key,
                 value=self.address,
                 hint=hint,
             ) from error
         except ValueError as error:
             raise UserError(
                 "an address of no known kind",
-                key=PATH_KEY,
+                key=self.key,
                 value=self.address,
                 expected="a folder, or an address such as s3://BUCKET/FOLDER",
             ) from error
@@ -87,7 +107,7 @@ class ObjectFolder:
         if self.local is not None:
             place = next(parent for parent in (self.local, *self.local.parents) if parent.exists())
             if not place.is_dir():
-                raise UserError("is a file", key=PATH_KEY, value=self.address, expected="a folder")
+                raise UserError("is a file", key=self.key, value=self.address, expected="a folder")
             return
         protocol, _, rest = self.address.partition("://")
         bucket = rest.partition("/")[0]
@@ -99,11 +119,11 @@ class ObjectFolder:
         except Exception as error:
             raise UserError(
                 f"{bucket} cannot be read: {describe_error(error)}",
-                key=PATH_KEY,
+                key=self.key,
                 value=self.address,
             ) from error
         if not found:
-            raise UserError(f"there is no bucket {bucket}", key=PATH_KEY, value=self.address)
+            raise UserError(f"there is no bucket {bucket}", key=self.key, value=self.address)
 
     def read(self, name: str) -> bytes:
         """The content of an object.
@@ -135,6 +155,53 @@ class ObjectFolder:
 
         self._retry(put)
 
+    def list_objects(self) -> dict[str, ObjectVersion]:
+        """The objects below the address by their names, which is "" where the address is that of an
+        object itself. Only of object storages.
+
+        Raises:
+            UserError: there is nothing, or it may not be read.
+        """
+        assert self.local is None
+        filesystem = self._filesystem
+        try:
+            info = filesystem.info(self.address)
+            root = filesystem._strip_protocol(self.address)
+            found = {root: info}
+            if info["type"] != "file":
+                found = filesystem.find(self.address, detail=True)
+        except FileNotFoundError as error:
+            raise UserError("there is nothing", key=self.key, value=self.address) from error
+        # what it is depends on the library of the storage
+        except Exception as error:
+            raise UserError(
+                f"cannot be read: {describe_error(error)}", key=self.key, value=self.address
+            ) from error
+        return {
+            name.removeprefix(root).lstrip("/"): ObjectVersion.of(facts)
+            for name, facts in sorted(found.items())
+            if not name.endswith("/")
+        }
+
+    def fetch(self, name: str, version: ObjectVersion, target: Path) -> None:
+        """Copy an object to a file of this machine, whole or not at all.
+
+        Raises:
+            OSError: it has become another one.
+            StorageOutage: as `read` does.
+        """
+        place = f"{self.address}/{name}" if name else self.address
+
+        def get() -> None:
+            with atomic_write(target, fsync=True) as partial:
+                self._filesystem.get_file(place, str(partial))
+                now = ObjectVersion.of(self._filesystem.info(place))
+                if now != version or partial.stat().st_size != version.size:
+                    raise FileNotFoundError(f"{place} has changed while it was fetched")
+
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._retry(get)
+
     def _retry(self, action: Callable[[], T]) -> T:
         said = False
 
@@ -163,6 +230,6 @@ class ObjectFolder:
         except Exception as error:
             raise StorageOutage(
                 f"{self.address} has not answered for "
-                f"{format_duration(self.outage_seconds)} (data.shards.outage_seconds): "
+                f"{format_duration(self.outage_seconds)} ({self.key}): "
                 f"{describe_error(error)}"
             ) from error
