@@ -1,8 +1,11 @@
 """A real server of S3's protocol on the loopback (moto), which keeps its objects in memory."""
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -66,3 +69,44 @@ class ObjectStorage:
             self._process.terminate()
             self._process.wait(10)
             self._process = None
+
+
+class NetworkCable:
+    """A way to a server on the loopback that can be cut: whoever goes by it is refused then."""
+
+    def __init__(self, target_port: int) -> None:
+        self.port = find_free_port(5750)
+        self.address = f"http://127.0.0.1:{self.port}"
+        self._target_port = target_port
+        self._listener: socket.socket | None = None
+        self._sockets: list[socket.socket] = []
+
+    def plug_in(self) -> None:
+        listener = socket.create_server(("127.0.0.1", self.port), reuse_port=True)
+        self._listener = listener
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+
+    def cut(self) -> None:
+        assert self._listener is not None
+        for opened in (self._listener, *self._sockets):
+            with contextlib.suppress(OSError):
+                # wakes the thread that waits on it
+                opened.shutdown(socket.SHUT_RDWR)
+            opened.close()
+        self._sockets.clear()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                far = socket.create_connection(("127.0.0.1", self._target_port))
+                self._sockets += [near, far]
+                for source, target in ((near, far), (far, near)):
+                    threading.Thread(target=_pump, args=(source, target), daemon=True).start()
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)

@@ -28,6 +28,9 @@ RESULT_NEUTRAL_KEYS = (
     "data.cache",
     "data.num_workers",
     "data.on_device",
+    "data.shards.path",
+    "data.shards.cached_shards",
+    "data.shards.outage_seconds",
     "trainer.rank_timeout_seconds",
     # These two say what is done in a case in which the run would otherwise have ended.
     "trainer.on_non_finite",

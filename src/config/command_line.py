@@ -153,6 +153,7 @@ GROUP_DESCRIPTIONS = {
     "data/batching": "packed and masked, or one label for each text",
     "data/tokenizer": "a pretrained one, or a WordPiece learnt from the corpus",
     "data/augmentation": "how training texts are changed anew in every epoch",
+    "data/shards": "a corpus that no disk holds, in shards that are fetched as they are read",
     "model": "the objective: what is learnt",
     "model/encoder": "the network: fresh by its measures, or pretrained by name or folder",
     "model/optim": "optimizer and schedule",

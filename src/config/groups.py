@@ -11,7 +11,13 @@ from src.core.user_errors import UserError
 # Groups that are in no config by default, and are added on top: as +experiment=NAME.
 ADDED_GROUPS = ("experiment", "preset")
 # Groups that may be null in a config.
-NULLABLE_GROUPS = ("data/augmentation", "model/adapter", "model/regularization", "search/pruner")
+NULLABLE_GROUPS = (
+    "data/augmentation",
+    "data/shards",
+    "model/adapter",
+    "model/regularization",
+    "search/pruner",
+)
 
 
 # Config folders that a command line adds to conf/.

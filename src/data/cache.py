@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from filelock import FileLock
 
@@ -10,15 +11,26 @@ from src.core.files import fsync_path, fsync_tree
 from src.core.user_errors import UserError
 
 
+class CacheMirror(Protocol):
+    """Copies of folders elsewhere, such as a `FolderMirror` of `src/data/shards`."""
+
+    def fetch(self, kind: str, key: str, target: Path) -> bool: ...
+    def store(self, kind: str, key: str, source: Path) -> None: ...
+
+
 class ContentCache:
     """Folders below a root, built once for each content.
 
     A folder is complete or absent: it is built under another name and renamed at the end, when all
     of it is on the disk.
+
+    Args:
+        mirror: where a folder is looked for before it is built, and copied to; None: nowhere.
     """
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: str | Path, mirror: CacheMirror | None = None) -> None:
         self.root = Path(root).expanduser()
+        self._mirror = mirror
 
     def get_or_build(
         self, kind: str, key: str, build: Callable[[Path], None], *, resumable: bool = False
@@ -47,7 +59,7 @@ class ContentCache:
                     shutil.rmtree(unfinished, ignore_errors=True)
                 unfinished.mkdir(exist_ok=True)
                 try:
-                    build(unfinished)
+                    self._fill(kind, key, unfinished, build)
                     fsync_tree(unfinished)
                     unfinished.replace(place)
                     fsync_path(place.parent)
@@ -56,3 +68,10 @@ class ContentCache:
                         shutil.rmtree(unfinished, ignore_errors=True)
                     raise
         return place
+
+    def _fill(self, kind: str, key: str, folder: Path, build: Callable[[Path], None]) -> None:
+        if self._mirror is None:
+            build(folder)
+        elif not self._mirror.fetch(kind, key, folder):
+            build(folder)
+            self._mirror.store(kind, key, folder)

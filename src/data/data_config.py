@@ -11,7 +11,8 @@ from src.core.dataset_info import TEXT_BATCHINGS, TEXT_TASKS, Task
 from src.core.user_errors import UserError, UserErrors
 from src.core.validation import Bound, NonNegativeInt, PositiveInt, validate_init
 from src.data.batches.augmentation import Augmentation
-from src.data.batches.batching import Batching
+from src.data.batches.batching import Batching, Masked
+from src.data.batches.causal_batching import Causal
 from src.data.preparation.cleaning import Cleaning
 from src.data.preparation.division import find_division_errors
 from src.data.preparation.first_targets import find_first_target_errors
@@ -22,6 +23,7 @@ from src.data.reading.sources import Source
 from src.data.rows.labels import MULTI_LABEL_HINT, LabelSpace, sort_labels
 from src.data.rows.odd_labels import drop_missing_number
 from src.data.rows.records import DataSource
+from src.data.shards.settings import Shards
 from src.data.synthetic.reviews import Generated
 from src.data.synthetic.tasks import GeneratedTask
 from src.data.tokenization.tokenizer import PretrainedTokenizer, Tokenizer
@@ -48,6 +50,8 @@ class DataConfig:
         batching: how rows are put into batches.
         augmentation: how training texts are changed anew in every epoch; null leaves them as they
             are.
+        shards: where the tokens of the training rows lie, in shards that are fetched as they are
+            read; null: in one piece in `cache`.
         label_names: the names of the class labels, in the order of their indices, or a file that
             has one on each line; null takes the labels of the training rows.
         num_labels: the number of labels, verified against the data. Models read it from here.
@@ -74,6 +78,7 @@ class DataConfig:
     tokenizer: Tokenizer
     batching: Batching
     augmentation: Augmentation | None = None
+    shards: Shards | None = None
     label_names: list[str | float] | str | None = None
     num_labels: Annotated[int, Bound(least=2)] | None = None
     label_values: list[str | float] | None = None
@@ -127,6 +132,7 @@ class DataConfig:
                     colon=False,
                 )
             )
+        errors += self._find_shard_errors()
         errors += self._find_label_set_errors()
         division = self.split.find_column()
         if division is not None and isinstance(self.source, Generated | GeneratedTask):
@@ -150,6 +156,30 @@ class DataConfig:
             )
         if errors:
             raise UserErrors(errors)
+
+    def _find_shard_errors(self) -> Iterator[UserError]:
+        """The errors of options that do not go with a corpus in shards."""
+        if self.shards is None:
+            return
+        if not isinstance(self.batching, Masked | Causal):
+            yield UserError(
+                "goes with rows that are packed without a look at all texts",
+                key="data.shards",
+                expected="data.task=masked_lm or causal_lm",
+                found=f"data.task={self.task}",
+                hint="data/shards=none keeps the tokens in data.cache",
+                about=["data.task"],
+            )
+            return
+        yield from self.shards.find_row_errors(self.batching.row_tokens)
+        if self.on_device:
+            yield UserError(
+                "a corpus in shards is not kept on the device",
+                key="data.on_device",
+                value="true",
+                hint="{key}=null fits",
+                about=["data.shards"],
+            )
 
     def _find_label_map_errors(self) -> Iterator[UserError]:
         if self.label_map is None:
@@ -284,6 +314,8 @@ class DataConfig:
         self.cleaning.check()
         if self.augmentation is not None:
             self.augmentation.check()
+        if self.shards is not None:
+            self.shards.check()
         names = self.declared_label_names()
         if errors := list(self.find_label_errors(names, self.label_values, self.num_labels)):
             raise UserErrors(errors)

@@ -2,53 +2,45 @@
 the data for the model and for the record of the run.
 """
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
 
-from src.core.dataset_info import TEXT_TASKS, DatasetInfo
+from src.core.dataset_info import DatasetInfo
 from src.core.formatting import format_count
 from src.core.notices import Notices, join_notices
 from src.core.training_length import TrainingLength, count_parts
 from src.core.user_errors import UserError
 from src.data.batches.augmented_rows import AugmentedRows
 from src.data.batches.batch_sampler import DistributedBatchSampler
-from src.data.batches.batching import Labelled, Masked
+from src.data.batches.batching import Masked
 from src.data.batches.denoising_batching import Denoising
 from src.data.batches.device_dataset import DeviceBatchDataset, should_keep_on_device
-from src.data.batches.loader import BatchDataset, BatchPlan, PrefetchSampler, ResumableDataLoader
+from src.data.batches.loader import (
+    BatchDataset,
+    BatchPlan,
+    PrefetchSampler,
+    ResumableDataLoader,
+)
 from src.data.batches.mask_schedule import MaskSchedule
 from src.data.batches.sentence_pairs import SentencePairs
 from src.data.batches.substitutes import LoadGuesser, Substitutes, open_substitutes
-from src.data.batches.tagged_batches import describe_words
 from src.data.cache import ContentCache
 from src.data.leakage import MOST_LETTERS, find_repeated_rows
 from src.data.near_train_rows import NearTrainRows, find_near_train_rows
-from src.data.preparation.corpus import Corpus
-from src.data.preparation.corpus_survey import CorpusSurvey
 from src.data.preparation.splitting import SPLITS
 from src.data.reading.sources import Source
 from src.data.reading_notices import describe_rows
-from src.data.surveyed_corpus import (
-    SurveyedCorpus,
-    check_num_labels,
-    hash_as_json,
-    survey_corpus,
-)
-from src.data.tokenization.dropped_letters import DroppedLetters
-from src.data.tokenization.row_digest import iter_json_pieces
-from src.data.tokenization.text_encoder import OWN_TOKENIZER_HINT
+from src.data.shards.fetch_ahead import FetchAheadSampler
+from src.data.shards.folder_mirror import FolderMirror
+from src.data.shards.sharded_tokens import ShardedTokens
+from src.data.surveyed_corpus import SurveyedCorpus, check_num_labels, survey_corpus
 from src.data.tokenization.text_store import TextStore, write_texts
-from src.data.tokenization.token_counts import TokenCounts
-from src.data.tokenization.token_store import TargetLayout, TextRow, TokenStore
-from src.data.tokenization.tokenize import CorpusSize, tokenize_to_stores
+from src.data.tokenization.token_store import TokenStore
 from src.data.tokenization.tokenizer import TextTokenizer
+from src.data.tokenized_corpus import find_truncation, tokenize_corpus
 
 if TYPE_CHECKING:
     from src.data.data_config import DataConfig
@@ -64,7 +56,9 @@ class TextDataModule(LightningDataModule):
     def __init__(self, config: "DataConfig") -> None:
         super().__init__()
         self.config = config
-        self.cache = ContentCache(config.cache)
+        shards = config.shards
+        mirror = None if shards is None else FolderMirror(shards.open_folder())
+        self.cache = ContentCache(config.cache, mirror)
         self.rank, self.world_size = 0, 1
         self._batch_ranks: int | None = None
         self.training_length: TrainingLength | None = None
@@ -72,7 +66,9 @@ class TextDataModule(LightningDataModule):
         self.dataset_info: DatasetInfo
         self._surveyed: SurveyedCorpus
         self.data_summary: dict[str, Any] = {}
+        # of the splits that are on this machine as a whole
         self.token_stores: dict[str, TokenStore] = {}
+        self.sharded_train: ShardedTokens | None = None
         self._load_guesser: LoadGuesser | None = None
         self._substitutes: Substitutes | None = None
 
@@ -88,26 +84,9 @@ class TextDataModule(LightningDataModule):
         )
         if isinstance(self.config.batching, Masked | SentencePairs | Denoising):
             self.config.batching.check_tokenizer(self.tokenizer)
-        key = hash_as_json(
-            [
-                rows_key,
-                self.tokenizer.fingerprint,
-                self.config.batching.truncation_tokens,
-                self._truncation,
-                # earlier versions have not counted them
-                *["letters"] * DroppedLetters(self.tokenizer.backend).is_possible,
-            ]
+        self.token_stores, self.sharded_train, self.data_summary = tokenize_corpus(
+            self._surveyed, self.tokenizer, self.config, self.cache
         )
-        folder = self.cache.get_or_build(
-            "tokens",
-            key,
-            lambda folder: self._write_token_stores(folder, corpus, survey),
-            resumable=True,
-        )
-        self.data_summary = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-        self.token_stores = {
-            split: TokenStore.open(folder / split) for split in SPLITS if (folder / split).is_dir()
-        }
         if isinstance(self.config.batching, SentencePairs):
             self.config.batching.check_stores(self.token_stores)
         self.dataset_info = self._build_dataset_info()
@@ -120,61 +99,10 @@ class TextDataModule(LightningDataModule):
         )
 
     @property
-    def _truncation(self) -> Literal["head", "tail", "head_tail"]:
-        return (
-            self.config.batching.truncation
-            if isinstance(self.config.batching, Labelled)
-            else "head"
-        )
-
-    def _write_token_stores(self, folder: Path, corpus: Corpus, survey: CorpusSurvey) -> None:
-        """Write the token store of each split, and about.json: the summary of the survey, a digest
-        of the rows of each split, the unigram entropy, and the unknown tokens of each split.
-        """
-        summary = survey.data_summary
-        digests = {
-            split: hashlib.sha256(json.dumps(summary["label_names"] or None).encode())
-            for split in summary["rows"]
-        }
-
-        letters, dropped = DroppedLetters(self.tokenizer.backend), dict.fromkeys(summary["rows"], 0)
-
-        def iter_rows_with_digest() -> Iterator[tuple[str, TextRow]]:
-            for split, row in corpus.iter_rows(survey):
-                dropped[split] += letters.count(row.text, row.pair)
-                for piece in iter_json_pieces(row):
-                    digests[split].update(piece.encode())
-                yield split, row
-
-        tokenize_to_stores(
-            folder,
-            iter_rows_with_digest(),
-            self.tokenizer.encoder,
-            vocab_size=self.tokenizer.vocab_size,
-            max_tokens=self.config.batching.truncation_tokens,
-            truncation=self._truncation,
-            targets=TargetLayout.of_task(self.config.task, len(summary["label_names"])),
-            size=CorpusSize(sum(summary["rows"].values()), summary["letters"]),
-        )
-        counts = {
-            split: TokenCounts.from_store(TokenStore.open(folder / split), self.tokenizer)
-            for split in SPLITS
-            if (folder / split).is_dir()
-        }
-        self._check_known_tokens(counts)
-        if self.config.task == "token_classification":
-            summary |= describe_words(folder, summary)
-        is_text = self.config.task in TEXT_TASKS
-        facts = {
-            "digests": {split: digest.hexdigest() for split, digest in digests.items()},
-            "unigram_entropy": counts["train"].compute_entropy() if is_text else None,
-            "unknown": {split: found.num_unknown for split, found in counts.items()},
-            "dropped_letters": dropped,
-            "unknown_share": {split: found.unknown_share for split, found in counts.items()},
-        }
-        (folder / "about.json").write_text(
-            json.dumps({**summary, **facts}, ensure_ascii=False), encoding="utf-8"
-        )
+    def split_tokens(self) -> dict[str, TokenStore | ShardedTokens]:
+        """The tokens of each split, wherever they are."""
+        sharded = {} if self.sharded_train is None else {"train": self.sharded_train}
+        return {**sharded, **self.token_stores}
 
     # -- facts for the model and for the record of the run
 
@@ -193,25 +121,9 @@ class TextDataModule(LightningDataModule):
             unigram_entropy=self.data_summary["unigram_entropy"],
             own_vocab_size=self.tokenizer.own_vocab_size,
             label_counts=tuple(self.data_summary["labels"].get("train", {}).values()),
-            num_train_rows=len(self.token_stores["train"]),
+            num_train_rows=len(self.split_tokens["train"]),
             end_id=self.tokenizer.end_id,
         )
-
-    def _check_known_tokens(self, counts: Mapping[str, TokenCounts]) -> None:
-        """Raise UserError if the texts of a split that is learnt from, or by which a language
-        model is judged, are made of special and unknown tokens alone.
-        """
-        splits = ("train", "validation") if self.config.task in TEXT_TASKS else ("train",)
-        for split in splits:
-            if split not in counts or counts[split].num_known:
-                continue
-            raise UserError(
-                f"the tokenizer knows nothing of the {split} texts: all they become is "
-                f"{counts[split].num_unknown} unknown tokens and special ones "
-                "(BERT's makes one unknown token of 100 characters without a space)",
-                key="data.tokenizer",
-                hint=OWN_TOKENIZER_HINT,
-            )
 
     def describe_splits(self) -> dict[str, dict[str, Any]]:
         """Each split by its name, for the record of the run.
@@ -232,7 +144,7 @@ class TextDataModule(LightningDataModule):
                     "labels": self.data_summary["labels"].get(split, {}),
                 },
             }
-            for split, store in self.token_stores.items()
+            for split, store in self.split_tokens.items()
         }
 
     def find_repeated_rows(self, earlier: "DataConfig") -> dict[str, np.ndarray]:
@@ -254,7 +166,7 @@ class TextDataModule(LightningDataModule):
     def describe_reading(self) -> Notices:
         """What was read, kept and lost, for the screen and the record of the run."""
         source = self.config.source
-        cut = {split: store.num_truncated for split, store in self.token_stores.items()}
+        cut = {split: store.num_truncated for split, store in self.split_tokens.items()}
         own = [split for split in SPLITS if f"{split}/read" in self.data_summary["counts"]]
         unread = [*source.describe_unread()] if isinstance(source, Source) else []
         notices = describe_rows(
@@ -278,7 +190,7 @@ class TextDataModule(LightningDataModule):
             "label_names": self.data_summary["label_names"],
             "cleaning": asdict(self.config.cleaning),
             "max_tokens": self.config.batching.max_tokens,
-            "truncation": self._truncation,
+            "truncation": find_truncation(self.config.batching),
             "pairs": self.data_summary["pairs"],
         }
 
@@ -316,8 +228,10 @@ class TextDataModule(LightningDataModule):
         """Which rows of a split meet in the batches of this process."""
         training = split == "train"
         batch_ranks = self._batch_ranks if training else None
+        # those in shards only where rows are packed, which the config has seen to
+        store: Any = self.split_tokens[split]
         plan = self.config.batching.build_batch_sampler(
-            self.token_stores[split],
+            store,
             seed=self.config.seed,
             training=training,
             world_size=batch_ranks or self.world_size,
@@ -327,14 +241,16 @@ class TextDataModule(LightningDataModule):
 
     def build_loader(self, split: str, plan: BatchPlan | None = None) -> ResumableDataLoader:
         """A loader of the batches of a split, or of those of another plan of its rows."""
-        store, training = self.token_stores[split], split == "train"
+        store, training = self.split_tokens[split], split == "train"
         device = None if self.trainer is None else self.trainer.strategy.root_device
         schedule: MaskSchedule | None = None
         if training and isinstance(self.config.batching, Masked):
             schedule = self.config.batching.build_mask_schedule(self.training_length)
         source: BatchDataset | DeviceBatchDataset
-        if device is not None and should_keep_on_device(
-            self.config.batching, self.config.on_device, store, device
+        if (
+            device is not None
+            and isinstance(store, TokenStore)
+            and should_keep_on_device(self.config.batching, self.config.on_device, store, device)
         ):
             source = DeviceBatchDataset(
                 store,
@@ -357,11 +273,15 @@ class TextDataModule(LightningDataModule):
             )
         workers = self.config.num_workers if isinstance(source, BatchDataset) else 0
         plan = self.build_batch_sampler(split) if plan is None else plan
-        sampler = (
-            PrefetchSampler(plan, source)
-            if isinstance(source, BatchDataset) and not workers
-            else plan
-        )
+        sampler: BatchPlan | FetchAheadSampler | PrefetchSampler = plan
+        if isinstance(store, ShardedTokens) and isinstance(plan, DistributedBatchSampler):
+            row_tokens = self.config.batching.max_tokens
+            order = store.order_rows(row_tokens, self.config.seed)
+            sampler = FetchAheadSampler(
+                plan, order, store.cache, row_tokens=row_tokens, workers=workers
+            )
+        if isinstance(source, BatchDataset) and not workers:
+            sampler = PrefetchSampler(sampler, source)
         return ResumableDataLoader(source, plan, sampler=sampler, workers=workers)
 
     def _open_training_texts(self) -> TextStore:
@@ -384,7 +304,7 @@ class TextDataModule(LightningDataModule):
             encoder=self.tokenizer.encoder,
             has_pairs=self.data_summary["pairs"],
             max_tokens=self.config.batching.truncation_tokens,
-            truncation=self._truncation,
+            truncation=find_truncation(self.config.batching),
             seed=self.config.seed,
             substitutes=self._substitutes,
         )

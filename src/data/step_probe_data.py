@@ -90,7 +90,7 @@ class StepProbeData(LightningDataModule):
             return self._plan.lengths[rows]
         # packed, and the last row may be short
         length = self._data.config.batching.max_tokens
-        rest = self._data.token_stores["train"].num_tokens - rows * length
+        rest = self._data.split_tokens["train"].num_tokens - rows * length
         return np.minimum(rest, length)
 
     def _count_tokens(self, rows: np.ndarray) -> int:

@@ -94,7 +94,7 @@ def _build_tally(parts: RunParts) -> TokenTally:
 
 def _count_training_tokens(parts: RunParts) -> TokenCounts:
     datamodule = parts.datamodule
-    return TokenCounts.from_store(datamodule.token_stores["train"], datamodule.tokenizer)
+    return TokenCounts.from_store(datamodule.split_tokens["train"], datamodule.tokenizer)
 
 
 def log_token_report(parts: RunParts, tally: TokenTally, metrics: Mapping[str, float]) -> None:

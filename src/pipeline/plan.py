@@ -222,7 +222,7 @@ def _estimate(
     from src.training.step_probe import estimate_seconds_per_token
 
     module, data, training = built.module, built.datamodule, built.training
-    stores = data.token_stores
+    stores = data.split_tokens
     training_seconds = rank_tokens * estimate_seconds_per_token(probe.steps)
     limit_seconds = math.inf if training.max_minutes is None else 60 * training.max_minutes
     evaluation_rate = estimate_seconds_per_token(probe.validation_batches) / world_size

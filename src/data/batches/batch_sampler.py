@@ -9,7 +9,7 @@ import bisect
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
@@ -30,6 +30,20 @@ class BatchKey(NamedTuple):
     epoch: int
     number: int  # of the global batch in the epoch, from 0
     rows: np.ndarray  # [B] row numbers, those of one rank
+
+
+class RowOrder(Protocol):
+    """An order of the training rows of each epoch, other than a permutation of all of them; a pure
+    function of (seed, epoch), such as `shard_order.ShardOrder`.
+    """
+
+    def take_rows(self, epoch: int, begin: int, end: int) -> np.ndarray:
+        """The rows at these places of an epoch."""
+        ...
+
+    def list_settings(self) -> list[int]:
+        """All that the order depends on, beside the seed and the number of rows."""
+        ...
 
 
 class DistributedBatchSampler:
@@ -72,6 +86,7 @@ class DistributedBatchSampler:
             others half of the full batch (McCandlish et al., 2018; Warner et al., 2024, section
             2.2: gradients are least noisy at first). The rows left out come in the next epoch, so
             that epochs keep their number of batches.
+        order: of the rows of a training epoch, where `lengths` are none; None: a permutation.
 
     Attributes:
         num_parts: batches of this rank that make its share of a global one.
@@ -93,7 +108,9 @@ class DistributedBatchSampler:
         batch_tokens: int | None = None,
         group_by_length: bool = False,
         warmup_batches: int = 0,
+        order: RowOrder | None = None,
     ) -> None:
+        assert order is None or (training and lengths is None)
         _check_ranks(num_rows, world_size)
         self.num_rows = num_rows
         self.batch_size = batch_size
@@ -104,6 +121,7 @@ class DistributedBatchSampler:
         self.num_parts = 1
         self.lengths = lengths
         self.warmup_batches = warmup_batches if training else 0
+        self.order = order
         self.epoch = 0
         # an epoch, and the first of its global batches that is wanted
         self._start_position = (0, 0)
@@ -157,6 +175,8 @@ class DistributedBatchSampler:
             self._num_pools,
             self._pool_cuts,
         ]
+        if self.order is not None:
+            settings.append(self.order.list_settings())
         digest = hashlib.sha256(json.dumps(settings).encode())
         if self.lengths is not None:
             digest.update(np.ascontiguousarray(self.lengths, dtype=np.int64).tobytes())
@@ -193,7 +213,7 @@ class DistributedBatchSampler:
         return self.num_global_batches * self.num_parts
 
     def __iter__(self) -> Iterator[BatchKey]:
-        dealt = self._deal_rows()
+        take_rows = self._deal_rows()
         spans = list(pairwise(self._pool_cuts))
         # batch b is cut b % S of pool b // S, for S cuts of a pool
         order = np.arange(self.num_global_batches)
@@ -204,13 +224,23 @@ class DistributedBatchSampler:
         for number, batch in enumerate(order[first:].tolist(), first):
             pool, cut = divmod(batch, len(spans))
             begin, end = spans[cut]
-            rows = dealt[pool :: self._num_pools][begin:end]
+            rows = take_rows(pool, begin, end)
             rows = rows[:: self._warmup_stride(len(rows), number)]
             for share in self._divide_rows(rows, begin):
                 yield BatchKey(self.epoch, number, share)
 
-    def _deal_rows(self) -> np.ndarray:
-        """[R] rows in the order in which they are dealt to the pools, one to each in turn."""
+    def _deal_rows(self) -> Callable[[int, int, int], np.ndarray]:
+        """What tells which rows of this epoch are dealt to a pool, from one place to another: rows
+        are dealt to the pools in turn.
+        """
+        epoch, order = self.epoch, self.order
+        if order is not None:
+            return lambda pool, begin, end: order.take_rows(epoch, begin, end)
+        dealt, pools = self._order_rows(), self._num_pools
+        return lambda pool, begin, end: dealt[pool::pools][begin:end]
+
+    def _order_rows(self) -> np.ndarray:
+        """[R] rows in the order in which they are dealt."""
         if not self.training:
             return np.arange(self.num_rows) if self._by_length is None else self._by_length
         shuffled = permute_rows(self.seed, self.epoch, self.num_rows)
@@ -296,7 +326,14 @@ class RowBatchSizes(Protocol):
 
 
 def build_row_sampler(
-    sizes: RowBatchSizes, num_rows: int, *, seed: int, training: bool, rank: int, world_size: int
+    sizes: RowBatchSizes,
+    num_rows: int,
+    *,
+    seed: int,
+    training: bool,
+    rank: int,
+    world_size: int,
+    order: RowOrder | None = None,
 ) -> DistributedBatchSampler:
     """The batches of rows that all count alike, such as packed ones."""
     return DistributedBatchSampler(
@@ -307,4 +344,5 @@ def build_row_sampler(
         rank=rank,
         world_size=world_size,
         warmup_batches=sizes.warmup_batches,
+        order=order if training else None,
     )

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from src.core.batch import LabelledBatch, MaskedBatch, TaggedBatch
     from src.data.batches.batch_sampler import DistributedBatchSampler
     from src.data.batches.mask_schedule import MaskSchedule
+    from src.data.batches.packing import PackedTokens
     from src.data.tokenization.token_store import TokenStore
     from src.data.tokenization.tokenizer import TextTokenizer
 
@@ -104,22 +105,34 @@ class Masked:
             self.mask_fraction, self.mask_fraction_end, self.mask_schedule, self.row_tokens, length
         )
 
-    def count_rows(self, store: "TokenStore") -> int:
+    def count_rows(self, store: "PackedTokens") -> int:
         return math.ceil(store.num_tokens / self.row_tokens)
 
     def build_batch_sampler(
-        self, store: "TokenStore", *, seed: int, training: bool, rank: int = 0, world_size: int = 1
+        self,
+        store: "PackedTokens",
+        *,
+        seed: int,
+        training: bool,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> "DistributedBatchSampler":
         from src.data.batches.batch_sampler import build_row_sampler
 
         num_rows = self.count_rows(store)
         return build_row_sampler(
-            self, num_rows, seed=seed, training=training, rank=rank, world_size=world_size
+            self,
+            num_rows,
+            seed=seed,
+            training=training,
+            rank=rank,
+            world_size=world_size,
+            order=store.order_rows(self.row_tokens, seed),
         )
 
     def build_batch(
         self,
-        store: "TokenStore",
+        store: "PackedTokens",
         rows: "np.ndarray",
         *,
         epoch: int,
@@ -140,7 +153,7 @@ class Masked:
 
     def build_batches(
         self,
-        store: "TokenStore",
+        store: "PackedTokens",
         rows_per_batch: "Sequence[np.ndarray]",
         *,
         epoch: int,
@@ -158,7 +171,7 @@ class Masked:
         import numpy as np
 
         from src.data.batches.masking import mask_tokens
-        from src.data.batches.packing import PackedRows, find_sequence_starts
+        from src.data.batches.packing import PackedRows
 
         masking = build_masking_params(self, tokenizer, seed=seed, training=training)
         if fraction is not None:
@@ -170,9 +183,8 @@ class Masked:
         rows = np.concatenate(row_lists)
         num_full = store.num_tokens // length
         full_rows = rows[rows < num_full]
-        table = store.ids[: num_full * length].reshape(num_full, length)
-        starts = find_sequence_starts(store.offsets, full_rows * length, length)
-        masked = mask_tokens(table[full_rows].astype(np.int64), full_rows, epoch, masking, starts)
+        full_ids, starts = store.read_spans(full_rows * length, length)
+        masked = mask_tokens(full_ids, full_rows, epoch, masking, starts)
         ids = masked.ids.ravel()
         positions = np.arange(len(ids)) - starts[:-1].repeat(np.diff(starts))
 
@@ -195,8 +207,7 @@ class Masked:
             has_short_row = bool(rows.max() >= num_full)
             if has_short_row:
                 short_row = np.array([num_full])
-                rest = store.ids[None, table.size :].astype(np.int64)
-                row_starts = find_sequence_starts(store.offsets, short_row * length, rest.size)
+                rest, row_starts = store.read_spans(short_row * length, store.num_tokens % length)
                 packed = packed.append_row(
                     mask_tokens(rest, short_row, epoch, masking, row_starts), row_starts
                 )

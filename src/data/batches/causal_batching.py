@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from src.core.batch import NextTokenBatch
     from src.data.batches.batch_sampler import DistributedBatchSampler
-    from src.data.tokenization.token_store import TokenStore
+    from src.data.batches.packing import PackedTokens
     from src.data.tokenization.tokenizer import TextTokenizer
 
 
@@ -53,18 +53,30 @@ class Causal:
         return None
 
     def build_batch_sampler(
-        self, store: "TokenStore", *, seed: int, training: bool, rank: int = 0, world_size: int = 1
+        self,
+        store: "PackedTokens",
+        *,
+        seed: int,
+        training: bool,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> "DistributedBatchSampler":
         from src.data.batches.batch_sampler import build_row_sampler
 
         num_rows = math.ceil(store.num_tokens / self.row_tokens)
         return build_row_sampler(
-            self, num_rows, seed=seed, training=training, rank=rank, world_size=world_size
+            self,
+            num_rows,
+            seed=seed,
+            training=training,
+            rank=rank,
+            world_size=world_size,
+            order=store.order_rows(self.row_tokens, seed),
         )
 
     def build_batch(
         self,
-        store: "TokenStore",
+        store: "PackedTokens",
         rows: "np.ndarray",
         *,
         epoch: int,
@@ -79,25 +91,28 @@ class Causal:
         import torch
 
         from src.core.batch import NextTokenBatch
-        from src.data.batches.packing import find_sequence_starts, to_tokens
+        from src.data.batches.packing import to_tokens
 
         is_empty = not len(rows)
-        rows = np.zeros(1, dtype=np.int64) if is_empty else rows
-        ids, starts, before = [], [], 0
-        for begin in (rows * self.row_tokens).tolist():
-            row = store.ids[begin : begin + self.row_tokens].astype(np.int64)
-            pieces = find_sequence_starts(store.offsets, np.array([begin]), len(row))
-            ids.append(row)
-            starts.append(pieces[:-1] + before)
-            before += len(row)
-        flat, borders = np.concatenate(ids), np.concatenate([*starts, [before]])
-        positions = np.arange(before) - borders[:-1].repeat(np.diff(borders))
+        rows = np.zeros(1, dtype=np.int64) if is_empty else np.sort(rows)
+        length = self.row_tokens
+        num_full = store.num_tokens // length
+        full_rows = rows[rows < num_full]
+        ids, borders = store.read_spans(full_rows * length, length)
+        flat = ids.ravel()
+        if len(full_rows) < len(rows):
+            # the last row of the corpus, which is short
+            rest, pieces = store.read_spans(
+                np.array([num_full * length]), store.num_tokens % length
+            )
+            borders = np.concatenate((borders[:-1], pieces + len(flat)))
+            flat = np.concatenate((flat, rest.ravel()))
+        positions = np.arange(len(flat)) - borders[:-1].repeat(np.diff(borders))
         followed = np.flatnonzero(positions[1:])
         if is_empty:
             followed = followed[:0]
-        is_full = before == len(rows) * self.row_tokens
         return NextTokenBatch(
-            to_tokens(flat, positions, borders, self.row_tokens if is_full else 0),
+            to_tokens(flat, positions, borders, length * (len(full_rows) == len(rows))),
             torch.from_numpy(followed),
             torch.from_numpy(flat[followed + 1]),
         )

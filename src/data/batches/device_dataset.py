@@ -20,7 +20,7 @@ from src.data.batches.batching import Masked
 from src.data.batches.mask_schedule import MaskSchedule
 from src.data.batches.mask_settings import build_masking_params
 from src.data.batches.masking import MaskingParams, mask_tokens_torch
-from src.data.batches.packing import find_sequence_starts
+from src.data.tokenization.sequence_starts import find_sequence_starts
 
 if TYPE_CHECKING:
     from src.data.tokenization.token_store import TokenStore

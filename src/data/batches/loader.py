@@ -26,6 +26,7 @@ from src.data.batches.augmented_rows import AugmentedRows
 from src.data.batches.batch_sampler import BatchKey
 from src.data.batches.batching import Batching, Masked
 from src.data.batches.mask_schedule import MaskSchedule
+from src.data.batches.packing import PackedTokens
 from src.data.tokenization.token_store import TokenStore
 from src.data.tokenization.tokenizer import TextTokenizer
 
@@ -50,6 +51,16 @@ class BatchPlan(Protocol):
     def __iter__(self) -> Iterator[BatchKey]: ...
 
 
+class BatchKeys(Protocol):
+    """What is iterated over: a `BatchPlan`, or another sampler around it."""
+
+    batch_size: int
+
+    def set_epoch(self, epoch: int) -> None: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[BatchKey]: ...
+
+
 class BatchDataset:
     """A map from keys to batches, which a DataLoader reads in this process or in a worker.
 
@@ -61,7 +72,7 @@ class BatchDataset:
 
     def __init__(
         self,
-        store: TokenStore,
+        store: TokenStore | PackedTokens,
         batching: Batching,
         tokenizer: TextTokenizer,
         *,
@@ -95,7 +106,9 @@ class BatchDataset:
             return self._prefetched.popleft()[1]
         if isinstance(self.batching, Masked):
             return self._build_masked([key])[0]
-        store, rows = self.store, key.rows
+        # no other than packed rows are cut out of shards, which the config has seen to
+        store: Any = self.store
+        rows = key.rows
         if self._augmented is not None and len(rows):
             store, rows = self._augmented.build_store(rows, key.epoch), np.arange(len(rows))
         return self.batching.build_batch(store, rows, epoch=key.epoch, **self._settings)
@@ -124,19 +137,24 @@ class BatchDataset:
         self._prefetched = deque(zip(keys, self._build_masked(keys), strict=True))
 
 
+def count_prefetched(batch_size: int, row_tokens: int) -> int:
+    """How many small masked batches are made at a time."""
+    return max(1, PREFETCH_TOKENS // (batch_size * row_tokens))
+
+
 class PrefetchSampler:
     """A batch sampler that has small masked batches made several at a time.
 
     Only for a loader without workers: the dataset must live in this process.
     """
 
-    def __init__(self, batch_sampler: BatchPlan, dataset: BatchDataset) -> None:
+    def __init__(self, batch_sampler: BatchKeys, dataset: BatchDataset) -> None:
         self.batch_sampler = batch_sampler
         self.dataset = dataset
+        self.batch_size = batch_sampler.batch_size
         self.prefetch_count = 1
         if isinstance(dataset.batching, Masked):
-            batch_tokens = batch_sampler.batch_size * dataset.batching.row_tokens
-            self.prefetch_count = max(1, PREFETCH_TOKENS // batch_tokens)
+            self.prefetch_count = count_prefetched(self.batch_size, dataset.batching.row_tokens)
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""

@@ -4,13 +4,25 @@ Shape legend: T tokens of a batch, K masked positions.
 """
 
 import functools
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
     from src.core.batch import MaskedBatch, Tokens
+    from src.data.batches.batch_sampler import RowOrder
     from src.data.batches.masking import MaskedRows
+
+
+class PackedTokens(Protocol):
+    """A tokenised split from which rows of one length are cut: a `TokenStore` or
+    `ShardedTokens`.
+    """
+
+    @property
+    def num_tokens(self) -> int: ...
+    def order_rows(self, row_tokens: int, seed: int) -> "RowOrder | None": ...
+    def read_spans(self, begins: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 class PackedRows(NamedTuple):
@@ -72,35 +84,3 @@ def partition_vocabulary(
     special = np.zeros(vocab_size, dtype=bool)
     special[list(special_ids)] = True
     return np.flatnonzero(~special), special
-
-
-def find_sequence_starts(offsets: np.ndarray, row_begins: np.ndarray, length: int) -> np.ndarray:
-    """Where pieces of documents start when rows are laid end to end, and where the last one ends.
-
-    Documents at offsets [0 5 9 20] and two rows of 8 tokens that begin at [0 8] give pieces of
-    [5 3] and [1 7] tokens: [0 5 8 9 16].
-
-    Args:
-        offsets: where each document of the corpus begins, and where the last one ends.
-        row_begins: where each row begins in the corpus, [B].
-        length: tokens of each row.
-    """
-    first_border = offsets.searchsorted(row_begins, side="right")
-    # documents that begin within each row
-    counts = offsets.searchsorted(row_begins + length, side="left") - first_border
-    counts_through = counts.cumsum()
-    rows = np.arange(len(row_begins))
-    # where each row begins in the batch
-    batch_begins = rows * length
-    borders = np.arange(counts.sum())
-    starts = np.zeros(len(borders) + len(rows) + 1, dtype=np.int64)
-    # Border i of the batch, in row r, has i borders and r row ends before it, and the zero that all
-    # begins with.
-    places, border_shifts, token_shifts = np.stack(
-        (rows + 1, first_border - counts_through + counts, batch_begins - row_begins)
-    ).repeat(counts, axis=1)
-    starts[borders + places] = offsets[borders + border_shifts] + token_shifts
-    starts[counts_through + rows + 1] = batch_begins + length
-    differs = starts[1:] > starts[:-1]
-    # A document without tokens starts where the next one does.
-    return starts if differs.all() else np.concatenate((starts[:1], starts[1:][differs]))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from src.core.user_errors import UserError, did_you_mean, suggest
 from src.data.reading.archives import enter_archive
+from src.data.reading.fetched_files import fetch_source
 from src.data.reading.file_names import PATH_KEY, abbreviate_names
 
 _SIGNS = "*?["
@@ -12,15 +13,11 @@ _SIGNS = "*?["
 
 def find_path(typed: str) -> Path:
     """The file or folder that was typed, or the pattern, if files match it; UserError with the
-    nearest name if there is none.
+    nearest name if there is none. What lies in an object storage is fetched.
     """
     if not typed.strip():
         raise UserError("is empty", key=PATH_KEY, expected="a file or a folder", colon=False)
-    if "://" in typed:
-        raise UserError(
-            "an address", key=PATH_KEY, value=typed, hint="download it first and give the file"
-        )
-    path = enter_archive(Path(typed).expanduser())
+    path = enter_archive(fetch_source(typed) if "://" in typed else Path(typed).expanduser())
     if not path.exists() and not list_matches(path):
         raise _missing_path_error(path, Path(typed).expanduser())
     return path

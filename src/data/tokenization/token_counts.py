@@ -1,11 +1,16 @@
 """How often each token stands in a split, and what follows from it."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from src.data.tokenization.token_store import TokenStore
 from src.data.tokenization.tokenizer import TextTokenizer
+
+
+class CountedTokens(Protocol):
+    """A tokenised split, such as a `TokenStore`."""
+
+    def count_tokens(self, vocab_size: int) -> np.ndarray: ...
 
 
 class TokenCounts(NamedTuple):
@@ -22,11 +27,9 @@ class TokenCounts(NamedTuple):
     unknown_id: int | None
 
     @classmethod
-    def from_store(cls, store: TokenStore, tokenizer: TextTokenizer) -> "TokenCounts":
-        """Read all ids of a split."""
-        counts = np.zeros(tokenizer.vocab_size, dtype=np.int64)
-        for ids in store.iter_id_blocks():
-            counts += np.bincount(ids, minlength=len(counts))
+    def from_store(cls, store: CountedTokens, tokenizer: TextTokenizer) -> "TokenCounts":
+        """Count all tokens of a split."""
+        counts = store.count_tokens(tokenizer.vocab_size)
         return cls(counts, list(tokenizer.special_ids), tokenizer.unknown_id)
 
     @property

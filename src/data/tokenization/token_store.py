@@ -5,7 +5,7 @@ Shape legend: N rows (texts or pairs), T tokens of all of them, C classes.
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
@@ -16,6 +16,7 @@ from src.core.dataset_info import Task
 from src.core.entity_tags import END_OF_TEXT
 from src.core.files import fsync_path
 from src.core.user_errors import UserError
+from src.data.tokenization.sequence_starts import read_spans
 from src.data.tokenization.text_encoder import NO_TOKEN, EncodedTexts
 
 _ALLOWED_DTYPES = {
@@ -25,6 +26,7 @@ _ALLOWED_DTYPES = {
     "targets": ("int64", "float32", "uint8"),
     "identities": ("int64",),
 }
+_BLOCK_TOKENS = 1 << 20
 # of a store whose rows have a target for each word
 _WORD_DTYPES = {"target_offsets": ("int64",), "target_tokens": ("int32",)}
 
@@ -98,13 +100,21 @@ class TokenStore:
         """T."""
         return int(self.offsets[-1])
 
-    def iter_id_blocks(self, size: int = 1 << 20) -> Iterator[np.ndarray]:
-        """All ids, `size` at a time, read from the file and not mapped: a block that is no longer
-        used takes no memory.
-        """
+    def count_tokens(self, vocab_size: int) -> np.ndarray:
+        """How often each id of the vocabulary occurs, [V] int64."""
+        counts = np.zeros(vocab_size, dtype=np.int64)
+        # read from the file and not mapped: a block that is no longer used takes no memory
         with (self.folder / "ids.bin").open("rb") as file:
-            while len(ids := np.fromfile(file, self.ids.dtype, size)):
-                yield ids
+            while len(ids := np.fromfile(file, self.ids.dtype, _BLOCK_TOKENS)):
+                counts += np.bincount(ids, minlength=vocab_size)
+        return counts
+
+    def order_rows(self, row_tokens: int, seed: int) -> None:
+        """The order in which packed rows are trained on: any, since all are at hand."""
+
+    def read_spans(self, begins: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows that are cut out of the documents, as `sequence_starts.read_spans` says."""
+        return read_spans(self.ids, self.offsets, begins, length)
 
     @classmethod
     def open(cls, folder: Path) -> "TokenStore":
@@ -188,7 +198,8 @@ class TokenStoreWriter:
         """A state that was read from a file. Raises KeyError, TypeError or ValueError if it is
         broken.
         """
-        return {name: int(state[name]) for name in ("rows", "tokens", "cut", "targets")}
+        required = ("rows", "tokens", "cut", "targets")
+        return {name: int(state[name]) for name in dict.fromkeys((*required, *state))}
 
     def append_rows(self, rows: Sequence[TextRow], encoded: EncodedTexts) -> None:
         """Append rows with the ids of each."""

@@ -6,14 +6,14 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from tqdm import tqdm
 
@@ -60,6 +60,22 @@ class RowChunk(NamedTuple):
         return [row.text for row in self.rows], pairs, None
 
 
+class StoreWriter(Protocol):
+    """Writes the tokens of a split; a `TokenStoreWriter` says what its methods do."""
+
+    num_rows: int
+
+    def append_rows(self, rows: Sequence[TextRow], encoded: EncodedTexts) -> None: ...
+    def sync_state(self) -> dict[str, int]: ...
+    def finish_store(self) -> None: ...
+    def __enter__(self) -> Any: ...
+    def __exit__(self, *_: object) -> None: ...
+
+
+# a writer for the folder of a split, which goes on from a state where there is one
+OpenWriter = Callable[[Path, dict[str, int] | None], StoreWriter]
+
+
 class CorpusSize(NamedTuple):
     """How much there is to tokenise, in all splits together."""
 
@@ -96,6 +112,7 @@ def tokenize_to_stores(
     truncation: Truncation,
     targets: TargetLayout,
     size: CorpusSize,
+    own_writers: Mapping[str, OpenWriter] | None = None,
 ) -> None:
     """Write a store for each split that has rows, `folder/SPLIT`.
 
@@ -107,6 +124,7 @@ def tokenize_to_stores(
         rows: of all splits in any order, but the same order in every call; each with the name of
             its split.
         targets: what a store holds for each row beside its ids.
+        own_writers: of splits that are kept in another way than in a store, by their names.
     """
     folder.mkdir(parents=True, exist_ok=True)
     done, states = _read_journal(folder)
@@ -114,14 +132,17 @@ def tokenize_to_stores(
     is_large = size.characters >= MIN_PARALLEL_CHARACTERS
     processes = min(count_usable_cores(), MAX_PROCESSES) if is_large else 1
     with ExitStack() as stack:
-        writers: dict[str, TokenStoreWriter] = {}
+        writers: dict[str, StoreWriter] = {}
 
-        def get_writer(split: str) -> TokenStoreWriter:
+        def open_store(place: Path, state: dict[str, int] | None) -> StoreWriter:
+            return TokenStoreWriter(place, vocab_size, targets=targets, state=state)
+
+        def get_writer(split: str) -> StoreWriter:
             if split not in writers:
-                writer = TokenStoreWriter(
-                    folder / split, vocab_size, targets=targets, state=states.get(split)
-                )
-                writers[split] = stack.enter_context(writer)
+                open_writer = (own_writers or {}).get(split, open_store)
+                writer = open_writer(folder / split, states.get(split))
+                writers[split] = writer
+                stack.enter_context(writer)
             return writers[split]
 
         for split in states:
@@ -168,7 +189,7 @@ def _read_journal(folder: Path) -> tuple[int, dict[str, dict[str, int]]]:
         return 0, {}
 
 
-def _write_journal(folder: Path, done: int, writers: dict[str, TokenStoreWriter]) -> None:
+def _write_journal(folder: Path, done: int, writers: Mapping[str, StoreWriter]) -> None:
     states = {split: writer.sync_state() for split, writer in writers.items()}
     write_json(folder / JOURNAL_FILE, {"chunks": done, "stores": states}, fsync=True)
 
