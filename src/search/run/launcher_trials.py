@@ -163,7 +163,7 @@ def _await_final_state(
         run_id = str(trial.attributes.get("run_id", ""))
         if end is not None and run_id and context.store.find_run(run_id).status == "RUNNING":
             # nobody can look at a process of another machine
-            context.store.mark_failed(run_id, reason)
+            context.store.mark_ended(run_id, "FAILED", reason)
         attempts = int(trial.attributes.get("takes", 0))
         if end is not None and end.is_interrupted and attempts < MAX_ATTEMPTS:
             context.study.release_trial(number)
