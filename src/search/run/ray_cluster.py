@@ -97,6 +97,8 @@ def connect_to_ray(cluster: "RayCluster") -> Iterator[None]:
         )
     # Ray reports its use to its makers unless it is told not to
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # of a node that was being warmed up; how trials end is asked for
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     options: dict[str, Any] = {}
     if address == "local":
         # else trials run at the lowest priority
@@ -120,11 +122,14 @@ def connect_to_ray(cluster: "RayCluster") -> Iterator[None]:
         )
     except Exception as error:
         # whatever Ray, its gRPC or the system raises
+        is_none = "Could not find any running Ray instance" in str(error)
         raise UserError(
-            f"no Ray cluster answers there ({_first_line(error)})",
+            "no Ray cluster runs on this machine, and RAY_ADDRESS names none"
+            if is_none
+            else f"no Ray cluster answers there ({_first_line(error)})",
             key=ADDRESS_KEY,
             value=cluster.address,
-            hint=_LOCAL_HINT if cluster.address == "auto" else _connection_hint(),
+            hint=_LOCAL_HINT if is_none else _connection_hint(),
         ) from error
     finally:
         signal.signal(signal.SIGTERM, before)
