@@ -5,7 +5,9 @@ own, which join, leave and are killed.
 import contextlib
 import os
 import shutil
+import socket
 import tempfile
+import warnings
 from typing import Any
 
 import psutil
@@ -19,11 +21,12 @@ class RayNodes:
 
     Attributes:
         address: for `search.ray.address`.
+        client_address: the same for a machine that is no node.
         nodes: those that run trials, in the order in which they have joined.
     """
 
     def __init__(self) -> None:
-        self.address = ""
+        self.address = self.client_address = ""
         self.nodes: list[Any] = []
         self._cluster: Any = None
         # short, since paths of sockets are
@@ -36,15 +39,22 @@ class RayNodes:
         os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_worker_niceness="0")
         from ray.cluster_utils import Cluster
 
+        with socket.create_server((_HEAD_ADDRESS, 0)) as free:
+            client_port = free.getsockname()[1]
         self._cluster = Cluster()
-        self._cluster.add_node(
-            num_cpus=0,
-            node_ip_address=_HEAD_ADDRESS,
-            include_dashboard=False,
-            temp_dir=self._folder,
-            object_store_memory=_OBJECT_STORE_BYTES,
-        )
+        with warnings.catch_warnings():
+            # Ray leaves the files of its client server open
+            warnings.simplefilter("ignore", ResourceWarning)
+            self._cluster.add_node(
+                num_cpus=0,
+                node_ip_address=_HEAD_ADDRESS,
+                include_dashboard=False,
+                ray_client_server_port=client_port,
+                temp_dir=self._folder,
+                object_store_memory=_OBJECT_STORE_BYTES,
+            )
         self.address = self._cluster.address
+        self.client_address = f"ray://{_HEAD_ADDRESS}:{client_port}"
         for _ in range(nodes):
             self.add_node()
 

@@ -12,6 +12,7 @@ from src.search.run.ray_cluster import (
     TrialResources,
     check_trainer,
     connect_to_ray,
+    pick_environment,
     resolve_resources,
 )
 from src.search.run.ray_pool import RayPool
@@ -102,8 +103,27 @@ def test_launchers_of_hydra_beside_ray_are_refused(
     assert str(refused.value) == message
 
 
+def test_trials_have_the_variables_of_the_sweep_and_ray_shows_no_secret(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+        "MLFLOW_TRACKING_PASSWORD": "p",
+        "MLFLOW_TRACKING_URI": "postgresql://me:p@host/base",
+        "HF_TOKEN": "t",
+        "HF_HUB_OFFLINE": "1",
+        "EDITOR": "vi",
+    }.items():
+        monkeypatch.setenv(name, value)
+    shown, hidden = pick_environment(secret=False), pick_environment(secret=True)
+    assert {"MLFLOW_HTTP_REQUEST_TIMEOUT", "HF_HUB_OFFLINE"} <= shown.keys()
+    assert {"MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_URI", "HF_TOKEN"} <= hidden.keys()
+    assert not shown.keys() & hidden.keys() and "EDITOR" not in {**shown, **hidden}
+
+
 def test_slots_come_and_go_with_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_pool, "_POLL_SECONDS", -1.0)
+    monkeypatch.setattr(ray_pool, "pick_environment", lambda *, secret: {})
     places = (2, 3)
     monkeypatch.setattr(ray_pool, "count_places", lambda resources: places)
     pool, free = RayPool(RayCluster(cores=2), {"accelerator": "cpu"}), list[DeviceSlot]()

@@ -30,14 +30,18 @@ def nodes() -> Iterator[RayNodes]:
         nodes.stop()
 
 
-@pytest.fixture
-def pool(nodes: RayNodes) -> Iterator[RayPool]:
-    with RayPool(
-        RayCluster(address=nodes.address),
+def connect(address: str) -> RayPool:
+    return RayPool(
+        RayCluster(address=address),
         {"accelerator": "cpu", "devices": 1},
         preload=stand_in.__name__,
         task=stand_in.run_trial_job,
-    ) as pool:
+    )
+
+
+@pytest.fixture
+def pool(nodes: RayNodes) -> Iterator[RayPool]:
+    with connect(nodes.address) as pool:
         yield pool
 
 
@@ -92,6 +96,31 @@ def test_a_signal_reaches_trials_that_run_and_those_that_wait(
     assert len(list(tmp_path.glob("begun-*"))) == 2
     heard = [path.read_text() for path in sorted((tmp_path / "logs").glob("?"))]
     assert heard == ["heard SIGINT\n"] * 2
+
+
+def test_trials_of_a_machine_that_is_no_node(
+    nodes: RayNodes, order: Callable[..., TrialJob], tmp_path: Path
+) -> None:
+    with connect(nodes.client_address) as pool:
+        pool.start_trial(0, order("end", "0", code=3))
+        pool.start_trial(1, order("wait", "1"))
+        pool.start_trial(2, order("wait", "2"))
+        assert wait_for_all(pool, 1)[0].code == 3
+        wait_for(lambda: len(list(tmp_path.glob("begun-*"))) == 2)
+        pool.send_signal(signal.SIGTERM)
+        ended = wait_for_all(pool, 2)
+    assert [ended[number].code for number in (1, 2)] == [130, 130]
+
+
+def test_a_trial_that_does_not_end_is_ended_with_its_worker(
+    pool: RayPool, order: Callable[..., TrialJob], tmp_path: Path
+) -> None:
+    pool.start_trial(0, order("wait", "0"))
+    wait_for(lambda: list(tmp_path.glob("begun-*")))
+    pool.kill_all()
+    exited = wait_for_all(pool, 1)[0]
+    assert exited.is_lost or exited.code == -signal.SIGINT
+    wait_for(lambda: (tmp_path / "logs" / "0").read_text() == "heard SIGTERM\n")
 
 
 TRAINING = (

@@ -25,6 +25,11 @@ _EXTRA_HINT = "pip install -e '.[ray]' installs it"
 _LOCAL_HINT = "search.ray.address=local starts a cluster on this machine for as long as the sweep"
 
 
+# of variables that programs on nodes must have too, since Ray hands on none
+_PASSED_PREFIXES = ("PALIMPSEST_", "HF_", "TRANSFORMERS_", "MLFLOW_", "AWS_")
+_SECRET_WORDS = ("TOKEN", "PASSWORD", "SECRET", "KEY")
+
+
 class TrialResources(NamedTuple):
     """What one trial asks of a node."""
 
@@ -92,6 +97,8 @@ def connect_to_ray(cluster: "RayCluster") -> Iterator[None]:
         )
     # Ray reports its use to its makers unless it is told not to
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # of a node that was being warmed up; how trials end is asked for
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     options: dict[str, Any] = {}
     if address == "local":
         # else trials run at the lowest priority
@@ -110,16 +117,19 @@ def connect_to_ray(cluster: "RayCluster") -> Iterator[None]:
             address=address,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            runtime_env={"env_vars": name_places()},
+            runtime_env={"env_vars": {**pick_environment(secret=False), **name_places()}},
             **options,
         )
     except Exception as error:
         # whatever Ray, its gRPC or the system raises
+        is_none = "Could not find any running Ray instance" in str(error)
         raise UserError(
-            f"no Ray cluster answers there ({_first_line(error)})",
+            "no Ray cluster runs on this machine, and RAY_ADDRESS names none"
+            if is_none
+            else f"no Ray cluster answers there ({_first_line(error)})",
             key=ADDRESS_KEY,
             value=cluster.address,
-            hint=_LOCAL_HINT if cluster.address == "auto" else _connection_hint(),
+            hint=_LOCAL_HINT if is_none else _connection_hint(),
         ) from error
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -127,6 +137,25 @@ def connect_to_ray(cluster: "RayCluster") -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def pick_environment(*, secret: bool) -> dict[str, str]:
+    """The variables of this process that trials on nodes are given.
+
+    Args:
+        secret: those that nobody else may see. The others are told to Ray, which shows them to
+            whoever looks at the cluster, and are there before anything is imported.
+    """
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(_PASSED_PREFIXES) and _is_secret(name, value) == secret
+    }
+
+
+def _is_secret(name: str, value: str) -> bool:
+    # an address may hold a password
+    return "@" in value or any(word in name for word in _SECRET_WORDS)
 
 
 def has_gpus() -> bool:

@@ -20,6 +20,7 @@ from src.search.run.ray_cluster import (
     connect_to_ray,
     count_places,
     has_gpus,
+    pick_environment,
     resolve_resources,
 )
 from src.search.run.ray_task import run_on_node, warm_up
@@ -156,7 +157,8 @@ class RayPool:
     def _build_slot(self, resources: TrialResources) -> DeviceSlot:
         cores = self._cluster.cores
         is_on_cpu = not resources.gpus
-        return DeviceSlot({"OMP_NUM_THREADS": str(cores)}, cores if is_on_cpu else None)
+        environment = {"OMP_NUM_THREADS": str(cores), **pick_environment(secret=True)}
+        return DeviceSlot(environment, cores if is_on_cpu else None)
 
     def _resolve_resources(self, trainer: Mapping[str, Any]) -> TrialResources:
         return resolve_resources(self._cluster, trainer, has_gpus=self._has_gpus)
