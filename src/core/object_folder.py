@@ -114,7 +114,11 @@ class ObjectFolder:
         if protocol not in ("s3", "s3a", "gs", "gcs"):
             return
         try:
-            found = self._filesystem.exists(bucket)
+            self._filesystem.info(bucket)
+        except FileNotFoundError as error:
+            raise UserError(
+                f"there is no bucket {bucket}", key=self.key, value=self.address
+            ) from error
         # what it is depends on the library of the storage
         except Exception as error:
             raise UserError(
@@ -122,8 +126,6 @@ class ObjectFolder:
                 key=self.key,
                 value=self.address,
             ) from error
-        if not found:
-            raise UserError(f"there is no bucket {bucket}", key=self.key, value=self.address)
 
     def read(self, name: str) -> bytes:
         """The content of an object.

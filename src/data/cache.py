@@ -33,7 +33,13 @@ class ContentCache:
         self._mirror = mirror
 
     def get_or_build(
-        self, kind: str, key: str, build: Callable[[Path], None], *, resumable: bool = False
+        self,
+        kind: str,
+        key: str,
+        build: Callable[[Path], None],
+        *,
+        resumable: bool = False,
+        copy_key: str | None = None,
     ) -> Path:
         """Return the folder of a content, building it first if it is not there.
 
@@ -46,6 +52,7 @@ class ContentCache:
             resumable: `build` gets a folder with what an earlier call left behind that was killed,
                 interrupted or stopped by something temporary such as a full disk. A `UserError`
                 leaves nothing.
+            copy_key: the key of the content in the mirror, where it is another one there.
         """
         place = self.root / kind / key[:32]
         if place.is_dir():
@@ -59,7 +66,7 @@ class ContentCache:
                     shutil.rmtree(unfinished, ignore_errors=True)
                 unfinished.mkdir(exist_ok=True)
                 try:
-                    self._fill(kind, key, unfinished, build)
+                    self._fill(kind, copy_key or key, unfinished, build)
                     fsync_tree(unfinished)
                     unfinished.replace(place)
                     fsync_path(place.parent)

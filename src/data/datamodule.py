@@ -177,6 +177,8 @@ class TextDataModule(LightningDataModule):
         )
         if isinstance(self.config.batching, Denoising):
             notices = join_notices(notices, self.config.batching.describe_target(self.tokenizer))
+        if self.sharded_train is not None:
+            notices = join_notices(notices, self.sharded_train.describe())
         if self._substitutes is not None:
             notices = join_notices(notices, self._substitutes.describe())
         return notices

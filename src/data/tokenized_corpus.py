@@ -95,9 +95,9 @@ def tokenize_corpus(
         _check_known_tokens(counts, config.task in TEXT_TASKS)
         _write_summary(folder, surveyed, config, counts, facts)
 
-    # the manifest is about shards that lie in this very place
+    # on this machine for shards of this very place, beside them wherever these are
     place = key if shard_folder is None else hash_as_json([key, shard_folder.address])
-    folder = cache.get_or_build("tokens", place, write_stores, resumable=True)
+    folder = cache.get_or_build("tokens", place, write_stores, resumable=True, copy_key=key)
     summary = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     return TokenizedCorpus(*open_stores(folder), summary)
 

@@ -57,12 +57,17 @@ def test_objects_are_read_as_they_were_written_last(address: str) -> None:
         assert folder.read("a/b.bin") == content
 
 
-def test_a_bucket_that_is_not_there(storage: ObjectStorage) -> None:
+def test_a_bucket_that_is_not_there(
+    storage: ObjectStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(UserError) as caught:
         ObjectFolder("s3://another-bucket/corpus", key=PATH_KEY, outage_seconds=0).check()
     assert str(caught.value) == (
         "data.shards.path=s3://another-bucket/corpus: there is no bucket another-bucket"
     )
+    monkeypatch.setenv("AWS_ENDPOINT_URL", NetworkCable(storage.port).address)
+    with pytest.raises(UserError, match="bucket cannot be read: EndpointConnectionError: Could"):
+        ObjectFolder("s3://bucket/corpus", key=PATH_KEY).check()
 
 
 def test_shards_are_those_of_a_folder(address: str, tmp_path: Path) -> None:

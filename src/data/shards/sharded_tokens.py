@@ -1,10 +1,13 @@
 """The tokens of a corpus in shards, read as if they lay end to end."""
 
+import json
 from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
 
+from src.core.formatting import format_quantity
+from src.core.notices import Notices
 from src.core.object_folder import ObjectFolder
 from src.data.batches.shard_order import ShardOrder
 from src.data.shards.manifest import OpenShard, ShardManifest
@@ -45,6 +48,25 @@ class ShardedTokens:
     @property
     def num_truncated(self) -> int:
         return self.manifest.cut
+
+    def describe(self) -> Notices:
+        """Where the shards lie, for the screen and the record of the run."""
+        manifest, cache = self.manifest, self.cache
+        where = cache.folder.address
+        kept = "" if cache.folder.local else f", at most {cache.most} on this machine"
+        line = (
+            f"train: {format_quantity(len(manifest.shards), 'shard')} of {manifest.shard_tokens:,} "
+            f"tokens in {where}{kept}; rows mix within {self._window_shards}"
+        )
+        facts = {
+            "path": where,
+            "key": manifest.key,
+            "shards": len(manifest.shards),
+            "shard_tokens": manifest.shard_tokens,
+            "window_shards": self._window_shards,
+            "cached_shards": cache.most,
+        }
+        return Notices((line,), {"data/shards": json.dumps(facts)})
 
     def count_tokens(self, vocab_size: int) -> np.ndarray:
         """How often each id of the vocabulary occurs, [V] int64."""

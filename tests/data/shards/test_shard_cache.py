@@ -1,5 +1,6 @@
 """Shards that are fetched: how many stay, what is refused, and storages that fail for a while."""
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -183,6 +184,24 @@ def test_many_threads_read_whole_shards(tmp_path: Path, tokens: ShardedTokens) -
         thread.join()
     assert found == [expected] * 4
     assert len(_copies(tmp_path)) <= 4
+
+
+def test_a_storage_whose_library_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(UserError) as caught:
+        ObjectFolder("s3://bucket/corpus", key=PATH_KEY)
+    assert str(caught.value) == (
+        "data.shards.path=s3://bucket/corpus: s3:// needs a library that is not installed; "
+        "pip install -e '.[object-storage]'"
+    )
+
+
+def test_a_place_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for name in ("file", "file/below"):
+        with pytest.raises(UserError, match="is a file: expected a folder"):
+            ObjectFolder(str(tmp_path / name), key=PATH_KEY).check()
+    ObjectFolder(str(tmp_path / "new" / "folder"), key=PATH_KEY).check()
 
 
 def test_addresses() -> None:

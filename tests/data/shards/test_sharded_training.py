@@ -2,6 +2,7 @@
 that do not depend on where the shards lie.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,20 @@ def test_another_machine_reads_and_tokenises_nothing(
     monkeypatch.setattr("src.data.preparation.corpus.Corpus.survey_rows", refuse)
     other = _data(folder, "memory://bucket/corpus", "other machine")
     assert _are_equal(_batches(other), first)
+    # nor where all was copied to another place
+    for name, file in dict(MemoryFileSystem.store).items():
+        MemoryFileSystem().pipe_file(name.replace("/bucket/", "/mirror/"), file.getvalue())
+    moved = _data(folder, "memory://mirror/corpus")
+    assert _are_equal(_batches(moved), first)
+
+
+def test_the_run_says_where_the_shards_lie(folder: Path) -> None:
+    notices = _data(folder, "memory://bucket/corpus").describe_reading()
+    assert notices.lines[-1] == (
+        "train: 11 shards of 192 tokens in memory://bucket/corpus, at most 4 on this machine; rows "
+        "mix within 2"
+    )
+    assert json.loads(notices.tags["data/shards"])["shards"] == 11
 
 
 def test_what_does_not_go_with_shards(folder: Path) -> None:
