@@ -211,6 +211,19 @@ def test_several_labels_in_one_cell(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert shown.endswith(f"data.source.label=1 data.source.label_separator=comma {MULTI_LABEL}")
 
 
+@pytest.mark.parametrize(("begin", "end"), [("", ";"), (";", ""), (";", ";"), ("", "; ")])
+def test_separators_at_the_ends_of_cells(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], begin: str, end: str
+) -> None:
+    file = tmp_path / "a.csv"
+    cells = ["Price;Delivery", "Price", "Staff;Price", "Delivery", "Staff;Delivery;Price"]
+    rows = [f"some words of answer {n},{begin}{cells[n % 5]}{end}" for n in range(40)]
+    file.write_text("\n".join(["answer,topics", *rows]), encoding="utf-8")
+    shown = _look(capsys, f"data.source.path={file}")
+    assert "3 different labels: Price 32, Delivery 24, Staff 16\n" in shown
+    assert "guessed: label_separator=semicolon\n" in shown
+
+
 @pytest.mark.parametrize("share", [1, 0.75])
 def test_a_column_for_each_label(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], share: float

@@ -103,14 +103,24 @@ def guess_label_separator(labels: Iterable[str]) -> tuple[str, list[str]] | None
     if lists := sorted(label for label in every if _is_list(label)):
         return "comma", lists
     for name, separator in _CELL_SEPARATORS.items():
-        # the tags of "<a><b>" keep no signs
-        ends = "<>" if separator == "><" else None
-        several = sorted(label for label in every if separator in label)
-        parts = {part.strip() for one in several for part in one.strip(ends).split(separator)}
-        simple = {label.strip(ends) for label in every.difference(several)}
-        if several and "" not in parts and (len(parts & simple) > 1 or len(parts) < len(several)):
+        inside = {label: _trim_cell(label, separator) for label in every}
+        several = sorted(label for label in every if separator in inside[label])
+        # a cell of one label may end on the separator too, as forms write it
+        written = [label for label in every if separator in label]
+        parts = {part.strip() for label in written for part in inside[label].split(separator)}
+        simple = {inside[label] for label in every.difference(several)}
+        if several and "" not in parts and (len(parts & simple) > 1 or len(parts) < len(written)):
             return name, several
     return None
+
+
+def _trim_cell(label: str, separator: str) -> str:
+    """What stands between the signs at both ends of a cell: the brackets of "<a><b>", else a
+    separator.
+    """
+    if separator == "><":
+        return label.strip("<>")
+    return label.strip().removeprefix(separator).removesuffix(separator).strip()
 
 
 def are_word_tags(labels: Iterable[str]) -> bool:
