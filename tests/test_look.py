@@ -166,6 +166,35 @@ def test_odd_labels_are_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "labels that look alike" in _look(capsys, f"data.source.path={file}")
 
 
+def test_labels_are_counted_as_a_map_names_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.csv"
+    labels = ["Good", "good", "bad", "BAD", "odd"]
+    rows = [f"some words of row {n},{labels[n % 5]}" for n in range(40)]
+    file.write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    shown = _look(capsys, f"data.source.path={file}")
+    assert shown.count("data.label_map=") == 1 and shown.count("look alike") == 1
+    proposed = "".join(shown.split("'data.label_map=")[1].split("'")[0].split("\n "))
+    typed = f"data.label_map={proposed}"
+    assert typed == "data.label_map={BAD: bad, Good: good, bad: bad, good: good, odd: odd}"
+    shown = _look(capsys, f"data.source.path={file}", typed)
+    assert "3 different labels: " in shown and "bad 16" in shown and "good 16" in shown
+    assert "look alike" not in shown and shown.endswith(f"data.source.label=label '{typed}'\n")
+    shown = _look(capsys, f"data.source.path={file}", typed.replace("odd: odd", "odd: null"))
+    assert "rows: train 40, 8 without a label\n" in shown
+    assert "note: data.label_map leaves out the labels 'odd' 8\n" in shown
+
+
+def test_a_map_makes_classes_of_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("text,score\n" + "".join(f"words of row {n},{n}\n" for n in range(30)))
+    typed = f"data.label_map={{{', '.join(f'{n}: {n > 20}' for n in range(30))}}}"
+    assert "to train on it (classification)" in _look(capsys, f"data.source.path={file}", typed)
+    assert main([f"data.source.path={file}", "data.label_map=3"]) == 2
+    assert "error: data.label_map: expected {LABEL: CLASS" in capsys.readouterr().err
+
+
 def test_mistakes_end_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in ([], [f"data.source.path={tmp_path / 'none.csv'}"], ["data.source.pth=a"]):
         assert main(arguments) == 2

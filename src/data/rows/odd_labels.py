@@ -148,12 +148,14 @@ def describe_odd_labels(counts: Mapping[str, int]) -> list[str]:
     by_look: dict[str, list[str]] = {}
     for name in counts:
         by_look.setdefault(fold_look(name), []).append(name)
-    for alike in by_look.values():
-        if len(alike) > 1:
-            shown = ", ".join(f"{name!r} ({counts[name]} rows)" for name in alike)
-            remarks.append(
-                f"labels that look alike are classes of their own: {shown}{_suggest_merge(counts)}"
-            )
+    variants = [alike for alike in by_look.values() if len(alike) > 1]
+    if variants:
+        shown = "; ".join(
+            ", ".join(f"{name!r} ({counts[name]} rows)" for name in alike) for alike in variants
+        )
+        remarks.append(
+            f"labels that look alike are classes of their own: {shown}{_suggest_merge(counts)}"
+        )
     for name in counts:
         if name.casefold() in _MISSING_WORDS:
             remarks.append(
