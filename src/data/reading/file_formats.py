@@ -49,6 +49,7 @@ class ReadingOptions(NamedTuple):
             columns are known by their positions.
         sheet: of a spreadsheet, as in `Source`.
         skipped_rows: how many lines or rows of a sheet are passed over at the beginning.
+        comment: with what lines of tables and of CoNLL files begin that are passed over.
         document, heading: of plain text, as in `Source`.
         labels: how labels are written.
         word_columns: of CoNLL files.
@@ -65,6 +66,7 @@ class ReadingOptions(NamedTuple):
     names: tuple[str, ...] | None
     sheet: str | None
     skipped_rows: int
+    comment: str | None
     document: Literal["line", "paragraph", "file"]
     heading: str | None
     labels: LabelReading
@@ -117,6 +119,14 @@ def find_format_errors(options: ReadingOptions) -> Iterator[UserError]:
             f"{options.format} files have no lines before a header",
             key="data.source.skip_rows",
             value=options.skipped_rows,
+            hint="leave this option",
+        )
+
+    if options.comment is not None and options.format not in (*TABLE_FORMATS, "conll"):
+        yield UserError(
+            f"{options.format} files have no lines of comments",
+            key="data.source.comment",
+            value=options.comment,
             hint="leave this option",
         )
 
@@ -227,6 +237,7 @@ def _iter_records(
                 encoding=encoding,
                 columns=options.word_columns,
                 labelled=columns.label is not None,
+                comment=options.comment,
             )
         case "label_first":
             return readers.read_labelled_lines(

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 # Part of every fingerprint: raise it when the same bytes are read into other records.
-_READING_VERSION = 4
+_READING_VERSION = 5
 
 
 @validate_init
@@ -86,8 +86,8 @@ class Source:
         sheet: of a spreadsheet; null: the only one with rows.
         skip_rows: how many lines of a table, or rows of a sheet, are passed over at its beginning,
             such as titles and comments before the header; null: none.
-        comment: with what lines of CSV and TSV begin that are passed over: a character or its name,
-            such as hash ("#"), or several; null: there are none.
+        comment: with what lines of CSV, TSV and CoNLL begin that are passed over: a character or
+            its name, such as hash ("#"), or several; null: there are none.
         quoting: quotes may stand around cells of CSV and TSV; null: in CSV they may, where columns
             are parted by tabs only if a `quote` is given.
         delimiter: between columns of CSV and TSV: a character or its name (tab, comma, semicolon,
@@ -261,6 +261,7 @@ class Source:
             names=None if self.columns is None else tuple(self.columns),
             sheet=self.sheet,
             skipped_rows=self.skip_rows or 0,
+            comment=None if self.comment is None else parse_delimiter(self.comment),
             document=self.document,
             heading=self.heading,
             word_columns=WordColumns(self.token_column, self.tag_column),
