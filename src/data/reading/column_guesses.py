@@ -70,7 +70,7 @@ def guess_columns(
         if "pair" not in chosen and (beside := _find_text_beside(text, texts)) is not None:
             chosen |= {"text": beside[0], "pair": beside[1]}
     second = None if isinstance(chosen["text"], list) else find_second_text(chosen["text"], names)
-    if "pair" not in chosen and second in [one.name for one in texts]:
+    if "pair" not in chosen and second in [one.name for one in texts if not _holds_classes(one)]:
         chosen["pair"] = second
     if "label" not in chosen and (several := _find_label_columns(find_free())):
         chosen["label"] = several
@@ -281,6 +281,12 @@ def _find_label_columns(profiles: Sequence[ColumnProfile]) -> list[str | int]:
     shares = [profile.name for profile in profiles if profile.is_yes_no or profile.is_share]
     found = yes_no if len(yes_no) >= _LEAST_LABEL_COLUMNS else shares
     return found if len(found) >= _LEAST_LABEL_COLUMNS else []
+
+
+def _holds_classes(profile: ColumnProfile) -> bool:
+    """A column of a few short values that come again."""
+    few = profile.distinct <= min(_MOST_CLASSES, profile.filled / _MOST_TIMES)
+    return few and profile.mean_words < _LEAST_WORDS
 
 
 def list_columns(value: Any) -> list[Any]:

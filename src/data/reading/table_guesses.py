@@ -1,5 +1,6 @@
 """The options without which a table is not read as it is written, told from its first rows."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from src.data.reading.file_formats import TABLE_FORMATS, read_header
 from src.data.reading.header_rows import count_lines_before_header, propose_names
 from src.data.reading.sources import Source
 from src.data.reading.spreadsheets import read_first_sheet_rows
+from src.data.reading.survey_rows import count_import_rows, is_second_header
 from src.data.reading.table_headers import (
     guess_delimiter,
     has_comments,
@@ -63,6 +65,9 @@ def _guess_header_place(source: Source, file: InputFile, format: str) -> dict[st
         return {"skip_rows": skipped}
     if options.style is not None and (names := propose_names(rows)) is not None:
         return {"skip_rows": rows[0][0], "columns": names}
+    has_import_ids = count_import_rows([cells for _, cells in rows]) > 0
+    if not has_import_ids and len(rows) > 2 and is_second_header(rows[0][1], rows[1][1]):
+        return {"skip_rows": rows[2][0] - 1, "columns": _name_all(rows[0][1])}
     return {}
 
 
@@ -90,8 +95,13 @@ def guess_other_names(source: Source, file: InputFile, format: str) -> dict[str,
     else:
         rows = read_first_rows(file, options.style)
     line, names = rows[0]
+    return {"skip_rows": line, "columns": _name_all(names)}
+
+
+def _name_all(names: Sequence[Any]) -> list[str]:
+    """A name of its own for every column of a header."""
     named = [str(name or "").strip() or f"column{place}" for place, name in enumerate(names)]
-    return {"skip_rows": line, "columns": number_repeats(named)}
+    return number_repeats(named)
 
 
 def begins_with_sentence(source: Source, file: InputFile, format: str) -> bool:
