@@ -41,6 +41,7 @@ from src.data.contents_notices import (
 from src.data.preparation.label_map import LabelMap, build_label_map, read_label_names
 from src.data.reading.column_guesses import (
     describe_doubts,
+    describe_label_columns,
     guess_columns,
     guess_task,
     list_columns,
@@ -174,6 +175,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
         _print_notes(describe_odd_labels(contents.labels))
     if profiles:
         _print_notes(describe_doubts(profiles, columns, guessed))
+        _print_notes(describe_label_columns(profiles, columns))
         _print_notes(describe_rejected(profiles, source.select_columns()))
     _print_guesses("guessed columns", {key: chosen[key] for key in guessed} if profiles else {})
     _print_guesses("guessed", added)

@@ -269,6 +269,26 @@ def test_a_column_for_each_label(
     )
 
 
+def test_columns_of_checkboxes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "redcap.csv"
+    words = ["Unchecked", "Checked"]
+    rows = [f"{n},words of row {n},{words[n % 2]},{words[n % 3 // 2]}" for n in range(60)]
+    file.write_text("\n".join(["id,note,topic___1,topic___2", *rows]), encoding="utf-8")
+    shown = _look(capsys, f"data.source.path={file}")
+    assert (
+        "note: 2 columns that begin with 'topic___' hold yes and no; "
+        "'data.source.label=[topic___1,topic___2]' takes them for labels, of which a row may have "
+        "several guessed columns"
+    ) in " ".join(shown.split())
+    shown = _look(capsys, f"data.source.path={file}", "data.source.label=[topic___1,topic___2]")
+    assert "2 different labels: topic___1 30, topic___2 20\n" in shown
+    assert "columns that begin" not in shown and shown.endswith(MULTI_LABEL)
+    # three are guessed
+    rows = [f"{row},{words[n % 5 // 4]}" for n, row in enumerate(rows)]
+    file.write_text("\n".join(["id,note,topic___1,topic___2,topic___3", *rows]))
+    assert "label=[topic___1,topic___2,topic___3]" in _look(capsys, f"data.source.path={file}")
+
+
 def test_lists_of_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "a.jsonl"
     rows = [json.dumps({"text": f"row {n}", "labels": ["a", "b"][: n % 3]}) for n in range(30)]

@@ -42,6 +42,8 @@ _MOST_TIMES = 5
 _ALIKE_TIMES = 1.6
 # So many classes are few.
 _MOST_CLASSES = 30
+# What columns that belong together have in common, before what each is about.
+_NAME_BEGIN = re.compile(r"([A-Za-z][A-Za-z0-9]*[_.-]+)[\w.-]*\w$", re.ASCII)
 # A text has at least so many words where nothing else says that it is one.
 _LEAST_WORDS = 3
 
@@ -236,6 +238,29 @@ def describe_doubts(
         )
     elif shown:
         yield f"the label may be another column: {shown} (data.source.label=COLUMN)"
+
+
+def describe_label_columns(
+    profiles: Sequence[ColumnProfile], columns: ColumnSelection
+) -> Iterator[str]:
+    """That columns whose names begin alike hold yes and no, and could be labels, in a sentence for
+    every such beginning.
+    """
+    taken = {*columns.text_columns, columns.pair, columns.split_column}
+    if columns.has_label_columns:
+        return
+    alike: dict[str, list[str]] = {}
+    for one in profiles:
+        found = _NAME_BEGIN.match(str(one.name))
+        if one.is_yes_no and found is not None and one.name not in taken:
+            alike.setdefault(found[1], []).append(str(one.name))
+    for begin, names in alike.items():
+        if 1 < len(names) <= _MOST_CLASSES:
+            yield (
+                f"{len(names)} columns that begin with {begin!r} hold yes and no; "
+                f"'data.source.label=[{','.join(names)}]' takes them for labels, of which a row "
+                "may have several"
+            )
 
 
 def _find_token_columns(

@@ -10,7 +10,7 @@ from src.data.reading.bad_rows import close_files_of_errors
 from src.data.reading.columns import ColumnSelection
 from src.data.reading.decoding import InputFile
 from src.data.reading.json_rows import iter_json_objects
-from src.data.reading.label_cells import guess_decimal, split_labels
+from src.data.reading.label_cells import YES_NO_WORDS, guess_decimal, split_labels
 from src.data.reading.sources import Source
 from src.data.reading.spreadsheets import iter_sheet_values
 from src.data.reading.table_rows import read_first_row
@@ -33,7 +33,7 @@ _DATE = re.compile(
     r"([T ,]+\d{1,2}:\d\d.*)?\s*$|\s*\d{1,2}:\d\d(:\d\d)?\s*$"
 )
 _SPLIT_NAME = re.compile("train|test|valid|dev", re.IGNORECASE)
-_YES_NO = {"0", "1", "0.0", "1.0", "true", "false", "x", "yes", "no"}
+_YES_NO = {"0", "1", "0.0", "1.0", *YES_NO_WORDS}
 
 
 class ColumnProfile(NamedTuple):

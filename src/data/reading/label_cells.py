@@ -16,11 +16,22 @@ _GROUPED_NUMBERS = {
     "comma": re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?"),
     "dot": re.compile(r"[+-]?(\d+|\d{1,3}(,\d{3})+)(\.\d+)?"),
 }
-# What may stand in a column that says whether a row has a label.
-_YES_NO_WORDS = {
-    **dict.fromkeys(("x", "yes", "y", "\u2713", "\u2714"), 1),
-    **dict.fromkeys(("no", "n"), 0),
+# What may stand in a column that says whether a row has a label, beside numbers; in small letters.
+YES_NO_WORDS = {
+    **dict.fromkeys(("x", "yes", "y", "true", "t", "\u2713", "\u2714"), 1),
+    **dict.fromkeys(("checked", "selected", "ticked", "marked", "chosen"), 1),
+    **dict.fromkeys(("no", "n", "false", "f"), 0),
+    **dict.fromkeys(
+        (
+            *("unchecked", "unselected", "deselected", "unticked", "unmarked"),
+            *("not checked", "not selected", "not ticked", "not marked", "not chosen"),
+        ),
+        0,
+    ),
 }
+_YES_NO_HINT = (
+    "1 or 0, or a word for it: yes, no, true, false, x, checked, unchecked, selected, not selected"
+)
 _THRESHOLD_HINT = "data.source.label_threshold=0.5 takes values from 0.5 on for a yes"
 
 
@@ -123,7 +134,7 @@ class LabelReading(NamedTuple):
         """
         if all(cell == "" for cell in cells):
             return None, None
-        plain = [_YES_NO_WORDS.get(str(cell).strip().lower(), cell) for cell in cells]
+        plain = [_read_word(cell) for cell in cells]
         remarks = []
         if plain != list(cells):
             remarks.append("whose label columns hold marks or words, read as 1 and 0")
@@ -131,7 +142,7 @@ class LabelReading(NamedTuple):
             plain = [cell if cell != "" else 0 for cell in plain]
             remarks.append("with empty label columns, read as 0")
         values = [
-            _parse_number(cell, f"column '{name}'", where)
+            _parse_number(cell, f"column '{name}'", where, _YES_NO_HINT)
             for name, cell in zip(names, plain, strict=True)
         ]
         if self.threshold is None:
@@ -244,12 +255,20 @@ def parse_separator(name: str) -> str:
     return CHARACTER_NAMES.get(name, name)
 
 
-def _parse_number(cell: Any, what: str, where: str) -> float:
+def _read_word(cell: Any) -> Any:
+    """1 or 0 for a word or a mark; other cells unchanged."""
+    text = " ".join(str(cell).lower().replace("_", " ").split())
+    # as ever, these two count as numbers
+    return cell if text in ("true", "false") else YES_NO_WORDS.get(text, cell)
+
+
+def _parse_number(cell: Any, what: str, where: str, expected: str = "a number") -> float:
     text = str(cell).strip().lower()
     try:
         return float({"true": "1", "false": "0"}.get(text, text))
     except ValueError:
         shown = f"{what} is empty" if not text else f"{what} is {str(cell)!r:.60}"
         raise UserError(
-            f"{where}: {shown}; expected a number (data.source.label, data.source.label_threshold)"
+            f"{where}: {shown}; expected {expected} "
+            "(data.source.label, data.source.label_threshold)"
         ) from None

@@ -165,8 +165,8 @@ def test_fractions_need_a_threshold(labels: Labels) -> None:
     ("cells", "message"),
     [
         ("-1,-1", "column 'a' is -1, .*; data.source.test=null leaves out test"),
-        ("0,", "column 'b' is empty; expected a number"),
-        ("good,no", "column 'a' is 'good'; expected a number"),
+        ("0,", "column 'b' is empty; expected 1 or 0, or a word for it: yes, no"),
+        ("good,no", "column 'a' is 'good'; expected 1 or 0, or a word .* checked, unchecked"),
     ],
 )
 def test_columns_of_labels_that_hold_something_else(
@@ -192,6 +192,22 @@ def test_columns_of_labels_with_marks_or_words(tmp_path: Path) -> None:
         None,
         None,
     ]
+
+
+@pytest.mark.parametrize(
+    ("yes", "no"),
+    [
+        ("Checked", "Unchecked"),
+        ("Selected", "Not Selected"),
+        ("selected", "not_selected"),
+        ("TRUE", "FALSE"),
+        ("t", "f"),
+        ("Ticked", "unticked"),
+    ],
+)
+def test_columns_of_labels_with_pairs_of_words(labels: Labels, yes: str, no: str) -> None:
+    content = f"text,a,b\nx,{yes},{no}\ny,{no},{no}\n"
+    assert labels("a.csv", content, label=["a", "b"]) == [("a",), ()]
 
 
 @pytest.mark.parametrize(
