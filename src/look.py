@@ -50,6 +50,7 @@ from src.data.reading.column_profiles import ColumnProfile, sample_columns
 from src.data.reading.data_path import find_path
 from src.data.reading.decoding import InputFile
 from src.data.reading.file_contents import SAMPLE_TEXTS, FileContents, read_contents
+from src.data.reading.file_formats import find_content_error
 from src.data.reading.file_guesses import guess_file_options
 from src.data.reading.file_names import SplitFiles
 from src.data.reading.label_name_guesses import (
@@ -57,6 +58,7 @@ from src.data.reading.label_name_guesses import (
     guess_label_options,
     guess_label_reading,
 )
+from src.data.reading.parted_tables import check_parted_tables
 from src.data.reading.readers import ColumnSelection
 from src.data.reading.sources import Source
 from src.data.reading.split_guesses import find_unlabelled_splits, guess_split_column
@@ -117,6 +119,8 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     layout = finding.list_files()
     _print_layout(layout, typed["path"])
     first_file = next(iter(layout.files.values()))[0]
+    if (error := find_content_error(first_file, layout.format)) is not None:
+        raise error
     style = _guess_style(finding, first_file, layout.format, typed)
     added |= style
     others |= style
@@ -126,6 +130,8 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     added |= renamed
     others |= renamed
     finding = replace(finding, **renamed)
+    if not {"text", "label"} <= typed.keys():
+        check_parted_tables(layout, finding.reading_options(layout.format).style, None)
     profiles = sample_columns(finding, first_file, layout.format, deep=True)
     columns = _choose_columns(layout.format, profiles, typed)
     if columns is not None and others.get("format") == "class_files":

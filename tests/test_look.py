@@ -289,6 +289,34 @@ def test_columns_of_checkboxes(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "label=[topic___1,topic___2,topic___3]" in _look(capsys, f"data.source.path={file}")
 
 
+def test_columns_of_one_name_that_hold_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "jira.csv"
+    tags = ["ui,,", "api,ui,", ",,", "app,api,ui", "api,app,"]
+    rows = [f"words of issue {n} which differ,{tags[n % 5]}" for n in range(60)]
+    file.write_text("\n".join(["Summary,Labels,Labels,Labels", *rows]), encoding="utf-8")
+    shown = _look(capsys, f"data.source.path={file}")
+    told = "only the first of 3 columns that are called 'Labels' is taken; "
+    typed = "data.source.label=[Labels,Labels_2,Labels_3]"
+    assert f"{told}'{typed}' takes all of them" in " ".join(shown.split())
+    shown = _look(capsys, f"data.source.path={file}", typed)
+    assert "3 different labels: ui 36, api 36, app 24\n" in shown
+    assert told not in " ".join(shown.split()) and shown.endswith(MULTI_LABEL)
+
+
+@pytest.mark.parametrize(("name", "step"), [("ts", 0.25), ("sent", 1), ("when", 0.001)])
+def test_large_numbers_that_all_differ_are_no_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, step: float
+) -> None:
+    file = tmp_path / "slack.jsonl"
+    rows = [{name: f"{1.7e9 + n * step:.4f}", "text": f"words of row {n}"} for n in range(60)]
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert "to train on it (masked_lm)" in _look(capsys, f"data.source.path={file}")
+    shown = _look(capsys, f"data.source.path={file}", f"data.source.label={name}")
+    assert "to train on it (regression)" in shown
+
+
 def test_lists_of_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "a.jsonl"
     rows = [json.dumps({"text": f"row {n}", "labels": ["a", "b"][: n % 3]}) for n in range(30)]

@@ -16,6 +16,7 @@ from src.data.reading.column_profiles import (
     ColumnProfile,
 )
 from src.data.reading.columns import ColumnSelection
+from src.data.reading.label_cells import are_repeated_names
 from src.data.reading.split_column import is_split_name
 
 # Beside a column that is called so, columns of yes and no are no labels.
@@ -185,6 +186,7 @@ def find_labels(profiles: Sequence[ColumnProfile], text: Any) -> list[ColumnProf
             one
             for one in profiles
             if one.is_numeric and not one.is_whole and one.distinct > 1 and one not in found
+            if not one.is_stamp or _rank_name(one) < _NAMELESS_RANK
             if _rank_name(one) <= _NAMELESS_RANK
         ]
     return sorted(found, key=rank)
@@ -249,6 +251,14 @@ def describe_label_columns(
     taken = {*columns.text_columns, columns.pair, columns.split_column}
     if columns.has_label_columns:
         return
+    names = [str(one.name) for one in profiles]
+    label = str(columns.label)
+    numbered = [label, *(name for name in names if re.fullmatch(rf"{re.escape(label)}_\d+", name))]
+    if columns.label is not None and are_repeated_names(numbered):
+        yield (
+            f"only the first of {len(numbered)} columns that are called {label!r} is taken; "
+            f"{_format_names(numbered)} takes all of them, a label in each"
+        )
     alike: dict[str, list[str]] = {}
     for one in profiles:
         found = _NAME_BEGIN.match(str(one.name))
@@ -258,9 +268,14 @@ def describe_label_columns(
         if 1 < len(names) <= _MOST_CLASSES:
             yield (
                 f"{len(names)} columns that begin with {begin!r} hold yes and no; "
-                f"'data.source.label=[{','.join(names)}]' takes them for labels, of which a row "
-                "may have several"
+                f"{_format_names(names)} takes them for labels, of which a row may have several"
             )
+
+
+def _format_names(names: Sequence[str]) -> str:
+    """The columns of labels, as they are typed."""
+    quoted = [name if name.replace("_", "").isalnum() else f'"{name}"' for name in names]
+    return f"'data.source.label=[{','.join(quoted)}]'"
 
 
 def _find_token_columns(
@@ -322,6 +337,8 @@ def list_columns(value: Any) -> list[Any]:
 def _may_be_label(profile: ColumnProfile) -> bool:
     """A column of a few values that come again, or of numbers that are called a label."""
     if profile.distinct < 2 or profile.has_fields or is_split_name(profile.name):
+        return False
+    if profile.is_stamp and _rank_name(profile) >= _NAMELESS_RANK:
         return False
     if profile.is_date or (profile.says_split and _rank_name(profile) >= _NAMELESS_RANK):
         return False

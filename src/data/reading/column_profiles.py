@@ -25,6 +25,8 @@ _STEP = 50
 # On average a text has no more tags, and no tag is longer in characters.
 _MOST_TAGS = 6
 _LONGEST_TAG = 40
+# Seconds since 1970 are more from 1973 on.
+_LEAST_STAMP = 1e8
 # What stands behind a number that is not one.
 _UNIT = re.compile(r"(?<=\d)\s*[^\d.,]{1,10}$")
 # a date, with or without a time
@@ -58,6 +60,7 @@ class ColumnProfile(NamedTuple):
         mean_words: of the values as text, parted by white space.
         is_date: whether all values are dates or times.
         says_split: whether all values have the name of a split in them, as "2012test" has.
+        is_stamp: whether all are large numbers that nearly all differ, as times in seconds and ids.
         are_places: whether all values are equally long lists of 1 and 0.
     """
 
@@ -83,6 +86,7 @@ class ColumnProfile(NamedTuple):
     is_date: bool = False
     says_split: bool = False
     are_places: bool = False
+    is_stamp: bool = False
 
 
 def sample_columns(
@@ -189,6 +193,7 @@ def _profile_column(name: str | int, found: Sequence[Any]) -> ColumnProfile:
         bool(distinct) and all(map(_DATE.match, distinct)),
         bool(distinct) and all(map(_SPLIT_NAME.search, distinct)),
         _are_places(values),
+        is_numeric and 10 * len(distinct) > 9 * len(texts) and min(map(abs, known)) >= _LEAST_STAMP,
     )
 
 

@@ -131,10 +131,18 @@ def find_format_errors(options: ReadingOptions) -> Iterator[UserError]:
         )
 
 
+def find_content_error(file: InputFile, format: str) -> UserError | None:
+    """The error of a file that its first words show to be something else than data."""
+    if format not in (*TABLE_FORMATS, "jsonl", "conll", "label_first"):
+        return None
+    found = detect_no_data(file)
+    return None if found is None else UserError(f"this is {found}", where=file.name)
+
+
 def find_file_errors(file: InputFile, options: ReadingOptions) -> Iterator[UserError]:
     """What a look at the header of a file shows to be wrong."""
-    if options.format in (*TABLE_FORMATS, "jsonl") and (found := detect_no_data(file)) is not None:
-        yield UserError(f"this is {found}", where=file.name)
+    if (error := find_content_error(file, options.format)) is not None:
+        yield error
         return
     options, _ = options.choose_encoding(file)
     columns, style = options.columns, options.style

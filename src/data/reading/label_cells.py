@@ -29,6 +29,7 @@ YES_NO_WORDS = {
         0,
     ),
 }
+_PLAIN_MARKS = ("0", "1", "0.0", "1.0", "true", "false")
 _YES_NO_HINT = (
     "1 or 0, or a word for it: yes, no, true, false, x, checked, unchecked, selected, not selected"
 )
@@ -130,10 +131,14 @@ class LabelReading(NamedTuple):
         self, names: Sequence[str], cells: Sequence[Any], where: str
     ) -> tuple[LabelSet | None, str | None]:
         """The names of the columns that say yes; None if all are empty. A mark or a word for yes
-        is one; beside such, and beside no word or number for no, an empty cell is a no.
+        is one; beside such, and beside no word or number for no, an empty cell is a no. Of columns
+        that are all called the same, the labels themselves that stand in them.
         """
         if all(cell == "" for cell in cells):
             return None, None
+        if self.threshold is None and are_repeated_names(names) and not all(map(_is_mark, cells)):
+            filled = (str(cell).strip() for cell in cells if cell != "")
+            return tuple(dict.fromkeys(filled)), "whose labels stand in several columns"
         plain = [_read_word(cell) for cell in cells]
         remarks = []
         if plain != list(cells):
@@ -253,6 +258,19 @@ def split_labels(cell: str, separator: str) -> LabelSet:
 def parse_separator(name: str) -> str:
     """The characters that a config names, by themselves or in words."""
     return CHARACTER_NAMES.get(name, name)
+
+
+def are_repeated_names(names: Sequence[str]) -> bool:
+    """Whether columns are called as those of one name are told apart: tag, tag_2, tag_3."""
+    return len(names) > 1 and list(names) == [
+        names[0],
+        *(f"{names[0]}_{number}" for number in range(2, len(names) + 1)),
+    ]
+
+
+def _is_mark(cell: Any) -> bool:
+    """Whether a cell says yes or no, or nothing."""
+    return cell == "" or _read_word(cell) != cell or str(cell).strip().lower() in _PLAIN_MARKS
 
 
 def _read_word(cell: Any) -> Any:

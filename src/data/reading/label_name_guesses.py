@@ -9,6 +9,7 @@ from src.data.reading.column_guesses import NUMBER_PATTERN, guess_task
 from src.data.reading.column_profiles import ColumnProfile
 from src.data.reading.columns import ColumnSelection
 from src.data.reading.file_contents import FileContents
+from src.data.reading.label_cells import are_repeated_names
 from src.data.rows.labels import LabelSpace
 from src.data.rows.odd_labels import guess_label_separator
 
@@ -83,7 +84,12 @@ def guess_label_reading(
         return {}
     if columns.has_label_columns:
         known = [by_name[name] for name in columns.label_columns]
-        return {} if all(one.is_yes_no for one in known) else {"label_threshold": 0.5}
+        # of columns of one name the words are the labels
+        hold_words = are_repeated_names([*map(str, columns.label_columns)]) and not any(
+            one.is_numeric for one in known
+        )
+        says_itself = hold_words or all(one.is_yes_no for one in known)
+        return {} if says_itself else {"label_threshold": 0.5}
     if isinstance(columns.label, str | int) and columns.label in by_name:
         profile = by_name[columns.label]
         written: dict[str, Any] = (

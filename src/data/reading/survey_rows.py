@@ -11,7 +11,7 @@ IMPORT_ROWS_REMARK = (
 )
 # The ImportIds stand in the first rows, the header among them, or nowhere.
 MOST_IMPORT_ROWS = 3
-_IMPORT_ID = re.compile(r"\s*\{\s*[\"']ImportId[\"']\s*:")
+_IMPORT_ID = re.compile(r"[\s\"]*\{[\s\"']*ImportId\b")
 # of SurveyMonkey, below a question without options
 _RESPONSE_WORDS = {"response", "open-ended response"}
 _NUMBER = re.compile(r"[-+]?[\d.,]+")
