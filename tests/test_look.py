@@ -251,6 +251,11 @@ def test_separators_at_the_ends_of_cells(
     shown = _look(capsys, f"data.source.path={file}")
     assert "3 different labels: Price 32, Delivery 24, Staff 16\n" in shown
     assert "guessed: label_separator=semicolon\n" in shown
+    # SharePoint parts them by two signs
+    file.write_text(file.read_text().replace(";", ";#").replace(",;#", ","))
+    shown = _look(capsys, f"data.source.path={file}")
+    assert "3 different labels: Price 32, Delivery 24, Staff 16\n" in shown
+    assert """'data.source.label_separator=";#"'""" in shown
 
 
 @pytest.mark.parametrize("share", [1, 0.75])

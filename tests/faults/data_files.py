@@ -84,27 +84,21 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/d",
         says=(
-            "data.source.path=HERE/d: no readable file; expected .csv, .tsv, .jsonl, .ndjson, "
-            ".json, .parquet, "
-            ".xlsx, .xlsm, .txt, .conll, .conllu, .bio, .iob, .iob2, each also with .gz, .bz2, "
-            ".xz, .zip; "
-            "found notes.docx, x.pdf; "
-            "where names end otherwise: data.source.format=NAME, one of csv, tsv, jsonl, parquet, "
-            "xlsx, text, folders, class_files, label_first, parallel, "
-            "conll"
+            "data.source.path=HERE/d/notes.docx: this is a document with pages, which is not read; "
+            "save its text as .txt, or a table in it as CSV"
         ),
         files={"d/x.pdf": "x", "d/notes.docx": "y"},
         name="a folder of other files",
     ),
     Entry(
-        FILES + "data.source.path=HERE/a.xls",
+        FILES + "data.source.path=HERE/a.xyz",
         says=(
-            "data.source.path=HERE/a.xls: what kind of file is this? data.source.format=NAME, "
+            "data.source.path=HERE/a.xyz: what kind of file is this? data.source.format=NAME, "
             "one of csv, tsv, "
             "jsonl, parquet, xlsx, text, folders, class_files, label_first, parallel, "
             "conll"
         ),
-        files={"a.xls": b"x"},
+        files={"a.xyz": b"x"},
         name="an unknown ending",
     ),
     Entry(

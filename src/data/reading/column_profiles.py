@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 from src.data.reading import readers
@@ -48,8 +48,8 @@ class ColumnProfile(NamedTuple):
         is_numeric: whether all values are numbers, is_whole: whether these are whole.
         mean_characters: of the values as text.
         labels: the different values, if these are few enough to be labels; else empty.
-        is_yes_no: whether all values are 0 and 1, or words or marks for them; is_share: whether
-            all are numbers from 0 to 1.
+        is_yes_no: whether all values are 0 and 1, or words or marks for them, or the column's name;
+            is_share: whether all are numbers from 0 to 1.
         decimal: what stands before the decimals of numbers that Python does not read.
         has_unit: whether all are numbers with the same unit, such as a percent sign, behind them.
         is_nested: whether some value is a list; is_tokens: whether all are lists of words.
@@ -176,7 +176,7 @@ def _profile_column(name: str | int, found: Sequence[Any]) -> ColumnProfile:
         is_numeric and all(number.is_integer() for number in known),
         sum(map(len, texts)) / max(1, len(texts)),
         tuple(distinct) if is_tags or len(distinct) <= len(texts) / 2 else (),
-        bool(distinct) and {text.strip().lower() for text in distinct} <= _YES_NO,
+        _say_yes_or_no(name, distinct),
         is_numeric and all(0 <= number <= 1 for number in known),
         guess_decimal(known_texts),
         has_unit and is_numeric,
@@ -195,6 +195,11 @@ def _profile_column(name: str | int, found: Sequence[Any]) -> ColumnProfile:
         _are_places(values),
         is_numeric and 10 * len(distinct) > 9 * len(texts) and min(map(abs, known)) >= _LEAST_STAMP,
     )
+
+
+def _say_yes_or_no(name: str | int, texts: Collection[str]) -> bool:
+    words = {text.strip().lower() for text in texts}
+    return bool(words) and (words <= _YES_NO or words == {str(name).strip().lower()})
 
 
 def _are_tags(values: Sequence[Any]) -> bool:

@@ -23,7 +23,7 @@ _NO_WORD_NUMBER = re.compile(r"\d+[-.]\d+")
 _SAMPLE_LINES = 1000
 # "# sent_id = 3", which every file of CoNLL-U has
 _NAMED_VALUE = re.compile(r"# [^\t]*=[^\t]*")
-_COMMENTS_REMARK = "below lines that begin with '#' and are no words, which are passed over"
+_COMMENTS_REMARK = "beside lines that begin with '#' and are no words, which are passed over"
 
 
 class WordColumns(NamedTuple):

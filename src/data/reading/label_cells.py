@@ -139,7 +139,7 @@ class LabelReading(NamedTuple):
         if self.threshold is None and are_repeated_names(names) and not all(map(_is_mark, cells)):
             filled = (str(cell).strip() for cell in cells if cell != "")
             return tuple(dict.fromkeys(filled)), "whose labels stand in several columns"
-        plain = [_read_word(cell) for cell in cells]
+        plain = [_read_choice(cell, name) for name, cell in zip(names, cells, strict=True)]
         remarks = []
         if plain != list(cells):
             remarks.append("whose label columns hold marks or words, read as 1 and 0")
@@ -271,6 +271,14 @@ def are_repeated_names(names: Sequence[str]) -> bool:
 def _is_mark(cell: Any) -> bool:
     """Whether a cell says yes or no, or nothing."""
     return cell == "" or _read_word(cell) != cell or str(cell).strip().lower() in _PLAIN_MARKS
+
+
+def _read_choice(cell: Any, name: str) -> Any:
+    """1 or 0 for a word, a mark or the column's own name, as SurveyMonkey writes a choice; other
+    cells unchanged.
+    """
+    is_name = not _is_mark(cell) and str(cell).strip().lower() == name.strip().lower()
+    return 1 if is_name else _read_word(cell)
 
 
 def _read_word(cell: Any) -> Any:

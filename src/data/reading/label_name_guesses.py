@@ -88,7 +88,7 @@ def guess_label_reading(
         hold_words = are_repeated_names([*map(str, columns.label_columns)]) and not any(
             one.is_numeric for one in known
         )
-        says_itself = hold_words or all(one.is_yes_no for one in known)
+        says_itself = hold_words or all(one.is_yes_no or not one.filled for one in known)
         return {} if says_itself else {"label_threshold": 0.5}
     if isinstance(columns.label, str | int) and columns.label in by_name:
         profile = by_name[columns.label]

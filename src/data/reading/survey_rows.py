@@ -14,6 +14,7 @@ MOST_IMPORT_ROWS = 3
 _IMPORT_ID = re.compile(r"[\s\"]*\{[\s\"']*ImportId\b")
 # of SurveyMonkey, below a question without options
 _RESPONSE_WORDS = {"response", "open-ended response"}
+_QUESTION_CODE = re.compile(r"(Q|V|QID)\d+([._#]\w+)*")
 _NUMBER = re.compile(r"[-+]?[\d.,]+")
 _PLAIN_NAME = re.compile(r"[A-Za-z][\w ?.-]*", re.ASCII)
 _QUOTED_NAME = re.compile(r"[^'\"\\\r\n]+")
@@ -31,7 +32,8 @@ def count_import_rows(rows: Sequence[Sequence[Any]]) -> int:
 
 def is_second_header(names: Sequence[Any], row: Sequence[Any]) -> bool:
     """Whether the row below the header is one too: it has the words of SurveyMonkey beside an empty
-    cell, or names of two columns again, written otherwise; and no number.
+    cell, or names of two columns again, written otherwise, or of one beside codes of questions, as
+    older exports of Qualtrics have them (Q1); and no number.
     """
     cells = ["" if cell is None else str(cell).strip() for cell in row]
     if any(map(_NUMBER.fullmatch, cells)):
@@ -40,7 +42,9 @@ def is_second_header(names: Sequence[Any], row: Sequence[Any]) -> bool:
         return True
     pairs = [(str(name or "").strip(), cell) for name, cell in zip(names, cells, strict=False)]
     again = [pair for pair in pairs if pair[1] and _fold(pair[0]) == _fold(pair[1])]
-    return 2 <= len(again) < len(pairs)
+    codes = [name for name, cell in pairs if _QUESTION_CODE.fullmatch(name) and cell != name]
+    least = 1 if len(codes) > 1 else 2
+    return least <= len(again) < len(pairs)
 
 
 def describe_second_header(names: Sequence[str], skipped: int) -> str:

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 from src.data.reading.column_names import rank_label_name, weigh_text_name
 from src.data.reading.column_profiles import ColumnProfile, parse_number, sample_columns
 from src.data.reading.decoding import InputFile
 from src.data.reading.file_formats import TABLE_FORMATS, read_header
-from src.data.reading.header_rows import count_lines_before_header, propose_names
+from src.data.reading.header_rows import NumberedRow, count_lines_before_header, propose_names
 from src.data.reading.sources import Source
 from src.data.reading.spreadsheets import read_first_sheet_rows
 from src.data.reading.survey_rows import count_import_rows, is_second_header
@@ -67,7 +68,7 @@ def _guess_header_place(source: Source, file: InputFile, format: str) -> dict[st
         return {"skip_rows": rows[0][0], "columns": names}
     has_import_ids = count_import_rows([cells for _, cells in rows]) > 0
     if not has_import_ids and len(rows) > 2 and is_second_header(rows[0][1], rows[1][1]):
-        return {"skip_rows": rows[2][0] - 1, "columns": _name_all(rows[0][1])}
+        return {"skip_rows": rows[2][0] - 1, "columns": _name_all(_fill_names(rows))}
     return {}
 
 
@@ -96,6 +97,15 @@ def guess_other_names(source: Source, file: InputFile, format: str) -> dict[str,
         rows = read_first_rows(file, options.style)
     line, names = rows[0]
     return {"skip_rows": line, "columns": _name_all(names)}
+
+
+def _fill_names(rows: Sequence[NumberedRow]) -> list[Any]:
+    """The names of a header, of which those that are empty stand in the second one: the choices of
+    a question.
+    """
+    (_, names), (_, below) = rows[:2]
+    pairs = zip_longest(names, below, fillvalue="")
+    return [name if str(name or "").strip() else other for name, other in pairs]
 
 
 def _name_all(names: Sequence[Any]) -> list[str]:

@@ -23,7 +23,14 @@ WORD_TABLE_HINT = (
     "sentences (data.source.format=conll), or from JSON lists of words and of tags (docs/data.md)"
 )
 # By the name to type for each.
-_CELL_SEPARATORS = {"comma": ",", "semicolon": ";", "pipe": "|", "hash": "#", "><": "><"}
+_CELL_SEPARATORS = {
+    ";#": ";#",
+    "comma": ",",
+    "semicolon": ";",
+    "pipe": "|",
+    "hash": "#",
+    "><": "><",
+}
 
 
 def _suggest_merge(counts: Mapping[str, int]) -> str:
@@ -164,10 +171,13 @@ def describe_odd_labels(counts: Mapping[str, int]) -> list[str]:
             )
     if (found := guess_label_separator(counts)) is not None:
         name, several = found
+        option = f"data.source.label_separator={name}"
+        if not name.isalnum():
+            option = f"'data.source.label_separator=\"{name}\"'"
         remarks.append(
             f"{len(several)} of {len(counts)} classes look like several labels in one cell, such "
             f"as '{several[0]}'; every combination is a class of its own; "
-            f"data.source.label_separator={name} {MULTI_LABEL_HINT}"
+            f"{option} {MULTI_LABEL_HINT}"
         )
     if are_word_tags(counts):
         remarks.append(

@@ -70,7 +70,7 @@ def test_comments_where_a_sentence_begins(tmp_path: Path, comment: str, blank: s
     records = _read(tmp_path / "a.conll", f"{comment}\n{sentence}\n\n" * 2)
     assert [record.text for record in records] == ["Ada # ran"] * 2
     assert {record.label for record in records} == {TokenLabels(tags=("B-PER", "O", "O"))}
-    remark = "below lines that begin with '#' and are no words, which are passed over"
+    remark = "beside lines that begin with '#' and are no words, which are passed over"
     told = None if comment == "# text = Ada ran" else remark
     assert {record.remark for record in records} == {told}
 

@@ -97,10 +97,35 @@ def test_a_second_header_is_told_with_options_that_work(
     assert "guessed: skip_rows=2, columns=" in shown
 
 
+def test_choices_in_a_second_header_are_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As SurveyMonkey writes a question with several choices."""
+    head = [
+        ["Respondent ID", "What went wrong?", "", "", "Your visit"],
+        ["", "Price", "Delivery", "Staff", "Open-Ended Response"],
+    ]
+    rows = [
+        [str(n), "Price" * (n % 2), "Delivery" * (n % 3 // 2), "", f"some words of answer {n}"]
+        for n in range(1, 31)
+    ]
+    path = _write(tmp_path / "a.csv", [*head, *rows])
+    label = "data.source.label=[Delivery,Staff]"
+    assert main([f"data.source.path={path}", label, "data.source.text=Your visit"]) == 0
+    shown = capsys.readouterr().out
+    assert "columns=[Respondent ID, What went wrong?, Delivery, Staff, Your visit]" in " ".join(
+        shown.split()
+    )
+    assert "1 different label: Delivery 10\n" in shown
+    assert "read as 1 and 0" in " ".join(shown.split())
+
+
 @pytest.mark.parametrize(
     ("names", "row", "expected"),
     [
         (["StartDate", "Q1", "Progress"], ["Start Date", "Why?", "Progress"], True),
+        (["V1", "Q1", "Q2", "Finished"], ["Id", "Why?", "How?", "Finished"], True),
+        (["V1", "Q1", "Q2", "Finished"], ["R_1", "why?", "Good", "yes"], False),
         (["id", "text", "label"], ["", "a response", "Response"], True),
         (["id", "text", "label"], ["", "a good film", "good"], False),
         (["id", "text", "label"], ["7", "", "Response"], False),
