@@ -33,6 +33,7 @@ from src.data.reading.format_guesses import format_option, guess_format
 from src.data.reading.other_kinds import find_kind_error
 from src.data.reading.packed_files import PACKED_SUFFIXES, strip_packed_suffix
 from src.data.reading.parallel_files import find_parallel_files
+from src.data.reading.parted_tables import check_unnamed_tables
 
 
 def find_split_files(
@@ -249,6 +250,8 @@ def _assume_train_files(
     text = all((infer_format(file) if format == "auto" else format) == "text" for file in filled[0])
     if len(filled) == 1 and (len(filled[0]) == 1 or text):
         return filled[0]
+    if len(filled) == 1 and format == "auto":
+        check_unnamed_tables(filled[0])
     found = [str(file.relative_to(folder)) for files in filled for file in files]
     pattern = folder / f"*{filled[0][0].suffix}"
     others = (

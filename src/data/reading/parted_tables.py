@@ -3,11 +3,12 @@
 import shlex
 from collections.abc import Sequence
 from itertools import islice
+from pathlib import Path
 
 from src.core.user_errors import UserError
 from src.data.reading.columns import ColumnSelection
 from src.data.reading.decoding import InputFile
-from src.data.reading.file_names import PATH_KEY, SplitFiles
+from src.data.reading.file_names import PATH_KEY, SplitFiles, infer_format
 from src.data.reading.table_rows import TableStyle, iter_rows, read_first_row
 
 _MOST_ROWS = 20_000
@@ -43,6 +44,26 @@ def check_parted_tables(
         return
     if keys:
         raise _describe(files, style, keys[0])
+
+
+def check_unnamed_tables(files: Sequence[Path]) -> None:
+    """The same for two files of CSV or TSV, as these are mostly written, that no split names."""
+    formats = {infer_format(file) for file in files}
+    if formats not in ({"csv"}, {"tsv"}):
+        return
+    style = TableStyle(
+        delimiter="," if formats == {"csv"} else "\t",
+        quote='"' if formats == {"csv"} else None,
+        escape=None,
+        encoding="utf-8",
+        header=True,
+        names=None,
+        skipped_lines=0,
+        guessed_delimiter=True,
+        guessed_quote=True,
+    )
+    tables = tuple(InputFile(file, file.name) for file in files)
+    check_parted_tables(SplitFiles(formats.pop() or "", {"train": tables}), style, None)
 
 
 def _list_values(file: InputFile, style: TableStyle, name: str) -> list[str]:

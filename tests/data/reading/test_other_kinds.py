@@ -96,6 +96,16 @@ def test_texts_and_labels_in_two_tables(
     assert "text=comment, label=verdict" in capsys.readouterr().out
 
 
+def test_two_tables_whose_names_say_no_split(tmp_path: Path) -> None:
+    put(tmp_path / "features.csv", "id,text\n1,one\n2,two\n")
+    put(tmp_path / "targets.csv", "id,label\n2,a\n1,b\n")
+    with pytest.raises(UserError, match="share 'id': texts and labels lie in different files"):
+        Source(path=str(tmp_path), label="label").check()
+    put(tmp_path / "targets.csv", "id,text\n3,three\n4,four\n")
+    with pytest.raises(UserError, match="no file carries the name of a split"):
+        Source(path=str(tmp_path), label="label").check()
+
+
 def test_parts_of_one_table_are_no_such_tables(tmp_path: Path) -> None:
     put(tmp_path / "train-1.csv", "id,text,label\n1,one,a\n2,two,b\n")
     put(tmp_path / "train-2.csv", "id,text,label,note\n1,one,a,x\n2,two,b,y\n")
