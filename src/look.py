@@ -25,7 +25,7 @@ if __package__ is None:
 
 from src.config.command_line import run_command_line
 from src.config.home_folder import expand_home_folders
-from src.config.proposed_command import propose_command
+from src.config.proposed_command import parse_typed_value, propose_command
 from src.core.formatting import truncate_end
 from src.core.printing import print_line
 from src.core.user_errors import UserError, format_suggestion
@@ -38,10 +38,10 @@ from src.data.contents_notices import (
     describe_unread_values,
     wrap_line,
 )
-from src.data.preparation.label_map import read_label_names
+from src.data.preparation.label_map import LabelMap, build_label_map, read_label_names
 from src.data.reading.column_guesses import (
-    NUMBER_PATTERN,
     describe_doubts,
+    describe_label_columns,
     guess_columns,
     guess_task,
     list_columns,
@@ -50,9 +50,15 @@ from src.data.reading.column_profiles import ColumnProfile, sample_columns
 from src.data.reading.data_path import find_path
 from src.data.reading.decoding import InputFile
 from src.data.reading.file_contents import SAMPLE_TEXTS, FileContents, read_contents
+from src.data.reading.file_formats import find_content_error
 from src.data.reading.file_guesses import guess_file_options
 from src.data.reading.file_names import SplitFiles
-from src.data.reading.label_name_guesses import find_names_file, guess_label_options
+from src.data.reading.label_name_guesses import (
+    find_names_file,
+    guess_label_options,
+    guess_label_reading,
+)
+from src.data.reading.parted_tables import check_parted_tables
 from src.data.reading.readers import ColumnSelection
 from src.data.reading.sources import Source
 from src.data.reading.split_guesses import find_unlabelled_splits, guess_split_column
@@ -66,7 +72,6 @@ from src.data.rows.odd_labels import (
     WORD_TABLE_HINT,
     are_word_tags,
     describe_odd_labels,
-    guess_label_separator,
 )
 from src.data.tokenization.sample_lengths import describe_sample
 
@@ -114,6 +119,8 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     layout = finding.list_files()
     _print_layout(layout, typed["path"])
     first_file = next(iter(layout.files.values()))[0]
+    if (error := find_content_error(first_file, layout.format)) is not None:
+        raise error
     style = _guess_style(finding, first_file, layout.format, typed)
     added |= style
     others |= style
@@ -123,6 +130,8 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     added |= renamed
     others |= renamed
     finding = replace(finding, **renamed)
+    if not {"text", "label"} <= typed.keys():
+        check_parted_tables(layout, finding.reading_options(layout.format).style, None)
     profiles = sample_columns(finding, first_file, layout.format, deep=True)
     columns = _choose_columns(layout.format, profiles, typed)
     if columns is not None and others.get("format") == "class_files":
@@ -144,7 +153,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     chosen = {key: column for key, column in columns._asdict().items() if column is not None}
     options = {**others, **chosen}
     guessed = [key for key in chosen if key not in typed or typed[key] != chosen[key]]
-    added |= _guess_label_options(options, profiles, columns)
+    added |= guess_label_reading(options, profiles, columns)
     if layout.files.keys() == {"train"}:
         added |= guess_split_column(Source(**{**options, **added}), profiles)
     for split, why in find_unlabelled_splits(Source(**{**options, **added}), layout):
@@ -153,15 +162,26 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     source = Source(**{**options, **added})
     source.check()
     typed_names = _read_names(kept)
-    contents = read_contents(source, typed_names or source.find_class_names())
+    label_map = _read_label_map(kept)
+    contents = read_contents(
+        source,
+        typed_names or source.find_class_names(),
+        None if label_map is None else label_map.map_labels,
+    )
     _print_contents(contents, source, kept)
+    if label_map is not None:
+        _print_notes(label_map.describe())
     label = next((one for one in profiles if one.name == columns.label), None)
     task = "multi_label" if contents.has_label_sets else _choose_task(columns, label)
     task = task if contents.tags is None else "token_classification"
+    if task == "regression" and label_map is not None:
+        # its names are those of classes
+        task = "classification"
     if task == "classification":
         _print_notes(describe_odd_labels(contents.labels))
     if profiles:
         _print_notes(describe_doubts(profiles, columns, guessed))
+        _print_notes(describe_label_columns(profiles, columns))
         _print_notes(describe_rejected(profiles, source.select_columns()))
     _print_guesses("guessed columns", {key: chosen[key] for key in guessed} if profiles else {})
     _print_guesses("guessed", added)
@@ -291,32 +311,6 @@ def _missing_path_error(typed: Mapping[str, Any]) -> UserError:
     )
 
 
-def _guess_label_options(
-    options: Mapping[str, Any], profiles: Sequence[ColumnProfile], columns: ColumnSelection
-) -> dict[str, Any]:
-    """Options without which labels are not what they seem to be."""
-    by_name = {profile.name: profile for profile in profiles}
-    if any(options.get(f"label_{key}") is not None for key in ("separator", "threshold")):
-        return {}
-    if columns.has_label_columns:
-        known = [by_name[name] for name in columns.label_columns]
-        return {} if all(one.is_yes_no for one in known) else {"label_threshold": 0.5}
-    if isinstance(columns.label, str | int) and columns.label in by_name:
-        profile = by_name[columns.label]
-        written: dict[str, Any] = (
-            {"decimal": profile.decimal} if profile.decimal is not None else {}
-        )
-        if profile.has_unit and guess_task(profile) == "regression":
-            written["label_pattern"] = NUMBER_PATTERN
-        if profile.are_places:
-            return {"label_threshold": 0.5}
-        if written or profile.has_unit:
-            return {key: value for key, value in written.items() if options.get(key) is None}
-        found = None if profile.is_nested else guess_label_separator(profile.labels)
-        return {} if found is None else {"label_separator": found[0]}
-    return {}
-
-
 def _parse_options(arguments: Sequence[str]) -> dict[str, Any]:
     """The options of `data.source` that were typed, by their last part; their values are read as
     YAML reads them.
@@ -380,6 +374,12 @@ def _read_names(kept: Sequence[str]) -> Sequence[str | float] | None:
     typed = dict(one.split("=", 1) for one in kept if "=" in one).get("data.label_names")
     names = None if typed is None else yaml.safe_load(typed)
     return read_label_names(names) if isinstance(names, str) else names
+
+
+def _read_label_map(kept: Sequence[str]) -> LabelMap | None:
+    """The map of labels that was typed."""
+    typed = next((one for one in kept if one.startswith("data.label_map=")), None)
+    return None if typed is None else build_label_map(parse_typed_value(typed))
 
 
 def _print_wrapped(line: str) -> None:

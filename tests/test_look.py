@@ -166,6 +166,35 @@ def test_odd_labels_are_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "labels that look alike" in _look(capsys, f"data.source.path={file}")
 
 
+def test_labels_are_counted_as_a_map_names_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.csv"
+    labels = ["Good", "good", "bad", "BAD", "odd"]
+    rows = [f"some words of row {n},{labels[n % 5]}" for n in range(40)]
+    file.write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    shown = _look(capsys, f"data.source.path={file}")
+    assert shown.count("data.label_map=") == 1 and shown.count("look alike") == 1
+    proposed = "".join(shown.split("'data.label_map=")[1].split("'")[0].split("\n "))
+    typed = f"data.label_map={proposed}"
+    assert typed == "data.label_map={BAD: bad, Good: good, bad: bad, good: good, odd: odd}"
+    shown = _look(capsys, f"data.source.path={file}", typed)
+    assert "3 different labels: " in shown and "bad 16" in shown and "good 16" in shown
+    assert "look alike" not in shown and shown.endswith(f"data.source.label=label '{typed}'\n")
+    shown = _look(capsys, f"data.source.path={file}", typed.replace("odd: odd", "odd: null"))
+    assert "rows: train 40, 8 without a label\n" in shown
+    assert "note: data.label_map leaves out the labels 'odd' 8\n" in shown
+
+
+def test_a_map_makes_classes_of_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("text,score\n" + "".join(f"words of row {n},{n}\n" for n in range(30)))
+    typed = f"data.label_map={{{', '.join(f'{n}: {n > 20}' for n in range(30))}}}"
+    assert "to train on it (classification)" in _look(capsys, f"data.source.path={file}", typed)
+    assert main([f"data.source.path={file}", "data.label_map=3"]) == 2
+    assert "error: data.label_map: expected {LABEL: CLASS" in capsys.readouterr().err
+
+
 def test_mistakes_end_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in ([], [f"data.source.path={tmp_path / 'none.csv'}"], ["data.source.pth=a"]):
         assert main(arguments) == 2
@@ -211,6 +240,24 @@ def test_several_labels_in_one_cell(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert shown.endswith(f"data.source.label=1 data.source.label_separator=comma {MULTI_LABEL}")
 
 
+@pytest.mark.parametrize(("begin", "end"), [("", ";"), (";", ""), (";", ";"), ("", "; ")])
+def test_separators_at_the_ends_of_cells(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], begin: str, end: str
+) -> None:
+    file = tmp_path / "a.csv"
+    cells = ["Price;Delivery", "Price", "Staff;Price", "Delivery", "Staff;Delivery;Price"]
+    rows = [f"some words of answer {n},{begin}{cells[n % 5]}{end}" for n in range(40)]
+    file.write_text("\n".join(["answer,topics", *rows]), encoding="utf-8")
+    shown = _look(capsys, f"data.source.path={file}")
+    assert "3 different labels: Price 32, Delivery 24, Staff 16\n" in shown
+    assert "guessed: label_separator=semicolon\n" in shown
+    # SharePoint parts them by two signs
+    file.write_text(file.read_text().replace(";", ";#").replace(",;#", ","))
+    shown = _look(capsys, f"data.source.path={file}")
+    assert "3 different labels: Price 32, Delivery 24, Staff 16\n" in shown
+    assert """'data.source.label_separator=";#"'""" in shown
+
+
 @pytest.mark.parametrize("share", [1, 0.75])
 def test_a_column_for_each_label(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], share: float
@@ -225,6 +272,54 @@ def test_a_column_for_each_label(
         f"data.source.text=comment 'data.source.label=[toxic,obscene,threat]' {threshold}"
         f"{MULTI_LABEL}"
     )
+
+
+def test_columns_of_checkboxes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "redcap.csv"
+    words = ["Unchecked", "Checked"]
+    rows = [f"{n},words of row {n},{words[n % 2]},{words[n % 3 // 2]}" for n in range(60)]
+    file.write_text("\n".join(["id,note,topic___1,topic___2", *rows]), encoding="utf-8")
+    shown = _look(capsys, f"data.source.path={file}")
+    assert (
+        "note: 2 columns that begin with 'topic___' hold yes and no; "
+        "'data.source.label=[topic___1,topic___2]' takes them for labels, of which a row may have "
+        "several guessed columns"
+    ) in " ".join(shown.split())
+    shown = _look(capsys, f"data.source.path={file}", "data.source.label=[topic___1,topic___2]")
+    assert "2 different labels: topic___1 30, topic___2 20\n" in shown
+    assert "columns that begin" not in shown and shown.endswith(MULTI_LABEL)
+    # three are guessed
+    rows = [f"{row},{words[n % 5 // 4]}" for n, row in enumerate(rows)]
+    file.write_text("\n".join(["id,note,topic___1,topic___2,topic___3", *rows]))
+    assert "label=[topic___1,topic___2,topic___3]" in _look(capsys, f"data.source.path={file}")
+
+
+def test_columns_of_one_name_that_hold_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "jira.csv"
+    tags = ["ui,,", "api,ui,", ",,", "app,api,ui", "api,app,"]
+    rows = [f"words of issue {n} which differ,{tags[n % 5]}" for n in range(60)]
+    file.write_text("\n".join(["Summary,Labels,Labels,Labels", *rows]), encoding="utf-8")
+    shown = _look(capsys, f"data.source.path={file}")
+    told = "only the first of 3 columns that are called 'Labels' is taken; "
+    typed = "data.source.label=[Labels,Labels_2,Labels_3]"
+    assert f"{told}'{typed}' takes all of them" in " ".join(shown.split())
+    shown = _look(capsys, f"data.source.path={file}", typed)
+    assert "3 different labels: ui 36, api 36, app 24\n" in shown
+    assert told not in " ".join(shown.split()) and shown.endswith(MULTI_LABEL)
+
+
+@pytest.mark.parametrize(("name", "step"), [("ts", 0.25), ("sent", 1), ("when", 0.001)])
+def test_large_numbers_that_all_differ_are_no_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, step: float
+) -> None:
+    file = tmp_path / "slack.jsonl"
+    rows = [{name: f"{1.7e9 + n * step:.4f}", "text": f"words of row {n}"} for n in range(60)]
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert "to train on it (masked_lm)" in _look(capsys, f"data.source.path={file}")
+    shown = _look(capsys, f"data.source.path={file}", f"data.source.label={name}")
+    assert "to train on it (regression)" in shown
 
 
 def test_lists_of_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from src.config.parse_failures import explain_parse_failure
+
 
 def propose_command(
     task: str, source: Mapping[str, Any], kept: Sequence[str], *, has_entities: bool = True
@@ -32,6 +34,21 @@ def propose_command(
             "callbacks.checkpoint.mode=max",
         ]
     return "python -m src.run " + shlex.join([f"+experiment={experiment}", *options, *kept])
+
+
+def parse_typed_value(override: str) -> Any:
+    """The value of an override as Hydra reads it.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        return OverridesParser.create().parse_override(override).value()
+    except HydraException as error:
+        raise explain_parse_failure(override) from error
 
 
 def _quote_value(value: Any) -> str:

@@ -19,6 +19,7 @@ from src.data.preparation.first_targets import find_first_target_errors
 from src.data.preparation.label_map import find_map_errors, read_label_names
 from src.data.preparation.splitting import Split
 from src.data.reading.first_rows import find_unlabelled_split
+from src.data.reading.label_cells import are_repeated_names
 from src.data.reading.sources import Source
 from src.data.rows.labels import MULTI_LABEL_HINT, LabelSpace, sort_labels
 from src.data.rows.odd_labels import drop_missing_number
@@ -217,7 +218,8 @@ class DataConfig:
         declared = names is not None or self.label_values is not None or self.label_map is not None
         if declared or not isinstance(self.source, Source):
             return names, self.label_values
-        if self.task == "multi_label" and (columns := self.source.label_reading().columns):
+        columns = self.source.label_reading().columns
+        if self.task == "multi_label" and columns and not are_repeated_names(columns):
             # those that are 0 in all rows of train are labels too
             return list(sort_labels(columns)), None
         if self.task not in ("classification", "multi_label"):

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from src.core.pictures import save_figure
 from src.evaluation.calibration import Calibration
 from src.evaluation.curves import Abstaining, LabelCurve
 from src.evaluation.plots import MAX_LABEL_CHARACTERS, TEXT_COLOR, style_axes
@@ -167,7 +168,7 @@ def plot_residuals(targets: np.ndarray, outputs: np.ndarray) -> Figure:
 def draw_picture(figure: Figure) -> bytes:
     """A figure as a PNG file."""
     picture = io.BytesIO()
-    figure.savefig(picture, dpi=150, bbox_inches="tight")
+    save_figure(figure, picture)
     return picture.getvalue()
 
 

@@ -113,7 +113,9 @@ def _parse_change(override: str) -> tuple[str, str] | None:
     if value.count("/") > 1:
         # the end of a path tells it from others
         value = f"…/{value.rstrip('/').rpartition('/')[2]}"
-    return key, "" if removed else re.sub(r"\s+", "", value.strip("'\"")) or "''"
+    # blanks behind the signs of lists and maps say nothing
+    short = re.sub(r"([\[{,:])\s+", r"\1", " ".join(value.strip("'\"").split()))
+    return key, "" if removed else short or "''"
 
 
 def table_to_json(columns: Mapping[str, Sequence[Any]]) -> str:

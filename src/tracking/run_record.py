@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from src.core.pictures import save_figure
 from src.core.printing import print_line
 from src.core.redaction import redact_source, redact_text, redact_yaml
 from src.core.retry import describe_error
@@ -269,8 +270,7 @@ class RunRecord:
 
     def log_figure(self, figure: Any, artifact: str) -> None:
         """Keep a matplotlib figure as a picture, in the format of the suffix of `artifact`."""
-        save = functools.partial(figure.savefig, dpi=150, bbox_inches="tight")
-        self._write_artifact(artifact, save)
+        self._write_artifact(artifact, functools.partial(save_figure, figure))
 
     def log_dataset(
         self,

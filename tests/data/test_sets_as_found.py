@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from src.data.reading.sources import Source
+from src.data.rows.token_labels import TokenLabels
 from tests.data.reading.test_readers import put, put_parquet
 
 ONE_HOT = "ID\tTweet\tanger\tjoy\tsad\n1\ta day\t1\t0\t1\n2\train\t0\t0\t0\n"
@@ -162,6 +163,46 @@ SHAPES = {
         {"train.csv": "Sport;'Ein \"Tor\"; das war''s'\nWeb;Kein Zitat\n"},
         {"header": False, "text": 1, "label": 0, "delimiter": "semicolon", "quote": "single"},
         [('Ein "Tor"; das war\'s', "Sport"), ("Kein Zitat", "Web")],
+    ),
+    "Qualtrics": Shape(
+        {"a.csv": 'id,Q1\nID,Why?\n"{""ImportId"":""a""}","{""ImportId"":""b""}"\nR_1,So\n'},
+        {"text": "Q1"},
+        [("So", None)],
+    ),
+    "Qualtrics as TSV": Shape(
+        {"a.tsv": 'id\tQ1\nID\tWhy?\n"{""ImportId"":""a""}"\t"{""ImportId"":""b""}"\n1\tSo\n'},
+        {"text": "Q1"},
+        [("So", None)],
+    ),
+    "Microsoft Forms": Shape(
+        {"a.csv": "Answer,Topics\nGood,Price;Staff;\nBad,Staff;\nOdd,\n"},
+        {"text": "Answer", "label": "Topics", "label_separator": "semicolon"},
+        [("Good", ("Price", "Staff")), ("Bad", ("Staff",)), ("Odd", None)],
+    ),
+    "REDCap": Shape(
+        {"a.csv": "note,topic___1,topic___2\nrash,Checked,Unchecked\nfine,Unchecked,Unchecked\n"},
+        {"text": "note", "label": ["topic___1", "topic___2"]},
+        [("rash", ("topic___1",)), ("fine", ())],
+    ),
+    "Jira": Shape(
+        {"a.csv": "Summary,Labels,Labels\nlate,ui,app\nodd,,\n"},
+        {
+            "skip_rows": 1,
+            "columns": ["Summary", "Labels", "Labels_2"],
+            "text": "Summary",
+            "label": ["Labels", "Labels_2"],
+        },
+        [("late", ("ui", "app")), ("odd", None)],
+    ),
+    "MultiCoNER": Shape(
+        {"train.conll": "# id 5-a\tdomain=en\nada _ _ B-PER\n\n# id 5-b\tdomain=en\nran _ _ O\n"},
+        {"label": "tags"},
+        [("ada", TokenLabels(tags=("B-PER",))), ("ran", TokenLabels(tags=("O",)))],
+    ),
+    "OntoNotes": Shape(
+        {"a.conll": "#begin document (bc/0); part 000\nAda B-PER\n\n# 0\nran O\n\n#end document\n"},
+        {"label": "tags"},
+        [("Ada", TokenLabels(tags=("B-PER",))), ("ran", TokenLabels(tags=("O",)))],
     ),
     "gym reviews as CSV": Shape(
         {"a.csv": "\ufefftext,rating\nGood,5\n,1\n"},

@@ -84,27 +84,21 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/d",
         says=(
-            "data.source.path=HERE/d: no readable file; expected .csv, .tsv, .jsonl, .ndjson, "
-            ".json, .parquet, "
-            ".xlsx, .xlsm, .txt, .conll, .conllu, .bio, .iob, .iob2, each also with .gz, .bz2, "
-            ".xz, .zip; "
-            "found notes.docx, x.pdf; "
-            "where names end otherwise: data.source.format=NAME, one of csv, tsv, jsonl, parquet, "
-            "xlsx, text, folders, class_files, label_first, parallel, "
-            "conll"
+            "data.source.path=HERE/d/notes.docx: this is a document with pages, which is not read; "
+            "save its text as .txt, or a table in it as CSV"
         ),
         files={"d/x.pdf": "x", "d/notes.docx": "y"},
         name="a folder of other files",
     ),
     Entry(
-        FILES + "data.source.path=HERE/a.xls",
+        FILES + "data.source.path=HERE/a.xyz",
         says=(
-            "data.source.path=HERE/a.xls: what kind of file is this? data.source.format=NAME, "
+            "data.source.path=HERE/a.xyz: what kind of file is this? data.source.format=NAME, "
             "one of csv, tsv, "
             "jsonl, parquet, xlsx, text, folders, class_files, label_first, parallel, "
             "conll"
         ),
-        files={"a.xls": b"x"},
+        files={"a.xyz": b"x"},
         name="an unknown ending",
     ),
     Entry(
@@ -774,5 +768,41 @@ ENTRIES = [
             "data.source.hub=OWNER/NAME"
         ),
         name="a set of the hub without a name",
+    ),
+    Entry(
+        FILES + "data.source.path=HERE/a.sav",
+        says=(
+            "data.source.path=HERE/a.sav: this is a file of SPSS, which is not read; save its "
+            "table as CSV, XLSX or Parquet"
+        ),
+        files={"a.sav": b"$FL2@(#)"},
+        name="a file of SPSS",
+    ),
+    Entry(
+        FILES + "data.source.path=HERE/a.tsv data.source.text=a",
+        says="a.tsv: this is WebAnno TSV, which is not read; export it as CoNLL 2002, which is",
+        files={"a.tsv": "#FORMAT=WebAnno TSV 3.3\n\n#Text=Ada\n1-1\t0-3\tAda\tPER\n"},
+        name="WebAnno's table of words",
+    ),
+    Entry(
+        FILES + "data.source.path=HERE/d",
+        says=(
+            "data.source.path=HERE/d: train_labels.csv and train_texts.csv have other columns and "
+            "share 'id': texts and labels lie in different files; join them first: python -c "
+            "\"import pandas as p; p.read_csv('HERE/d/train_labels.csv')"
+            ".merge(p.read_csv('HERE/d/train_texts.csv'), on='id')"
+            ".to_csv('HERE/d/joined.csv', index=False)\"; then data.source.path=HERE/d/joined.csv"
+        ),
+        files={
+            "d/train_texts.csv": "id,words\n1,a day\n2,a night\n",
+            "d/train_labels.csv": "id,verdict\n2,good\n1,bad\n",
+        },
+        name="texts and labels in two tables",
+    ),
+    Entry(
+        TEXTS + "data.source.path=HERE/a.txt data.source.comment=hash",
+        says="data.source.comment=#: text files have no lines of comments; leave this option",
+        files={"a.txt": "# a\nwords\n"},
+        name="comments in plain text",
     ),
 ]

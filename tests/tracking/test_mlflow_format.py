@@ -28,7 +28,12 @@ from src.tracking.mlflow_format import (
             ["model/encoder=small", "++x.y=[1, 2]", "~callbacks"],
             "imdb model/encoder=small y=[1,2] no-callbacks",
         ),
-        ("", ["data='a b'", "name="], "run data=ab"),
+        ("", ["data='a b'", "name="], "run data=a b"),
+        (
+            "pairs",
+            ['data.source.text="#1  String"', "x.y={a: 1, b: c d}"],
+            "pairs text=#1 String y={a:1,b:c d}",
+        ),
         ("imdb", ["seed=1", "model.seed=2"], "imdb seed=1 model.seed=2"),
     ],
 )

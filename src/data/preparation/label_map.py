@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from src.core.formatting import format_quantity
-from src.core.user_errors import UserError
+from src.core.user_errors import UserError, UserErrors
 from src.data.reading.decoding import InputFile, read_text_lines
 from src.data.rows.labels import LabelSet, RawLabel, canonical_spelling
 
@@ -55,6 +55,21 @@ class LabelMap:
                 f"{format_quantity(len(shown), 'label')} of {_KEY} {verb} in no row: "
                 f"{', '.join(shown[:_SHOWN_LABELS])}"
             )
+
+
+def build_label_map(value: Any) -> LabelMap | None:
+    """The map that a value of `data.label_map` is; None for null.
+
+    Raises:
+        UserError: it is no map, or one that cannot be.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise UserError(key=_KEY, expected="{LABEL: CLASS, LABEL: CLASS}", found=repr(value))
+    if errors := list(find_map_errors(value)):
+        raise UserErrors(errors)
+    return LabelMap(value)
 
 
 def find_map_errors(mapping: Mapping[Any, str | float | None]) -> Iterator[UserError]:

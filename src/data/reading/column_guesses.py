@@ -16,6 +16,7 @@ from src.data.reading.column_profiles import (
     ColumnProfile,
 )
 from src.data.reading.columns import ColumnSelection
+from src.data.reading.label_cells import are_repeated_names
 from src.data.reading.split_column import is_split_name
 
 # Beside a column that is called so, columns of yes and no are no labels.
@@ -42,6 +43,8 @@ _MOST_TIMES = 5
 _ALIKE_TIMES = 1.6
 # So many classes are few.
 _MOST_CLASSES = 30
+# What columns that belong together have in common, before what each is about.
+_NAME_BEGIN = re.compile(r"([A-Za-z][A-Za-z0-9]*[_.-]+)[\w.-]*\w$", re.ASCII)
 # A text has at least so many words where nothing else says that it is one.
 _LEAST_WORDS = 3
 
@@ -70,7 +73,7 @@ def guess_columns(
         if "pair" not in chosen and (beside := _find_text_beside(text, texts)) is not None:
             chosen |= {"text": beside[0], "pair": beside[1]}
     second = None if isinstance(chosen["text"], list) else find_second_text(chosen["text"], names)
-    if "pair" not in chosen and second in [one.name for one in texts]:
+    if "pair" not in chosen and second in [one.name for one in texts if not _holds_classes(one)]:
         chosen["pair"] = second
     if "label" not in chosen and (several := _find_label_columns(find_free())):
         chosen["label"] = several
@@ -183,6 +186,7 @@ def find_labels(profiles: Sequence[ColumnProfile], text: Any) -> list[ColumnProf
             one
             for one in profiles
             if one.is_numeric and not one.is_whole and one.distinct > 1 and one not in found
+            if not one.is_stamp or _rank_name(one) < _NAMELESS_RANK
             if _rank_name(one) <= _NAMELESS_RANK
         ]
     return sorted(found, key=rank)
@@ -238,6 +242,42 @@ def describe_doubts(
         yield f"the label may be another column: {shown} (data.source.label=COLUMN)"
 
 
+def describe_label_columns(
+    profiles: Sequence[ColumnProfile], columns: ColumnSelection
+) -> Iterator[str]:
+    """That columns whose names begin alike hold yes and no, and could be labels, in a sentence for
+    every such beginning.
+    """
+    taken = {*columns.text_columns, columns.pair, columns.split_column}
+    if columns.has_label_columns:
+        return
+    names = [str(one.name) for one in profiles]
+    label = str(columns.label)
+    numbered = [label, *(name for name in names if re.fullmatch(rf"{re.escape(label)}_\d+", name))]
+    if columns.label is not None and are_repeated_names(numbered):
+        yield (
+            f"only the first of {len(numbered)} columns that are called {label!r} is taken; "
+            f"{_format_names(numbered)} takes all of them, a label in each"
+        )
+    alike: dict[str, list[str]] = {}
+    for one in profiles:
+        found = _NAME_BEGIN.match(str(one.name))
+        if one.is_yes_no and found is not None and one.name not in taken:
+            alike.setdefault(found[1], []).append(str(one.name))
+    for begin, names in alike.items():
+        if 1 < len(names) <= _MOST_CLASSES:
+            yield (
+                f"{len(names)} columns that begin with {begin!r} hold yes and no; "
+                f"{_format_names(names)} takes them for labels, of which a row may have several"
+            )
+
+
+def _format_names(names: Sequence[str]) -> str:
+    """The columns of labels, as they are typed."""
+    quoted = [name if name.replace("_", "").isalnum() else f'"{name}"' for name in names]
+    return f"'data.source.label=[{','.join(quoted)}]'"
+
+
 def _find_token_columns(
     profiles: Sequence[ColumnProfile], chosen: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -283,6 +323,12 @@ def _find_label_columns(profiles: Sequence[ColumnProfile]) -> list[str | int]:
     return found if len(found) >= _LEAST_LABEL_COLUMNS else []
 
 
+def _holds_classes(profile: ColumnProfile) -> bool:
+    """A column of a few short values that come again."""
+    few = profile.distinct <= min(_MOST_CLASSES, profile.filled / _MOST_TIMES)
+    return few and profile.mean_words < _LEAST_WORDS
+
+
 def list_columns(value: Any) -> list[Any]:
     """The columns that the value of an option names: one, or a list of them."""
     return list(value) if isinstance(value, list | tuple) else [value]
@@ -291,6 +337,8 @@ def list_columns(value: Any) -> list[Any]:
 def _may_be_label(profile: ColumnProfile) -> bool:
     """A column of a few values that come again, or of numbers that are called a label."""
     if profile.distinct < 2 or profile.has_fields or is_split_name(profile.name):
+        return False
+    if profile.is_stamp and _rank_name(profile) >= _NAMELESS_RANK:
         return False
     if profile.is_date or (profile.says_split and _rank_name(profile) >= _NAMELESS_RANK):
         return False

@@ -29,7 +29,7 @@ _NUMBER_WORDS = _parse_words("id idx index nr no number")
 _BOOKKEEPING_WORDS = _NUMBER_WORDS | _parse_words(
     """
     annotator annotators annotation annotations worker workers rater raters confidence agreement
-    ids key hash uuid guid qid url urls link source sources file filename
+    ids ts epoch key hash uuid guid qid url urls link source sources file filename
     path page date time timestamp datetime created updated year month day user username author
     name names lang language locale country version split fold batch count counts total license
     parse template templ lemma unnamed trusted judgments variance std deviation error weight

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 from src.data.reading import readers
@@ -10,7 +10,7 @@ from src.data.reading.bad_rows import close_files_of_errors
 from src.data.reading.columns import ColumnSelection
 from src.data.reading.decoding import InputFile
 from src.data.reading.json_rows import iter_json_objects
-from src.data.reading.label_cells import guess_decimal, split_labels
+from src.data.reading.label_cells import YES_NO_WORDS, guess_decimal, split_labels
 from src.data.reading.sources import Source
 from src.data.reading.spreadsheets import iter_sheet_values
 from src.data.reading.table_rows import read_first_row
@@ -25,6 +25,8 @@ _STEP = 50
 # On average a text has no more tags, and no tag is longer in characters.
 _MOST_TAGS = 6
 _LONGEST_TAG = 40
+# Seconds since 1970 are more from 1973 on.
+_LEAST_STAMP = 1e8
 # What stands behind a number that is not one.
 _UNIT = re.compile(r"(?<=\d)\s*[^\d.,]{1,10}$")
 # a date, with or without a time
@@ -33,7 +35,7 @@ _DATE = re.compile(
     r"([T ,]+\d{1,2}:\d\d.*)?\s*$|\s*\d{1,2}:\d\d(:\d\d)?\s*$"
 )
 _SPLIT_NAME = re.compile("train|test|valid|dev", re.IGNORECASE)
-_YES_NO = {"0", "1", "0.0", "1.0", "true", "false", "x", "yes", "no"}
+_YES_NO = {"0", "1", "0.0", "1.0", *YES_NO_WORDS}
 
 
 class ColumnProfile(NamedTuple):
@@ -46,8 +48,8 @@ class ColumnProfile(NamedTuple):
         is_numeric: whether all values are numbers, is_whole: whether these are whole.
         mean_characters: of the values as text.
         labels: the different values, if these are few enough to be labels; else empty.
-        is_yes_no: whether all values are 0 and 1, or words or marks for them; is_share: whether
-            all are numbers from 0 to 1.
+        is_yes_no: whether all values are 0 and 1, or words or marks for them, or the column's name;
+            is_share: whether all are numbers from 0 to 1.
         decimal: what stands before the decimals of numbers that Python does not read.
         has_unit: whether all are numbers with the same unit, such as a percent sign, behind them.
         is_nested: whether some value is a list; is_tokens: whether all are lists of words.
@@ -58,6 +60,7 @@ class ColumnProfile(NamedTuple):
         mean_words: of the values as text, parted by white space.
         is_date: whether all values are dates or times.
         says_split: whether all values have the name of a split in them, as "2012test" has.
+        is_stamp: whether all are large numbers that nearly all differ, as times in seconds and ids.
         are_places: whether all values are equally long lists of 1 and 0.
     """
 
@@ -83,6 +86,7 @@ class ColumnProfile(NamedTuple):
     is_date: bool = False
     says_split: bool = False
     are_places: bool = False
+    is_stamp: bool = False
 
 
 def sample_columns(
@@ -172,7 +176,7 @@ def _profile_column(name: str | int, found: Sequence[Any]) -> ColumnProfile:
         is_numeric and all(number.is_integer() for number in known),
         sum(map(len, texts)) / max(1, len(texts)),
         tuple(distinct) if is_tags or len(distinct) <= len(texts) / 2 else (),
-        bool(distinct) and {text.strip().lower() for text in distinct} <= _YES_NO,
+        _say_yes_or_no(name, distinct),
         is_numeric and all(0 <= number <= 1 for number in known),
         guess_decimal(known_texts),
         has_unit and is_numeric,
@@ -189,7 +193,13 @@ def _profile_column(name: str | int, found: Sequence[Any]) -> ColumnProfile:
         bool(distinct) and all(map(_DATE.match, distinct)),
         bool(distinct) and all(map(_SPLIT_NAME.search, distinct)),
         _are_places(values),
+        is_numeric and 10 * len(distinct) > 9 * len(texts) and min(map(abs, known)) >= _LEAST_STAMP,
     )
+
+
+def _say_yes_or_no(name: str | int, texts: Collection[str]) -> bool:
+    words = {text.strip().lower() for text in texts}
+    return bool(words) and (words <= _YES_NO or words == {str(name).strip().lower()})
 
 
 def _are_tags(values: Sequence[Any]) -> bool:

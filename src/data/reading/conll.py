@@ -4,12 +4,14 @@ sentences (Tjong Kim Sang and De Meulder, 2003); those of Universal Dependencies
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from typing import NamedTuple
 
+from src.core.entity_tags import OUTSIDE
 from src.core.user_errors import UserError
 from src.data.reading.decoding import InputFile, read_text_lines
 from src.data.rows.records import RawRecord
-from src.data.rows.token_labels import TokenLabels, join_words
+from src.data.rows.token_labels import TAG_PATTERN, TokenLabels, join_words
 
 _DOCUMENT_START = "-DOCSTART-"
 # CoNLL-U has ten columns, of which the first numbers the words of a sentence, the second is the
@@ -17,6 +19,11 @@ _DOCUMENT_START = "-DOCSTART-"
 _NUMBERED_WIDTH, _NUMBERED_TOKEN, _NUMBERED_TAG = 10, 1, 3
 # A token that is written out as several words (3-4), and a word that is not there (3.1).
 _NO_WORD_NUMBER = re.compile(r"\d+[-.]\d+")
+# Lines from which it is told how wide they are and which tags there are.
+_SAMPLE_LINES = 1000
+# "# sent_id = 3", which every file of CoNLL-U has
+_NAMED_VALUE = re.compile(r"# [^\t]*=[^\t]*")
+_COMMENTS_REMARK = "beside lines that begin with '#' and are no words, which are passed over"
 
 
 class WordColumns(NamedTuple):
@@ -38,17 +45,23 @@ class WordColumns(NamedTuple):
 
 
 def read_tagged_words(
-    file: InputFile, *, encoding: str, columns: WordColumns, labelled: bool
+    file: InputFile,
+    *,
+    encoding: str,
+    columns: WordColumns,
+    labelled: bool,
+    comment: str | None = None,
 ) -> Iterator[RawRecord]:
     """Read sentences. Columns are parted by tabs, in lines without a tab by blanks.
 
-    Lines that begin a document (-DOCSTART-) are no words, nor are comments: lines that begin with
-    "#" and have another number of columns than the words, or "# name = value". Nor are, in files of
-    ten columns whose first sentence is numbered (CoNLL-U), lines for a token that is written out as
-    several words (3-4 isn't) and for words that are not there (3.1).
+    Lines that begin a document (-DOCSTART-) are no words, nor are comments (`_CommentLines`), whose
+    sentences have a remark. Nor are, in files of ten columns whose first sentence is numbered
+    (CoNLL-U), lines for a token that is written out as several words (3-4 isn't) and for words that
+    are not there (3.1).
 
     Args:
         labelled: whether words have tags.
+        comment: with what lines begin that are passed over whatever else they hold.
 
     Raises:
         UserError: a line has another number of columns than the first one, or lacks a column.
@@ -58,6 +71,10 @@ def read_tagged_words(
     width = start = 0
     numbered = False
     places = columns.resolve(numbered=False)
+    below_comment = False
+    stream = read_text_lines(file, encoding)
+    first_lines = list(islice(stream, _SAMPLE_LINES))
+    comments = _CommentLines(first_lines, columns)
 
     def finished() -> Iterator[RawRecord]:
         if words:
@@ -67,17 +84,22 @@ def read_tagged_words(
             if labelled:
                 other["tags"] = list(tags)
             where = f"{file.name}, line {start}"
-            yield RawRecord(text, None, label, where, other=other, words=spans)
+            remark = _COMMENTS_REMARK if below_comment else None
+            yield RawRecord(text, None, label, where, other=other, remark=remark, words=spans)
         words.clear()
         tags.clear()
 
-    for number, ended in enumerate(read_text_lines(file, encoding), start=1):
+    for number, ended in enumerate(chain(first_lines, stream), start=1):
         line = ended.rstrip("\n")
+        if comment is not None and line.startswith(comment):
+            continue
         if not line.strip():
             yield from finished()
+            below_comment = below_comment and not words
             continue
-        cells = [cell.strip() for cell in line.split("\t")] if "\t" in line else line.split()
-        if _is_comment(line, cells, width):
+        cells = _split_line(line)
+        if comments.has(line, cells, is_first=not words):
+            below_comment = below_comment or not _NAMED_VALUE.fullmatch(line)
             continue
         if cells[0] == _DOCUMENT_START:
             yield from finished()
@@ -103,12 +125,42 @@ def is_numbered(cells: Sequence[str]) -> bool:
     return len(cells) == _NUMBERED_WIDTH and re.fullmatch(r"0\.1|1(-\d+)?", cells[0]) is not None
 
 
-def _is_comment(line: str, cells: list[str], width: int) -> bool:
-    if not line.startswith("#"):
-        return False
-    if line.startswith("# ") and "\t" not in line and "=" in line:
-        return True
-    return len(cells) != width if width else len(cells) < 2
+class _CommentLines:
+    """Which lines are comments and no words, told from the first lines of a file.
+
+    Comments begin with "#". One has another number of columns than the words, or is "# name =
+    value", or stands where a sentence begins and has something for a tag that is none of the file's
+    tags ("# 0"). A word may be "#" or begin so ("#fun").
+    """
+
+    def __init__(self, lines: Sequence[str], columns: WordColumns) -> None:
+        rows = [_split_line(line) for line in lines if line.strip() and not line.startswith("#")]
+        rows = [cells for cells in rows if cells[0] != _DOCUMENT_START]
+        self._width = len(rows[0]) if rows else 0
+        self._tag = columns.resolve(numbered=bool(rows) and is_numbered(rows[0]))[1]
+        self._tags = {cells[self._tag] for cells in rows if self._has_tag(cells)}
+
+    def has(self, line: str, cells: Sequence[str], *, is_first: bool) -> bool:
+        """Whether a line is a comment.
+
+        Args:
+            is_first: whether it stands where a sentence begins.
+        """
+        if not line.startswith("#"):
+            return False
+        if _NAMED_VALUE.fullmatch(line) or len(cells) != (self._width or max(2, len(cells))):
+            return True
+        # the part of speech of "#" is called so
+        tag = cells[self._tag] if self._has_tag(cells) else "#"
+        known = tag in (*self._tags, OUTSIDE, "#") or TAG_PATTERN.fullmatch(tag) is not None
+        return is_first and self._width > 1 and not known
+
+    def _has_tag(self, cells: Sequence[str]) -> bool:
+        return -len(cells) <= self._tag < len(cells)
+
+
+def _split_line(line: str) -> list[str]:
+    return [cell.strip() for cell in line.split("\t")] if "\t" in line else line.split()
 
 
 def _check_cells(

@@ -30,8 +30,10 @@ from src.data.reading.file_names import (
     strip_data_suffixes,
 )
 from src.data.reading.format_guesses import format_option, guess_format
+from src.data.reading.other_kinds import find_kind_error
 from src.data.reading.packed_files import PACKED_SUFFIXES, strip_packed_suffix
 from src.data.reading.parallel_files import find_parallel_files
+from src.data.reading.parted_tables import check_unnamed_tables
 
 
 def find_split_files(
@@ -57,6 +59,8 @@ def find_split_files(
     if is_pattern(path) and format not in ("folders", "class_files", "parallel"):
         return _find_matching_files(path, format, names)
     if path.is_file():
+        if (error := find_kind_error(path, PATH_KEY, is_typed=format != "auto")) is not None:
+            raise error
         format_name = infer_format(path) if format == "auto" else format
         if format_name is None:
             raise _unknown_format_error(path)
@@ -91,6 +95,8 @@ def find_split_files(
 
 
 def _unknown_format_error(path: Path) -> UserError:
+    if (error := find_kind_error(path, PATH_KEY, is_typed=False)) is not None:
+        return error
     return UserError(
         f"what kind of file is this? data.source.format=NAME, one of {FORMAT_NAMES}",
         key=PATH_KEY,
@@ -129,13 +135,23 @@ def _find_files_by_name(
     # beside such files others without a known ending may be data as well
     taken = {file for files in parts.values() for file in files}
     any_ending = any(infer_format(file) is None for file in taken)
+    beside = {folder, *(file.parent for file in taken)}
     others = [
         file
         for where in (folder, *list_folders(folder))
         for file in sorted(where.iterdir())
         if file not in taken and _may_be_data(file, any_ending)
     ]
-    return _build_layout(folder, format, parts, others)
+    rest = [
+        file
+        for where in sorted(beside)
+        for file in sorted(where.iterdir())
+        if file.is_file() and not file.name.startswith(".") and not is_readme(file)
+        if file not in taken and file not in others
+    ]
+    return _build_layout(folder, format, parts, others)._replace(
+        other_kinds=tuple(str(file.relative_to(folder)) for file in rest)
+    )
 
 
 def _find_matching_files(path: Path, format: str, names: Mapping[str, str]) -> SplitFiles:
@@ -234,6 +250,8 @@ def _assume_train_files(
     text = all((infer_format(file) if format == "auto" else format) == "text" for file in filled[0])
     if len(filled) == 1 and (len(filled[0]) == 1 or text):
         return filled[0]
+    if len(filled) == 1 and format == "auto":
+        check_unnamed_tables(filled[0])
     found = [str(file.relative_to(folder)) for files in filled for file in files]
     pattern = folder / f"*{filled[0][0].suffix}"
     others = (
@@ -276,7 +294,10 @@ def _no_data_files_error(folder: Path, format: str, deeper: Sequence[Path]) -> U
         if format == "auto"
         else f"expected {format}"
     )
-    archives = [entry for entry in sorted(folder.iterdir()) if is_archive(entry)]
+    inside = [
+        entry for entry in sorted(folder.iterdir()) if entry.is_file() and not is_readme(entry)
+    ]
+    archives = [entry for entry in inside if is_archive(entry)]
     if archives:
         return UserError(
             f"no readable file; found {abbreviate_names(found)}",
@@ -296,8 +317,10 @@ def _no_data_files_error(folder: Path, format: str, deeper: Sequence[Path]) -> U
             value=folder,
             hint=hint,
         )
+    kinds = [find_kind_error(entry, PATH_KEY, is_typed=format != "auto") for entry in inside]
+    if kinds and (first_kind := kinds[0]) is not None and None not in kinds:
+        return first_kind
     hint = f"where names end otherwise: data.source.format=NAME, one of {FORMAT_NAMES}"
-    inside = [entry for entry in sorted(folder.iterdir()) if entry.is_file()]
     if format == "auto" and (guess := _guess_format(inside)):
         hint = f"{guess} where they are what they look like; {hint}"
     elif may_be_class_files(folder):

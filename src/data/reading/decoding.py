@@ -55,6 +55,7 @@ _FORMAT_BY_FIRST_WORDS = {
     b"<!doctype html": _WEB_PAGE,
     b"<html": _WEB_PAGE,
     b"<table": f"{_WEB_PAGE}, or save the table as CSV",
+    b"#format=webanno": "WebAnno TSV, which is not read; export it as CoNLL 2002, which is",
     b"version https://git-lfs": "a pointer of Git LFS; `git lfs pull` gets the file itself",
 }
 

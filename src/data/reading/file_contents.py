@@ -1,13 +1,19 @@
 """What the rows of files hold, for a look at them before a run."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from src.core.user_errors import UserError
 from src.data.reading.reading_remarks import RemarkCounts
 from src.data.reading.sources import Source
-from src.data.rows.labels import as_label_set, canonical_spelling, normalize_labels
+from src.data.rows.labels import (
+    LabelSet,
+    RawLabel,
+    as_label_set,
+    canonical_spelling,
+    normalize_labels,
+)
 from src.data.rows.tag_schemes import TagSurvey
 from src.data.rows.token_labels import TokenLabels
 
@@ -33,11 +39,16 @@ class FileContents(NamedTuple):
     tag_problem: str | None
 
 
-def read_contents(source: Source, tag_names: Sequence[str | float] | None) -> FileContents:
+def read_contents(
+    source: Source,
+    tag_names: Sequence[str | float] | None,
+    map_labels: Callable[[RawLabel | LabelSet], RawLabel | LabelSet] | None = None,
+) -> FileContents:
     """Read all rows of all splits.
 
     Args:
         tag_names: of tags that stand there as numbers.
+        map_labels: gives the classes of the labels of a row, as `data.label_map` does.
 
     Raises:
         UserError: a row cannot be read.
@@ -61,6 +72,8 @@ def read_contents(source: Source, tag_names: Sequence[str | float] | None) -> Fi
                 # a row that is left out, so that its label is none either
                 empty += 1
                 continue
+            if map_labels is not None and not isinstance(record.label, TokenLabels):
+                record = record._replace(label=map_labels(record.label))
             if record.label is None:
                 unlabelled += source.label is not None
             if isinstance(record.label, TokenLabels):

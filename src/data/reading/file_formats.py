@@ -49,6 +49,7 @@ class ReadingOptions(NamedTuple):
             columns are known by their positions.
         sheet: of a spreadsheet, as in `Source`.
         skipped_rows: how many lines or rows of a sheet are passed over at the beginning.
+        comment: with what lines of tables and of CoNLL files begin that are passed over.
         document, heading: of plain text, as in `Source`.
         labels: how labels are written.
         word_columns: of CoNLL files.
@@ -65,6 +66,7 @@ class ReadingOptions(NamedTuple):
     names: tuple[str, ...] | None
     sheet: str | None
     skipped_rows: int
+    comment: str | None
     document: Literal["line", "paragraph", "file"]
     heading: str | None
     labels: LabelReading
@@ -120,11 +122,27 @@ def find_format_errors(options: ReadingOptions) -> Iterator[UserError]:
             hint="leave this option",
         )
 
+    if options.comment is not None and options.format not in (*TABLE_FORMATS, "conll"):
+        yield UserError(
+            f"{options.format} files have no lines of comments",
+            key="data.source.comment",
+            value=options.comment,
+            hint="leave this option",
+        )
+
+
+def find_content_error(file: InputFile, format: str) -> UserError | None:
+    """The error of a file that its first words show to be something else than data."""
+    if format not in (*TABLE_FORMATS, "jsonl", "conll", "label_first"):
+        return None
+    found = detect_no_data(file)
+    return None if found is None else UserError(f"this is {found}", where=file.name)
+
 
 def find_file_errors(file: InputFile, options: ReadingOptions) -> Iterator[UserError]:
     """What a look at the header of a file shows to be wrong."""
-    if options.format in (*TABLE_FORMATS, "jsonl") and (found := detect_no_data(file)) is not None:
-        yield UserError(f"this is {found}", where=file.name)
+    if (error := find_content_error(file, options.format)) is not None:
+        yield error
         return
     options, _ = options.choose_encoding(file)
     columns, style = options.columns, options.style
@@ -227,6 +245,7 @@ def _iter_records(
                 encoding=encoding,
                 columns=options.word_columns,
                 labelled=columns.label is not None,
+                comment=options.comment,
             )
         case "label_first":
             return readers.read_labelled_lines(

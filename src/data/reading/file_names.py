@@ -1,12 +1,13 @@
 """What the names of files say: formats, data and what lies beside them."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from src.data.reading.decoding import InputFile
+from src.data.reading.other_kinds import name_kind
 from src.data.reading.packed_files import strip_packed_suffix
 
 FORMAT_BY_SUFFIX = {
@@ -39,6 +40,8 @@ SPLIT_ALIASES = {
 _SPLIT_NAMES_HINT = (
     " (data.source.validation=NAME and data.source.test=NAME say what splits are called)"
 )
+# Of files beside data; of more it is said that there are some.
+_SHOWN_ENDINGS = 4
 _NON_DATA_STEMS = {"readme", "license", "licence", "sha256sums", "md5sums"}
 
 
@@ -48,6 +51,7 @@ class SplitFiles(NamedTuple):
     Args:
         other_parts: what else a lone file holds that could be a split, by its name there.
         passed_over: what else lies there and is not read, in words.
+        other_kinds: files beside those that are read, which are of no format that could be.
         other_names: the splits that are there under another common name, with that name.
     """
 
@@ -56,6 +60,7 @@ class SplitFiles(NamedTuple):
     other_parts: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()
     other_names: tuple[tuple[str, str], ...] = ()
+    other_kinds: tuple[str, ...] = ()
 
     def describe_unread(self) -> list[str]:
         """What lies there and is not read, or as something that it is not called, in sentences."""
@@ -66,9 +71,25 @@ class SplitFiles(NamedTuple):
         if self.passed_over:
             named = "" if self.format in ("folders", "class_files") else _SPLIT_NAMES_HINT
             lines.append(f"not read: {abbreviate_names(list(self.passed_over))}{named}")
+        lines += _describe_other_kinds(self.other_kinds)
         if self.other_parts:
             lines.append(f"not read: {abbreviate_names(list(self.other_parts))}")
         return lines
+
+
+def _describe_other_kinds(names: Sequence[str]) -> list[str]:
+    """That files are not read, in a sentence for those of every ending."""
+    by_ending: dict[str, list[str]] = {}
+    for name in names:
+        by_ending.setdefault(Path(name).suffix.lower(), []).append(name)
+    lines = []
+    for ending, alike in list(by_ending.items())[:_SHOWN_ENDINGS]:
+        shown = ", ".join(alike[:3]) + f", ... ({len(alike):,})" * (len(alike) > 3)
+        kind = name_kind(ending)
+        lines.append(f"not read: {shown}" + (f", {kind}" if kind else ""))
+    if others := list(by_ending)[_SHOWN_ENDINGS:]:
+        lines.append(f"not read: files with {len(others)} other endings, such as {others[0]!r}")
+    return lines
 
 
 def add_other_names(names: Mapping[str, str], there: Collection[str]) -> dict[str, str]:

@@ -16,11 +16,23 @@ _GROUPED_NUMBERS = {
     "comma": re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?"),
     "dot": re.compile(r"[+-]?(\d+|\d{1,3}(,\d{3})+)(\.\d+)?"),
 }
-# What may stand in a column that says whether a row has a label.
-_YES_NO_WORDS = {
-    **dict.fromkeys(("x", "yes", "y", "\u2713", "\u2714"), 1),
-    **dict.fromkeys(("no", "n"), 0),
+# What may stand in a column that says whether a row has a label, beside numbers; in small letters.
+YES_NO_WORDS = {
+    **dict.fromkeys(("x", "yes", "y", "true", "t", "\u2713", "\u2714"), 1),
+    **dict.fromkeys(("checked", "selected", "ticked", "marked", "chosen"), 1),
+    **dict.fromkeys(("no", "n", "false", "f"), 0),
+    **dict.fromkeys(
+        (
+            *("unchecked", "unselected", "deselected", "unticked", "unmarked"),
+            *("not checked", "not selected", "not ticked", "not marked", "not chosen"),
+        ),
+        0,
+    ),
 }
+_PLAIN_MARKS = ("0", "1", "0.0", "1.0", "true", "false")
+_YES_NO_HINT = (
+    "1 or 0, or a word for it: yes, no, true, false, x, checked, unchecked, selected, not selected"
+)
 _THRESHOLD_HINT = "data.source.label_threshold=0.5 takes values from 0.5 on for a yes"
 
 
@@ -119,11 +131,15 @@ class LabelReading(NamedTuple):
         self, names: Sequence[str], cells: Sequence[Any], where: str
     ) -> tuple[LabelSet | None, str | None]:
         """The names of the columns that say yes; None if all are empty. A mark or a word for yes
-        is one; beside such, and beside no word or number for no, an empty cell is a no.
+        is one; beside such, and beside no word or number for no, an empty cell is a no. Of columns
+        that are all called the same, the labels themselves that stand in them.
         """
         if all(cell == "" for cell in cells):
             return None, None
-        plain = [_YES_NO_WORDS.get(str(cell).strip().lower(), cell) for cell in cells]
+        if self.threshold is None and are_repeated_names(names) and not all(map(_is_mark, cells)):
+            filled = (str(cell).strip() for cell in cells if cell != "")
+            return tuple(dict.fromkeys(filled)), "whose labels stand in several columns"
+        plain = [_read_choice(cell, name) for name, cell in zip(names, cells, strict=True)]
         remarks = []
         if plain != list(cells):
             remarks.append("whose label columns hold marks or words, read as 1 and 0")
@@ -131,7 +147,7 @@ class LabelReading(NamedTuple):
             plain = [cell if cell != "" else 0 for cell in plain]
             remarks.append("with empty label columns, read as 0")
         values = [
-            _parse_number(cell, f"column '{name}'", where)
+            _parse_number(cell, f"column '{name}'", where, _YES_NO_HINT)
             for name, cell in zip(names, plain, strict=True)
         ]
         if self.threshold is None:
@@ -244,12 +260,41 @@ def parse_separator(name: str) -> str:
     return CHARACTER_NAMES.get(name, name)
 
 
-def _parse_number(cell: Any, what: str, where: str) -> float:
+def are_repeated_names(names: Sequence[str]) -> bool:
+    """Whether columns are called as those of one name are told apart: tag, tag_2, tag_3."""
+    return len(names) > 1 and list(names) == [
+        names[0],
+        *(f"{names[0]}_{number}" for number in range(2, len(names) + 1)),
+    ]
+
+
+def _is_mark(cell: Any) -> bool:
+    """Whether a cell says yes or no, or nothing."""
+    return cell == "" or _read_word(cell) != cell or str(cell).strip().lower() in _PLAIN_MARKS
+
+
+def _read_choice(cell: Any, name: str) -> Any:
+    """1 or 0 for a word, a mark or the column's own name, as SurveyMonkey writes a choice; other
+    cells unchanged.
+    """
+    is_name = not _is_mark(cell) and str(cell).strip().lower() == name.strip().lower()
+    return 1 if is_name else _read_word(cell)
+
+
+def _read_word(cell: Any) -> Any:
+    """1 or 0 for a word or a mark; other cells unchanged."""
+    text = " ".join(str(cell).lower().replace("_", " ").split())
+    # as ever, these two count as numbers
+    return cell if text in ("true", "false") else YES_NO_WORDS.get(text, cell)
+
+
+def _parse_number(cell: Any, what: str, where: str, expected: str = "a number") -> float:
     text = str(cell).strip().lower()
     try:
         return float({"true": "1", "false": "0"}.get(text, text))
     except ValueError:
         shown = f"{what} is empty" if not text else f"{what} is {str(cell)!r:.60}"
         raise UserError(
-            f"{where}: {shown}; expected a number (data.source.label, data.source.label_threshold)"
+            f"{where}: {shown}; expected {expected} "
+            "(data.source.label, data.source.label_threshold)"
         ) from None

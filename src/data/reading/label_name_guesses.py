@@ -1,11 +1,17 @@
-"""The options of `data` without which labels of files are not the names typed for them."""
+"""The options without which labels are not what they seem to be, or not called as was typed."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from src.core.user_errors import UserError
+from src.data.reading.column_guesses import NUMBER_PATTERN, guess_task
+from src.data.reading.column_profiles import ColumnProfile
+from src.data.reading.columns import ColumnSelection
 from src.data.reading.file_contents import FileContents
+from src.data.reading.label_cells import are_repeated_names
 from src.data.rows.labels import LabelSpace
+from src.data.rows.odd_labels import guess_label_separator
 
 # More names are better kept in a file.
 _LISTED_NAMES = 20
@@ -67,3 +73,34 @@ def guess_label_options(
         values = space.guess_values(set(contents.labels))
         return {} if values is None else {"data.label_values": f"[{','.join(values)}]"}, str(error)
     return {}, None
+
+
+def guess_label_reading(
+    options: Mapping[str, Any], profiles: Sequence[ColumnProfile], columns: ColumnSelection
+) -> dict[str, Any]:
+    """Options without which labels are not what they seem to be."""
+    by_name = {profile.name: profile for profile in profiles}
+    if any(options.get(f"label_{key}") is not None for key in ("separator", "threshold")):
+        return {}
+    if columns.has_label_columns:
+        known = [by_name[name] for name in columns.label_columns]
+        # of columns of one name the words are the labels
+        hold_words = are_repeated_names([*map(str, columns.label_columns)]) and not any(
+            one.is_numeric for one in known
+        )
+        says_itself = hold_words or all(one.is_yes_no or not one.filled for one in known)
+        return {} if says_itself else {"label_threshold": 0.5}
+    if isinstance(columns.label, str | int) and columns.label in by_name:
+        profile = by_name[columns.label]
+        written: dict[str, Any] = (
+            {"decimal": profile.decimal} if profile.decimal is not None else {}
+        )
+        if profile.has_unit and guess_task(profile) == "regression":
+            written["label_pattern"] = NUMBER_PATTERN
+        if profile.are_places:
+            return {"label_threshold": 0.5}
+        if written or profile.has_unit:
+            return {key: value for key, value in written.items() if options.get(key) is None}
+        found = None if profile.is_nested else guess_label_separator(profile.labels)
+        return {} if found is None else {"label_separator": found[0]}
+    return {}

@@ -32,6 +32,7 @@ from src.data.reading.hub import (
 )
 from src.data.reading.label_cells import LabelReading
 from src.data.reading.named_splits import check_named_splits, find_named_splits
+from src.data.reading.parted_tables import check_parted_tables
 from src.data.reading.readers import read_parquet_classes
 from src.data.reading.source_options import find_option_errors
 from src.data.reading.split_column import SplitValues, describe_unused_column
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 # Part of every fingerprint: raise it when the same bytes are read into other records.
-_READING_VERSION = 4
+_READING_VERSION = 5
 
 
 @validate_init
@@ -69,9 +70,9 @@ class Source:
         template: how columns are joined, which are then named here and not in `text`:
             "{title}: {body}". A row is empty where all of them are.
         pair: column of the second text; null: there is none.
-        label: column of the label; null leaves it. Several, [anger, joy], each hold 1 or 0. For
-            `folders`, `class_files`, `parallel`, `label_first` and `conll`, any name asks for the
-            label. In `folders` a class called "unsup" (aclImdb) is passed over for labels.
+        label: column of the label; null leaves it. Several, [anger, joy], each hold 1 or 0; those
+            of one name, [tag, tag_2], labels. For `folders`, `class_files`, `parallel`,
+            `label_first`, `conll` any name asks for the label; "unsup" (aclImdb) is no class there.
         label_separator: between several labels in one cell: a character or its name, as for
             `delimiter`.
         label_pattern: a regular expression with one group: the part of a label that counts.
@@ -86,8 +87,8 @@ class Source:
         sheet: of a spreadsheet; null: the only one with rows.
         skip_rows: how many lines of a table, or rows of a sheet, are passed over at its beginning,
             such as titles and comments before the header; null: none.
-        comment: with what lines of CSV and TSV begin that are passed over: a character or its name,
-            such as hash ("#"), or several; null: there are none.
+        comment: with what lines of CSV, TSV and CoNLL begin that are passed over: a character or
+            its name, such as hash ("#"), or several; null: there are none.
         quoting: quotes may stand around cells of CSV and TSV; null: in CSV they may, where columns
             are parted by tabs only if a `quote` is given.
         delimiter: between columns of CSV and TSV: a character or its name (tab, comma, semicolon,
@@ -201,6 +202,7 @@ class Source:
         if self.split_column is None:
             check_named_splits(find_path(self.path), layout, self.split_names())
         options = self.reading_options(layout.format)._replace(keep_bad=keep_bad)
+        check_parted_tables(layout, options.style, options.columns)
         errors = [*find_format_errors(options), *find_list_errors(layout, self.encodings)]
         for split, files in layout.files.items():
             found = list(find_file_errors(files[0], options))
@@ -215,9 +217,8 @@ class Source:
             raise UserErrors(errors)
 
     def list_files(self) -> SplitFiles:
-        """The files of each split and their format. Columns are not looked at.
-
-        All files are those of train where a column divides the rows.
+        """The files of each split and their format; all are those of train where a column divides
+        the rows. Columns are not looked at.
         """
         path = find_path(str(self.path))
         by_column = self.split_column is not None
@@ -261,6 +262,7 @@ class Source:
             names=None if self.columns is None else tuple(self.columns),
             sheet=self.sheet,
             skipped_rows=self.skip_rows or 0,
+            comment=None if self.comment is None else parse_delimiter(self.comment),
             document=self.document,
             heading=self.heading,
             word_columns=WordColumns(self.token_column, self.tag_column),

@@ -3,7 +3,7 @@
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from src.core.user_errors import UserError, format_suggestion
@@ -11,6 +11,13 @@ from src.data.reading.columns import ColumnSelection, build_record, check_column
 from src.data.reading.decoding import InputFile, detect_other_format
 from src.data.reading.header_rows import SAMPLE_ROWS, NumberedRow
 from src.data.reading.packed_files import open_binary
+from src.data.reading.survey_rows import (
+    IMPORT_ROWS_REMARK,
+    MOST_IMPORT_ROWS,
+    count_import_rows,
+    describe_second_header,
+    is_second_header,
+)
 from src.data.rows.records import RawRecord
 
 _WIDER_REMARK = (
@@ -65,13 +72,22 @@ def iter_sheet_values(
     remark on cells that have no name.
     """
     rows = _iter_rows(file, sheet, skipped)
+    headed = False
     if header and names is None:
         names = [_format_cell(cell) for cell in next(rows, (0, []))[1]]
-    for number, row in rows:
+        headed = True
+    first_rows = list(islice(rows, MOST_IMPORT_ROWS))
+    passed_over = count_import_rows([row for _, row in first_rows])
+    for place, (number, row) in enumerate(chain(first_rows[passed_over:], rows)):
         places = [str(place) for place in range(len(row))]
         cells = dict(zip(places if names is None else names, row, strict=False))
         wider = names is not None and len(row) > len(names)
-        yield number, dict.fromkeys(names or (), None) | cells, _WIDER_REMARK if wider else None
+        remark = _WIDER_REMARK if wider else None
+        if not place and passed_over:
+            remark = IMPORT_ROWS_REMARK
+        elif not place and headed and names is not None and is_second_header(names, row):
+            remark = describe_second_header(names, number)
+        yield number, dict.fromkeys(names or (), None) | cells, remark
 
 
 def read_sheet_header(file: InputFile, sheet: str | None, skipped: int) -> list[str]:

@@ -1,15 +1,18 @@
 """The options without which a table is not read as it is written, told from its first rows."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 from src.data.reading.column_names import rank_label_name, weigh_text_name
 from src.data.reading.column_profiles import ColumnProfile, parse_number, sample_columns
 from src.data.reading.decoding import InputFile
 from src.data.reading.file_formats import TABLE_FORMATS, read_header
-from src.data.reading.header_rows import count_lines_before_header, propose_names
+from src.data.reading.header_rows import NumberedRow, count_lines_before_header, propose_names
 from src.data.reading.sources import Source
 from src.data.reading.spreadsheets import read_first_sheet_rows
+from src.data.reading.survey_rows import count_import_rows, is_second_header
 from src.data.reading.table_headers import (
     guess_delimiter,
     has_comments,
@@ -63,6 +66,9 @@ def _guess_header_place(source: Source, file: InputFile, format: str) -> dict[st
         return {"skip_rows": skipped}
     if options.style is not None and (names := propose_names(rows)) is not None:
         return {"skip_rows": rows[0][0], "columns": names}
+    has_import_ids = count_import_rows([cells for _, cells in rows]) > 0
+    if not has_import_ids and len(rows) > 2 and is_second_header(rows[0][1], rows[1][1]):
+        return {"skip_rows": rows[2][0] - 1, "columns": _name_all(_fill_names(rows))}
     return {}
 
 
@@ -90,8 +96,22 @@ def guess_other_names(source: Source, file: InputFile, format: str) -> dict[str,
     else:
         rows = read_first_rows(file, options.style)
     line, names = rows[0]
+    return {"skip_rows": line, "columns": _name_all(names)}
+
+
+def _fill_names(rows: Sequence[NumberedRow]) -> list[Any]:
+    """The names of a header, of which those that are empty stand in the second one: the choices of
+    a question.
+    """
+    (_, names), (_, below) = rows[:2]
+    pairs = zip_longest(names, below, fillvalue="")
+    return [name if str(name or "").strip() else other for name, other in pairs]
+
+
+def _name_all(names: Sequence[Any]) -> list[str]:
+    """A name of its own for every column of a header."""
     named = [str(name or "").strip() or f"column{place}" for place, name in enumerate(names)]
-    return {"skip_rows": line, "columns": number_repeats(named)}
+    return number_repeats(named)
 
 
 def begins_with_sentence(source: Source, file: InputFile, format: str) -> bool:

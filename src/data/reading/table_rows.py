@@ -3,7 +3,7 @@
 import csv
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from itertools import islice
 from typing import NamedTuple
@@ -90,7 +90,7 @@ def read_first_row(file: InputFile, style: TableStyle, keep_bad: bool = False) -
 
 def iter_rows(
     file: InputFile, style: TableStyle, errors: RowErrors | None = None
-) -> Iterator[tuple[int, list[str], list[str]]]:
+) -> Generator[tuple[int, list[str], list[str]]]:
     """The line on which a row of a table begins, its cells, and the lines on which it stands; blank
     lines are passed over.
 

@@ -1,12 +1,21 @@
 """Tables of text: CSV, TSV and whatever else parts its columns by one character."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import islice
 
 from src.core.user_errors import UserError, UserErrors
 from src.data.reading.bad_rows import RowErrors
 from src.data.reading.columns import ColumnSelection
 from src.data.reading.decoding import InputFile
 from src.data.reading.odd_rows import describe_odd_row
+from src.data.reading.survey_rows import (
+    IMPORT_ROWS_REMARK,
+    MOST_IMPORT_ROWS,
+    count_import_rows,
+    describe_second_header,
+    is_second_header,
+)
 from src.data.reading.table_headers import find_table_errors, number_repeats, strip_requested
 from src.data.reading.table_rows import COMMON_DELIMITERS, TableStyle, iter_rows, name_delimiter
 from src.data.rows.records import RawRecord
@@ -39,6 +48,10 @@ def read_table(
     def find_position(column: str | int) -> int:
         return names.index(str(column)) if names else int(column)
 
+    passed_over = _count_passed_over(file, style)
+    for _ in range(passed_over):
+        next(rows, None)
+
     texts = [find_position(column) for column in columns.text_columns]
     pair = None if columns.pair is None else find_position(columns.pair)
     labels = [find_position(column) for column in columns.label_columns]
@@ -47,7 +60,7 @@ def read_table(
     width = len(names) or 1 + max(taken)
     own_keys = number_repeats(names)
     first_line = None if style.header else style.skipped_lines + 1
-    for line, row, raw_lines in rows:
+    for place, (line, row, raw_lines) in enumerate(rows):
         where = f"{file.name}, line {line}"
         if error := _find_row_error(where, row, names, width, checked, style):
             row_errors.add(error)
@@ -61,8 +74,21 @@ def read_table(
         other = dict(zip(keys, row, strict=True)) if keep_other else None
         remark = _describe_lines(raw_lines, len(row), style) if len(raw_lines) > 1 else None
         remark = remark or describe_odd_row(row, texts, names, style, is_first=line == first_line)
+        if not place and passed_over:
+            remark = IMPORT_ROWS_REMARK
+        elif not place and style.header and not remark and is_second_header(names, row):
+            remark = describe_second_header(names, line + len(raw_lines) - 1)
         yield RawRecord(text, None if pair is None else row[pair], label, where, other, remark)
     yield from row_errors.take_records()
+
+
+def _count_passed_over(file: InputFile, style: TableStyle) -> int:
+    """How many of the first rows, behind those of a header, are no answers of a survey."""
+    begin = 1 if style.header else 0
+    first_rows = iter_rows(file, style, RowErrors(keep=True))
+    with closing(first_rows):
+        cells = [row for _, row, _ in islice(first_rows, begin, begin + MOST_IMPORT_ROWS)]
+    return count_import_rows(cells)
 
 
 def _describe_lines(lines: Sequence[str], width: int, style: TableStyle) -> str:

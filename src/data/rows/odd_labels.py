@@ -23,7 +23,14 @@ WORD_TABLE_HINT = (
     "sentences (data.source.format=conll), or from JSON lists of words and of tags (docs/data.md)"
 )
 # By the name to type for each.
-_CELL_SEPARATORS = {"comma": ",", "semicolon": ";", "pipe": "|", "hash": "#", "><": "><"}
+_CELL_SEPARATORS = {
+    ";#": ";#",
+    "comma": ",",
+    "semicolon": ";",
+    "pipe": "|",
+    "hash": "#",
+    "><": "><",
+}
 
 
 def _suggest_merge(counts: Mapping[str, int]) -> str:
@@ -103,14 +110,24 @@ def guess_label_separator(labels: Iterable[str]) -> tuple[str, list[str]] | None
     if lists := sorted(label for label in every if _is_list(label)):
         return "comma", lists
     for name, separator in _CELL_SEPARATORS.items():
-        # the tags of "<a><b>" keep no signs
-        ends = "<>" if separator == "><" else None
-        several = sorted(label for label in every if separator in label)
-        parts = {part.strip() for one in several for part in one.strip(ends).split(separator)}
-        simple = {label.strip(ends) for label in every.difference(several)}
-        if several and "" not in parts and (len(parts & simple) > 1 or len(parts) < len(several)):
+        inside = {label: _trim_cell(label, separator) for label in every}
+        several = sorted(label for label in every if separator in inside[label])
+        # a cell of one label may end on the separator too, as forms write it
+        written = [label for label in every if separator in label]
+        parts = {part.strip() for label in written for part in inside[label].split(separator)}
+        simple = {inside[label] for label in every.difference(several)}
+        if several and "" not in parts and (len(parts & simple) > 1 or len(parts) < len(written)):
             return name, several
     return None
+
+
+def _trim_cell(label: str, separator: str) -> str:
+    """What stands between the signs at both ends of a cell: the brackets of "<a><b>", else a
+    separator.
+    """
+    if separator == "><":
+        return label.strip("<>")
+    return label.strip().removeprefix(separator).removesuffix(separator).strip()
 
 
 def are_word_tags(labels: Iterable[str]) -> bool:
@@ -138,12 +155,14 @@ def describe_odd_labels(counts: Mapping[str, int]) -> list[str]:
     by_look: dict[str, list[str]] = {}
     for name in counts:
         by_look.setdefault(fold_look(name), []).append(name)
-    for alike in by_look.values():
-        if len(alike) > 1:
-            shown = ", ".join(f"{name!r} ({counts[name]} rows)" for name in alike)
-            remarks.append(
-                f"labels that look alike are classes of their own: {shown}{_suggest_merge(counts)}"
-            )
+    variants = [alike for alike in by_look.values() if len(alike) > 1]
+    if variants:
+        shown = "; ".join(
+            ", ".join(f"{name!r} ({counts[name]} rows)" for name in alike) for alike in variants
+        )
+        remarks.append(
+            f"labels that look alike are classes of their own: {shown}{_suggest_merge(counts)}"
+        )
     for name in counts:
         if name.casefold() in _MISSING_WORDS:
             remarks.append(
@@ -152,10 +171,13 @@ def describe_odd_labels(counts: Mapping[str, int]) -> list[str]:
             )
     if (found := guess_label_separator(counts)) is not None:
         name, several = found
+        option = f"data.source.label_separator={name}"
+        if not name.isalnum():
+            option = f"'data.source.label_separator=\"{name}\"'"
         remarks.append(
             f"{len(several)} of {len(counts)} classes look like several labels in one cell, such "
             f"as '{several[0]}'; every combination is a class of its own; "
-            f"data.source.label_separator={name} {MULTI_LABEL_HINT}"
+            f"{option} {MULTI_LABEL_HINT}"
         )
     if are_word_tags(counts):
         remarks.append(

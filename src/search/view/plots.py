@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from src.core.formatting import format_quantity, shorten_keys, truncate_middle
+from src.core.pictures import save_figure
 from src.search.trials import (
     SweepSnapshot,
     TrialRecord,
@@ -86,7 +87,7 @@ def plot_sweep(
 def render_png(figure: Figure) -> bytes:
     """A figure as the content of a PNG file."""
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=150, bbox_inches="tight")
+    save_figure(figure, file, format="png")
     return file.getvalue()
 
 

@@ -51,6 +51,46 @@ def test_tabs_comments_and_columns(tmp_path: Path) -> None:
     assert records[0].label == TokenLabels(tags=("O", "O", "B-A"))
 
 
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "# id 5239d808-f300\tdomain=en",
+        "# 0",
+        "#0 x",
+        "# id 1",
+        "#\tid",
+        "# made by a tool\n# id 0",
+        "# text = Ada ran",
+    ],
+)
+@pytest.mark.parametrize("blank", [" ", "\t"])
+def test_comments_where_a_sentence_begins(tmp_path: Path, comment: str, blank: str) -> None:
+    rows = ["Ada x B-PER", "# x O", "ran x O"] if "id" in comment else ["Ada B-PER", "# O", "ran O"]
+    sentence = "\n".join(rows).replace(" ", blank)
+    records = _read(tmp_path / "a.conll", f"{comment}\n{sentence}\n\n" * 2)
+    assert [record.text for record in records] == ["Ada # ran"] * 2
+    assert {record.label for record in records} == {TokenLabels(tags=("B-PER", "O", "O"))}
+    remark = "beside lines that begin with '#' and are no words, which are passed over"
+    told = None if comment == "# text = Ada ran" else remark
+    assert {record.remark for record in records} == {told}
+
+
+def test_words_that_begin_with_a_number_sign(tmp_path: Path) -> None:
+    text = "Ada B-PER\n\n#fun O\n# O\n\n#new B-FILM\n\n# #\n"
+    records = _read(tmp_path / "a.conll", text)
+    assert [record.text for record in records] == ["Ada", "#fun #", "#new", "#"]
+    assert {record.remark for record in records} == {None}
+
+
+def test_the_sign_of_comments_that_was_typed(tmp_path: Path) -> None:
+    text = "% one O\nAda B-PER\n% two O\nran O\n"
+    [record] = _read(tmp_path / "a.conll", text, comment="%")
+    assert record.text == "Ada ran"
+    (tmp_path / "a.txt").write_text("# one\ntwo\n", encoding="utf-8")
+    with pytest.raises(UserError, match="text files have no lines of comments"):
+        Source(path=str(tmp_path / "a.txt"), comment="hash").check()
+
+
 def test_without_labels_and_in_parts(tmp_path: Path) -> None:
     [record] = _read(tmp_path / "a.conll", "a\nb\n", label=None)
     assert (record.text, record.label) == ("a b", None)

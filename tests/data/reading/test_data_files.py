@@ -113,12 +113,12 @@ def test_splits_of_a_folder(
             "{0}/en",
         ),
         (
-            ["train.xls"],
+            ["train.xyz"],
             {},
             (
                 "data.source.path={0}: no readable file; expected .csv, .tsv, .jsonl, .ndjson, "
                 ".json, .parquet, .xlsx, .xlsm, .txt, .conll, .conllu, .bio, .iob, .iob2, "
-                "each also with .gz, .bz2, .xz, .zip; found train.xls; where names end otherwise: "
+                "each also with .gz, .bz2, .xz, .zip; found train.xyz; where names end otherwise: "
                 "data.source.format=NAME, one of "
                 "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first, "
                 "parallel, conll"
@@ -195,12 +195,12 @@ def test_a_missing_path_suggests_the_nearest_name(tmp_path: Path) -> None:
 
 def test_an_unknown_ending(tmp_path: Path) -> None:
     message = (
-        f"data.source.path={tmp_path}/a.xls: what kind of file is this? data.source.format=NAME, "
+        f"data.source.path={tmp_path}/a.xyz: what kind of file is this? data.source.format=NAME, "
         "one of "
         "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first, parallel, "
         "conll"
     )
-    assert check_fault(put(tmp_path / "a.xls", "x")) == message
+    assert check_fault(put(tmp_path / "a.xyz", "x")) == message
 
 
 @pytest.mark.parametrize("names", [("train.csv", "Test.csv"), ("TRAIN.csv", "my-TEST.csv")])
@@ -240,7 +240,8 @@ def test_files_that_are_not_read_are_told(tmp_path: Path) -> None:
     source = Source(path=str(tmp_path))
     assert source.describe_unread() == [
         "not read: eval.csv, heldout.csv, old.zip, more/extra.csv "
-        "(data.source.validation=NAME and data.source.test=NAME say what splits are called)"
+        "(data.source.validation=NAME and data.source.test=NAME say what splits are called)",
+        "not read: model.bin",
     ]
     named = Source(path=str(tmp_path), validation="eval", test="heldout")
     assert named.available_splits() == ("train", "validation", "test")

@@ -165,8 +165,8 @@ def test_fractions_need_a_threshold(labels: Labels) -> None:
     ("cells", "message"),
     [
         ("-1,-1", "column 'a' is -1, .*; data.source.test=null leaves out test"),
-        ("0,", "column 'b' is empty; expected a number"),
-        ("good,no", "column 'a' is 'good'; expected a number"),
+        ("0,", "column 'b' is empty; expected 1 or 0, or a word for it: yes, no"),
+        ("good,no", "column 'a' is 'good'; expected 1 or 0, or a word .* checked, unchecked"),
     ],
 )
 def test_columns_of_labels_that_hold_something_else(
@@ -192,6 +192,36 @@ def test_columns_of_labels_with_marks_or_words(tmp_path: Path) -> None:
         None,
         None,
     ]
+
+
+@pytest.mark.parametrize(
+    ("yes", "no"),
+    [
+        ("Checked", "Unchecked"),
+        ("Selected", "Not Selected"),
+        ("selected", "not_selected"),
+        ("TRUE", "FALSE"),
+        ("t", "f"),
+        ("Ticked", "unticked"),
+    ],
+)
+def test_columns_of_labels_with_pairs_of_words(labels: Labels, yes: str, no: str) -> None:
+    content = f"text,a,b\nx,{yes},{no}\ny,{no},{no}\n"
+    assert labels("a.csv", content, label=["a", "b"]) == [("a",), ()]
+
+
+def test_columns_of_one_name_hold_labels(labels: Labels, tmp_path: Path) -> None:
+    """Jira: `Labels` three times."""
+    content = "text,tag,tag,tag\na,ui,app,\nb,,,\nc,,ui,\nd,api,ui,api\n"
+    options = {"skip_rows": 1, "columns": ["text", "tag", "tag_2", "tag_3"]}
+    names = ["tag", "tag_2", "tag_3"]
+    found = labels("a.csv", content, label=names, **options)
+    assert found == [("ui", "app"), None, ("ui",), ("api", "ui")]
+    source = Source(path=str(tmp_path / "a.csv"), label=names, **options)  # type: ignore[arg-type]
+    assert _config("multi_label", source).find_classes() == (None, None)
+    # where they say yes and no they are labels themselves
+    assert labels("b.csv", "text,tag,tag_2\na,1,0\nb,0,0\n", label=names[:2]) == [("tag",), ()]
+    assert labels("c.csv", "text,tag,tag_2\na,x,\n", label=names[:2]) == [("tag",)]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,55 @@
+"""Files of other programs that are not read, told by the endings of their names."""
+
+from pathlib import Path
+
+from src.core.user_errors import UserError
+from src.data.reading.packed_files import strip_packed_suffix
+
+_TABLE = "save its table as CSV, XLSX or Parquet"
+_TEXT = "save its text as .txt, or a table in it as CSV"
+_KINDS = {
+    **dict.fromkeys((".xls", ".xlsb"), ("a file of older versions of Excel", _TABLE)),
+    **dict.fromkeys((".ods", ".fods", ".numbers"), ("a spreadsheet of another program", _TABLE)),
+    **dict.fromkeys((".sav", ".zsav", ".por"), ("a file of SPSS", _TABLE)),
+    **dict.fromkeys((".rds", ".rda", ".rdata"), ("a file of R", _TABLE)),
+    **dict.fromkeys((".sas7bdat", ".xpt"), ("a file of SAS", _TABLE)),
+    **dict.fromkeys((".pkl", ".pickle"), ("a pickle (it could run code)", _TABLE)),
+    **dict.fromkeys((".h5", ".hdf5", ".hdf"), ("an HDF5 file", _TABLE)),
+    **dict.fromkeys((".feather", ".arrow"), ("an Arrow or Feather file", _TABLE)),
+    **dict.fromkeys((".npy", ".npz"), ("a NumPy array", _TABLE)),
+    **dict.fromkeys((".mdb", ".accdb"), ("a database of Access", _TABLE)),
+    **dict.fromkeys((".sqlite", ".sqlite3"), ("an SQLite database", _TABLE)),
+    **dict.fromkeys((".docx", ".odt", ".pptx", ".epub"), ("a document with pages", _TEXT)),
+    ".dta": ("a file of Stata", _TABLE),
+    ".mat": ("a file of MATLAB", _TABLE),
+    ".orc": ("an ORC file", _TABLE),
+    ".avro": ("an Avro file", _TABLE),
+    ".pdf": ("a PDF file", _TEXT),
+}
+# Some of these hold text, which a typed format reads.
+_LIKELY_KINDS = {
+    **dict.fromkeys((".doc", ".rtf"), ("a document with pages", _TEXT)),
+    ".db": ("a database", _TABLE),
+    ".xml": ("an XML file", _TABLE),
+    ".js": ("a program of JavaScript", "save what stands behind its first '=' as .json"),
+    ".ann": ("a file of annotations of brat", "its texts are in the .txt file beside it"),
+}
+
+
+def find_kind_error(path: Path, key: str, *, is_typed: bool) -> UserError | None:
+    """The error of a file whose ending names a kind that is not read; None for others.
+
+    Args:
+        key: which names the path.
+        is_typed: whether a format was named, which goes before an ending that other files have too.
+    """
+    suffix = Path(strip_packed_suffix(path.name)).suffix.lower()
+    kind = _KINDS.get(suffix) or (None if is_typed else _LIKELY_KINDS.get(suffix))
+    if kind is None:
+        return None
+    return UserError(f"this is {kind[0]}, which is not read", key=key, value=path, hint=kind[1])
+
+
+def name_kind(suffix: str) -> str | None:
+    """What files with an ending are, in words for several, where it should be said."""
+    return "annotations of brat" if suffix == ".ann" else None
