@@ -9,17 +9,18 @@ the tokens whose answer is wanted.
 Shape legend: T tokens, K tokens whose answer is wanted, D width, H heads, E width of a head.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding, linear
+from torch.nn.functional import embedding
 from torch.utils.checkpoint import checkpoint
 
 from src.core.batch import Tokens
 from src.model.attention_bucket import round_up
 from src.model.fast_dropout import apply_dropout_module
+from src.model.fast_layers import apply_layer_norm, apply_linear_rows, apply_linears, embed_ids
 from src.model.ragged_attention import apply_rotary, ragged_attention, ragged_attention_of_selected
 from src.model.ragged_layout import RaggedLayout
 
@@ -72,56 +73,6 @@ def compute_hidden_states(
         return states
 
 
-def apply_layer_norm(states: Tensor, module: nn.Module, dtype: torch.dtype) -> Tensor:
-    """Layer normalisation, computed in the type of the states and returned as `dtype`."""
-    if isinstance(module, nn.Identity):
-        return states.to(dtype)
-    assert isinstance(module, nn.LayerNorm)
-    # A CPU takes fp32 weights with states of any type; elsewhere both must have the same type.
-    weight_dtype = module.weight.dtype if states.device.type == "cpu" else states.dtype
-    weight = module.weight.to(weight_dtype)
-    bias = None if module.bias is None else module.bias.to(weight_dtype)
-    shape = list(module.normalized_shape)
-    return nn.functional.layer_norm(states, shape, weight, bias, module.eps).to(dtype)
-
-
-def apply_linears(states: Tensor, *modules: nn.Module) -> Tensor:
-    """The outputs of all modules side by side, in one product: [T, in] to [T, sum of out].
-
-    A module that is no plain linear layer has an adapter, and more to do than its weight shows.
-    """
-    plain = [module for module in modules if isinstance(module, nn.Linear)]
-    if len(plain) < len(modules):
-        return torch.cat([_call_module(states, module) for module in modules], -1)
-    dtype = states.dtype
-    weight = _cast_and_concatenate([module.weight for module in plain], dtype)
-    biases = [module.bias for module in plain if module.bias is not None]
-    return linear(states, weight, _cast_and_concatenate(biases, dtype) if biases else None)
-
-
-def _call_module(states: Tensor, module: nn.Module) -> Tensor:
-    with torch.autocast(states.device.type, states.dtype, enabled=states.dtype != torch.float32):
-        return module(states)
-
-
-def _apply_linear_rows(states: Tensor, module: nn.Module, rows: slice) -> Tensor:
-    """Some of a module's outputs, those of these rows of its weight: [T, in] to [T, rows]."""
-    if not isinstance(module, nn.Linear):
-        return _call_module(states, module)[:, rows]
-    dtype = states.dtype
-    bias = None if module.bias is None else module.bias[rows].to(dtype)
-    return linear(states, module.weight[rows].to(dtype), bias)
-
-
-def _embed_ids(ids: Tensor, module: nn.Embedding) -> Tensor:
-    """[T] to [T, width]. The padding's row is not learnt, even if a text names that token."""
-    return embedding(ids, module.weight, module.padding_idx)
-
-
-def _cast_and_concatenate(parts: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
-    return parts[0].to(dtype) if len(parts) == 1 else torch.cat([part.to(dtype) for part in parts])
-
-
 # -- BERT and its relatives with the same body
 # (Devlin et al., 2019; Liu et al., 2019; Clark et al., 2020)
 
@@ -130,8 +81,8 @@ def _prepare_bert(
     body: Any, tokens: Tokens, layout: RaggedLayout, positions: Tensor, dtype: torch.dtype
 ) -> tuple[Tensor, list[LayerFunction]]:
     parts = body.embeddings
-    states = _embed_ids(tokens.ids, parts.word_embeddings)
-    states = states + _embed_ids(positions, parts.position_embeddings)
+    states = embed_ids(tokens.ids, parts.word_embeddings)
+    states = states + embed_ids(positions, parts.position_embeddings)
     types = parts.token_type_embeddings.weight
     if len(types) == 1 or (tokens.ids.device.type == "cpu" and not tokens.type_ids.any()):
         states = states + types[0]
@@ -190,7 +141,7 @@ def _prepare_modernbert(
     parts = body.embeddings
     # The states that layers add to stay fp32: small steps on a long sum would be lost in bf16.
     states = apply_layer_norm(
-        _embed_ids(tokens.ids, parts.tok_embeddings), parts.norm, torch.float32
+        embed_ids(tokens.ids, parts.tok_embeddings), parts.norm, torch.float32
     )
     states = apply_dropout_module(states, parts.drop)
     angles = {}
@@ -219,10 +170,10 @@ def _build_modernbert_layer(
         if row_positions is not None:
             # the rows of Wqkv: those of the queries first, then those of keys and values
             size = normed.shape[-1]
-            kv = _apply_linear_rows(normed, attention.Wqkv, slice(size, None))
+            kv = apply_linear_rows(normed, attention.Wqkv, slice(size, None))
             kv = kv.unflatten(-1, (2, -1, width))
             states, normed, cos, sin = layout.select_tokens(at, states, normed, *angles)
-            query = _apply_linear_rows(normed, attention.Wqkv, slice(size))
+            query = apply_linear_rows(normed, attention.Wqkv, slice(size))
             query = apply_rotary(query.unflatten(-1, (-1, width)), cos[:, None], sin[:, None])
             answer = ragged_attention_of_selected(
                 query,
