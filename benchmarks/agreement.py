@@ -49,7 +49,7 @@ def measure(spec: Mapping[str, Any]) -> Agreement:
 
     without = {**spec, "overrides": [*spec["overrides"], "model.encoder.dropout=0.0"]}
     data, module, _ = ours.parts(without)
-    theirs = peers.model({**spec, "dropout": 0.0, "attention": "sdpa"}).train()
+    theirs = peers.model({"attention": "sdpa", **spec, "dropout": 0.0}).train()
     if spec["task"] != "masked_lm":
         _share_head(module.encoder.network, theirs)
     module.train()

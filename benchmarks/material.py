@@ -26,14 +26,12 @@ class Unavailable(RuntimeError):
 
 
 class Size(NamedTuple):
-    """An encoder of the vocabulary of bert-base-uncased (30,522), in BERT's form or in
-    ModernBERT's.
-    """
+    """An encoder of the vocabulary of bert-base-uncased (30,522), in the form of a family."""
 
     layers: int
     width: int
     heads: int
-    form: Literal["BERT", "ModernBERT"] = "BERT"
+    form: Literal["BERT", "DeBERTa-v2", "ModernBERT"] = "BERT"
 
     def __str__(self) -> str:
         return f"{self.layers} x {self.width}"
@@ -66,7 +64,7 @@ def encoder(size: Size, positions: int = 512, *, all_local: bool = False) -> Pat
     if (folder / "model.safetensors").is_file():
         return folder
     import torch
-    from transformers import AutoModelForMaskedLM, BertConfig, ModernBertConfig
+    from transformers import AutoModelForMaskedLM, BertConfig, DebertaV2Config, ModernBertConfig
 
     torch.manual_seed(0)
     shape: dict[str, Any] = {
@@ -78,6 +76,12 @@ def encoder(size: Size, positions: int = 512, *, all_local: bool = False) -> Pat
     config: Any
     if size.form == "BERT":
         config = BertConfig(intermediate_size=4 * size.width, **shape)
+    elif size.form == "DeBERTa-v2":
+        # what DeBERTa-v3 was published with
+        shape |= {"vocab_size": 30_522, "relative_attention": True, "position_buckets": 256}
+        shape |= {"pos_att_type": ["p2c", "c2p"], "share_att_key": True}
+        shape |= {"norm_rel_ebd": "layer_norm", "position_biased_input": False}
+        config = DebertaV2Config(intermediate_size=4 * size.width, **shape)
     else:
         # gated units, two thirds of the usual, and as many weights; ids of the tokenizer that lies
         # beside

@@ -69,7 +69,7 @@ def mlm(size: Size, batch_size: int, gates: dict[str, float], *, steps: int) -> 
         "model.encoder.dropout=0.0",
         f"data.batching.row_tokens={ROW_TOKENS}",
         f"data.batching.batch_size={batch_size}",
-        *_optim(),
+        *fix_optim(),
     ]
     shared = {
         "task": "masked_lm",
@@ -121,7 +121,7 @@ def texts(
         f"data.batching.batch_size={batch_size}",
         "data.cleaning.overlap=keep",
         f"model.encoder.dropout={dropout}",
-        *_optim(),
+        *fix_optim(),
     ]
     shared = {
         "task": "classification",
@@ -151,7 +151,8 @@ def texts(
     )
 
 
-def _optim() -> tuple[str, ...]:
+def fix_optim() -> tuple[str, ...]:
+    """The overrides by which ours has the optimizer of all."""
     fixed = {**OPTIM, "schedule": "constant", "warmup_fraction": 0.0}
     return tuple(f"model.optim.{key}={value}" for key, value in fixed.items())
 

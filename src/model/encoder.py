@@ -90,7 +90,7 @@ class Encoder(nn.Module):
             text_pooling.add_pooling_weights(network)
         self.supports_packing = self.has_own_head and ragged_attention.supports_packing(network)
         # run the body by src/model/fast_encoder.py; else by its own forward in transformers
-        self.uses_fast_path = family in fast_encoder.FAST_FAMILIES
+        self.uses_fast_path = fast_encoder.supports_network(network)
         self.rows = PaddedRows(network, judges_texts=head in _TEXT_HEADS)
         if head == "denoising":
             check_decoder(network)

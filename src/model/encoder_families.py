@@ -258,10 +258,18 @@ def has_token_types(network: PreTrainedModel) -> bool:
 
 def first_position_id(config: PreTrainedConfig) -> int:
     """The index of a sequence's first position."""
+    padding_id = _find_uncounted_id(config)
+    return 0 if padding_id is None else padding_id + 1
+
+
+def _find_uncounted_id(config: PreTrainedConfig) -> int | None:
+    """The token that is passed over when positions are counted; None: there is none."""
     if config.model_type == "mpnet":
         # its code has this number, whatever its padding is
-        return 2
-    return config.pad_token_id + 1 if config.model_type in _FAMILIES_WITH_OFFSET_POSITIONS else 0
+        return 1
+    if config.model_type in _FAMILIES_WITH_OFFSET_POSITIONS:
+        return int(config.pad_token_id)
+    return None
 
 
 def compute_position_ids(tokens: Tokens, config: PreTrainedConfig) -> Tensor:
@@ -272,9 +280,10 @@ def compute_position_ids(tokens: Tokens, config: PreTrainedConfig) -> Tensor:
     1, stands at [2 1 3].
     """
     positions = tokens.positions + first_position_id(config)
-    if config.model_type not in _FAMILIES_WITH_OFFSET_POSITIONS:
+    padding_id = _find_uncounted_id(config)
+    if padding_id is None:
         return positions
-    is_padding = tokens.ids == config.pad_token_id
+    is_padding = tokens.ids == padding_id
     # not asked on a GPU, which would have to be waited for
     if is_padding.device.type == "cpu" and not is_padding.any():
         return positions
@@ -283,4 +292,4 @@ def compute_position_ids(tokens: Tokens, config: PreTrainedConfig) -> Tensor:
     begins = torch.arange(len(is_padding), device=is_padding.device) - tokens.positions
     # [T]: paddings in the token's own sequence up to it
     passed = count - (count - is_padding.long())[begins]
-    return torch.where(is_padding, config.pad_token_id, positions - passed)
+    return torch.where(is_padding, padding_id, positions - passed)

@@ -9,19 +9,24 @@ the tokens whose answer is wanted.
 Shape legend: T tokens, K tokens whose answer is wanted, D width, H heads, E width of a head.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding, linear
+from torch.nn.functional import embedding
 from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
 
 from src.core.batch import Tokens
 from src.model.attention_bucket import round_up
 from src.model.fast_dropout import apply_dropout_module
+from src.model.fast_layers import apply_layer_norm, apply_linear_rows, apply_linears, embed_ids
 from src.model.ragged_attention import apply_rotary, ragged_attention, ragged_attention_of_selected
 from src.model.ragged_layout import RaggedLayout
+from src.model.relative_attention import relative_attention, relative_attention_of_selected
+from src.model.relative_positions import DistanceTable, RelativeFunction, build_bias
 
 # On a CPU, the tokens of a ragged batch are filled up to a multiple of this, for the reason that
 # src/model/ragged_layout.py gives.
@@ -72,108 +77,170 @@ def compute_hidden_states(
         return states
 
 
-def apply_layer_norm(states: Tensor, module: nn.Module, dtype: torch.dtype) -> Tensor:
-    """Layer normalisation, computed in the type of the states and returned as `dtype`."""
-    if isinstance(module, nn.Identity):
-        return states.to(dtype)
-    assert isinstance(module, nn.LayerNorm)
-    # A CPU takes fp32 weights with states of any type; elsewhere both must have the same type.
-    weight_dtype = module.weight.dtype if states.device.type == "cpu" else states.dtype
-    weight = module.weight.to(weight_dtype)
-    bias = None if module.bias is None else module.bias.to(weight_dtype)
-    shape = list(module.normalized_shape)
-    return nn.functional.layer_norm(states, shape, weight, bias, module.eps).to(dtype)
+# -- BERT and its relatives with the same layers
+# (Devlin et al., 2019; Liu et al., 2019; Clark et al., 2020; Song et al., 2020; He et al., 2021)
 
 
-def apply_linears(states: Tensor, *modules: nn.Module) -> Tensor:
-    """The outputs of all modules side by side, in one product: [T, in] to [T, sum of out].
+class _BertLayer(NamedTuple):
+    """The parts of a layer, which families name differently."""
 
-    A module that is no plain linear layer has an adapter, and more to do than its weight shows.
-    """
-    plain = [module for module in modules if isinstance(module, nn.Linear)]
-    if len(plain) < len(modules):
-        return torch.cat([_call_module(states, module) for module in modules], -1)
-    dtype = states.dtype
-    weight = _cast_and_concatenate([module.weight for module in plain], dtype)
-    biases = [module.bias for module in plain if module.bias is not None]
-    return linear(states, weight, _cast_and_concatenate(biases, dtype) if biases else None)
-
-
-def _call_module(states: Tensor, module: nn.Module) -> Tensor:
-    with torch.autocast(states.device.type, states.dtype, enabled=states.dtype != torch.float32):
-        return module(states)
-
-
-def _apply_linear_rows(states: Tensor, module: nn.Module, rows: slice) -> Tensor:
-    """Some of a module's outputs, those of these rows of its weight: [T, in] to [T, rows]."""
-    if not isinstance(module, nn.Linear):
-        return _call_module(states, module)[:, rows]
-    dtype = states.dtype
-    bias = None if module.bias is None else module.bias[rows].to(dtype)
-    return linear(states, module.weight[rows].to(dtype), bias)
-
-
-def _embed_ids(ids: Tensor, module: nn.Embedding) -> Tensor:
-    """[T] to [T, width]. The padding's row is not learnt, even if a text names that token."""
-    return embedding(ids, module.weight, module.padding_idx)
-
-
-def _cast_and_concatenate(parts: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
-    return parts[0].to(dtype) if len(parts) == 1 else torch.cat([part.to(dtype) for part in parts])
-
-
-# -- BERT and its relatives with the same body
-# (Devlin et al., 2019; Liu et al., 2019; Clark et al., 2020)
+    query: nn.Module
+    key: nn.Module
+    value: nn.Module
+    output: nn.Module
+    output_dropout: nn.Module
+    norm: nn.Module
+    feed_forward: tuple[Any, Any]
+    heads: int
+    scale: float
+    weight_dropout: nn.Module
+    # makes what scores hold of distances; None: nothing
+    build_relative: RelativeFunction | None = None
 
 
 def _prepare_bert(
     body: Any, tokens: Tokens, layout: RaggedLayout, positions: Tensor, dtype: torch.dtype
 ) -> tuple[Tensor, list[LayerFunction]]:
-    parts = body.embeddings
-    states = _embed_ids(tokens.ids, parts.word_embeddings)
-    states = states + _embed_ids(positions, parts.position_embeddings)
-    types = parts.token_type_embeddings.weight
-    if len(types) == 1 or (tokens.ids.device.type == "cpu" and not tokens.type_ids.any()):
-        states = states + types[0]
-    elif len(types) == 2:
-        # The gradient of `where` is two sums; that of a lookup would be gathered on a GPU token by
-        # token in one row.
-        states = states + torch.where(tokens.type_ids[:, None] == 0, types[0], types[1])
-    else:
-        states = states + embedding(tokens.type_ids, types)
-    states = apply_dropout_module(apply_layer_norm(states, parts.LayerNorm, dtype), parts.dropout)
+    states = _embed_tokens(body.embeddings, tokens, positions, dtype)
     if hasattr(body, "embeddings_project"):
         states = apply_linears(states, body.embeddings_project)
-    return states, [_build_bert_layer(layer, layout, dtype) for layer in body.encoder.layer]
+    layers = []
+    for layer in body.encoder.layer:
+        attention, output = layer.attention.self, layer.attention.output
+        parts = _BertLayer(
+            attention.query,
+            attention.key,
+            attention.value,
+            output.dense,
+            output.dropout,
+            output.LayerNorm,
+            (layer.intermediate, layer.output),
+            attention.num_attention_heads,
+            attention.scaling,
+            attention.dropout,
+        )
+        layers.append(_build_bert_layer(parts, layout, dtype))
+    return states, layers
 
 
-def _build_bert_layer(layer: Any, layout: RaggedLayout, dtype: torch.dtype) -> LayerFunction:
-    attention, attention_output = layer.attention.self, layer.attention.output
-    up, down = layer.intermediate, layer.output
-    heads, width, scale = (
-        attention.num_attention_heads,
-        attention.attention_head_size,
-        attention.scaling,
-    )
-    dropout = attention.dropout.p if attention.dropout.training else 0.0
+def _prepare_mpnet(
+    body: Any, tokens: Tokens, layout: RaggedLayout, positions: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, list[LayerFunction]]:
+    states = _embed_tokens(body.embeddings, tokens, positions, dtype)
+    bias = build_bias(body.encoder, layout.longest_row)
+    layers = []
+    for layer in body.encoder.layer:
+        attention, output = layer.attention.attn, layer.attention
+        parts = _BertLayer(
+            attention.q,
+            attention.k,
+            attention.v,
+            attention.o,
+            output.dropout,
+            output.LayerNorm,
+            (layer.intermediate, layer.output),
+            attention.num_attention_heads,
+            attention.attention_head_size**-0.5,
+            attention.dropout,
+            lambda: bias,
+        )
+        layers.append(_build_bert_layer(parts, layout, dtype))
+    return states, layers
+
+
+def _prepare_deberta(
+    body: Any, tokens: Tokens, layout: RaggedLayout, positions: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, list[LayerFunction]]:
+    states = _embed_tokens(body.embeddings, tokens, positions, dtype)
+    table = None
+    if body.encoder.relative_attention:
+        table = DistanceTable(body.encoder, layout.longest_row, dtype)
+    layers = []
+    for layer in body.encoder.layer:
+        attention, output = layer.attention.self, layer.attention.output
+        kinds = {"c2p", "p2c"} & set(attention.pos_att_type)
+        parts = _BertLayer(
+            attention.query_proj,
+            attention.key_proj,
+            attention.value_proj,
+            output.dense,
+            output.dropout,
+            output.LayerNorm,
+            (layer.intermediate, layer.output),
+            attention.num_attention_heads,
+            (attention.attention_head_size * (1 + len(kinds))) ** -0.5,
+            attention.dropout,
+            partial(table.project, attention) if table is not None and kinds else None,
+        )
+        layers.append(_build_bert_layer(parts, layout, dtype))
+    return states, layers
+
+
+def _embed_tokens(parts: Any, tokens: Tokens, positions: Tensor, dtype: torch.dtype) -> Tensor:
+    """The first states [T, D]; before a projection behind them, if there is one."""
+    states = _add_embeddings(parts, tokens, positions)
+    if getattr(parts, "embed_proj", None) is not None:
+        states = apply_linears(states.to(dtype), parts.embed_proj)
+    return apply_dropout_module(apply_layer_norm(states, parts.LayerNorm, dtype), parts.dropout)
+
+
+def _add_embeddings(parts: Any, tokens: Tokens, positions: Tensor) -> Tensor:
+    """The sum of what a token, its place and its text have, where there is such a table."""
+    states = embed_ids(tokens.ids, parts.word_embeddings)
+    if parts.position_embeddings is not None:
+        states = states + embed_ids(positions, parts.position_embeddings)
+    type_embeddings = getattr(parts, "token_type_embeddings", None)
+    if type_embeddings is None:
+        return states
+    types = type_embeddings.weight
+    if len(types) == 1 or (tokens.ids.device.type == "cpu" and not tokens.type_ids.any()):
+        return states + types[0]
+    if len(types) == 2:
+        # The gradient of `where` is two sums; that of a lookup would be gathered on a GPU token by
+        # token in one row.
+        return states + torch.where(tokens.type_ids[:, None] == 0, types[0], types[1])
+    return states + embedding(tokens.type_ids, types)
+
+
+def _build_bert_layer(parts: _BertLayer, layout: RaggedLayout, dtype: torch.dtype) -> LayerFunction:
+    heads, scale, (up, down) = parts.heads, parts.scale, parts.feed_forward
+    dropout = getattr(parts.weight_dropout, "p", 0.0) if parts.weight_dropout.training else 0.0
+
+    def attend(qkv: Tensor) -> Tensor:
+        if parts.build_relative is None:
+            return ragged_attention(qkv, layout, scale=scale, dropout=dropout)
+        relative = parts.build_relative()
+        return relative_attention(qkv, layout, relative, scale=scale, dropout=dropout)
+
+    def attend_selected(query: Tensor, kv: Tensor, row_positions: Tensor) -> Tensor:
+        if parts.build_relative is None:
+            return ragged_attention_of_selected(
+                query, kv, row_positions, layout, scale=scale, dropout=dropout
+            )
+        return relative_attention_of_selected(
+            query,
+            kv,
+            row_positions,
+            layout,
+            parts.build_relative(),
+            scale=scale,
+            dropout=dropout,
+        )
 
     def run(states: Tensor, at: TokenSelection) -> Tensor:
         row_positions = layout.find_row_positions(at)
         if row_positions is not None:
-            kv = apply_linears(states, attention.key, attention.value).view(-1, 2, heads, width)
+            kv = apply_linears(states, parts.key, parts.value).unflatten(-1, (2, heads, -1))
             (states,) = layout.select_tokens(at, states)
-            query = apply_linears(states, attention.query).view(-1, heads, width)
-            answer = ragged_attention_of_selected(
-                query, kv, row_positions, layout, scale=scale, dropout=dropout
-            )
+            query = apply_linears(states, parts.query).unflatten(-1, (heads, -1))
+            answer = attend_selected(query, kv, row_positions)
         else:
-            qkv = apply_linears(states, attention.query, attention.key, attention.value)
-            qkv = qkv.view(-1, 3, heads, width)
-            answer = ragged_attention(qkv, layout, scale=scale, dropout=dropout)
+            qkv = apply_linears(states, parts.query, parts.key, parts.value)
+            answer = attend(qkv.unflatten(-1, (3, heads, -1)))
             states, answer = layout.select_tokens(at, states, answer)
-        answer = apply_linears(answer.flatten(1), attention_output.dense)
-        answer = apply_dropout_module(answer, attention_output.dropout)
-        states = apply_layer_norm(states + answer, attention_output.LayerNorm, dtype)
+        answer = apply_linears(answer.flatten(1), parts.output)
+        answer = apply_dropout_module(answer, parts.output_dropout)
+        states = apply_layer_norm(states + answer, parts.norm, dtype)
         inner = up.intermediate_act_fn(apply_linears(states, up.dense))
         inner = apply_dropout_module(apply_linears(inner, down.dense), down.dropout)
         return apply_layer_norm(states + inner, down.LayerNorm, dtype)
@@ -190,7 +257,7 @@ def _prepare_modernbert(
     parts = body.embeddings
     # The states that layers add to stay fp32: small steps on a long sum would be lost in bf16.
     states = apply_layer_norm(
-        _embed_ids(tokens.ids, parts.tok_embeddings), parts.norm, torch.float32
+        embed_ids(tokens.ids, parts.tok_embeddings), parts.norm, torch.float32
     )
     states = apply_dropout_module(states, parts.drop)
     angles = {}
@@ -219,10 +286,10 @@ def _build_modernbert_layer(
         if row_positions is not None:
             # the rows of Wqkv: those of the queries first, then those of keys and values
             size = normed.shape[-1]
-            kv = _apply_linear_rows(normed, attention.Wqkv, slice(size, None))
+            kv = apply_linear_rows(normed, attention.Wqkv, slice(size, None))
             kv = kv.unflatten(-1, (2, -1, width))
             states, normed, cos, sin = layout.select_tokens(at, states, normed, *angles)
-            query = _apply_linear_rows(normed, attention.Wqkv, slice(size))
+            query = apply_linear_rows(normed, attention.Wqkv, slice(size))
             query = apply_rotary(query.unflatten(-1, (-1, width)), cos[:, None], sin[:, None])
             answer = ragged_attention_of_selected(
                 query,
@@ -256,6 +323,16 @@ PrepareFunction = Callable[
 # for each family, what makes a batch's first states and the functions of its layers
 _PREPARE_FUNCTIONS: dict[str, PrepareFunction] = {
     **dict.fromkeys(("bert", "camembert", "electra", "roberta", "xlm-roberta"), _prepare_bert),
+    "deberta-v2": _prepare_deberta,
     "modernbert": _prepare_modernbert,
+    "mpnet": _prepare_mpnet,
 }
 FAST_FAMILIES = frozenset(_PREPARE_FUNCTIONS)
+
+
+def supports_network(network: PreTrainedModel) -> bool:
+    """True if this file has a body for a network's family and config."""
+    if network.config.model_type not in FAST_FAMILIES:
+        return False
+    # the largest DeBERTa-v2 have a convolution beside their first layer
+    return getattr(getattr(network.base_model, "encoder", None), "conv", None) is None

@@ -67,6 +67,11 @@ class RaggedLayout:
         lengths = tokens.cu_seqlens.diff().long()
         return torch.repeat_interleave(lengths, output_size=len(tokens.ids)).view(-1, length)
 
+    @property
+    def longest_row(self) -> int:
+        """L of the bucket with the longest rows."""
+        return max(bucket.row_length for bucket in self.buckets)
+
     @cached_property
     def first_token_indices(self) -> Tensor:
         """[B]: index of each sequence's first token in the flat batch."""

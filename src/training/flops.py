@@ -27,7 +27,11 @@ _GPU_WARM_UP_SECONDS = 0.05
 _CPU_SIZES = (256, 384, 1536)
 _CPU_REPEATS = 5
 # The weights before attention, in the families that have a fast path.
-_ATTENTION_INPUTS = ("query", "key", "value", "Wqkv")
+_ATTENTION_INPUTS = (
+    *("query", "key", "value", "Wqkv"),
+    *("query_proj", "key_proj", "value_proj"),
+    *(".q", ".k", ".v"),
+)
 
 
 class ForwardCost(NamedTuple):

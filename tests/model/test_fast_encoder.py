@@ -92,9 +92,10 @@ def test_checkpointing_changes_nothing_but_memory(kind, tiny, tokens):
     )
 
 
-def test_dropout_is_drawn_again_alike_under_checkpointing(tiny, tokens):
+@pytest.mark.parametrize("family", ["bert", "deberta-v2", "mpnet"])
+def test_dropout_is_drawn_again_alike_under_checkpointing(family, tiny, tokens):
     changes = {"hidden_dropout_prob": 0.3, "attention_probs_dropout_prob": 0.3}
-    encoder = Encoder(tiny("bert", **changes), "masked_lm").train()
+    encoder = Encoder(tiny(family, **changes), "masked_lm").train()
     found = []
     for on in (False, True):
         encoder.set_gradient_checkpointing(on)
@@ -103,7 +104,7 @@ def test_dropout_is_drawn_again_alike_under_checkpointing(tiny, tokens):
     assert_same(*found, atol=0, rtol=0)
 
 
-def test_families_beyond_bert_and_modernbert_checkpoint_through_transformers(tiny, tokens):
+def test_other_families_checkpoint_through_transformers(tiny, tokens):
     encoder = Encoder(tiny("distilbert"), "masked_lm").train()
     encoder.set_gradient_checkpointing(True)
     layers = encoder.network.distilbert.transformer.layer
@@ -129,3 +130,40 @@ def test_a_second_text_has_its_own_type(tiny, laid):
     ours = encoder.encode(pairs)
     encoder.uses_fast_path = False
     assert_close(ours, encoder.encode(pairs), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"share_att_key": False},
+        {"share_att_key": False, "pos_att_type": ["c2p"], "norm_rel_ebd": "none"},
+        {"pos_att_type": ["p2c"], "position_buckets": -1, "max_relative_positions": 6},
+        {"pos_att_type": ["c2p"], "max_relative_positions": 12},
+        {"position_buckets": 256, "embedding_size": 8, "position_biased_input": True},
+        {"pos_att_type": []},
+        {"relative_attention": False, "type_vocab_size": 2},
+    ],
+    ids=str,
+)
+def test_debertas_of_all_configs(changes, tiny, laid):
+    """Texts longer than the distances that are told apart, which here are few."""
+    encoder, tokens = Encoder(tiny("deberta-v2", **changes), "masked_lm"), laid([38, 20, 1, 13])
+    assert_as_transformers(encoder, tokens)
+    encoder.uses_fast_path = True
+    places = torch.tensor([0, 37, 40, 58, 71])
+    with torch.no_grad():
+        whole = encoder.encode(tokens)
+        assert_close(encoder.encode(tokens, places), whole[places], atol=1e-6, rtol=1e-5)
+        firsts = encoder.encode(tokens, "first")
+        assert_close(firsts, whole[tokens.cu_seqlens[:-1].long()], atol=1e-5, rtol=1e-5)
+
+
+def test_a_deberta_with_a_convolution_runs_padded(tiny, laid, twin, padded):
+    """As the largest of DeBERTa-v2; its config alone decides."""
+    network, tokens = tiny("deberta-v2", conv_kernel_size=3, conv_act="gelu"), laid([9, 3, 12])
+    plain, encoder = twin(network), Encoder(network, "masked_lm")
+    inputs = padded(plain, tokens)
+    with torch.no_grad():
+        expected = plain.base_model(**inputs).last_hidden_state[inputs["attention_mask"].bool()]
+        assert not encoder.uses_fast_path
+        assert_close(encoder.encode(tokens), expected, atol=1e-5, rtol=1e-5)

@@ -9,7 +9,13 @@ import torch
 from torch.testing import assert_close
 
 from src.core.batch import build_tokens
-from src.model import attention_bucket, fast_encoder, ragged_attention, ragged_layout
+from src.model import (
+    attention_bucket,
+    fast_encoder,
+    ragged_attention,
+    ragged_layout,
+    relative_attention,
+)
 from src.model.encoder import Encoder
 
 # Lengths and row of a batch in each of the layouts: several sequences in a packed row, one in each
@@ -108,7 +114,7 @@ def as_on_a_gpu(qkv, of, *, scale, dropout=0.0, window=None, rotation=None):
 def test_the_fused_product_of_gpus_gives_the_same(way, tiny, laid, monkeypatch):
     _, lengths, row = way
     tokens = laid(lengths, row=row)
-    for family in ("bert", "modernbert"):
+    for family in ("bert", "deberta-v2", "modernbert", "mpnet"):
         encoder = Encoder(tiny(family), "masked_lm")
         with torch.no_grad():
             expected = encoder.encode(tokens)
@@ -118,6 +124,9 @@ def test_the_fused_product_of_gpus_gives_the_same(way, tiny, laid, monkeypatch):
                 patched.setattr(ragged_layout, "find_bucket_ends", lambda lengths: [len(lengths)])
                 patched.setattr(ragged_attention, "ragged_attention", as_on_a_gpu)
                 patched.setattr(fast_encoder, "ragged_attention", as_on_a_gpu)
+                patched.setattr(
+                    fast_encoder, "relative_attention", relative_attention._attend_padded
+                )
                 assert_close(encoder.encode(tokens), expected, atol=1e-5, rtol=1e-5)
 
 
@@ -135,7 +144,7 @@ def test_a_changed_text_leaves_its_neighbours_alone(family, way, tiny, laid):
     assert not torch.allclose(after[begin:end], before[begin:end], atol=1e-2)
 
 
-@pytest.mark.parametrize("family", ["bert", "modernbert"])
+@pytest.mark.parametrize("family", ["bert", "deberta-v2", "modernbert", "mpnet"])
 def test_gradients_equal_the_plain_models(family, way, tiny, laid, twin, padded):
     _, lengths, row = way
     network = tiny(family)
@@ -214,7 +223,7 @@ def test_a_window_reaches_as_far_as_transformers_says():
     assert seen is not None and seen[0, 0].long().tolist() == expected
 
 
-@pytest.mark.parametrize("family", ["bert", "modernbert"])
+@pytest.mark.parametrize("family", ["bert", "deberta-v2", "modernbert", "mpnet"])
 def test_bf16_stays_finite_and_close(family, way, tiny, laid):
     _, lengths, row = way
     encoder, tokens = (

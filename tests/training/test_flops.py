@@ -28,6 +28,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "distilbert": {"dim": 16, "n_layers": 3, "n_heads": 2, "hidden_dim": 40},
     "electra": {"embedding_size": 8},
     "modernbert": {**_MODERN, "local_attention": 1000, "global_attn_every_n_layers": 2},
+    "mpnet": {"max_position_embeddings": 66, "pad_token_id": 1},
     "roberta": {"max_position_embeddings": 66, "pad_token_id": 1},
 }
 

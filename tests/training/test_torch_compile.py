@@ -14,7 +14,7 @@ from transformers import AutoConfig
 
 from src.core.batch import LabelledBatch, MaskedBatch, build_tokens
 from src.core.user_errors import UserError
-from src.model import fast_encoder, ragged_attention
+from src.model import fast_encoder, ragged_attention, relative_attention
 from src.model.encoder import AUTO_MODEL_CLASSES, Encoder
 from src.model.objectives.masked_lm import MaskedLM
 from src.training import torch_compile
@@ -32,6 +32,11 @@ MEASURES |= {"intermediate_size": 32, "max_position_embeddings": 64}
 MEASURES |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 FAMILIES: dict[str, dict[str, Any]] = {
     "bert": {"num_hidden_layers": 1},
+    "deberta-v2": {
+        "relative_attention": True,
+        "position_buckets": 8,
+        "pos_att_type": ["c2p", "p2c"],
+    },
     "modernbert": {
         **{f"{name}_token_id": 2 for name in ("bos", "eos", "cls", "sep")},
         "local_attention": 6,
@@ -65,6 +70,7 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         return ragged_attention._fused_attention(query, key, value, layout, scale, dropout, window)
 
     monkeypatch.setattr(fast_encoder, "ragged_attention", fused)
+    monkeypatch.setattr(fast_encoder, "relative_attention", relative_attention._attend_padded)
     torch.manual_seed(1)
     torch._dynamo.reset()
 
