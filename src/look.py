@@ -107,29 +107,9 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     kept = [one for one in arguments if _is_kept(one)]
     own = [one for one in arguments if one not in kept]
     typed = _parse_options(expand_home_folders(own))
-    others = {key: value for key, value in typed.items() if key not in _COLUMNS}
-    if "path" not in typed:
-        raise _missing_path_error(typed)
-    added = guess_file_options(others)
-    others |= added
-    text = "text" if others.get("header", True) or others.get("columns") else 0
-    # any label asks for the labels of formats without columns
-    label_options = {key: None for key in others if key.startswith("label_")}
-    finding = Source(**{**others, **label_options, "split_column": None}, text=text, label=text)
-    layout = finding.list_files()
-    _print_layout(layout, typed["path"])
+    finding, layout, added = _settle_reading(typed)
+    others = {key: value for key, value in typed.items() if key not in _COLUMNS} | added
     first_file = next(iter(layout.files.values()))[0]
-    if (error := find_content_error(first_file, layout.format)) is not None:
-        raise error
-    style = _guess_style(finding, first_file, layout.format, typed)
-    added |= style
-    others |= style
-    positions = {"text": 0, "label": 0} if "header" in style else {}
-    finding = replace(finding, **{**style, **positions})
-    renamed = _guess_names(finding, first_file, layout.format, typed)
-    added |= renamed
-    others |= renamed
-    finding = replace(finding, **renamed)
     if not {"text", "label"} <= typed.keys():
         check_parted_tables(layout, finding.reading_options(layout.format).style, None)
     profiles = sample_columns(finding, first_file, layout.format, deep=True)
@@ -197,6 +177,31 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     command = propose_command(task, proposed, kept, has_entities=has_entities)
     print_line(f"  {command}")
     return 0
+
+
+def _settle_reading(typed: Mapping[str, Any]) -> tuple[Source, SplitFiles, dict[str, Any]]:
+    """How the files are read, before their columns are chosen: a source that finds columns, its
+    files, and the options that were guessed.
+    """
+    if "path" not in typed:
+        raise _missing_path_error(typed)
+    others = {key: value for key, value in typed.items() if key not in _COLUMNS}
+    added = guess_file_options(others)
+    others |= added
+    text = "text" if others.get("header", True) or others.get("columns") else 0
+    # any label asks for the labels of formats without columns
+    label_options = {key: None for key in others if key.startswith("label_")}
+    finding = Source(**{**others, **label_options, "split_column": None}, text=text, label=text)
+    layout = finding.list_files()
+    _print_layout(layout, typed["path"])
+    first_file = next(iter(layout.files.values()))[0]
+    if (error := find_content_error(first_file, layout.format)) is not None:
+        raise error
+    style = _guess_style(finding, first_file, layout.format, typed)
+    positions = {"text": 0, "label": 0} if "header" in style else {}
+    finding = replace(finding, **{**style, **positions})
+    renamed = _guess_names(finding, first_file, layout.format, typed)
+    return replace(finding, **renamed), layout, added | style | renamed
 
 
 def _is_kept(argument: str) -> bool:
