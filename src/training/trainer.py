@@ -296,10 +296,6 @@ class Training:
         all_callbacks.append(step_control)
         # Lightning counts batches. StepControl corrects this after each step.
         val_check_batches = self.val_check_steps * accumulated if self.val_check_steps else None
-        limits: dict[str, Any] = {}
-        if self.limit_batches is not None:
-            limits = {f"limit_{stage}_batches": self.limit_batches for stage in ("val", "test")}
-            limits["limit_train_batches"] = self.limit_batches * parts
         return Trainer(
             accelerator=self.accelerator,
             **distribution,
@@ -322,8 +318,15 @@ class Training:
             enable_checkpointing=any(isinstance(item, Checkpoint) for item in callbacks),
             # The batch plan divides the rows among ranks.
             use_distributed_sampler=False,
-            **limits,
+            **self._limit_batches(parts),
         )
+
+    def _limit_batches(self, parts: int) -> dict[str, Any]:
+        """Lightning's limits, where a training batch comes in so many parts."""
+        if self.limit_batches is None:
+            return {}
+        limits = {f"limit_{stage}_batches": self.limit_batches for stage in ("val", "test")}
+        return limits | {"limit_train_batches": self.limit_batches * parts}
 
 
 def _no_gpu_error() -> UserError:
