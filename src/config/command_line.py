@@ -16,7 +16,7 @@ from typing import NoReturn
 from src.config.groups import list_options
 from src.core.checkout import check_checkout
 from src.core.files import CONF, PROJECT_ROOT
-from src.core.mlflow_environment import read_experiment_name, read_tracking_uri
+from src.core.mlflow_environment import choose_tracking_uri, read_experiment_name
 from src.core.printing import print_line
 from src.core.user_errors import UserError, did_you_mean, format_suggestion, suggest
 
@@ -42,7 +42,7 @@ class FlagParser(argparse.ArgumentParser):
 
     def add_store_flags(self) -> None:
         """Add `--uri`, `--experiment` and `--root`, which say which store is meant."""
-        self.add_argument("--uri", default=read_tracking_uri())
+        self.add_argument("--uri", type=choose_tracking_uri, default="")
         self.add_argument("--experiment", default=read_experiment_name())
         self.add_argument("--root", default=str(PROJECT_ROOT))
 

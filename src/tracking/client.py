@@ -35,10 +35,9 @@ _MLFLOW_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
 
-_ALTERNATIVES_HINT = (
-    "{key}=null keeps runs in mlruns/mlflow.db; or type tracking=offline and "
-    "send the run to the store later (python -m src.sync)"
-)
+# Of these only a run knows the second: commands that record nothing leave it out.
+_OTHER_STORE_HINT = "or use the store in mlruns/mlflow.db, by {key}=null"
+_OFFLINE_ALTERNATIVE = ("tracking", "offline keeps a run here, until python -m src.sync sends it")
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def connect_to_store(store: "Store") -> StoreSession:
     elif store.tracking_uri.startswith("http"):
         _check_server(store)
     else:
-        check_database_login(store.tracking_uri, _ALTERNATIVES_HINT)
+        check_database_login(store.tracking_uri, _OTHER_STORE_HINT, _OFFLINE_ALTERNATIVE)
     try:
         with (
             keep_mlflow_environment(),
@@ -108,7 +107,8 @@ def _check_server(store: "Store") -> None:
             f"no server answers there ({type(error).__name__})",
             key="tracking.uri",
             value=store.tracking_uri,
-            hint=f"start it, {_ALTERNATIVES_HINT}",
+            hint=f"start it, {_OTHER_STORE_HINT}",
+            alternative=_OFFLINE_ALTERNATIVE,
         ) from error
 
 

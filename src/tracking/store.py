@@ -108,8 +108,8 @@ class Store:
 
     def build_runs_command(self) -> str:
         """`python -m src.runs`, with what it needs to list the runs of this store."""
-        is_default = self.uri is None or self._is_from_environment
-        place = [] if is_default else ["--uri", redact_text(str(self.uri))]
+        is_default = self.uri == read_tracking_uri()
+        place = [] if is_default else ["--uri", redact_text(self.uri or "null")]
         return shlex.join(["python", "-m", "src.runs", *self._root_option, *place])
 
     @property
