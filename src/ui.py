@@ -48,7 +48,9 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     try:
         store.check()
         store.announce_environment()
-        _serve_ui(store, _parse_port(options["port"]))
+        port = _parse_port(options["port"])
+        store.check_experiment()
+        _serve_ui(store, port)
     except KeyboardInterrupt:
         print_line()
     return 0

@@ -184,6 +184,19 @@ class Store:
         if scheme == "sqlite" and not re.match("sqlite:///+[^/]", self.uri):
             raise error("names no file", expected="sqlite:///FILE")
 
+    def check_experiment(self) -> None:
+        """Check, before the store is only read, that it has the experiment, where one was named.
+
+        Raises:
+            UserError: it has no such experiment, which `open` would create.
+        """
+        is_new = self.sqlite_file is not None and not self.sqlite_file.exists()
+        if self.experiment == DEFAULT_EXPERIMENT or is_new:
+            return
+        with pause_gc():
+            from src.tracking.client import check_experiment
+        check_experiment(self)
+
     def import_libraries(self) -> None:
         """Import what `open` imports, which takes a third of the memory of a small run."""
         if self.offline:
