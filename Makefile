@@ -73,5 +73,14 @@ ui: setup ## serve the MLflow UI on mlruns/ (PORT=5000)
 keys: setup ## write docs/keys.md, the list of all keys, from the docstrings
 	$(BIN)/python -m src.keys --markdown > docs/keys.md
 
+# A folder that is there would be a target with nothing to do, and rc 0.
+FOLDERS := $(patsubst %/,%,$(wildcard */))
+.PHONY: $(FOLDERS)
+
+tests: test
+
+$(filter-out tests,$(FOLDERS)):
+	@echo "make $@: $@ is a folder and no target; make help lists the targets" >&2; exit 2
+
 clean: ## delete cached text and tool caches; runs stay
 	rm -rf .cache .pytest_cache .mypy_cache .ruff_cache

@@ -46,6 +46,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     store = Store(root=options.root, uri=options.uri, experiment=options.experiment)
     store.check()
     store.announce_environment()
+    store.check_experiment()
     from src.comparison.comparison import compare_runs, to_plain
     from src.comparison.comparison_page import render_page
     from src.comparison.comparison_text import render_text

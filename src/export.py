@@ -37,7 +37,7 @@ if __package__ is None:
 from src.config.command_line import parse_key_values, run_command_line
 from src.core import startup
 from src.core.files import PROJECT_ROOT
-from src.core.mlflow_environment import read_experiment_name, read_tracking_uri
+from src.core.mlflow_environment import choose_tracking_uri, read_experiment_name
 from src.core.printing import print_line
 from src.core.registered_names import find_alias_problem, find_name_problem
 from src.core.user_errors import UserError, did_you_mean, suggest
@@ -93,7 +93,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
         silence_transformers()
         store = Store(
             root=options["root"] or str(PROJECT_ROOT),
-            uri=options["uri"] or read_tracking_uri(),
+            uri=choose_tracking_uri(options["uri"]),
             experiment=read_experiment_name(),
         )
         store.check()

@@ -60,6 +60,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     store = Store(root=options.root, uri=options.uri, experiment=options.experiment)
     store.check()
     store.announce_environment()
+    store.check_experiment()
     from src.comparison.leaderboard import build_leaderboard, to_plain
     from src.comparison.leaderboard_text import render_text
     from src.comparison.run_selection import select_runs

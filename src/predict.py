@@ -40,9 +40,10 @@ if __package__ is None:
 from src.config.command_line import parse_key_values, run_command_line
 from src.core import startup
 from src.core.files import PROJECT_ROOT
-from src.core.mlflow_environment import read_experiment_name, read_tracking_uri
+from src.core.mlflow_environment import choose_tracking_uri, read_experiment_name
 from src.core.printing import print_line
-from src.core.user_errors import UserError
+from src.core.registered_names import RUN_ADDRESS
+from src.core.user_errors import UserError, did_you_mean
 from src.pipeline.prediction_output import PARQUET, STDOUT, check_output, resolve_output
 
 if TYPE_CHECKING:
@@ -187,7 +188,11 @@ def _check_model(options: dict[str, str]) -> None:
                 colon=False,
             )
     if not folder.is_dir():
-        raise UserError("there is no such folder", key="model", value=options["model"])
+        address = RUN_ADDRESS.match(options["model"])
+        hint = did_you_mean(f"run={address[1]}") if address else None
+        if options["model"].startswith("models:/"):
+            hint = "a registered model is asked by the run that made it, as run=ID"
+        raise UserError("there is no such folder", key="model", value=options["model"], hint=hint)
 
 
 def _find_model(options: dict[str, str]) -> "EarlierModel":
@@ -202,7 +207,7 @@ def _find_model(options: dict[str, str]) -> "EarlierModel":
         return read_earlier_model(Path(options["model"]).expanduser().absolute(), {})
     store = Store(
         root=options["root"] or str(PROJECT_ROOT),
-        uri=options["uri"] or read_tracking_uri(),
+        uri=choose_tracking_uri(options["uri"]),
         experiment=read_experiment_name(),
     )
     store.check()

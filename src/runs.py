@@ -82,6 +82,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
         return 0
     # what was mended on the way is no part of the answer
     with contextlib.redirect_stdout(sys.stderr):
+        store.check_experiment()
         store.open()
     _list_runs(store, options)
     return 0

@@ -6,7 +6,7 @@ to mlruns/mlflow.db. A run of another machine is sent in the same way, once its 
 copied from mlruns/outbox there to mlruns/outbox here.
 
 RUN_ID       only this run: its id, or the first 6 or more digits of it (default: all that wait)
---to URI     the store: sqlite:///FILE, postgresql://..., http(s)://...
+--to URI     the store: sqlite:///FILE, postgresql://..., http(s)://..., null for mlruns/mlflow.db
 --root FOLDER  a project other than this one
 
 May be typed at any time, also while runs go on and while another sync is at work: nothing is sent
@@ -47,6 +47,8 @@ def main(arguments: Sequence[str]) -> int:
 def _handle_arguments(arguments: Sequence[str]) -> int:
     options = _parse_arguments(arguments)
     here = Store(root=options.root, uri=options.to)
+    if (here.uri or "").casefold() == "null":
+        here = Store(root=here.root, uri=Store(root=here.root).tracking_uri)
     here.check()
     if here.uri is None and read_tracking_uri() is not None:
         print_line(
@@ -99,6 +101,8 @@ def _deliver_runs(here: Store, waiting: Sequence[Path]) -> int:
             session = connect_to_store(store)
             done = deliver_outbox(session, folder)
         except DELIVERY_ERRORS as error:
+            if isinstance(error, UserError):
+                error = error.with_renamed_keys(_OPTION_NAMES)
             print_line(f"run {folder.name} still waits: {error}", to_stderr=True)
             code = 1
             continue

@@ -17,7 +17,7 @@ if __package__ is None:
 
 from src.config.command_line import parse_key_values, run_command_line
 from src.core.files import PROJECT_ROOT
-from src.core.mlflow_environment import read_experiment_name, read_tracking_uri
+from src.core.mlflow_environment import choose_tracking_uri, read_experiment_name
 from src.core.printing import print_line
 from src.core.run_ending import TerminatedBySignal
 from src.core.user_errors import UserError
@@ -42,13 +42,15 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     options = parse_key_values(arguments, defaults)
     store = Store(
         root=options["root"] or str(PROJECT_ROOT),
-        uri=options["uri"] or read_tracking_uri(),
+        uri=choose_tracking_uri(options["uri"]),
         experiment=options["experiment"],
     )
     try:
         store.check()
         store.announce_environment()
-        _serve_ui(store, _parse_port(options["port"]))
+        port = _parse_port(options["port"])
+        store.check_experiment()
+        _serve_ui(store, port)
     except KeyboardInterrupt:
         print_line()
     return 0

@@ -33,6 +33,20 @@ def test_every_command_of_a_checkout_has_its_name() -> None:
     assert sorted(files) == list(command_names.COMMANDS)
 
 
+def test_make_does_not_take_a_folder_for_what_is_done() -> None:
+    if shutil.which("make") is None:
+        pytest.skip("there is no make")
+
+    def make(target: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["make", "-n", target], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False
+        )
+
+    assert "python -m pytest" in make("tests").stdout
+    for folder in ("docs", "benchmarks", "src"):
+        assert f"{folder} is a folder and no target" in make(folder).stdout
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which the content of the wheel lies."""

@@ -403,6 +403,11 @@ def test_a_file(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) ->
             ["run=0123456", "text=a", "precision=fp16"],
             "precision=fp16: expected one of auto, fp32, bf16, int8",
         ),
+        (
+            ["model=runs:/0123456789abcdef0123456789abcdef/model", "text=a"],
+            "there is no such folder; did you mean 'run=0123456789abcdef0123456789abcdef'?",
+        ),
+        (["model=models:/reviews/1", "text=a"], "asked by the run that made it, as run=ID"),
     ],
 )
 def test_mistakes(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -661,6 +666,26 @@ def test_files_whatever_their_names_and_folders(
     [row] = ask(folder)
     assert row["text"] == "good good good"
     assert "split=tset: " in refuse(capsys, f"file={folder}", "split=tset", "overwrite=true")
+
+
+def test_answers_are_not_read_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither those of several files, which need a name, nor those of one of them."""
+    for name in ("a.csv", "b.csv"):
+        put(tmp_path / "texts" / name, "text\na good film\n")
+    pattern = f"{tmp_path}/texts/*.csv"
+    said = refuse(capsys, f"file={pattern}")
+    assert f"file={pattern}: several files may match" in said and "output=answers.csv" in said
+    for file in (pattern, f"{tmp_path}/**/*.csv", tmp_path / "texts"):
+        said = refuse(capsys, f"file={file}", f"output={tmp_path}/texts/answers.csv")
+        assert "and another call would read it; the answers need another folder" in said
+    for _ in range(2):
+        output = f"output={tmp_path}/answers.csv"
+        words = ["run=0123456", f"file={pattern}", output, "overwrite=true"]
+        assert predict.main(words) == 0
+        assert len((tmp_path / "answers.csv").read_text().splitlines()) == 3
+    ask(tmp_path / "texts" / "a.csv")
+    said = refuse(capsys, f"file={pattern}", output, "overwrite=true")
+    assert "a.csv.predictions.csv has answers, and matches too" in said
 
 
 def test_folders_of_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ The small commands do not use Hydra, whose grammar would split a text at its com
 """
 
 import argparse
+import re
 import shlex
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import NoReturn
 from src.config.groups import list_options
 from src.core.checkout import check_checkout
 from src.core.files import CONF, PROJECT_ROOT
-from src.core.mlflow_environment import read_experiment_name, read_tracking_uri
+from src.core.mlflow_environment import choose_tracking_uri, read_experiment_name
 from src.core.printing import print_line
 from src.core.user_errors import UserError, did_you_mean, format_suggestion, suggest
 
@@ -26,6 +27,9 @@ STORE_OPTION_NAMES = {
     "tracking.experiment": "--experiment",
     "tracking.root": "--root",
 }
+
+# Flags of several commands that mean the same.
+_SAME_FLAGS = (("limit", "top", "n", "count"), ("sort", "metric"))
 
 
 class FlagParser(argparse.ArgumentParser):
@@ -42,25 +46,42 @@ class FlagParser(argparse.ArgumentParser):
 
     def add_store_flags(self) -> None:
         """Add `--uri`, `--experiment` and `--root`, which say which store is meant."""
-        self.add_argument("--uri", default=read_tracking_uri())
+        self.add_argument("--uri", type=choose_tracking_uri, default="")
         self.add_argument("--experiment", default=read_experiment_name())
         self.add_argument("--root", default=str(PROJECT_ROOT))
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         for before, argument in pairwise(["", *arguments]):
             flag, equals, value = argument.partition("=")
+            name = flag.strip("-")
             if flag.startswith("-") and flag not in self._flags:
                 # the dashes are not what is like
-                near = suggest(flag.strip("-"), [known.strip("-") for known in self._flags])
+                near = self._find_same(name) or suggest(name, [x.strip("-") for x in self._flags])
                 hint = did_you_mean(f"--{near}") if near else f"valid: {', '.join(self._flags)}"
                 raise UserError(f"there is no option {flag}", hint=hint)
             # as it is typed behind src.run: tracking.root=FOLDER
-            meant = f"--{flag.rpartition('.')[2]}"
-            if equals and meant in self._flags and before not in self._flags:
+            name = name.rpartition(".")[2]
+            meant = name if f"--{name}" in self._flags else self._find_same(name)
+            if not meant and re.fullmatch(r"[\w-]+", flag):
+                meant = suggest(name, [x.strip("-") for x in self._flags], cutoff=0.75)
+            if equals and not flag.startswith("-") and meant and before not in self._flags:
                 raise UserError(
-                    f"there is no option '{flag}'", hint=did_you_mean(f"{meant} {value}")
+                    f"there is no option '{flag}'", hint=self._format_question(meant, value)
                 )
         return self.parse_intermixed_args(arguments)
+
+    def _find_same(self, name: str) -> str | None:
+        """The flag that means what another command calls `name`; None if there is none."""
+        same = (other for names in _SAME_FLAGS if name in names for other in names)
+        return next((other for other in same if f"--{other}" in self._flags), None)
+
+    def _format_question(self, name: str, value: str) -> str:
+        action = self._option_string_actions.get(f"--{name}")
+        if action is None or action.nargs != 0:
+            return did_you_mean(f"--{name} {shlex.quote(value)}")
+        if value.lower() in ("false", "no", "0", "off"):
+            return f"--{name} is left out where it is not meant"
+        return did_you_mean(f"--{name}")
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} ({self.prog} --help)")

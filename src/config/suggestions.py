@@ -3,7 +3,6 @@
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from src.config.foreign_keys import explain_foreign_key, find_same_key
@@ -127,8 +126,8 @@ def closest_key(key: str, present: Any) -> str:
     like it.
     """
     keys = {known.rpartition(".")[2]: known for known in reversed(list(_iter_keys("", present)))}
-    near = get_close_matches(key.rpartition(".")[2], keys, n=1, cutoff=_SIMILARITY_CUTOFF)
-    return _format_key(keys[near[0]]) if near else ""
+    near = suggest(key.rpartition(".")[2], keys, cutoff=_SIMILARITY_CUTOFF)
+    return _format_key(keys[near]) if near else ""
 
 
 def find_key_in_options(name: str) -> str:

@@ -21,6 +21,15 @@ def read_tracking_uri() -> str | None:
     return expand_home(address) if address else None
 
 
+def choose_tracking_uri(typed: str | None) -> str | None:
+    """The address of the store that a command asks: what was typed, of which `null` is the SQLite
+    file of the project, as in a config; the environment's if nothing was.
+    """
+    if not typed:
+        return read_tracking_uri()
+    return None if typed.casefold() == "null" else typed
+
+
 def expand_home(address: str) -> str:
     """The address of a store, or a folder, in which `~` is the user's home folder."""
     scheme, path = (

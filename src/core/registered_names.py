@@ -1,8 +1,12 @@
-"""The names that MLflow's Model Registry takes, without MLflow, whose import takes seconds."""
+"""The names that MLflow's Model Registry takes, and addresses of models as MLflow writes them,
+without MLflow, whose import takes seconds.
+"""
 
 import posixpath
 import re
 
+# runs:/ID/model, the model of a run
+RUN_ADDRESS = re.compile(r"(?:runs|mlflow-artifacts):/+(?:\d+/)?([0-9a-fA-F]{6,32})(?:/|$)")
 # in models:/NAME@ALIAS they would mean a version by itself
 _RESERVED_ALIAS = re.compile(r"latest|v\d+", re.IGNORECASE)
 _MOST_CHARACTERS = 255

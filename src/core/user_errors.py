@@ -9,6 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Self
 
+# A name of fewer letters is the beginning of too many.
+_SHORTEST_BEGINNING = 3
+
 
 class UserError(Exception):
     """Something that the user typed, named or provided is wrong.
@@ -145,12 +148,19 @@ def split_errors(error: UserError) -> list[UserError]:
     return error.errors if isinstance(error, UserErrors) else [error]
 
 
-def suggest(name: object, names: Iterable[object]) -> str | None:
-    """The valid name that is most like `name`, upper and lower case aside; None if none
-    is like it.
+def suggest(name: object, names: Iterable[object], *, cutoff: float = 0.6) -> str | None:
+    """The valid name that is most like `name`, upper and lower case aside; None if none is like it.
+    Those that begin with the whole of `name` come first, as `accuracy` for `acc`.
+
+    Args:
+        cutoff: how like it must be at least, from 0 to 1, where it does not begin so.
     """
     folded = {str(valid).casefold(): str(valid) for valid in names}
-    near = get_close_matches(str(name).casefold(), folded, n=1, cutoff=0.6)
+    typed = str(name).casefold()
+    longer = [valid for valid in folded if valid.startswith(typed)]
+    if longer and len(typed) >= _SHORTEST_BEGINNING:
+        return folded[min(longer, key=lambda valid: (len(valid), valid))]
+    near = get_close_matches(typed, folded, n=1, cutoff=cutoff)
     return folded[near[0]] if near else None
 
 
@@ -168,3 +178,11 @@ def format_suggestion(name: object, names: Iterable[object]) -> str:
     if near is not None:
         return did_you_mean(near)
     return f"valid: {', '.join(valid)}" if valid else "there is none to choose from"
+
+
+def format_known(name: object, names: Iterable[object]) -> str:
+    """The same with all valid ones also where one is near, for names that a user has given."""
+    valid = sorted(map(str, names))
+    near = suggest(name, valid)
+    question = "" if near is None else f"{did_you_mean(near)} "
+    return f"{question}valid: {', '.join(valid)}" if valid else "there is none to choose from"

@@ -167,8 +167,8 @@ def announce_end(parts: "RunParts", outcome: "RunOutcome") -> None:
     if parts.module.objective.head in ("causal_lm", "replaced_tokens", "denoising"):
         # a text that goes on, what was replaced or is missing: src.predict gives none of these
         return
-    is_default = store.uri is None or store.uri == read_tracking_uri()
-    place = "" if is_default else f" uri={redact_text(str(store.uri))}"
+    is_default = store.uri == read_tracking_uri()
+    place = "" if is_default else f" uri={redact_text(store.uri or 'null')}"
     if Path(store.root) != PROJECT_ROOT:
         place += f" root={shlex.quote(str(store.root))}"
     question = 'text="..."'

@@ -6,11 +6,13 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from src.core.files import atomic_write
 from src.core.user_errors import UserError
+from src.data.reading.data_path import is_pattern, list_matches
 
 if TYPE_CHECKING:
     import pyarrow
@@ -82,11 +84,48 @@ def resolve_output(file: str, output: str, suffix: str = ".csv") -> str:
     Args:
         file: the file or folder that is read, or `-`.
         suffix: of a file whose name is not typed.
+
+    Raises:
+        UserError: several files are read, so that no name is that of their answers.
     """
     if output or file == STDOUT:
         return output or STDOUT
+    if is_pattern(Path(file).expanduser()):
+        raise UserError(
+            "several files may match, and their answers are one file",
+            key="file",
+            value=file,
+            hint=f"output=answers{suffix} names it, in a folder that the pattern leaves out",
+        )
     source = Path(file).expanduser().absolute()
     return str(source.with_name(f"{source.name}.predictions{suffix}"))
+
+
+def _check_is_not_read(target: Path, source: Path, output: str) -> None:
+    """Raise UserError if answers would lie among the files that are read, or do already: another
+    call would take them for texts.
+    """
+    if is_pattern(source):
+        if answers := [file for file in list_matches(source) if ".predictions." in file.name]:
+            raise UserError(
+                f"{answers[0]} has answers, and matches too",
+                key="file",
+                value=source,
+                hint="move it, or take a pattern that leaves it out",
+            )
+        # `**` are any number of folders
+        has_any = "**" in source.parts
+        is_read = fnmatch(str(target), str(source)) if has_any else target.match(str(source))
+    else:
+        is_read = source.is_dir() and target.is_relative_to(source)
+    if is_read:
+        raise UserError(
+            f"lies among the files that {source} reads, and another call would read it",
+            key="output",
+            value=output,
+            hint="the answers need another folder",
+            colon=False,
+        )
 
 
 def check_output(output: str, file: str, *, overwrite: bool) -> None:
@@ -103,6 +142,8 @@ def check_output(output: str, file: str, *, overwrite: bool) -> None:
         )
     if not target.parent.is_dir():
         raise UserError(f"there is no folder {target.parent}", key="output", value=output)
+    if file != STDOUT:
+        _check_is_not_read(target.absolute(), Path(file).expanduser().absolute(), output)
     if file != STDOUT and target.resolve() == Path(file).expanduser().resolve():
         raise UserError(
             "is the file that is read",

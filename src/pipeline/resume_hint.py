@@ -129,7 +129,8 @@ def build_resume_command(
             id.
     """
     if offline:
-        words = ["resume=ID", *_build_store_overrides(root, uri)]
+        # src.sync sends it to the store of the environment
+        words = ["resume=ID", *_build_store_overrides(root, uri or read_tracking_uri())]
         return name_commands(
             f"{Store(root=root).build_sync_command(run_id)}, and then "
             f"{shlex.join(['python', '-m', 'src.run', *words])} with the id that it has been given"
@@ -169,4 +170,6 @@ def _build_store_overrides(root: str, uri: str | None) -> list[str]:
     # a password is left to the environment, where it came from
     if uri is not None and not (uri == read_tracking_uri() and redact_text(uri) != uri):
         words.append(f"tracking.uri={redact_text(uri)}")
+    elif uri is None and read_tracking_uri() is not None:
+        words.append("tracking.uri=null")
     return words

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 
 from src.core.mlflow_environment import keep_mlflow_environment
 from src.core.startup import pause_gc
-from src.core.user_errors import UserError
+from src.core.user_errors import UserError, format_known
 from src.tracking.database import prepare_database
 from src.tracking.database_server import check_database_login, open_database_alone
 from src.tracking.ui_pages import VIEW_TAG, build_table_view, describe_ui_page, format_ui_link
@@ -35,10 +35,9 @@ _MLFLOW_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
 
-_ALTERNATIVES_HINT = (
-    "{key}=null keeps runs in mlruns/mlflow.db; or type tracking=offline and "
-    "send the run to the store later (python -m src.sync)"
-)
+# Of these only a run knows the second: commands that record nothing leave it out.
+_OTHER_STORE_HINT = "or use the store in mlruns/mlflow.db, by {key}=null"
+_OFFLINE_ALTERNATIVE = ("tracking", "offline keeps a run here, until python -m src.sync sends it")
 
 
 @dataclass(frozen=True)
@@ -70,6 +69,31 @@ def connect_to_store(store: "Store") -> StoreSession:
     Raises:
         UserError: the store cannot be reached, refuses the connection, or is `tracking=offline`.
     """
+    client = _connect_client(store)
+    try:
+        return StoreSession(store, client, _get_or_create_experiment(client, store))
+    except MlflowException as error:
+        raise store_error(store, error) from error
+
+
+def check_experiment(store: "Store") -> None:
+    """Raise UserError where a store that is only read has no such experiment; none is created."""
+    client = _connect_client(store)
+    try:
+        if client.get_experiment_by_name(store.experiment) is not None:
+            return
+        known = sorted(experiment.name for experiment in client.search_experiments())
+    except MlflowException as error:
+        raise store_error(store, error) from error
+    raise UserError(
+        "there is no such experiment",
+        key="tracking.experiment",
+        value=store.experiment,
+        hint=format_known(store.experiment, known),
+    )
+
+
+def _connect_client(store: "Store") -> MlflowClient:
     if store.offline:
         raise UserError(
             "tracking=offline asks no store, so earlier runs cannot be looked up: use the store "
@@ -83,7 +107,7 @@ def connect_to_store(store: "Store") -> StoreSession:
     elif store.tracking_uri.startswith("http"):
         _check_server(store)
     else:
-        check_database_login(store.tracking_uri, _ALTERNATIVES_HINT)
+        check_database_login(store.tracking_uri, _OTHER_STORE_HINT, _OFFLINE_ALTERNATIVE)
     try:
         with (
             keep_mlflow_environment(),
@@ -91,8 +115,7 @@ def connect_to_store(store: "Store") -> StoreSession:
             open_database_alone(store.tracking_uri),
         ):
             set_tracking_uri(store.tracking_uri)
-            client = MlflowClient(store.tracking_uri)
-        return StoreSession(store, client, _get_or_create_experiment(client, store))
+            return MlflowClient(store.tracking_uri)
     except MlflowException as error:
         raise store_error(store, error) from error
 
@@ -108,7 +131,8 @@ def _check_server(store: "Store") -> None:
             f"no server answers there ({type(error).__name__})",
             key="tracking.uri",
             value=store.tracking_uri,
-            hint=f"start it, {_ALTERNATIVES_HINT}",
+            hint=f"start it, {_OTHER_STORE_HINT}",
+            alternative=_OFFLINE_ALTERNATIVE,
         ) from error
 
 

@@ -21,12 +21,12 @@ _DRIVERS_WITH_TIMEOUT = ("psycopg2", "psycopg", "pymysql", "mysqldb")
 _INSTALL_NAMES = {"psycopg": "'psycopg[binary]'", "psycopg2": "psycopg2-binary"}
 
 
-def check_database_login(uri: str, alternatives: str) -> None:
+def check_database_login(uri: str, other_store: str, offline: tuple[str, str]) -> None:
     """Log in to a database server once; MLflow would retry for two minutes, even with a wrong
     password.
 
     Args:
-        alternatives: what else a user may do, for the message.
+        other_store, offline: what else a user may do, for the message; offline only for a run.
 
     Raises:
         UserError: the address or the login is wrong, a driver is missing, or the database is one
@@ -63,7 +63,7 @@ def check_database_login(uri: str, alternatives: str) -> None:
     except sqlalchemy.exc.SQLAlchemyError as error:
         cause = " ".join(str(getattr(error, "orig", None) or error).split())
         raise user_error(
-            f"does not let us in ({cause})", hint=f"mend it, {alternatives}"
+            f"does not let us in ({cause})", hint=f"mend it, {other_store}", alternative=offline
         ) from error
     match compare_schema(version):
         case "newer":

@@ -12,6 +12,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from src.core.printing import print_line
+from src.core.registered_names import RUN_ADDRESS
 from src.core.user_errors import UserError, did_you_mean, suggest
 from src.tracking.client import StoreSession
 from src.tracking.mlflow_format import to_local_path
@@ -57,6 +58,10 @@ class RunInfo:
         return f"{self.id} ({self.name}, {self.status})"
 
 
+# such as modernbert-base, without an owner
+_HUB_NAME = re.compile(r"[A-Za-z]\w*(-[\w.]+)+")
+
+
 def find_run(session: StoreSession, typed: str, key: str) -> RunInfo:
     """Return the run that was typed.
 
@@ -91,7 +96,7 @@ def find_run(session: StoreSession, typed: str, key: str) -> RunInfo:
         )
     raise UserError(
         f"{key}={typed!r} is not a run id: expected its 32 hexadecimal digits, the first 6 or more "
-        f"of them, or a run's name; {_suggest_name(session, wanted)}"
+        f"of them, or a run's name; {_suggest_name(session, wanted, key)}"
     )
 
 
@@ -296,13 +301,23 @@ def _suggest_run(session: StoreSession, wanted: str) -> str:
     return _describe_latest_runs(session)
 
 
-def _suggest_name(session: StoreSession, wanted: str) -> str:
-    """The same for a name that no run has."""
+def _suggest_name(session: StoreSession, wanted: str, key: str) -> str:
+    """The same for a name that no run has; a model may have it, where one is to begin from."""
     runs = _search_all_experiments(session, "", limit=1000)
     # as they are shown, and as they were typed
     names = [name for run in runs for name in (run.info.run_name, run.data.params.get("name"))]
     near = suggest(wanted, filter(None, names))
-    return did_you_mean(near) if near is not None else _describe_latest_runs(session)
+    if near is not None:
+        return did_you_mean(near)
+    if address := RUN_ADDRESS.match(wanted):
+        return did_you_mean(address[1])
+    latest = _describe_latest_runs(session)
+    if key != "init_from" or not _HUB_NAME.fullmatch(wanted):
+        return latest
+    return (
+        f"{latest}; a model of the hub is, without init_from, model/encoder=pretrained "
+        f"data/tokenizer=pretrained model.encoder.name_or_path={wanted}"
+    )
 
 
 def _describe_latest_runs(session: StoreSession) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mlflow.exceptions import MlflowException
 
 from src.core.processes import is_process_gone
-from src.core.user_errors import UserError, format_suggestion
+from src.core.user_errors import UserError, format_known, format_suggestion
 from src.tracking import outbox
 from src.tracking.client import connect_to_store
 from src.tracking.delivery import deliver_pending_outboxes
@@ -93,7 +93,26 @@ def list_run_summaries(
         _check_metric(sort, store.search_runs(where))
         order = [f"metrics.`{sort}` {'ASC' if is_small_good(sort) else 'DESC'}"]
     found = store.search_runs(where, limit=limit, order_by=order)
+    if not found:
+        _check_names(store, kind, tags)
     return [summarize_run(store, run) for run in found]
+
+
+def _check_names(store: Store, kind: str | None, tags: Mapping[str, str]) -> None:
+    """Raise UserError for a kind, or the key of a tag, that no run has; where there is no run at
+    all, every one may be right.
+    """
+    runs = store.search_runs()
+    if not runs:
+        return
+    if kind is not None and not store.search_runs(f"tags.kind = '{kind}'", limit=1):
+        known = sorted({run.tags["kind"] for run in runs if "kind" in run.tags})
+        raise UserError(f"--kind {kind}: no run is of this kind; {format_known(kind, known)}")
+    known = sorted({name for run in runs for name in run.tags if not name.startswith("mlflow.")})
+    for name in tags:
+        if not store.search_runs(f"tags.`{name}` LIKE '%'", limit=1):
+            typed = f"--tag {name}={tags[name]}"
+            raise UserError(f"{typed}: no run has such a tag; {format_suggestion(name, known)}")
 
 
 def _check_metric(metric: str, runs: Sequence[RunInfo]) -> None:

@@ -108,8 +108,8 @@ class Store:
 
     def build_runs_command(self) -> str:
         """`python -m src.runs`, with what it needs to list the runs of this store."""
-        is_default = self.uri is None or self._is_from_environment
-        place = [] if is_default else ["--uri", redact_text(str(self.uri))]
+        is_default = self.uri == read_tracking_uri()
+        place = [] if is_default else ["--uri", redact_text(self.uri or "null")]
         return shlex.join(["python", "-m", "src.runs", *self._root_option, *place])
 
     @property
@@ -183,6 +183,19 @@ class Store:
             raise error(f"begins with an unknown '{scheme}': {suggestion}", hint=hint)
         if scheme == "sqlite" and not re.match("sqlite:///+[^/]", self.uri):
             raise error("names no file", expected="sqlite:///FILE")
+
+    def check_experiment(self) -> None:
+        """Check, before the store is only read, that it has the experiment, where one was named.
+
+        Raises:
+            UserError: it has no such experiment, which `open` would create.
+        """
+        is_new = self.sqlite_file is not None and not self.sqlite_file.exists()
+        if self.experiment == DEFAULT_EXPERIMENT or is_new:
+            return
+        with pause_gc():
+            from src.tracking.client import check_experiment
+        check_experiment(self)
 
     def import_libraries(self) -> None:
         """Import what `open` imports, which takes a third of the memory of a small run."""

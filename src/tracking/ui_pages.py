@@ -54,7 +54,7 @@ def describe_ui_page(tracking_uri: str, page: str) -> str:
 def _build_ui_command(tracking_uri: str) -> str:
     """What serves the UI of a SQLite file; `make ui` is for the file of this project alone."""
     default = f"sqlite:///{PROJECT_ROOT / 'mlruns' / 'mlflow.db'}"
-    if tracking_uri in (default, read_tracking_uri()):
+    if tracking_uri == (read_tracking_uri() or default):
         return "make ui"
     return shlex.join(["python", "-m", "src.ui", f"uri={redact_text(tracking_uri)}"])
 

@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from src.core.user_errors import UserError, UserErrors, format_suggestion, split_errors, suggest
+from src.core.user_errors import (
+    UserError,
+    UserErrors,
+    format_known,
+    format_suggestion,
+    split_errors,
+    suggest,
+)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +74,15 @@ def test_errors_cross_processes() -> None:
 
 def test_suggestions() -> None:
     assert suggest("LINAER", ["linear", "cosine"]) == "linear"
+    # what is typed is rather the beginning of a name than another name with a slip
+    assert suggest("test/ACC", ["test/auroc", "test/accuracy"]) == "test/accuracy"
+    assert suggest("val", ["vat", "val/loss_of_all", "val/loss"]) == "val/loss"
+    assert suggest("l", ["linear"]) is None
     assert suggest("zzz", ["linear"]) is suggest("a", []) is None
     assert format_suggestion("linaer", ["Linear", "cosine"]) == "did you mean 'Linear'?"
     assert format_suggestion("zzz", ["b", "a"]) == "valid: a, b"
     assert format_suggestion("zzz", []) == "there is none to choose from"
+    assert format_known("linaer", ["linear", "cosine"]) == (
+        "did you mean 'linear'? valid: cosine, linear"
+    )
+    assert format_known("zzz", ["b", "a"]) == "valid: a, b"

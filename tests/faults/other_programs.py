@@ -31,6 +31,36 @@ ENTRIES = [
         program="runs",
     ),
     Entry(
+        "abcdef12 differences=true",
+        says="there is no option 'differences'; did you mean '--differences'?",
+        program="rerun",
+    ),
+    Entry(
+        "abcdef12 json=false",
+        says="there is no option 'json'; --json is left out where it is not meant",
+        program="rerun",
+    ),
+    Entry(
+        "limit=5",
+        says="there is no option 'limit'; did you mean '--top 5'?",
+        program="leaderboard",
+    ),
+    Entry(
+        "topp=5",
+        says="there is no option 'topp'; did you mean '--top 5'?",
+        program="leaderboard",
+    ),
+    Entry(
+        "--limit 5",
+        says="there is no option --limit; did you mean '--top'?",
+        program="leaderboard",
+    ),
+    Entry(
+        "sort=val/loss",
+        says="there is no option 'sort'; did you mean '--metric val/loss'?",
+        program="compare",
+    ),
+    Entry(
         "0123456 seed=3",
         says="a rerun changes nothing, and seed=3 would; python -m src.runs 0123456 shows what was "
         "typed, to type it again with that",

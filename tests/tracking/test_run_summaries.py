@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from src import runs
+from src import compare, leaderboard, runs, ui
 from src.tracking.run_record import RunRecord
 from src.tracking.store import Store
 
@@ -63,6 +63,44 @@ def test_a_list_is_sorted_by_a_metric_the_best_first(
     assert "--sort test/acuracy: no run has this metric; did you mean 'test/accuracy'?" in (
         capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("--kind fine-tune", "no run is of this kind; did you mean 'finetune'? valid: finetune, k"),
+        ("--kind zzz --status failed", "no run is of this kind; valid: finetune, k"),
+        ("--tag jbo=8", "no run has such a tag; did you mean 'job'?"),
+        ("--sort test/acc", "no run has this metric; did you mean 'test/accuracy'?"),
+    ],
+)
+def test_names_that_no_run_has(
+    store: Store, capsys: pytest.CaptureFixture[str], typed: str, says: str
+) -> None:
+    add_run(store, "one", {"test/auroc": 0.5, "test/accuracy": 0.5}, kind="finetune")
+    with RunRecord(store=store, name="two", kind="k", params={}, tags={"job": "7"}):
+        pass
+    capsys.readouterr()
+    assert runs.main(["--root", store.root, *typed.split()]) == 2
+    option = " ".join(typed.split()[:2])
+    assert capsys.readouterr().err == f"error: {option}: {says}\n"
+    # these may be right, and no run is like that
+    for right in ("--kind k --status failed", "--tag job=8", "--kind finetune --tag job=7"):
+        assert list_runs(store, capsys, *right.split())[0] == "no run is like that\n"
+
+
+def test_an_experiment_that_is_not_there(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    add_run(store, "one", {"val/loss": 0.5})
+    says = "there is no such experiment; did you mean 'palimpsest'? valid: Default, palimpsest"
+    for command in (runs, compare, leaderboard):
+        capsys.readouterr()
+        assert command.main(["--root", store.root, "--experiment", "palimpset"]) == 2
+        assert capsys.readouterr().err.endswith(f"error: --experiment=palimpset: {says}\n")
+    capsys.readouterr()
+    assert ui.main([f"root={store.root}", "experiment=palimpset"]) == 2
+    assert capsys.readouterr().err.endswith(f"error: experiment=palimpset: {says}\n")
+    # nor is there one afterwards
+    assert store.open().client.get_experiment_by_name("palimpset") is None
 
 
 def test_a_sweep_shows_its_best_trial_and_value(

@@ -202,6 +202,14 @@ def test_faults_of_a_run_id(store: Store) -> None:
             "first 6 or more of them, or a run's name; "
             f"the latest are {listed}; `{store.build_runs_command()}` lists all runs"
         )
+    with pytest.raises(UserError) as fault:
+        store.find_run("modernbert-base", key="init_from")
+    assert str(fault.value).endswith(
+        "a model of the hub is, without init_from, model/encoder=pretrained "
+        "data/tokenizer=pretrained model.encoder.name_or_path=modernbert-base"
+    )
+    with pytest.raises(UserError, match=f"did you mean '{run.run_id}'"):
+        store.find_run(f"runs:/{run.run_id}/model", key="run")
     typo = run.run_id[:-1] + ("0" if run.run_id[-1] != "0" else "1")
     with pytest.raises(UserError) as fault:
         store.find_run(typo, key="init_from")
