@@ -131,16 +131,17 @@ def closest_key(key: str, present: Any) -> str:
 
 
 def find_key_in_options(name: str) -> str:
-    """The dotted key under which an option of some group has that name; empty if no option has
-    it.
+    """The dotted key under which options of some group have that name, of the group where most
+    have; empty if no option has it.
     """
-    for group in sorted(list_groups() - set(ADDED_GROUPS)):
+    counts = {
+        group: sum(name in load_option(group, option) for option in list_options(group))
+        for group in sorted(list_groups() - set(ADDED_GROUPS))
         # A single run has no search.
-        if group.partition("/")[0] == "search":
-            continue
-        if any(name in load_option(group, option) for option in list_options(group)):
-            return f"{group.replace('/', '.')}.{name}"
-    return ""
+        if group.partition("/")[0] != "search"
+    }
+    group = max(counts, key=lambda group: counts[group])
+    return f"{group.replace('/', '.')}.{name}" if counts[group] else ""
 
 
 def format_required_override(key: str) -> str:

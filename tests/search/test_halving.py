@@ -26,6 +26,9 @@ class Texts:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def order_rows(self, row_tokens: int, seed: int) -> None:
+        """Any, as in a store that is no corpus in shards."""
+
 
 def steps(config: dict[str, Any], store: Any, *, epoch: int, world: int) -> list[set[int]]:
     """The rows of each optimizer step of an epoch, on all ranks together."""
