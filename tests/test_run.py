@@ -412,8 +412,10 @@ def test_a_mistake_in_a_multirun_is_told_before_the_first_trial(
         "src.run", "-m", *REVIEWS, "model.optim.lr=1e-5,0", f"hydra.sweep.dir={store.root}/never"
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert (
-        done.stderr == "error: model.optim.lr: expected a number above 0 and at most 1, found 0\n"
+    assert done.stderr == (
+        f"error: hydra.sweep.dir={store.root}/never: nothing is kept there: every run keeps its "
+        "files in mlruns/; tracking.root=/ABSOLUTE/FOLDER puts it elsewhere\n"
+        "model.optim.lr: expected a number above 0 and at most 1, found 0\n"
     )
     assert len(store.search_runs()) == before
     assert not (Path(store.root) / "never").exists()

@@ -223,13 +223,21 @@ def _suggest_allow(target: str) -> str:
 
 def check_hydra_section(settings: Mapping[str, Any], typed: Sequence[str]) -> None:
     """Raise UserError if a file makes Hydra build something or change the environment, since the
-    file of an experiment may set the section `hydra` too. What the user types is allowed.
+    file of an experiment may set the section `hydra` too. What the user types is allowed, except
+    for folders, which Hydra would make and nothing be kept in.
 
     Args:
         settings: the section `hydra` of a composed config, as plain values.
         typed: the overrides of that section on the command line.
     """
     for key, value in _iter_leaf_values("hydra", settings):
+        if _is_folder_of_hydra(key, value) and any(_is_override_of(word, key) for word in typed):
+            raise UserError(
+                "nothing is kept there: every run keeps its files in mlruns/",
+                key=key,
+                value=value,
+                hint="tracking.root=/ABSOLUTE/FOLDER puts it elsewhere",
+            )
         name = key.rpartition(".")[2]
         named = name in ("_target_", "()", "class") and not str(value).startswith(
             _HYDRA_TARGET_PREFIXES
@@ -241,6 +249,13 @@ def check_hydra_section(settings: Mapping[str, Any], typed: Sequence[str]) -> No
                 f"{key}={value}: no file sets this; where it is meant, it is typed on the command "
                 "line"
             )
+
+
+def _is_folder_of_hydra(key: str, value: Any) -> bool:
+    """Whether a setting of Hydra asks for a folder of its own."""
+    if key in ("hydra.job.chdir", "hydra.output_subdir"):
+        return bool(value)
+    return key in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir") and value != "."
 
 
 def _is_override_of(override: str, key: str) -> bool:

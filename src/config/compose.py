@@ -28,6 +28,7 @@ from src.config.build_nodes import Schema
 from src.config.compose_phases import compose_phases
 from src.config.groups import (
     find_doubled_group,
+    find_dropped_option,
     find_listed_options,
     list_groups,
     options_with_key,
@@ -120,6 +121,8 @@ def run_composed_once(overrides: Sequence[str], task: Callable[[DictConfig], obj
         raise ValueError(f"{doubled}: this group is chosen twice")
     for listed in filter(None, map(find_listed_options, overrides)):
         raise ValueError(str(listed))
+    if dropped := find_dropped_option(overrides):
+        raise ValueError(str(dropped))
     GlobalHydra.instance().clear()
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF), job_name="run"):
         hydra = GlobalHydra.instance().hydra

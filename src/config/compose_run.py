@@ -5,7 +5,7 @@ from typing import Any
 
 from src.config.build_nodes import Schema
 from src.config.compose import prefix_optional_inputs, to_plain_config
-from src.config.groups import find_doubled_group, find_listed_options
+from src.config.groups import find_doubled_group, find_dropped_option, find_listed_options
 from src.config.hydra_composition import COMPOSE_ERRORS, compose_with_search
 from src.config.override_errors import explain_compose_error
 from src.config.overrides import needs_multirun_error, search_overrides
@@ -31,6 +31,8 @@ def compose_run(overrides: Sequence[str], task: Schema) -> dict[str, Any]:
         raise UserError("this group is chosen twice", where=doubled)
     for listed in filter(None, map(find_listed_options, overrides)):
         raise listed
+    if dropped := find_dropped_option(overrides):
+        raise dropped
     try:
         prefixed = prefix_optional_inputs(overrides, task)
         config = to_plain_config(compose_with_search(prefixed), prefixed)

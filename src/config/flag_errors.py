@@ -12,7 +12,7 @@ from hydra._internal.utils import get_args_parser
 
 from src.config.build_nodes import Schema
 from src.config.foreign_keys import explain_foreign_key
-from src.config.groups import list_groups
+from src.config.groups import ADDED_GROUPS, list_groups
 from src.config.overrides import is_multirun, needs_multirun_error, search_overrides
 from src.config.resume import RESUME_KEYS
 from src.config.suggestions import find_key_in_options
@@ -67,11 +67,22 @@ def _check_primary_config(flag: str, value: str) -> UserError | None:
     """
     if flag in ("--config-path", "-cp") and not (Path(value) / "config.yaml").is_file():
         return UserError("it would replace conf/", value=value, hint=_explain_config_flag(value))
-    if flag in ("--config-name", "-cn") and not (CONF / value).with_suffix(".yaml").is_file():
-        named = Path(value).stem
-        hint = f"an experiment is chosen by +experiment={named}"
-        return UserError("there is no such file in conf/", value=value, hint=hint)
+    if flag in ("--config-name", "-cn"):
+        file = Path(value).with_suffix(".yaml")
+        is_there = (CONF / file).is_file()
+        if is_there and file.parent == Path():
+            return None
+        problem = "it is no config of its own" if is_there else "there is no such file in conf/"
+        return UserError(problem, value=value, hint=_explain_config_name(file))
     return None
+
+
+def _explain_config_name(file: Path) -> str:
+    """How an option is chosen whose file was named instead of conf/config.yaml."""
+    group, name = file.parent.as_posix(), file.stem
+    if group not in list_groups() or group == "experiment":
+        return f"an experiment is chosen by +experiment={name}"
+    return f"it is chosen by {'+' * (group in ADDED_GROUPS)}{group}={name}"
 
 
 def _explain_config_flag(value: str) -> str:

@@ -127,6 +127,28 @@ def find_listed_options(override: str) -> UserError | None:
     )
 
 
+def find_dropped_option(overrides: Sequence[str]) -> UserError | None:
+    """The error of options of one group that are chosen one by one where a run can have them all
+    (`callbacks=early_stopping callbacks=probe`), since Hydra takes the last of them in silence.
+    """
+    chosen: dict[str, list[str]] = {}
+    for override in overrides:
+        group, _, name = override.partition("=")
+        if group in list_groups() and name in list_options(group):
+            chosen.setdefault(group, []).append(name)
+    for group, names in chosen.items():
+        different = list(dict.fromkeys(names))
+        if len(different) > 1 and not any(
+            "_target_" in load_option(group, name) for name in different
+        ):
+            return UserError(
+                "the last one alone would be there",
+                where=" ".join(f"{group}={name}" for name in different),
+                hint=f"a run has them all by {group}=[{','.join(different)}]",
+            )
+    return None
+
+
 def find_doubled_group(overrides: Sequence[str]) -> str | None:
     """The override that adds a group (`+trainer=gpu`) of which another one chooses the option
     (`trainer=cpu`), where Hydra takes one of the two in silence; None if there is none.

@@ -16,10 +16,15 @@ from src.config.compose import (
     prefix_optional_inputs,
     to_plain_config,
 )
-from src.config.hydra_composition import COMPOSE_ERRORS, OverrideError, apply_overrides
+from src.config.groups import find_dropped_option, list_groups
+from src.config.hydra_composition import COMPOSE_ERRORS, OverrideError
 from src.config.hydra_errors import explain_library_error
+from src.config.listed_values import (
+    explain_several_values,
+    find_annotation,
+    find_mistaken_values,
+)
 from src.config.overrides import (
-    expand_values,
     find_sweep_error,
     flatten_search_space,
     is_multirun,
@@ -35,6 +40,7 @@ from src.config.parse_failures import find_spaced_overrides
 from src.config.sorted_overrides import SortedOverrides
 from src.config.suggestions import unknown_key_error
 from src.config.validate_config import validate_config
+from src.config.value_overrides import apply_value_overrides
 from src.core.files import CONF
 from src.core.user_errors import UserError, UserErrors
 from src.core.validation import takes_whole_numbers
@@ -127,7 +133,7 @@ def find_override_errors(
         return [*overrides.errors, error]
     # Everything else depends on the experiment.
     if "experiment" in overrides.unresolved_keys:
-        return overrides.errors
+        return [*overrides.errors, *_find_mistaken_lists(overrides, {}, task)]
     base = _try_compose(overrides.group_overrides) if composed is None else composed
     if many and isinstance(base, DictConfig):
         varied_by_file = _parse_search_space(base, overrides.valid_texts)
@@ -136,8 +142,9 @@ def find_override_errors(
         if varied_by_file:
             base = _try_compose(overrides.group_overrides)
     if isinstance(base, Exception):
-        return [*overrides.errors, explain_library_error(base)]
-    errors, config = _apply_value_overrides(overrides.value_overrides, base, many=many)
+        mistaken = _find_mistaken_lists(overrides, {}, task)
+        return [*overrides.errors, *mistaken, explain_library_error(base)]
+    errors, config = apply_value_overrides(overrides.value_overrides, base, many=many)
     with open_dict(config):
         hydra_section: Any = OmegaConf.to_container(config.pop("hydra", DictConfig({})))
     try:
@@ -148,11 +155,14 @@ def find_override_errors(
     except UserError as error:
         errors.append(error)
     trials = [to_plain_config(config, overrides.valid_texts)]
+    mistaken = _find_mistaken_lists(overrides, trials[0], task)
+    errors += mistaken
     if many:
         variants, variant_errors = _compose_variants(config, overrides)
         trials += variants
         errors += variant_errors
     reported = {error.key for error in errors if error.key}
+    reported |= {key for error in mistaken for key in error.about}
     for trial in trials:
         try:
             validate_config(trial, task, overrides.valid_texts)
@@ -174,6 +184,29 @@ def find_override_errors(
     ]
 
 
+def _find_mistaken_lists(
+    overrides: SortedOverrides, config: Mapping[str, Any], task: Schema
+) -> list[UserError]:
+    """The errors of several values where one run is asked for, or one number is meant."""
+
+    errors = []
+    for override in overrides.several_values:
+        key = override.key_or_group
+        may_be_new = not config or override.is_add() or override.is_force_add()
+        unknown = None
+        if not may_be_new and key not in list_groups() and not key.startswith("hydra"):
+            unknown = unknown_key_error(key, config)
+        annotation = find_annotation(key, config, task)
+        errors.append(unknown or explain_several_values(override, annotation))
+    for override in overrides.value_overrides:
+        annotation = find_annotation(override.key_or_group, config, task)
+        if override.is_sweep_override() and (
+            mistaken := find_mistaken_values(override, annotation)
+        ):
+            errors.append(mistaken)
+    return errors
+
+
 def _sort_overrides(arguments: Sequence[str], task: Schema, *, many: bool) -> SortedOverrides:
     """Sort the overrides of a command line by their purpose, and find the mistakes of each."""
     spaced, words = find_spaced_overrides(_drop_flags(arguments))
@@ -192,6 +225,8 @@ def _sort_overrides(arguments: Sequence[str], task: Schema, *, many: bool) -> So
             )
         else:
             overrides.parse_and_add(typed, prefix_optional_inputs([typed], task)[0], many=many)
+    if dropped := find_dropped_option(words):
+        overrides.errors.append(dropped)
     return overrides
 
 
@@ -211,7 +246,7 @@ def _compose_variants(
         if isinstance(base, Exception):
             errors.append(explain_library_error(base))
             continue
-        refused, variant = _apply_value_overrides(overrides.value_overrides, base, many=True)
+        refused, variant = apply_value_overrides(overrides.value_overrides, base, many=True)
         errors += refused
         with open_dict(variant):
             variant.pop("hydra", None)
@@ -319,76 +354,3 @@ def _parse_search_space(base: DictConfig, typed: Sequence[str]) -> list[Override
         if varies and override.get_key_element().lstrip("+~") not in keys:
             overrides.append(override)
     return overrides
-
-
-def _apply_value_overrides(
-    values: Sequence[Override], base: DictConfig, *, many: bool
-) -> tuple[list[UserError], DictConfig]:
-    """The errors of overrides that name absent keys or that Hydra refuses, and the config that the
-    other overrides make of `base`.
-    """
-    present = _list_present(base, many=many)
-    removed: list[str] = []
-    missing: list[UserError] = []
-    errors: list[UserError] = []
-    config = base
-    for override in values:
-        must_exist = (
-            not override.is_add()
-            and not override.is_force_add()
-            and not override.key_or_group.startswith("hydra")
-        )
-        typed = str(override.input_line)
-        if must_exist and (unknown := unknown_key_error(override.key_or_group, present, typed)):
-            if any(override.key_or_group.startswith(f"{node}.") for node in removed):
-                hint = f"what ~ has taken away is added anew, as +{typed}"
-                unknown = UserError("there is no such key", key=override.key_or_group, hint=hint)
-            missing.append(unknown)
-            continue
-        if (
-            override.is_add()
-            and not unknown_key_error(override.key_or_group, present)
-            and not isinstance(override.value(), dict)
-        ):
-            plain_text = typed.lstrip("+")
-            errors.append(
-                UserError(
-                    f"the key is there already and is changed without +, as {plain_text}",
-                    where=f"+{plain_text}",
-                    about=(override.key_or_group,),
-                )
-            )
-            continue
-        for text in _first_value_text(override):
-            changed = config.copy()
-            try:
-                apply_overrides(changed, [OverridesParser.create().parse_override(text)])
-                config = changed
-            except COMPOSE_ERRORS as error:
-                errors.append(explain_library_error(error))
-        if override.is_delete():
-            removed.append(override.key_or_group)
-        if override.is_delete() or override.is_add():
-            present = _list_present(config, many=many)
-    return missing + errors, config
-
-
-def _list_present(config: DictConfig, *, many: bool) -> dict[str, Any]:
-    """The keys that may be changed, and suggested for a wrong one."""
-    present = OmegaConf.to_container(config, resolve=False)
-    assert isinstance(present, dict)
-    present.pop("hydra", None)
-    if many:
-        present["search"].pop("space", None)
-    else:
-        present.pop("search", None)
-    return present  # type: ignore[return-value]
-
-
-def _first_value_text(override: Override) -> list[str]:
-    """The override as typed, with the first of several values; empty for an interval."""
-    if override.is_interval_sweep():
-        return []
-    if not override.is_sweep_override():
-        return [str(override.input_line)]
-    return [f"{override.get_key_element()}={value}" for value in expand_values(override)[:1]]

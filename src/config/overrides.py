@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.config.groups import list_groups, list_options
 from src.config.parse_failures import explain_parse_failure
+from src.config.search_distributions import format_search
 from src.core.nested_config import get_by_path, iter_leaves
 from src.core.user_errors import UserError, UserErrors
 
@@ -248,6 +249,14 @@ def _to_parsed_override(override: Override) -> ParsedOverride:
         raise UserError(where=line, expected=expected, hint="interval(START,STOP) lists none")
     if not isinstance(value, RangeSweep):
         return parsed._replace(kind="choice", values=texts, tags=tags)
+    if len(texts) == 1 and {type(value.start), type(value.stop)} != {int}:
+        ends = (float(value.start or 0), float(value.stop or 0))
+        raise UserError(
+            f"only {texts[0]} lies in it, since its step is {value.step}",
+            where=line,
+            expected="range(START,STOP,STEP)",
+            hint=format_search(key, *ends, log=min(ends) > 0 and max(ends) >= 10 * min(ends)),
+        )
     number = int if isinstance(value.range(), range) else float
     # Decimal numbers, so that three times 0.1 is 0.3.
     start, step = Decimal(repr(value.start)), Decimal(repr(value.step))

@@ -5,11 +5,10 @@ import shlex
 from collections import Counter
 from collections.abc import Sequence
 
+from src.config.search_distributions import explain_distribution
 from src.core.command_names import COMMANDS
 from src.core.user_errors import UserError, did_you_mean, suggest
 
-# as Optuna and Ray name what a search draws from
-_DISTRIBUTION_PATTERN = re.compile(r"(log_?)?uniform\((.+)\)")
 # a key of a mapping in quotes, with what stands before and behind it
 _QUOTED_KEY = re.compile(r"""([{,]\s*)(["'])(.*?)\2(\s*:)""")
 _KEY_PATTERN = re.compile(r"[+~]{0,2}[a-z_][\w./@]*=")
@@ -51,17 +50,12 @@ def explain_parse_failure(text: str) -> UserError:
     problem = f"'{text}' cannot be read"
     if value.endswith(",") or "()" in value:
         return UserError(f"{problem}: a value is missing in the list")
+    if how := explain_distribution(key, value):
+        return UserError(problem, hint=how)
     if "interval(" in value:
         return UserError(
             problem,
             expected=f"two numbers, as in {key}=interval(0,1) or tag(log, interval(1e-6,1))",
-        )
-    if drawn := _DISTRIBUTION_PATTERN.fullmatch(value):
-        interval = f"interval({drawn[2]})"
-        typed = shlex.quote(f"{key}={f'tag(log, {interval})' if drawn[1] else interval}")
-        return UserError(
-            problem,
-            hint=f"a search draws from it by -m search/sampler=tpe search.max_trials=20 {typed}",
         )
     if (unquoted := _unquote_keys(value)) is not None:
         return UserError(

@@ -11,6 +11,7 @@ from src.config.callback_rules import find_callback_errors
 from src.config.class_attributes import read_class_attribute
 from src.config.groups import format_group_override, list_options, load_option
 from src.config.label_rules import find_label_rule_errors
+from src.config.origin_rules import find_origin_errors
 from src.config.registration_rules import find_registration_errors
 from src.core.dataset_info import TEXT_BATCHINGS, TEXT_TASKS
 from src.core.nested_config import get_by_path
@@ -54,6 +55,7 @@ def find_rule_errors(config: Mapping[str, Any]) -> list[UserError]:
         *_check_generator(config),
         *_check_compile(config),
         *find_registration_errors(config),
+        *find_origin_errors(config),
     ]
 
 

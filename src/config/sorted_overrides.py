@@ -34,6 +34,7 @@ class SortedOverrides:
         group_overrides: the overrides of groups, with the first of several options, and with the
             nearest option in place of a misspelt one.
         value_overrides: all other overrides.
+        several_values: overrides that list several values where one run is asked for.
         unresolved_keys: groups whose option is unknown and unlike any other, and the keys of
             overrides that cannot be parsed. What is wrong only because of them is not reported.
         guessed_groups: those whose option is unknown and like another, which stands in for it.
@@ -43,6 +44,7 @@ class SortedOverrides:
     valid_texts: list[str] = field(default_factory=list)
     group_overrides: list[str] = field(default_factory=list)
     value_overrides: list[Override] = field(default_factory=list)
+    several_values: list[Override] = field(default_factory=list)
     unresolved_keys: list[str] = field(default_factory=list)
     guessed_groups: list[str] = field(default_factory=list)
 
@@ -61,12 +63,7 @@ class SortedOverrides:
             self.unresolved_keys.append(typed.partition("=")[0].lstrip("+"))
             return
         if override.is_sweep_override() and not many:
-            as_list = f"{override.get_key_element()}=[{text.partition('=')[2]}]"
-            hint = None if "(" in text else f"one list is written {as_list}"
-            problem = (
-                "several values make several runs, which -m asks for (python -m src.run -m ...)"
-            )
-            self.errors.append(UserError(problem, where=text, hint=hint))
+            self.several_values.append(override)
             return
         refused = find_sweep_error(override)
         if refused and not (

@@ -8,6 +8,7 @@ values.
 import functools
 import inspect
 import math
+import re
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -175,14 +176,26 @@ def _suggest_conversions(value: Any) -> list[Any]:
         return [int(value)] if value.is_integer() else []
     if not isinstance(value, str):
         return []
-    try:
-        return [int(value)]
-    except ValueError:
-        pass
-    try:
-        return [float(value)]
-    except ValueError:
-        return []
+    # 10 000 and 10'000, as they are written in Europe
+    text = re.sub(r"(?<=\d)[\s'](?=\d{3})", "", value)
+    for convert in (int, float):
+        try:
+            return [convert(text)]
+        except ValueError:
+            continue
+    return [number for _, number in read_comma_numbers(text)]
+
+
+def read_comma_numbers(text: str) -> list[tuple[str, int | float]]:
+    """The numbers that a text with commas may stand for, without them, and their values: a comma in
+    place of the point (`0,001`), or one before three digits (`10,000`).
+    """
+    numbers: list[tuple[str, int | float]] = []
+    if re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+", text):
+        numbers.append((whole := text.replace(",", ""), int(whole)))
+    if re.fullmatch(r"[+-]?\d+,\d+([eE][+-]?\d+)?", text):
+        numbers.append((decimal := text.replace(",", "."), float(decimal)))
+    return numbers
 
 
 def _list_choices(annotation: Any) -> list[Any]:

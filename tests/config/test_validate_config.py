@@ -196,8 +196,7 @@ SAID: dict[str, list[str]] = {
     ],
     "model.optim.lr=1,2": [
         "model.optim.lr=1,2: several values make several runs, which -m asks for (python -m "
-        "src.run -m ...); "
-        "one list is written model.optim.lr=[1,2]"
+        "src.run -m ...)"
     ],
     # what a config may build
     "model._target_=os.system": [

@@ -43,6 +43,63 @@ ENTRIES = [
         says="--cfg: expected one of job, hydra, all, found 'foo'",
     ),
     Entry(
+        "+experiment=quickstart_scratch init_from=bert-base-uncased",
+        says="init_from=bert-base-uncased names a model, and no run; without it, a pretrained "
+        "encoder with its tokenizer is model/encoder=pretrained data/tokenizer=pretrained "
+        "model.encoder.name_or_path=bert-base-uncased",
+    ),
+    Entry(
+        "+experiment=imdb init_from=HERE/m",
+        files={"m/config.json": "{}"},
+        says="init_from=HERE/m names a model, and no run; without it, a pretrained encoder with "
+        "its tokenizer is model/encoder=pretrained data/tokenizer=pretrained "
+        "model.encoder.name_or_path=HERE/m",
+    ),
+    Entry(
+        "init_from=runs:/0123456789abcdef0123456789abcdef/model",
+        says="init_from=runs:/0123456789abcdef0123456789abcdef/model is not a run id; did you "
+        "mean 'init_from=0123456789abcdef0123456789abcdef'?",
+    ),
+    Entry(
+        "callbacks=early_stopping callbacks=weight_averaging",
+        says="callbacks=early_stopping callbacks=weight_averaging: the last one alone would be "
+        "there; a run has them all by callbacks=[early_stopping,weight_averaging]",
+    ),
+    Entry(
+        "-m seed=1,2 callbacks=early_stopping callbacks=weight_averaging",
+        says="callbacks=early_stopping callbacks=weight_averaging: the last one alone would be "
+        "there; a run has them all by callbacks=[early_stopping,weight_averaging]",
+    ),
+    Entry(
+        "--config-name=experiment/imdb",
+        says="--config-name=experiment/imdb: it is no config of its own; an experiment is chosen "
+        "by +experiment=imdb",
+    ),
+    Entry(
+        "-m --config-name experiment/imdb.yaml seed=1,2",
+        says="--config-name=experiment/imdb.yaml: it is no config of its own; an experiment is "
+        "chosen by +experiment=imdb",
+    ),
+    Entry(
+        "-cn trainer/cpu",
+        says="-cn=trainer/cpu: it is no config of its own; it is chosen by trainer=cpu",
+    ),
+    Entry(
+        "hydra.run.dir=HERE/x hydra.job.chdir=true",
+        says="hydra.run.dir=HERE/x: nothing is kept there: every run keeps its files in mlruns/; "
+        "tracking.root=/ABSOLUTE/FOLDER puts it elsewhere",
+    ),
+    Entry(
+        "hydra.output_subdir=.hydra",
+        says="hydra.output_subdir=.hydra: nothing is kept there: every run keeps its files in "
+        "mlruns/; tracking.root=/ABSOLUTE/FOLDER puts it elsewhere",
+    ),
+    Entry(
+        "-m seed=1,2 hydra.sweep.dir=HERE/x",
+        says="hydra.sweep.dir=HERE/x: nothing is kept there: every run keeps its files in "
+        "mlruns/; tracking.root=/ABSOLUTE/FOLDER puts it elsewhere",
+    ),
+    Entry(
         "--config-name=foo",
         says="--config-name=foo: there is no such file in conf/; an experiment is chosen by "
         "+experiment=foo",
@@ -132,8 +189,46 @@ ENTRIES = [
         says=(
             "model.optim.lr=1,5e-4: several values make several runs, which -m asks for (python "
             "-m src.run -m "
-            "...); one list is written model.optim.lr=[1,5e-4]"
+            "...); as one number it is typed model.optim.lr=1.5e-4"
         ),
+    ),
+    Entry(
+        "model.optim.lr=0,001 trainer.max_steps=10,000",
+        says=(
+            "model.optim.lr=0,001: a comma separates values; as one number it is typed "
+            "model.optim.lr=0.001\n"
+            "trainer.max_steps=10,000: a comma separates values; as one number it is typed "
+            "trainer.max_steps=10000"
+        ),
+    ),
+    Entry(
+        "-m model.optim.lr=0,001 seed=1,2",
+        says="model.optim.lr=0,001: a comma separates values; as one number it is typed "
+        "model.optim.lr=0.001",
+    ),
+    Entry(
+        "-m trainer.max_steps=10,000",
+        says="trainer.max_steps=10,000: a comma separates values; as one number it is typed "
+        "trainer.max_steps=10000",
+    ),
+    Entry(
+        "trainer.max_steps='10 000'",
+        says="trainer.max_steps: expected a whole number at least 1 or null, found '10 000'; did "
+        "you mean 10000?",
+    ),
+    Entry(
+        "model.optim.lr=1e-3,1e-4",
+        says="model.optim.lr=1e-3,1e-4: several values make several runs, which -m asks for "
+        "(python -m src.run -m ...)",
+    ),
+    Entry(
+        "name=a,b",
+        says="name=a,b: several values make several runs, which -m asks for (python -m src.run "
+        "-m ...); as a text it is typed 'name=\"a,b\"'",
+    ),
+    Entry(
+        "trainer.max_stepss=1,000",
+        says="trainer.max_stepss: there is no such key; did you mean 'max_steps'?",
     ),
     Entry(
         "model.encoder.dropout=1",
@@ -413,7 +508,7 @@ ENTRIES = [
         says=(
             "+experiment=imdb,sst2: several values make several runs, which -m asks for (python "
             "-m src.run -m "
-            "...); one list is written +experiment=[imdb,sst2]"
+            "...)"
         ),
     ),
     Entry(

@@ -35,6 +35,30 @@ ENTRIES = [
         ),
     ),
     Entry(
+        "-m model.optim.lr=range(1e-5,1e-3)",
+        says=(
+            "model.optim.lr=range(1e-5,1e-3): only 1e-05 lies in it, since its step is 1: "
+            "expected range(START,STOP,STEP); a search draws from it by -m search/sampler=tpe "
+            "search.max_trials=20 'model.optim.lr=tag(log, interval(1e-05,0.001))'"
+        ),
+    ),
+    Entry(
+        "-m model.encoder.dropout=range(0,0.5)",
+        says=(
+            "model.encoder.dropout=range(0,0.5): only 0.0 lies in it, since its step is 1: "
+            "expected range(START,STOP,STEP); a search draws from it by -m search/sampler=tpe "
+            "search.max_trials=20 'model.encoder.dropout=interval(0,0.5)'"
+        ),
+    ),
+    Entry(
+        "-m 'trainer.max_steps=int(1,10)'",
+        says=(
+            "trainer.max_steps=int(1,10): these are the two values 1 and 10; they are listed as "
+            "-m trainer.max_steps=1,10, and a search draws from all between by -m "
+            "search/sampler=tpe search.max_trials=20 'trainer.max_steps=int(interval(1,10))'"
+        ),
+    ),
+    Entry(
         "-m search=learningrate",
         says="search=learningrate: there is no such choice; did you mean 'learning_rate'?",
     ),
@@ -134,8 +158,7 @@ ENTRIES = [
     ),
     Entry(
         "-m seed=1,2 search.monitor=val/acc search.mode=max",
-        says="search.monitor=val/acc: no trial reports it; valid: val/accuracy, val/f1_macro, "
-        "val/loss",
+        says="search.monitor=val/acc: no trial reports it; did you mean 'val/accuracy'?",
     ),
     Entry(
         "-m seed=1,2 search.monitor=val/pearson search.mode=max",
