@@ -314,8 +314,9 @@ def tabulate_breaks(constants: Constants) -> list[str]:
                 "8",
                 f"memory of the machine: the order of an epoch, {order} in eight ranks; of the "
                 f"GPU: {largest.name} under `ddp`",
-                "`trainer=fsdp`, gradient checkpointing; shorter corpora",
-                "an order that is not held whole, or once for all ranks of a machine",
+                "`data/shards=stored`, whose order is made window by window; `trainer=fsdp`, "
+                "gradient checkpointing",
+                "an order of a local corpus that is held once for all ranks of a machine",
             ],
             [
                 "64",
@@ -331,8 +332,9 @@ def tabulate_breaks(constants: Constants) -> list[str]:
                 f"computing at 100 Gb/s a machine; {reads} reads a second in random places; a "
                 f"failure every {failing}; {1000 * load:.0f} times what the server takes, with a "
                 "trial on each",
-                "larger batches (`data.batching.batch_size`), `resume=`, jobs that go on by "
-                "themselves (`deploy/`)",
+                "larger batches (`data.batching.batch_size`); `data/shards=stored`, which fetches "
+                "whole shards; torchrun with `resume=job`, where those who are left go on with the "
+                "same rows in each step; jobs that go on by themselves (`deploy/`)",
                 "gradients exchanged in bf16, tensor parallelism, spare machines that take over "
                 "without a restart, several tracking servers",
             ],
