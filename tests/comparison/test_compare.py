@@ -263,7 +263,7 @@ def test_many_settings_are_summed_up(add_run: AddRun, say: Say, judge: Any) -> N
         (("params.lr = '7'",), "finds no run of experiment palimpsest"),
         (("--metric", "test/acuracy"), "none of these runs has this metric; did you mean"),
         (("--html", "/nowhere/x.html"), "--html /nowhere/x.html: there is no folder /nowhere"),
-        (("--experiment", "other"), "experiment other has no run"),
+        (("--experiment", "other"), "there is no such experiment; valid: Default, palimpsest"),
         (("--jsn",), "there is no option --jsn; did you mean '--json'?"),
     ],
 )
