@@ -164,7 +164,7 @@ def test_mistakes_are_found_before_the_run(place: Path, allowed: None) -> None:
     node = "+callbacks.stats._target_=lightning.pytorch.callbacks.DeviceStatsMonitor"
     assert messages_of(place, node, "+callbacks.stats.cpu=true", "model.optim.lr=7") == [
         "model.optim.lr: expected a number above 0 and at most 1, found 7",
-        "callbacks.stats.cpu: there is no such key; valid: cpu_stats",
+        "callbacks.stats.cpu: there is no such key; did you mean 'cpu_stats'?",
     ]
     expected = (
         "expected a callback of Lightning, or a class whose build(folder, hooks) gives a list of "
