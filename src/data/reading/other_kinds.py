@@ -30,6 +30,7 @@ _KINDS = {
 _LIKELY_KINDS = {
     **dict.fromkeys((".doc", ".rtf"), ("a document with pages", _TEXT)),
     ".db": ("a database", _TABLE),
+    ".sql": ("an SQL dump", _TABLE),
     ".xml": ("an XML file", _TABLE),
     ".js": ("a program of JavaScript", "save what stands behind its first '=' as .json"),
     ".ann": ("a file of annotations of brat", "its texts are in the .txt file beside it"),

@@ -15,7 +15,7 @@ from tests.data.reading.test_readers import put
 TABLES = (".xls", ".ods", ".sav", ".dta", ".rds", ".RData", ".sas7bdat", ".pkl", ".feather", ".mat")
 
 
-@pytest.mark.parametrize("suffix", [*TABLES, ".docx", ".pdf", ".odt", ".js", ".xml"])
+@pytest.mark.parametrize("suffix", [*TABLES, ".docx", ".pdf", ".odt", ".js", ".xml", ".sql"])
 @pytest.mark.parametrize("kind", ["file", "folder", "pattern"])
 def test_files_of_other_programs(tmp_path: Path, suffix: str, kind: str) -> None:
     for name in ("one", "two"):
@@ -35,6 +35,16 @@ def test_text_by_an_ending_of_others_is_read_in_a_typed_format(tmp_path: Path) -
     put(tmp_path / "a.doc", "text\none\n")
     source = Source(path=str(tmp_path / "a.doc"), format="csv")
     assert [record.text for record in source.read_records("train")] == ["one"]
+
+
+@pytest.mark.parametrize("name", ["dump.sql", "dump.sql.gz"])
+def test_an_sql_dump(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    put(tmp_path / name, b"INSERT INTO `reviews` VALUES (1,'one','good');\n")
+    assert main([f"data.source.path={tmp_path / name}"]) == 2
+    assert capsys.readouterr().err == (
+        f"error: data.source.path={tmp_path / name}: this is an SQL dump, which is not read; save "
+        "its table as CSV, XLSX or Parquet\n"
+    )
 
 
 def test_files_beside_texts_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
