@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from src.core.formatting import format_quantity, truncate_end, truncate_middle
-from src.data.reading.column_profiles import ColumnProfile
+from src.data.reading.column_profiles import VERDICTS, ColumnProfile
 from src.data.reading.columns import ColumnSelection
 from src.data.reading.file_contents import FileContents
 from src.data.rows.tag_schemes import describe_tags
@@ -18,7 +18,6 @@ _MARKUP = re.compile(
     r"|&(amp|lt|gt|quot|nbsp|#\d+);",
     re.IGNORECASE,
 )
-_REJECTED = {"reject", "ignore"}
 # [(0, 9, 'PER')]
 _WRITTEN_SPANS = re.compile(r"\s*\[\s*[\[(]\s*\d+\s*,\s*\d+\s*,")
 
@@ -85,7 +84,7 @@ def describe_rejected(profiles: Sequence[ColumnProfile], columns: ColumnSelectio
     for one in profiles:
         others = [value for value in one.labels if value != "accept"]
         is_taken = one.name in (*columns.label_columns, columns.split_column)
-        if others and len(others) < len(one.labels) and {*others} <= _REJECTED and not is_taken:
+        if others and len(others) < len(one.labels) and {*others} <= VERDICTS and not is_taken:
             yield (
                 f"rows whose '{one.name}' is {' or '.join(others)} are read like the others; "
                 f"data.source.split_column={one.name} data.source.train=accept leaves them out"

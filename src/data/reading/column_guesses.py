@@ -8,13 +8,13 @@ from src.core.dataset_info import Task
 from src.data.reading.column_names import (
     find_named_second,
     find_second_text,
+    is_reply_name,
+    is_usual_text_name,
     rank_label_name,
     says_label,
     weigh_text_name,
 )
-from src.data.reading.column_profiles import (
-    ColumnProfile,
-)
+from src.data.reading.column_profiles import VERDICTS, ColumnProfile
 from src.data.reading.columns import ColumnSelection
 from src.data.reading.label_cells import are_repeated_names
 from src.data.reading.split_column import is_split_name
@@ -62,7 +62,7 @@ def guess_columns(
 
     def find_free() -> list[ColumnProfile]:
         taken = {column for value in chosen.values() for column in list_columns(value)}
-        return [profile for profile in profiles if profile.name not in taken]
+        return [one for one in _drop_verdicts(profiles) if one.name not in taken]
 
     chosen |= _find_token_columns(profiles, chosen)
     texts = _find_texts(find_free())
@@ -82,6 +82,13 @@ def guess_columns(
     return ColumnSelection(chosen["text"], chosen.get("pair"), chosen.get("label"))
 
 
+def _drop_verdicts(profiles: Sequence[ColumnProfile]) -> list[ColumnProfile]:
+    """The columns without Prodigy's `answer`, which is no label beside a list of choices."""
+    if not any(one.name == "accept" and one.is_nested for one in profiles):
+        return list(profiles)
+    return [one for one in profiles if not (one.labels and {*one.labels} <= VERDICTS)]
+
+
 def _find_texts(profiles: Sequence[ColumnProfile]) -> list[ColumnProfile]:
     """The columns that may hold texts, the likeliest first."""
     texts = [
@@ -93,7 +100,16 @@ def _find_texts(profiles: Sequence[ColumnProfile]) -> list[ColumnProfile]:
     if all(map(_may_be_label, texts)):
         # a text as a list of its words differs from row to row
         texts += [one for one in profiles if one.is_tokens and not _may_be_label(one)]
-    return sorted(texts, key=_weigh_text, reverse=True)
+    most = max((one.filled for one in profiles), default=0)
+
+    def rank(profile: ColumnProfile) -> tuple[bool, float]:
+        # a column that is called so may hold a note on some rows, or a class
+        often = 2 * profile.filled > most and not _may_be_label(profile)
+        is_text = often and profile.mean_words >= _LEAST_WORDS
+        share = profile.filled / max(1, most)
+        return is_text and is_usual_text_name(profile.name), share * _weigh_text(profile)
+
+    return sorted(texts, key=rank, reverse=True)
 
 
 def _weigh_text(profile: ColumnProfile) -> float:
@@ -202,13 +218,14 @@ def describe_doubts(
     """
     by_name = {one.name: one for one in profiles}
     taken = {*columns.text_columns, columns.pair, *columns.label_columns}
-    free = [one for one in profiles if one.name not in taken]
+    free = [one for one in _drop_verdicts(profiles) if one.name not in taken]
     text = by_name.get(columns.text) if isinstance(columns.text, str | int) else None
     if "text" in guessed and text is not None and columns.pair is None:
         also = [
             str(one.name)
             for one in _find_texts(free)
             if 2 * _weigh_text(one) >= _weigh_text(text) and one.mean_words >= _LEAST_WORDS
+            if not is_reply_name(one.name)
         ]
         if also:
             yield (

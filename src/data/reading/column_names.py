@@ -52,6 +52,9 @@ _OTHER_TEXT_WORDS = _parse_words(
     caption paragraph context tokens words
     """
 )
+# With these begin columns of what somebody answered to the text of a row.
+_REPLY_WORDS = _parse_words("reply replies response responses")
+_AUTHOR_WORDS = _parse_words("developer dev vendor owner seller merchant business host management")
 _FIRST_WORDS = ("1", "a", "one", "first", "left")
 _SECOND_WORDS = ("2", "b", "two", "second", "right")
 # The names of two texts that make a row together, where they are not numbered.
@@ -105,10 +108,28 @@ def weigh_text_name(name: object) -> float:
     words = set(split_name(name))
     if words & _BOOKKEEPING_WORDS:
         return 0.25
+    if is_reply_name(name):
+        return 0.1
     if words & _TEXT_WORDS:
         numbers = {word for word in words if word.isdecimal()}
         return (5 if numbers else 6) if words <= _TEXT_WORDS | numbers else 3
     return 2 if words & _OTHER_TEXT_WORDS else 1
+
+
+def is_reply_name(name: object) -> bool:
+    """Whether a column is called as one is that holds the answer of another to the text of a row:
+    replyContent, developer_response.
+    """
+    words = split_name(name)
+    begins = len(words) > 1 and words[0] in _REPLY_WORDS and words[1] in _TEXT_WORDS
+    answers = not {*words}.isdisjoint(_REPLY_WORDS | {"answer"})
+    return begins or (answers and not _AUTHOR_WORDS.isdisjoint(words))
+
+
+def is_usual_text_name(name: object) -> bool:
+    """Whether a name says that this is the text, and nothing else: content, review_text, text2."""
+    words = {word for word in split_name(name) if not word.isdecimal()}
+    return bool(words) and words <= _TEXT_WORDS
 
 
 def find_named_second(name: object, names: Sequence[str | int]) -> str | int | None:

@@ -35,6 +35,8 @@ _DATE = re.compile(
     r"([T ,]+\d{1,2}:\d\d.*)?\s*$|\s*\d{1,2}:\d\d(:\d\d)?\s*$"
 )
 _SPLIT_NAME = re.compile("train|test|valid|dev", re.IGNORECASE)
+# What a person of Prodigy says of a row.
+VERDICTS = frozenset({"accept", "reject", "ignore"})
 _YES_NO = {"0", "1", "0.0", "1.0", *YES_NO_WORDS}
 
 

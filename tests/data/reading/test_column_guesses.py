@@ -32,6 +32,7 @@ CELLS: dict[str, Callable[[int], str]] = {
     "r": lambda n: str(n / 7),
     "k": lambda n: "same",
     "s": lambda n: "2012test" if n % 2 else "2012train",
+    "l": lambda n: f"Dear customer {n}, thank you for your kind words; " * 4 if n % 9 else "",
     "o": lambda n: "bad" if n == 0 else "",
 }
 
@@ -117,6 +118,26 @@ def test_columns_without_names(tmp_path: Path) -> None:
     assert _guess(tmp_path, None, "i3t2")[0] == (2, None, 1)
     # a heading is no second text
     assert _guess(tmp_path, None, "5hT")[0] == (2, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "text"),
+    [
+        (["reviewId", "content", "score", "replyContent"], "it5l", "content"),
+        (["id", "review", "rating", "developer_response"], "it5l", "review"),
+        (["id", "body", "stars", "responseText"], "it5l", "body"),
+        # a usual name goes before one that could be anything
+        (["id", "text", "label", "details"], "it5T", "text"),
+        (["id", "opinion", "label", "response_body"], "it5l", "opinion"),
+        # but not where it is a note on few rows, or a class
+        (["id", "details", "label", "comment"], "it5o", "details"),
+        (["id", "details", "label", "review"], "it53", "details"),
+    ],
+)
+def test_replies_and_usual_names(tmp_path: Path, header: list[str], cells: str, text: str) -> None:
+    found, doubts = _guess(tmp_path, header, cells)
+    assert found == (text, None, header[2])
+    assert not any("texts too" in doubt for doubt in doubts if "details" not in header)
 
 
 def test_what_is_unsure_is_told(tmp_path: Path) -> None:
