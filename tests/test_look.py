@@ -348,6 +348,31 @@ def test_a_column_that_divides_the_rows(tmp_path: Path, capsys: pytest.CaptureFi
     assert """'data.source.split_column="Used for"' data.source.validation=val""" in shown
 
 
+def test_a_column_of_train_trial_and_test(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SICK.txt, which has the sentences before they were changed too."""
+    file = tmp_path / "SICK.txt"
+    names = "pair_ID sentence_A sentence_B entailment_label sentence_A_original "
+    names += "sentence_B_original SemEval_set"
+    rows = [
+        f"{n}\tKids play {n}\tBoys play {n}\t{'NEUTRAL' if n % 3 else 'ENTAILMENT'}\t"
+        f"Children play here {n}\tMen play here {n}\t{['TRAIN', 'TEST', 'TRAIN', 'TRIAL'][n % 4]}"
+        for n in range(40)
+    ]
+    text = "\n".join([names.replace(" ", "\t"), *rows]) + "\n"
+    file.write_text(text)
+    shown = _look(capsys, f"data.source.path={file}")
+    assert "rows: train 20, validation 10, test 10\n" in shown
+    assert "guessed columns: text=sentence_A, pair=sentence_B, label=entailment_label" in " ".join(
+        shown.split()
+    )
+    options = ["data.source.split_column=SemEval_set", "data.source.validation=trial"]
+    assert shown.endswith(f" {' '.join(options)}\n")
+    shown = _look(capsys, f"data.source.path={file}", *options)
+    assert "rows: train 20, validation 10, test 10\n" in shown
+
+
 def test_files_that_are_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("pos", "neg"):
         (tmp_path / name / "more").mkdir(parents=True)

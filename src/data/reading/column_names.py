@@ -57,6 +57,7 @@ _REPLY_WORDS = _parse_words("reply replies response responses")
 _AUTHOR_WORDS = _parse_words("developer dev vendor owner seller merchant business host management")
 _FIRST_WORDS = ("1", "a", "one", "first", "left")
 _SECOND_WORDS = ("2", "b", "two", "second", "right")
+_PLACE_WORDS = frozenset((*_FIRST_WORDS, *_SECOND_WORDS))
 # The names of two texts that make a row together, where they are not numbered.
 _SECOND_TEXTS = {
     "premise": ("hypothesis",),
@@ -111,7 +112,7 @@ def weigh_text_name(name: object) -> float:
     if is_reply_name(name):
         return 0.1
     if words & _TEXT_WORDS:
-        numbers = {word for word in words if word.isdecimal()}
+        numbers = {word for word in words if word.isdecimal()} | words & _PLACE_WORDS
         return (5 if numbers else 6) if words <= _TEXT_WORDS | numbers else 3
     return 2 if words & _OTHER_TEXT_WORDS else 1
 
@@ -128,7 +129,7 @@ def is_reply_name(name: object) -> bool:
 
 def is_usual_text_name(name: object) -> bool:
     """Whether a name says that this is the text, and nothing else: content, review_text, text2."""
-    words = {word for word in split_name(name) if not word.isdecimal()}
+    words = {word for word in split_name(name) if not word.isdecimal()} - _PLACE_WORDS
     return bool(words) and words <= _TEXT_WORDS
 
 

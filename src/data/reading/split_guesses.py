@@ -15,7 +15,9 @@ from src.data.reading.table_rows import read_first_rows
 from src.data.rows.odd_labels import is_missing_number
 
 _MOST_SPLITS = 10
-_SPLIT_VALUES = {*SPLIT_ALIASES, *chain(*SPLIT_ALIASES.values())}
+# SemEval's; files that are called so may be parts of train
+_TRIAL = "trial"
+_SPLIT_VALUES = {*SPLIT_ALIASES, *chain(*SPLIT_ALIASES.values()), _TRIAL}
 _SAMPLE_ROWS = 1000
 
 
@@ -31,7 +33,8 @@ def guess_split_column(source: Source, profiles: Sequence[ColumnProfile]) -> dic
             continue
         options: dict[str, Any] = {"split_column": profile.name}
         for split, aliases in SPLIT_ALIASES.items():
-            found = [alias for alias in aliases if alias in values]
+            others = (*aliases, _TRIAL) if split == "validation" else aliases
+            found = [alias for alias in others if alias in values]
             if found and split not in values:
                 options[split] = found[0]
         if values & {"train", *SPLIT_ALIASES["train"]}:
