@@ -816,8 +816,8 @@ def test_chats_whose_texts_are_in_parts(tmp_path: Path, capsys: pytest.CaptureFi
         ),
         (
             [{"text": "Ada ran", "entities": "[(0, 3, 'PER')]"}],
-            "note: entities: spans that are written as text, which are not read",
-            "data.source.text=text",
+            "entities: PER 10",
+            "data.source.label=entities data.task=token_classification",
         ),
         (
             [{"text": "<p>words</p>", "label": "x"}, {"text": "a &amp; b", "label": "y"}],

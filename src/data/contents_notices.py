@@ -18,8 +18,6 @@ _MARKUP = re.compile(
     r"|&(amp|lt|gt|quot|nbsp|#\d+);",
     re.IGNORECASE,
 )
-# [(0, 9, 'PER')]
-_WRITTEN_SPANS = re.compile(r"\s*\[\s*[\[(]\s*\d+\s*,\s*\d+\s*,")
 
 
 def describe_columns(profiles: Sequence[ColumnProfile]) -> Iterator[str]:
@@ -71,12 +69,6 @@ def describe_unread_values(
             f"{', '.join(unread)}: objects in lists, of which nothing is read; labels there "
             "want a column of their own (Label Studio exports CSV and JSON-MIN)"
         )
-    for one in profiles:
-        if one.examples and not one.is_nested and all(map(_WRITTEN_SPANS.match, one.examples)):
-            yield (
-                f"{one.name}: spans that are written as text, which are not read; JSON lines hold "
-                'them as lists: "entities": [[0, 5, "PER"]]'
-            )
 
 
 def describe_rejected(profiles: Sequence[ColumnProfile], columns: ColumnSelection) -> Iterator[str]:

@@ -122,7 +122,8 @@ def _weigh_text(profile: ColumnProfile) -> float:
         * profile.distinct
         * weigh_text_name(profile.name)
         * (0.2 if is_word else 1)
-        * (0.01 if profile.is_date else 1)
+        * (0.01 if profile.is_date or profile.holds_tags else 1)
+        * (0.2 if profile.holds_lists else 1)
     )
 
 
@@ -249,7 +250,11 @@ def describe_doubts(
     ]
     shown = ", ".join(f"{one.name} ({one.distinct:,} different)" for one in others[:4])
     named = not isinstance(label.name, int) and not _TAG_NAMES.search(str(label.name))
-    if _rank_name(label) >= _NAMELESS_RANK and named and not label.holds_spans:
+    if (
+        _rank_name(label) >= _NAMELESS_RANK
+        and named
+        and not (label.holds_spans or label.holds_tags)
+    ):
         yield (
             f"no column is called as a label is; {label.name} is a guess"
             + f", and so would be {shown}" * bool(shown)
@@ -324,6 +329,7 @@ def _find_token_columns(
     )
     if words:
         return {"text": words[0][0].name, "label": words[0][1].name}
+    spans += [one.name for one in profiles if one.holds_tags]
     return {"label": spans[0]} if spans else {}
 
 

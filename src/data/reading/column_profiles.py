@@ -18,6 +18,7 @@ from src.data.reading.tables import read_table
 from src.data.rows.nested_values import flatten_row, join_parts
 from src.data.rows.odd_labels import guess_label_separator, is_missing_number
 from src.data.rows.token_labels import holds_entities
+from src.data.rows.written_labels import are_tag_names, parse_written_list
 
 SAMPLE_ROWS = 1000
 # One of so many rows is looked at behind the first.
@@ -64,6 +65,8 @@ class ColumnProfile(NamedTuple):
         says_split: whether all values have the name of a split in them, as "2012test" has.
         is_stamp: whether all are large numbers that nearly all differ, as times in seconds and ids.
         are_places: whether all values are equally long lists of 1 and 0.
+        holds_lists: whether values are lists that are written as text; holds_tags: whether these
+            are tags of words.
     """
 
     name: str | int
@@ -89,6 +92,8 @@ class ColumnProfile(NamedTuple):
     says_split: bool = False
     are_places: bool = False
     is_stamp: bool = False
+    holds_lists: bool = False
+    holds_tags: bool = False
 
 
 def sample_columns(
@@ -168,6 +173,9 @@ def _profile_column(name: str | int, found: Sequence[Any]) -> ColumnProfile:
     numbers = [parse_number(text) for text in plain]
     known = [number for number in numbers if number is not None]
     is_numeric = bool(known) and len(known) == len(numbers)
+    written = [one for value in values if (one := parse_written_list(value)) is not None]
+    # not so where a few texts are in brackets
+    written = written if 2 * len(written) > len(texts) or any(map(holds_entities, written)) else []
     is_tags = not is_numeric and _are_tags(values)
     return ColumnProfile(
         name,
@@ -190,12 +198,14 @@ def _profile_column(name: str | int, found: Sequence[Any]) -> ColumnProfile:
         ),
         is_tags,
         any(isinstance(value, dict) for value in _list_items(values)),
-        *_profile_lists(values),
+        *_profile_lists(values, written),
         sum(len(text.split()) for text in texts) / max(1, len(texts)),
         bool(distinct) and all(map(_DATE.match, distinct)),
         bool(distinct) and all(map(_SPLIT_NAME.search, distinct)),
         _are_places(values),
         is_numeric and 10 * len(distinct) > 9 * len(texts) and min(map(abs, known)) >= _LEAST_STAMP,
+        bool(written),
+        bool(written) and all(map(are_tag_names, filter(None, written))),
     )
 
 
@@ -223,11 +233,13 @@ def _are_tags(values: Sequence[Any]) -> bool:
     )
 
 
-def _profile_lists(values: Sequence[Any]) -> tuple[tuple[int, ...], bool]:
-    """The last two parts of a profile."""
+def _profile_lists(
+    values: Sequence[Any], written: Sequence[list[Any]]
+) -> tuple[tuple[int, ...], bool]:
+    """The lengths of lists, and whether these or those that are written as text hold spans."""
     lists = [value for value in values if isinstance(value, list)]
     lengths = tuple(map(len, lists)) if len(lists) == len(values) else ()
-    return lengths, any(map(holds_entities, lists))
+    return lengths, any(map(holds_entities, [*lists, *written]))
 
 
 def _are_places(values: Sequence[Any]) -> bool:

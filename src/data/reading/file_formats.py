@@ -23,6 +23,7 @@ from src.data.rows.records import RawRecord
 # The formats whose rows are parted into columns by a character.
 TABLE_FORMATS = ("csv", "tsv")
 BINARY_FORMATS = ("parquet", "xlsx")
+COLUMN_FORMATS = (*TABLE_FORMATS, *BINARY_FORMATS, "jsonl")
 # Options that a format knows nothing of.
 _KEYS_WITHOUT_USE = {
     "text": ("pair", "label", "split_column", "template"),
@@ -190,8 +191,8 @@ def read_file(
     """
     options, remark = options.choose_encoding(file)
     records = readers.require_records(_iter_records(file, options, keep_other), file.name)
-    # in these formats a label may be a list
-    has_lists = options.columns.label is not None and options.format in ("jsonl", "parquet")
+    # in formats with columns a label may be a list, or a text that is one
+    has_lists = options.columns.label is not None and options.format in COLUMN_FORMATS
     if has_lists or not options.labels.is_plain:
         records = _read_labels(records, options.labels, options.keep_bad)
     with close_files_of_errors():

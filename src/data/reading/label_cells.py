@@ -10,6 +10,7 @@ from src.data.rows.labels import LabelSet, RawLabel
 from src.data.rows.odd_labels import describe_missing_number, is_missing_number, parse_choices
 from src.data.rows.records import RawRecord
 from src.data.rows.token_labels import TokenLabels
+from src.data.rows.written_labels import read_written_labels
 
 # Numbers by what stands before their decimals; the other sign may part thousands.
 _GROUPED_NUMBERS = {
@@ -67,8 +68,8 @@ class LabelReading(NamedTuple):
         Raises:
             UserError: what stands there is not written so.
         """
-        if isinstance(record.label, TokenLabels) and self.is_plain:
-            return record
+        if isinstance(record.label, TokenLabels | str) and self.is_plain:
+            return read_written_labels(record)
         if isinstance(record.label, TokenLabels):
             raise UserError(
                 f"{record.where}: the words of the text have tags, which are taken as they are "

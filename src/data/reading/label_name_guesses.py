@@ -101,6 +101,7 @@ def guess_label_reading(
             return {"label_threshold": 0.5}
         if written or profile.has_unit:
             return {key: value for key, value in written.items() if options.get(key) is None}
-        found = None if profile.is_nested else guess_label_separator(profile.labels)
+        are_of_words = profile.holds_spans or profile.holds_tags
+        found = None if profile.is_nested or are_of_words else guess_label_separator(profile.labels)
         return {} if found is None else {"label_separator": found[0]}
     return {}

@@ -194,7 +194,7 @@ def require_token_labels(record: "RawRecord") -> TokenLabels:
     """The tags or entities of a row; raises UserError if it is labelled otherwise."""
     if isinstance(record.label, TokenLabels):
         return record.label
-    if record.label == () and record.words is None:
+    if record.label in ((), "[]") and record.words is None:
         return TokenLabels()
     raise UserError(
         f"{record.where}: the label is {record.label!r:.60}; expected a list with a tag for each "

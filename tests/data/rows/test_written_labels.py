@@ -1,0 +1,81 @@
+"""Tags and spans of words that stand as text in the cells of a table."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from src.core.user_errors import UserError
+from src.data.reading.sources import Source
+from src.data.rows.token_labels import EntitySpan, TokenLabels
+from src.look import main
+from tests.data.reading.test_readers import put
+
+TAGS = "['B-per', 'O', 'O', 'B-geo']"
+SPANS = [{"start": 0, "end": 3, "text": "Ada", "labels": ["PER"]}]
+
+
+def _quote(cell: object) -> str:
+    return '"' + str(cell).replace('"', '""') + '"'
+
+
+def _read(tmp_path: Path, text: str, label: str, **options: str) -> list[object]:
+    file = tmp_path / "a.csv"
+    put(file, f"text,label\n{_quote(text)},{_quote(label)}\n")
+    source = Source(path=str(file), label="label", **options)
+    return [(one.text, one.label, one.words) for one in source.read_records("train")]
+
+
+@pytest.mark.parametrize("label", [TAGS, TAGS.replace("'", '"'), f" {TAGS} "])
+@pytest.mark.parametrize(
+    "text", ["Ada met in Oslo", "Ada  met in Oslo ", "['Ada', 'met', 'in', 'Oslo']"]
+)
+def test_a_list_of_tags(tmp_path: Path, text: str, label: str) -> None:
+    tags = TokenLabels(tags=("B-per", "O", "O", "B-geo"))
+    words = ((0, 3), (4, 7), (8, 10), (11, 15))
+    assert _read(tmp_path, text, label) == [("Ada met in Oslo", tags, words)]
+
+
+@pytest.mark.parametrize("label", [json.dumps(SPANS), "[(0, 3, 'PER')]", '[[0, 3, "PER"]]'])
+def test_a_list_of_spans(tmp_path: Path, label: str) -> None:
+    spans = TokenLabels(spans=(EntitySpan(0, 3, "PER"),))
+    assert _read(tmp_path, "Ada  met", label) == [("Ada  met", spans, None)]
+
+
+@pytest.mark.parametrize("label", ["['good', 'O']", "[good]", "B-per", "['B-per', 'O'", "[1, 2]"])
+def test_other_labels_are_as_they_stand(tmp_path: Path, label: str) -> None:
+    assert _read(tmp_path, "two words", label) == [("two words", label, None)]
+
+
+def test_a_separator_that_was_typed_is_obeyed(tmp_path: Path) -> None:
+    found = _read(tmp_path, "two words", "['B-per', 'O']", label_separator="comma")
+    assert found == [("two words", ("B-per", "O"), None)]
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "message"),
+    [
+        ("Ada met", TAGS, "a.csv, line 2: 2 words and 4 tags; expected a tag for each word of a"),
+        ("Ad", json.dumps(SPANS), r"a.csv, line 2: the span \[0, 3, 'PER'\] is none of the text"),
+    ],
+)
+def test_what_does_not_fit_the_text(tmp_path: Path, text: str, label: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        _read(tmp_path, text, label)
+
+
+def test_a_look_takes_them_for_labels_of_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As Kaggle's ner.csv and Label Studio's CSV have them."""
+    parts = _quote(["NNP", "VBD", "IN", "NNP"])
+    rows = [f"Sentence: {n},Ada met{n} in Oslo,{parts},{_quote(TAGS)}\n" for n in range(30)]
+    put(tmp_path / "ner.csv", "".join(["Sentence #,Sentence,POS,Tag\n", *rows]))
+    cells = [_quote(json.dumps(SPANS)) if n % 4 else "" for n in range(30)]
+    rows = [f"Ada met {n},{n},{cells[n]},1,{n / 7}\n" for n in range(30)]
+    put(tmp_path / "spans.csv", "".join(["text,id,label,annotator,lead_time\n", *rows]))
+    for name, columns in (("ner", "text=Sentence, label=Tag"), ("spans", "text=text, label=label")):
+        assert main([f"data.source.path={tmp_path}/{name}.csv"]) == 0
+        shown = capsys.readouterr().out
+        assert f"guessed columns: {columns}\nto train on it (token_classification):" in shown
+        assert "label_separator" not in shown
