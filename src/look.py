@@ -119,7 +119,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     if profiles:
         _print_lines(describe_columns(profiles))
     _print_notes(describe_unread_values(profiles, columns))
-    if layout.format == "text" and others.get("document", "line") == "line":
+    if layout.format == "text" and not {"document", "heading"} & others.keys():
         _print_class_files(layout)
     if tags := [str(one.name) for one in profiles if are_word_tags(one.labels)]:
         _print_wrapped(

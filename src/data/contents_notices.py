@@ -89,6 +89,11 @@ def describe_markup(texts: Sequence[str]) -> Iterator[str]:
     if 20 * count >= len(texts) > 0:
         share = f"{100 * count / len(texts):.0f} %"
         yield f"{share} of texts hold HTML; data.cleaning.html=true makes plain text of it"
+    if any(text.startswith("<doc id=") for text in texts):
+        yield (
+            "lines of <doc ...> and </doc> stand around articles and are read as text; "
+            "data.cleaning.html=true leaves them out"
+        )
 
 
 def wrap_line(line: str) -> str:

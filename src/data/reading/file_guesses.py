@@ -19,6 +19,8 @@ from src.data.reading.format_guesses import guess_format
 _MOST_FILES = 200
 # Tables of classes are few.
 _MOST_CLASSES = 20
+# So an article begins in what WikiExtractor writes: AA/wiki_00, AA/wiki_01, AB/wiki_00, ...
+_ARTICLE_BEGIN = "<doc id="
 # A file with such an ending is one text.
 _DOCUMENT_SUFFIXES = (".md", ".markdown", ".rst", ".tex", ".text", ".log")
 
@@ -40,7 +42,8 @@ def guess_file_options(options: Mapping[str, Any]) -> dict[str, Any]:
     written = {**options, **found}.get("encoding", "utf-8")
     encodings = list(written) if isinstance(written, list | tuple) else [written]
     added = _guess_format(path, files, encodings)
-    return found | {key: value for key, value in added.items() if key not in options}
+    known = options.keys() - {"path"}
+    return found | {key: value for key, value in added.items() if key not in known}
 
 
 def _list_files(path: Path) -> list[InputFile]:
@@ -72,6 +75,8 @@ def _guess_encodings(files: Sequence[InputFile]) -> dict[str, Any]:
 def _guess_format(
     path: Path, files: Sequence[InputFile], encodings: Sequence[str]
 ) -> dict[str, str]:
+    if _hold_articles(files):
+        return _read_articles(path, files)
     if path.is_dir():
         try:
             layout = find_split_files(path, "auto", _name_splits(), False)
@@ -90,6 +95,29 @@ def _guess_format(
     elif infer_format(path) not in (None, "text"):
         return {}
     return _guess_alike(files, encodings)
+
+
+def _hold_articles(files: Sequence[InputFile]) -> bool:
+    """Whether all of the first files begin as WikiExtractor's do."""
+    try:
+        begins = [next(read_text_lines(file, "latin-1"), "") for file in files[:6]]
+    except UserError:
+        return False
+    return bool(begins) and all(begin.startswith(_ARTICLE_BEGIN) for begin in begins)
+
+
+def _read_articles(path: Path, files: Sequence[InputFile]) -> dict[str, str]:
+    """The options by which such files are texts: all files of folders in folders, which are no
+    classes, by a pattern.
+    """
+    options = {"format": "text", "heading": f"^{_ARTICLE_BEGIN}"}
+    depths = {len(file.path.relative_to(path).parts) for file in files} if path.is_dir() else {1}
+    if len(depths) == 1 and (depth := depths.pop()) > 1:
+        # not all files are looked at: what their names have before a number
+        begins = {re.split(r"\d", file.name)[0] for file in files}
+        name = f"{begins.pop()}*" if len(begins) == 1 else "*"
+        options["path"] = str(path.joinpath(*"*" * (depth - 1), name))
+    return options
 
 
 def _find_structured_format(files: Sequence[InputFile]) -> str | None:

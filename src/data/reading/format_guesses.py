@@ -32,7 +32,8 @@ def guess_format(file: InputFile, encodings: Sequence[str]) -> dict[str, str]:
     if looks_like_tags(first_lines):
         return {"format": "conll"}
     sample = [line.strip("\r\n ") for line in first_lines if line.strip()]
-    tabs = Counter(line.count("\t") for line in sample)
+    # lines of numbers of abstracts may stand between the rows, as in PubMed RCT
+    tabs = Counter(line.count("\t") for line in sample if not _is_comment(line))
     if tabs and min(tabs) > 0 and tabs.most_common(1)[0][0] == min(tabs):
         return {"format": "tsv"}
     if sample and all(line.startswith('"') for line in sample) and '" "' in sample[0]:
@@ -47,6 +48,10 @@ def guess_format(file: InputFile, encodings: Sequence[str]) -> dict[str, str]:
     if sample and all(line.startswith(FASTTEXT_MARK) for line in sample):
         return {"format": "label_first"}
     return {"format": "label_first"} if _begin_with_labels(sample) else {}
+
+
+def _is_comment(line: str) -> bool:
+    return line.startswith("#") and "\t" not in line
 
 
 def _begin_with_labels(lines: Sequence[str]) -> bool:
