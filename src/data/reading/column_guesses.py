@@ -385,6 +385,8 @@ def guess_task(profile: ColumnProfile | None) -> Task:
     """
     if profile is None:
         return "masked_lm"
+    if profile.holds_tags or profile.holds_spans:
+        return "token_classification"
     if profile.is_numeric and profile.distinct > (20 if profile.is_whole else 2):
         return "regression"
     return "classification"

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from src.core.entity_tags import OUTSIDE
-from src.core.user_errors import UserError
 from src.data.rows.records import RawRecord
 from src.data.rows.token_labels import (
     TAG_PATTERN,
@@ -18,6 +17,8 @@ from src.data.rows.token_labels import (
     join_words,
     parse_spans,
 )
+
+_COUNTS_REMARK = "with more or fewer tags than words between blanks, which have no label here"
 
 
 def parse_written_list(cell: Any) -> list[Any] | None:
@@ -44,10 +45,11 @@ def are_tag_names(values: Sequence[Any]) -> bool:
 
 def read_written_labels(record: RawRecord) -> RawRecord:
     """A row whose label is a list of tags or of spans in a text, with these as labels of its words;
-    any other row unchanged. The words are those of a list in the text, else parted by blanks.
+    any other row unchanged. The words are those of a list in the text, else parted by blanks; where
+    there are not as many as tags, the row has no label, which is remarked.
 
     Raises:
-        UserError: there are not as many tags as words, or a span is none of the text.
+        UserError: a span is none of the text.
     """
     found = parse_written_list(record.label)
     if found is None or record.pair is not None:
@@ -59,11 +61,8 @@ def read_written_labels(record: RawRecord) -> RawRecord:
     words = _find_words(record.text, len(found))
     text, spans = join_words(words)
     if len(words) != len(found):
-        raise UserError(
-            f"{record.where}: {len(words)} words and {len(found)} tags; expected a tag for each "
-            "word of a text whose words are parted by blanks, or of a list of words "
-            "(data.source.text, data.source.label)"
-        )
+        # where a text was parted into words otherwise, some rows do not show how
+        return record._replace(label=None, remark=record.remark or _COUNTS_REMARK)
     return record._replace(text=text, label=TokenLabels(tags=tuple(found)), words=spans)
 
 

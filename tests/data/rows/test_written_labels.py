@@ -52,16 +52,24 @@ def test_a_separator_that_was_typed_is_obeyed(tmp_path: Path) -> None:
     assert found == [("two words", ("B-per", "O"), None)]
 
 
-@pytest.mark.parametrize(
-    ("text", "label", "message"),
-    [
-        ("Ada met", TAGS, "a.csv, line 2: 2 words and 4 tags; expected a tag for each word of a"),
-        ("Ad", json.dumps(SPANS), r"a.csv, line 2: the span \[0, 3, 'PER'\] is none of the text"),
-    ],
-)
-def test_what_does_not_fit_the_text(tmp_path: Path, text: str, label: str, message: str) -> None:
+def test_a_span_outside_the_text(tmp_path: Path) -> None:
+    message = r"a.csv, line 2: the span \[0, 3, 'PER'\] is none of the text"
     with pytest.raises(UserError, match=message):
-        _read(tmp_path, text, label)
+        _read(tmp_path, "Ad", json.dumps(SPANS))
+
+
+@pytest.mark.parametrize("good", [9, 0])
+def test_rows_with_more_tags_than_words_have_no_label_which_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], good: int
+) -> None:
+    rows = [f"Ada met{n} in Oslo,{_quote(TAGS)}\n" for n in range(good)]
+    rows += [f"Ada met {n} in Oslo.,{_quote(TAGS)}\n" for n in range(3)]
+    put(tmp_path / "a.csv", "".join(["text,tags\n", *rows]))
+    assert main([f"data.source.path={tmp_path}/a.csv", "data.source.label=tags"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"rows: train {good + 3}, 3 without a label" in shown
+    assert "3 rows with more or fewer tags than words between blanks, which have no" in shown
+    assert "to train on it (token_classification):" in shown
 
 
 def test_a_look_takes_them_for_labels_of_words(
