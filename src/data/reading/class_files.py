@@ -28,6 +28,9 @@ UNLABELLED_FOLDER = "unsup"
 _OTHER_SUFFIXES = frozenset(
     (".pdf", ".doc", ".docx", ".rtf", ".xls", ".odt", ".png", ".jpg", ".jpeg", ".gif", ".pyc")
 )
+# So an article begins in what WikiExtractor writes: AA/wiki_00, AA/wiki_01, AB/wiki_00, ...
+ARTICLE_BEGIN = "<doc id="
+_ARTICLE_FOLDER = re.compile("[A-Z]{2}")
 # A folder inside that of a class which is only a part of it.
 _PART_NAME = re.compile(r"(fold|part|batch|chunk|set|vol)?[-_. ]?\d+", re.IGNORECASE)
 # A file with so many lines that are not blank is hardly one text, if it is all that a class has.
@@ -183,6 +186,8 @@ def find_list_errors(layout: SplitFiles, encodings: Sequence[str]) -> Iterator[U
     files = layout.files.get("train", ())
     labels = [file.label for file in files]
     one_file_each = len(set(labels)) == len(labels) > 0
+    if layout.format == "folders" and all(map(_ARTICLE_FOLDER.fullmatch, filter(None, labels))):
+        yield from _find_article_errors(files)
     if layout.format != "folders" or None in labels or not one_file_each:
         return
     for file in files:
@@ -195,6 +200,20 @@ def find_list_errors(layout: SplitFiles, encodings: Sequence[str]) -> Iterator[U
         key=PATH_KEY,
         hint="data.source.format=class_files takes each line for a text",
     )
+
+
+def _find_article_errors(files: Sequence[InputFile]) -> Iterator[UserError]:
+    """The error of folders whose files are what WikiExtractor writes, which are no classes."""
+    begins = [next(read_text_lines(file, "latin-1"), "") for file in files[:6] if file.label]
+    if begins and all(begin.startswith(ARTICLE_BEGIN) for begin in begins):
+        folder = files[0].path.parent
+        yield UserError(
+            f"{files[0].name} holds articles of WikiExtractor, whose folder {folder.name} is no "
+            "class",
+            key=PATH_KEY,
+            value=folder.parent,
+            hint=f"python -m src.look {PATH_KEY}={folder.parent} gives the command that reads them",
+        )
 
 
 def _find_parts(folder: Path, names: Mapping[str, str]) -> dict[str, Path]:

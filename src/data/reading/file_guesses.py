@@ -7,7 +7,7 @@ from typing import Any
 
 from src.core.user_errors import UserError
 from src.data.reading.archives import is_archive
-from src.data.reading.class_files import find_own_parts
+from src.data.reading.class_files import ARTICLE_BEGIN, find_own_parts
 from src.data.reading.data_files import find_split_files
 from src.data.reading.data_path import find_path, list_matches
 from src.data.reading.decoding import InputFile, guess_encoding, read_text_lines
@@ -19,8 +19,6 @@ from src.data.reading.format_guesses import guess_format
 _MOST_FILES = 200
 # Tables of classes are few.
 _MOST_CLASSES = 20
-# So an article begins in what WikiExtractor writes: AA/wiki_00, AA/wiki_01, AB/wiki_00, ...
-_ARTICLE_BEGIN = "<doc id="
 # A file with such an ending is one text.
 _DOCUMENT_SUFFIXES = (".md", ".markdown", ".rst", ".tex", ".text", ".log")
 
@@ -103,14 +101,14 @@ def _hold_articles(files: Sequence[InputFile]) -> bool:
         begins = [next(read_text_lines(file, "latin-1"), "") for file in files[:6]]
     except UserError:
         return False
-    return bool(begins) and all(begin.startswith(_ARTICLE_BEGIN) for begin in begins)
+    return bool(begins) and all(begin.startswith(ARTICLE_BEGIN) for begin in begins)
 
 
 def _read_articles(path: Path, files: Sequence[InputFile]) -> dict[str, str]:
     """The options by which such files are texts: all files of folders in folders, which are no
     classes, by a pattern.
     """
-    options = {"format": "text", "heading": f"^{_ARTICLE_BEGIN}"}
+    options = {"format": "text", "heading": f"^{ARTICLE_BEGIN}"}
     depths = {len(file.path.relative_to(path).parts) for file in files} if path.is_dir() else {1}
     if len(depths) == 1 and (depth := depths.pop()) > 1:
         # not all files are looked at: what their names have before a number

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from src.core.user_errors import UserError
 from src.data.preparation.text_cleaning import strip_html
 from src.data.reading.sources import Source
 from src.look import main
@@ -42,6 +43,20 @@ def test_articles_of_wikiextractor(
     assert len(rows) == {"": 20, "AA": 10, "AA/wiki_00": 5, "*/wiki_*": 20}[place]
     assert strip_html(rows[0].text).strip().startswith(f"Thing {rows[0].text[9]}\n")
     assert "doc" not in strip_html(rows[0].text)
+
+
+def test_folders_of_articles_are_no_classes(tmp_path: Path) -> None:
+    for folder in ("AA", "AB"):
+        (tmp_path / folder).mkdir()
+        put(tmp_path / folder / "wiki_00", ARTICLE.format(1))
+    with pytest.raises(UserError) as caught:
+        Source(path=str(tmp_path), label="label").check()
+    assert str(caught.value) == (
+        f"data.source.path={tmp_path}: AA/wiki_00 holds articles of WikiExtractor, whose folder "
+        f"AA is no class; python -m src.look data.source.path={tmp_path} gives the command that "
+        "reads them"
+    )
+    Source(path=str(tmp_path)).check()
 
 
 def test_many_files_are_all_of_the_pattern(
