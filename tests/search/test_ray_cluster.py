@@ -1,12 +1,14 @@
 """What a trial asks of a Ray cluster, and what is refused; no cluster is needed for that."""
 
 import importlib.util
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from src.core.user_errors import UserError
-from src.search.run import ray_pool
+from src.search.run import ray_cluster, ray_pool
 from src.search.run.devices import DeviceSlot
 from src.search.run.ray_cluster import (
     TrialResources,
@@ -138,3 +140,24 @@ def test_slots_come_and_go_with_the_nodes(monkeypatch: pytest.MonkeyPatch) -> No
     several = RayPool(RayCluster(), {"accelerator": "cpu"}, jobs=4)
     several.adjust_slots(free, used=1)
     assert len(free) == 3
+
+
+def test_a_client_server_that_dies_at_its_start_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[str] = []
+
+    def init(**options: Any) -> None:
+        tried.append(options["address"])
+        if tried.count(options["address"]) < 3:
+            raise ConnectionAbortedError("Initialization failure from server")
+
+    stand_in = SimpleNamespace(init=init, shutdown=lambda: tried.append("left"))
+    monkeypatch.setitem(sys.modules, "ray", stand_in)
+    ray_cluster._init_ray(address="ray://here:1")
+    assert tried == ["ray://here:1", "left", "ray://here:1", "left", "ray://here:1"]
+    tried.clear()
+    monkeypatch.setattr(ray_cluster, "_CLIENT_ATTEMPTS", 1)
+    with pytest.raises(ConnectionAbortedError):
+        ray_cluster._init_ray(address="ray://here:1")
+    assert tried == ["ray://here:1", "left"]

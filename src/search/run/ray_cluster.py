@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 ADDRESS_KEY = "search.ray.address"
 # for the host of an address to accept a connection; Ray itself would try for longer
 _CONNECT_SECONDS = 10.0
+# of a client of `ray://`
+_CLIENT_ATTEMPTS = 3
 # shared memory of a cluster that is started here: trials hand over nothing but their exit codes
 _OBJECT_STORE_BYTES = 100_000_000
 _EXTRA_HINT = "pip install -e '.[ray]' installs it"
@@ -113,10 +115,8 @@ def connect_to_ray(cluster: "RayCluster") -> Iterator[None]:
     # Ray takes this signal for itself
     before = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(
+        _init_ray(
             address=address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
             runtime_env={"env_vars": {**pick_environment(secret=False), **name_places()}},
             **options,
         )
@@ -137,6 +137,23 @@ def connect_to_ray(cluster: "RayCluster") -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _init_ray(**options: Any) -> None:
+    """Call `ray.init`, again where the server of `ray://`, which starts a process for each client,
+    has lost that process at its start.
+    """
+    import ray
+
+    for attempt in range(1, _CLIENT_ATTEMPTS + 1):
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+            return
+        except Exception as error:
+            # else this process could not connect a second time
+            ray.shutdown()
+            if not isinstance(error, ConnectionAbortedError) or attempt == _CLIENT_ATTEMPTS:
+                raise
 
 
 def pick_environment(*, secret: bool) -> dict[str, str]:
