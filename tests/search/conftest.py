@@ -1,5 +1,6 @@
-"""A sweep's loop to be looked at from outside."""
+"""A sweep's loop to be looked at from outside, and a project in which one is typed."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,20 @@ from src.search.search_config import Search
 from src.search.space import parse_space
 from src.search.sweep_study import SweepStorage, SweepStudy
 from tests.search.loop import Live, Signals, Store, Trials, Workers
+from tests.search.sweep_project import Project
+
+
+@pytest.fixture(scope="module")
+def make_project(
+    tmp_path_factory: pytest.TempPathFactory, blank_database: Path
+) -> Callable[[], Project]:
+    def make() -> Project:
+        root = tmp_path_factory.mktemp("sweeps")
+        (root / "mlruns").mkdir()
+        shutil.copy(blank_database, root / "mlruns" / "mlflow.db")
+        return Project(root)
+
+    return make
 
 
 @pytest.fixture
