@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from src.core.entity_tags import OUTSIDE
 from src.data.rows.labels import MULTI_LABEL_HINT, fold_look
 from src.data.rows.records import RawRecord
-from src.data.rows.token_labels import TAG_PATTERN
+from src.data.rows.tag_spellings import TAG_PATTERN
 
 # as programs write a missing value: R, Excel, pandas, MySQL
 _MISSING_WORDS = (

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from src.core.user_errors import UserError
+from src.data.rows.tag_spellings import TAG_PATTERN
 
 if TYPE_CHECKING:
     from src.data.rows.records import RawRecord
@@ -18,8 +19,6 @@ WordSpan = tuple[int, int]
 # of letters and digits, and any other character by itself.
 _SPACELESS = "\u2e80-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _WORD_PATTERN = re.compile(rf"[{_SPACELESS}]|(?:(?![{_SPACELESS}])[\w\u0300-\u036f])+|[^\w\s]")
-# a tag of an entity: a prefix and a type
-TAG_PATTERN = re.compile(r"([BIELSUMW])[-_](.+)")
 _BEGIN_KEYS = ("start", "start_offset", "begin", "start_char")
 _END_KEYS = ("end", "end_offset", "end_char")
 _TYPE_KEYS = ("label", "labels", "type", "entity", "tag", "entity_group")
