@@ -16,7 +16,14 @@ from typing import NamedTuple
 from src.core.entity_tags import OUTSIDE, list_entity_tags
 from src.core.user_errors import UserError
 from src.data.rows.records import RawRecord
-from src.data.rows.tag_spellings import OTHER_SPELLINGS, TAG_PATTERN, respell_tag, split_tag
+from src.data.rows.tag_spellings import (
+    OTHER_SPELLINGS,
+    TAG_PATTERN,
+    find_irregular_tags,
+    read_tags,
+    respell_tag,
+    split_tag,
+)
 from src.data.rows.token_labels import (
     EntitySpan,
     WordSpan,
@@ -24,7 +31,6 @@ from src.data.rows.token_labels import (
     require_token_labels,
 )
 
-_BEGIN_PREFIXES, _END_PREFIXES = "BSUW", "ELSUW"
 # more than these are probably something else
 _MAX_TYPES = 500
 
@@ -43,7 +49,7 @@ class TagSurvey:
         self._tags: dict[str, dict[str, str]] = {}
         self._types: dict[str, dict[str, str]] = {}
         self._has_spans = False
-        self._counts = dict.fromkeys(("inside", "free", "overlap", "widened", "empty"), 0)
+        self._counts: Counter[str] = Counter()
         self._places: dict[str, str] = {}
         # of the first tag that is a number without a name
         self._unnamed: UserError | None = None
@@ -70,7 +76,8 @@ class TagSurvey:
             self.entity_counts.update(span.type for span in labels.spans)
             for span in labels.spans:
                 types.setdefault(span.type, record.where)
-            for problem in tag_spans(record.text, find_words(record.text), labels.spans)[1]:
+            problems = tag_spans(record.text, find_words(record.text), labels.spans)[1]
+            for problem in (*labels.remarks, *problems):
                 self._count(problem, record.where)
             return
         numbers = [int(tag) for tag in labels.tags if str(tag).isdecimal()]
@@ -96,7 +103,7 @@ class TagSurvey:
         self._types.setdefault(split, {})
         self.tag_counts.update(spelled)
         self.entity_counts.update(name for name, begins in read_tags(spelled) if begins and name)
-        for problem in _find_irregular_tags(spelled):
+        for problem in find_irregular_tags(spelled):
             self._count(problem, where)
 
     def _find_respelled(self, tags: Collection[str]) -> tuple[str, "TagSurvey"] | None:
@@ -222,6 +229,8 @@ class TagSurvey:
             "overlap": "overlapping another that begins before it, left out: a word has one tag",
             "widened": "beginning or ending inside a word, widened to the whole word",
             "empty": "without a visible character, left out",
+            "utf16": "counted in units of UTF-16, in which an emoji is two, read so",
+            "quoted": "with a text of its own that is not the one at its place, read as placed",
         }
         survey = self._choose_reading()
         joined = ("IO", "IOB1", "types without prefixes (IO)")
@@ -305,7 +314,9 @@ class TagScheme(NamedTuple):
         assert record.words is not None
         names = None if declared is None else tuple(map(str, declared))
         tags = [spell_tag(tag, names, record.where) for tag in labels.tags]
-        return record.words, read_tags(tags, self.types) if self.types else [(tag, True) for tag in tags]
+        return record.words, read_tags(tags, self.types) if self.types else [
+            (tag, True) for tag in tags
+        ]
 
 
 def spell_tag(tag: str | int, names: Sequence[str] | None, where: str) -> str:
@@ -319,39 +330,6 @@ def spell_tag(tag: str | int, names: Sequence[str] | None, where: str) -> str:
         + ("nothing names" if names is None else f"none of {len(names)} names has"),
         key="data.label_names",
     )
-
-
-def read_tags(tags: Sequence[str], types: Collection[str] = ()) -> list[tuple[str | None, bool]]:
-    """The type of each word, and whether an entity begins there, by conlleval's rule.
-
-    Args:
-        types: of entities, as far as they are known.
-    """
-    read: list[tuple[str | None, bool]] = []
-    open_type = None
-    for tag in tags:
-        prefix, name = split_tag(tag, types)
-        if not name or prefix == OUTSIDE:
-            read.append((None, False))
-            open_type = None
-            continue
-        read.append((name, prefix in _BEGIN_PREFIXES or open_type != name))
-        open_type = None if prefix in _END_PREFIXES else name
-    return read
-
-
-def _find_irregular_tags(tags: Sequence[str]) -> Iterator[str]:
-    """`inside` for each entity that begins with an I, `free` for each B that IOB1 would not have:
-    no entity of its type stands before it.
-    """
-    before = None
-    for tag, (name, begins) in zip(tags, read_tags(tags), strict=True):
-        prefix, _ = split_tag(tag)
-        if begins and prefix not in _BEGIN_PREFIXES:
-            yield "inside"
-        if prefix == "B" and before != name:
-            yield "free"
-        before = name
 
 
 def tag_spans(

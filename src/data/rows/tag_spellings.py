@@ -3,11 +3,12 @@ is what most files have, behind it (PER-B), with a colon (B:PER), or by the lett
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from src.core.entity_tags import OUTSIDE
 
 _LETTERS = "BIELSUMW"
+_BEGIN_PREFIXES, _END_PREFIXES = "BSUW", "ELSUW"
 # a tag of an entity: a prefix and a type
 TAG_PATTERN = re.compile(rf"([{_LETTERS}])[-_](.+)")
 # the type of entities whose tags name none
@@ -46,3 +47,36 @@ def split_tag(tag: str, types: Collection[str] = ()) -> tuple[str, str]:
             if respelled is not None and respelled[2:] in types:
                 return respelled[0], respelled[2:]
     return "I", tag
+
+
+def read_tags(tags: Sequence[str], types: Collection[str] = ()) -> list[tuple[str | None, bool]]:
+    """The type of each word, and whether an entity begins there, by conlleval's rule.
+
+    Args:
+        types: of entities, as far as they are known.
+    """
+    read: list[tuple[str | None, bool]] = []
+    open_type = None
+    for tag in tags:
+        prefix, name = split_tag(tag, types)
+        if not name or prefix == OUTSIDE:
+            read.append((None, False))
+            open_type = None
+            continue
+        read.append((name, prefix in _BEGIN_PREFIXES or open_type != name))
+        open_type = None if prefix in _END_PREFIXES else name
+    return read
+
+
+def find_irregular_tags(tags: Sequence[str]) -> Iterator[str]:
+    """`inside` for each entity that begins with an I, `free` for each B that IOB1 would not have:
+    no entity of its type stands before it.
+    """
+    before = None
+    for tag, (name, begins) in zip(tags, read_tags(tags), strict=True):
+        prefix, _ = split_tag(tag)
+        if begins and prefix not in _BEGIN_PREFIXES:
+            yield "inside"
+        if prefix == "B" and before != name:
+            yield "free"
+        before = name

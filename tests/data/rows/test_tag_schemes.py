@@ -156,6 +156,16 @@ def test_what_is_wrong_with_spans_is_counted() -> None:
     ]
 
 
+def test_what_is_remarked_on_spans_is_told() -> None:
+    label = TokenLabels(spans=(EntitySpan(0, 3, "PER"),), remarks=("utf16", "quoted"))
+    survey = _survey(RawRecord("Ada", None, label, "row 3"))
+    assert list(survey.describe(survey.finish()))[1:] == [
+        "1 entity counted in units of UTF-16, in which an emoji is two, read so (the first: row 3)",
+        "1 entity with a text of its own that is not the one at its place, read as placed "
+        "(the first: row 3)",
+    ]
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

@@ -94,6 +94,30 @@ def test_spans_as_tools_write_them(tmp_path: Path, row: Any, options: dict[str, 
     assert [(record.text, record.label) for record in records] == [(TEXT, SPANS)] * 2
 
 
+def test_offsets_of_browsers_count_an_emoji_twice(tmp_path: Path) -> None:
+    text = "👍 nice 🚀 Ada went to Rome"
+    expected = [EntitySpan(9, 12, "PER"), EntitySpan(21, 25, "LOC")]
+    assert [text[span.begin : span.end] for span in expected] == ["Ada", "Rome"]
+    plain = [[11, 14, "PER"], [23, 27, "LOC"]]
+    quoted = [
+        {"start": begin, "end": end, "text": quote, "labels": [name]}
+        for (begin, end, name), quote in zip(plain, ("Ada", "Rome"), strict=True)
+    ]
+    right = [[9, 12, "PER"], [21, 25, "LOC"]]
+    rows = [{"text": text, "label": spans} for spans in (plain, quoted, right)]
+    read = [record.label for record in _read(tmp_path / "a.jsonl", rows, label="label")]
+    twice = TokenLabels(spans=tuple(expected), remarks=("utf16", "utf16"))
+    assert read == [twice, twice, TokenLabels(spans=tuple(expected))]
+    # neither reading fits: as they stand, and it is remarked
+    for spans, remarks in (
+        ([{"start": 0, "end": 3, "text": "Eve", "labels": ["PER"]}], ("quoted",)),
+        ([[12, 16, "PER"]], ()),
+    ):
+        (record,) = _read(tmp_path / "b.jsonl", [{"text": text, "label": spans}], label="label")
+        assert isinstance(record.label, TokenLabels)
+        assert record.label.remarks == remarks
+
+
 def test_tokens_and_tags(tmp_path: Path) -> None:
     rows = [{"tokens": ["Ada", "left"], "ner_tags": [1, 0]}]
     # one row too is no table that is kept by column
