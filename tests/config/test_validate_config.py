@@ -517,6 +517,25 @@ def test_values_that_could_not_be_resolved_are_reported_where_they_stand() -> No
     ]
 
 
+def test_lines_of_a_file_that_yaml_reads_otherwise() -> None:
+    schema = read_task_schema()
+    for config, message in (
+        (
+            {"trainer.max_steps": 2},
+            "trainer.max_steps: there is no such key; a file writes a key inside another, and not "
+            "with a dot: 'trainer: {max_steps: 2}'",
+        ),
+        (
+            {"trainer": "max_steps:2"},
+            "trainer=max_steps:2: a file writes a key below it with a colon and a blank: "
+            "'max_steps: 2'",
+        ),
+    ):
+        with pytest.raises(UserErrors) as caught:
+            validate_config(config, schema, [])
+        assert message in str(caught.value).splitlines()
+
+
 def test_a_sound_node_passes_without_a_word() -> None:
     task = Schema({"tags": read_task_schema().parameters["tags"]}, open=False)
     validate_config({"tags": {"_target_": "src.model.optim.AdamW", "lr": 0.1}}, task)
