@@ -709,6 +709,8 @@ def test_a_folder_of_tables_that_are_called_txt(
         (["sst.train", "sst.test"], "{1} words of {0}\n", "data.source.format=label_first"),
         (["a.md", "b.md"], "words {0}\n", "data.source.format=text data.source.document=file"),
         (["train.txt"], "a {0};{1}\n", "data.source.format=csv data.source.delimiter=semicolon"),
+        # as the Financial PhraseBank has it
+        (["train.txt"], "a {0} .@{1}\n", "data.source.format=csv 'data.source.delimiter=\"@\"'"),
     ],
 )
 def test_a_folder_of_files_whose_names_tell_no_format(
