@@ -289,9 +289,15 @@ def apply_init_from(
     Both are written `run:ID`. Raises UserError if the nodes make a fresh encoder or tokenizer.
     """
     if "name_or_path" not in model["encoder"] or "name_or_path" not in data["tokenizer"]:
+        named = (
+            ", and name the run by its id, since the latest is another one tomorrow: "
+            "python -m src.runs lists them"
+        )
         raise UserError(
             f"init_from={run_id} brings an encoder and its tokenizer, but the config makes fresh "
             "ones; add model/encoder=pretrained data/tokenizer=pretrained"
+            + named
+            * (run_id == "latest")
         )
     origin = {"name_or_path": f"run:{run_id}"}
     return (
