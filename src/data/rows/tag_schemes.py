@@ -230,6 +230,7 @@ class TagSurvey:
             "widened": "beginning or ending inside a word, widened to the whole word",
             "empty": "without a visible character, left out",
             "utf16": "counted in units of UTF-16, in which an emoji is two, read so",
+            "several": "with several labels, read with the first: a word has one tag",
             "quoted": "with a text of its own that is not the one at its place, read as placed",
         }
         survey = self._choose_reading()

@@ -48,7 +48,7 @@ class TokenLabels:
     Args:
         tags: one of each word, where the file gives words; None where it gives spans.
         spans: the entities of a text whose words are not given.
-        remarks: on spans, `utf16` or `quoted` for each one concerned (see `parse_spans`).
+        remarks: on spans, `utf16`, `quoted` or `several` for each one concerned (`parse_spans`).
     """
 
     tags: tuple[str | int, ...] | None = None
@@ -145,7 +145,8 @@ def parse_spans(value: Sequence[Any], text: str, where: str) -> TokenLabels:
     Tools that run in a browser may count in units of UTF-16, in which an emoji is two characters.
     Spans of a row are read so (`utf16`) where this brings all of them to borders of words and, if
     they bring their own text, to that, and counting characters does not. A span that brings another
-    text than stands at its place is remarked (`quoted`).
+    text than stands at its place is remarked (`quoted`), and so is one with several labels, of
+    which the first is read (`several`).
 
     Raises:
         UserError: one of them is no span of the text.
@@ -166,6 +167,7 @@ def parse_spans(value: Sequence[Any], text: str, where: str) -> TokenLabels:
                 f"{where}: the span {list(span)} is none of the text, which has {len(text)} "
                 "characters (data.source.label)"
             )
+    remarks += ["several"] * sum(map(_has_several_types, items))
     for span, quote in zip(spans, quotes, strict=True):
         if quote is not None and not _is_quoted(span, quote, text):
             remarks.append("quoted")
@@ -176,6 +178,11 @@ def _find_quote(item: Any) -> str | None:
     """The text of a span that a file writes beside its offsets."""
     quote = item.get("text") if isinstance(item, Mapping) else None
     return quote if isinstance(quote, str) else None
+
+
+def _has_several_types(item: Any) -> bool:
+    types = _find_key(item, _TYPE_KEYS) if isinstance(item, Mapping) else None
+    return isinstance(types, list) and len(types) > 1
 
 
 def _is_quoted(span: EntitySpan, quote: str, text: str) -> bool:
@@ -224,7 +231,7 @@ def _parse_span(item: Any, where: str) -> EntitySpan:
     if isinstance(item, Mapping):
         begin, end = _find_key(item, _BEGIN_KEYS), _find_key(item, _END_KEYS)
         name = _find_key(item, _TYPE_KEYS)
-        if isinstance(name, list) and len(name) == 1:
+        if isinstance(name, list) and name:
             name = name[0]
     elif isinstance(item, list | tuple) and len(item) >= 3:
         begin, end, name = item[:3]

@@ -16,6 +16,7 @@ from src.data.rows.token_labels import (
     join_words,
     require_token_labels,
 )
+from src.data.rows.written_labels import read_written_labels
 
 TEXT = "Ada went to Bath."
 SPANS = TokenLabels(spans=(EntitySpan(0, 3, "PER"), EntitySpan(12, 16, "LOC")))
@@ -116,6 +117,16 @@ def test_offsets_of_browsers_count_an_emoji_twice(tmp_path: Path) -> None:
         (record,) = _read(tmp_path / "b.jsonl", [{"text": text, "label": spans}], label="label")
         assert isinstance(record.label, TokenLabels)
         assert record.label.remarks == remarks
+
+
+def test_a_span_with_two_labels_is_read_with_the_first(tmp_path: Path) -> None:
+    """Label Studio lets a span have several, in JSON and in the cells of its CSV."""
+    span = {"start": 0, "end": 3, "text": "Ada", "labels": ["PER", "BOSS"]}
+    expected = TokenLabels(spans=(EntitySpan(0, 3, "PER"),), remarks=("several",))
+    [record] = _read(tmp_path / "a.jsonl", [{"text": TEXT, "label": [span]}], label="label")
+    assert record.label == expected
+    cell = RawRecord(TEXT, None, json.dumps([span]), "row 1")
+    assert read_written_labels(cell).label == expected
 
 
 def test_tokens_and_tags(tmp_path: Path) -> None:
