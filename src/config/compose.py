@@ -95,10 +95,11 @@ def is_resume(arguments: Sequence[str]) -> bool:
 
 def _quote_run_id(override: str) -> str:
     """Put a run id into quotes if Hydra would read it as a number: digits alone, or with one `e`
-    among them.
+    among them. A tag is a text as well, such as the version 1.10.
     """
     key, _, value = override.partition("=")
-    is_number = re.fullmatch(r"\d+(e\d+)?", value) is not None
+    pattern = r"[+-]?[\d._]+(e[+-]?\d+)?" if key.startswith("tags.") else r"\d+(e\d+)?"
+    is_number = re.fullmatch(pattern, value) is not None
     # the values of phases are those of other keys
     return f"{key}='{value}'" if is_number and not key.startswith("phases.") else override
 
