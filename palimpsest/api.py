@@ -64,6 +64,11 @@ def run(config: Mapping[str, Any]) -> RunOutcome:
     from src.pipeline import run as pipeline
     from src.pipeline.resume_hint import print_resume_hint
 
+    if not isinstance(config, Mapping):
+        raise UserError(
+            f"{config!r} is no config",
+            expected='one that is composed, as run(compose("KEY=VALUE"))',
+        )
     hooks = NoHooks()
     hooks.shown_overrides = getattr(config, "overrides", None)
     validate_config(dict(config), pipeline.read_task_schema())

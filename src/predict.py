@@ -173,6 +173,9 @@ def _check_options(
 def _check_model(options: dict[str, str]) -> None:
     if not options["run"] and not options["model"]:
         raise UserError("must be given, as run=ID", key="run", hint="`make ui` shows the ids")
+    typed = options["run"]
+    if typed and (Path(typed).expanduser() / "config.json").is_file():
+        raise UserError(f"{typed} is a folder", key="run", hint=did_you_mean(f"model={typed}"))
     for name, known in (("precision", PRECISIONS), ("backend", BACKENDS)):
         if options[name] not in known:
             raise UserError(key=name, value=options[name], expected=f"one of {', '.join(known)}")

@@ -94,7 +94,7 @@ def compose_and_run(arguments: Sequence[str], task: "Schema") -> int:
     from src.config.compose import prefix_optional_inputs, run_composed_once
     from src.config.config_folders import take_config_folders
     from src.config.hydra_composition import COMPOSE_ERRORS
-    from src.config.overrides import is_multirun, put_flags_last
+    from src.config.overrides import describe_repeated_keys, is_multirun, put_flags_last
 
     if not arguments:
         from src.pipeline.announcement import DEMO_TEXT
@@ -105,6 +105,8 @@ def compose_and_run(arguments: Sequence[str], task: "Schema") -> int:
     except UserError as error:
         print_line(f"error: {error}", to_stderr=True)
         return 2
+    for note in describe_repeated_keys(arguments):
+        print_line(note, to_stderr=True)
     flags = {argument for argument in arguments if argument.startswith("-")}
     many = is_multirun(arguments)
     find_search_errors: SearchCheck | None = None

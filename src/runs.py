@@ -103,6 +103,7 @@ def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         if argument.startswith("--") and argument.strip("-").upper() in _STATUSES:
             meant = f"--status {argument.strip('-')}"
             raise UserError(f"there is no option {argument}", hint=did_you_mean(meant))
+    explain_action(arguments)
     options = parser.parse(arguments)
     if options.status is not None and options.status.upper() not in _STATUSES:
         raise UserError(
@@ -127,6 +128,21 @@ def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     if options.repair and options.run is not None:
         raise UserError(f"--repair looks at all runs: leave {options.run!r} out")
     return options
+
+
+def explain_action(arguments: Sequence[str]) -> None:
+    """Raise UserError for a verb where a run is expected, as other programs take one."""
+    action = arguments[0].lstrip("-") if arguments else ""
+    if action in ("delete", "rm", "remove", "del"):
+        raise UserError(
+            f"'{arguments[0]}' is not the id of a run",
+            hint="runs are deleted in the UI (python -m src.ui), from where they can be restored",
+        )
+    if action in ("show", "get", "info", "view", "describe") and arguments[1:]:
+        raise UserError(
+            f"'{arguments[0]}' is not the id of a run",
+            hint=did_you_mean(f"python -m src.runs {arguments[1]}"),
+        )
 
 
 def _list_runs(store: Store, options: argparse.Namespace) -> None:

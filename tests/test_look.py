@@ -45,6 +45,19 @@ def test_missing_and_wrong_columns_are_guessed(
     )
 
 
+def test_labels_that_train_lacks_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, labels in (("train", "04"), ("test", "024")):
+        rows = [f"{label},some {name} words {n}\n" for n in range(10) for label in labels]
+        (tmp_path / f"{name}.csv").write_text("label,text\n" + "".join(rows), encoding="utf-8")
+    shown = " ".join(_look(capsys, f"data.source.path={tmp_path}").split())
+    assert (
+        "note: no row of train has the label '2' of test; 'data.label_map={0: 0, 4: 4}' leaves "
+        "such rows out" in shown
+    )
+
+
 def test_numbers_are_a_regression(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "a.tsv"
     rows = "".join(f"{n / 10}\tsome words of row {n}\n" for n in range(30))
@@ -709,6 +722,8 @@ def test_a_folder_of_tables_that_are_called_txt(
         (["sst.train", "sst.test"], "{1} words of {0}\n", "data.source.format=label_first"),
         (["a.md", "b.md"], "words {0}\n", "data.source.format=text data.source.document=file"),
         (["train.txt"], "a {0};{1}\n", "data.source.format=csv data.source.delimiter=semicolon"),
+        # as the Financial PhraseBank has it
+        (["train.txt"], "a {0} .@{1}\n", "data.source.format=csv 'data.source.delimiter=\"@\"'"),
     ],
 )
 def test_a_folder_of_files_whose_names_tell_no_format(

@@ -408,11 +408,18 @@ def test_a_file(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) ->
             "there is no such folder; did you mean 'run=0123456789abcdef0123456789abcdef'?",
         ),
         (["model=models:/reviews/1", "text=a"], "asked by the run that made it, as run=ID"),
+        (["run=0123456", "input=a.csv"], "there is no option 'input'; did you mean 'file=a.csv'?"),
     ],
 )
 def test_mistakes(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert predict.main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_folder_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    assert predict.main([f"run={tmp_path}", "text=a"]) == 2
+    assert f"is a folder; did you mean 'model={tmp_path}'?" in capsys.readouterr().err
 
 
 def test_a_pretraining_run_judges_nothing(

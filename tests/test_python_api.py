@@ -80,6 +80,12 @@ def test_a_list_of_overrides_is_refused() -> None:
         compose(["+experiment=quickstart_scratch"])  # type: ignore[arg-type]
 
 
+def test_what_is_no_config_is_refused() -> None:
+    for wrong in ("+experiment=quickstart_scratch", ["seed=1"]):
+        with pytest.raises(UserError, match=r"is no config: expected one that is composed, as run"):
+            run(wrong)  # type: ignore[arg-type]
+
+
 def test_configs_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nseed: 7\n")

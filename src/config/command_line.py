@@ -31,6 +31,15 @@ STORE_OPTION_NAMES = {
 # Flags of several commands that mean the same.
 _SAME_FLAGS = (("limit", "top", "n", "count"), ("sort", "metric"))
 
+# What other programs call options of ours that are typed as KEY=VALUE.
+_SAME_OPTIONS = {
+    "file": ("input", "input_file", "inputs", "data", "path", "csv", "test_file", "data_path"),
+    "output": ("out", "output_file", "predictions", "save", "to"),
+    "run": ("id", "run_id", "checkpoint", "ckpt", "ckpt_path", "model_id"),
+    "text": ("sentence", "query", "input_text"),
+    "column": ("text_column", "text_col"),
+}
+
 
 class FlagParser(argparse.ArgumentParser):
     """A parser of flags that may not be abbreviated. Raises UserError for what it cannot parse.
@@ -139,13 +148,19 @@ def parse_key_values(arguments: Sequence[str], defaults: Mapping[str, str]) -> d
                 f"there is no option '{key}'",
                 key=key,
                 value=value,
-                hint=format_suggestion(key, defaults),
+                hint=_name_same_option(key, value, defaults) or format_suggestion(key, defaults),
             )
         if key in typed:
             raise UserError(f"{key} is given twice: {values[key]} and {value}")
         values[key] = value
         typed.add(key)
     return values
+
+
+def _name_same_option(key: str, value: str, defaults: Mapping[str, str]) -> str | None:
+    """The question about an option that other programs call otherwise; None if it is none."""
+    same = next((own for own, names in _SAME_OPTIONS.items() if key.lower() in names), None)
+    return did_you_mean(f"{same}={value}") if same in defaults else None
 
 
 def _guess_keys(arguments: Sequence[str], defaults: Mapping[str, str]) -> str | None:

@@ -95,10 +95,11 @@ def is_resume(arguments: Sequence[str]) -> bool:
 
 def _quote_run_id(override: str) -> str:
     """Put a run id into quotes if Hydra would read it as a number: digits alone, or with one `e`
-    among them.
+    among them. A tag is a text as well, such as the version 1.10.
     """
     key, _, value = override.partition("=")
-    is_number = re.fullmatch(r"\d+(e\d+)?", value) is not None
+    pattern = r"[+-]?[\d._]+(e[+-]?\d+)?" if key.startswith("tags.") else r"\d+(e\d+)?"
+    is_number = re.fullmatch(pattern, value) is not None
     # the values of phases are those of other keys
     return f"{key}='{value}'" if is_number and not key.startswith("phases.") else override
 
@@ -289,9 +290,15 @@ def apply_init_from(
     Both are written `run:ID`. Raises UserError if the nodes make a fresh encoder or tokenizer.
     """
     if "name_or_path" not in model["encoder"] or "name_or_path" not in data["tokenizer"]:
+        named = (
+            ", and name the run by its id, since the latest is another one tomorrow: "
+            "python -m src.runs lists them"
+        )
         raise UserError(
             f"init_from={run_id} brings an encoder and its tokenizer, but the config makes fresh "
             "ones; add model/encoder=pretrained data/tokenizer=pretrained"
+            + named
+            * (run_id == "latest")
         )
     origin = {"name_or_path": f"run:{run_id}"}
     return (

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.config.groups import list_added_folders, set_config_folders
+from src.config.written_numbers import check_written_numbers
 from src.core.user_errors import UserError
 
 _FLAGS = ("--config-dir", "-cd")
@@ -18,7 +19,8 @@ def take_config_folders(arguments: Sequence[str]) -> list[str]:
     """Return a command line with its config folders as one override, and have their options known.
 
     Raises:
-        UserError: a folder is not there.
+        UserError: a folder is not there, or a file that is chosen has a number in it that YAML
+            reads as another one.
     """
     rest: list[str] = []
     folders: list[Path] = []
@@ -33,6 +35,7 @@ def take_config_folders(arguments: Sequence[str]) -> list[str]:
         else:
             rest.append(word)
     set_config_folders(folders)
+    check_written_numbers(rest)
     return [*rest, *searchpath_overrides()]
 
 

@@ -100,6 +100,11 @@ _ANSWERS = {
     "model_name_or_path": _PRETRAINED,
     "model_name": _PRETRAINED,
     "pretrained_model_name_or_path": _PRETRAINED,
+    "pretrained": _PRETRAINED,
+    "backbone": _PRETRAINED,
+    "base_model": _PRETRAINED,
+    "model.name": _PRETRAINED,
+    "model.name_or_path": _PRETRAINED,
     "tokenizer_name": "the tokenizer is data/tokenizer=pretrained "
     "data.tokenizer.name_or_path={value}",
     "debug": _SHORT_TRY,
@@ -166,6 +171,8 @@ _ANSWERS = {
     "task_name": "the tasks of GLUE that are here: +experiment=sst2, +experiment=stsb",
 }
 
+# keys below a node that another trainer has there, with an answer of their own
+ANSWERED_KEYS = frozenset(key for key in _ANSWERS if "." in key)
 
 # options that other programs call otherwise
 _SAME_OPTION = {

@@ -65,6 +65,12 @@ def list_options(group: str) -> list[str]:
     )
 
 
+def list_option_files(group: str, option: str) -> list[Path]:
+    """The files of an option; of several Hydra takes the first."""
+    files = (root / group / f"{option}.yaml" for root in _list_folders())
+    return [file for file in files if file.is_file()]
+
+
 def load_option(group: str, option: str) -> dict[str, Any]:
     """The keys of an option and of the files of its own group that it is built on. Nothing is
     composed.

@@ -40,6 +40,7 @@ from src.config.parse_failures import find_spaced_overrides
 from src.config.sorted_overrides import SortedOverrides
 from src.config.suggestions import unknown_key_error
 from src.config.validate_config import validate_config
+from src.config.value_errors import find_thousands_error
 from src.config.value_overrides import apply_value_overrides
 from src.core.files import CONF
 from src.core.user_errors import UserError, UserErrors
@@ -200,10 +201,11 @@ def _find_mistaken_lists(
         errors.append(unknown or explain_several_values(override, annotation))
     for override in overrides.value_overrides:
         annotation = find_annotation(override.key_or_group, config, task)
-        if override.is_sweep_override() and (
-            mistaken := find_mistaken_values(override, annotation)
-        ):
-            errors.append(mistaken)
+        if override.is_sweep_override():
+            mistaken = find_mistaken_values(override, annotation)
+        else:
+            mistaken = find_thousands_error(override, annotation)
+        errors += [mistaken] if mistaken else []
     return errors
 
 

@@ -160,6 +160,22 @@ def put_flags_last(arguments: Sequence[str]) -> list[str]:
     return [*overrides, *(word for word in arguments if word not in overrides)]
 
 
+def describe_repeated_keys(arguments: Sequence[str]) -> list[str]:
+    """A sentence about each key that is typed with several values, of which Hydra takes the last
+    without a word.
+    """
+    typed: dict[str, list[str]] = {}
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if equals and not key.startswith(("-", "~")):
+            typed.setdefault(key.lstrip("+"), []).append(value)
+    return [
+        f"note: {key} is typed {len(values)} times; the last counts, {key}={values[-1]}"
+        for key, values in typed.items()
+        if len(set(values)) > 1
+    ]
+
+
 def search_overrides(arguments: Sequence[str]) -> list[str]:
     """The overrides that only a search may have (`search.*`, `sweep=`); they need `-m`."""
     return [argument for argument in arguments if _SEARCH_OVERRIDE_PATTERN.match(argument)]

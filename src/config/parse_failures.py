@@ -1,9 +1,11 @@
 """Explains overrides that Hydra's parser refuses, and shows how their value is typed."""
 
+import os
 import re
 import shlex
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from src.config.search_distributions import explain_distribution
 from src.core.command_names import COMMANDS
@@ -12,6 +14,10 @@ from src.core.user_errors import UserError, did_you_mean, suggest
 # a key of a mapping in quotes, with what stands before and behind it
 _QUOTED_KEY = re.compile(r"""([{,]\s*)(["'])(.*?)\2(\s*:)""")
 _KEY_PATTERN = re.compile(r"[+~]{0,2}[a-z_][\w./@]*=")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+_DATA_FILE = re.compile(
+    r".*\.(csv|tsv|txt|jsonl?|ndjson|parquet|xlsx|conllu?|zip|gz|tgz|xz)", re.IGNORECASE
+)
 _MEANING_SIGN = re.compile(r"[\\(){}\[\]:=,]")
 
 
@@ -44,10 +50,12 @@ def explain_parse_failure(text: str) -> UserError:
         return UserError(
             f"'{text}' is no override",
             expected="KEY=VALUE, as in model.optim.lr=1e-5 (spaces want quotes)",
-            hint=_name_command(text),
+            hint=explain_data_path(text) or _name_command(text),
         )
     key, _, value = text.partition("=")
     problem = f"'{text}' cannot be read"
+    if meant := _guess_typed(key, value):
+        return UserError(problem, hint=meant)
     if value.endswith(",") or "()" in value:
         return UserError(f"{problem}: a value is missing in the list")
     if how := explain_distribution(key, value):
@@ -72,12 +80,53 @@ def explain_parse_failure(text: str) -> UserError:
     )
 
 
+def explain_data_path(word: str) -> str | None:
+    """How a file or folder of data is given that is typed where none is read; None if a word is no
+    name of one.
+    """
+    is_named = _DATA_FILE.fullmatch(word) or (os.sep in word and Path(word).exists())
+    if not is_named:
+        return None
+    typed = f"data.source.path={word}"
+    shown = shlex.quote(typed) if _is_readable(typed) else quote_override("data.source.path", word)
+    look = shlex.quote(typed)
+    return f"data is given as {shown}; python -m src.look {look} shows what it holds"
+
+
+def _guess_typed(key: str, value: str) -> str | None:
+    """What is said of an override that cannot be read and is not meant as a text; None of others.
+
+    These are several overrides in one pair of quotes, a number with a long dash or written as a
+    product, and one with a sign behind it.
+    """
+    if re.search(rf"\s{_KEY_PATTERN.pattern}", value):
+        words = f"{key}={value}".split()
+        if all(map(_is_readable, words)):
+            return f"without quotes around all of them it is {shlex.join(words)}"
+    product = re.fullmatch(r"(\d[\d.]*)\s*[*x×]\s*10\s*(?:\^|\*\*)\s*([-–—−]?\d+)", value)
+    plain = f"{product[1]}e{product[2]}" if product else value
+    plain = re.sub(r"[–—−]", "-", plain).rstrip(";")
+    if plain != value and _NUMBER.fullmatch(plain):
+        return f"did you mean {key}={plain}?"
+    return None
+
+
+def _is_readable(text: str) -> bool:
+    """Whether Hydra's parser takes an override."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        OverridesParser.create().parse_override(text)
+    except HydraException:
+        return False
+    return True
+
+
 def _unquote_keys(value: str) -> str | None:
     """A mapping whose keys stand in quotes, as Hydra's parser takes it: without these, and with
     backslashes before signs that mean something; None if it is no such mapping.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
 
     def unquote(found: re.Match[str]) -> str:
         return f"{found[1]}{_MEANING_SIGN.sub(_escape_sign, found[3])}{found[4]}"
@@ -85,11 +134,7 @@ def _unquote_keys(value: str) -> str | None:
     unquoted = _QUOTED_KEY.sub(unquote, value)
     if not value.startswith("{") or unquoted == value:
         return None
-    try:
-        OverridesParser.create().parse_override(f"key={unquoted}")
-    except HydraException:
-        return None
-    return unquoted
+    return unquoted if _is_readable(f"key={unquoted}") else None
 
 
 def _escape_sign(found: re.Match[str]) -> str:

@@ -20,7 +20,7 @@ from src.config.groups import (
     load_option,
 )
 from src.config.overrides import find_sweep_error, selected_options
-from src.config.parse_failures import explain_parse_failure
+from src.config.parse_failures import explain_data_path, explain_parse_failure
 from src.core.user_errors import UserError, did_you_mean, format_suggestion, suggest
 
 
@@ -119,6 +119,10 @@ def _check_group_option(override: Override) -> tuple[list[UserError], list[str]]
             continue
         elif below is not None:
             hint = did_you_mean(below)
+        elif group == "data" and (path := explain_data_path(choice)):
+            hint = path
+        elif group == "model" and near is None and set("-/") & set(choice):
+            hint = f"{format_suggestion(choice, options)}; {explain_pretrained(choice)}"
         elif near is None and group == "model/encoder":
             hint = f"valid: {', '.join(options)}; {explain_pretrained(choice)}"
         else:

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from src.config.foreign_keys import explain_foreign_key, find_same_key
+from src.config.foreign_keys import ANSWERED_KEYS, explain_foreign_key, find_same_key
 from src.config.groups import (
     ADDED_GROUPS,
     format_group_override,
@@ -62,7 +62,9 @@ def unknown_key_error(key: str, present: Any, typed: str = "") -> UserError | No
         hint = added
     elif typed and not suggest(part, names) and (how := _explain_open_node(wrong, key, typed)):
         hint = how
-    elif not existing and (answer := _explain_foreign_key(wrong, present)):
+    elif (not existing or wrong in ANSWERED_KEYS) and (
+        answer := _explain_foreign_key(wrong, present)
+    ):
         # before keys that only end in the same name
         hint = answer
     elif meant := _find_key_elsewhere(key, present):

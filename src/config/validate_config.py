@@ -7,8 +7,6 @@ library or of a user's own package.
 """
 
 import inspect
-import re
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -21,14 +19,17 @@ from src.config.groups import NULLABLE_GROUPS, list_groups, list_options, load_o
 from src.config.phases import PHASES_KEY, find_phase_errors
 from src.config.rules import find_rule_errors
 from src.config.suggestions import format_required_override
-from src.core.formatting import to_override_text
+from src.config.value_errors import (
+    explain_dotted_key,
+    explain_value_error,
+    explain_value_of_group,
+)
 from src.core.nested_config import iter_children, iter_nodes
 from src.core.user_errors import UserError, UserErrors, format_suggestion, split_errors
-from src.core.validation import find_violation, is_valid_value, takes_whole_numbers
+from src.core.validation import find_violation
 
 # Keys of the top level that hold the node of one object.
 OBJECT_NODES = ("data", "model", "trainer", "report", "tracking", "search")
-_COLON_INTERVAL_PATTERN = re.compile(r"(\d*\.?\d+(?:e-?\d+)?)(?::|\.\.|-)(\d*\.?\d+(?:e-?\d+)?)")
 # Stands for an object that could not be built, because of a mistake that is reported.
 _BROKEN = object()
 _OWN_CODE = (
@@ -108,7 +109,8 @@ def _find_unresolved(config: Mapping[str, Any]) -> list[UserError]:
     return [
         value.with_key(key)
         for key, value in iter_nodes(config)
-        if isinstance(value, UserError) and str(value)
+        # what has a text in place of the node that it looks into is reported there
+        if isinstance(value, UserError) and str(value) and "is not a container" not in str(value)
     ]
 
 
@@ -235,23 +237,20 @@ def _find_key_errors(path: str, node: Mapping[str, Any], schema: Schema) -> Iter
                 yield UserError(
                     "there is no such key",
                     key=f"{prefix}{name}",
-                    hint=explain_foreign_key(f"{prefix}{name}") or format_suggestion(name, known),
+                    hint=explain_dotted_key(name, value, schema.parameters)
+                    or explain_foreign_key(f"{prefix}{name}")
+                    or format_suggestion(name, known),
                 )
         elif value == "???":
             yield UserError(f"must be given, as {prefix}{name}=VALUE", key=f"{prefix}{name}")
         elif isinstance(value, UserError) or (group in NULLABLE_GROUPS and value is None):
             continue
         elif group in list_groups() and group != "preset" and not isinstance(value, Mapping):
-            named = str(value) if value in list_options(group) else "|".join(list_options(group))
-            if "/" in group:
-                problem = f"a choice is written with slashes, as {group}={named}"
-            else:
-                problem = f"a file chooses in its defaults, as '- override /{group}: {named}'"
-            yield UserError(problem, key=f"{prefix}{name}", value=str(value))
+            yield explain_value_of_group(f"{prefix}{name}", value)
         elif not isinstance(value, Mapping) or "_target_" not in value:
             annotation = schema.parameters[name].annotation
             if error := find_violation(annotation, value, f"{prefix}{name}"):
-                yield _explain_several(error, f"{prefix}{name}", value)
+                yield explain_value_error(error, f"{prefix}{name}", value)
     for name, parameter in schema.parameters.items():
         if parameter.required and name not in arguments:
             is_foreign = not str(node.get("_target_", "src.")).startswith("src.")
@@ -260,43 +259,6 @@ def _find_key_errors(path: str, node: Mapping[str, Any], schema: Schema) -> Iter
                 + format_required_override(f"{prefix}{name}"),
                 key=f"{prefix}{name}",
             )
-
-
-def _explain_several(error: UserError, key: str, value: Any) -> UserError:
-    """The error of a value, with the way to search where several were meant: a list of them, or an
-    interval (`1e-5:1e-3`, as other tools write it).
-    """
-    if key == "tags":
-        error.hint = "one is typed as tags.NAME=VALUE"
-    if isinstance(value, list) and len(value) > 1:
-        if all(is_valid_value(error.annotation, one) for one in value):
-            listed = ",".join(map(to_override_text, value))
-            error.hint = (
-                f"several runs are listed without brackets, as -m {shlex.quote(f'{key}={listed}')}"
-            )
-        return error
-    ends = _COLON_INTERVAL_PATTERN.fullmatch(value) if isinstance(value, str) else None
-    is_whole = takes_whole_numbers(error.annotation)
-    if ends is None or not (is_whole or is_valid_value(error.annotation, float(ends[1]))):
-        return error
-    if key == "seed":
-        typed = f"-m 'seed=range({ends[1]},{int(ends[2]) + 1})'"
-        return UserError(
-            key=key,
-            expected=error.expected,
-            found=repr(value),
-            hint=f"several seeds are listed as {typed}",
-            annotation=error.annotation,
-        )
-    interval = f"interval({ends[1]},{ends[2]})"
-    typed = f"'{key}={f'int({interval})' if is_whole else interval}'"
-    return UserError(
-        key=key,
-        expected=error.expected,
-        found=repr(value),
-        hint=f"a search draws from it by -m search/sampler=tpe search.max_trials=20 {typed}",
-        annotation=error.annotation,
-    )
 
 
 def _find_foreign_objects(

@@ -74,6 +74,10 @@ def check_encoder_folder(folder: Path, families: Collection[str], key: str) -> d
     config = read_json_object(folder / "config.json", key)
     family = config.get("model_type")
     if family not in families:
+        # sentence-transformers once kept the encoder in a folder of its own, 0_Transformer
+        if family is None and (inner := explain_missing_config(folder, key)).hint is not None:
+            inner.problem = inner.problem.replace("no config.json", "no config.json of an encoder")
+            raise inner
         if "auto_map" in config:
             raise UserError(
                 f"{folder} cannot be opened without running the Python code that it brings "

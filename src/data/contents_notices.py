@@ -9,10 +9,12 @@ from src.core.formatting import format_quantity, truncate_end, truncate_middle
 from src.data.reading.column_profiles import VERDICTS, ColumnProfile
 from src.data.reading.columns import ColumnSelection
 from src.data.reading.file_contents import FileContents
+from src.data.rows.labels import write_label_map
 from src.data.rows.tag_schemes import describe_tags
 
 LINE_WIDTH = 80
 _SHOWN_LABELS = 12
+_MOST_CLASSES = 20
 _MARKUP = re.compile(
     r"</?(a|b|br|code|div|em|h\d|html|i|img|li|ol|p|pre|span|strong|table|td|tr|u|ul)(\s[^<>]*)?/?>"
     r"|&(amp|lt|gt|quot|nbsp|#\d+);",
@@ -45,6 +47,15 @@ def describe_contents(contents: FileContents) -> Iterator[str]:
         more = ", ..." * (len(contents.labels) > _SHOWN_LABELS)
         different = format_quantity(len(contents.labels), "different label")
         yield wrap_line(f"{different}: {', '.join(shown)}{more}")
+    # of more they are rather numbers to be predicted
+    for split, names in (
+        contents.new_labels.items() if len(contents.labels) <= _MOST_CLASSES else ()
+    ):
+        listed = ", ".join(f"'{name}'" for name in names[:3]) + ", ..." * (len(names) > 3)
+        kept = {name: name for name in sorted(contents.labels) if name not in names}
+        pairs = write_label_map(kept) if len(kept) > 1 and not contents.has_label_sets else ""
+        leave = f"; {pairs} leaves such rows out" if pairs else ""
+        yield wrap_line(f"note: no row of train has the label {listed} of {split}{leave}")
     if contents.tags is not None:
         for line in describe_tags(contents.tags, contents.tag_problem):
             yield wrap_line(line)

@@ -28,7 +28,8 @@ class EntityScore(Metric):
     def __init__(self, kind: Literal["precision", "recall", "f1"]) -> None:
         super().__init__()
         self.kind = kind
-        self.undefined_reason = ""
+        # of what `derive_metrics` of the objective leaves out
+        self.undefined_reason = "the tags are about no entities"
         for name in ("right", "predicted", "true"):
             self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 

@@ -19,6 +19,8 @@ from src.tracking.mlflow_format import to_local_path
 from src.tracking.outbox import link_or_copy, validate_artifact_path
 
 LATEST = "latest"
+# newest runs that are asked for an encoder
+_LOOKED_INTO = 20
 _ID_START = re.compile(r"[0-9a-fA-F]{6,32}$")
 # metrics whose steps are optimizer steps
 _STEPPED_PREFIXES = ("train/", "val/", "test/")
@@ -84,7 +86,7 @@ def find_run(session: StoreSession, typed: str, key: str) -> RunInfo:
         if run is None and wanted == LATEST:
             raise UserError(
                 f"{key}={LATEST}: the command that is kept with the run would mean another run "
-                f"tomorrow, so a run is named here; {_describe_latest_runs(session)}"
+                f"tomorrow, so a run is named here; {_name_latest_encoder(session)}"
             )
     if run is not None:
         print_line(f"{key}={typed}: run {run}", to_stderr=True)
@@ -139,6 +141,16 @@ def _find_latest(session: StoreSession, typed: str, key: str) -> RunInfo:
         if MLFLOW_PARENT_RUN_ID not in run.data.tags:
             return _to_run_info(run)
     raise UserError(f"{key}={typed!r}: no run has been kept yet")
+
+
+def _name_latest_encoder(session: StoreSession) -> str:
+    """What is typed for the newest run with an encoder; the newest runs where none of these has
+    one.
+    """
+    for run in map(_to_run_info, _search_all_experiments(session, "", limit=_LOOKED_INTO)):
+        if has_model_folder(session, run):
+            return f"init_from={run.id[:8]} is the newest with an encoder ({run.name})"
+    return _describe_latest_runs(session)
 
 
 def search_runs(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from src.config import override_errors as module
 from src.config.groups import list_options
 from src.config.override_errors import explain_compose_error, find_override_errors
+from src.config.overrides import describe_repeated_keys
 from src.pipeline.run import read_task_schema
 from src.search.run.search_check import find_search_errors
 
@@ -48,6 +49,11 @@ def test_sweeps_are_looked_into() -> None:
         "model.optim.lrr: there is no such key; did you mean 'lr'?",
         "model.optim.lr: expected a number above 0 and at most 1, found 3",
     ]
+
+
+def test_a_key_that_is_typed_twice_is_told() -> None:
+    typed = ["seed=1", "+seed=3", "name=a", "name=a", "~seed", "--cfg=job", "--cfg=all"]
+    assert describe_repeated_keys(typed) == ["note: seed is typed 2 times; the last counts, seed=3"]
 
 
 def test_a_choice_that_is_null_is_none() -> None:

@@ -115,6 +115,16 @@ def test_a_folder_without_a_config(tmp_path):
     assert str(caught.value) == expected
 
 
+def test_the_encoder_of_sentence_transformers_is_in_a_folder_of_its_own(tmp_path):
+    inner = tmp_path / "0_Transformer"
+    inner.mkdir()
+    (tmp_path / "config.json").write_text('{"__version__": "0.3.9"}')
+    (inner / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(UserError) as caught:
+        Pretrained(name_or_path=str(tmp_path)).check("masked_lm")
+    assert str(caught.value).endswith(f"; model.encoder.name_or_path={inner} does")
+
+
 def test_a_tokenizer_larger_than_the_encoders_vocabulary(folder, facts):
     place = folder()
     with pytest.raises(UserError) as caught:

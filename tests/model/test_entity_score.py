@@ -29,6 +29,10 @@ def test_counts_are_added_up_over_batches() -> None:
     assert _score("f1", joined[:1], joined[1:]) == 2 / 7
 
 
+def test_what_no_tag_is_about_has_a_reason() -> None:
+    assert EntityScore("f1").undefined_reason == "the tags are about no entities"
+
+
 def test_an_entity_may_begin_with_an_inside_tag() -> None:
     assert _score("f1", [[1, 2, 0, -1]], [[2, 2, 0, 0]]) == 1.0
 

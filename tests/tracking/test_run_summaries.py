@@ -137,10 +137,15 @@ def test_an_infinity_of_an_older_store_is_one(
     [
         ("list", "python -m src.runs alone lists them"),
         ("repair", "did you mean '--repair'?"),
+        (
+            "delete",
+            "runs are deleted in the UI (python -m src.ui), from where they can be restored",
+        ),
+        ("show", "did you mean 'python -m src.runs abcdef'?"),
     ],
 )
 def test_words_of_other_programs_are_no_run(
     typed: str, remedy: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert runs.main([typed]) == 2
+    assert runs.main([typed, "abcdef"] if typed in ("delete", "show") else [typed]) == 2
     assert capsys.readouterr().err == f"error: '{typed}' is not the id of a run; {remedy}\n"

@@ -183,6 +183,18 @@ def test_a_run_that_was_offline_has_two_ids(store: Store) -> None:
     assert store.find_run("abcdef12").id == run.run_id
 
 
+def test_the_newest_run_with_an_encoder_is_named(store: Store) -> None:
+    with RunRecord(store=store, name="first", kind="k", params={}) as run:
+        run.log_text("{}", "model/config.json")
+    with RunRecord(store=store, name="later", kind="k", params={}):
+        pass
+    with pytest.raises(UserError) as fault:
+        store.find_run("latest", key="init_from")
+    assert str(fault.value).endswith(
+        f"init_from={run.run_id[:8]} is the newest with an encoder (first)"
+    )
+
+
 def test_faults_of_a_run_id(store: Store) -> None:
     with RunRecord(store=store, name="imdb", kind="k", params={}) as run:
         pass

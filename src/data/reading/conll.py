@@ -11,7 +11,8 @@ from src.core.entity_tags import OUTSIDE
 from src.core.user_errors import UserError
 from src.data.reading.decoding import InputFile, read_text_lines
 from src.data.rows.records import RawRecord
-from src.data.rows.token_labels import TAG_PATTERN, TokenLabels, join_words
+from src.data.rows.tag_spellings import TAG_PATTERN
+from src.data.rows.token_labels import TokenLabels, join_words
 
 _DOCUMENT_START = "-DOCSTART-"
 # CoNLL-U has ten columns, of which the first numbers the words of a sentence, the second is the

@@ -1,5 +1,6 @@
 """What `data.source.path` names: a file, a folder, a place in an archive, or a pattern of names."""
 
+import re
 from glob import glob
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from src.data.reading.fetched_files import fetch_source
 from src.data.reading.file_names import PATH_KEY, abbreviate_names
 
 _SIGNS = "*?["
+# such as imdb or stanfordnlp/imdb: no ending, at most one slash
+_HUB_NAME = re.compile(r"[A-Za-z][\w-]*(/[A-Za-z][\w-]*)?")
 
 
 def find_path(typed: str) -> Path:
@@ -55,6 +58,8 @@ def _missing_path_error(path: Path, typed: Path) -> UserError:
         hint = did_you_mean(near)
     else:
         hint = f"there: {abbreviate_names(sorted(names))}" if names else "the folder is empty"
+    if _HUB_NAME.fullmatch(str(typed)):
+        hint += f"; a data set of the hub is data.source.path=null data.source.hub={typed}"
     return UserError(
         f"there is no '{step}' in {parent_folder}", key=PATH_KEY, value=typed, hint=hint
     )

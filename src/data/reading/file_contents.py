@@ -25,6 +25,8 @@ class FileContents(NamedTuple):
 
     rows: dict[str, int]
     labels: Counter[str]
+    # of each other split, that no row of train has
+    new_labels: dict[str, list[str]]
     unlabelled: int
     empty: int
     lengths: list[int]
@@ -55,6 +57,7 @@ def read_contents(
     """
     rows: dict[str, int] = {}
     labels: Counter[str] = Counter()
+    by_split: dict[str, set[str]] = {}
     unlabelled = empty = 0
     lengths: list[int] = []
     sample_texts: list[str] = []
@@ -84,15 +87,20 @@ def read_contents(
                     tag_problem = tag_problem or str(error)
             else:
                 found = normalize_labels(as_label_set(record.label))
-                labels.update(set(map(canonical_spelling, found)))
+                spellings = set(map(canonical_spelling, found))
+                labels.update(spellings)
+                by_split.setdefault(split, set()).update(spellings)
                 least = 2 if source.label_threshold is None else 0
                 several = isinstance(record.label, tuple) and len(record.label) >= least
                 has_label_sets = has_label_sets or several
             if len(sample_texts) < SAMPLE_TEXTS:
                 sample_texts.append(record.text)
+    known = by_split.get("train", set())
+    new_labels = {split: sorted(there - known) for split, there in by_split.items() if known}
     return FileContents(
         rows,
         labels,
+        {split: found for split, found in new_labels.items() if found},
         unlabelled,
         empty,
         lengths,

@@ -32,11 +32,13 @@ FORMAT_NAMES = (
 )
 # Other common names of splits.
 SPLIT_ALIASES = {
-    # of CoNLL-2003: eng.testa, eng.testb
-    "validation": ("dev", "valid", "val", "development", "testa"),
+    # of CoNLL-2003: eng.testa, eng.testb; of SemEval: trial
+    "validation": ("dev", "valid", "val", "development", "testa", "trial"),
     "train": ("training",),
     "test": ("testing", "testb"),
 }
+# what is a sample of train where another of them stands beside it
+_SAMPLE_NAME = "trial"
 _SPLIT_NAMES_HINT = (
     " (data.source.validation=NAME and data.source.test=NAME say what splits are called)"
 )
@@ -102,10 +104,18 @@ def add_other_names(names: Mapping[str, str], there: Collection[str]) -> dict[st
     by_name = {name.casefold(): name for name in there}
     found = dict(names)
     for split, name in names.items():
-        others = [by_name[alias] for alias in SPLIT_ALIASES[split] if alias in by_name]
+        others = drop_sample_name(
+            [by_name[alias] for alias in SPLIT_ALIASES[split] if alias in by_name]
+        )
         if name == split and split not in by_name and len(others) == 1:
             found[split] = others[0]
     return found
+
+
+def drop_sample_name(aliases: Sequence[str]) -> list[str]:
+    """Other names under which a split is there, without trial if it is there under another one."""
+    others = [alias for alias in aliases if alias.casefold() != _SAMPLE_NAME]
+    return others or list(aliases)
 
 
 def describe_other_name(split: str, name: str, where: str) -> str:

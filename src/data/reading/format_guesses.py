@@ -15,7 +15,7 @@ from src.data.rows.token_labels import looks_like_tags
 
 _SAMPLE_LINES = 1000
 # Signs that texts have too part columns only where one of these has few values.
-_TEXT_SIGNS = {"semicolon": ";", "pipe": "|"}
+_TEXT_SIGNS = {"semicolon": ";", "pipe": "|", "@": "@", "~": "~", "^": "^"}
 _LEAST_LINES = 5
 _MOST_LABELS = 100
 _TABLE_FORMATS = ("tsv", "csv", "conll")

@@ -9,6 +9,7 @@ from src.data.reading.data_files import find_split_files
 from src.data.reading.file_names import (
     SPLIT_ALIASES,
     SplitFiles,
+    drop_sample_name,
     list_data_files,
     strip_data_suffixes,
 )
@@ -55,7 +56,7 @@ def find_named_splits(
         layout = find({**names, **others})
     for split, name in names.items() if layout.other_parts or not path.is_file() else ():
         if split not in layout.files and name == split:
-            aliases = list(_find_aliases(path, layout, split))
+            aliases = drop_sample_name(list(_find_aliases(path, layout, split)))
             others |= {split: aliases[0]} if len(aliases) == 1 else {}
     return find({**names, **others})._replace(other_names=tuple(others.items()))
 

@@ -181,6 +181,13 @@ class LabelSpace:
                     f"data.label_values=[{','.join(values)}] says that the data write "
                     f"{', '.join(self.names)} so",
                 )
+            if split != "train" and self.origin != "declared" and len(unknown) < len(labels):
+                pairs = write_label_map({name: name for name in self.names})
+                alike = {fold_look(name) for name in self.names} & {fold_look(str(label))}
+                if pairs and not alike:
+                    valid = ", ".join(self.names)
+                    hint = f"valid: {valid}; {pairs} leaves out rows with other labels"
+                    raise self._unknown_label_error(label, labels[label], hint)
         return [self.class_index(label, where) for label, where in labels.items()]
 
     def guess_values(self, spellings: set[str]) -> tuple[str, ...] | None:
@@ -307,6 +314,20 @@ def _find_fractions(labels: Iterable[str]) -> list[str]:
     if not all(map(_SCIENTIFIC_PATTERN.fullmatch, ordered)):
         return []
     return [label for label in ordered if not float(label).is_integer()]
+
+
+def write_label_map(names: Mapping[str, str]) -> str:
+    """The option that gives labels other names, as it is typed; empty where it is long or a label
+    needs quotes.
+    """
+    plain = all(
+        re.fullmatch(r"[A-Za-z][\w-]*( [\w-]+)*|\d+", one, re.ASCII)
+        and one.lower() not in ("true", "false", "null", "nan", "inf")
+        for one in names
+    )
+    if len(names) > 8 or not plain:
+        return ""
+    return f"'data.label_map={{{', '.join(f'{old}: {new}' for old, new in names.items())}}}'"
 
 
 def fold_look(label: str) -> str:

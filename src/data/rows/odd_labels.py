@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Mapping
 
 from src.core.entity_tags import OUTSIDE
-from src.data.rows.labels import MULTI_LABEL_HINT, fold_look
+from src.data.rows.labels import MULTI_LABEL_HINT, fold_look, write_label_map
 from src.data.rows.records import RawRecord
-from src.data.rows.token_labels import TAG_PATTERN
+from src.data.rows.tag_spellings import TAG_PATTERN
 
 # as programs write a missing value: R, Excel, pandas, MySQL
 _MISSING_WORDS = (
@@ -40,29 +40,15 @@ def _suggest_merge(counts: Mapping[str, int]) -> str:
     commonest: dict[str, str] = {}
     for name in sorted(counts, key=lambda one: (counts[one], one)):
         commonest[fold_look(name)] = name
-    pairs = _write_label_map({name: commonest[fold_look(name)] for name in sorted(counts)})
+    pairs = write_label_map({name: commonest[fold_look(name)] for name in sorted(counts)})
     return f"; {pairs} merges them" if pairs else ""
 
 
 def _suggest_leaving(counts: Mapping[str, int]) -> str:
     """How to leave out the marks for a missing label, likewise."""
     others = sorted(name for name in counts if name.casefold() not in _MISSING_WORDS)
-    pairs = _write_label_map({name: name for name in others})
+    pairs = write_label_map({name: name for name in others})
     return f"; {pairs} leaves it out" if len(others) > 1 and pairs else ""
-
-
-def _write_label_map(names: Mapping[str, str]) -> str:
-    """The option that gives labels other names, as it is typed; empty where it is long or a label
-    needs quotes.
-    """
-    plain = all(
-        re.fullmatch(r"[A-Za-z][\w-]*( [\w-]+)*", one, re.ASCII)
-        and one.lower() not in ("true", "false", "null", "nan", "inf")
-        for one in names
-    )
-    if len(names) > 8 or not plain:
-        return ""
-    return f"'data.label_map={{{', '.join(f'{old}: {new}' for old, new in names.items())}}}'"
 
 
 def is_missing_number(label: object) -> bool:

@@ -1,7 +1,8 @@
 """Tags of words as files write them, and the one scheme that they are brought to: BIO.
 
-Read are IOB1, IOB2 (BIO), IO, BIOES, BILOU and BMEWO, types without prefixes beside an O, spans of
-characters, and tags that are about no entities, such as parts of speech.
+Read are IOB1, IOB2 (BIO), IO, BIOES, BILOU and BMEWO, types without prefixes beside an O, other
+spellings of a tag (`tag_spellings`), spans of characters, and tags that are about no entities, such
+as parts of speech.
 
 An entity goes on while its type stays the same and no tag begins or ends one (conlleval's reading),
 so that all these schemes are read by the same rule, also where they are not kept strictly.
@@ -9,21 +10,27 @@ so that all these schemes are read by the same rule, also where they are not kep
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from src.core.entity_tags import OUTSIDE, list_entity_tags
 from src.core.user_errors import UserError
 from src.data.rows.records import RawRecord
-from src.data.rows.token_labels import (
+from src.data.rows.tag_spellings import (
+    OTHER_SPELLINGS,
     TAG_PATTERN,
+    find_irregular_tags,
+    read_tags,
+    respell_tag,
+    split_tag,
+)
+from src.data.rows.token_labels import (
     EntitySpan,
     WordSpan,
     find_words,
     require_token_labels,
 )
 
-_BEGIN_PREFIXES, _END_PREFIXES = "BSUW", "ELSUW"
 # more than these are probably something else
 _MAX_TYPES = 500
 
@@ -42,7 +49,7 @@ class TagSurvey:
         self._tags: dict[str, dict[str, str]] = {}
         self._types: dict[str, dict[str, str]] = {}
         self._has_spans = False
-        self._counts = dict.fromkeys(("inside", "free", "overlap", "widened", "empty"), 0)
+        self._counts: Counter[str] = Counter()
         self._places: dict[str, str] = {}
         # of the first tag that is a number without a name
         self._unnamed: UserError | None = None
@@ -51,6 +58,8 @@ class TagSurvey:
         # by type; of words by tag
         self.entity_counts: Counter[str] = Counter()
         self.tag_counts: Counter[str] = Counter()
+        # what the tags are in each other spelling that all of them have
+        self._respelled: dict[str, TagSurvey] | None = None
 
     def add(self, split: str, record: RawRecord) -> None:
         """Take in a row.
@@ -59,14 +68,16 @@ class TagSurvey:
             UserError: its label is of another kind. A number that nothing names is only remembered,
                 until the highest is known (`check_names`).
         """
-        tags, types = self._tags.setdefault(split, {}), self._types.setdefault(split, {})
+        self._tags.setdefault(split, {})
+        types = self._types.setdefault(split, {})
         labels = require_token_labels(record)
         if labels.tags is None:
             self._has_spans = True
             self.entity_counts.update(span.type for span in labels.spans)
             for span in labels.spans:
                 types.setdefault(span.type, record.where)
-            for problem in tag_spans(record.text, find_words(record.text), labels.spans)[1]:
+            problems = tag_spans(record.text, find_words(record.text), labels.spans)[1]
+            for problem in (*labels.remarks, *problems):
                 self._count(problem, record.where)
             return
         numbers = [int(tag) for tag in labels.tags if str(tag).isdecimal()]
@@ -76,12 +87,34 @@ class TagSurvey:
             self._unnamed = self._unnamed or error
             self.needed_names = max(self.needed_names, *(number + 1 for number in numbers))
             return
+        self._add_tags(split, spelled, record.where)
+        if self._respelled is None:
+            self._respelled = {name: TagSurvey(None) for name in OTHER_SPELLINGS}
+        for name, survey in list(self._respelled.items()):
+            respelled = [respell_tag(tag, OTHER_SPELLINGS[name]) for tag in spelled]
+            if None in respelled:
+                del self._respelled[name]
+            else:
+                survey._add_tags(split, [tag for tag in respelled if tag], record.where)
+
+    def _add_tags(self, split: str, spelled: Sequence[str], where: str) -> None:
         for tag in spelled:
-            tags.setdefault(tag, record.where)
+            self._tags.setdefault(split, {}).setdefault(tag, where)
+        self._types.setdefault(split, {})
         self.tag_counts.update(spelled)
         self.entity_counts.update(name for name, begins in read_tags(spelled) if begins and name)
-        for problem in _find_irregular_tags(spelled):
-            self._count(problem, record.where)
+        for problem in find_irregular_tags(spelled):
+            self._count(problem, where)
+
+    def _find_respelled(self, tags: Collection[str]) -> tuple[str, "TagSurvey"] | None:
+        """The other spelling that entities' tags have, if they have none of the usual one."""
+        if OUTSIDE not in tags or self._has_spans or self._declared is not None:
+            return None
+        for name, survey in (self._respelled or {}).items():
+            # an entity begins somewhere; a type may well be called "I"
+            if any(tag[:2] in ("B-", "S-", "U-") for tag in survey.tag_counts):
+                return name, survey
+        return None
 
     def _count(self, problem: str, where: str) -> None:
         self._counts[problem] += 1
@@ -105,6 +138,10 @@ class TagSurvey:
         """
         self.check_names()
         every = {tag: where for tags in self._tags.values() for tag, where in tags.items()}
+        if respelled := self._find_respelled(every):
+            spelling, survey = respelled
+            scheme = survey.finish()
+            return scheme._replace(name=f"{scheme.name}, {spelling}")
         plain = [tag for tag in every if tag != OUTSIDE and not TAG_PATTERN.fullmatch(tag)]
         prefixed = [tag for tag in every if TAG_PATTERN.fullmatch(tag)]
         if self._has_spans and every:
@@ -125,7 +162,7 @@ class TagSurvey:
                 raise UserError(f"all words of train have the tag '{found[0]}' (data.source.label)")
             return TagScheme(found, (), "tags without prefixes and without O: no entities")
         types = {
-            split: self._types[split] | {_split_tag(tag)[1]: where for tag, where in tags.items()}
+            split: self._types[split] | {split_tag(tag)[1]: where for tag, where in tags.items()}
             for split, tags in self._tags.items()
         }
         for by_type in types.values():
@@ -146,7 +183,7 @@ class TagSurvey:
         if self._declared is None:
             names = tuple(sorted(found.get("train", {})))
         else:
-            spelled = [_split_tag(name)[1] if what == "type" else name for name in self._declared]
+            spelled = [split_tag(name)[1] if what == "type" else name for name in self._declared]
             names = tuple(dict.fromkeys(filter(None, spelled)))
         if not names:
             raise UserError("no row of train has an entity (data.source.label)")
@@ -192,13 +229,27 @@ class TagSurvey:
             "overlap": "overlapping another that begins before it, left out: a word has one tag",
             "widened": "beginning or ending inside a word, widened to the whole word",
             "empty": "without a visible character, left out",
+            "utf16": "counted in units of UTF-16, in which an emoji is two, read so",
+            "several": "with several labels, read with the first: a word has one tag",
+            "quoted": "with a text of its own that is not the one at its place, read as placed",
         }
-        if scheme.types and scheme.name not in ("IO", "IOB1", "types without prefixes (IO)"):
+        survey = self._choose_reading()
+        joined = ("IO", "IOB1", "types without prefixes (IO)")
+        if scheme.types and scheme.name.split(",")[0] not in joined:
             words["inside"] = "beginning with a tag that goes on with one (I), read as a beginning"
         for problem, said in words.items():
-            if count := self._counts[problem]:
+            if count := survey._counts[problem]:
                 found = f"{count:,} {'entity' if count == 1 else 'entities'} {said}"
-                yield f"{found} (the first: {self._places[problem]})"
+                yield f"{found} (the first: {survey._places[problem]})"
+
+    def _choose_reading(self) -> "TagSurvey":
+        """This one, or that of the other spelling which the tags have."""
+        found = self._find_respelled({tag for tags in self._tags.values() for tag in tags})
+        return found[1] if found else self
+
+    def count_entities(self) -> Counter[str]:
+        """How many entities there are of each type."""
+        return self._choose_reading().entity_counts
 
 
 class TagScheme(NamedTuple):
@@ -264,7 +315,9 @@ class TagScheme(NamedTuple):
         assert record.words is not None
         names = None if declared is None else tuple(map(str, declared))
         tags = [spell_tag(tag, names, record.where) for tag in labels.tags]
-        return record.words, read_tags(tags) if self.types else [(tag, True) for tag in tags]
+        return record.words, read_tags(tags, self.types) if self.types else [
+            (tag, True) for tag in tags
+        ]
 
 
 def spell_tag(tag: str | int, names: Sequence[str] | None, where: str) -> str:
@@ -278,43 +331,6 @@ def spell_tag(tag: str | int, names: Sequence[str] | None, where: str) -> str:
         + ("nothing names" if names is None else f"none of {len(names)} names has"),
         key="data.label_names",
     )
-
-
-def _split_tag(tag: str) -> tuple[str, str]:
-    """The prefix and the type of a tag; I where it has no prefix, and no type for an O."""
-    if tag == OUTSIDE:
-        return OUTSIDE, ""
-    found = TAG_PATTERN.fullmatch(tag)
-    return ("I", tag) if found is None else (found[1], found[2])
-
-
-def read_tags(tags: Sequence[str]) -> list[tuple[str | None, bool]]:
-    """The type of each word, and whether an entity begins there, by conlleval's rule."""
-    read: list[tuple[str | None, bool]] = []
-    open_type = None
-    for tag in tags:
-        prefix, name = _split_tag(tag)
-        if not name or prefix == OUTSIDE:
-            read.append((None, False))
-            open_type = None
-            continue
-        read.append((name, prefix in _BEGIN_PREFIXES or open_type != name))
-        open_type = None if prefix in _END_PREFIXES else name
-    return read
-
-
-def _find_irregular_tags(tags: Sequence[str]) -> Iterator[str]:
-    """`inside` for each entity that begins with an I, `free` for each B that IOB1 would not have:
-    no entity of its type stands before it.
-    """
-    before = None
-    for tag, (name, begins) in zip(tags, read_tags(tags), strict=True):
-        prefix, _ = _split_tag(tag)
-        if begins and prefix not in _BEGIN_PREFIXES:
-            yield "inside"
-        if prefix == "B" and before != name:
-            yield "free"
-        before = name
 
 
 def tag_spans(
@@ -356,7 +372,7 @@ def describe_tags(survey: TagSurvey, problem: str | None) -> Iterator[str]:
     except UserError as error:
         yield f"tags of words: {error}"
         return
-    counts = survey.entity_counts if scheme.types else survey.tag_counts
+    counts = survey.count_entities() if scheme.types else survey.tag_counts
     shown = ", ".join(f"{name} {count:,}" for name, count in counts.most_common(12))
     yield f"{'entities' if scheme.types else 'words'}: {shown}" + ", ..." * (len(counts) > 12)
     yield from survey.describe(scheme)

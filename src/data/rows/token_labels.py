@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from src.core.user_errors import UserError
+from src.data.rows.tag_spellings import TAG_PATTERN
 
 if TYPE_CHECKING:
     from src.data.rows.records import RawRecord
@@ -18,8 +19,6 @@ WordSpan = tuple[int, int]
 # of letters and digits, and any other character by itself.
 _SPACELESS = "\u2e80-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _WORD_PATTERN = re.compile(rf"[{_SPACELESS}]|(?:(?![{_SPACELESS}])[\w\u0300-\u036f])+|[^\w\s]")
-# a tag of an entity: a prefix and a type
-TAG_PATTERN = re.compile(r"([BIELSUMW])[-_](.+)")
 _BEGIN_KEYS = ("start", "start_offset", "begin", "start_char")
 _END_KEYS = ("end", "end_offset", "end_char")
 _TYPE_KEYS = ("label", "labels", "type", "entity", "tag", "entity_group")
@@ -49,10 +48,12 @@ class TokenLabels:
     Args:
         tags: one of each word, where the file gives words; None where it gives spans.
         spans: the entities of a text whose words are not given.
+        remarks: on spans, `utf16`, `quoted` or `several` for each one concerned (`parse_spans`).
     """
 
     tags: tuple[str | int, ...] | None = None
     spans: tuple[EntitySpan, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def find_words(text: str) -> tuple[WordSpan, ...]:
@@ -141,17 +142,73 @@ def parse_tags(value: Any, words: Sequence[Any], where: str) -> TokenLabels | No
 def parse_spans(value: Sequence[Any], text: str, where: str) -> TokenLabels:
     """The entities of a row, as spaCy, doccano, Label Studio and Prodigy write them.
 
+    Tools that run in a browser may count in units of UTF-16, in which an emoji is two characters.
+    Spans of a row are read so (`utf16`) where this brings all of them to borders of words and, if
+    they bring their own text, to that, and counting characters does not. A span that brings another
+    text than stands at its place is remarked (`quoted`), and so is one with several labels, of
+    which the first is read (`several`).
+
     Raises:
         UserError: one of them is no span of the text.
     """
-    spans = [_parse_span(item, where) for item in _list_span_items(value)]
+    items = _list_span_items(value)
+    spans, remarks = [_parse_span(item, where) for item in items], []
+    quotes = [_find_quote(item) for item in items]
+    if max(text, default="") > "\uffff" and not _are_fitting(spans, quotes, text):
+        recounted = [_count_characters(span, text) for span in spans]
+        if _are_fitting(recounted, quotes, text):
+            remarks = [
+                "utf16" for before, span in zip(spans, recounted, strict=True) if before != span
+            ]
+            spans = recounted
     for span in spans:
         if not 0 <= span.begin < span.end <= len(text):
             raise UserError(
                 f"{where}: the span {list(span)} is none of the text, which has {len(text)} "
                 "characters (data.source.label)"
             )
-    return TokenLabels(spans=tuple(sorted(spans)))
+    remarks += ["several"] * sum(map(_has_several_types, items))
+    for span, quote in zip(spans, quotes, strict=True):
+        if quote is not None and not _is_quoted(span, quote, text):
+            remarks.append("quoted")
+    return TokenLabels(spans=tuple(sorted(spans)), remarks=tuple(remarks))
+
+
+def _find_quote(item: Any) -> str | None:
+    """The text of a span that a file writes beside its offsets."""
+    quote = item.get("text") if isinstance(item, Mapping) else None
+    return quote if isinstance(quote, str) else None
+
+
+def _has_several_types(item: Any) -> bool:
+    types = _find_key(item, _TYPE_KEYS) if isinstance(item, Mapping) else None
+    return isinstance(types, list) and len(types) > 1
+
+
+def _is_quoted(span: EntitySpan, quote: str, text: str) -> bool:
+    # Label Studio writes a line break as a backslash and an n
+    return text[span.begin : span.end].split() == quote.replace("\\n", " ").split()
+
+
+def _are_fitting(spans: Sequence[EntitySpan], quotes: Sequence[str | None], text: str) -> bool:
+    """Whether spans stand at borders of words, and where their own text is."""
+    words = find_words(text)
+    begins, ends = {begin for begin, _ in words}, {end for _, end in words}
+    return all(
+        span.begin in begins and span.end in ends
+        if quote is None
+        else 0 <= span.begin < span.end <= len(text) and _is_quoted(span, quote, text)
+        for span, quote in zip(spans, quotes, strict=True)
+    )
+
+
+def _count_characters(span: EntitySpan, text: str) -> EntitySpan:
+    """A span whose offsets count units of UTF-16, in characters."""
+    units = text.encode("utf-16-le", "surrogatepass")
+    begin, end = (
+        len(units[: 2 * place].decode("utf-16-le", "replace")) for place in (span.begin, span.end)
+    )
+    return EntitySpan(begin, end, span.type)
 
 
 def _list_span_items(value: Sequence[Any]) -> list[Any]:
@@ -174,7 +231,7 @@ def _parse_span(item: Any, where: str) -> EntitySpan:
     if isinstance(item, Mapping):
         begin, end = _find_key(item, _BEGIN_KEYS), _find_key(item, _END_KEYS)
         name = _find_key(item, _TYPE_KEYS)
-        if isinstance(name, list) and len(name) == 1:
+        if isinstance(name, list) and name:
             name = name[0]
     elif isinstance(item, list | tuple) and len(item) >= 3:
         begin, end, name = item[:3]

@@ -7,6 +7,7 @@ import pytest
 
 from src.core.user_errors import UserError
 from src.data.reading.decoding import InputFile
+from src.data.reading.file_names import add_other_names
 from src.data.reading.format_guesses import guess_format
 from src.data.reading.sources import Source
 from src.data.rows.records import RawRecord
@@ -193,6 +194,14 @@ def test_a_missing_path_suggests_the_nearest_name(tmp_path: Path) -> None:
     assert check_fault(tmp_path / "zzz") == message
 
 
+def test_a_name_of_the_hub_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("imdb", "stanfordnlp/imdb"):
+        hint = f"a data set of the hub is data.source.path=null data.source.hub={name}"
+        assert check_fault(Path(name)).endswith(hint)
+    assert "data.source.hub" not in check_fault(Path("reviews.csv"))
+
+
 def test_an_unknown_ending(tmp_path: Path) -> None:
     message = (
         f"data.source.path={tmp_path}/a.xyz: what kind of file is this? data.source.format=NAME, "
@@ -285,6 +294,18 @@ def test_the_names_of_the_splits_of_conll_2003(tmp_path: Path) -> None:
         "note: deu.testa is validation, by data.source.validation=testa; null leaves it out",
         "note: deu.testb is test, by data.source.test=testb; null leaves it out",
     ]
+
+
+def test_trial_is_validation_unless_another_file_is(tmp_path: Path) -> None:
+    """SemEval's trial data are a sample of train where there is a dev set beside them."""
+    for name in ("train", "trial", "test"):
+        put(tmp_path / f"{name}.csv", f"text,label\n{name},1\n")
+    source = Source(path=str(tmp_path), label="label")
+    assert [record.text for record in source.read_records("validation")] == ["trial"]
+    put(tmp_path / "dev.csv", "text,label\ndev,1\n")
+    source = Source(path=str(tmp_path), label="label")
+    assert [record.text for record in source.read_records("validation")] == ["dev"]
+    assert add_other_names({"validation": "validation"}, ["TRIAL", "Dev"]) == {"validation": "Dev"}
 
 
 def test_a_split_under_another_common_name_is_told(tmp_path: Path) -> None:

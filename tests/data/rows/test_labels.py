@@ -118,6 +118,20 @@ def test_a_label_that_train_does_not_have() -> None:
     )
 
 
+def test_rows_of_a_test_set_with_a_label_that_train_lacks_can_be_left_out() -> None:
+    """Sentiment140 has neutral tweets in its test set alone."""
+    space = LabelSpace.from_labels(["0", "4"])
+    labels = {label: f"test.csv, line {label}" for label in ("0", "2", "4")}
+    assert message(space.class_indices, labels, "test") == (
+        "test.csv, line 2: label '2' is none of the 2 classes found in train; valid: 0, 4; "
+        "'data.label_map={0: 0, 4: 4}' leaves out rows with other labels"
+    )
+    # a slip of the pen is asked for, and where no label is known nothing would be left
+    space = LabelSpace.from_labels(["good", "bad"])
+    assert "did you mean 'good'?" in message(space.class_indices, {"Good": "a", "bad": "b"}, "test")
+    assert "label_map" not in message(space.class_indices, {"other": "a"}, "test")
+
+
 def test_an_index_is_no_name_where_classes_were_found() -> None:
     space = LabelSpace.from_labels(["a", "b"])
     assert (

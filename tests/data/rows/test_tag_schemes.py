@@ -2,7 +2,7 @@ import pytest
 
 from src.core.user_errors import UserError
 from src.data.rows.records import RawRecord
-from src.data.rows.tag_schemes import TagSurvey
+from src.data.rows.tag_schemes import TagScheme, TagSurvey
 from src.data.rows.token_labels import EntitySpan, TokenLabels, join_words
 
 # Ada Lee, Bath, and a second place right behind it
@@ -41,6 +41,35 @@ def test_every_scheme_becomes_bio(scheme: str) -> None:
     first = next(survey.describe(found))
     assert first.startswith(f"tags of words: {found.name}")
     assert len(list(survey.describe(found))) == 1
+
+
+@pytest.mark.parametrize(
+    ("tags", "names", "said"),
+    [
+        # CRF toolkits write the letter behind the type, others a colon; seqeval reads bare letters
+        ("PER-B PER-I O LOC-B LOC-B", NAMES, "IOB2 (BIO), the letter behind the type"),
+        ("B:PER E:PER O S:LOC S:LOC", NAMES, "BIOES, a colon behind the letter"),
+        ("B I O B B", ("O", "B-entity", "I-entity"), "IOB2 (BIO), without types, called 'entity'"),
+    ],
+)
+def test_other_spellings_become_bio(tags: str, names: tuple[str, ...], said: str) -> None:
+    row = _record(tags)
+    survey = _survey(row, _record("O O"))
+    found = survey.finish()
+    assert (found.names, found.name) == (names, said)
+    assert [names[tag][:1] for tag in found.read_record(row, None)[1]] == list("BIOBB")
+    assert survey.count_entities().total() == 3
+    assert next(survey.describe(found)) == f"tags of words: {said}, brought to BIO"
+    # as answers are scored: the model's types are known, the file's spelling is not
+    known = TagScheme(found.names, found.types, "")
+    assert len(list(known.list_entities(row, None))) == 3
+
+
+def test_types_that_look_like_another_spelling_stay() -> None:
+    for tags in ("vitamin-B PER O", "I O I"):
+        found = _survey(_record(tags)).finish()
+        assert found.name == "types without prefixes (IO)"
+        assert set(found.types) == set(tags.split()) - {"O"}
 
 
 def test_inside_tags_alone_and_types_alone_join_neighbours() -> None:
@@ -124,6 +153,16 @@ def test_what_is_wrong_with_spans_is_counted() -> None:
     survey = _survey(_spans("Adam", (0, 3, "PER")))
     assert list(survey.describe(survey.finish()))[1:] == [
         "1 entity beginning or ending inside a word, widened to the whole word (the first: row 3)"
+    ]
+
+
+def test_what_is_remarked_on_spans_is_told() -> None:
+    label = TokenLabels(spans=(EntitySpan(0, 3, "PER"),), remarks=("utf16", "quoted"))
+    survey = _survey(RawRecord("Ada", None, label, "row 3"))
+    assert list(survey.describe(survey.finish()))[1:] == [
+        "1 entity counted in units of UTF-16, in which an emoji is two, read so (the first: row 3)",
+        "1 entity with a text of its own that is not the one at its place, read as placed "
+        "(the first: row 3)",
     ]
 
 

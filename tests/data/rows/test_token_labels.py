@@ -16,6 +16,7 @@ from src.data.rows.token_labels import (
     join_words,
     require_token_labels,
 )
+from src.data.rows.written_labels import read_written_labels
 
 TEXT = "Ada went to Bath."
 SPANS = TokenLabels(spans=(EntitySpan(0, 3, "PER"), EntitySpan(12, 16, "LOC")))
@@ -92,6 +93,40 @@ def _read(path: Path, rows: list[Any], **options: Any) -> list[RawRecord]:
 def test_spans_as_tools_write_them(tmp_path: Path, row: Any, options: dict[str, Any]) -> None:
     records = _read(tmp_path / "a.jsonl", [row, row], **options)
     assert [(record.text, record.label) for record in records] == [(TEXT, SPANS)] * 2
+
+
+def test_offsets_of_browsers_count_an_emoji_twice(tmp_path: Path) -> None:
+    text = "👍 nice 🚀 Ada went to Rome"
+    expected = [EntitySpan(9, 12, "PER"), EntitySpan(21, 25, "LOC")]
+    assert [text[span.begin : span.end] for span in expected] == ["Ada", "Rome"]
+    plain = [[11, 14, "PER"], [23, 27, "LOC"]]
+    quoted = [
+        {"start": begin, "end": end, "text": quote, "labels": [name]}
+        for (begin, end, name), quote in zip(plain, ("Ada", "Rome"), strict=True)
+    ]
+    right = [[9, 12, "PER"], [21, 25, "LOC"]]
+    rows = [{"text": text, "label": spans} for spans in (plain, quoted, right)]
+    read = [record.label for record in _read(tmp_path / "a.jsonl", rows, label="label")]
+    twice = TokenLabels(spans=tuple(expected), remarks=("utf16", "utf16"))
+    assert read == [twice, twice, TokenLabels(spans=tuple(expected))]
+    # neither reading fits: as they stand, and it is remarked
+    for spans, remarks in (
+        ([{"start": 0, "end": 3, "text": "Eve", "labels": ["PER"]}], ("quoted",)),
+        ([[12, 16, "PER"]], ()),
+    ):
+        (record,) = _read(tmp_path / "b.jsonl", [{"text": text, "label": spans}], label="label")
+        assert isinstance(record.label, TokenLabels)
+        assert record.label.remarks == remarks
+
+
+def test_a_span_with_two_labels_is_read_with_the_first(tmp_path: Path) -> None:
+    """Label Studio lets a span have several, in JSON and in the cells of its CSV."""
+    span = {"start": 0, "end": 3, "text": "Ada", "labels": ["PER", "BOSS"]}
+    expected = TokenLabels(spans=(EntitySpan(0, 3, "PER"),), remarks=("several",))
+    [record] = _read(tmp_path / "a.jsonl", [{"text": TEXT, "label": [span]}], label="label")
+    assert record.label == expected
+    cell = RawRecord(TEXT, None, json.dumps([span]), "row 1")
+    assert read_written_labels(cell).label == expected
 
 
 def test_tokens_and_tags(tmp_path: Path) -> None:
