@@ -17,9 +17,14 @@ if TYPE_CHECKING:
     from src.tracking.store import Store
 
 
-def build_parts(config: Mapping[str, Any], store: "Store", *, is_trial: bool) -> BuiltParts:
+def build_parts(
+    config: Mapping[str, Any], store: "Store", *, is_trial: bool, is_followed: bool = False
+) -> BuiltParts:
     """Build what a config describes and check it, with what `init_from` brings. Nothing is read of
     the data, and no weights are made.
+
+    Args:
+        is_followed: by a phase that goes on with its model, so that the run does not leave it.
     """
     from src.pipeline.init_from import resolve_init_from
     from src.pipeline.teacher import build_model_config, resolve_teacher
@@ -42,6 +47,8 @@ def build_parts(config: Mapping[str, Any], store: "Store", *, is_trial: bool) ->
     if config.get("report") is not None:
         build_node(config["report"]).check()
     model_config.check(model_folder, max_tokens=data_config.batching.max_tokens)
+    if not is_followed:
+        model_config.check_kept(model_folder)
     data_config.check(model_folder)
     if slices := (config.get("report") or {}).get("slices"):
         _check_slices(data_config.source, slices)

@@ -113,7 +113,8 @@ def enter_phases(
     parts = {}
     for name, config in phase.configs.items():
         try:
-            parts[name] = build_parts(config, store, is_trial=False)
+            is_followed = name != list(phase.configs)[-1]
+            parts[name] = build_parts(config, store, is_trial=False, is_followed=is_followed)
         except UserError as error:
             raise UserError(str(error), where=f"phase {name}", about=error.keys) from error
     run = resume_point.resumed_run
@@ -139,7 +140,8 @@ def enter_phases(
     if folder is None:
         return parts[phase.name], phase, resume_point
     config = _continue_config(phase.configs[phase.name], folder)
-    return build_parts(config, store, is_trial=False), phase, resume_point
+    built = build_parts(config, store, is_trial=False, is_followed=not phase.is_last)
+    return built, phase, resume_point
 
 
 def _bring_folders(store: "Store", root: Path, local_id: str, phase: Phase) -> None:
@@ -201,7 +203,7 @@ def enter_next_phase(parts: "RunParts", module: "EncoderModule", trainer: "Train
     folder = _leave_model(parts, module, steps)
     coming = replace(phase, number=phase.number + 1, first_step=steps)
     config = _continue_config(coming.configs[coming.name], folder)
-    built = build_parts(config, parts.store, is_trial=False)
+    built = build_parts(config, parts.store, is_trial=False, is_followed=not coming.is_last)
     print_wrapped(
         f"{phase} ended at optimizer step {steps}: {coming} goes on from {origin}, with "
         f"{_describe_head(module, built.module)}; optimizer, schedule and order of rows begin "
@@ -246,7 +248,11 @@ def _describe_head(before: "EncoderModule", after: "EncoderModule") -> str:
     """What becomes of the head at a border, in words; more is said once the data are known."""
     from src.model.objectives import GeneratorObjective
 
-    if after.objective.head != before.objective.head:
+    heads = (before.objective.head, after.objective.head)
+    if set(heads) == {"causal_lm", "masked_lm"}:
+        # of a family that knows both directions, which has one head for both
+        return "its head"
+    if heads[0] != heads[1]:
         return "a fresh head"
     if isinstance(after.objective, GeneratorObjective):
         return "its head and a fresh generator"

@@ -283,6 +283,8 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
 
     def note_begin(*_: object) -> None:
         """The network stands: from here on the run goes on as it is or not at all."""
+        if not parts.has_next_phase:
+            parts.module.encoder.check_kept()
         record.set_tag("precision", precision_reason)
         note_training(record.run_id)
 

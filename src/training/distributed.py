@@ -124,6 +124,7 @@ class ShardedStrategy(ModelParallelStrategy):
         if not isinstance(encoder, FSDPModule):
             # It bypasses the modules at which weights are gathered.
             encoder.uses_fast_path = False
+            encoder.check_direction()
             encoder.set_gradient_checkpointing(encoder.gradient_checkpointing)
             shard_encoder(encoder, self.device_mesh["data_parallel"])
         super().setup(trainer)
