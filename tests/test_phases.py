@@ -2,19 +2,25 @@
 there had been none.
 """
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hydra.core.global_hydra import GlobalHydra
+from torch.testing import assert_close
+from transformers import AutoModelForCausalLM
 
 import src.pipeline.phases
 import src.pipeline.run
 from src.config.compose_run import compose_run
+from src.core.batch import build_tokens
 from src.core.user_errors import UserError
 from src.model.module import EncoderModule
+from src.model.stored_encoder import load_encoder
 from src.pipeline.lr_range_run import LrRangeSettings, run_lr_range
 from src.pipeline.run import read_task_schema, run
 from src.plan import _print_run_plan
@@ -40,6 +46,8 @@ PHASES = (
     "phases.label.data.batching.batch_size=8",
     "phases.label.trainer.max_steps=5",
 )
+# the options that make a phase a causal one
+CAUSAL = "model: causal_lm, data/batching: causal"
 # where a phase ends, counted through the run
 BORDERS = (3, 7, 12)
 
@@ -249,6 +257,70 @@ def test_phases_begin_from_an_earlier_run(
     said = " ".join(capsys.readouterr().out.split())
     assert said.count("the head for 0, 1 is kept") == 2
     assert "with its head where the labels are the same" in said
+
+
+@pytest.fixture(scope="module")
+def causal_first(compose: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    return compose(
+        *TEXT,
+        *FRESH,
+        DROPOUT,
+        f"phases.causal.groups={{{CAUSAL}}}",
+        "phases.causal.data.task=causal_lm",
+        "phases.causal.trainer.max_steps=3",
+        "phases.masked.trainer.max_steps=3",
+    )
+
+
+def test_each_token_from_those_before_it_and_then_masks(
+    causal_first: dict[str, Any], store: Store, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One encoder and one head for both; interrupted before, behind and at the border."""
+    whole = store.find_run(run(**causal_first).run_id)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "with its head; optimizer, schedule and order" in said
+    assert "tokens see all, where they have seen only those before them" in said
+    assert {"val/accuracy", "val/masked_accuracy"} <= {key for key, _ in points(store, whole.id)}
+    folder = store.runs_folder / "checkpoints" / whole.id / "1-causal" / "model"
+    assert json.loads((folder / "config.json").read_text())["is_decoder"] is True
+    model = store.fetch_model_folder(whole.id)
+    assert json.loads((model / "config.json").read_text())["is_decoder"] is False
+    for step in (1, 3, 4):
+        found = _break_off(causal_first, store, step)
+        assert _resume(found.id, project) == 0
+        assert weights(store, found.id) == weights(store, whole.id)
+        assert points(store, found.id) == points(store, whole.id)
+
+
+def test_a_run_that_ends_with_a_causal_phase_leaves_a_decoder_or_is_refused(
+    compose: Callable[..., dict[str, Any]], store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    phases = (
+        "phases.masked.trainer.max_steps=2",
+        f"phases.causal.groups={{{CAUSAL}}}",
+        "phases.causal.data.task=causal_lm",
+        "phases.causal.trainer.max_steps=2",
+    )
+    outcome = run(**compose(*TEXT, *FRESH, *phases))
+    assert "tokens see only those before them, where they have seen all" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    folder = store.fetch_model_folder(outcome.run_id)
+    opened = AutoModelForCausalLM.from_pretrained(folder).eval()
+    own = load_encoder(folder, "causal_lm").eval()
+    tokens = build_tokens(torch.arange(5, 14), torch.tensor([9]))
+    with torch.no_grad():
+        assert_close(own.compute_logits(tokens), opened(tokens.ids[None]).logits[0])
+    # which another run can go on with, in both directions
+    begin = ("data/tokenizer=pretrained", "model/encoder=pretrained", f"init_from={outcome.run_id}")
+    run(**compose(*LABELS, *begin, "trainer.max_steps=1"))
+    assert "where they have seen only those before them" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    count = len(store.search_runs(limit=100))
+    with pytest.raises(UserError, match="opens the family 'modernbert' as one that reads in both"):
+        run(**compose(*TEXT, *FRESH, *phases, "model/encoder=modern_tiny"))
+    assert len(store.search_runs(limit=100)) == count
 
 
 def test_what_does_not_go_with_phases_is_refused(
