@@ -31,11 +31,12 @@ def build_parts(
     from src.training.rank_process import get_from_first_rank
 
     model_folder: Path | None = None
-    if (known_folder := get_from_first_rank("origin")) is not None:
-        model_folder = Path(known_folder)
-    elif config.get("init_from") is not None:
-        config = resolve_init_from(config, store, is_trial=is_trial)
-        model_folder = store.fetch_model_folder(config["init_from"])
+    if config.get("init_from") is not None:
+        if (known_folder := get_from_first_rank("origin")) is not None:
+            model_folder = Path(known_folder)
+        else:
+            config = resolve_init_from(config, store, is_trial=is_trial)
+            model_folder = store.fetch_model_folder(config["init_from"])
     config = resolve_teacher(config, store, is_trial=is_trial)
     data_config = build_node(config["data"])
     model_config = build_model_config(config["model"], store)

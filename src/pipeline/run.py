@@ -233,7 +233,7 @@ def prepare_run(parts: RunParts) -> Path | None:
     from src.pipeline.build_parts import check_validation_rows
     from src.pipeline.judge_answers import check_report
     from src.pipeline.leakage import record_leakage
-    from src.training.rank_process import get_from_first_rank
+    from src.training.rank_process import take_from_first_rank
 
     record, datamodule = parts.record, parts.datamodule
     datamodule.prepare_data()
@@ -248,7 +248,7 @@ def prepare_run(parts: RunParts) -> Path | None:
         print_line(line)
     if parts.is_first_rank:
         record_leakage(parts)
-    checkpoint = get_from_first_rank("checkpoint")
+    checkpoint = take_from_first_rank("checkpoint")
     return (
         Path(checkpoint)
         if checkpoint
@@ -266,7 +266,7 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
     from src.pipeline.teacher import build_model_config
     from src.training.callbacks import announce_loading, keep_freed_memory
     from src.training.non_finite_recovery import fit_with_recovery
-    from src.training.rank_process import get_from_first_rank
+    from src.training.rank_process import take_from_first_rank
     from src.training.training_metrics import log_startup_time
 
     record, datamodule, training = parts.record, parts.datamodule, parts.training
@@ -333,7 +333,7 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
         build_module=build_module,
         checkpoint=checkpoint,
         is_foreign_checkpoint=parts.resume_point.is_foreign_checkpoint
-        or bool(get_from_first_rank("foreign")),
+        or bool(take_from_first_rank("foreign")),
         checkpoint_folder=parts.checkpoint_folder,
         max_skips=training.max_skips if training.on_non_finite == "skip" else None,
         record=record,
