@@ -69,6 +69,13 @@ def build_parts(
     )
 
 
+def check_world_size(built: BuiltParts, world_size: int) -> None:
+    """Raise UserError for a callback that does not go with so many devices."""
+    for callback in built.callbacks:
+        if (check := getattr(callback, "check_world_size", None)) is not None:
+            check(world_size)
+
+
 def settle_batch_ranks(
     built: BuiltParts, changed_keys: Mapping[str, str], world_size: int
 ) -> BuiltParts:

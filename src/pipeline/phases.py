@@ -104,7 +104,7 @@ def enter_phases(
     Raises:
         UserError: something in a phase cannot be built, or a launcher has started the ranks.
     """
-    from src.pipeline.build_parts import build_parts
+    from src.pipeline.build_parts import build_parts, check_world_size
     from src.training.rank_process import get_from_first_rank
 
     if launcher.rank_info.is_launched_externally and launcher.rank_info.world_size > 1:
@@ -120,6 +120,7 @@ def enter_phases(
         try:
             is_followed = name != list(phase.configs)[-1]
             parts[name] = build_parts(config, store, is_trial=False, is_followed=is_followed)
+            check_world_size(parts[name], launcher.rank_info.world_size)
         except UserError as error:
             raise UserError(str(error), where=f"phase {name}", about=error.keys) from error
     if (sent := get_from_first_rank("phase")) is not None:

@@ -158,7 +158,7 @@ def open_run(
     from lightning import seed_everything
 
     from src.config.resume import make_change_checker
-    from src.pipeline.build_parts import build_parts, settle_batch_ranks
+    from src.pipeline.build_parts import build_parts, check_world_size, settle_batch_ranks
     from src.pipeline.create_record import create_record
     from src.pipeline.resume import resolve_resume_point
 
@@ -172,10 +172,7 @@ def open_run(
         on_first_rank_lost=store.close_vanished_runs,
     )
     rank_info = launcher.rank_info
-    for callback in built.callbacks:
-        # which some have that do not go with several devices
-        if (check := getattr(callback, "check_world_size", None)) is not None:
-            check(rank_info.world_size)
+    check_world_size(built, rank_info.world_size)
     resume_point = resolve_resume_point(
         store,
         resume=resume,

@@ -18,7 +18,11 @@ from src.model.encoder_config import Pretrained, Scratch
 from src.model.model_classes import find_model_class
 from src.model.objectives.causal_lm import CausalLM
 from src.model.objectives.masked_lm import MaskedLM
-from src.model.ragged_attention import ragged_attention, ragged_attention_of_selected
+from src.model.ragged_attention import (
+    _fused_attention,
+    ragged_attention,
+    ragged_attention_of_selected,
+)
 from src.model.reading_direction import check_kept_direction
 from src.model.stored_encoder import load_encoder
 
@@ -73,6 +77,9 @@ def test_attention_is_a_triangle_in_each_text(window, in_blocks, tokens, monkeyp
     assert_close(ours, theirs)
     with torch.no_grad():
         assert_close(ragged_attention(qkv, layout, scale=0.5, window=window), expected)
+        # as on a GPU
+        if len(layout.buckets) == 1:
+            assert_close(_fused_attention(*qkv.unbind(1), layout, 0.5, 0.0, window), expected)
     if tokens.row_tokens:
         at = torch.tensor([0, 11, 12, 17, 25, 30])
         where = layout.find_row_positions(at)
