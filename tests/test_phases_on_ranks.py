@@ -12,22 +12,20 @@ from typing import Any
 
 import pytest
 import torch.distributed as dist
-from hydra.core.global_hydra import GlobalHydra
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
 import src.pipeline.phases
-from src.config.compose_run import compose_run
 from src.core.user_errors import UserError
 from src.model.module import EncoderModule
-from src.pipeline.run import read_task_schema, run
-from src.run import resume_from_command_line
+from src.pipeline.run import run
 from src.tracking.earlier_runs import RunInfo
 from src.tracking.store import Store
 from src.training import launcher
 from src.training.launcher import LostRank
 from tests.labelled import project_of
-from tests.test_resume_command import points, weights
+from tests.test_phases import FRESH, TEXT, assert_goes_on, compose_phases
+from tests.test_resume_command import points
 
 RANKS = ("trainer=ddp", "trainer.devices=2")
 
@@ -47,36 +45,17 @@ def compose(project: Path) -> Callable[..., dict[str, Any]]:
     """Three optimizer steps of masks and three of labels, of so many rows on each rank."""
 
     def make(rows: int, *overrides: str) -> dict[str, Any]:
-        GlobalHydra.instance().clear()
-        return compose_run(
-            [
-                *overrides,
-                "data=files_text",
-                "model=masked_lm",
-                "data/tokenizer=wordpiece",
-                "model/encoder=tiny",
-                "model.encoder.layers=1",
-                f"data.source.path={project}/rows",
-                f"data.batching.batch_size={rows}",
-                "phases.masks.data.batching.row_tokens=16",
-                "phases.masks.trainer.max_steps=3",
-                "phases.label.groups.data=files",
-                "phases.label.groups.model=classification",
-                "phases.label.trainer.max_steps=3",
-                "trainer.max_epochs=null",
-                "trainer.val_check_steps=3",
-                "trainer.accelerator=cpu",
-                "trainer.precision=fp32",
-                "trainer.threads=1",
-                "trainer.log_every_n_steps=1",
-                "callbacks.progress.style=off",
-                "callbacks.reference=null",
-                "callbacks.checkpoint.every_steps=1",
-                f"tracking.root={project}",
-                f"data.cache={project}/.cache",
-                "tracking.system_metrics=false",
-            ],
-            read_task_schema(),
+        return compose_phases(
+            project,
+            *overrides,
+            *TEXT[:2],
+            *FRESH,
+            f"data.batching.batch_size={rows}",
+            "phases.masks.data.batching.row_tokens=16",
+            "phases.masks.trainer.max_steps=3",
+            "phases.label.groups.data=files",
+            "phases.label.groups.model=classification",
+            "phases.label.trainer.max_steps=3",
         )
 
     return make
@@ -97,12 +76,6 @@ def config(compose: Callable[..., dict[str, Any]]) -> dict[str, Any]:
 def reference(config: dict[str, Any], store: Store) -> RunInfo:
     """The undisturbed run of two ranks."""
     return store.find_run(run(**config).run_id)
-
-
-def _resume(run_id: str, project: Path) -> int:
-    return resume_from_command_line(
-        [f"resume={run_id}", f"tracking.root={project}"], read_task_schema()
-    )
 
 
 def _compare(store: Store, one: str, other: str) -> None:
@@ -152,11 +125,8 @@ def test_a_run_that_was_told_to_end_in_its_second_phase_goes_on(
     assert not isinstance(caught.value, Exception)
     [found] = store.search_runs(limit=1)
     assert found.status == "KILLED"
-    capsys.readouterr()
-    assert _resume(found.id, project) == 0
-    assert "resumed at optimizer step 2 of phase 2 of 2 (label)" in capsys.readouterr().out
-    assert weights(store, found.id) == weights(store, reference.id)
-    assert points(store, found.id) == points(store, reference.id)
+    words = "resumed at optimizer step 2 of phase 2 of 2 (label)"
+    assert_goes_on(found, reference, project, words, capsys)
 
 
 def test_a_rank_that_dies_at_a_border_ends_the_run_which_then_goes_on(
@@ -186,11 +156,8 @@ def test_a_rank_that_dies_at_a_border_ends_the_run_which_then_goes_on(
     assert found.status == "FAILED"
     assert found.tags["failure.reason"].startswith("LostRank: rank 1 of 2")
     assert not dist.is_initialized()
-    capsys.readouterr()
-    assert _resume(found.id, project) == 0
-    assert "resumed at the beginning of phase 2 of 2 (label)" in capsys.readouterr().out
-    assert weights(store, found.id) == weights(store, reference.id)
-    assert points(store, found.id) == points(store, reference.id)
+    words = "resumed at the beginning of phase 2 of 2 (label)"
+    assert_goes_on(found, reference, project, words, capsys)
 
 
 def test_ranks_of_a_launcher_are_refused(
