@@ -72,7 +72,7 @@ def _print_run_plan(config: dict[str, Any]) -> float:
     for name, phase in phases.items():
         if name:
             print_line(f"phase {name}, as a run of its own")
-        plan = plan_run(phase)
+        plan = plan_run(phase, is_followed=bool(name) and name != list(phases)[-1])
         for line in plan.describe():
             print_wrapped(line)
         # the program starts once

@@ -27,6 +27,21 @@ def project_of(root: Path, database: Path) -> Path:
     return root
 
 
+def quiet_overrides(project: Path) -> tuple[str, ...]:
+    """A run over those rows on one core, in that store, which says little."""
+    return (
+        f"data.source.path={project}/rows",
+        "trainer.accelerator=cpu",
+        "trainer.precision=fp32",
+        "trainer.threads=1",
+        "trainer.log_every_n_steps=1",
+        "callbacks.progress.style=off",
+        f"tracking.root={project}",
+        f"data.cache={project}/.cache",
+        "tracking.system_metrics=false",
+    )
+
+
 def config_of(project: Path) -> dict[str, Any]:
     """Of a run of 8 steps: two epochs with dropout, validations at 3, 6 and 8, a checkpoint every 2
     steps.
@@ -34,7 +49,6 @@ def config_of(project: Path) -> dict[str, Any]:
     GlobalHydra.instance().clear()
     overrides = (
         "data=files",
-        f"data.source.path={project}/rows",
         "data/tokenizer=wordpiece",
         "model/encoder=tiny",
         "model.encoder.dropout=0.1",
@@ -42,16 +56,9 @@ def config_of(project: Path) -> dict[str, Any]:
         "data.batching.batch_size=8",
         "trainer.max_epochs=2",
         "trainer.val_check_steps=3",
-        "trainer.accelerator=cpu",
-        "trainer.precision=fp32",
-        "trainer.threads=1",
-        "trainer.log_every_n_steps=1",
-        "callbacks.progress.style=off",
         "callbacks.checkpoint.every_steps=2",
         "model.optim.lr=1e-3",
-        f"tracking.root={project}",
-        f"data.cache={project}/.cache",
-        "tracking.system_metrics=false",
+        *quiet_overrides(project),
     )
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         return to_plain_config(compose("config", list(overrides)))

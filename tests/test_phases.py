@@ -2,19 +2,26 @@
 there had been none.
 """
 
+import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hydra.core.global_hydra import GlobalHydra
+from torch.testing import assert_close
+from transformers import AutoModelForCausalLM
 
 import src.pipeline.phases
 import src.pipeline.run
 from src.config.compose_run import compose_run
+from src.core.batch import build_tokens
 from src.core.user_errors import UserError
 from src.model.module import EncoderModule
+from src.model.stored_encoder import load_encoder
 from src.pipeline.lr_range_run import LrRangeSettings, run_lr_range
 from src.pipeline.run import read_task_schema, run
 from src.plan import _print_run_plan
@@ -22,7 +29,7 @@ from src.run import resume_from_command_line
 from src.search.run.trial import halve_batch
 from src.tracking.earlier_runs import RunInfo
 from src.tracking.store import Store
-from tests.labelled import project_of
+from tests.labelled import project_of, quiet_overrides
 from tests.test_resume_command import points, weights
 
 TEXT = ("data=files_text", "model=masked_lm", "data.batching.batch_size=4")
@@ -40,6 +47,8 @@ PHASES = (
     "phases.label.data.batching.batch_size=8",
     "phases.label.trainer.max_steps=5",
 )
+# the options that make a phase a causal one
+CAUSAL = "model: causal_lm, data/batching: causal"
 # where a phase ends, counted through the run
 BORDERS = (3, 7, 12)
 
@@ -54,28 +63,21 @@ def store(project: Path) -> Store:
     return Store(root=str(project))
 
 
+def compose_phases(project: Path, *overrides: str) -> dict[str, Any]:
+    """The config of a run with a checkpoint after every step."""
+    GlobalHydra.instance().clear()
+    common = (
+        "trainer.max_epochs=null",
+        "trainer.val_check_steps=2",
+        "callbacks.reference=null",
+        "callbacks.checkpoint.every_steps=1",
+    )
+    return compose_run([*overrides, *common, *quiet_overrides(project)], read_task_schema())
+
+
 @pytest.fixture(scope="module")
 def compose(project: Path) -> Callable[..., dict[str, Any]]:
-    def make(*overrides: str) -> dict[str, Any]:
-        GlobalHydra.instance().clear()
-        common = (
-            f"data.source.path={project}/rows",
-            "trainer.max_epochs=null",
-            "trainer.val_check_steps=2",
-            "trainer.accelerator=cpu",
-            "trainer.precision=fp32",
-            "trainer.threads=1",
-            "trainer.log_every_n_steps=1",
-            "callbacks.progress.style=off",
-            "callbacks.reference=null",
-            "callbacks.checkpoint.every_steps=1",
-            f"tracking.root={project}",
-            f"data.cache={project}/.cache",
-            "tracking.system_metrics=false",
-        )
-        return compose_run([*overrides, *common], read_task_schema())
-
-    return make
+    return partial(compose_phases, project)
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +91,27 @@ def reference(config: dict[str, Any], store: Store) -> RunInfo:
     return store.find_run(run(**config).run_id)
 
 
-def _resume(run_id: str, project: Path, *overrides: str) -> int:
+def resume_phases(run_id: str, project: Path, *overrides: str) -> int:
     return resume_from_command_line(
         [f"resume={run_id}", f"tracking.root={project}", *overrides], read_task_schema()
     )
+
+
+def assert_goes_on(
+    found: RunInfo,
+    reference: RunInfo,
+    project: Path,
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A run that broke off is resumed, says so and ends as an undisturbed one."""
+    store = Store(root=str(project))
+    capsys.readouterr()
+    assert resume_phases(found.id, project) == 0
+    assert words in capsys.readouterr().out
+    assert store.find_run(found.id).status == "FINISHED"
+    assert weights(store, found.id) == weights(store, reference.id)
+    assert points(store, found.id) == points(store, reference.id)
 
 
 def test_phases_end_as_a_chain_of_runs_does(
@@ -162,16 +181,11 @@ def test_a_run_that_failed_in_a_phase_goes_on_to_the_same_end(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     found = _break_off(config, store, step)
-    assert _resume(found.id, project) == 0
     number = sum(border <= step for border in BORDERS)
     before = [0, *BORDERS][number]
     name = ("short", "long", "label")[number]
-    assert f"resumed at optimizer step {step - before} of phase {number + 1} of 3 ({name})" in (
-        capsys.readouterr().out
-    )
-    assert store.find_run(found.id).status == "FINISHED"
-    assert weights(store, found.id) == weights(store, reference.id)
-    assert points(store, found.id) == points(store, reference.id)
+    words = f"resumed at optimizer step {step - before} of phase {number + 1} of 3 ({name})"
+    assert_goes_on(found, reference, project, words, capsys)
 
 
 @pytest.mark.parametrize(
@@ -205,10 +219,7 @@ def test_a_run_that_failed_at_a_border_goes_on_to_the_same_end(
         patch.setattr(module, name, breaking)
         run(**config)
     found = store.search_runs(limit=1)[0]
-    assert _resume(found.id, project) == 0
-    assert "resumed at the beginning of phase" in capsys.readouterr().out
-    assert weights(store, found.id) == weights(store, reference.id)
-    assert points(store, found.id) == points(store, reference.id)
+    assert_goes_on(found, reference, project, "resumed at the beginning of phase", capsys)
 
 
 def test_a_run_goes_on_from_its_artifacts_and_with_its_own_data_alone(
@@ -224,13 +235,11 @@ def test_a_run_goes_on_from_its_artifacts_and_with_its_own_data_alone(
     file = project / "rows" / "train.csv"
     rows = file.read_text()
     file.write_text(f"{rows}another,1\n")
-    assert _resume(found.id, project) == 2
+    assert resume_phases(found.id, project) == 2
     assert "the data are not those with which run" in capsys.readouterr().err
     file.write_text(rows)
-    assert _resume(found.id, project) == 0
-    assert "resumed at optimizer step 2 of phase 2 of 3 (long)" in capsys.readouterr().out
-    assert weights(store, found.id) == weights(store, reference.id)
-    assert points(store, found.id) == points(store, reference.id)
+    words = "resumed at optimizer step 2 of phase 2 of 3 (long)"
+    assert_goes_on(found, reference, project, words, capsys)
 
 
 def test_phases_begin_from_an_earlier_run(
@@ -251,13 +260,73 @@ def test_phases_begin_from_an_earlier_run(
     assert "with its head where the labels are the same" in said
 
 
-def test_what_does_not_go_with_phases_is_refused(
-    config: dict[str, Any], reference: RunInfo, project: Path, capsys: pytest.CaptureFixture[str]
+@pytest.fixture(scope="module")
+def causal_first(compose: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    return compose(
+        *TEXT,
+        *FRESH,
+        DROPOUT,
+        f"phases.causal.groups={{{CAUSAL}}}",
+        "phases.causal.data.task=causal_lm",
+        "phases.causal.trainer.max_steps=3",
+        "phases.masked.trainer.max_steps=3",
+    )
+
+
+def test_each_token_from_those_before_it_and_then_masks(
+    causal_first: dict[str, Any], store: Store, project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert _resume(reference.id, project, "fork=true") == 2
+    """One encoder and one head for both; interrupted before, behind and at the border."""
+    whole = store.find_run(run(**causal_first).run_id)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "with its head; optimizer, schedule and order" in said
+    assert "tokens see all, where they have seen only those before them" in said
+    assert {"val/accuracy", "val/masked_accuracy"} <= {key for key, _ in points(store, whole.id)}
+    folder = store.runs_folder / "checkpoints" / whole.id / "1-causal" / "model"
+    assert json.loads((folder / "config.json").read_text())["is_decoder"] is True
+    model = store.fetch_model_folder(whole.id)
+    assert json.loads((model / "config.json").read_text())["is_decoder"] is False
+    for step in (1, 3, 4):
+        found = _break_off(causal_first, store, step)
+        assert_goes_on(found, whole, project, "resumed at ", capsys)
+
+
+def test_a_run_that_ends_with_a_causal_phase_leaves_a_decoder_or_is_refused(
+    compose: Callable[..., dict[str, Any]], store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    phases = (
+        "phases.masked.trainer.max_steps=2",
+        f"phases.causal.groups={{{CAUSAL}}}",
+        "phases.causal.data.task=causal_lm",
+        "phases.causal.trainer.max_steps=2",
+    )
+    outcome = run(**compose(*TEXT, *FRESH, *phases))
+    assert "tokens see only those before them, where they have seen all" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    folder = store.fetch_model_folder(outcome.run_id)
+    opened = AutoModelForCausalLM.from_pretrained(folder).eval()
+    own = load_encoder(folder, "causal_lm").eval()
+    tokens = build_tokens(torch.arange(5, 14), torch.tensor([9]))
+    with torch.no_grad():
+        assert_close(own.compute_logits(tokens), opened(tokens.ids[None]).logits[0])
+    # which another run can go on with, in both directions
+    begin = ("data/tokenizer=pretrained", "model/encoder=pretrained", f"init_from={outcome.run_id}")
+    run(**compose(*LABELS, *begin, "trainer.max_steps=1"))
+    assert "where they have seen only those before them" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    count = len(store.search_runs(limit=100))
+    with pytest.raises(UserError, match="opens the family 'modernbert' as one that reads in both"):
+        run(**compose(*TEXT, *FRESH, *phases, "model/encoder=modern_tiny"))
+    assert len(store.search_runs(limit=100)) == count
+
+
+def test_what_does_not_go_with_phases_is_refused(
+    reference: RunInfo, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert resume_phases(reference.id, project, "fork=true") == 2
     assert "has phases, through which no fork goes" in capsys.readouterr().err
-    with pytest.raises(UserError, match="a run with phases goes with one device, found 2"):
-        run(**{**config, "trainer": {**config["trainer"], "devices": 2}})
 
 
 def test_what_is_of_one_training_is_refused_or_left_out(config: dict[str, Any]) -> None:

@@ -29,8 +29,8 @@ from src.data.reading import archives
 from src.data.reading.sources import Source
 from src.data.tokenization.tokenizer import WordPiece
 from src.model.decision_rule import DecisionRule
-from src.model.encoder import HeadType
 from src.model.encoder_config import Scratch
+from src.model.model_classes import HeadType
 from src.model.stored_encoder import load_encoder
 from src.pipeline import predictor
 from src.pipeline.export import save_model

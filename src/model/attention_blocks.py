@@ -148,6 +148,8 @@ class AttentionBlocks:
         if self._window is not None:
             begin = int(positions.min()) - self._window + 1
             end = int(positions.max()) + self._window
+        if self._bucket.is_causal:
+            end = min(end, int(positions.max()) + 1)
         if self._bucket.sequences is not None:
             sequences = self._bucket.sequences[rows]
             own = sequences.gather(1, positions.expand(len(sequences), -1))

@@ -26,6 +26,8 @@ class Bucket(NamedTuple):
     is_token: Tensor | None = None
     # [n, L]: number of the sequence that each token is of, rising; None if rows hold one each
     sequences: Tensor | None = None
+    # a token looks at none that comes after it
+    is_causal: bool = False
 
     def pad_rows(self, flat: Tensor) -> Tensor:
         """[end - begin, ...] to [n, L, ...]: a view if rows are full, else padded with zeros."""
@@ -63,9 +65,14 @@ class Bucket(NamedTuple):
             sequences = self.sequences[rows]
             own = sequences.gather(1, positions.expand(len(sequences), -1))
             masks.append(own[:, None, :, None] == sequences[:, None, None, keys])
-        if window is not None and window < self.row_length:
-            own = torch.arange(self.row_length, device=positions.device)[keys]
-            masks.append(((positions[..., None] - own).abs() < window)[:, None])
+        if self.is_causal or (window is not None and window < self.row_length):
+            places = torch.arange(self.row_length, device=positions.device)[keys]
+            # [1 or n, Q, K]: how far behind the query a key stands
+            behind = positions[..., None] - places
+            if self.is_causal:
+                masks.append((behind >= 0)[:, None])
+            if window is not None and window < self.row_length:
+                masks.append((behind.abs() < window)[:, None])
         return reduce(torch.logical_and, masks) if masks else None
 
 

@@ -20,9 +20,9 @@ from src.core.batch import build_tokens
 from src.core.pretrained_files import load_from_hub_or_folder
 from src.core.user_errors import UserError
 from src.model import text_pooling
-from src.model.encoder import AUTO_MODEL_CLASSES, HeadType
 from src.model.encoder_families import SEQUENCE_HEADS, has_token_types
 from src.model.head_outputs import compute_class_scores
+from src.model.model_classes import AUTO_MODEL_CLASSES, HeadType
 from src.model.stored_encoder import load_encoder_config
 
 # Shares of the tokens that are taken away or kept alone (DeYoung et al. 2020, section 4).

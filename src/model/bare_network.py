@@ -11,7 +11,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from src.core.pretrained_files import list_weight_files
 from src.core.user_errors import UserError
-from src.model.encoder import AUTO_MODEL_CLASSES, HeadType
+from src.model.model_classes import HeadType, find_model_class
 from src.model.stored_encoder import load_encoder_config
 from src.model.stored_shapes import check_stored_shapes
 
@@ -31,7 +31,7 @@ def build_bare_network(
     settings: Mapping[str, Any],
     head: HeadType,
     key: str,
-    change_config: Callable[[PreTrainedConfig], None],
+    change_config: Callable[[PreTrainedConfig], object],
 ) -> PreTrainedModel:
     """That network, on torch's `meta` device.
 
@@ -57,7 +57,7 @@ def build_bare_network(
     change_config(config)
     try:
         with torch.device("meta"):
-            network: PreTrainedModel = AUTO_MODEL_CLASSES[head].from_config(config)
+            network: PreTrainedModel = find_model_class(head, config.model_type).from_config(config)
     except Exception as error:
         # the library raises errors of any kind over values of a wrong type or size
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -8,20 +8,12 @@ Shape legend: B sequences, T real tokens, K chosen tokens, U tokens that are wri
 V vocabulary, C labels.
 """
 
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor, nn
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForMaskedLM,
-    AutoModelForPreTraining,
-    AutoModelForSeq2SeqLM,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils.logging import set_tqdm_hook
 
 from src.core.batch import Tokens
@@ -29,7 +21,6 @@ from src.core.notices import Notices, join_notices
 from src.core.user_errors import UserError
 from src.model import fast_encoder, ragged_attention, text_pooling
 from src.model.decoder_rows import check_decoder, compute_decoder_logits
-from src.model.discriminator import AutoDiscriminator
 from src.model.encoder_families import (
     HEADS,
     PAIR_HEADS,
@@ -41,38 +32,19 @@ from src.model.encoder_families import (
     has_token_types,
 )
 from src.model.layer_stack import find_body_prefix, find_embeddings, find_layers
+from src.model.model_classes import TEXT_HEADS, HeadType, find_model_class
 from src.model.padded_rows import PaddedRows
 from src.model.pretrained_weights import LoadedWeights
 from src.model.ragged_layout import RaggedLayout
+from src.model.reading_direction import (
+    check_direction,
+    check_kept_direction,
+    knows_both_directions,
+)
 from src.model.vocab_loss import vocabulary_loss, vocabulary_losses_and_predictions
 
 # reading and writing files of weights takes a moment; the hub's bars of downloads stay
 set_tqdm_hook(lambda factory, args, kwargs: factory(*args, **{**kwargs, "disable": True}))
-
-# A new kind of head is a name here and its class of transformers below. Of whole texts, `sequence`
-# has an output for each label or one for a number, and `binary` one for the second of two labels
-# (src/model/head_outputs.py).
-HeadType = Literal[
-    "masked_lm",
-    "causal_lm",
-    "replaced_tokens",
-    "masked_lm_with_next_sentence",
-    "denoising",
-    "sequence",
-    "binary",
-    "ordinal",
-    "token_classification",
-]
-_TEXT_HEADS: tuple[HeadType, ...] = ("sequence", "binary", "ordinal")
-AUTO_MODEL_CLASSES: dict[HeadType, Any] = {
-    "masked_lm": AutoModelForMaskedLM,
-    "causal_lm": AutoModelForCausalLM,
-    "replaced_tokens": AutoDiscriminator,
-    "masked_lm_with_next_sentence": AutoModelForPreTraining,
-    "denoising": AutoModelForSeq2SeqLM,
-    **dict.fromkeys(_TEXT_HEADS, AutoModelForSequenceClassification),
-    "token_classification": AutoModelForTokenClassification,
-}
 
 
 class Encoder(nn.Module):
@@ -80,23 +52,27 @@ class Encoder(nn.Module):
 
     def __init__(self, network: PreTrainedModel, head: HeadType) -> None:
         super().__init__()
-        check_encoder_config(network.config, AUTO_MODEL_CLASSES[head])
-        self.network, self.head = network, head
         family = network.config.model_type
+        check_encoder_config(network.config, find_model_class(head, family))
+        self.network, self.head = network, head
         # the head is run by itself, on chosen tokens; else the whole network on padded rows
-        own_heads = HEADS.get("sequence" if head in _TEXT_HEADS else head, {})
+        own_heads = HEADS.get("sequence" if head in TEXT_HEADS else head, {})
         self.has_own_head = family in own_heads
-        if head in _TEXT_HEADS:
+        if head in TEXT_HEADS:
             text_pooling.add_pooling_weights(network)
         self.supports_packing = self.has_own_head and ragged_attention.supports_packing(network)
         # run the body by src/model/fast_encoder.py; else by its own forward in transformers
         self.uses_fast_path = fast_encoder.supports_network(network)
-        self.rows = PaddedRows(network, judges_texts=head in _TEXT_HEADS)
+        # its tokens are kept from seeing those after them, though its family knows both directions
+        self.is_causal = head == "causal_lm" and knows_both_directions(family)
+        self.check_direction()
+        self.rows = PaddedRows(network, judges_texts=head in TEXT_HEADS)
         if head == "denoising":
             check_decoder(network)
         # one without values (src/model/bare_network.py) cannot be tried
         elif not any(weight.is_meta for weight in network.parameters()):
-            self.rows.try_network(finds_side=not self.has_own_head, is_causal=head == "causal_lm")
+            is_asked = head == "causal_lm" and not self.is_causal
+            self.rows.try_network(finds_side=not self.has_own_head, is_causal=is_asked)
         self.gradient_checkpointing = False
         # None: all began random
         self.loaded_weights: LoadedWeights | None = None
@@ -113,10 +89,22 @@ class Encoder(nn.Module):
     def config(self) -> PreTrainedConfig:
         return self.network.config
 
+    def check_direction(self) -> None:
+        """Raise UserError if the network's tokens would see others than its head is for."""
+        can_be_told = self.uses_fast_path or self.supports_packing
+        check_direction(self.config, self.is_causal, can_be_told=can_be_told)
+
+    def check_kept(self) -> None:
+        """Raise UserError if it must not be what a run leaves, as nothing opens it as what it
+        is.
+        """
+        if self.is_causal:
+            check_kept_direction(self.config.model_type)
+
     @property
     def pooling(self) -> text_pooling.Pooling:
         """What represents a sequence for its head."""
-        return text_pooling.read_pooling(self.config) if self.head in _TEXT_HEADS else "first"
+        return text_pooling.read_pooling(self.config) if self.head in TEXT_HEADS else "first"
 
     def describe_loading(self) -> Notices:
         """What should be known of how the weights were loaded, and how many are trained."""
@@ -182,9 +170,10 @@ class Encoder(nn.Module):
                 tokens,
                 compute_position_ids(tokens, self.config),
                 at=at,
+                is_causal=self.is_causal,
                 checkpointing=self.gradient_checkpointing,
             )
-        layout = RaggedLayout(tokens)
+        layout = RaggedLayout(tokens, is_causal=self.is_causal)
         return layout.select_tokens(at, self._encode_with_transformers(tokens, layout))[0]
 
     def _encode_with_transformers(self, tokens: Tokens, layout: RaggedLayout) -> Tensor:
@@ -195,7 +184,9 @@ class Encoder(nn.Module):
             if self.config.is_encoder_decoder:
                 body = body.get_encoder()
             return self.rows.compute_states(body, tokens, types)
-        arguments = {} if types is None else {"token_type_ids": types[None]}
+        arguments: dict[str, Any] = {} if types is None else {"token_type_ids": types[None]}
+        if "use_cache" in signature(body.forward).parameters:
+            arguments["use_cache"] = False
         position_ids = compute_position_ids(tokens, self.config)[None]
         return body(
             input_ids=tokens.ids[None], position_ids=position_ids, layout=layout, **arguments
@@ -210,7 +201,7 @@ class Encoder(nn.Module):
         """
         if not self.has_own_head:
             return self.run_network(tokens, at)
-        if self.head in _TEXT_HEADS:
+        if self.head in TEXT_HEADS:
             return self.compute_sequence_logits(self.encode_sequences(tokens))
         hidden = self.encode(tokens, at=at)
         if self.head in ("token_classification", "replaced_tokens"):

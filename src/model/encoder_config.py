@@ -6,6 +6,7 @@ run.
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,7 +20,8 @@ from src.model.head_outputs import name_outputs
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from src.model.encoder import Encoder, HeadType
+    from src.model.encoder import Encoder
+    from src.model.model_classes import HeadType
 
 NAME_OR_PATH_KEY = "model.encoder.name_or_path"
 HEAD_KEY = "model.encoder.head"
@@ -29,14 +31,13 @@ _TEXT_HEADS = (*TEXT_TASKS, "replaced_tokens")
 DropoutRate = Annotated[float, Bound(least=0, below=1)]
 _ENCODER_FAMILIES = ("bert", "modernbert", "electra")
 _FRESH_FAMILIES: dict[str, tuple[str, ...]] = {
-    "causal_lm": ("gpt2",),
+    "causal_lm": ("gpt2", *_ENCODER_FAMILIES),
     "denoising": ("bart", "t5"),
     "masked_lm_with_next_sentence": ("bert",),
     "replaced_tokens": ("electra",),
 }
 # why a head is for other families than the one that is named, or a family for other heads
 _UNFIT_HEADS = {
-    "causal_lm": "this family reads in both directions, so it would see what it is to predict",
     "denoising": "this family has no decoder, which is to write what noise has hidden",
     "replaced_tokens": "of this family, transformers has no network that tells replaced tokens",
 }
@@ -54,8 +55,9 @@ class Scratch:
     Args:
         family: `bert` (Devlin et al., 2019), `modernbert` (Warner et al., 2024: rotary positions,
             gated units, local attention in two of three layers), `electra` (Clark et al., 2020),
-            which replaced-token detection needs, for causal language modelling `gpt2` (Radford et
-            al., 2019), or for denoising `bart` (Lewis et al., 2020) or `t5` (Raffel et al., 2020).
+            which replaced-token detection needs, for causal language modelling alone `gpt2`
+            (Radford et al., 2019), or for denoising `bart` (Lewis et al., 2020) or `t5` (Raffel et
+            al., 2020).
         layers: number of transformer layers; a decoder has as many.
         width: of the hidden states.
         heads: of attention in each layer; `width` is divided among them.
@@ -84,13 +86,13 @@ class Scratch:
             )
 
     def check(self, head: "HeadType", max_tokens: int | None = None) -> None:
-        """Raise UserError if the family cannot do this: GPT-2 reads in one direction, the others in
-        both, ELECTRA alone has a discriminator, BART and T5 alone a decoder, and BERT alone a head
-        for pairs of segments.
+        """Raise UserError if the family cannot do this: GPT-2 reads in one direction alone, ELECTRA
+        alone has a discriminator, BART and T5 alone a decoder, and BERT alone a head for pairs of
+        segments.
         """
         if head == "masked_lm_with_next_sentence":
-            from src.model.encoder import AUTO_MODEL_CLASSES
             from src.model.encoder_families import check_family
+            from src.model.model_classes import AUTO_MODEL_CLASSES
 
             check_family(
                 self.family, AUTO_MODEL_CLASSES[head], "model.encoder: ", " (model.encoder.family)"
@@ -124,8 +126,10 @@ class Scratch:
 
         Raises UserError if the data's sequences are too long for it.
         """
-        from src.model.encoder import AUTO_MODEL_CLASSES, Encoder
+        from src.model.encoder import Encoder
         from src.model.fresh_config import build_fresh_config
+        from src.model.model_classes import find_model_class
+        from src.model.reading_direction import set_direction
         from src.model.text_pooling import write_pooling
 
         _check_max_tokens(
@@ -134,7 +138,12 @@ class Scratch:
         labels = _label_settings(label_names, task, head)
         config = build_fresh_config(self, dataset_info, labels)
         write_pooling(config, self.pooling)
-        return Encoder(AUTO_MODEL_CLASSES[head].from_config(config), head)
+        set_direction(config, head == "causal_lm")
+        return Encoder(find_model_class(head, self.family).from_config(config), head)
+
+    def read_family(self) -> str:
+        """The family."""
+        return self.family
 
 
 @validate_init
@@ -190,36 +199,47 @@ class Pretrained:
         from transformers import CONFIG_MAPPING
 
         from src.model.bare_network import build_bare_network
-        from src.model.encoder import AUTO_MODEL_CLASSES
         from src.model.encoder_families import (
-            TOKEN_HEADS,
-            build_direction_error,
             check_config_json,
             check_family,
             find_longest_sequence,
         )
+        from src.model.model_classes import find_model_class
         from src.model.text_pooling import check_pooling
 
         settings = check_encoder_folder(folder, CONFIG_MAPPING, NAME_OR_PATH_KEY)
         end = (f"{folder / 'config.json'}: ", f" ({NAME_OR_PATH_KEY})")
-        check_family(settings["model_type"], AUTO_MODEL_CLASSES[head], *end)
+        family = settings["model_type"]
+        check_family(family, find_model_class(head, family), *end)
         check_config_json(settings, *end)
-        if head == "causal_lm" and settings["model_type"] in TOKEN_HEADS:
-            raise build_direction_error(settings["model_type"], *end)
-        check_pooling(settings["model_type"], self.pooling)
-        network = build_bare_network(folder, settings, head, NAME_OR_PATH_KEY, self._change_config)
+        check_pooling(family, self.pooling)
+        change_config = partial(self._change_config, head=head)
+        network = build_bare_network(folder, settings, head, NAME_OR_PATH_KEY, change_config)
         if max_tokens is not None:
             _check_max_tokens(max_tokens, find_longest_sequence(network), _POSITIONS, head)
         return network
 
-    def _change_config(self, config: Any) -> None:
-        """Write into a stored config what is asked for in its place."""
+    def read_family(self) -> str | None:
+        """The family that a folder's config.json names; None for a hub name."""
+        from transformers import CONFIG_MAPPING
+
+        folder = resolve_local_folder(self.name_or_path, NAME_OR_PATH_KEY)
+        if folder is None:
+            return None
+        return str(check_encoder_folder(folder, CONFIG_MAPPING, NAME_OR_PATH_KEY)["model_type"])
+
+    def _change_config(self, config: Any, head: "HeadType") -> str:
+        """Write into a stored config what is asked for in its place; returns what changes in the
+        direction of reading, in a clause.
+        """
         from src.model.fresh_config import set_dropout
+        from src.model.reading_direction import set_direction
         from src.model.text_pooling import write_pooling
 
         if self.dropout is not None:
             set_dropout(config, self.dropout)
         write_pooling(config, self.pooling)
+        return set_direction(config, head == "causal_lm")
 
     def build(
         self,
@@ -236,8 +256,9 @@ class Pretrained:
         nor the length of the data, if its weights are incomplete, or if there is no head to keep.
         """
         from src.model.classification_head import StoredHead, align_head
-        from src.model.encoder import AUTO_MODEL_CLASSES, Encoder
+        from src.model.encoder import Encoder
         from src.model.encoder_families import TOKEN_HEADS, find_longest_sequence, find_vocab_size
+        from src.model.model_classes import find_model_class
         from src.model.pretrained_weights import (
             check_body_weights,
             grow_embeddings,
@@ -253,15 +274,16 @@ class Pretrained:
         stored_head = StoredHead.read(config)
         for key, value in _label_settings(label_names, task, head).items():
             setattr(config, key, value)
-        self._change_config(config)
+        direction = self._change_config(config, head)
         network, loaded = load_pretrained_network(
-            AUTO_MODEL_CLASSES[head],
+            find_model_class(head, config.model_type),
             self.name_or_path,
             key=NAME_OR_PATH_KEY,
             revision=self.revision,
             config=config,
         )
         check_body_weights(network, loaded, NAME_OR_PATH_KEY)
+        loaded = loaded._replace(direction=direction)
         network = network.float()
         longest = find_longest_sequence(network)
         _check_max_tokens(dataset_info.max_tokens, longest, _POSITIONS, head)

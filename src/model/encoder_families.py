@@ -97,6 +97,8 @@ DECODER_FAMILIES = (
 # For each kind of head, the families whose head is run by itself.
 HEADS: dict[str, dict[str, Callable[[Any, Tensor], Tensor]]] = {
     "masked_lm": TOKEN_HEADS,
+    # the same head, in a body whose tokens see only those before them
+    "causal_lm": TOKEN_HEADS,
     "replaced_tokens": {"electra": lambda m, h: m.discriminator_predictions(h)},
     "masked_lm_with_next_sentence": {family: TOKEN_HEADS[family] for family in PAIR_HEADS},
     "sequence": SEQUENCE_HEADS,
@@ -165,14 +167,13 @@ def check_family(family: str, model_class: Any, where: str, key: str = "") -> No
         )
 
 
-def build_direction_error(family: str, where: str, key: str = "") -> UserError:
-    """The error of a family that is to predict the next token, and sees it. Arguments as for
+def build_decoder_error(where: str, key: str = "") -> UserError:
+    """The error of a network that is to see all tokens, and does not. Arguments as for
     `check_config_json`.
     """
     return UserError(
-        f"{where}the family '{family}' reads a text in both directions, so it would see the token "
-        "that it is to predict; causal language modelling needs one that reads in one direction, "
-        f"such as gpt2{key}"
+        f"{where}is_decoder=true, so its tokens see only those before them; expected an encoder, "
+        f"whose tokens see all{key}"
     )
 
 
@@ -184,12 +185,14 @@ def check_config_json(settings: Mapping[str, Any], where: str, key: str = "") ->
         where: how the message begins.
         key: how it ends.
     """
-    if settings.get("is_decoder"):
-        raise UserError(
-            f"{where}is_decoder=true, so its tokens see only those before them; expected an "
-            f"encoder, whose tokens see all{key}"
-        )
     family = settings["model_type"]
+    if settings.get("is_decoder") and family not in TOKEN_HEADS:
+        raise build_decoder_error(where, key)
+    if settings.get("add_cross_attention"):
+        raise UserError(
+            f"{where}add_cross_attention=true, so it reads the states of another network beside "
+            f"the text; expected an encoder, which reads the text alone{key}"
+        )
     if family in _FAMILIES_WITH_OFFSET_POSITIONS and settings.get("pad_token_id", 0) is None:
         raise UserError(
             f"{where}pad_token_id is null, but the positions of the family '{family}' are counted "

@@ -44,6 +44,7 @@ def compute_hidden_states(
     positions: Tensor,
     *,
     at: TokenSelection,
+    is_causal: bool,
     checkpointing: bool,
 ) -> Tensor:
     """Last hidden states of all tokens [T, D], or of the selected ones.
@@ -53,13 +54,14 @@ def compute_hidden_states(
         family: of the network, one of `FAST_FAMILIES`.
         positions: [T], of each token among the learnt ones.
         at: the tokens whose states are wanted.
+        is_causal: a token sees only those before it.
         checkpointing: keep only the states between layers for the backward pass, and compute the
             rest again (Chen et al., 2016).
     """
     device = tokens.ids.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
     with torch.autocast(device, enabled=False):
-        layout = RaggedLayout(tokens)
+        layout = RaggedLayout(tokens, is_causal=is_causal)
         states, layers = _PREPARE_FUNCTIONS[family](body, tokens, layout, positions, dtype)
         if device == "cpu" and not layout.is_packed:
             padding = round_up(len(states), TOKENS_MULTIPLE) - len(states)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from src.model.encoder import HeadType
+    from src.model.model_classes import HeadType
 
 
 def name_outputs(head: "HeadType", label_names: Sequence[str]) -> tuple[str, ...]:

@@ -187,6 +187,16 @@ class ModelConfig:
 
             check_network(network, self)
 
+    def check_kept(self, origin: Path | None = None) -> None:
+        """Raise UserError if a run that ends with this objective would leave a model that nothing
+        opens as what it is. A hub name is asked once it has been fetched.
+        """
+        family = self.with_origin(origin).encoder.read_family()
+        if family is not None and self.objective.head == "causal_lm":
+            from src.model.reading_direction import check_kept_direction
+
+            check_kept_direction(family)
+
     def build(self, origin: Path | None = None) -> "EncoderModule":
         """The LightningModule, whose weights are built or loaded in `configure_model`."""
         from src.model.module import EncoderModule

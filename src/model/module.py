@@ -88,6 +88,7 @@ class EncoderModule(LightningModule):
             self.objective.head, self.dataset_info, names, task=self.objective.kind
         )
         self.encoder.uses_fast_path = self.encoder.uses_fast_path and self.config.lean
+        self.encoder.check_direction()
         self._frozen_modules = choose_trained_parts(self.encoder, self.config)
         if self.config.adapter is not None:
             self._frozen_digest = adapters.compute_frozen_digest(self)

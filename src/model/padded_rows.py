@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from src.core.batch import Tokens, build_tokens
 from src.core.user_errors import UserError
-from src.model.encoder_families import build_direction_error
+from src.model.reading_direction import build_direction_error
 
 # None: rows hold no padding
 PaddingSide = Literal["right", "left"] | None

@@ -26,6 +26,8 @@ class LoadedWeights(NamedTuple):
         unused: stored tensors that the network has no place for.
         head: what became of the stored head, in a clause; empty where there is nothing to say.
         added_tokens: rows that the embeddings were grown by.
+        direction: which tokens are seen from now on, and were before, in a clause; empty where
+            that has not changed.
     """
 
     source: str
@@ -34,6 +36,7 @@ class LoadedWeights(NamedTuple):
     unused: tuple[str, ...] = ()
     head: str = ""
     added_tokens: int = 0
+    direction: str = ""
 
     @property
     def fresh(self) -> tuple[str, ...]:
@@ -53,7 +56,7 @@ class LoadedWeights(NamedTuple):
             body: the name of the network's body, such as `bert`.
         """
         fresh, unused = (summarize_names(names, body) for names in (self.fresh, self.unused))
-        clauses = [self.head]
+        clauses = [self.head, self.direction]
         if self.added_tokens:
             clauses.append(
                 f"embeddings grown by {format_quantity(self.added_tokens, 'row')} for tokens added "
@@ -66,6 +69,7 @@ class LoadedWeights(NamedTuple):
             (f"weights of {self.source}: {said}",) if said else (),
             {
                 **({"model/head": self.head} if self.head else {}),
+                **({"model/direction": self.direction} if self.direction else {}),
                 **({"model/added_tokens": str(self.added_tokens)} if self.added_tokens else {}),
                 "model/fresh": fresh or "none",
                 "model/unused": unused or "none",

@@ -168,7 +168,8 @@ def _fused_attention(
         and width % 8 == 0
         and width <= 256
     ):
-        near = (window - 1, window - 1) if window is not None else (-1, -1)
+        before = after = -1 if window is None else window - 1
+        near = (before, 0 if layout.is_causal else after)
         borders = (tokens.cu_seqlens, tokens.cu_seqlens, tokens.max_seqlen, tokens.max_seqlen)
         return cast(Tensor, varlen_attn(query, key, value, *borders, scale=scale, window_size=near))
     bucket = layout.buckets[0]

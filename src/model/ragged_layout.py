@@ -28,10 +28,13 @@ class RaggedLayout:
     Full rows make one bucket, whatever lies in them. Texts of different lengths are cut into
     buckets of neighbours on a CPU, as many as save more padding than they cost (batches come sorted
     by length); elsewhere they make one bucket.
+
+    Args:
+        is_causal: a token looks at none of its sequence that comes after it.
     """
 
-    def __init__(self, tokens: Tokens) -> None:
-        self.tokens = tokens
+    def __init__(self, tokens: Tokens, *, is_causal: bool = False) -> None:
+        self.tokens, self.is_causal = tokens, is_causal
         # a row may hold several sequences
         self.is_packed = tokens.row_tokens > 0
         self._attention_biases: dict[tuple[int, int | None, torch.dtype], Tensor | None] = {}
@@ -41,22 +44,20 @@ class RaggedLayout:
         if self.is_packed or tokens.num_sequences * row_length == total:
             sequences = self._number_sequences(row_length)
             bucket = Bucket(0, total, total // row_length, row_length, None, sequences=sequences)
-            self.buckets = [bucket]
+            self.buckets = [bucket._replace(is_causal=is_causal)]
             return
         lengths = tokens.cu_seqlens.diff()
         if tokens.ids.device.type != "cpu":
-            self.buckets = [
-                _build_ragged_bucket(0, total, lengths.long(), tokens.max_seqlen, tokens)
-            ]
+            bucket = _build_ragged_bucket(0, total, lengths.long(), tokens.max_seqlen, tokens)
+            self.buckets = [bucket._replace(is_causal=is_causal)]
             return
         known_lengths: list[int] = lengths.tolist()
         self.buckets, first, begin = [], 0, 0
         for last in find_bucket_ends(known_lengths):
             longest = round_up(max(known_lengths[first:last]), ROW_LENGTH_MULTIPLE)
             end = begin + sum(known_lengths[first:last])
-            self.buckets.append(
-                _build_ragged_bucket(begin, end, lengths[first:last].long(), longest, tokens)
-            )
+            bucket = _build_ragged_bucket(begin, end, lengths[first:last].long(), longest, tokens)
+            self.buckets.append(bucket._replace(is_causal=is_causal))
             first, begin = last, end
 
     def _number_sequences(self, length: int) -> Tensor | None:

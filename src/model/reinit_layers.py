@@ -3,7 +3,8 @@
 import copy
 
 from src.core.user_errors import UserError
-from src.model.encoder import AUTO_MODEL_CLASSES, Encoder
+from src.model.encoder import Encoder
+from src.model.model_classes import find_model_class
 
 REINIT_KEY = "model.encoder.reinit_layers"
 
@@ -27,7 +28,9 @@ def reinit_top_layers(encoder: Encoder, count: int, key: str) -> None:
             expected=f"fewer than the {len(layers)} layers of '{encoder.config.model_type}'",
         )
     # transformers skips weights that it has loaded, so a whole fresh network gives its layers
-    network = AUTO_MODEL_CLASSES[encoder.head].from_config(copy.deepcopy(encoder.config))
+    network = find_model_class(encoder.head, encoder.config.model_type).from_config(
+        copy.deepcopy(encoder.config)
+    )
     fresh = Encoder(network, encoder.head).get_layers()
     for layer, source in zip(layers[-count:], fresh[-count:], strict=True):
         layer.load_state_dict(source.state_dict())

@@ -6,8 +6,9 @@ from transformers import AutoConfig, PreTrainedConfig
 
 from src.core.pretrained_files import load_from_hub_or_folder
 from src.model import text_pooling
-from src.model.encoder import AUTO_MODEL_CLASSES, Encoder, HeadType
+from src.model.encoder import Encoder
 from src.model.encoder_families import check_encoder_config
+from src.model.model_classes import HeadType, find_model_class
 
 
 def load_encoder_config(
@@ -19,7 +20,7 @@ def load_encoder_config(
     config: PreTrainedConfig = load_from_hub_or_folder(
         AutoConfig.from_pretrained, name_or_path, key=key, revision=revision
     )
-    check_encoder_config(config, AUTO_MODEL_CLASSES[head])
+    check_encoder_config(config, find_model_class(head, config.model_type))
     # it may name a kernel on the hub, whose code would be fetched and run
     config._attn_implementation = None
     return config
@@ -31,7 +32,10 @@ def load_encoder(folder: Path | str, head: HeadType, key: str = "run") -> Encode
     """
     config = load_encoder_config(str(folder), head, key)
     network = load_from_hub_or_folder(
-        AUTO_MODEL_CLASSES[head].from_pretrained, str(folder), key=key, config=config
+        find_model_class(head, config.model_type).from_pretrained,
+        str(folder),
+        key=key,
+        config=config,
     )
     encoder = Encoder(network, head)
     text_pooling.load_pooling_weights(network, Path(folder))

@@ -66,6 +66,8 @@ def check_network(network: PreTrainedModel, config: "ModelConfig") -> None:
         network: as its config.json makes it, on torch's `meta` device.
     """
     encoder = Encoder(network, config.objective.head)
+    encoder.uses_fast_path = encoder.uses_fast_path and config.lean
+    encoder.check_direction()
     if getattr(config.objective, "mixup", None):
         encoder.check_text_vectors()
     if r_drop := getattr(config.objective, "r_drop", None):

@@ -17,20 +17,26 @@ if TYPE_CHECKING:
     from src.tracking.store import Store
 
 
-def build_parts(config: Mapping[str, Any], store: "Store", *, is_trial: bool) -> BuiltParts:
+def build_parts(
+    config: Mapping[str, Any], store: "Store", *, is_trial: bool, is_followed: bool = False
+) -> BuiltParts:
     """Build what a config describes and check it, with what `init_from` brings. Nothing is read of
     the data, and no weights are made.
+
+    Args:
+        is_followed: by a phase that goes on with its model, so that the run does not leave it.
     """
     from src.pipeline.init_from import resolve_init_from
     from src.pipeline.teacher import build_model_config, resolve_teacher
     from src.training.rank_process import get_from_first_rank
 
     model_folder: Path | None = None
-    if (known_folder := get_from_first_rank("origin")) is not None:
-        model_folder = Path(known_folder)
-    elif config.get("init_from") is not None:
-        config = resolve_init_from(config, store, is_trial=is_trial)
-        model_folder = store.fetch_model_folder(config["init_from"])
+    if config.get("init_from") is not None:
+        if (known_folder := get_from_first_rank("origin")) is not None:
+            model_folder = Path(known_folder)
+        else:
+            config = resolve_init_from(config, store, is_trial=is_trial)
+            model_folder = store.fetch_model_folder(config["init_from"])
     config = resolve_teacher(config, store, is_trial=is_trial)
     data_config = build_node(config["data"])
     model_config = build_model_config(config["model"], store)
@@ -42,6 +48,8 @@ def build_parts(config: Mapping[str, Any], store: "Store", *, is_trial: bool) ->
     if config.get("report") is not None:
         build_node(config["report"]).check()
     model_config.check(model_folder, max_tokens=data_config.batching.max_tokens)
+    if not is_followed:
+        model_config.check_kept(model_folder)
     data_config.check(model_folder)
     if slices := (config.get("report") or {}).get("slices"):
         _check_slices(data_config.source, slices)
@@ -59,6 +67,13 @@ def build_parts(config: Mapping[str, Any], store: "Store", *, is_trial: bool) ->
         training=build_node(config["trainer"]),
         callbacks=callbacks,
     )
+
+
+def check_world_size(built: BuiltParts, world_size: int) -> None:
+    """Raise UserError for a callback that does not go with so many devices."""
+    for callback in built.callbacks:
+        if (check := getattr(callback, "check_world_size", None)) is not None:
+            check(world_size)
 
 
 def settle_batch_ranks(

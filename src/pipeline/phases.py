@@ -51,12 +51,16 @@ class Phase:
     Args:
         number: from 1.
         configs: of all phases, by their names in their order.
+        run_config: the config of the run, which these are made of.
+        origin: the folder of the model that the phase before has left; None: it is the first.
         first_step: the optimizer steps of the phases before.
     """
 
     number: int
     configs: Mapping[str, Mapping[str, Any]]
-    first_step: int
+    run_config: Mapping[str, Any]
+    origin: Path | None = None
+    first_step: int = 0
 
     def __str__(self) -> str:
         return f"phase {self.number} of {len(self.configs)} ({self.name})"
@@ -98,33 +102,56 @@ def enter_phases(
         resume_point: of the run, in which phases are not looked for.
 
     Raises:
-        UserError: something in a phase cannot be built, or the run has several devices.
+        UserError: something in a phase cannot be built, or a launcher has started the ranks.
     """
-    from src.pipeline.build_parts import build_parts
+    from src.pipeline.build_parts import build_parts, check_world_size
+    from src.training.rank_process import get_from_first_rank
 
-    world_size = launcher.rank_info.world_size
-    if world_size > 1:
+    if launcher.rank_info.is_launched_externally and launcher.rank_info.world_size > 1:
         raise UserError(
-            f"a run with phases goes with one device, found {world_size}",
+            "a run with phases starts its ranks itself, and a launcher has started this one",
             key=PHASES_KEY,
-            hint="trainer.devices=1 fits, or a run for each phase, with init_from",
+            hint="it fits without torchrun or srun, on one machine; else a run for each phase, "
+            "with init_from",
         )
-    phase = Phase(number=1, configs=expand_phases(built.config), first_step=0)
+    phase = Phase(number=1, configs=expand_phases(built.config), run_config=built.config)
     parts = {}
     for name, config in phase.configs.items():
         try:
-            parts[name] = build_parts(config, store, is_trial=False)
+            is_followed = name != list(phase.configs)[-1]
+            parts[name] = build_parts(config, store, is_trial=False, is_followed=is_followed)
+            check_world_size(parts[name], launcher.rank_info.world_size)
         except UserError as error:
             raise UserError(str(error), where=f"phase {name}", about=error.keys) from error
-    run = resume_point.resumed_run
-    if run is None:
+    if (sent := get_from_first_rank("phase")) is not None:
+        origin = get_from_first_rank("phase_origin")
+        phase = _place_phase(phase, int(sent), Path(origin) if origin else None)
+    elif resume_point.resumed_run is not None:
+        phase, resume_point = _find_place(store, resume_point, phase)
+    if phase.origin is None:
         return parts[phase.name], phase, resume_point
+    return _build_next(phase, store), phase, resume_point
+
+
+def _place_phase(first: Phase, number: int, origin: Path | None) -> Phase:
+    steps = 0 if origin is None else _read_steps(origin)
+    return replace(first, number=number, origin=origin, first_step=steps)
+
+
+def _find_place(
+    store: "Store", resume_point: "ResumePoint", phase: Phase
+) -> "tuple[Phase, ResumePoint]":
+    """The phase in which a run stands, and the checkpoint there, by what lies in its folders.
+
+    Args:
+        phase: the first one.
+    """
+    run = resume_point.resumed_run
+    assert run is not None
     root = store.runs_folder / "checkpoints" / run.id
     _bring_folders(store, root, run.tags.get("local_id", run.id), phase)
-    folder = None
     while not phase.is_last and (root / phase.folder_name / _MODEL_NAME).is_dir():
-        folder = root / phase.folder_name / _MODEL_NAME
-        phase = replace(phase, number=phase.number + 1, first_step=_read_steps(folder))
+        phase = _place_phase(phase, phase.number + 1, root / phase.folder_name / _MODEL_NAME)
     found = find_newest_checkpoint(root / phase.folder_name)
     step = 0 if found.path is None else read_checkpoint_description(found.path)["step"]
     tags = {"checkpoint_error": "; ".join(found.remarks)} if found.remarks else {}
@@ -136,10 +163,7 @@ def enter_phases(
         remarks=[*resume_point.remarks, *found.remarks],
         tags={**resume_point.tags, **tags},
     )
-    if folder is None:
-        return parts[phase.name], phase, resume_point
-    config = _continue_config(phase.configs[phase.name], folder)
-    return build_parts(config, store, is_trial=False), phase, resume_point
+    return phase, resume_point
 
 
 def _bring_folders(store: "Store", root: Path, local_id: str, phase: Phase) -> None:
@@ -181,34 +205,48 @@ def begin_phase(parts: "RunParts", precision: str, reason: str) -> None:
     record.first_step = phase.first_step
     record.set_tag("phase", str(phase))
     record.log_metrics({"phase": phase.number})
-    print_wrapped(f"{phase}: {describe_data(parts.config['data'])}")
+    if parts.is_first_rank:
+        print_wrapped(f"{phase}: {describe_data(parts.config['data'])}")
     seed_everything(parts.config["seed"], workers=True, verbose=False)
 
 
 def enter_next_phase(parts: "RunParts", module: "EncoderModule", trainer: "Trainer") -> "RunParts":
     """End a phase whose training is over, and begin the next one with the model that it leaves:
-    that of its best checkpoint, as a run's.
+    that of its best checkpoint, as a run's. All ranks call it, and the first one leaves the model.
     """
-    from src.pipeline.build_parts import build_parts
     from src.pipeline.resume_hint import note_resume_command
     from src.pipeline.run_report import log_time_limit
+    from src.training.distributed import gather_from_ranks, unshard_encoder, wait_at_border
 
-    phase, record = parts.phase, parts.record
+    phase, record, ranks = parts.phase, parts.record, parts.launcher.rank_info
     assert phase is not None
     log_time_limit(parts, trainer, module.total_steps)
+    wait_at_border(parts.launcher, trainer.strategy)
     origin = _load_best(module, trainer)
+    unshard_encoder(module.encoder)
     steps = phase.first_step + trainer.global_step
-    folder = _leave_model(parts, module, steps)
-    coming = replace(phase, number=phase.number + 1, first_step=steps)
-    config = _continue_config(coming.configs[coming.name], folder)
-    built = build_parts(config, parts.store, is_trial=False)
-    print_wrapped(
-        f"{phase} ended at optimizer step {steps}: {coming} goes on from {origin}, with "
-        f"{_describe_head(module, built.module)}; optimizer, schedule and order of rows begin "
-        "anew, steps count on"
-    )
-    record.set_tag(f"phase.{phase.name}", f"ended at optimizer step {steps}")
-    built.datamodule.set_rank(0, 1, built.training.batch_ranks)
+    folder = parts.checkpoint_folder / _MODEL_NAME
+    coming = replace(phase, number=phase.number + 1, origin=folder, first_step=steps)
+
+    def build() -> "BuiltParts":
+        built = _build_next(coming, parts.store)
+        built.datamodule.set_rank(ranks.rank, ranks.world_size, built.training.batch_ranks)
+        return built
+
+    built = None
+    if parts.is_first_rank:
+        _leave_model(parts, module, folder, steps)
+        built = build()
+        print_wrapped(
+            f"{phase} ended at optimizer step {steps}: {coming} goes on from {origin}, with "
+            f"{_describe_head(module, built.module)}; optimizer, schedule and order of rows begin "
+            "anew, steps count on"
+        )
+        record.set_tag(f"phase.{phase.name}", f"ended at optimizer step {steps}")
+        # the others find it in the cache
+        built.datamodule.prepare_data()
+    gather_from_ranks(None)
+    built = built or build()
     next_parts = replace(
         parts,
         config=built.config,
@@ -224,10 +262,19 @@ def enter_next_phase(parts: "RunParts", module: "EncoderModule", trainer: "Train
     return next_parts
 
 
+def _build_next(phase: Phase, store: "Store") -> "BuiltParts":
+    """The parts of a phase that goes on from the model of the one before."""
+    from src.pipeline.build_parts import build_parts
+
+    assert phase.origin is not None
+    config = _continue_config(phase.configs[phase.name], phase.origin)
+    return build_parts(config, store, is_trial=False, is_followed=not phase.is_last)
+
+
 def _load_best(module: "EncoderModule", trainer: "Trainer") -> str:
     """Load the weights of the best checkpoint, if there is one; returns what they are, in words."""
     from src.training.checkpoint_callback import find_checkpoint_callback
-    from src.training.distributed import load_checkpoint_weights
+    from src.training.distributed import current_rank, load_checkpoint_weights
 
     callback = find_checkpoint_callback(trainer)
     best = getattr(trainer.checkpoint_callback, "best_model_path", "")
@@ -235,6 +282,8 @@ def _load_best(module: "EncoderModule", trainer: "Trainer") -> str:
         return "its last weights"
     load_checkpoint_weights(module, best)
     if callback is None:
+        return "its best checkpoint"
+    if current_rank() > 0:
         return "its best checkpoint"
     description = read_checkpoint_description(Path(best))
     score = description["metrics"].get(callback.monitor)
@@ -246,7 +295,11 @@ def _describe_head(before: "EncoderModule", after: "EncoderModule") -> str:
     """What becomes of the head at a border, in words; more is said once the data are known."""
     from src.model.objectives import GeneratorObjective
 
-    if after.objective.head != before.objective.head:
+    heads = (before.objective.head, after.objective.head)
+    if set(heads) == {"causal_lm", "masked_lm"}:
+        # of a family that knows both directions, which has one head for both
+        return "its head"
+    if heads[0] != heads[1]:
         return "a fresh head"
     if isinstance(after.objective, GeneratorObjective):
         return "its head and a fresh generator"
@@ -255,7 +308,7 @@ def _describe_head(before: "EncoderModule", after: "EncoderModule") -> str:
     return "its head where the labels are the same"
 
 
-def _leave_model(parts: "RunParts", module: "EncoderModule", steps: int) -> Path:
+def _leave_model(parts: "RunParts", module: "EncoderModule", model: Path, steps: int) -> None:
     """Write the model of a phase into its folder, after which the phase has ended; then its
     checkpoints are deleted. The folder is there whole or not at all.
     """
@@ -263,7 +316,7 @@ def _leave_model(parts: "RunParts", module: "EncoderModule", steps: int) -> Path
 
     folder, datamodule = parts.checkpoint_folder, parts.datamodule
     folder.mkdir(parents=True, exist_ok=True)
-    draft, model = folder / ".draft", folder / _MODEL_NAME
+    draft = folder / ".draft"
     # of a process that was killed
     shutil.rmtree(draft, ignore_errors=True)
     preprocessing = datamodule.describe_preprocessing()
@@ -280,7 +333,6 @@ def _leave_model(parts: "RunParts", module: "EncoderModule", steps: int) -> Path
     parts.mirror_checkpoints(folder, "checkpoints")
     artifact = f"checkpoints/{folder.name}/{_MODEL_NAME}"
     parts.record.mirror_folder(model, artifact)
-    return model
 
 
 def _read_steps(folder: Path) -> int:

@@ -104,11 +104,12 @@ class RunPlan:
         ]
 
 
-def plan_run(config: Mapping[str, Any]) -> RunPlan:
+def plan_run(config: Mapping[str, Any], *, is_followed: bool = False) -> RunPlan:
     """Take a few steps of a run, and tell from them what the whole run needs.
 
     Args:
         config: the arguments of `src.pipeline.run.run`, as composed and checked.
+        is_followed: as of `build_parts`.
 
     Raises:
         UserError: something in the config or the data must be changed.
@@ -130,7 +131,7 @@ def plan_run(config: Mapping[str, Any]) -> RunPlan:
     # for the memory that a run needs too
     store.import_libraries()
     startup.resume_gc()
-    built = build_parts(config, store, is_trial=False)
+    built = build_parts(config, store, is_trial=False, is_followed=is_followed)
     seed_everything(config["seed"], workers=True, verbose=False)
     launcher = built.training.build_launcher(on_rank_failure=_do_nothing)
     world_size = launcher.rank_info.world_size

@@ -27,8 +27,9 @@ from src.data.tokenization.text_encoder import find_token_types
 from src.data.tokenization.token_store import TokenStore
 from src.data.tokenization.tokenizer import TextTokenizer
 from src.model.decision_rule import DecisionRule
-from src.model.encoder import Encoder, HeadType
+from src.model.encoder import Encoder
 from src.model.head_outputs import choose_ranks, compute_class_scores
+from src.model.model_classes import HeadType
 from src.model.stored_encoder import load_encoder
 from src.pipeline.export import INFERENCE_CONFIG_NAME
 from src.pipeline.palimpsest_model import find_runtime_file

@@ -158,7 +158,7 @@ def open_run(
     from lightning import seed_everything
 
     from src.config.resume import make_change_checker
-    from src.pipeline.build_parts import build_parts, settle_batch_ranks
+    from src.pipeline.build_parts import build_parts, check_world_size, settle_batch_ranks
     from src.pipeline.create_record import create_record
     from src.pipeline.resume import resolve_resume_point
 
@@ -172,10 +172,7 @@ def open_run(
         on_first_rank_lost=store.close_vanished_runs,
     )
     rank_info = launcher.rank_info
-    for callback in built.callbacks:
-        # which some have that do not go with several devices
-        if (check := getattr(callback, "check_world_size", None)) is not None:
-            check(rank_info.world_size)
+    check_world_size(built, rank_info.world_size)
     resume_point = resolve_resume_point(
         store,
         resume=resume,
@@ -233,7 +230,7 @@ def prepare_run(parts: RunParts) -> Path | None:
     from src.pipeline.build_parts import check_validation_rows
     from src.pipeline.judge_answers import check_report
     from src.pipeline.leakage import record_leakage
-    from src.training.rank_process import get_from_first_rank
+    from src.training.rank_process import take_from_first_rank
 
     record, datamodule = parts.record, parts.datamodule
     datamodule.prepare_data()
@@ -248,7 +245,7 @@ def prepare_run(parts: RunParts) -> Path | None:
         print_line(line)
     if parts.is_first_rank:
         record_leakage(parts)
-    checkpoint = get_from_first_rank("checkpoint")
+    checkpoint = take_from_first_rank("checkpoint")
     return (
         Path(checkpoint)
         if checkpoint
@@ -266,7 +263,7 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
     from src.pipeline.teacher import build_model_config
     from src.training.callbacks import announce_loading, keep_freed_memory
     from src.training.non_finite_recovery import fit_with_recovery
-    from src.training.rank_process import get_from_first_rank
+    from src.training.rank_process import take_from_first_rank
     from src.training.training_metrics import log_startup_time
 
     record, datamodule, training = parts.record, parts.datamodule, parts.training
@@ -283,6 +280,8 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
 
     def note_begin(*_: object) -> None:
         """The network stands: from here on the run goes on as it is or not at all."""
+        if not parts.has_next_phase:
+            parts.module.encoder.check_kept()
         record.set_tag("precision", precision_reason)
         note_training(record.run_id)
 
@@ -331,7 +330,7 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
         build_module=build_module,
         checkpoint=checkpoint,
         is_foreign_checkpoint=parts.resume_point.is_foreign_checkpoint
-        or bool(get_from_first_rank("foreign")),
+        or bool(take_from_first_rank("foreign")),
         checkpoint_folder=parts.checkpoint_folder,
         max_skips=training.max_skips if training.on_non_finite == "skip" else None,
         record=record,

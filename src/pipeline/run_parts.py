@@ -139,13 +139,16 @@ class RunParts:
         return is_first and self.resume_point.is_untrained
 
     def send_to_ranks(self, precision: str, checkpoint: Path | None) -> None:
-        """Tell the other ranks what the first one has found out."""
+        """Tell the other ranks what the first one has found out, before its first training."""
+        phase = self.phase
         self.launcher.send_config(
-            self.config,
+            self.config if phase is None else phase.run_config,
             origin=str(self.model_folder) if self.model_folder else None,
             arithmetic=precision,
             checkpoint=str(checkpoint) if checkpoint else None,
             foreign="yes" if self.resume_point.is_foreign_checkpoint else None,
+            phase=str(phase.number) if phase is not None else None,
+            phase_origin=str(phase.origin) if phase is not None and phase.origin else None,
         )
 
     def make_checkpoint_hooks(self) -> "CheckpointHooks":

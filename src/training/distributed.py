@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from src.model.encoder import Encoder
     from src.model.module import EncoderModule
 
+# of ranks for the first one, between two trainings
+_BORDER_SECONDS = 7 * 86400.0
+
 T = TypeVar("T")
 RankPredictions = tuple[Tensor, Tensor, Tensor]
 
@@ -124,6 +127,7 @@ class ShardedStrategy(ModelParallelStrategy):
         if not isinstance(encoder, FSDPModule):
             # It bypasses the modules at which weights are gathered.
             encoder.uses_fast_path = False
+            encoder.check_direction()
             encoder.set_gradient_checkpointing(encoder.gradient_checkpointing)
             shard_encoder(encoder, self.device_mesh["data_parallel"])
         super().setup(trainer)
@@ -152,6 +156,15 @@ def set_collective_timeout(seconds: float, strategy: Strategy) -> None:
         groups += strategy.device_mesh.get_all_groups()
     for group in groups:
         distributed_c10d._set_pg_timeout(timedelta(seconds=seconds), group)
+
+
+def wait_at_border(launcher: RankLauncher, strategy: Strategy) -> None:
+    """Have the ranks wait, until training begins again, for as long as the first one takes to save
+    a model and to read data, as before they have begun.
+    """
+    launcher.has_training_begun = False
+    if launcher.rank_info.world_size > 1:
+        set_collective_timeout(_BORDER_SECONDS, strategy)
 
 
 def shard_encoder(encoder: "Encoder", mesh: "DeviceMesh") -> None:

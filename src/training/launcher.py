@@ -177,6 +177,7 @@ class RankLauncher:
         self._on_first_rank_lost = on_first_rank_lost
         self._command = command
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._has_sent_config = False
         self._logs: dict[int, IO[bytes]] = {}
         self._lost_rank: LostRank | None = None
         self._closing = threading.Event()
@@ -236,14 +237,15 @@ class RankLauncher:
         )
 
     def send_config(self, config: Mapping[str, Any], **known: str | None) -> None:
-        """Let the other ranks begin.
+        """Let the other ranks begin; in a later training of this run they have begun already.
 
         Args:
             config: of the run.
             known: what the first rank has found out; `get_from_first_rank` returns it in them.
         """
-        if not self._processes:
+        if not self._processes or self._has_sent_config:
             return
+        self._has_sent_config = True
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]

@@ -69,6 +69,11 @@ def get_from_first_rank(name: str) -> str | None:
     return _first_rank_message.get(name)
 
 
+def take_from_first_rank(name: str) -> str | None:
+    """The same for what holds for the first training of this process alone: it is gone then."""
+    return _first_rank_message.pop(name, None)
+
+
 def is_connection_error(error: BaseException) -> bool:
     """True for an exception which says that the connection to another rank is broken."""
     pattern = (

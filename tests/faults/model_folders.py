@@ -77,11 +77,11 @@ ENTRIES = [
     Entry(
         HERE,
         says=(
-            "HERE/m/config.json: is_decoder=true, so its tokens see only those before them; "
-            "expected an encoder, whose "
-            "tokens see all (model.encoder.name_or_path)"
+            "HERE/m/config.json: add_cross_attention=true, so it reads the states of another "
+            "network beside the text; expected an encoder, which reads the text alone "
+            "(model.encoder.name_or_path)"
         ),
-        model="sees what came before",
+        model="reads another network",
         name="model folder: an encoder that is a decoder",
     ),
     Entry(

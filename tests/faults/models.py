@@ -126,7 +126,7 @@ BROKEN: dict[str, Break] = {
     "unknown family": _config(model_type="berrt"),
     "no family": _config(model_type=None),
     "for images": _config(model_type="vit"),
-    "sees what came before": _config(is_decoder=True),
+    "reads another network": _config(is_decoder=True, add_cross_attention=True),
     "its own code": _config(model_type="mine", auto_map={"AutoConfig": "mine.Config"}),
     "no weights": _without("model.safetensors"),
     "cut weights": _file("model.safetensors", _safetensors(1000, cut_to=500)),

@@ -124,10 +124,11 @@ def test_the_loss_is_the_cpus(gpu: torch.device, dtype: torch.dtype) -> None:
     )
 
 
+@pytest.mark.parametrize("is_causal", [False, True])
 @pytest.mark.parametrize("window", [None, 5])
 @pytest.mark.parametrize("lengths", [[40, 24, 64], [30, 1, 17]], ids=["packed", "ragged"])
 def test_attention_of_variable_length_is_the_cpus(
-    gpu: torch.device, lengths: list[int], window: int | None
+    gpu: torch.device, lengths: list[int], window: int | None, is_causal: bool
 ) -> None:
     """Values and gradients in bf16, with and without a window, behind them sequences that are
     empty.
@@ -138,13 +139,14 @@ def test_attention_of_variable_length_is_the_cpus(
     tokens = build_tokens(ids, torch.tensor(lengths), row_tokens=64 if 64 in lengths else 0)
     ends = nn.functional.pad(tokens.cu_seqlens, (0, 3), value=sum(lengths))
     there = tokens._replace(
-        ids=tokens.ids.to(gpu), positions=tokens.positions.to(gpu), starts=ends.to(gpu)
+        ids=tokens.ids.to(gpu), positions=tokens.positions.to(gpu), cu_seqlens=ends.to(gpu)
     )
     qkv, above = torch.randn(sum(lengths), 3, 2, 32), torch.randn(sum(lengths), 2, 32)
     found = []
     for device, kind, each in (("cpu", torch.float32, tokens), (gpu, torch.bfloat16, there)):
         own = qkv.to(device, kind).requires_grad_()
-        answer = ragged_attention(own, RaggedLayout(each), scale=32**-0.5, window=window)
+        layout = RaggedLayout(each, is_causal=is_causal)
+        answer = ragged_attention(own, layout, scale=32**-0.5, window=window)
         answer.backward(above.to(device, kind))
         assert own.grad is not None
         found.append((answer.detach().cpu().float(), own.grad.cpu().float()))

@@ -15,8 +15,8 @@ from transformers import AutoConfig, PreTrainedModel
 
 from src.core.batch import Tokens, build_tokens
 from src.core.dataset_info import DatasetInfo
-from src.model.encoder import AUTO_MODEL_CLASSES, HeadType
 from src.model.encoder_families import TOKEN_HEADS
+from src.model.model_classes import HeadType, find_model_class
 
 VOCABULARY = 60
 # fewer than the tokens of most batches: positions count within a sequence
@@ -129,7 +129,7 @@ def tiny() -> Callable[..., PreTrainedModel]:
             "num_labels": 2 if head == "masked_lm_with_next_sentence" else 3,
         }
         config = AutoConfig.for_model(family, **(measures | OWN.get(family, {}) | changes))
-        network: PreTrainedModel = AUTO_MODEL_CLASSES[head].from_config(config)
+        network: PreTrainedModel = find_model_class(head, family).from_config(config)
         for parameter in network.parameters():
             # biases begin at 0 and norms at 1, where mistakes do not show
             if parameter.ndim == 1:
@@ -162,7 +162,7 @@ def make(tiny) -> Callable[..., PreTrainedModel]:
         config = AutoConfig.for_model(
             family, vocab_size=60, num_labels=3, **(ids | TINY[family][0])
         )
-        network: PreTrainedModel = AUTO_MODEL_CLASSES[head].from_config(config)
+        network: PreTrainedModel = find_model_class(head, family).from_config(config)
         for parameter in network.parameters():
             parameter.data += 0.2 * torch.randn_like(parameter)
         return network.eval()

@@ -71,8 +71,8 @@ def test_a_family_that_reads_in_both_directions_is_refused(facts, tiny) -> None:
     config = BertConfig(vocab_size=60, hidden_size=8, num_hidden_layers=1, num_attention_heads=1)
     with pytest.raises(UserError, match="'bert' reads a text in both directions"):
         Encoder(AutoModelForCausalLM.from_config(config), "causal_lm")
-    with pytest.raises(UserError, match=r"model.encoder.family=bert.*both directions"):
-        Scratch(layers=1, width=8, heads=1).check("causal_lm")
+    with pytest.raises(UserError, match=r"model.encoder.family=bart.*decoder"):
+        Scratch(family="bart", layers=1, width=8, heads=1).check("causal_lm")
     with pytest.raises(UserError, match=r"model.encoder.family=gpt2.*causal language modelling"):
         Scratch(family="gpt2", layers=1, width=8, heads=1).check("masked_lm")
     Scratch(family="gpt2", layers=1, width=8, heads=1).check("causal_lm")

@@ -499,8 +499,8 @@ def test_a_folder_of_a_decoder_or_without_padding_is_told_before_a_run(folder):
     Pretrained(name_or_path=str(place)).check("masked_lm")
     for changes, message in (
         (
-            {"is_decoder": True},
-            "is_decoder=true, so its tokens see only those before them; expected an encoder",
+            {"add_cross_attention": True},
+            "add_cross_attention=true, so it reads the states of another network beside the text; ",
         ),
         (
             {"pad_token_id": None},

@@ -20,9 +20,10 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICA
 from src.core.batch import LabelledBatch, MaskedBatch, Tokens, build_tokens
 from src.core.user_errors import UserError
 from src.model.classification_head import find_output_layer
-from src.model.encoder import AUTO_MODEL_CLASSES, Encoder, HeadType
+from src.model.encoder import Encoder
 from src.model.encoder_config import Pretrained
 from src.model.layer_stack import find_layers
+from src.model.model_classes import AUTO_MODEL_CLASSES, HeadType
 from src.model.model_config import ModelConfig
 from src.model.objectives.classification import Classification
 from src.model.objectives.masked_lm import MaskedLM

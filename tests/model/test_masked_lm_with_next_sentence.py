@@ -10,8 +10,9 @@ from transformers import AutoModelForPreTraining
 
 from src.core.batch import SentencePairBatch, build_tokens
 from src.core.user_errors import UserError
-from src.model.encoder import AUTO_MODEL_CLASSES, Encoder
+from src.model.encoder import Encoder
 from src.model.encoder_config import Pretrained, Scratch
+from src.model.model_classes import AUTO_MODEL_CLASSES
 from src.model.objectives.masked_lm_with_next_sentence import MaskedLMWithNextSentence
 from src.model.stage_metrics import StageMetrics
 from src.model.stored_encoder import load_encoder

@@ -21,9 +21,10 @@ from src.core.batch import (
     Tokens,
 )
 from src.core.dataset_info import TEXT_TASKS
-from src.model.encoder import HeadType
+from src.model.model_classes import HeadType
 from src.model.model_config import ModelConfig
 from tests.conftest import CONF
+from tests.model.conftest import FAMILIES
 from tests.model.test_families import NAMED, list_able_families
 
 LABELS = ("negative", "positive")
@@ -77,17 +78,22 @@ WITHOUT_LABELS = ("masked_lm", "causal_lm", "replaced_tokens", "regression")
 # A student is a classifier of any family; that it learns from a teacher is shown in
 # test_distillation.py.
 WITH_TEACHER = {"distillation"}
-# of the families that transformers has a causal model for, those that read in one direction; the
-# others are refused (test_causal_lm.py)
-CAUSAL = ("gpt2", "deepseek_v2")
+# those that read in one direction, and those that can be kept to one (test_one_direction.py); the
+# others of transformers' causal models are refused (test_causal_lm.py)
+CAUSAL = (*FAMILIES, "gpt2", "deepseek_v2")
 # the others are refused (test_masked_lm_with_next_sentence.py)
 WITH_PAIR_HEAD = ("albert", "bert")
 
 
 def list_families(head: HeadType) -> list[str]:
+    if head == "causal_lm":
+        return [*CAUSAL]
     families = list_able_families(head)
-    chosen = {"causal_lm": CAUSAL, "masked_lm_with_next_sentence": WITH_PAIR_HEAD}.get(head)
-    return [family for family in families if chosen is None or family in chosen]
+    return [
+        family
+        for family in families
+        if head != "masked_lm_with_next_sentence" or family in WITH_PAIR_HEAD
+    ]
 
 
 def compose_model(composed: Callable[..., dict[str, Any]], name: str) -> dict[str, Any]:
@@ -111,9 +117,10 @@ def test_every_objective_of_a_config_is_tried(composed):
     }
     pairs = sum(len(list_families(head)) for head in heads.values())
     # five for texts, with all families; one for masks and one for tags of words, each with those
-    # that have a class for it; one for those that read in one direction, one for discriminators,
-    # one for the two that judge pairs of segments, and one for the two with a decoder
-    assert (len(NAMED), pairs) == (19, 5 * 19 + 15 + 17 + 2 + 1 + 2 + 2)
+    # that have a class for it; one for those that read in one direction, at least when they are
+    # told to, one for discriminators, one for the two that judge pairs of segments, and one for
+    # the two with a decoder
+    assert (len(NAMED), pairs) == (19, 5 * 19 + 15 + 17 + 12 + 1 + 2 + 2)
 
 
 @pytest.mark.parametrize("name", BATCHES)

@@ -11,8 +11,9 @@ from torch.testing import assert_close
 
 from src.core.batch import build_tokens
 from src.core.user_errors import UserError
-from src.model.encoder import AUTO_MODEL_CLASSES, Encoder
+from src.model.encoder import Encoder
 from src.model.encoder_config import Pretrained, Scratch
+from src.model.model_classes import AUTO_MODEL_CLASSES
 from src.model.stored_encoder import load_encoder
 from src.model.text_pooling import AttentionPooling, write_pooling
 

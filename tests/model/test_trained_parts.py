@@ -7,8 +7,9 @@ from transformers import AutoConfig
 
 from src.core.user_errors import UserError
 from src.model.adapter_config import Lora
-from src.model.encoder import AUTO_MODEL_CLASSES, Encoder
+from src.model.encoder import Encoder
 from src.model.encoder_config import Pretrained
+from src.model.model_classes import AUTO_MODEL_CLASSES
 from src.model.model_config import ModelConfig
 from src.model.objectives.causal_lm import CausalLM
 from src.model.objectives.classification import Classification
@@ -79,11 +80,11 @@ REFUSED = {
         "expected auto",
     ),
     "the next token is seen": (
-        "bert",
-        {"objective": CausalLM()},
-        "FOLDER/config.json: the family 'bert' reads a text in both directions, so it would see "
-        "the token that it is to predict; causal language modelling needs one that reads in one "
-        "direction, such as gpt2 (model.encoder.name_or_path)",
+        "mpnet",
+        {"objective": CausalLM(), "lean": False},
+        "model.encoder: the family 'mpnet' is kept to one direction by this program's own "
+        "arithmetic, which model.lean=false, trainer=fsdp and a convolution beside the first layer "
+        "leave out; its tokens would see the one that they are to predict",
     ),
 }
 

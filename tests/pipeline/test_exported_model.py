@@ -16,8 +16,9 @@ from src.core.dataset_info import DatasetInfo
 from src.data.cache import ContentCache
 from src.data.preparation.cleaning import Cleaning
 from src.data.tokenization.tokenizer import TextTokenizer, WordPiece
-from src.model.encoder import AUTO_MODEL_CLASSES, Encoder
+from src.model.encoder import Encoder
 from src.model.encoder_config import Pretrained, Scratch
+from src.model.model_classes import AUTO_MODEL_CLASSES
 from src.pipeline.export import save_model
 from src.pipeline.predictor import Predictor
 from tests.data.test_ids_equal_transformers import (

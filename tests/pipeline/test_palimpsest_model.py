@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from src.core.dataset_info import Task
-from src.model.encoder import HeadType
+from src.model.model_classes import HeadType
 from src.model.stored_encoder import load_encoder
 from src.pipeline.export import READER_NAME, add_reader
 from src.pipeline.mask_filler import MaskFiller

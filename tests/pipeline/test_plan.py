@@ -142,7 +142,7 @@ def test_a_plan_in_words() -> None:
 def test_trials_of_a_sweep(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     configs = []
 
-    def plan(config: dict[str, Any]) -> RunPlan:
+    def plan(config: dict[str, Any], **_: Any) -> RunPlan:
         configs.append(config)
         return _plan()
 

@@ -265,7 +265,8 @@ def test_a_network_that_runs_as_a_whole_is_sharded_too(family: str, group: None)
     from transformers import AutoConfig
 
     from src.core.batch import build_tokens
-    from src.model.encoder import AUTO_MODEL_CLASSES, Encoder
+    from src.model.encoder import Encoder
+    from src.model.model_classes import AUTO_MODEL_CLASSES
 
     width = {"gpt2": "n_embd", "xlnet": "d_model"}[family]
     sizes = {"n_layer": 2, "n_head": 2, width: 16, "vocab_size": 60, "pad_token_id": 1}

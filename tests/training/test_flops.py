@@ -9,7 +9,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig
 
-from src.model.encoder import AUTO_MODEL_CLASSES, Encoder
+from src.model.encoder import Encoder
+from src.model.model_classes import AUTO_MODEL_CLASSES
 from src.training.flops import ForwardCost, count_forward_cost, measure_peak_flops
 
 MEASURES = {

@@ -15,7 +15,8 @@ from transformers import AutoConfig
 from src.core.batch import LabelledBatch, MaskedBatch, build_tokens
 from src.core.user_errors import UserError
 from src.model import fast_encoder, ragged_attention, relative_attention
-from src.model.encoder import AUTO_MODEL_CLASSES, Encoder
+from src.model.encoder import Encoder
+from src.model.model_classes import AUTO_MODEL_CLASSES
 from src.model.objectives.masked_lm import MaskedLM
 from src.training import torch_compile
 from src.training.torch_compile import CompileCallback, CompiledForward, find_compile_obstacle

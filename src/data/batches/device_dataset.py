@@ -73,12 +73,14 @@ class DeviceBatchDataset:
         self._training = training
         masking = build_masking_params(batching, tokenizer, seed=seed, training=training)
         move = lambda array: torch.from_numpy(array).to(device)
+        unit_draws = masking.unit_draws
         self._masking = MaskingParams(
             *masking[:5],
             ordinary=move(masking.ordinary),
             special=move(masking.special),
             joints=None if masking.joints is None else move(masking.joints),
-            span_numbers=None if masking.span_numbers is None else move(masking.span_numbers),
+            unit_draws=None if unit_draws is None else move(unit_draws.astype(np.int64)),
+            has_spans=masking.has_spans,
         )
         # Signed types of the same width, because torch gathers few unsigned ones; the bits are read
         # as unsigned afterwards.

@@ -59,7 +59,7 @@ def build_masking_params(
     """The settings for one split; held-out ones are the same for all runs."""
     from src.data.batches.masking import MaskingParams
     from src.data.batches.packing import partition_vocabulary
-    from src.data.batches.word_masking import build_span_numbers
+    from src.data.batches.word_masking import build_unit_draws
 
     assert tokenizer.mask_id is not None
     unit = settings.mask_unit if training else "token"
@@ -73,11 +73,14 @@ def build_masking_params(
         ordinary=ordinary,
         special=special,
         joints=None if unit == "token" else tokenizer.word_joints,
-        span_numbers=(
-            build_span_numbers(
-                settings.span_probability, settings.max_span_words, settings.max_tokens
+        unit_draws=(
+            None
+            if unit == "token"
+            else build_unit_draws(
+                settings.span_probability,
+                settings.max_span_words if unit == "span" else 1,
+                settings.max_tokens,
             )
-            if unit == "span"
-            else None
         ),
+        has_spans=unit == "span",
     )

@@ -33,7 +33,7 @@ from src.data.splitmix import (
 
 ArrayT = TypeVar("ArrayT")
 
-_40 = np.uint64(40)
+_1, _40 = np.uint64(1), np.uint64(40)
 _24_BITS = np.uint64(2**24 - 1)
 
 
@@ -50,10 +50,13 @@ class MaskingParams(NamedTuple, Generic[ArrayT]):
     # ids that a random token is drawn from
     ordinary: ArrayT
     special: ArrayT  # [V] true for ids that are never chosen
-    # where words begin, as of `find_word_joints`; None: tokens are chosen one by one
+    # where words begin, as of `find_word_joints`, and what of them is chosen as a whole; None:
+    # tokens are chosen one by one
     joints: ArrayT | None = None
-    # as of `build_span_numbers`; None: words are chosen one by one
-    span_numbers: ArrayT | None = None
+    # [N] as of `build_unit_draws`
+    unit_draws: ArrayT | None = None
+    # a unit is a span of words, which has one fate (Joshi et al., 2020, section 3.1)
+    has_spans: bool = False
 
     def num_masked_per_row(self, length: int) -> int:
         """Masked positions of a row of `length` tokens, where it has enough ordinary ones."""
@@ -88,36 +91,45 @@ def mask_tokens(
     keys = finalize_splitmix64(
         derive_key(masking.seed, epoch) + rows.astype(np.uint64) * GOLDEN_GAMMA
     )  # [R]
-    if masking.joints is None:
+    if masking.joints is None or masking.unit_draws is None:
         # No two words [R, L] of a row are alike, but special tokens', which are above any limit.
         words = finalize_splitmix64(keys[:, None] + make_token_steps(length))
         # these are few, so their places are cheaper than a mask
         words.ravel()[np.flatnonzero(masking.special.take(ids.ravel()))] = MAX_UINT64
         positions = np.flatnonzero(words <= find_limits(words, per_row))  # [K]
-        fate = span_fate = finalize_splitmix64(words.take(positions) + GOLDEN_GAMMA)
+        number_tokens = lambda some: words.take(some) + GOLDEN_GAMMA
     else:
         assert starts is not None
-        positions, columns, units = choose_words(
+        positions, places = choose_words(
             ids,
             keys,
             starts,
             per_row,
             special=masking.special,
             joints=masking.joints,
-            span_numbers=masking.span_numbers,
+            unit_draws=masking.unit_draws,
         )
-        fate = finalize_splitmix64(units + make_token_steps(length).take(columns))
-        # a span has one fate (Joshi et al., 2020, section 3.1)
-        span_fate = fate if masking.span_numbers is None else finalize_splitmix64(units)
+        # a token is as many steps ahead of its row's key as above
+        begins = np.arange(len(ids), dtype=np.uint64) * np.uint64(length)
+        bases = keys - (begins - _1) * GOLDEN_GAMMA
+        number_tokens = lambda some: (
+            bases.take(some // length) + some.view(np.uint64) * GOLDEN_GAMMA
+        )
     targets = ids.take(positions)
-    drawn = masking.ordinary.take((fate & _24_BITS).astype(np.int64) % len(masking.ordinary))
+    if masking.unit_draws is not None and masking.has_spans:
+        # and a span behind it
+        spans = masking.unit_draws.take(places.take(positions))
+        fates = keys.take(positions // length) - spans * GOLDEN_GAMMA
+    else:
+        fates = number_tokens(positions)
     # uniform in [0, 1)
-    share = (span_fate >> _40).astype(np.float64) / 2**24
-    replaced = np.where(
-        share < masking.mask_share,
-        masking.mask_id,
-        np.where(share < masking.mask_share + masking.random_share, drawn, targets),
-    )
+    share = (finalize_splitmix64(fates) >> _40).astype(np.float64) / 2**24
+    is_mask = share < masking.mask_share
+    replaced = np.where(is_mask, masking.mask_id, targets)
+    # these are few
+    random = np.flatnonzero(~is_mask & (share < masking.mask_share + masking.random_share))
+    numbers = finalize_splitmix64(number_tokens(positions.take(random))) & _24_BITS
+    replaced[random] = masking.ordinary.take(numbers.view(np.int64) % len(masking.ordinary))
     masked_ids = ids.copy()
     masked_ids.ravel()[positions] = replaced
     return MaskedRows(masked_ids, positions, targets)
@@ -141,7 +153,7 @@ def mask_tokens_torch(
     per_row = masking.num_masked_per_row(length)
     key = to_signed_int64(int(derive_key(masking.seed, epoch)[0]))
     keys = finalize_splitmix64_torch(rows * INT64_GAMMA + key)  # [R]
-    if masking.joints is None:
+    if masking.joints is None or masking.unit_draws is None:
         steps = torch.arange(1, length + 1, device=ids.device) * INT64_GAMMA
         words = finalize_splitmix64_torch(keys[:, None] + steps)  # [R, L]
         # -1 has all bits set: the largest word, where words are read as unsigned
@@ -156,7 +168,7 @@ def mask_tokens_torch(
             per_row,
             special=masking.special,
             joints=masking.joints,
-            span_numbers=masking.span_numbers,
+            unit_draws=masking.unit_draws,
         )
     least = ordered.topk(per_row, dim=1, largest=False, sorted=False).indices  # [R, K / R]
     columns = least.sort(dim=1).values
@@ -171,11 +183,12 @@ def mask_tokens_torch(
     if masking.joints is None:
         fate = span_fate = finalize_splitmix64_torch(words + INT64_GAMMA)
     else:
-        places = (positions % length + 1) * INT64_GAMMA
-        fate = span_fate = finalize_splitmix64_torch(words + places)
+        own_keys = keys[positions // length]
+        steps = (positions % length + 1) * INT64_GAMMA
+        fate = span_fate = finalize_splitmix64_torch(own_keys + steps)
     drawn = masking.ordinary[(fate & 0xFFFFFF) % len(masking.ordinary)]
-    if masking.span_numbers is not None:
-        span_fate = finalize_splitmix64_torch(words)
+    if masking.unit_draws is not None and masking.has_spans:
+        span_fate = finalize_splitmix64_torch(own_keys - masking.unit_draws[words] * INT64_GAMMA)
     share = shift_right_logical(span_fate, 40).double() / 2**24
     replaced = torch.where(share < masking.mask_share + masking.random_share, drawn, targets)
     replaced = torch.where(share < masking.mask_share, masking.mask_id, replaced)

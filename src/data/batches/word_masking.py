@@ -6,8 +6,7 @@ its own until its fixed number of tokens is reached. A span that does not fit is
 word that does not fit is exchanged with words of one token. So every row has the same number of
 masks, and a word is cut only where a row has too few words of one token.
 
-Shape legend: R rows, L tokens of a row, K chosen tokens, S most spans of a row,
-V vocabulary.
+Shape legend: R rows, L tokens of a row, K chosen tokens, N words of the line, V vocabulary.
 """
 
 import functools
@@ -19,6 +18,7 @@ from torch import Tensor
 from src.data.splitmix import (
     GOLDEN_GAMMA,
     INT64_GAMMA,
+    derive_key,
     finalize_splitmix64,
     finalize_splitmix64_torch,
     permute_rows,
@@ -27,33 +27,42 @@ from src.data.splitmix import (
 )
 from src.data.tokenization.word_joints import JOINS_LEFT
 
-_33, _40 = np.uint64(33), np.uint64(40)
+_32, _40 = np.uint64(32), np.uint64(40)
 _HIGHEST_BIT = 1 << 31
-# before the hash of a row's place among the spans, which must not depend on that of their order
-_SPAN_SALT = 0x5350414E
-# of spans, before they repeat
-_NUM_SPANS = 1 << 14
+# before the hash of a row's place on the line of words, which must not depend on that of its units
+_PLACE_SALT = 0x5350414E
+# of the draws of units
+_DRAW_SALT = 0x44524157
+# on the line, before they repeat
+_NUM_UNITS = 1 << 14
 # of a token beside its `JOINS_LEFT` and `JOINS_RIGHT`
 _IS_SPECIAL = 4
 
 
 @functools.lru_cache(maxsize=4)
-def build_span_numbers(probability: float, longest: int, row_tokens: int) -> np.ndarray:
-    """A long line of words parted into spans: the number of the span of each word, int64. A row has
-    the spans of a piece of it that begins anywhere. To read them there costs a fifth of drawing
-    them for each row.
+def build_unit_draws(probability: float, longest: int, row_tokens: int) -> np.ndarray:
+    """A long line of words parted into units, of which a row has those of a piece that begins
+    anywhere: for each word [N] the draw of its unit, an odd uint32. Times an odd number of a row's
+    own, they put the row's units in order. To read them there costs a fifth of drawing them for
+    each row.
 
-    The spans' lengths are geometric, cut at `longest` and scaled up to 1 (Joshi et al., 2020,
-    section 3.1: 0.2 and 10 give a mean of 3.8); among 2^14 spans each length is as frequent as it
-    is likely.
+    The units' lengths in words are geometric, cut at `longest` and scaled up to 1 (Joshi et al.,
+    2020, section 3.1: 0.2 and 10 give a mean of 3.8); with a `longest` of 1 they are words. Among
+    2^14 units each length is as frequent as it is likely.
     """
     shares = probability * (1 - probability) ** np.arange(longest)
-    edges = np.rint(np.cumsum(shares / shares.sum()) * _NUM_SPANS).astype(np.int64)
+    edges = np.rint(np.cumsum(shares / shares.sum()) * _NUM_UNITS).astype(np.int64)
     lengths = np.repeat(np.arange(1, longest + 1), np.diff(edges, prepend=0))
-    lengths = lengths[permute_rows(_SPAN_SALT, 0, _NUM_SPANS)]
+    lengths = lengths[permute_rows(_PLACE_SALT, 0, _NUM_UNITS)]
     num_words = int(lengths.sum())
     lengths = np.tile(lengths, 1 + -(-row_tokens // num_words))
-    return np.arange(len(lengths)).repeat(lengths)[: num_words + row_tokens]
+    steps = np.arange(len(lengths), dtype=np.uint64) * GOLDEN_GAMMA
+    hashes = finalize_splitmix64(derive_key(_DRAW_SALT) + steps)
+    draws = (hashes >> _32).astype(np.uint32) | np.uint32(1)
+    draws = draws.repeat(lengths)[: num_words + row_tokens]
+    # the cache hands the same array to all callers
+    draws.flags.writeable = False
+    return draws
 
 
 def choose_words(
@@ -64,14 +73,15 @@ def choose_words(
     *,
     special: np.ndarray,
     joints: np.ndarray,
-    span_numbers: np.ndarray | None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The chosen tokens [K] in the flattened rows, ascending, the column and the hash of the unit
-    of each, both [K].
+    unit_draws: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The chosen tokens [K] in the flattened rows, ascending, and the place of each token's word on
+    the line of words [R, L].
 
-    Tokens are put in order by the hash of their unit and then by their column, so that a unit is
-    taken from its front: in a number of 31 bits whose lowest `length.bit_length()` are the column.
-    No two of a row are alike. Special tokens have the largest of all, and are never chosen.
+    Tokens are put in order by the draw of their unit, multiplied with an odd number of their row
+    (Dietzfelbinger et al., 1997), and then by their column, so that a unit is taken from its front:
+    in a number of 31 bits whose lowest `length.bit_length()` are the column. No two of a row are
+    alike. Special tokens have the largest of all, and are never chosen.
 
     Args:
         ids: [R, L] int64.
@@ -80,33 +90,23 @@ def choose_words(
         num_masked: tokens to choose in each row.
         special: [V] true for ids that are never chosen.
         joints: [V], as of `find_word_joints`.
-        span_numbers: as of `build_span_numbers`; None for single words.
+        unit_draws: as of `build_unit_draws`.
     """
-    size, length = ids.shape
+    length = ids.shape[1]
     kinds = (joints | special.view(np.uint8) * np.uint8(_IS_SPECIAL)).take(ids.ravel())
-    goes_on = _find_continuations(kinds, starts).reshape(size, length)
-    # of the word of each token, counted through all rows
-    numbers = np.cumsum(~goes_on).reshape(size, length)
-    low_bits = (1 << length.bit_length()) - 1
-    if span_numbers is None:
-        # less what the rows before have, so that each begins with 1
-        bases = keys - (numbers[:, 0] - 1).view(np.uint64) * GOLDEN_GAMMA
-        hashes = numbers.view(np.uint64) * GOLDEN_GAMMA
-        hashes += bases[:, None]
-        hashes, units = finalize_splitmix64(hashes), None
-        order = _make_order(hashes, low_bits)
-    else:
-        hashes, units = _hash_spans(keys, numbers, span_numbers)
-        order = _make_order(hashes, low_bits).ravel().take(units)
+    goes_on = _find_continuations(kinds, starts).reshape(ids.shape)
+    words = _place_words(keys, goes_on, len(unit_draws))
+    low_bits = np.uint32((1 << length.bit_length()) - 1)
+    order = unit_draws.take(words)
+    order *= ((keys >> _32).astype(np.uint32) | np.uint32(1))[:, None]
+    order >>= np.uint32(1)
+    order &= ~low_bits
     order |= np.arange(length, dtype=np.uint32)
     order.ravel()[np.flatnonzero(kinds >= _IS_SPECIAL)] = np.iinfo(np.uint32).max
     limits = find_limits(order, num_masked)
     is_chosen = order <= limits
-    _complete_words(is_chosen, order, limits, goes_on, numbers, num_masked)
-    positions = np.flatnonzero(is_chosen)
-    columns = order.take(positions) & np.uint32(low_bits)
-    chosen = hashes.take(positions if units is None else units.take(positions))
-    return positions, columns, chosen
+    _complete_words(is_chosen, order, limits, goes_on, words, num_masked)
+    return np.flatnonzero(is_chosen), words
 
 
 @functools.lru_cache(maxsize=4)
@@ -133,32 +133,15 @@ def _find_continuations(kinds: np.ndarray, starts: np.ndarray) -> np.ndarray:
     return goes_on.view(bool)
 
 
-def _make_order(hashes: np.ndarray, low_bits: int) -> np.ndarray:
-    """What orders units, with room for a column; the highest bit of 32 stays free."""
-    return (hashes >> _33).astype(np.uint32) & np.uint32(2**32 - 1 - low_bits)
-
-
-def _hash_spans(
-    keys: np.ndarray, numbers: np.ndarray, span_numbers: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """A hash [R, S] for each span of a row, and the place in it, flattened, of each token's [R, L].
-
-    Args:
-        numbers: of words, counted through all rows, [R, L]; become places in `span_numbers`.
+def _place_words(keys: np.ndarray, goes_on: np.ndarray, num_words: int) -> np.ndarray:
+    """Where on the line of `num_words` words that of each token stands [R, L]; neighbouring words
+    of a row are neighbours there.
     """
-    size, length = numbers.shape
-    places = finalize_splitmix64(keys ^ np.uint64(_SPAN_SALT)) % np.uint64(
-        len(span_numbers) - length + 1
-    )
-    # words of a row then have other numbers, but still one each
-    numbers += (places.view(np.int64) - numbers[:, 0])[:, None]
-    units = span_numbers.take(numbers)
-    first = units[:, 0].copy()
-    most = int((units[:, -1] - first).max(initial=0)) + 1
-    bases = keys + first.view(np.uint64) * GOLDEN_GAMMA
-    hashes = finalize_splitmix64(bases[:, None] + make_token_steps(most))
-    units += (np.arange(size) * most - first)[:, None]
-    return hashes, units
+    length = goes_on.shape[1]
+    places = finalize_splitmix64(keys ^ np.uint64(_PLACE_SALT)) % np.uint64(num_words - length + 1)
+    words = (~goes_on).astype(np.int64)
+    words[:, 0] = places
+    return np.cumsum(words, axis=1, out=words)
 
 
 def _complete_words(
@@ -166,7 +149,7 @@ def _complete_words(
     order: np.ndarray,
     limits: np.ndarray,
     goes_on: np.ndarray,
-    numbers: np.ndarray,
+    words: np.ndarray,
     num_masked: int,
 ) -> None:
     """Where the last chosen word of a row is cut, choose it wholly or not at all: wholly in as many
@@ -181,16 +164,16 @@ def _complete_words(
     after = (limits[:, 0] & low_bits).astype(np.int64) + 1
     # beyond the row where all ordinary tokens are chosen, and where the last is the row's last
     is_cut = after < length
-    is_cut &= goes_on[np.arange(len(order)), np.minimum(after, length - 1)]
+    begins = np.arange(len(order)) * length
+    is_cut &= goes_on.ravel().take(begins + np.minimum(after, length - 1))
     rows = np.flatnonzero(is_cut)
     if not len(rows):
         return
-    order, limits, numbers = order[rows], limits[rows], numbers[rows]
-    chosen = order <= limits
-    is_single = ~goes_on[rows]
+    after, limits = after[rows], limits[rows]
+    order, chosen = order.take(rows, axis=0), is_chosen.take(rows, axis=0)
+    words, is_single = words.take(rows, axis=0), ~goes_on.take(rows, axis=0)
     is_single[:, :-1] &= is_single[:, 1:]
-    after = after[rows]
-    in_cut = numbers == numbers[np.arange(len(rows)), after][:, None]
+    in_cut = words == words.ravel().take(begins[: len(rows)] + after)[:, None]
     count, size = after - in_cut.argmax(axis=1), in_cut.sum(axis=1)
     room = (is_single & chosen).sum(axis=1)
     draws = (finalize_splitmix64(limits[:, 0] + GOLDEN_GAMMA) >> _40).astype(np.int64)
@@ -213,14 +196,15 @@ def order_words_torch(
     *,
     special: Tensor,
     joints: Tensor,
-    span_numbers: Tensor | None,
+    unit_draws: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """The hash of each token's unit [R, L] (int64, whose bits are read as those of unsigned ones;
-    -1 for special tokens), and numbers [R, L] of which the least are chosen, on the device of the
-    ids and without waiting for it.
+    """The place of each token's word on the line of words [R, L] (-1 for special tokens), and
+    numbers [R, L] of which the least are chosen, on the device of the ids and without waiting for
+    it.
 
     Args:
         starts: where sequences begin in the flattened rows, and the end of the last, int64.
+        unit_draws: as of `build_unit_draws`, int64.
     """
     length = ids.shape[1]
     columns = torch.arange(length, device=ids.device)
@@ -228,19 +212,16 @@ def order_words_torch(
     begins_word = torch.ones_like(ids, dtype=torch.bool)
     begins_word[:, 1:] = (ends[:, :-1] >> 1) & ends[:, 1:] & JOINS_LEFT == 0
     begins_word.view(-1)[starts[:-1]] = True
-    numbers = begins_word.cumsum(1)
-    units = numbers
-    if span_numbers is not None:
-        hashes = finalize_splitmix64_torch(keys ^ _SPAN_SALT)
-        places = _remainder_unsigned(hashes, len(span_numbers) - length + 1)
-        units = span_numbers[places[:, None] + numbers - 1] + 1
-    hashes = finalize_splitmix64_torch(keys[:, None] + units * INT64_GAMMA)
+    places = finalize_splitmix64_torch(keys ^ _PLACE_SALT)
+    places = _remainder_unsigned(places, len(unit_draws) - length + 1)
+    words = places[:, None] + begins_word.cumsum(1) - 1
     low_bits = (1 << length.bit_length()) - 1
-    order = (shift_right_logical(hashes, 33) & ~low_bits) | columns
+    draws = unit_draws[words] * (shift_right_logical(keys, 32) | 1)[:, None]
+    order = ((draws & 0xFFFFFFFF) >> 1 & ~low_bits) | columns
     is_special = special[ids]
     order = order.masked_fill(is_special, 2**32 - 1)
-    hashes = hashes.masked_fill(is_special, -1)
-    return hashes, _complete_words_torch(order, begins_word, numbers, low_bits, num_masked)
+    order = _complete_words_torch(order, begins_word, words, low_bits, num_masked)
+    return words.masked_fill(is_special, -1), order
 
 
 def order_as_unsigned(words: Tensor) -> Tensor:
@@ -255,7 +236,7 @@ def _remainder_unsigned(words: Tensor, divisor: int) -> Tensor:
 
 
 def _complete_words_torch(
-    order: Tensor, begins_word: Tensor, numbers: Tensor, low_bits: int, num_masked: int
+    order: Tensor, begins_word: Tensor, words: Tensor, low_bits: int, num_masked: int
 ) -> Tensor:
     length = order.shape[1]
     limits = order.kthvalue(num_masked, dim=1, keepdim=True).values  # [R, 1]
@@ -265,7 +246,7 @@ def _complete_words_torch(
     is_cut = (after < length) & ~begins_word.gather(1, inside)
     is_single = begins_word.clone()
     is_single[:, :-1] &= begins_word[:, 1:]
-    in_cut = numbers == numbers.gather(1, inside)
+    in_cut = words == words.gather(1, inside)
     chosen = order <= limits
     count, size, room = (
         part.sum(1, keepdim=True) for part in (in_cut & chosen, in_cut, is_single & chosen)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from torchmetrics import Metric
 
     from src.core.batch import NextTokenBatch
-    from src.model.encoder import Encoder, HeadType
+    from src.model.encoder import Encoder
+    from src.model.model_classes import HeadType
 
 
 @validate_init

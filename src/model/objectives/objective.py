@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torchmetrics import Metric
 
-    from src.model.encoder import Encoder, HeadType
+    from src.model.encoder import Encoder
+    from src.model.model_classes import HeadType
 
 
 class TokenScores(NamedTuple):

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from src.core.batch import LabelledBatch
-    from src.model.encoder import Encoder, HeadType
+    from src.model.encoder import Encoder
+    from src.model.model_classes import HeadType
 
 # The loss of each text [B], from what the head gives [B, O] and the labels [B]; or of each decision
 # [B, C], where texts have several labels.

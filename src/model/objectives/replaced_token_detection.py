@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from torchmetrics import Metric
 
     from src.core.batch import MaskedBatch, Tokens
-    from src.model.encoder import Encoder, HeadType
+    from src.model.encoder import Encoder
+    from src.model.model_classes import HeadType
 
 # finer than fp32 knows a probability that matters; the sum of all stays far below 2**63
 _PARTS_OF_ONE = 2**30
@@ -64,7 +65,8 @@ class ReplacedTokenDetection:
         """
         from copy import deepcopy
 
-        from src.model.encoder import AUTO_MODEL_CLASSES, Encoder
+        from src.model.encoder import Encoder
+        from src.model.model_classes import AUTO_MODEL_CLASSES
 
         config = deepcopy(encoder.config)
         config.num_attention_heads = scale(config.num_attention_heads, self.generator_share)
