@@ -302,8 +302,8 @@ class RunRecord:
         if opened.session is not None:
             from src.tracking.uploader import Uploader
 
-            client = opened.session.client
-            self._uploader = Uploader(opened.session, opened.outbox.folder)
+            client, trains = opened.session.client, self.kind != "search"
+            self._uploader = Uploader(opened.session, opened.outbox.folder, own_process=trains)
             self._uploader.start()
         self._console = self._run_stack.enter_context(
             ConsoleCapture(opened.console_path, append=self._resumed_run is not None)
