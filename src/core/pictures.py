@@ -3,6 +3,8 @@
 import warnings
 from typing import Any
 
+_DOTS_PER_INCH, _MARGIN_INCHES = 150, 0.1
+
 
 def save_figure(figure: Any, target: Any, format: str | None = None) -> None:
     """Write a matplotlib figure. A letter that no font has, such as an emoji, is a box, of which
@@ -14,4 +16,10 @@ def save_figure(figure: Any, target: Any, format: str | None = None) -> None:
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph .* missing from")
-        figure.savefig(target, format=format, dpi=150, bbox_inches="tight")
+        figure.set_dpi(_DOTS_PER_INCH)
+        # Left to `savefig`, all would be drawn twice, first only to find where it lies.
+        if (layout := figure.get_layout_engine()) is not None:
+            layout.execute(figure)
+            figure.set_layout_engine(None)
+        box = figure.get_tightbbox().padded(_MARGIN_INCHES)
+        figure.savefig(target, format=format, dpi=_DOTS_PER_INCH, bbox_inches=box)

@@ -1,6 +1,7 @@
 """Figures as pictures."""
 
 import io
+from typing import Literal
 
 import pytest
 from matplotlib.figure import Figure
@@ -20,3 +21,28 @@ def test_letters_that_no_font_has_raise_no_warning() -> None:
         save_figure(figure, target, format="png")
         assert target.getvalue().startswith(b"\x89PNG")
     assert draw_picture(figure).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("layout", ["constrained", None])
+def test_a_picture_is_drawn_once_and_is_that_of_matplotlib(
+    layout: Literal["constrained"] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def plot() -> Figure:
+        figure = Figure(figsize=(4, 2), layout=layout)
+        axes = figure.add_subplot()
+        axes.plot([0, 1], [0, 1], label="a line")
+        axes.text(1.1, 0.5, "beyond the axes")
+        axes.legend()
+        return figure
+
+    expected = io.BytesIO()
+    plot().savefig(expected, format="png", dpi=150, bbox_inches="tight")
+    drawings: list[Figure] = []
+    draw = Figure.draw
+    monkeypatch.setattr(
+        Figure, "draw", lambda figure, renderer: (drawings.append(figure), draw(figure, renderer))
+    )
+    found = io.BytesIO()
+    save_figure(plot(), found)
+    assert found.getvalue() == expected.getvalue()
+    assert len(drawings) == 1
