@@ -269,7 +269,7 @@ class RunRecord:
         self._add_entry("tags", {"tags": {"mlflow.loggedArtifacts": json.dumps(self._tables)}})
 
     def log_figure(self, figure: Any, artifact: str) -> None:
-        """Keep a matplotlib figure as a picture, in the format of the suffix of `artifact`."""
+        """Keep a matplotlib figure as a picture, in `artifact` (.png)."""
         self._write_artifact(artifact, functools.partial(save_figure, figure))
 
     def log_dataset(
