@@ -37,8 +37,11 @@ class RayNodes:
         """Start the head and so many nodes of one core; takes some 15 s."""
         # read by the processes of the cluster, which this process starts
         os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_worker_niceness="0")
+        from ray._common.utils import get_default_ray_temp_dir
         from ray.cluster_utils import Cluster
 
+        # the head writes its address there, whatever its own folder, and does not make it
+        os.makedirs(get_default_ray_temp_dir(), exist_ok=True)
         with socket.create_server((_HEAD_ADDRESS, 0)) as free:
             client_port = free.getsockname()[1]
         self._cluster = Cluster()

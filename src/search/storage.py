@@ -31,6 +31,11 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from src.core.files import atomic_write
+from src.core.sqlite_settings import (
+    NORMAL_SYNCHRONOUS,
+    UNSYNCED_DRAFT,
+    set_connection_pragmas,
+)
 from src.core.user_errors import UserError
 
 # The lock is held for milliseconds; a process that holds it for minutes is stopped (Ctrl-Z) or
@@ -212,10 +217,12 @@ def open_storage(address: str, *, must_exist: bool = False) -> tuple[RDBStorage,
         url = _resolve_url(sqlalchemy.make_url(address))
         lock = get_storage_lock(url)
         if url.get_backend_name() == "sqlite":
-            if must_exist and not os.path.exists(str(url.database)):
+            file = Path(str(url.database))
+            if must_exist and not file.exists():
                 where = "tracking.root and search.storage say where"
-                raise UserError(f"sweep=ID: no sweep has been kept yet in {url.database} ({where})")
-            _create_sqlite_file(Path(str(url.database)), lock)
+                raise UserError(f"sweep=ID: no sweep has been kept yet in {file} ({where})")
+            set_connection_pragmas(file, NORMAL_SYNCHRONOUS)
+            _create_sqlite_file(file, lock)
         is_current = _has_current_schema(url, lock)
         storage = _connect_storage(url, has_tables=True, is_current_schema=is_current)
         return storage, lock, _render_url(url)
@@ -249,24 +256,12 @@ def _connect_storage(
     )
     # Optuna fills the version of its schema into braces.
     template = _render_url(url).replace("{", "{{").replace("}", "}}")
-    storage = RDBStorage(
+    return RDBStorage(
         template,
         engine_arguments,
         skip_table_creation=has_tables,
         skip_compatibility_check=is_current_schema,
     )
-    if is_sqlite:
-        # Close the connections that have been opened without the next line.
-        storage.engine.dispose()
-        sqlalchemy.event.listen(storage.engine, "connect", _set_synchronous_normal)
-    return storage
-
-
-def _set_synchronous_normal(connection: Any, _: Any) -> None:
-    """In WAL mode this is safe when programs crash, and several times faster. It holds for one
-    connection.
-    """
-    connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def _create_sqlite_file(file: Path, lock: StorageLock) -> None:
@@ -278,9 +273,10 @@ def _create_sqlite_file(file: Path, lock: StorageLock) -> None:
         return
     with lock.acquire():
         if not file.exists():
-            with atomic_write(file) as draft:
+            with atomic_write(file, fsync=True) as draft:
                 for leftover in file.parent.glob(f"{draft.name}*"):
                     leftover.unlink()
+                set_connection_pragmas(draft, *UNSYNCED_DRAFT)
                 url = sqlalchemy.URL.create("sqlite", database=str(draft))
                 _connect_storage(url).engine.dispose()
                 _execute_pragma(draft, "PRAGMA journal_mode=WAL")

@@ -10,12 +10,16 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
 from src.core.files import atomic_write
 from src.core.printing import print_line
+from src.core.sqlite_settings import (
+    NORMAL_SYNCHRONOUS,
+    UNSYNCED_DRAFT,
+    set_connection_pragmas,
+)
 from src.core.user_errors import UserError
 from src.tracking.schema_version import needs_update, update_schema
 
@@ -36,7 +40,7 @@ def prepare_database(database: Path, artifacts: Path) -> None:
     """
     database.parent.mkdir(parents=True, exist_ok=True)
     artifacts.mkdir(parents=True, exist_ok=True)
-    _use_normal_synchronous(database)
+    set_connection_pragmas(database, NORMAL_SYNCHRONOUS)
     lock = FileLock(database.with_name(".lock"))
     if not database.exists():
         with lock:
@@ -69,9 +73,10 @@ def _create_database(database: Path, artifacts: Path) -> None:
     """Create the tables in a file of another name and rename it: `database` is always complete."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    with atomic_write(database) as draft:
+    with atomic_write(database, fsync=True) as draft:
         for leftover in database.parent.glob(f"{draft.name}*"):
             leftover.unlink()
+        set_connection_pragmas(draft, *UNSYNCED_DRAFT)
         logger = logging.getLogger("mlflow.store.db.utils")
         level = logger.level
         logger.setLevel(logging.WARNING)
@@ -83,24 +88,6 @@ def _create_database(database: Path, artifacts: Path) -> None:
         with closing(sqlite3.connect(draft)) as connection:
             # stored in the file; readers and writers no longer wait for each other
             connection.execute("PRAGMA journal_mode=WAL")
-
-
-def _use_normal_synchronous(database: Path) -> None:
-    """Have every connection to this file use `synchronous=NORMAL`.
-
-    In WAL mode that is safe against crashes and four times faster. The setting belongs to a
-    connection and not to the file, hence the event. Other databases are left as they are.
-    """
-    from sqlalchemy import event
-    from sqlalchemy.engine import Engine
-
-    @event.listens_for(Engine, "connect")
-    def set_synchronous(connection: Any, _: Any) -> None:
-        if not isinstance(connection, sqlite3.Connection):
-            return
-        file = connection.execute("PRAGMA database_list").fetchone()[2]
-        if file and os.path.realpath(file) == os.path.realpath(database):
-            connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def _relocate_artifacts(database: Path, artifacts: Path) -> None:

@@ -19,15 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mlflow.entities import (
-    Dataset,
-    DatasetInput,
-    InputTag,
-    LifecycleStage,
-    Metric,
-    Param,
-    RunTag,
-)
+from mlflow.entities import Dataset, DatasetInput, InputTag, LifecycleStage, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
@@ -149,6 +141,7 @@ class _OutboxUpload:
         self._run_id = run_id
         self._is_offline = is_offline
         self._pending_points: list[Metric] = []
+        self._pending_tags: dict[str, str] = {}
 
     def send_entries(self, should_continue: Callable[[], bool]) -> bool:
         """Send every entry that is not delivered yet; True if no other can follow."""
@@ -165,23 +158,31 @@ class _OutboxUpload:
                 # not marked as delivered, so that a delivery after a kill finds it again
                 has_ended = True
                 break
-            position, unsent_count = next_position, unsent_count + 1
-            if entry["kind"] == "points":
+            kind, position, unsent_count = entry["kind"], next_position, unsent_count + 1
+            # sent a second time after a kill, such a write does nothing
+            may_wait = kind == "tags" or (kind == "artifact" and self._local_folder is not None)
+            if kind == "points":
                 self._pending_points += [
                     Metric(key, _to_stored_value(value), entry["when"], entry["step"])
                     for key, value in entry["values"].items()
                 ]
-                if len(self._pending_points) < _MAX_POINTS:
-                    continue
-            self._flush_points()
-            if entry["kind"] != "points":
+                may_wait = len(self._pending_points) < _MAX_POINTS
+            elif kind == "tags":
+                self._pending_tags |= entry["tags"]
+            else:
+                if not may_wait:
+                    self._flush_pending()
                 self._write_or_refuse(entry)
+                may_wait = may_wait and should_continue()
+            if may_wait:
+                continue
+            self._flush_pending()
             outbox.mark_delivered(self._folder, position)
             self.sent_count, unsent_count = self.sent_count + unsent_count, 0
             if not should_continue():
                 return False
         if unsent_count:
-            self._flush_points()
+            self._flush_pending()
             outbox.mark_delivered(self._folder, position)
             self.sent_count += unsent_count
         return has_ended or is_over
@@ -199,10 +200,14 @@ class _OutboxUpload:
             self._client.set_tag(self._run_id, "tracking.refused", text)
             self._upload_artifact(refused, "tracking/refused.txt")
 
-    def _flush_points(self) -> None:
+    def _flush_pending(self) -> None:
+        """Send the points and tags that have waited for others, in one request each."""
         points, self._pending_points = self._pending_points, []
         for batch in _split_batches(points, _MAX_POINTS):
             self._log_points(batch)
+        tags, self._pending_tags = self._pending_tags, {}
+        if tags:
+            self._write_or_refuse({"kind": "tags", "tags": tags})
 
     def _log_points(self, points: Sequence[Metric]) -> None:
         """Send points; if the store refuses one of them, all others are sent."""
@@ -314,8 +319,11 @@ class _OutboxUpload:
         except ValueError as error:
             # the outbox may come from another machine
             raise UserError(f"{self._folder}: {error}") from error
-        folder = to_local_path(self._artifact_uri)
-        return None if folder is None else folder / path
+        return None if self._local_folder is None else self._local_folder / path
+
+    @functools.cached_property
+    def _local_folder(self) -> Path | None:
+        return to_local_path(self._artifact_uri)
 
     @functools.cached_property
     def _artifact_uri(self) -> str:

@@ -269,7 +269,7 @@ class RunRecord:
         self._add_entry("tags", {"tags": {"mlflow.loggedArtifacts": json.dumps(self._tables)}})
 
     def log_figure(self, figure: Any, artifact: str) -> None:
-        """Keep a matplotlib figure as a picture, in the format of the suffix of `artifact`."""
+        """Keep a matplotlib figure as a picture, in `artifact` (.png)."""
         self._write_artifact(artifact, functools.partial(save_figure, figure))
 
     def log_dataset(
@@ -302,8 +302,8 @@ class RunRecord:
         if opened.session is not None:
             from src.tracking.uploader import Uploader
 
-            client = opened.session.client
-            self._uploader = Uploader(opened.session, opened.outbox.folder)
+            client, trains = opened.session.client, self.kind != "search"
+            self._uploader = Uploader(opened.session, opened.outbox.folder, own_process=trains)
             self._uploader.start()
         self._console = self._run_stack.enter_context(
             ConsoleCapture(opened.console_path, append=self._resumed_run is not None)

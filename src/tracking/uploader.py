@@ -36,9 +36,13 @@ _ORPHAN_DELIVERY_SECONDS = 10.0
 
 
 class Uploader:
-    """Delivers the outbox of a run from `start()` on, and what is left with `close()`."""
+    """Delivers the outbox of a run from `start()` on, and what is left with `close()`.
 
-    def __init__(self, session: StoreSession, folder: Path) -> None:
+    Args:
+        own_process: False where there is no training to be slowed: the thread delivers throughout.
+    """
+
+    def __init__(self, session: StoreSession, folder: Path, *, own_process: bool) -> None:
         self._session = session
         self._folder = folder
         self._pause = _DeliveryPause(
@@ -48,7 +52,7 @@ class Uploader:
         self._stop_event = threading.Event()
         self._patience_seconds = 0.0
         self._process: subprocess.Popen[bytes] | None = None
-        self._may_start_process = True
+        self._may_start_process = own_process
         self._thread = threading.Thread(target=self._upload_loop, name="uploader", daemon=True)
 
     def start(self) -> None:

@@ -79,6 +79,31 @@ def test_a_store_that_was_away_has_everything_at_the_end(store: Store, outage: A
     )
 
 
+def test_tags_between_files_are_one_request(
+    store: Store, outage: Away, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outage.away = True
+    with record(store) as run:
+        for number in range(5):
+            run.log_table({"a": [number]}, f"report/{number}.json")
+            run.set_tag("newest", str(number))
+    outage.away = False
+    sent: list[int] = []
+    real = MlflowClient.log_batch
+
+    def log_batch(client: MlflowClient, run_id: str, **content: Any) -> Any:
+        sent.append(len(content.get("tags", ())))
+        return real(client, run_id, **content)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", log_batch)
+    assert deliver_outbox(store.open(), folder(store, run.run_id)).is_complete
+    assert sum(map(bool, sent)) == 1
+    found = store.find_run(run.run_id)
+    assert found.tags["newest"] == "4"
+    assert found.tags["mlflow.loggedArtifacts"].count("report/") == 5
+    assert len(store.open().client.list_artifacts(run.run_id, "report")) == 5
+
+
 def test_what_still_waits_is_said_and_arrives_when_the_store_is_next_opened(
     store: Store, outage: Away, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from src.core.run_ending import TerminatedBySignal, run_id_of_error
 from src.core.user_errors import UserError
@@ -243,10 +244,6 @@ def test_table_columns_without_dots(store: Store) -> None:
 
 
 def test_files_folders_and_figures(store: Store, tmp_path: Path) -> None:
-    class Figure:
-        def savefig(self, path: Path, **_: object) -> None:
-            Path(path).write_bytes(b"png")
-
     folder = tmp_path / "encoder"
     folder.mkdir()
     (folder / "config.json").write_text("{}")

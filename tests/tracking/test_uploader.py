@@ -57,3 +57,15 @@ def test_eight_writers_at_once_lose_nothing(store: Store) -> None:
         writer.join()
     assert [len(history(store, run_id, "a")) for run_id in ids] == [500] * 8
     assert {store.find_run(run_id).status for run_id in ids} == {"FINISHED"}
+
+
+@pytest.mark.usefixtures("_process_at_once")
+def test_a_search_has_its_thread_deliver(store: Store) -> None:
+    """It trains nothing in its own process, and another one would take cores from its trials."""
+    with record(store, kind="search") as run:
+        run.log_metrics({"a": 1.0}, step=1)
+        deadline = time.monotonic() + 60
+        while not history(store, run.run_id, "a") and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert history(store, run.run_id, "a") == [(1, 1.0)]
+        assert run._uploader is not None and run._uploader._process is None

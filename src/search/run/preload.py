@@ -9,9 +9,13 @@ import gc
 import importlib
 import io
 import threading
+from functools import cache
+from typing import Any
 
 from src.config.compose import register_resolvers
+from src.config.groups import load_all_options
 from src.core.startup import silence_libraries
+from src.tracking.schema_version import compare_schema
 from src.training.cpu_allocators import limit_kernel_cache
 
 gc.disable()
@@ -23,13 +27,44 @@ silence_libraries()
 for _module in [
     "src.config.compose",
     "src.config.resume",
+    "src.data.data_config",
     "src.data.datamodule",
+    "src.data.preparation.first_targets",
+    "src.data.split_rows",
+    "src.data.synthetic.tasks",
+    "src.evaluation.calibration",
+    "src.evaluation.decision_fit",
+    "src.evaluation.judgement",
+    "src.evaluation.near_train",
+    "src.evaluation.probability_judgement",
+    "src.evaluation.reference_lines",
     "src.evaluation.report",
+    "src.evaluation.report_page",
+    "src.evaluation.report_plots",
+    "src.evaluation.thresholds",
+    "src.evaluation.token_heat_map",
+    "src.evaluation.value_judgement",
+    "src.model.attributions",
+    "src.model.fresh_config",
+    "src.model.model_config",
     "src.model.module",
+    "src.model.objectives.classification",
+    "src.model.objectives.masked_lm",
+    "src.model.stored_encoder",
+    "src.pipeline.build_parts",
+    "src.pipeline.create_record",
+    "src.pipeline.decision",
+    "src.pipeline.explanation",
     "src.pipeline.export",
+    "src.pipeline.fill_in_probes",
+    "src.pipeline.init_from",
+    "src.pipeline.judge_answers",
+    "src.pipeline.leakage",
+    "src.pipeline.masked_token_report",
     "src.pipeline.resume_hint",
     "src.pipeline.resume",
     "src.pipeline.run",
+    "src.pipeline.teacher",
     "src.search.run.trial",
     "src.search.run.trial_hooks",
     "src.search.run.worker_pool",
@@ -50,28 +85,47 @@ for _module in [
     "src.training.flops",
     "src.training.non_finite_recovery",
     "src.training.precision",
+    "src.training.progress",
     "src.training.step_control",
     "src.training.torch_compile",
     "src.training.trainer",
     "src.training.training_metrics",
+    "src.training.undisturbed",
+    "src.training.validation_answers",
+    "alembic.command",
     "lightning.pytorch",
     "matplotlib.backends.backend_agg",
     "matplotlib.figure",
-    "mlflow.store.tracking.sqlalchemy_store",
+    "mlflow.store.tracking.sqlalchemy_workspace_store",
     "mlflow.tracing.processor.base_mlflow",
+    "mlflow.tracing.processor.otel",
+    "mlflow.utils.search_logged_model_utils",
+    "mpl_toolkits.axes_grid1",
     "PIL.Image",
     "sqlalchemy.dialects.sqlite",
     "sqlalchemy.orm",
+    "torch.utils.serialization.config",
     "transformers",
     "transformers.models.bert.modeling_bert",
     "transformers.models.modernbert.modeling_modernbert",
 ]:
     importlib.import_module(_module)
 
+# of the extra `explain`
+with contextlib.suppress(ImportError):
+    importlib.import_module("captum.attr")
+
 register_resolvers()
-# What libraries compute on first use, and every copy would compute again: SQLAlchemy's mappers at
-# the first query, the regular expressions of transformers at the first model that is saved, fonts
-# at the first figure.
+# What is computed on first use, and every copy would compute again: the options of conf/, the
+# versions of MLflow's tables, SQLAlchemy's mappers at the first query, the regular expressions of
+# transformers at the first model that is saved, fonts at the first figure.
+load_all_options()
+compare_schema(None)
+# a function of MLflow's own, which reads all of its migrations whenever a store is opened
+with contextlib.suppress(ImportError, AttributeError):
+    _database: Any = importlib.import_module("mlflow.store.db.utils")
+    _database._get_latest_schema_revision = cache(_database._get_latest_schema_revision)
+    _database._get_latest_schema_revision()
 importlib.import_module("sqlalchemy.orm").configure_mappers()
 # a function of transformers' own, which may be renamed
 with contextlib.suppress(ImportError, AttributeError):

@@ -87,7 +87,7 @@ def plot_sweep(
 def render_png(figure: Figure) -> bytes:
     """A figure as the content of a PNG file."""
     file = io.BytesIO()
-    save_figure(figure, file, format="png")
+    save_figure(figure, file)
     return file.getvalue()
 
 
