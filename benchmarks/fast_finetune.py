@@ -68,7 +68,7 @@ def keep(row: dict[str, Any]) -> None:
     asked = row["task"], row["contestant"], row["seed"]
     # read again: another process may have added some
     rows = [other for other in load() if not _is_same(other, *asked)] + [row]
-    rows.sort(key=lambda row: (row["task"], [*CONTESTANTS].index(row["contestant"]), row["seed"]))
+    rows.sort(key=lambda row: (row["task"], row["contestant"], row["seed"]))
     text = "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n"
     part = KEPT.with_suffix(".part")
     part.write_text(text, encoding="utf-8")
