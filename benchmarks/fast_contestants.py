@@ -12,7 +12,21 @@ class Contestant(NamedTuple):
     overrides: tuple[str, ...] = ()
 
 
+# half of the rows, which alone is the plainest way to half of the time
+HALF = "data.train_share=0.5"
+
 CONTESTANTS = {
     "default": Contestant("the experiment as it is"),
-    "half": Contestant("half of the rows", ("data.train_share=0.5",)),
+    "half": Contestant("half of the rows", (HALF,)),
+    "small batches": Contestant(
+        "half of the rows, four times as many steps", (HALF, "data.batching.batch_size=8")
+    ),
+    "mean pooling": Contestant(
+        "half of the rows, a text is the mean of its tokens", (HALF, "model.encoder.pooling=mean")
+    ),
+    "short": Contestant("texts of at most 128 tokens", ("data.batching.max_tokens=128",)),
+    "frozen": Contestant(
+        "two thirds of the rows, embeddings and the two lowest layers as they are",
+        ("data.train_share=0.68", "model.freeze=2"),
+    ),
 }
