@@ -24,7 +24,18 @@ CONTESTANTS = {
     "mean pooling": Contestant(
         "half of the rows, a text is the mean of its tokens", (HALF, "model.encoder.pooling=mean")
     ),
-    "short": Contestant("texts of at most 128 tokens", ("data.batching.max_tokens=128",)),
+    "short": Contestant(
+        "texts of at most 128 tokens, in four times as many steps",
+        ("data.batching.max_tokens=128", "data.batching.batch_size=8"),
+    ),
+    "short first": Contestant(
+        "texts of at most 64 tokens in 0.7 of the steps, which are four times as many",
+        (
+            "data.batching.length_warmup_tokens=64",
+            "data.batching.length_warmup_fraction=0.7",
+            "data.batching.batch_size=8",
+        ),
+    ),
     "frozen": Contestant(
         "two thirds of the rows, embeddings and the two lowest layers as they are",
         ("data.train_share=0.68", "model.freeze=2"),
