@@ -57,10 +57,14 @@ class LengthWarmup:
     frame: SpecialFrame
     length: TrainingLength
 
+    @property
+    def num_steps(self) -> int:
+        """The optimizer steps of shorter texts."""
+        return round(self.fraction * self.length.total_steps)
+
     def cut_at(self, epoch: int, batch: int) -> Cut | None:
         """How the texts of a batch of an epoch are cut, both counted from 0; None: they are not."""
-        steps = round(self.fraction * self.length.total_steps)
-        if self.length.step_at(epoch, batch) >= steps:
+        if self.length.step_at(epoch, batch) >= self.num_steps:
             return None
         before, after = map(len, self.frame.ids)
         kept = self.tokens - before - after
