@@ -29,10 +29,10 @@ CONTESTANTS = {
         ("data.batching.max_tokens=128", "data.batching.batch_size=8"),
     ),
     "short first": Contestant(
-        "texts of at most 64 tokens in 0.7 of the steps, which are four times as many",
+        "texts of at most 64 tokens in 0.8 of the steps, which are four times as many",
         (
             "data.batching.length_warmup_tokens=64",
-            "data.batching.length_warmup_fraction=0.7",
+            "data.batching.length_warmup_fraction=0.8",
             "data.batching.batch_size=8",
         ),
     ),
