@@ -67,6 +67,6 @@ class LengthWarmup:
         if self.length.step_at(epoch, batch) >= self.num_steps:
             return None
         before, after = map(len, self.frame.ids)
-        kept = self.tokens - before - after
-        head = before + int(find_head_tokens(np.int64(kept), self.truncation))
+        kept = np.array([self.tokens - before - after])
+        head = before + int(find_head_tokens(kept, self.truncation)[0])
         return Cut(self.tokens, head, self.tokens - head)

@@ -24,7 +24,7 @@ from src.core.batch import (
 )
 from src.data.batches.augmented_rows import AugmentedRows
 from src.data.batches.batch_sampler import BatchKey
-from src.data.batches.batching import Batching, Masked
+from src.data.batches.batching import Batching, Labelled, Masked
 from src.data.batches.length_warmup import LengthWarmup
 from src.data.batches.mask_schedule import MaskSchedule
 from src.data.batches.packing import PackedTokens
@@ -115,7 +115,7 @@ class BatchDataset:
         rows = key.rows
         if self._augmented is not None and len(rows):
             store, rows = self._augmented.build_store(rows, key.epoch), np.arange(len(rows))
-        if self._length_warmup is not None:
+        if isinstance(self.batching, Labelled) and self._length_warmup is not None:
             cut = self._length_warmup.cut_at(key.epoch, key.number)
             return self.batching.build_batch(
                 store, rows, epoch=key.epoch, cut=cut, **self._settings
