@@ -27,14 +27,21 @@ CONTESTANTS = {
         "every row once, without dropout, four times as many steps", (*ONCE, SMALL)
     ),
     "short": Contestant(
-        "texts of at most 128 tokens, once, in four times as many steps",
-        ("data.batching.max_tokens=128", *ONCE, SMALL),
+        "texts of at most 128 tokens, once", ("data.batching.max_tokens=128", *ONCE)
     ),
     "short first": Contestant(
-        "texts of at most 64 tokens in 0.8 of the steps, once, in four times as many steps",
+        "texts of at most 64 tokens in 0.75 of the steps, once",
         (
             "data.batching.length_warmup_tokens=64",
-            "data.batching.length_warmup_fraction=0.8",
+            "data.batching.length_warmup_fraction=0.75",
+            *ONCE,
+        ),
+    ),
+    "short first, small batches": Contestant(
+        "texts of at most 64 tokens in 0.75 of the steps, which are four times as many",
+        (
+            "data.batching.length_warmup_tokens=64",
+            "data.batching.length_warmup_fraction=0.75",
             *ONCE,
             SMALL,
         ),
