@@ -23,7 +23,7 @@ CONTESTANTS = {
     "half": Contestant("half of the rows", (HALF,)),
     "once": Contestant("every row once, without dropout", ONCE),
     "small batches": Contestant("half of the rows, four times as many steps", (HALF, *ONCE, SMALL)),
-    "once, small batches": Contestant(
+    "once in small batches": Contestant(
         "every row once, without dropout, four times as many steps", (*ONCE, SMALL)
     ),
     "short": Contestant(
@@ -37,7 +37,7 @@ CONTESTANTS = {
             *ONCE,
         ),
     ),
-    "short first, small batches": Contestant(
+    "short first in small batches": Contestant(
         "texts of at most 64 tokens in 0.75 of the steps, which are four times as many",
         (
             "data.batching.length_warmup_tokens=64",
