@@ -255,7 +255,7 @@ class Labelled:
     eval_batch_tokens: PositiveInt = 8192
     warmup_batches: NonNegativeInt = 0
     length_warmup_tokens: Annotated[int, Bound(least=8)] | None = None
-    length_warmup_fraction: Fraction = 0.7
+    length_warmup_fraction: Fraction = 0.75
 
     def __post_init__(self) -> None:
         if self.length_warmup_tokens is not None and self.length_warmup_tokens >= self.max_tokens:
