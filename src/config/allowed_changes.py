@@ -76,6 +76,8 @@ _NEWER_KEYS = (
     "data.batching.mask_unit",
     "data.batching.span_probability",
     "data.batching.max_span_words",
+    "data.batching.length_warmup_tokens",
+    "data.batching.length_warmup_fraction",
     "data.cleaning.html",
     "data.cleaning.control_characters",
     "data.cleaning.language_min_letters",

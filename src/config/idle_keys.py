@@ -39,6 +39,12 @@ _CONDITIONS = (
         "data.batching.mask_unit",
         lambda unit: unit == "span",
     ),
+    _Condition(
+        "data.batching",
+        ("length_warmup_fraction",),
+        "data.batching.length_warmup_tokens",
+        _is_given,
+    ),
     _Condition("data.augmentation", ("synonym_share",), "data.augmentation.synonyms", _is_given),
     _Condition("data.augmentation", ("synonyms",), "data.augmentation.synonym_share", _is_given),
     _Condition(

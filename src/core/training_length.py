@@ -13,6 +13,14 @@ class TrainingLength(NamedTuple):
     steps_per_epoch: int
     batches_per_step: int
 
+    def step_at(self, epoch: int, batch: int) -> int:
+        """The optimizer steps that are done before that of a batch.
+
+        Args:
+            epoch, batch: both counted from 0, the batch in its epoch.
+        """
+        return epoch * self.steps_per_epoch + batch // self.batches_per_step
+
     def progress_at(self, epoch: int, batch: int) -> float:
         """The share of the training's steps that are done before that of a batch; from 0 at the
         first to 1 at the last.
@@ -20,8 +28,7 @@ class TrainingLength(NamedTuple):
         Args:
             epoch, batch: both counted from 0, the batch in its epoch.
         """
-        step = epoch * self.steps_per_epoch + batch // self.batches_per_step
-        return min(1.0, step / max(1, self.total_steps - 1))
+        return min(1.0, self.step_at(epoch, batch) / max(1, self.total_steps - 1))
 
 
 def count_parts(batch_ranks: int | None, world_size: int) -> int:

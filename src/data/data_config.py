@@ -11,7 +11,7 @@ from src.core.dataset_info import TEXT_BATCHINGS, TEXT_TASKS, Task
 from src.core.user_errors import UserError, UserErrors
 from src.core.validation import Bound, NonNegativeInt, PositiveInt, validate_init
 from src.data.batches.augmentation import Augmentation
-from src.data.batches.batching import Batching, Masked
+from src.data.batches.batching import Batching, Labelled, Masked
 from src.data.batches.causal_batching import Causal
 from src.data.preparation.cleaning import Cleaning
 from src.data.preparation.division import find_division_errors
@@ -92,9 +92,10 @@ class DataConfig:
     on_device: bool | None = None
 
     def __post_init__(self) -> None:
-        errors = [
-            *self.find_batching_errors(self.task, self.batching.kind, type(self.batching).__name__),
-        ]
+        name = type(self.batching).__name__
+        errors = [*self.find_batching_errors(self.task, self.batching.kind, name)]
+        if isinstance(self.batching, Labelled):
+            errors += self.batching.find_warmup_errors(self.task, self.source)
         if not isinstance(self.label_names, str):
             errors += self.find_label_errors(self.label_names, self.label_values, self.num_labels)
         errors += self._find_label_map_errors()
@@ -394,7 +395,6 @@ class DataConfig:
         if count is not None and len(names) != count:
             yield UserError(
                 f"data.num_labels={count}, but data.label_names has {len(names)}: "
-                f"{', '.join(map(str, names))} "
-                f"(data.num_labels={len(names)}, or other names)",
+                f"{', '.join(map(str, names))} (data.num_labels={len(names)}, or other names)",
                 about=("data.num_labels", "data.label_names"),
             )

@@ -15,9 +15,10 @@ from src.core.training_length import TrainingLength, count_parts
 from src.core.user_errors import UserError
 from src.data.batches.augmented_rows import AugmentedRows
 from src.data.batches.batch_sampler import DistributedBatchSampler
-from src.data.batches.batching import Masked
+from src.data.batches.batching import Labelled, Masked
 from src.data.batches.denoising_batching import Denoising
 from src.data.batches.device_dataset import DeviceBatchDataset, should_keep_on_device
+from src.data.batches.length_warmup import LengthWarmup
 from src.data.batches.loader import (
     BatchDataset,
     BatchPlan,
@@ -220,7 +221,9 @@ class TextDataModule(LightningDataModule):
         self._load_guesser = load
 
     def set_training_length(self, length: TrainingLength) -> None:
-        """Say how many steps the training has, which a changing mask fraction depends on."""
+        """Say how many steps the training has, which a changing mask fraction or text length
+        depends on.
+        """
         self.training_length = length
 
     def setup(self, stage: str) -> None:
@@ -248,6 +251,7 @@ class TextDataModule(LightningDataModule):
         schedule: MaskSchedule | None = None
         if training and isinstance(self.config.batching, Masked):
             schedule = self.config.batching.build_mask_schedule(self.training_length)
+        length_warmup = self.build_length_warmup() if training else None
         source: BatchDataset | DeviceBatchDataset
         if (
             device is not None
@@ -271,6 +275,7 @@ class TextDataModule(LightningDataModule):
                 seed=self.config.seed,
                 training=training,
                 schedule=schedule,
+                length_warmup=length_warmup,
                 augmented=self._open_augmented_rows() if training else None,
             )
         workers = self.config.num_workers if isinstance(source, BatchDataset) else 0
@@ -285,6 +290,13 @@ class TextDataModule(LightningDataModule):
         if isinstance(source, BatchDataset) and not workers:
             sampler = PrefetchSampler(sampler, source)
         return ResumableDataLoader(source, plan, sampler=sampler, workers=workers)
+
+    def build_length_warmup(self) -> LengthWarmup | None:
+        """How long the training texts may be; None: as they are."""
+        batching = self.config.batching
+        if not isinstance(batching, Labelled):
+            return None
+        return batching.build_length_warmup(self.tokenizer, self.training_length)
 
     def _open_training_texts(self) -> TextStore:
         """The texts of the training rows, which are kept in the cache."""

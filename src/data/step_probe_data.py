@@ -67,44 +67,58 @@ class StepProbeData(LightningDataModule):
         self._batches = list(self._plan)[: self._limit_batches]
         self._validation_plan = data.build_batch_sampler("validation")
         self._validation_batches = list(self._validation_plan)[:limit_batches]
+        self._length_warmup = data.build_length_warmup()
         # [N], of the first epoch
-        self._batch_tokens = np.array([self._count_tokens(key.rows) for key in self._batches])
+        self._batch_tokens = np.array([self._count_tokens(key) for key in self._batches])
 
     def count_training_tokens(self, steps: int) -> int:
         """The tokens that this process sees in the first so many optimizer steps of a run."""
         epochs, rest = divmod(steps, math.ceil(len(self._batches) / self.batches_per_step))
+        if self._length_warmup is not None:
+            # each epoch has texts of other lengths
+            whole = sum(self._count_epoch(epoch).sum() for epoch in range(epochs))
+            return int(whole + self._count_epoch(epochs)[: rest * self.batches_per_step].sum())
         first = later = self._batch_tokens
         if self._plan.warmup_batches and epochs:
             # the batches of the first epoch are smaller
-            self._plan.set_epoch(epochs)
-            batches = list(self._plan)[: self._limit_batches]
-            later = np.array([self._count_tokens(key.rows) for key in batches])
-            self._plan.set_epoch(0)
+            later = self._count_epoch(epochs)
         last = (later if epochs else first)[: rest * self.batches_per_step]
         whole = first.sum() + (epochs - 1) * later.sum() if epochs else 0
         return int(whole + last.sum())
 
-    def _find_lengths(self, rows: np.ndarray) -> np.ndarray:
-        """The tokens of each of these training rows [B]."""
+    def _count_epoch(self, epoch: int) -> np.ndarray:
+        """The tokens of each batch of an epoch [N]."""
+        self._plan.set_epoch(epoch)
+        batches = list(self._plan)[: self._limit_batches]
+        self._plan.set_epoch(0)
+        return np.array([self._count_tokens(key) for key in batches])
+
+    def _find_lengths(self, key: BatchKey) -> np.ndarray:
+        """The tokens of each training row of a batch [B]."""
+        rows = key.rows
         if self._plan.lengths is not None:
-            return self._plan.lengths[rows]
+            lengths = self._plan.lengths[rows]
+            if self._length_warmup is None:
+                return lengths
+            cut = self._length_warmup.cut_at(key.epoch, key.number)
+            return lengths if cut is None else np.minimum(lengths, cut.limit)
         # packed, and the last row may be short
         length = self._data.config.batching.max_tokens
         rest = self._data.split_tokens["train"].num_tokens - rows * length
         return np.minimum(rest, length)
 
-    def _count_tokens(self, rows: np.ndarray) -> int:
-        return int(self._find_lengths(rows).sum())
+    def _count_tokens(self, key: BatchKey) -> int:
+        return int(self._find_lengths(key).sum())
 
-    def _count_padded(self, rows: np.ndarray) -> int:
+    def _count_padded(self, key: BatchKey) -> int:
         """The tokens of a batch whose texts are all as long as the longest."""
-        return len(rows) * int(self._find_lengths(rows).max(initial=0))
+        return len(key.rows) * int(self._find_lengths(key).max(initial=0))
 
     def choose_training_batches(self) -> list[BatchKey]:
         """The batches of the trial, in their order."""
         count = len(self._batches)
         spread = (np.arange(1, self._num_batches + 1) * _GOLDEN_RATIO % 1 * count).astype(int)
-        padded = [self._count_padded(key.rows) for key in self._batches]
+        padded = [self._count_padded(key) for key in self._batches]
         largest = dict.fromkeys([int(self._batch_tokens.argmax()), int(np.argmax(padded))])
         order = [*spread[: self.batches_per_step], *largest, *spread[self.batches_per_step :]]
         return [self._batches[number] for number in order[: self._num_batches]]

@@ -115,6 +115,9 @@ def announce_training(
         f"{parts.datamodule.dataset_info.batches_per_epoch:,}, validation "
         + (f"every {format_quantity(every, 'step')}" if every else "after each epoch")
     )
+    if (warmup := parts.datamodule.build_length_warmup()) is not None:
+        steps = format_quantity(warmup.num_steps, "step")
+        schedule += f", texts of at most {warmup.tokens} tokens in the first {steps}"
     # a run that goes back to a checkpoint makes a second Trainer
     said: list[str] = []
 

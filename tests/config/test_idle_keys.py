@@ -35,6 +35,11 @@ SAID = {
     ],
 }
 CLASSIFICATION_SAID = {
+    "data.batching.length_warmup_fraction=0.5": [
+        "data.batching.length_warmup_fraction=0.5 changes nothing with "
+        "data.batching.length_warmup_tokens=null",
+    ],
+    "data.batching.length_warmup_fraction=0.5 data.batching.length_warmup_tokens=32": [],
     "data/augmentation=words": [],
     "data/augmentation=words data.augmentation.deletion=0 data.augmentation.swap=0": [
         "data.augmentation changes no text: deletion=0, swap=0 and no synonyms",

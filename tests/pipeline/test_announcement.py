@@ -13,6 +13,9 @@ import torch
 from src.core.files import PROJECT_ROOT
 from src.core.printing import print_wrapped
 from src.core.startup import silence_libraries
+from src.core.training_length import TrainingLength
+from src.data.batches.length_warmup import LengthWarmup
+from src.data.tokenization.special_frame import SpecialFrame
 from src.pipeline import announcement
 from src.pipeline.announcement import (
     announce_training,
@@ -81,12 +84,8 @@ def test_lines_are_wrapped_and_paths_stay_whole(capsys: pytest.CaptureFixture[st
     assert all(len(line) <= 80 or path in line for line in lines)
 
 
-@pytest.mark.parametrize("workers", [2, 3])
-def test_more_workers_than_cores_are_told_in_our_words(
-    workers: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(announcement, "count_usable_cores", lambda: 2)
-    parts: Any = SimpleNamespace(
+def build_run(workers: int = 0, warmup: Any = None) -> Any:
+    return SimpleNamespace(
         is_first_rank=True,
         training=SimpleNamespace(
             describe_device=lambda launcher: "cpu", val_check_steps=None, batch_ranks=None
@@ -94,10 +93,31 @@ def test_more_workers_than_cores_are_told_in_our_words(
         launcher=SimpleNamespace(rank_info=SimpleNamespace(world_size=1)),
         datamodule=SimpleNamespace(
             config=SimpleNamespace(num_workers=workers),
-            dataset_info=SimpleNamespace(batches_per_epoch=1),
+            dataset_info=SimpleNamespace(batches_per_epoch=10),
+            build_length_warmup=lambda: warmup,
         ),
     )
-    announce_training(parts, precision_reason="fp32", total_steps=1)
+
+
+def test_shorter_texts_at_first_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    frame = SpecialFrame([[1], [2]], None, True)
+    warmup = LengthWarmup(64, 0.7, "head", frame, TrainingLength(10, 10, 1))
+    run = build_run(warmup=warmup)
+    [callback] = announce_training(run, precision_reason="fp32", total_steps=10)
+    callback.on_fit_start(None, torch.nn.Linear(9, 10))  # type: ignore[arg-type]
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.endswith(
+        "100 parameters; 10 steps, batches of an epoch: 10, validation after each epoch, texts of "
+        "at most 64 tokens in the first 7 steps"
+    )
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_more_workers_than_cores_are_told_in_our_words(
+    workers: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(announcement, "count_usable_cores", lambda: 2)
+    announce_training(build_run(workers), precision_reason="fp32", total_steps=1)
     said = " ".join(capsys.readouterr().out.split())
     expected = (
         " data.num_workers=3 is more than the 2 cores that this process may use: batches may come "

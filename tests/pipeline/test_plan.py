@@ -32,6 +32,7 @@ def _list_files(folder: Path) -> dict[Path, int]:
     "overrides",
     [
         (*LABELLED, "data.batching.warmup_batches=2"),
+        (*LABELLED, "data.batching.length_warmup_tokens=8", "trainer.max_epochs=3"),
         (*MASKED, "trainer.max_steps=5", "trainer.val_check_steps=2", "model.freeze=1"),
         (*LABELLED, "trainer.accumulate_grad_batches=2", "callbacks.checkpoint.keep=null"),
     ],

@@ -61,6 +61,15 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
         (2, 7),
     ),
     "labelled, validated after each epoch": (LABELLED, (2, 6, 7)),
+    "labelled, shorter texts first, two batches in a step": (
+        (
+            *LABELLED,
+            "trainer.accumulate_grad_batches=2",
+            "data.batching.length_warmup_tokens=8",
+            "data.batching.length_warmup_fraction=0.6",
+        ),
+        (1, 3),
+    ),
     "noised texts, written by a BART": (DENOISING, (2, 7)),
     "noised texts, written by a T5, two batches in a step": (
         (*DENOISING, "model/encoder=t5_tiny", "trainer.accumulate_grad_batches=2"),

@@ -11,7 +11,7 @@ V vocabulary.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from src.core.batch import LabelledBatch, MaskedBatch, TaggedBatch
     from src.data.batches.batch_sampler import DistributedBatchSampler
+    from src.data.batches.length_warmup import Cut, LengthWarmup
     from src.data.batches.mask_schedule import MaskSchedule
     from src.data.batches.packing import PackedTokens
     from src.data.tokenization.token_store import TokenStore
@@ -237,6 +238,10 @@ class Labelled:
         eval_batch_tokens: most tokens of a held-out batch.
         warmup_batches: this many first batches are smaller, a quarter and then half of the full
             ones.
+        length_warmup_tokens: longest training text at first, cut as `truncation` says; null:
+            `max_tokens` from the beginning (src/data/batches/length_warmup.py). Held-out texts are
+            never cut shorter.
+        length_warmup_fraction: share of all optimizer steps for which that holds.
     """
 
     kind: ClassVar[str] = "labelled"
@@ -249,8 +254,18 @@ class Labelled:
     eval_batch_size: PositiveInt = 256
     eval_batch_tokens: PositiveInt = 8192
     warmup_batches: NonNegativeInt = 0
+    length_warmup_tokens: Annotated[int, Bound(least=8)] | None = None
+    length_warmup_fraction: Fraction = 0.75
 
     def __post_init__(self) -> None:
+        if self.length_warmup_tokens is not None and self.length_warmup_tokens >= self.max_tokens:
+            raise UserError(
+                f"{self.length_warmup_tokens} tokens are no shorter texts than those of "
+                f"max_tokens={self.max_tokens}",
+                key="data.batching.length_warmup_tokens",
+                hint="{key}=null leaves texts as they are",
+                about=("data.batching.max_tokens",),
+            )
         if self.batch_tokens is not None and self.batch_tokens < self.max_tokens:
             raise UserError(
                 f"batch_tokens={self.batch_tokens} has no room for a text of "
@@ -261,6 +276,43 @@ class Labelled:
     @property
     def truncation_tokens(self) -> int:
         return self.max_tokens
+
+    def find_warmup_errors(self, task: str, source: object) -> "Iterator[UserError]":
+        """The error of a length warm-up with rows that are not one text with its labels, by the
+        task and the source of the data.
+        """
+        if self.length_warmup_tokens is None:
+            return
+        pair = getattr(source, "pair", None)
+        found = "data.source.pair" if pair is not None else "data.task"
+        if pair is not None or task == "token_classification":
+            yield UserError(
+                "cuts single texts with labels of their own",
+                key="data.batching.length_warmup_tokens",
+                found=f"{found}={task if pair is None else pair}",
+                hint="{key}=null leaves texts as they are",
+                about=(found,),
+                colon=False,
+            )
+
+    def build_length_warmup(
+        self, tokenizer: "TextTokenizer", length: TrainingLength | None
+    ) -> "LengthWarmup | None":
+        """How long the texts of each training batch may be; None if they are all as long as they
+        are.
+        """
+        from src.data.batches.length_warmup import LengthWarmup
+
+        if self.length_warmup_tokens is None:
+            return None
+        assert length is not None, "set_training_length comes before the first training batch"
+        return LengthWarmup(
+            self.length_warmup_tokens,
+            self.length_warmup_fraction,
+            self.truncation,
+            tokenizer.encoder.single_frame,
+            length,
+        )
 
     def build_batch_sampler(
         self, store: "TokenStore", *, seed: int, training: bool, rank: int = 0, world_size: int = 1
@@ -291,6 +343,7 @@ class Labelled:
         seed: int,
         tokenizer: "TextTokenizer",
         training: bool,
+        cut: "Cut | None" = None,
     ) -> "LabelledBatch | TaggedBatch":
         import numpy as np
         import torch
@@ -305,6 +358,9 @@ class Labelled:
         rows = rows[np.argsort(store.offsets[rows] - store.offsets[rows + 1], kind="stable")]
         begins, ends = store.offsets[rows], store.offsets[rows + 1]
         lengths = ends - begins
+        if cut is not None:
+            lengths = np.minimum(lengths, cut.limit)
+            begins, ends = cut.apply(begins, ends)
         spans = zip(begins.tolist(), ends.tolist(), strict=True)
         ids = np.concatenate([store.ids[begin:end] for begin, end in spans]).astype(np.int64)
         types = find_token_types(store.begins[rows], lengths)

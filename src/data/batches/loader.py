@@ -24,7 +24,8 @@ from src.core.batch import (
 )
 from src.data.batches.augmented_rows import AugmentedRows
 from src.data.batches.batch_sampler import BatchKey
-from src.data.batches.batching import Batching, Masked
+from src.data.batches.batching import Batching, Labelled, Masked
+from src.data.batches.length_warmup import LengthWarmup
 from src.data.batches.mask_schedule import MaskSchedule
 from src.data.batches.packing import PackedTokens
 from src.data.tokenization.token_store import TokenStore
@@ -66,6 +67,7 @@ class BatchDataset:
 
     Args:
         schedule: how the share of masked tokens changes; None if it does not.
+        length_warmup: how long labelled texts may be; None: as they are in the store.
         augmented: makes labelled rows anew in every epoch; None takes them as they are in the
             store.
     """
@@ -79,12 +81,14 @@ class BatchDataset:
         seed: int,
         training: bool,
         schedule: MaskSchedule | None = None,
+        length_warmup: LengthWarmup | None = None,
         augmented: AugmentedRows | None = None,
     ) -> None:
         self.store = store
         self._augmented = augmented
         self.batching = batching
         self._schedule = schedule
+        self._length_warmup = length_warmup
         self._settings: dict[str, Any] = {
             "seed": seed,
             "tokenizer": tokenizer,
@@ -111,6 +115,11 @@ class BatchDataset:
         rows = key.rows
         if self._augmented is not None and len(rows):
             store, rows = self._augmented.build_store(rows, key.epoch), np.arange(len(rows))
+        if isinstance(self.batching, Labelled) and self._length_warmup is not None:
+            cut = self._length_warmup.cut_at(key.epoch, key.number)
+            return self.batching.build_batch(
+                store, rows, epoch=key.epoch, cut=cut, **self._settings
+            )
         return self.batching.build_batch(store, rows, epoch=key.epoch, **self._settings)
 
     def _build_masked(self, keys: Sequence[BatchKey]) -> list[MaskedBatch]:

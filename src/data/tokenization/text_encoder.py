@@ -77,6 +77,12 @@ class TextEncoder:
         return {token_id for frame in frames if frame for ids in frame.ids for token_id in ids}
 
     @property
+    def single_frame(self) -> SpecialFrame:
+        """The special tokens around one text, where the tokenizer gives a text once."""
+        assert self._single_frame is not None
+        return self._single_frame
+
+    @property
     def has_segments(self) -> bool:
         """True if the tokenizer tells the tokens of a second text from those of the first."""
         return self._pair_frame is not None and self._pair_frame.second_segment is not None
@@ -173,16 +179,16 @@ class TextEncoder:
         Raises UserError as `encode` does.
         """
         encoded = self.encode(texts, None, max_tokens, truncation)
-        assert self._single_frame is not None
+        frame = self.single_frame
         found = self.backend.encode_batch(list(texts), add_special_tokens=False)
         lengths = np.fromiter((len(one.ids) for one in found), np.int64, len(found))
-        kept = np.minimum(lengths, max_tokens - self._single_frame.num_tokens)
+        kept = np.minimum(lengths, max_tokens - frame.num_tokens)
         # of each token of the whole text its place in the row, behind the special ones
         ordinals = np.arange(int(lengths.sum()))
         left, _ = _truncate_ids(ordinals, lengths, kept, truncation)
         # one more for the words of a last text without tokens
         places = np.full(len(ordinals) + 1, CUT_TOKEN, dtype=np.int64)
-        places[left] = len(self._single_frame.ids[0]) + (
+        places[left] = len(frame.ids[0]) + (
             np.arange(len(left)) - np.repeat(np.cumsum(kept) - kept, kept)
         )
         tokens: list[np.ndarray] = []
@@ -321,6 +327,16 @@ def find_split_pattern(backend: Any) -> re.Pattern[str] | None:
 # -- cut to length and framed
 
 
+def find_head_tokens(kept: np.ndarray, truncation: Truncation) -> np.ndarray:
+    """Of so many tokens [N] that a text keeps, those that are its first ones."""
+    heads = {
+        "head": kept,
+        "tail": np.zeros_like(kept),
+        "head_tail": np.rint(HEAD_FRACTION * kept).astype(np.int64),
+    }
+    return heads[truncation]
+
+
 def _truncate_ids(
     ids: np.ndarray, lengths: np.ndarray, kept: np.ndarray, truncation: Truncation
 ) -> FlatIds:
@@ -330,12 +346,7 @@ def _truncate_ids(
     is_cut = kept < lengths
     if not is_cut.any():
         return ids, lengths
-    heads = {
-        "head": kept,
-        "tail": np.zeros_like(kept),
-        "head_tail": np.rint(HEAD_FRACTION * kept).astype(np.int64),
-    }
-    head = np.where(is_cut, heads[truncation], kept)
+    head = np.where(is_cut, find_head_tokens(kept, truncation), kept)
     # [T], counted from 0 in each text
     positions = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     stays = (positions < np.repeat(head, lengths)) | (

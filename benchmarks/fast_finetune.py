@@ -1,0 +1,209 @@
+"""Fine-tuning to the same accuracy in less time: `REAL_DATA=FOLDER python -m
+benchmarks.fast_finetune imdb|sst2|choice [only=NAME,...] [seeds=1,2,3] [again=true]`.
+
+MiniLM-L6 by the product itself, one thread. Every contestant and seed that has ended is a row of
+docs/results/fast_finetune.json and is not trained again; the page is made of all rows, whichever
+were asked for. `choice` is what contestants are chosen by: 6,000 of IMDb's training reviews, judged
+by 2,500 others of them, so that no test review has a part in it.
+"""
+
+import gzip
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.fast_contestants import CONTESTANTS
+from benchmarks.fast_page import write_page
+from benchmarks.material import PLACE, minilm, real
+from benchmarks.setting import AT_START, RESULTS, ROOT
+from src.config.command_line import parse_key_values
+from src.core.user_errors import UserError
+
+KEPT = RESULTS / "fast_finetune.json"
+TASKS = ("imdb", "sst2", "choice")
+CHOICE_ROWS = {"train": 6000, "validation": 500, "test": 2500}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The exit code: 1 where a gate is missed, 2 for a person's mistake."""
+    if arguments[:1] == ["train"]:
+        spec = dict(zip(("task", "name", "seed", "root"), arguments[1:], strict=True))
+        print(json.dumps(train(spec["task"], spec["name"], int(spec["seed"]), spec["root"])))
+        return 0
+    options = {"only": ",".join(CONTESTANTS), "seeds": "1,2,3", "again": "false"}
+    try:
+        asked = parse_key_values(arguments[1:], options)
+        names = asked["only"].split(",")
+        if not arguments or arguments[0] not in TASKS or set(names) - set(CONTESTANTS):
+            raise UserError(f"a task is one of {TASKS}, a contestant of {tuple(CONTESTANTS)}")
+        seeds = [int(seed) for seed in asked["seeds"].split(",")]
+    except (UserError, ValueError) as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
+    task = arguments[0]
+    for seed in seeds:
+        for name in names:
+            if asked["again"] == "true" or not any(
+                _is_same(row, task, name, seed) for row in load()
+            ):
+                keep(run_apart(task, name, seed))
+    return write_page(load())
+
+
+def load() -> list[dict[str, Any]]:
+    """All rows that were kept."""
+    rows: list[dict[str, Any]] = json.loads(KEPT.read_text("utf-8")) if KEPT.is_file() else []
+    return rows
+
+
+def keep(row: dict[str, Any]) -> None:
+    """Add a row, in the place of what the same contestant and seed had before."""
+    asked = row["task"], row["contestant"], row["seed"]
+    # read again: another process may have added some
+    rows = [other for other in load() if not _is_same(other, *asked)] + [row]
+    rows.sort(key=lambda row: (row["task"], row["contestant"], row["seed"]))
+    text = "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n"
+    part = KEPT.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(KEPT)
+    print(
+        f"{row['task']} {row['contestant']} {row['seed']}: {row['test_accuracy']:.4f}, "
+        f"{row['train_seconds']:.0f} s",
+        flush=True,
+    )
+
+
+def _is_same(row: dict[str, Any], task: str, name: str, seed: int) -> bool:
+    return (row["task"], row["contestant"], row["seed"]) == (task, name, seed)
+
+
+def run_apart(task: str, name: str, seed: int) -> dict[str, Any]:
+    """The row of one training, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.fast_finetune", "train", task, name, str(seed)]
+    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    with tempfile.TemporaryDirectory() as root:
+        done = subprocess.run(
+            [*command, root],
+            cwd=ROOT,
+            env={**os.environ, **one_thread},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    if done.returncode != 0:
+        raise RuntimeError(f"{task} {name} {seed} failed:\n{done.stdout}")
+    row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return row
+
+
+def train(task: str, name: str, seed: int, root: str) -> dict[str, Any]:
+    """Train one contestant as a run, and test its best checkpoint."""
+    from palimpsest import compose
+    from src.pipeline.run import run
+
+    contestant = CONTESTANTS[name]
+    config = compose(
+        f"+experiment={'sst2' if task == 'sst2' else 'imdb'}",
+        *locate_rows(task),
+        f"model.encoder.name_or_path={minilm()}",
+        f"data.cache={PLACE / 'fast_finetune'}",
+        "trainer=cpu",
+        "trainer.threads=1",
+        # which `auto` finds on an idle machine with such units; on a busy one its probe may not
+        "trainer.precision=bf16",
+        "callbacks.reference=null",
+        f"tracking.root={root}",
+        f"seed={seed}",
+        *contestant.overrides,
+    )
+    clock = Clock()
+    outcome = run(**config, hooks=clock)
+    metrics = outcome.metrics
+    return {
+        "task": task,
+        "contestant": name,
+        "seed": seed,
+        "overrides": contestant.overrides,
+        "test_accuracy": metrics["test/accuracy"],
+        "test_loss": metrics["test/loss"],
+        "val_accuracy": metrics["val/accuracy"],
+        "train_seconds": round(clock.seconds, 1),
+        "process_seconds": round(time.process_time(), 1),
+        "setting": AT_START,
+    }
+
+
+def locate_rows(task: str) -> list[str]:
+    """The overrides that name a task's rows."""
+    if task == "sst2":
+        return [
+            f"data.source.path={real('sst2')}",
+            "data.source.format=label_first",
+            "data.source.validation=dev",
+        ]
+    if task == "imdb":
+        return [f"data.source.path={real('imdb')}"]
+    return [f"data.source.path={_draw_rows()}", "data.source.validation=validation"]
+
+
+def _draw_rows() -> Path:
+    """A folder of reviews to choose by, all from IMDb's training split."""
+    folder = PLACE / "imdb-choice"
+    if not (folder / "test.jsonl").is_file():
+        [file] = real("imdb").glob("train*.gz")
+        with gzip.open(file, "rt", encoding="utf-8") as lines:
+            by_text = {row["text"]: row["label"] for row in map(json.loads, lines)}
+        drawn = random.Random(7).sample(sorted(by_text.items()), sum(CHOICE_ROWS.values()))
+        folder.mkdir(parents=True, exist_ok=True)
+        for split, count in CHOICE_ROWS.items():
+            taken, drawn = drawn[:count], drawn[count:]
+            content = "\n".join(json.dumps({"text": text, "label": label}) for text, label in taken)
+            (folder / f"{split}.jsonl").write_text(content + "\n", encoding="utf-8")
+    return folder
+
+
+class Clock:
+    """The hooks of a run that count the processor seconds of its training, validations among them,
+    in all phases.
+    """
+
+    shown_overrides: Sequence[str] | None = None
+    parent_run_id: str | None = None
+    resume_command: str | None = None
+    pruned_reason: str | None = None
+
+    def __init__(self) -> None:
+        self.tags: dict[str, str] = {}
+        self.seconds = 0.0
+        self._began = 0.0
+
+    def build(self, folder: Path, hooks: Any = None) -> list[Any]:
+        from lightning.pytorch.callbacks import LambdaCallback
+
+        return [LambdaCallback(on_fit_start=self._begin, on_fit_end=self._end)]
+
+    def _begin(self, *_: Any) -> None:
+        self._began = time.process_time()
+
+    def _end(self, *_: Any) -> None:
+        self.seconds += time.process_time() - self._began
+
+    def on_run_opened(self, record: Any) -> None:
+        """Nothing."""
+
+    def on_run_evaluated(self, best_checkpoint: str | None, metrics: Any) -> None:
+        """Nothing."""
+
+    def on_run_pruned(self) -> None:
+        """Nothing."""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
