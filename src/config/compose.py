@@ -297,8 +297,7 @@ def apply_init_from(
         raise UserError(
             f"init_from={run_id} brings an encoder and its tokenizer, but the config makes fresh "
             "ones; add model/encoder=pretrained data/tokenizer=pretrained"
-            + named
-            * (run_id == "latest")
+            f"{named if run_id == 'latest' else ''}"
         )
     origin = {"name_or_path": f"run:{run_id}"}
     return (

@@ -253,13 +253,22 @@ def prepare_run(parts: RunParts) -> Path | None:
     )
 
 
+def _note_begin(parts: RunParts, precision_reason: str) -> None:
+    """The network stands: from here on the run goes on as it is or not at all."""
+    from src.pipeline.resume_hint import note_training
+
+    if not parts.has_next_phase:
+        parts.module.encoder.check_kept()
+    parts.record.set_tag("precision", precision_reason)
+    note_training(parts.record.run_id)
+
+
 def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule, Trainer]":
     """Fit the module on all ranks; returns the module that was trained, and its Trainer."""
     from lightning import seed_everything
     from lightning.pytorch.callbacks import LambdaCallback
 
     from src.pipeline.fill_in_probes import watch_fill_ins
-    from src.pipeline.resume_hint import note_training
     from src.pipeline.teacher import build_model_config
     from src.training.callbacks import announce_loading, keep_freed_memory
     from src.training.non_finite_recovery import fit_with_recovery
@@ -269,8 +278,8 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
     record, datamodule, training = parts.record, parts.datamodule, parts.training
     dataset_info = datamodule.dataset_info
     length = training.count_steps(dataset_info.batches_per_epoch)
-    datamodule.set_training_length(length)
     total_steps = length.total_steps
+    datamodule.set_training_length(length)
     parts.module.set_dataset_info(dataset_info, total_steps)
     precision, precision_reason = parts.resume_point.precision or training.resolve_precision(
         parts.launcher.rank_info
@@ -278,19 +287,12 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
     if parts.phase is not None:
         begin_phase(parts, precision, precision_reason)
 
-    def note_begin(*_: object) -> None:
-        """The network stands: from here on the run goes on as it is or not at all."""
-        if not parts.has_next_phase:
-            parts.module.encoder.check_kept()
-        record.set_tag("precision", precision_reason)
-        note_training(record.run_id)
-
     announcers = [
         *announce_training(parts, precision_reason=precision_reason, total_steps=total_steps),
-        LambdaCallback(on_fit_start=note_begin),
+        LambdaCallback(on_fit_start=lambda *_: _note_begin(parts, precision_reason)),
+        # with a checkpoint the weights are that one's
+        *([announce_loading(record.set_tag)] if checkpoint is None else []),
     ]
-    # with a checkpoint the weights are that one's
-    announcers += [announce_loading(record.set_tag)] if checkpoint is None else []
     parts.send_to_ranks(precision, checkpoint)
     checkpoint_hooks = parts.make_checkpoint_hooks()
 
@@ -318,8 +320,8 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
 
     def build_module() -> "EncoderModule":
         seed_everything(parts.config["seed"], workers=True, verbose=False)
-        model_config = build_model_config(parts.config["model"], parts.store)
-        module: EncoderModule = model_config.build(parts.model_folder)
+        config = build_model_config(parts.config["model"], parts.store)
+        module: EncoderModule = config.build(parts.model_folder)
         module.set_dataset_info(dataset_info, total_steps)
         return module
 
