@@ -22,11 +22,12 @@ from typing import Any
 from benchmarks.fast_contestants import CONTESTANTS
 from benchmarks.fast_page import write_page
 from benchmarks.material import PLACE, minilm, real
-from benchmarks.setting import AT_START, RESULTS, ROOT
+from benchmarks.recorded_runs import RecordedRuns
+from benchmarks.setting import ROOT
 from src.config.command_line import parse_key_values
 from src.core.user_errors import UserError
 
-KEPT = RESULTS / "fast_finetune.json"
+RUNS = RecordedRuns("fast_finetune", ("task", "contestant", "seed"))
 TASKS = ("imdb", "sst2", "choice")
 CHOICE_ROWS = {"train": 6000, "validation": 500, "test": 2500}
 
@@ -50,38 +51,15 @@ def main(arguments: Sequence[str]) -> int:
     task = arguments[0]
     for seed in seeds:
         for name in names:
-            if asked["again"] == "true" or not any(
-                _is_same(row, task, name, seed) for row in load()
-            ):
-                keep(run_apart(task, name, seed))
-    return write_page(load())
-
-
-def load() -> list[dict[str, Any]]:
-    """All rows that were kept."""
-    rows: list[dict[str, Any]] = json.loads(KEPT.read_text("utf-8")) if KEPT.is_file() else []
-    return rows
-
-
-def keep(row: dict[str, Any]) -> None:
-    """Add a row, in the place of what the same contestant and seed had before."""
-    asked = row["task"], row["contestant"], row["seed"]
-    # read again: another process may have added some
-    rows = [other for other in load() if not _is_same(other, *asked)] + [row]
-    rows.sort(key=lambda row: (row["task"], row["contestant"], row["seed"]))
-    text = "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n"
-    part = KEPT.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(KEPT)
-    print(
-        f"{row['task']} {row['contestant']} {row['seed']}: {row['test_accuracy']:.4f}, "
-        f"{row['train_seconds']:.0f} s",
-        flush=True,
-    )
-
-
-def _is_same(row: dict[str, Any], task: str, name: str, seed: int) -> bool:
-    return (row["task"], row["contestant"], row["seed"]) == (task, name, seed)
+            if asked["again"] == "true" or not RUNS.has(task, name, seed):
+                row = run_apart(task, name, seed)
+                RUNS.add(row)
+                print(
+                    f"{task} {name} {seed}: {row['test_accuracy']:.4f}, "
+                    f"{row['train_seconds']:.0f} s",
+                    flush=True,
+                )
+    return write_page(RUNS.read())
 
 
 def run_apart(task: str, name: str, seed: int) -> dict[str, Any]:
@@ -136,7 +114,6 @@ def train(task: str, name: str, seed: int, root: str) -> dict[str, Any]:
         "val_accuracy": metrics["val/accuracy"],
         "train_seconds": round(clock.seconds, 1),
         "process_seconds": round(time.process_time(), 1),
-        "setting": AT_START,
     }
 
 

@@ -65,22 +65,30 @@ def main(arguments: list[str]) -> int:
     options = dict(word.split("=", 1) for word in arguments)
     until = time.monotonic() + 60 * float(options.get("minutes", "inf"))
     chosen = [arm for arm in arms() if options.get("only", arm.name) == arm.name]
-    runs = RecordedRuns(NAME)
+    runs = open_runs()
     missing = [
         (arm, labels, seed)
         for labels in LABELS
         for seed in SEEDS
         for arm in chosen
-        if runs.find(arm=arm.name, labels=labels, seed=seed) is None
+        if not runs.has(arm.name, labels, seed)
     ]
     longest = 0.0
     for arm, labels, seed in missing:
         if time.monotonic() + longest > until:
             break
         began = time.monotonic()
-        runs.add(arm=arm.name, labels=labels, seed=seed, **_train(arm, labels, seed))
+        named = {"arm": arm.name, "labels": labels, "seed": seed}
+        runs.add({**named, **_train(arm, labels, seed)})
         longest = max(longest, time.monotonic() - began)
     return _report(runs)
+
+
+def open_runs() -> RecordedRuns:
+    """Fine-tunings, and the pretraining of each arm that has one, which has neither labels nor
+    seed.
+    """
+    return RecordedRuns(NAME, ("arm", "labels", "seed"))
 
 
 def _train(arm: Arm, labels: int, seed: int) -> dict[str, Any]:
@@ -125,7 +133,7 @@ def _pretrain(arm: Arm) -> str:
     seconds = round(time.process_time() - began)
     print(f"{arm.name}: pretrained in {seconds} s, {outcome.metrics}", flush=True)
     losses = {"val_loss": outcome.metrics["val/loss"], "processor_seconds": seconds}
-    RecordedRuns(NAME).add(arm=arm.name, pretraining=True, **losses)
+    open_runs().add({"arm": arm.name, **losses})
     note.write_text(json.dumps({"overrides": words, "run": outcome.run_id}), encoding="utf-8")
     return outcome.run_id
 
@@ -206,7 +214,7 @@ def _report(runs: RecordedRuns) -> int:
             f"- {row['arm']}: loss on held-out reviews after its masked language modelling "
             f"{row['val_loss']:.3f}, {row['processor_seconds']:,} s of processor time"
             for row in made
-            if row.get("pretraining")
+            if "val_loss" in row
         ),
     ]
     missing = len(arms()) * len(LABELS) * len(SEEDS) - sum("seed" in row for row in made)

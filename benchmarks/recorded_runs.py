@@ -3,23 +3,31 @@ that a later call, or another one at the same time, goes on with those that are 
 """
 
 import json
-import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+from benchmarks.material import PLACE
 from benchmarks.setting import AT_START, RESULTS
+from src.core.files import write_text
 
 RecordedRun = dict[str, Any]
 
 
 class RecordedRuns:
-    """The runs in `docs/results/NAME.json`, each with what names it and what was measured."""
+    """The runs in `docs/results/NAME.json`, one a line.
 
-    def __init__(self, name: str, folder: Path = RESULTS) -> None:
+    Args:
+        name: of the benchmark.
+        keys: whose values name a run.
+    """
+
+    def __init__(self, name: str, keys: Sequence[str], folder: Path = RESULTS) -> None:
+        self._keys = keys
         self._path = folder / f"{name}.json"
-        self._lock = FileLock(folder.parent / f".{name}.lock")
+        self._lock = FileLock(PLACE / f"{name}.lock")
 
     def read(self) -> list[RecordedRun]:
         """All runs so far, in the order in which they ended."""
@@ -28,15 +36,17 @@ class RecordedRuns:
         runs: list[RecordedRun] = json.loads(self._path.read_text(encoding="utf-8"))
         return runs
 
-    def find(self, **names: Any) -> RecordedRun | None:
-        """The run with these names, if it was made."""
-        return next((run for run in self.read() if names.items() <= run.items()), None)
+    def has(self, *names: Any) -> bool:
+        """Whether the run with these values of the keys was made."""
+        return names in map(self._name, self.read())
 
-    def add(self, **run: Any) -> None:
-        """Keep a run, with date, commit and machine."""
+    def add(self, run: Mapping[str, Any]) -> None:
+        """Keep a run with date, commit and machine, in the place of one with the same names."""
         with self._lock:
-            runs = [*self.read(), {**run, "setting": AT_START}]
-            lines = ",\n".join(f" {json.dumps(row)}" for row in runs)
-            fresh = self._path.with_suffix(".fresh")
-            fresh.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
-            os.replace(fresh, self._path)
+            runs = [other for other in self.read() if self._name(other) != self._name(run)]
+            runs.append({**run, "setting": AT_START})
+            lines = ",\n".join(map(json.dumps, runs))
+            write_text(self._path, f"[\n{lines}\n]\n")
+
+    def _name(self, run: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(run.get(key) for key in self._keys)

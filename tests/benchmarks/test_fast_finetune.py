@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks import fast_finetune, fast_page
+from benchmarks.recorded_runs import RecordedRuns
 
 
 def row(contestant: str, seed: int, accuracy: float, seconds: float, task: str = "imdb") -> dict:
@@ -83,15 +84,18 @@ def test_what_has_ended_is_not_trained_again(
         trained.append((name, seed))
         return row(name, seed, 0.9, 1000, task)
 
-    monkeypatch.setattr(fast_finetune, "KEPT", tmp_path / "kept.json")
+    runs = RecordedRuns("kept", ("task", "contestant", "seed"), tmp_path)
+    monkeypatch.setattr(fast_finetune, "RUNS", runs)
     monkeypatch.setattr(fast_finetune, "run_apart", run_apart)
     monkeypatch.setattr(fast_finetune, "write_page", lambda rows: 0)
-    fast_finetune.keep(row("gone", 1, 0.5, 10))
+    runs.add(row("gone", 1, 0.5, 10))
     assert fast_finetune.main(["imdb", "only=default", "seeds=1"]) == 0
     assert fast_finetune.main(["imdb", "only=default,half", "seeds=1,2"]) == 0
     assert trained == [("default", 1), ("half", 1), ("default", 2), ("half", 2)]
-    kept = [(each["contestant"], each["seed"]) for each in fast_finetune.load()]
-    assert kept == [("default", 1), ("default", 2), ("gone", 1), ("half", 1), ("half", 2)]
+    kept = [(each["contestant"], each["seed"]) for each in runs.read()]
+    assert kept == [("gone", 1), *trained]
+    assert fast_finetune.main(["imdb", "only=half", "seeds=1", "again=true"]) == 0
+    assert len(runs.read()) == len(kept), "in the place of the one before"
     assert all(json.loads(line.rstrip(",")) for line in _lines(tmp_path / "kept.json"))
     capsys.readouterr()
 
