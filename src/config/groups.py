@@ -89,9 +89,9 @@ def _parse_file(file: Path, changed_at: int) -> dict[str, Any]:
     """The content of a YAML file as it is since an instant, in nanoseconds."""
     import yaml
 
-    # in C, ten times as fast, where PyYAML was built with it
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    content: dict[str, Any] = yaml.load(file.read_text(encoding="utf-8"), loader) or {}
+    # in C, ten times as fast as `yaml.safe_load`, where PyYAML was built with it
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(file.read_text(encoding="utf-8"))
+    content: dict[str, Any] = loader.get_single_data() or {}
     return content
 
 
