@@ -88,7 +88,11 @@ def _processor() -> str:
     fields = dict(line.split(":", 1) for line in content.splitlines() if ":" in line)
     named = {key.strip(): value.strip() for key, value in fields.items()}
     units = [flag for flag in ("amx_bf16", "avx512_bf16") if flag in named.get("flags", "").split()]
-    return f"{named.get('model name', platform.machine())} ({', '.join(units) or 'no bf16 units'})"
+    about = [", ".join(units) or "no bf16 units"]
+    if "cpu family" in named:
+        # two generations under one name may differ by half
+        about.append(f"family {named['cpu family']}, model {named.get('model', '?')}")
+    return f"{named.get('model name', platform.machine())} ({'; '.join(about)})"
 
 
 # a benchmark may run for an hour, in which the tree moves on
