@@ -87,21 +87,15 @@ def explain_value_error(error: UserError, key: str, value: Any) -> UserError:
     is_whole = takes_whole_numbers(error.annotation)
     if ends is None or not (is_whole or is_valid_value(error.annotation, float(ends[1]))):
         return error
-    if key == "seed":
-        typed = f"-m 'seed=range({ends[1]},{int(ends[2]) + 1})'"
-        return UserError(
-            key=key,
-            expected=error.expected,
-            found=repr(value),
-            hint=f"several seeds are listed as {typed}",
-            annotation=error.annotation,
-        )
     interval = f"interval({ends[1]},{ends[2]})"
     typed = f"'{key}={f'int({interval})' if is_whole else interval}'"
+    hint = f"a search draws from it by -m search/sampler=tpe search.max_trials=20 {typed}"
+    if key == "seed":
+        hint = f"several seeds are listed as -m 'seed=range({ends[1]},{int(ends[2]) + 1})'"
     return UserError(
         key=key,
         expected=error.expected,
         found=repr(value),
-        hint=f"a search draws from it by -m search/sampler=tpe search.max_trials=20 {typed}",
+        hint=hint,
         annotation=error.annotation,
     )
