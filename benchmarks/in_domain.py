@@ -18,10 +18,11 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.material import PLACE, minilm, real
+from benchmarks.material import PLACE, Unavailable, minilm, real
 from benchmarks.recorded_runs import RecordedRuns
 from benchmarks.setting import RESULTS, write
-from palimpsest import compose, run
+from palimpsest import UserError, compose, run
+from src.config.command_line import parse_key_values
 from src.evaluation.seed_groups import MeanInterval, compute_mean_interval
 from src.search.view.plot_axes import INK_COLOR, create_panels
 
@@ -62,9 +63,20 @@ def arms() -> list[Arm]:
 
 
 def main(arguments: list[str]) -> int:
-    options = dict(word.split("=", 1) for word in arguments)
-    until = time.monotonic() + 60 * float(options.get("minutes", "inf"))
-    chosen = [arm for arm in arms() if options.get("only", arm.name) == arm.name]
+    """The exit code: 1 while runs are missing, 2 for a person's mistake."""
+    try:
+        options = parse_key_values(arguments, {"only": "", "minutes": "inf"})
+        until = time.monotonic() + 60 * float(options["minutes"])
+        names = [arm.name for arm in arms()]
+        if options["only"] not in ("", *names):
+            raise UserError(
+                key="only", value=options["only"], expected=f"one of {', '.join(names)}"
+            )
+        real("imdb")
+    except (UserError, ValueError, Unavailable) as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
+    chosen = [arm for arm in arms() if options["only"] in ("", arm.name)]
     runs = open_runs()
     missing = [
         (arm, labels, seed)

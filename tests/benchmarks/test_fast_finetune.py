@@ -3,12 +3,13 @@ reached. Nothing is trained.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import fast_finetune, fast_page
+from benchmarks import fast_finetune, fast_page, in_domain
 from benchmarks.recorded_runs import RecordedRuns
 
 
@@ -86,6 +87,8 @@ def test_what_has_ended_is_not_trained_again(
 
     runs = RecordedRuns("kept", ("task", "contestant", "seed"), tmp_path)
     monkeypatch.setattr(fast_finetune, "RUNS", runs)
+    (tmp_path / "imdb").mkdir()
+    monkeypatch.setenv("REAL_DATA", str(tmp_path))
     monkeypatch.setattr(fast_finetune, "run_apart", run_apart)
     monkeypatch.setattr(fast_finetune, "write_page", lambda rows: 0)
     runs.add(row("gone", 1, 0.5, 10))
@@ -111,3 +114,23 @@ def test_what_is_not_known_is_refused(
 ) -> None:
     assert fast_finetune.main(arguments) == 2
     assert "error:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments"),
+    [
+        (in_domain.main, ["only=minlm"]),
+        (in_domain.main, ["minutes=x"]),
+        (in_domain.main, []),
+        (fast_finetune.main, ["imdb"]),
+    ],
+)
+def test_so_is_a_call_without_reviews_before_anything_is_trained(
+    main: Callable[[list[str]], int],
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("REAL_DATA", raising=False)
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.startswith("error: ")
