@@ -9,11 +9,8 @@ by 2,500 others of them, so that no test review has a part in it.
 
 import gzip
 import json
-import os
 import random
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +20,7 @@ from benchmarks.fast_contestants import CONTESTANTS
 from benchmarks.fast_page import write_page
 from benchmarks.material import PLACE, Unavailable, minilm, real
 from benchmarks.recorded_runs import RecordedRuns
-from benchmarks.setting import ROOT
+from benchmarks.timed_training import ONE_THREAD, train_apart, train_timed
 from src.config.command_line import parse_key_values
 from src.core.user_errors import UserError
 
@@ -53,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     for seed in seeds:
         for name in names:
             if asked["again"] == "true" or not RUNS.has(task, name, seed):
-                row = run_apart(task, name, seed)
+                row = train_apart("fast_finetune", task, name, str(seed))
                 RUNS.add(row)
                 print(
                     f"{task} {name} {seed}: {row['test_accuracy']:.4f}, "
@@ -63,48 +60,20 @@ def main(arguments: Sequence[str]) -> int:
     return write_page(RUNS.read())
 
 
-def run_apart(task: str, name: str, seed: int) -> dict[str, Any]:
-    """The row of one training, in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.fast_finetune", "train", task, name, str(seed)]
-    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    with tempfile.TemporaryDirectory() as root:
-        done = subprocess.run(
-            [*command, root],
-            cwd=ROOT,
-            env={**os.environ, **one_thread},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-    if done.returncode != 0:
-        raise RuntimeError(f"{task} {name} {seed} failed:\n{done.stdout}")
-    row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return row
-
-
 def train(task: str, name: str, seed: int, root: str) -> dict[str, Any]:
     """Train one contestant as a run, and test its best checkpoint."""
-    from palimpsest import compose
-    from src.pipeline.run import run
-
     contestant = CONTESTANTS[name]
-    config = compose(
+    metrics, seconds = train_timed(
         f"+experiment={'sst2' if task == 'sst2' else 'imdb'}",
         *locate_rows(task),
         f"model.encoder.name_or_path={minilm()}",
         f"data.cache={PLACE / 'fast_finetune'}",
-        "trainer=cpu",
-        "trainer.threads=1",
-        # which `auto` finds on an idle machine with such units; on a busy one its probe may not
-        "trainer.precision=bf16",
+        *ONE_THREAD,
         "callbacks.reference=null",
         f"tracking.root={root}",
         f"seed={seed}",
         *contestant.overrides,
     )
-    clock = Clock()
-    outcome = run(**config, hooks=clock)
-    metrics = outcome.metrics
     return {
         "task": task,
         "contestant": name,
@@ -113,7 +82,7 @@ def train(task: str, name: str, seed: int, root: str) -> dict[str, Any]:
         "test_accuracy": metrics["test/accuracy"],
         "test_loss": metrics["test/loss"],
         "val_accuracy": metrics["val/accuracy"],
-        "train_seconds": round(clock.seconds, 1),
+        "train_seconds": seconds,
         "process_seconds": round(time.process_time(), 1),
     }
 
@@ -145,42 +114,6 @@ def _draw_rows() -> Path:
             content = "\n".join(json.dumps({"text": text, "label": label}) for text, label in taken)
             (folder / f"{split}.jsonl").write_text(content + "\n", encoding="utf-8")
     return folder
-
-
-class Clock:
-    """The hooks of a run that count the processor seconds of its training, validations among them,
-    in all phases.
-    """
-
-    shown_overrides: Sequence[str] | None = None
-    parent_run_id: str | None = None
-    resume_command: str | None = None
-    pruned_reason: str | None = None
-
-    def __init__(self) -> None:
-        self.tags: dict[str, str] = {}
-        self.seconds = 0.0
-        self._began = 0.0
-
-    def build(self, folder: Path, hooks: Any = None) -> list[Any]:
-        from lightning.pytorch.callbacks import LambdaCallback
-
-        return [LambdaCallback(on_fit_start=self._begin, on_fit_end=self._end)]
-
-    def _begin(self, *_: Any) -> None:
-        self._began = time.process_time()
-
-    def _end(self, *_: Any) -> None:
-        self.seconds += time.process_time() - self._began
-
-    def on_run_opened(self, record: Any) -> None:
-        """Nothing."""
-
-    def on_run_evaluated(self, best_checkpoint: str | None, metrics: Any) -> None:
-        """Nothing."""
-
-    def on_run_pruned(self) -> None:
-        """Nothing."""
 
 
 if __name__ == "__main__":

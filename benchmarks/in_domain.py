@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from benchmarks.material import PLACE, Unavailable, minilm, real
 from benchmarks.recorded_runs import RecordedRuns
 from benchmarks.setting import RESULTS, write
+from benchmarks.timed_training import ONE_THREAD
 from palimpsest import UserError, compose, run
 from src.config.command_line import parse_key_values
 from src.evaluation.seed_groups import MeanInterval, compute_mean_interval
@@ -155,11 +156,7 @@ def _common(folder: Path) -> tuple[str, ...]:
         f"data.source.path={folder}",
         f"data.cache={PLACE / NAME / 'cache'}",
         f"tracking.root={PLACE / NAME}",
-        "trainer=cpu",
-        "trainer.threads=1",
-        # which `auto` finds on an idle machine with such units; on a busy one its probe may not
-        "trainer.precision=bf16",
-        "callbacks.progress.style=off",
+        *ONE_THREAD,
     )
 
 

@@ -17,6 +17,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from src.config.compose import register_resolvers, to_plain_config
 from src.tracking import database
+from tests.composition_cache import cache_compositions
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 # two threads on a loaded two-core machine take several times as long as one
@@ -29,6 +30,14 @@ register_resolvers()
 # the tests' runs stay out of the store of whoever starts them
 for _variable in [name for name in os.environ if name.startswith("MLFLOW_")]:
     del os.environ[_variable]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_compositions() -> Iterator[None]:
+    """Compose the same overrides once."""
+    with pytest.MonkeyPatch.context() as patch:
+        cache_compositions(patch)
+        yield
 
 
 @pytest.fixture

@@ -81,15 +81,16 @@ def test_what_has_ended_is_not_trained_again(
 ) -> None:
     trained: list[tuple[str, int]] = []
 
-    def run_apart(task: str, name: str, seed: int) -> dict[str, Any]:
-        trained.append((name, seed))
-        return row(name, seed, 0.9, 1000, task)
+    def train_apart(benchmark: str, task: str, name: str, seed: str) -> dict[str, Any]:
+        assert benchmark == "fast_finetune"
+        trained.append((name, int(seed)))
+        return row(name, int(seed), 0.9, 1000, task)
 
     runs = RecordedRuns("kept", ("task", "contestant", "seed"), tmp_path)
     monkeypatch.setattr(fast_finetune, "RUNS", runs)
     (tmp_path / "imdb").mkdir()
     monkeypatch.setenv("REAL_DATA", str(tmp_path))
-    monkeypatch.setattr(fast_finetune, "run_apart", run_apart)
+    monkeypatch.setattr(fast_finetune, "train_apart", train_apart)
     monkeypatch.setattr(fast_finetune, "write_page", lambda rows: 0)
     runs.add(row("gone", 1, 0.5, 10))
     assert fast_finetune.main(["imdb", "only=default", "seeds=1"]) == 0

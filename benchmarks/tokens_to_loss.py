@@ -1,0 +1,271 @@
+"""Masked language modelling to the same loss in less time: `REAL_DATA=FOLDER python -m
+benchmarks.tokens_to_loss wikitext|novels [only=NAME,...] [seeds=1,...,8]`.
+
+The default is the experiment `mlm_wikitext` on one thread, with so many steps as take some 20
+minutes of the processor; a contestant has so many as take some 12. Each is judged by its loss on
+the test split after its last step. The rule of evidence: at least eight seeds a side, a one-sided
+test of Welch with p < 0.001, every training that was ever made on the page. Contestants are chosen
+by seeds from 101, which have no part in the verdict.
+
+Every training that has ended is a row of docs/results/tokens_to_loss.json and is not made again.
+"""
+
+import io
+import json
+import math
+import sys
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any, NamedTuple
+
+from benchmarks.material import PLACE, Unavailable, real
+from benchmarks.recorded_runs import RecordedRuns
+from benchmarks.setting import write
+from benchmarks.timed_training import ONE_THREAD, train_apart, train_timed
+from src.config.command_line import parse_key_values
+from src.core.user_errors import UserError
+
+NAME = "tokens_to_loss"
+RUNS = RecordedRuns(NAME, ("task", "contestant", "seed"))
+DEFAULT = "default"
+# The gate: this share of the default's processor seconds, by so many seeds, at this p.
+MOST_SECONDS, SEEDS, LEVEL = 0.6, 8, 0.001
+FIRST_CHOOSING_SEED = 101
+# of the 97 novels in the order of their names, every so many is for validation, and one after it
+# for the test
+EVERY = 16
+TASKS = {
+    "wikitext": "WikiText-2: 2 million words, and its own validation and test articles",
+    "novels": "97 English novels: 85 to train, 6 to validate, 6 to test",
+}
+
+
+class Contestant(NamedTuple):
+    """So many optimizer steps, overrides of the experiment, and in words what they do."""
+
+    what: str
+    steps: int
+    overrides: tuple[str, ...] = ()
+
+
+MUON = ("model/optim=muon", "model.optim.lr=2e-3")
+FALLING_MASKS = ("data.batching.mask_fraction=0.3", "data.batching.mask_fraction_end=0.15")
+SQRT_DECAY = (
+    "model.optim.schedule=wsd",
+    "model.optim.decay_fraction=0.4",
+    "model.optim.decay_shape=sqrt",
+)
+AVERAGE = ("callbacks=weight_averaging",)
+CONTESTANTS = {
+    DEFAULT: Contestant("the experiment as it is, longer", 4000),
+    "shorter": Contestant("fewer steps alone", 2400),
+    "falling masks": Contestant("masks from 0.3 to 0.15", 2400, FALLING_MASKS),
+    "late decay": Contestant("a constant rate, which falls as 1 - sqrt", 2400, SQRT_DECAY),
+    "average": Contestant("an average of the last hundred steps or so", 2400, AVERAGE),
+    "small batches": Contestant(
+        "half of the rows in a step", 4400, ("data.batching.batch_size=8",)
+    ),
+    "muon": Contestant("Muon", 1950, MUON),
+    "muon with late decay": Contestant("Muon and late decay", 1950, (*MUON, *SQRT_DECAY)),
+    "together": Contestant(
+        "Muon, late decay and falling masks", 1950, (*MUON, *SQRT_DECAY, *FALLING_MASKS)
+    ),
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The exit code: 1 where no contestant reaches the gate, 2 for a person's mistake."""
+    if arguments[:1] == ["train"]:
+        spec = dict(zip(("task", "name", "seed", "root"), arguments[1:], strict=True))
+        print(json.dumps(train(spec["task"], spec["name"], int(spec["seed"]), spec["root"])))
+        return 0
+    every_seed = ",".join(map(str, range(1, SEEDS + 1)))
+    try:
+        asked = parse_key_values(arguments[1:], {"only": DEFAULT, "seeds": every_seed})
+        names = asked["only"].split(",")
+        if not arguments or arguments[0] not in TASKS or set(names) - set(CONTESTANTS):
+            raise UserError(f"a task is one of {(*TASKS,)}, a contestant of {(*CONTESTANTS,)}")
+        seeds = [int(seed) for seed in asked["seeds"].split(",")]
+        locate_text(arguments[0])
+    except (UserError, ValueError, Unavailable) as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
+    task = arguments[0]
+    for seed in seeds:
+        for name in names:
+            if not RUNS.has(task, name, seed):
+                row = train_apart(NAME, task, name, str(seed))
+                RUNS.add(row)
+                loss, seconds = row["test_loss"], row["train_seconds"]
+                print(f"{task} {name} {seed}: {loss:.4f}, {seconds:.0f} s", flush=True)
+    return write_page(RUNS.read())
+
+
+def train(task: str, name: str, seed: int, root: str) -> dict[str, Any]:
+    """Train one contestant as a run, and test it."""
+    contestant = CONTESTANTS[name]
+    metrics, seconds = train_timed(
+        "+experiment=mlm_wikitext",
+        *locate_text(task),
+        f"data.cache={PLACE / NAME}",
+        *ONE_THREAD,
+        f"trainer.max_steps={contestant.steps}",
+        f"trainer.val_check_steps={contestant.steps}",
+        f"tracking.root={root}",
+        f"seed={seed}",
+        *contestant.overrides,
+    )
+    return {
+        "task": task,
+        "contestant": name,
+        "seed": seed,
+        "steps": contestant.steps,
+        "overrides": contestant.overrides,
+        "test_loss": metrics["test/loss"],
+        "val_loss": metrics["val/loss"],
+        "train_seconds": seconds,
+    }
+
+
+def locate_text(task: str) -> list[str]:
+    """The overrides that name a task's text."""
+    if task == "wikitext":
+        return [f"data.source.path={real('wikitext2')}", "data.source.validation=valid"]
+    return [
+        f"data.source.path={_unpack_novels()}",
+        "data.source.validation=validation",
+        "data.source.heading=null",
+    ]
+
+
+def _unpack_novels() -> Path:
+    """A folder with a novel a line in train.txt, validation.txt and test.txt."""
+    archive, folder = real("novels") / "corpus_97.tar.xz", PLACE / "novels"
+    if not (folder / "test.txt").is_file():
+        splits: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
+        with tarfile.open(archive) as files:
+            members = sorted((file for file in files if file.isfile()), key=lambda file: file.name)
+            for place, member in enumerate(members):
+                content = files.extractfile(member)
+                assert content is not None
+                with io.TextIOWrapper(content, encoding="utf-8-sig") as text:
+                    novel = " ".join(text.read().split())
+                split = {0: "validation", 1: "test"}.get(place % EVERY, "train")
+                splits[split].append(novel)
+        folder.mkdir(parents=True, exist_ok=True)
+        for split, novels in splits.items():
+            (folder / f"{split}.txt").write_text("\n".join(novels) + "\n", encoding="utf-8")
+    return folder
+
+
+class Line(NamedTuple):
+    """What is known of a contestant on one task.
+
+    Attributes:
+        losses: by seed, also those that contestants were chosen by.
+        share: of the default's processor seconds; None without the default.
+        p: of the hypothesis that its loss is no lower than the default's; None without two seeds of
+            each.
+        reached: whether it reaches the gate; None while that is not known.
+    """
+
+    name: str
+    losses: dict[int, float]
+    seconds: float
+    share: float | None = None
+    p: float | None = None
+    reached: bool | None = None
+
+
+def summarise(rows: Sequence[Mapping[str, Any]], task: str) -> list[Line]:
+    """The contestants of a task, the default first."""
+    by_name: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["task"] == task:
+            by_name.setdefault(row["contestant"], []).append(row)
+    names = sorted(by_name, key=lambda name: (name != DEFAULT, name))
+    base = by_name.get(DEFAULT, [])
+    return [_judge(name, by_name[name], base) for name in names]
+
+
+def _judge(
+    name: str, found: Sequence[Mapping[str, Any]], base: Sequence[Mapping[str, Any]]
+) -> Line:
+    losses = {row["seed"]: row["test_loss"] for row in sorted(found, key=lambda row: row["seed"])}
+    line = Line(name, losses, mean(row["train_seconds"] for row in found))
+    if not base or name == DEFAULT:
+        return line
+    share = line.seconds / mean(row["train_seconds"] for row in base)
+    counted, theirs = _count(found), _count(base)
+    if min(len(counted), len(theirs)) < 2:
+        return line._replace(share=share)
+    from scipy.stats import ttest_ind
+
+    test = ttest_ind(counted, theirs, equal_var=False, alternative="less")
+    p = float(test.pvalue) if math.isfinite(test.pvalue) else 1.0
+    is_known = min(len(counted), len(theirs)) >= SEEDS
+    reached = share <= MOST_SECONDS and p < LEVEL if is_known else None
+    return line._replace(share=share, p=p, reached=reached)
+
+
+def _count(rows: Sequence[Mapping[str, Any]]) -> list[float]:
+    """The losses that count: not those by which contestants were chosen."""
+    return [row["test_loss"] for row in rows if row["seed"] < FIRST_CHOOSING_SEED]
+
+
+def write_page(rows: Sequence[Mapping[str, Any]]) -> int:
+    """Write the page; the exit code is 1 where no contestant reaches the gate."""
+    lines = [
+        "ModernBERT's form, 4 layers of 256, from scratch, by the product on one thread in bf16; a "
+        "vocabulary of 8,000 learnt on the training text. Test loss in nats a masked token, masks "
+        "at 0.15 with a seed of their own. Seconds are those of the processor in training and its "
+        "one validation, on a machine with other work: a difference of a tenth is none.",
+        "",
+        f"To reach: a mean loss below the default's, by at least {SEEDS} seeds a side and Welch's "
+        f"one-sided test with p < {LEVEL}, in at most {MOST_SECONDS} of its seconds. Seeds from "
+        f"{FIRST_CHOOSING_SEED} chose the contestants and do not count. All trainings are shown.",
+        "",
+    ]
+    reached = []
+    for task, title in TASKS.items():
+        found = summarise(rows, task)
+        if not found:
+            continue
+        lines += [f"**{title}.**", ""]
+        lines += [
+            "| contestant | steps | test loss (seed) | mean | s | share of the default's | p | "
+            "reached |",
+            "| --- | ---: | --- | ---: | ---: | ---: | ---: | --- |",
+        ]
+        steps = {row["contestant"]: row["steps"] for row in rows}
+        for line in found:
+            reached.append(line.reached)
+            lines.append(_format(line, steps[line.name]))
+        lines.append("")
+    lines += ["| contestant | what it does | keys |", "| --- | --- | --- |"]
+    keys = {row["contestant"]: row["overrides"] for row in rows}
+    for name in keys:
+        what = CONTESTANTS[name].what if name in CONTESTANTS else "no longer tried"
+        lines.append(f"| {name} | {what} | {' '.join(f'`{key}`' for key in keys[name])} |")
+    settings = sorted({row["setting"] for row in rows})
+    lines += ["", "Trained:", "", *(f"- {setting}" for setting in settings)]
+    command = f"REAL_DATA=FOLDER python -m benchmarks.{NAME} wikitext"
+    write(NAME, "Masked language modelling to the same loss in less time", command, lines)
+    return 0 if any(reached) else 1
+
+
+def _format(line: Line, steps: int) -> str:
+    losses = ", ".join(f"{loss:.4f} ({seed})" for seed, loss in line.losses.items())
+    share = "" if line.share is None else f"{line.share:.2f}"
+    p = "" if line.p is None else f"{line.p:.2g}"
+    word = {True: "yes", False: "**no**", None: ""}[line.reached]
+    return (
+        f"| {line.name} | {steps:,} | {losses} | {mean(line.losses.values()):.4f} | "
+        f"{line.seconds:.0f} | {share} | {p} | {word} |"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
