@@ -159,6 +159,18 @@ GUESSED = {
         },
         ["format=conll", "entities: entity 4", "validation: devel.tsv"],
     ),
+    "Few-NERD": (
+        {"a.txt": "the\tO\ncity\tO\nof\tO\nRome\tplace-city\n\nAda\tperson\nran\tO\n\n" * 2},
+        ["format=conll", '"the city of Rome"'],
+    ),
+    "JSON by id": (
+        {
+            "a.json": json.dumps(
+                {f"q{n}": {"utterance": t, "mood": x} for n, (t, x) in enumerate(ROWS)}
+            )
+        },
+        ["rows: train 12", "text=utterance, label=mood"],
+    ),
     "GermEval 2014": (
         {"a.tsv": "#\tde.example [2009]\n1\tIn\tO\tO\n2\tRom\tB-LOC\tO\n\n" * 3},
         ["format=conll", "entities: LOC 3", '"In Rom"'],

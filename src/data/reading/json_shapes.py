@@ -34,10 +34,21 @@ def find_items(value: Any, texts: Sequence[str]) -> list[Any] | None:
     inner = [part for part in value.values() if isinstance(part, dict)]
     if len(inner) == len(value) > 0 and all(set(texts) & row.keys() for row in inner):
         return inner
+    if len(inner) == len(value) > 2 and _are_alike(inner):
+        return inner
     arrays = [part for part in value.values() if isinstance(part, list) and _is_table(part)]
-    if not arrays and len(inner := list(_list_inner_tables(value))) == 1:
-        return inner[0]
+    if not arrays and len(tables := list(_list_inner_tables(value))) == 1:
+        return tables[0]
     return arrays[0] if len(arrays) == 1 else _pair_keys(value)
+
+
+def _are_alike(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether objects have the same keys, two at least, that are no numbers, as of the cells in
+    a table by column are.
+    """
+    keys = rows[0].keys()
+    named = len(keys) > 1 and not any(key.isdecimal() for key in keys)
+    return named and all(row.keys() == keys for row in rows)
 
 
 def _list_inner_tables(value: Mapping[str, Any]) -> Iterator[list[Any]]:

@@ -113,6 +113,11 @@ def looks_like_tags(lines: Sequence[str]) -> bool:
     ]
     if len({len(row) for row in rows}) != 1 or len(rows[0]) < 2 or all(map(str.strip, lines)):
         return False
+    tags = [row[-1].strip() for row in rows]
+    # types without prefixes, as of Few-NERD
+    is_plain = len(rows[0]) == 2 and not any(" " in cell.strip() for row in rows for cell in row)
+    if is_plain and OUTSIDE in tags and 2 <= len({*tags}) <= len(tags) / 2:
+        return True
     places = {-1, min(2, len(rows[0]) - 1), *([0] if len(rows[0]) == 2 else [])}
     return any(_are_tags({row[place].strip() for row in rows}) for place in places)
 
