@@ -343,6 +343,9 @@ def _find_label_columns(profiles: Sequence[ColumnProfile]) -> list[str | int]:
     if any(_may_be_label(one) and _rank_name(one) < _NAMELESS_RANK for one in others):
         return []
     every = [one for one in profiles if _rank_name(one) < _BESIDE_RANK]
+    if sum(one.distinct > 1 for one in every if one.is_yes_no or one.is_share) < 2:
+        # what never changes says nothing, such as counts that are 0
+        return []
     yes_no = [profile.name for profile in every if profile.is_yes_no]
     shares = [profile.name for profile in every if profile.is_yes_no or profile.is_share]
     found = yes_no if len(yes_no) >= _LEAST_LABEL_COLUMNS else shares

@@ -46,6 +46,7 @@ _KINDS = {
         "write a line {'text': doc.text, 'label': doc.cats} or 'entities' of start_char, end_char "
         "and label_ as JSON for each doc of DocBin().from_disk(FILE).get_docs(nlp.vocab)",
     ),
+    **dict.fromkeys((".ttl", ".nt", ".rdf", ".owl"), ("a graph of triples", _TABLE)),
     ".dvc": ("a pointer of DVC", "`dvc pull` gets the file itself"),
 }
 # Some of these hold text, which a typed format reads.
