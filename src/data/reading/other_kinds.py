@@ -47,6 +47,11 @@ _KINDS = {
         "and label_ as JSON for each doc of DocBin().from_disk(FILE).get_docs(nlp.vocab)",
     ),
     **dict.fromkeys((".ttl", ".nt", ".rdf", ".owl"), ("a graph of triples", _TABLE)),
+    ".vw": (
+        "a file of Vowpal Wabbit",
+        "`sed 's/ |[^ ]*//' FILE > FILE.txt` leaves the label and the text, which "
+        "data.source.format=label_first reads",
+    ),
     ".dvc": ("a pointer of DVC", "`dvc pull` gets the file itself"),
 }
 # Some of these hold text, which a typed format reads.
@@ -70,11 +75,6 @@ _LIKELY_KINDS = {
         ),
     ),
     ".arff": ("a file of Weka", _ARFF),
-    ".vw": (
-        "a file of Vowpal Wabbit",
-        "`sed 's/ |[^ ]*//' FILE > FILE.txt` leaves the label and the text, which "
-        "data.source.format=label_first reads",
-    ),
     ".ann": ("a file of annotations of brat", "its texts are in the .txt file beside it"),
 }
 
