@@ -695,7 +695,7 @@ def test_a_note_below_a_table_hides_no_delimiter(
 def test_lists_of_yaml_are_no_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.yaml").write_text("- text: a b\n  label: c\n" * 9)
     assert main([f"data.source.path={tmp_path / 'a.yaml'}"]) == 2
-    assert "what kind of file is this?" in capsys.readouterr().err
+    assert "this is a YAML file, which is not read; save its examples" in capsys.readouterr().err
 
 
 def test_a_folder_of_tables_that_are_called_txt(
@@ -939,12 +939,17 @@ def test_tables_of_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert shown.endswith(
         "data.source.format=class_files data.source.text=text data.source.label=label\n"
     )
-    (tmp_path / "True.csv").rename(tmp_path / "part-1.csv")
-    (tmp_path / "Fake.csv").rename(tmp_path / "part-2.csv")
+    (tmp_path / "True.csv").rename(tmp_path / "fold-1.csv")
+    (tmp_path / "Fake.csv").rename(tmp_path / "fold-2.csv")
     assert main([f"data.source.path={tmp_path}"]) == 2
     assert f"or all for train: data.source.path={tmp_path}/*.csv; " in capsys.readouterr().err
     shown = _look(capsys, f"data.source.path={tmp_path}/*.csv")
     assert "rows: train 18\n" in shown
+    # parts of one table are called so
+    for number in (1, 2):
+        (tmp_path / f"fold-{number}.csv").rename(tmp_path / f"part-{number}.csv")
+    shown = _look(capsys, f"data.source.path={tmp_path}")
+    assert "train: part-1.csv, part-2.csv\n" in shown and "rows: train 18\n" in shown
 
 
 def test_columns_of_one_name_in_a_sheet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,6 +32,8 @@ _KNOWN_LABELS = frozenset(
     """.split()  # noqa: SIM905 - as a list it would have fifty lines
 )
 # of a name that says nothing of labels
+# of what is said about a row and not about its text
+_BESIDE_RANK = 5
 _NAMELESS_RANK = 3
 # the number in a label that has a unit behind it
 NUMBER_PATTERN = "([-+]?[0-9][0-9.,]*)"
@@ -340,8 +342,12 @@ def _find_label_columns(profiles: Sequence[ColumnProfile]) -> list[str | int]:
     others = [one for one in profiles if not (one.is_yes_no or one.is_share)]
     if any(_may_be_label(one) and _rank_name(one) < _NAMELESS_RANK for one in others):
         return []
-    yes_no = [profile.name for profile in profiles if profile.is_yes_no]
-    shares = [profile.name for profile in profiles if profile.is_yes_no or profile.is_share]
+    every = [one for one in profiles if _rank_name(one) < _BESIDE_RANK]
+    if sum(one.distinct > 1 for one in every if one.is_yes_no or one.is_share) < 2:
+        # what never changes says nothing, such as counts that are 0
+        return []
+    yes_no = [profile.name for profile in every if profile.is_yes_no]
+    shares = [profile.name for profile in every if profile.is_yes_no or profile.is_share]
     found = yes_no if len(yes_no) >= _LEAST_LABEL_COLUMNS else shares
     return found if len(found) >= _LEAST_LABEL_COLUMNS else []
 

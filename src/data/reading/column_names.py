@@ -28,7 +28,8 @@ _NUMBER_WORDS = _parse_words("id idx index nr no number")
 # Of columns about a row and not about its text.
 _BOOKKEEPING_WORDS = _NUMBER_WORDS | _parse_words(
     """
-    annotator annotators annotation annotations worker workers rater raters confidence agreement
+    annotator annotators annotation annotations annot annotated worker workers rater raters
+    confidence agreement
     ids ts epoch key hash uuid guid qid url urls link source sources file filename
     path page date time timestamp datetime created updated year month day user username author
     name names lang language locale country version split fold batch count counts total license
@@ -39,7 +40,7 @@ _BOOKKEEPING_WORDS = _NUMBER_WORDS | _parse_words(
 _TEXT_WORDS = _parse_words(
     """
     text texts sentence sentences review reviews comment comments content contents body tweet
-    message utterance document
+    message utterance utterances utt document
     texto texte kommentar satz nachricht commentaire avis comentario mensaje testo
     текст отзыв 文本 内容 评论 テキスト
     """
@@ -61,6 +62,7 @@ _PLACE_WORDS = frozenset((*_FIRST_WORDS, *_SECOND_WORDS))
 # The names of two texts that make a row together, where they are not numbered.
 _SECOND_TEXTS = {
     "premise": ("hypothesis",),
+    "context": ("hypothesis", "response"),
     "question": ("sentence", "passage", "context", "paragraph"),
     "query": ("passage", "document", "doc", "product_title"),
     "claim": ("evidence",),

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from src.data.reading import readers
 from src.data.reading.bad_rows import close_files_of_errors
+from src.data.reading.column_names import rank_label_name
 from src.data.reading.columns import ColumnSelection
 from src.data.reading.decoding import InputFile
 from src.data.reading.json_rows import iter_json_objects
@@ -15,7 +16,7 @@ from src.data.reading.sources import Source
 from src.data.reading.spreadsheets import iter_sheet_values
 from src.data.reading.table_rows import read_first_row
 from src.data.reading.tables import read_table
-from src.data.rows.nested_values import flatten_row, join_parts
+from src.data.rows.nested_values import flatten_row, join_parts, list_inner_texts, look_up
 from src.data.rows.odd_labels import guess_label_separator, is_missing_number
 from src.data.rows.token_labels import holds_entities
 from src.data.rows.written_labels import are_tag_names, parse_written_list
@@ -108,6 +109,8 @@ def sample_columns(
     with close_files_of_errors():
         found = _iter_rows(source, file, format)
         rows = list(itertools.islice(found, SAMPLE_ROWS))
+        if format == "jsonl":
+            _add_inner_labels(rows)
         profiles = _profile_rows(rows)
         if deep and any(profile.distinct == 1 for profile in profiles):
             rows += itertools.islice(found, None, None, _STEP)
@@ -207,6 +210,39 @@ def _profile_column(name: str | int, found: Sequence[Any]) -> ColumnProfile:
         bool(written),
         bool(written) and all(map(are_tag_names, filter(None, written))),
     )
+
+
+def _add_inner_labels(rows: Sequence[dict[str, Any]]) -> None:
+    """Give rows the values in their lists of objects that may be labels, by the paths of these."""
+    for name in list(dict.fromkeys(name for row in rows for name in row)):
+        values = [row.get(name) for row in rows]
+        if any(map(holds_entities, values)):
+            continue
+        path = _find_inner_label(name, values)
+        found = [look_up(row, path) for row in rows] if path else []
+        # the choices of a question are the same in all rows
+        if any(one != found[0] for one in found):
+            for row, one in zip(rows, found, strict=True):
+                row[path] = one
+
+
+def _find_inner_label(name: str, values: Sequence[Any]) -> str:
+    """The path of the texts in lists of objects that are few, short and come again; the most likely
+    by its name, where there are several; empty if there is none.
+    """
+    found: dict[str, list[str]] = {}
+    for value in values:
+        for path, text in list_inner_texts(value) if isinstance(value, list) else ():
+            found.setdefault(path, []).append(text)
+    likely = [
+        path
+        for path, texts in found.items()
+        if 1 < len({*texts}) <= len(texts) / 2
+        and max(map(len, texts)) <= _LONGEST_TAG
+        and len(texts) <= _MOST_TAGS * len(values)
+    ]
+    best = min(likely, key=lambda path: rank_label_name(path, is_numeric=False), default="")
+    return best and f"{name}.{best}"
 
 
 def _say_yes_or_no(name: str | int, texts: Collection[str]) -> bool:

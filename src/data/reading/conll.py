@@ -8,16 +8,19 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from src.core.entity_tags import OUTSIDE
+from src.core.formatting import truncate_end
 from src.core.user_errors import UserError
 from src.data.reading.decoding import InputFile, read_text_lines
 from src.data.rows.records import RawRecord
 from src.data.rows.tag_spellings import TAG_PATTERN
-from src.data.rows.token_labels import TokenLabels, join_words
+from src.data.rows.token_labels import TokenLabels, begins_with_tags, join_words
 
 _DOCUMENT_START = "-DOCSTART-"
 # CoNLL-U has ten columns, of which the first numbers the words of a sentence, the second is the
 # word and the fourth its part of speech.
 _NUMBERED_WIDTH, _NUMBERED_TOKEN, _NUMBERED_TAG = 10, 1, 3
+# In other files with a number, a word and tags (MultiNERD, GermEval 2014) the tag is the third.
+_LEAST_NUMBERED_WIDTH, _THIRD_COLUMN = 3, 2
 # A token that is written out as several words (3-4), and a word that is not there (3.1).
 _NO_WORD_NUMBER = re.compile(r"\d+[-.]\d+")
 # Lines from which it is told how wide they are and which tags there are.
@@ -26,19 +29,24 @@ _SAMPLE_LINES = 1000
 _NAMED_VALUE = re.compile(r"# [^\t]*=[^\t]*")
 _COMMENTS_REMARK = "beside lines that begin with '#' and are no words, which are passed over"
 
+_TAGS_FIRST_REMARK = "whose tags stand before their words, and are read so"
+
 
 class WordColumns(NamedTuple):
     """The columns of a word and of its tag, counted from 0, or from -1 backwards.
 
-    Where none is given they are the first and the last, or those of CoNLL-U.
+    Where none is given they are the first and the last, or those of files that number words.
     """
 
     token: int | None = None
     tag: int | None = None
 
-    def resolve(self, *, numbered: bool) -> tuple[int, int]:
-        """The columns of a file, which has those of CoNLL-U if it is `numbered`."""
-        token, tag = (_NUMBERED_TOKEN, _NUMBERED_TAG) if numbered else (0, -1)
+    def resolve(self, *, numbered: bool, width: int = _NUMBERED_WIDTH) -> tuple[int, int]:
+        """The columns of a file, whose first one numbers the words if it is `numbered`; where it
+        has the width of CoNLL-U the fourth is the tag, else the third.
+        """
+        tag = _NUMBERED_TAG if width == _NUMBERED_WIDTH else _THIRD_COLUMN
+        token, tag = (_NUMBERED_TOKEN, tag) if numbered else (0, -1)
         return (
             token if self.token is None else self.token,
             tag if self.tag is None else self.tag,
@@ -75,7 +83,11 @@ def read_tagged_words(
     below_comment = False
     stream = read_text_lines(file, encoding)
     first_lines = list(islice(stream, _SAMPLE_LINES))
-    comments = _CommentLines(first_lines, columns)
+    counted = count_words(first_lines)
+    tags_first = columns == WordColumns() and _begin_with_tags(first_lines)
+    if tags_first:
+        columns = WordColumns(1, 0)
+    comments = _CommentLines(first_lines, columns, counted)
 
     def finished() -> Iterator[RawRecord]:
         if words:
@@ -85,7 +97,8 @@ def read_tagged_words(
             if labelled:
                 other["tags"] = list(tags)
             where = f"{file.name}, line {start}"
-            remark = _COMMENTS_REMARK if below_comment else None
+            before = _TAGS_FIRST_REMARK if tags_first else None
+            remark = _COMMENTS_REMARK if below_comment else before
             yield RawRecord(text, None, label, where, other=other, remark=remark, words=spans)
         words.clear()
         tags.clear()
@@ -108,8 +121,8 @@ def read_tagged_words(
         where = f"{file.name}, line {number}"
         if not width:
             width = len(cells)
-            numbered = is_numbered(cells)
-            places = columns.resolve(numbered=numbered)
+            numbered = is_numbered(cells) or counted
+            places = columns.resolve(numbered=numbered, width=width)
         _check_cells(cells, width, places, labelled, where)
         if numbered and _NO_WORD_NUMBER.fullmatch(cells[0]):
             continue
@@ -126,6 +139,38 @@ def is_numbered(cells: Sequence[str]) -> bool:
     return len(cells) == _NUMBERED_WIDTH and re.fullmatch(r"0\.1|1(-\d+)?", cells[0]) is not None
 
 
+def count_words(lines: Sequence[str]) -> bool:
+    """Whether the first of three or more columns counts the words of every sentence, from 0 or 1
+    on.
+    """
+    expected: int | None = None
+    sentences = counted = 0
+    for line in lines:
+        cells = _split_line(line)
+        if not line.strip() or line.startswith("#") or cells[0] == _DOCUMENT_START:
+            expected = None
+            continue
+        if len(cells) < _LEAST_NUMBERED_WIDTH or not cells[0].isdecimal():
+            return False
+        number = int(cells[0])
+        if number not in ((0, 1) if expected is None else (expected,)):
+            return False
+        sentences += expected is None
+        counted += expected is not None
+        expected = number + 1
+    return counted > 0 and sentences > 0
+
+
+def _begin_with_tags(lines: Sequence[str]) -> bool:
+    return begins_with_tags(
+        [
+            _split_line(line)
+            for line in lines
+            if line.strip() and not line.startswith(("#", _DOCUMENT_START))
+        ]
+    )
+
+
 class _CommentLines:
     """Which lines are comments and no words, told from the first lines of a file.
 
@@ -134,11 +179,12 @@ class _CommentLines:
     tags ("# 0"). A word may be "#" or begin so ("#fun").
     """
 
-    def __init__(self, lines: Sequence[str], columns: WordColumns) -> None:
+    def __init__(self, lines: Sequence[str], columns: WordColumns, counted: bool) -> None:
         rows = [_split_line(line) for line in lines if line.strip() and not line.startswith("#")]
         rows = [cells for cells in rows if cells[0] != _DOCUMENT_START]
         self._width = len(rows[0]) if rows else 0
-        self._tag = columns.resolve(numbered=bool(rows) and is_numbered(rows[0]))[1]
+        numbered = counted or (bool(rows) and is_numbered(rows[0]))
+        self._tag = columns.resolve(numbered=numbered, width=self._width)[1]
         self._tags = {cells[self._tag] for cells in rows if self._has_tag(cells)}
 
     def has(self, line: str, cells: Sequence[str], *, is_first: bool) -> bool:
@@ -189,6 +235,13 @@ def _check_cells(
             hint="data.source.label=null reads words without tags"
             if len(cells) == 1
             else "{key}=NUMBER names another",
+        )
+    if labelled and " " in cells[tag]:
+        raise UserError(
+            f"{where}: the tag '{truncate_end(cells[tag], 40)}' has blanks in it, as where a line "
+            "is a whole sentence",
+            hint="write its words and their tags below each other, or name another column: "
+            "data.source.tag_column=NUMBER",
         )
     if labelled and not cells[tag]:
         raise UserError(f"{where}: the word '{cells[token]}' has no tag")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from src.core.user_errors import UserError
@@ -20,6 +21,7 @@ from src.data.reading.file_names import (
     FORMAT_BY_SUFFIX,
     FORMAT_NAMES,
     PATH_KEY,
+    SPLIT_ALIASES,
     SplitFiles,
     abbreviate_names,
     find_split_folder,
@@ -34,6 +36,10 @@ from src.data.reading.other_kinds import find_kind_error
 from src.data.reading.packed_files import PACKED_SUFFIXES, strip_packed_suffix
 from src.data.reading.parallel_files import find_parallel_files
 from src.data.reading.parted_tables import check_unnamed_tables
+
+# Parts of one table, as Spark, Hadoop and others name them.
+_PART_NAME = re.compile(r"(part|shard|chunk)[-_.]?([rm][-_])?\d+", re.IGNORECASE)
+_PARTITION = re.compile(r"[^=/]+=[^=]+")
 
 
 def find_split_files(
@@ -136,6 +142,9 @@ def _find_files_by_name(
     taken = {file for files in parts.values() for file in files}
     any_ending = any(infer_format(file) is None for file in taken)
     beside = {folder, *(file.parent for file in taken)}
+    # folders of splits that hold files of unknown endings, as where another file names their labels
+    split_names = {*names.values(), *chain(*SPLIT_ALIASES.values())}
+    beside |= {one for one in list_folders(folder) if one.name.casefold() in split_names}
     others = [
         file
         for where in (folder, *list_folders(folder))
@@ -247,12 +256,26 @@ def _assume_train_files(
     folder: Path, format: str, pools: list[tuple[Path, list[Path]]]
 ) -> list[Path]:
     filled = [files for _, files in pools if files]
+    found = [str(file.relative_to(folder)) for files in filled for file in files]
+    if all(_PARTITION.fullmatch(files[0].parent.name) for files in filled):
+        kind = infer_format(filled[0][0]) or "parquet"
+        program = (
+            "import pyarrow.dataset as d, pyarrow.parquet as p; p.write_table(d.dataset("
+            f"{str(folder)!r}, format={kind!r}, partitioning='hive').to_table(), 'train.parquet')"
+        )
+        raise UserError(
+            f"folders that are called COLUMN=VALUE: {abbreviate_names(found)}",
+            key=PATH_KEY,
+            value=folder,
+            hint=f'join them first: python -c "{program}"; then {{key}}=train.parquet',
+        )
     text = all((infer_format(file) if format == "auto" else format) == "text" for file in filled[0])
     if len(filled) == 1 and (len(filled[0]) == 1 or text):
         return filled[0]
+    if len(filled) == 1 and all(_PART_NAME.match(file.name) for file in filled[0]):
+        return filled[0]
     if len(filled) == 1 and format == "auto":
         check_unnamed_tables(filled[0])
-    found = [str(file.relative_to(folder)) for files in filled for file in files]
     pattern = folder / f"*{filled[0][0].suffix}"
     others = (
         f", or all for train: {{key}}={pattern}; data.source.format=class_files where every file "
@@ -321,6 +344,8 @@ def _no_data_files_error(folder: Path, format: str, deeper: Sequence[Path]) -> U
     if kinds and (first_kind := kinds[0]) is not None and None not in kinds:
         return first_kind
     hint = f"where names end otherwise: data.source.format=NAME, one of {FORMAT_NAMES}"
+    if not inside and len(lone := list_folders(folder)) == 1:
+        hint = f"perhaps the data lie further inside: {{key}}={lone[0]}; {hint}"
     if format == "auto" and (guess := _guess_format(inside)):
         hint = f"{guess} where they are what they look like; {hint}"
     elif may_be_class_files(folder):

@@ -12,6 +12,7 @@ from src.data.reading.decoding import InputFile, detect_no_data
 from src.data.reading.encodings import choose_encoding
 from src.data.reading.header_rows import find_named_row
 from src.data.reading.json_rows import JsonStyle, read_json_keys, read_json_rows
+from src.data.reading.known_layouts import detect_layout
 from src.data.reading.label_cells import LabelReading
 from src.data.reading.parallel_files import read_parallel_lines
 from src.data.reading.spreadsheets import read_first_sheet_rows, read_sheet_header, read_sheet_rows
@@ -134,6 +135,9 @@ def find_format_errors(options: ReadingOptions) -> Iterator[UserError]:
 
 def find_content_error(file: InputFile, format: str) -> UserError | None:
     """The error of a file that its first words show to be something else than data."""
+    has_lines = format in ("text", "jsonl", "label_first") and file.label is None
+    if has_lines and (layout := detect_layout(file)) is not None:
+        return UserError(f"this is {layout}", where=file.name)
     if format not in (*TABLE_FORMATS, "jsonl", "conll", "label_first"):
         return None
     found = detect_no_data(file)

@@ -87,12 +87,15 @@ def _guess_format(
             if not inside or any(infer_format(file.path) for file in inside):
                 return {}
             return _guess_alike(inside, encodings) or _guess_documents(inside)
-        if layout.format != "text":
-            return {}
         files = [file for part in layout.files.values() for file in part[:2]]
-    elif infer_format(path) not in (None, "text"):
+        known = layout.format
+    else:
+        known = infer_format(path) or "text"
+    if known not in ("text", "csv", "tsv"):
         return {}
-    return _guess_alike(files, encodings)
+    found = _guess_alike(files, encodings)
+    # a table without a header whose rows are words and their tags, with blank lines between
+    return found if known == "text" or found == {"format": "conll"} else {}
 
 
 def _hold_articles(files: Sequence[InputFile]) -> bool:

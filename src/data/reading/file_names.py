@@ -33,7 +33,7 @@ FORMAT_NAMES = (
 # Other common names of splits.
 SPLIT_ALIASES = {
     # of CoNLL-2003: eng.testa, eng.testb; of SemEval: trial
-    "validation": ("dev", "valid", "val", "development", "testa", "trial"),
+    "validation": ("dev", "valid", "val", "devel", "development", "testa", "trial"),
     "train": ("training",),
     "test": ("testing", "testb"),
 }
@@ -44,6 +44,7 @@ _SPLIT_NAMES_HINT = (
 )
 # Of files beside data; of more it is said that there are some.
 _SHOWN_ENDINGS = 4
+_NON_DATA_NAMES = {"_SUCCESS", "_metadata", "_common_metadata"}
 _NON_DATA_STEMS = {"readme", "license", "licence", "sha256sums", "md5sums"}
 
 
@@ -160,6 +161,9 @@ def find_split_folder(folder: Path, name: str) -> Path | None:
     found = []
     for own, path in inner.items():
         begin = own.removesuffix(folded)
+        if begin == "split=":
+            # a partition, as Hive and Spark name it
+            return path
         is_part = begin != own and begin[-1:] in ("-", "_", ".")
         if is_part and any(f"{begin}{other}" in inner for other in others):
             found.append(path)
@@ -183,8 +187,12 @@ def list_data_files(folder: Path, format: str) -> list[Path]:
 
 
 def is_readme(file: Path) -> bool:
-    """Whether a file's name says that it is about the data and no part of them."""
-    return not _NON_DATA_STEMS.isdisjoint(re.split("[^a-z0-9]+", file.name.lower()))
+    """Whether a file's name says that it is about the data and no part of them, such as Spark's
+    _SUCCESS.
+    """
+    return file.name in _NON_DATA_NAMES or not _NON_DATA_STEMS.isdisjoint(
+        re.split("[^a-z0-9]+", file.name.lower())
+    )
 
 
 def abbreviate_names(names: list[str]) -> str:

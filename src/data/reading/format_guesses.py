@@ -1,5 +1,6 @@
 """The format of files whose names do not tell it, by their first lines."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,16 +23,20 @@ _TABLE_FORMATS = ("tsv", "csv", "conll")
 
 
 def guess_format(file: InputFile, encodings: Sequence[str]) -> dict[str, str]:
-    """The format of a file of lines: "conll" where they end on tags of words, "tsv" where all lines
-    have equally many tabs, or no fewer than most have, "csv" with another delimiter where all have
-    equally many of it, "label_first" where they begin with a few words that come again; empty if
-    none.
+    """The format of a file of lines: "jsonl" where they are objects, "conll" where they are words
+    and their tags, "tsv" where all lines have equally many tabs, or no fewer than most have, "csv"
+    with another delimiter where all have equally many of it, "label_first" where they begin with a
+    few words that come again, or begin or end with labels as fastText writes them; empty if none.
     """
     lines = read_text_lines(file, choose_encoding(file, encodings).name)
     first_lines = list(islice(lines, _SAMPLE_LINES))
     if looks_like_tags(first_lines):
         return {"format": "conll"}
     sample = [line.strip("\r\n ") for line in first_lines if line.strip()]
+    if sample and all(_is_json_row(line) for line in sample[:_LEAST_LINES]):
+        return {"format": "jsonl"}
+    if sample and all(_has_fasttext_label(line) for line in sample):
+        return {"format": "label_first"}
     # lines of numbers of abstracts may stand between the rows, as in PubMed RCT
     tabs = Counter(line.count("\t") for line in sample if not _is_comment(line))
     if tabs and min(tabs) > 0 and tabs.most_common(1)[0][0] == min(tabs):
@@ -45,9 +50,21 @@ def guess_format(file: InputFile, encodings: Sequence[str]) -> dict[str, str]:
     for name, delimiter in _TEXT_SIGNS.items():
         if _has_few_values(sample, delimiter):
             return {"format": "csv", "delimiter": name}
-    if sample and all(line.startswith(FASTTEXT_MARK) for line in sample):
-        return {"format": "label_first"}
     return {"format": "label_first"} if _begin_with_labels(sample) else {}
+
+
+def _is_json_row(line: str) -> bool:
+    if not line.startswith("{"):
+        return False
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _has_fasttext_label(line: str) -> bool:
+    words = line.split()
+    return words[0].startswith(FASTTEXT_MARK) or words[-1].startswith(FASTTEXT_MARK)
 
 
 def _is_comment(line: str) -> bool:

@@ -84,6 +84,8 @@ def read_json_keys(
     texts = [str(column) for column in columns.text_columns]
     for _, row in iter_json_objects(file, style, texts, RowErrors(keep_bad)):
         names.update(dict.fromkeys(list_keys(row)))
+        # through lists too
+        names.update(dict.fromkeys(one for one in wanted if look_up(row, one) is not None))
         if wanted <= names.keys():
             break
     return list(names)
@@ -243,12 +245,17 @@ def _name_values(
 
 
 def _guess_names(row: list[Any], items: Sequence[Any], texts: Sequence[str]) -> list[str]:
-    """Names for the values of a list: the longest is the text, any other the label."""
+    """Names for the values of a list: the longest is the text, any other the label, or notes where
+    it is an object.
+    """
     alike = [item for item in items[:_SAMPLE_ITEMS] if isinstance(item, list)]
     rows = [item for item in alike if len(item) == len(row)] or [row]
     longest = max(
         range(len(row)), key=lambda place: sum(len(str(item[place])) for item in rows), default=0
     )
+    if {type(item[-1]) for item in rows if len(item) == 2} == {dict}:
+        # spaCy's texts with their annotations
+        return [texts[0], "notes"]
     names = ["label", *(f"column{place}" for place in range(2, len(row)))]
     names.insert(longest, texts[0])
     return names[: len(row)]

@@ -4,7 +4,7 @@ kept by column, and several splits in one object.
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeGuard
 
@@ -17,10 +17,11 @@ from src.data.reading.file_names import SplitFiles
 def find_items(value: Any, texts: Sequence[str]) -> list[Any] | None:
     """The rows in a JSON value, objects or lists; None if it holds none, or several tables.
 
-    Rows are the items of an array, of the only array in an object, the lists of `data` beside the
-    names in `columns`, the objects in an object of objects that have one of `texts`, what stands at
-    the same place of every column where a column of `texts` is itself an array or object, or keys
-    with what they stand for: a text with its label, or a label with one of its texts.
+    Rows are the items of an array, of the only array in an object, or of several objects in its
+    objects, the lists of `data` beside the names in `columns`, the objects in an object of objects
+    that have one of `texts`, what stands at the same place of every column where a column of
+    `texts` is itself an array or object, or keys with what they stand for: a text with its label,
+    or a label with one of its texts.
     """
     if isinstance(value, list):
         return value if _is_table(value) else None
@@ -33,8 +34,30 @@ def find_items(value: Any, texts: Sequence[str]) -> list[Any] | None:
     inner = [part for part in value.values() if isinstance(part, dict)]
     if len(inner) == len(value) > 0 and all(set(texts) & row.keys() for row in inner):
         return inner
+    if len(inner) == len(value) > 2 and _are_alike(inner):
+        return inner
     arrays = [part for part in value.values() if isinstance(part, list) and _is_table(part)]
+    if not arrays and len(tables := list(_list_inner_tables(value))) == 1:
+        return tables[0]
     return arrays[0] if len(arrays) == 1 else _pair_keys(value)
+
+
+def _are_alike(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether objects have the same keys, two at least, that are no numbers, as of the cells in
+    a table by column are.
+    """
+    keys = rows[0].keys()
+    named = len(keys) > 1 and not any(key.isdecimal() for key in keys)
+    return named and all(row.keys() == keys for row in rows)
+
+
+def _list_inner_tables(value: Mapping[str, Any]) -> Iterator[list[Any]]:
+    """The arrays of several objects in the objects of an object."""
+    for part in value.values():
+        if isinstance(part, dict):
+            yield from _list_inner_tables(part)
+        elif isinstance(part, list) and len(part) > 1 and all(isinstance(x, dict) for x in part):
+            yield part
 
 
 def _name_cells(value: Mapping[str, Any]) -> list[Any] | None:

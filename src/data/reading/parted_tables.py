@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 from src.core.user_errors import UserError
+from src.data.reading.column_names import is_usual_text_name
 from src.data.reading.columns import ColumnSelection
 from src.data.reading.decoding import InputFile
 from src.data.reading.file_names import PATH_KEY, SplitFiles, infer_format
@@ -26,6 +27,8 @@ def check_parted_tables(
             known.
     """
     files = layout.files.get("train", ())
+    if columns is None and style is not None and style.header and files:
+        _check_places(files[0], style)
     wanted = set() if columns is None else {*columns.requested_names()}
     if len(files) != 2 or style is None or not style.header:
         return
@@ -44,6 +47,22 @@ def check_parted_tables(
         return
     if keys:
         raise _describe(files, style, keys[0])
+
+
+def _check_places(file: InputFile, style: TableStyle) -> None:
+    """Raise UserError for a table of entities in the texts of other files."""
+    try:
+        names = [name.strip().casefold() for name in read_first_row(file, style)]
+    except UserError:
+        # reading tells what is wrong
+        return
+    begins, ends = ([one for one in names if f"{word} offset" in one] for word in ("begin", "end"))
+    if begins and ends and not any(map(is_usual_text_name, names)):
+        raise UserError(
+            "rows are places in the texts of other files, which are not read so",
+            where=file.name,
+            hint='write a line {"text": "...", "entities": [[0, 3, "PER"]]} as JSON for each text',
+        )
 
 
 def check_unnamed_tables(files: Sequence[Path]) -> None:

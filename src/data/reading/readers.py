@@ -13,7 +13,7 @@ from typing import Any, Literal
 from src.core.user_errors import UserError
 from src.data.reading.bad_rows import RowErrors, mark_unreadable
 from src.data.reading.columns import ColumnSelection, build_record, check_columns
-from src.data.reading.decoding import InputFile, find_line_error, read_text_lines
+from src.data.reading.decoding import InputFile, detect_no_data, find_line_error, read_text_lines
 from src.data.reading.packed_files import is_packed
 from src.data.rows.nested_values import look_up
 from src.data.rows.records import RawRecord
@@ -21,6 +21,7 @@ from src.data.rows.records import RawRecord
 _BUFFER_BYTES = 1 << 20
 # Every label of fastText begins with it.
 FASTTEXT_MARK = "__label__"
+_LAST_LABELS = re.compile(rf"(\s+{FASTTEXT_MARK}\S+)+\s*$")
 # What stands before a text: labels with that mark, else one word.
 _LINE_LABELS = re.compile(
     rf"\s*((?:{FASTTEXT_MARK}\S+\s+(?:,\s+)?)*{FASTTEXT_MARK}\S+(?:\s+,(?=\s))?|\S+)\s*"
@@ -78,6 +79,8 @@ def read_parquet_columns(file: InputFile) -> list[str]:
     if is_packed(file.path):
         raise UserError(f"{file.name}: Parquet is compressed inside; unpack the file")
     if not whole:
+        if (other := detect_no_data(file)) is not None:
+            raise UserError(f"this is {other}", where=file.name)
         what = "cut off" if head == b"PAR1" else "not a Parquet file"
         raise UserError(f"{file.name}: {what}; its {size:,} bytes should begin and end with PAR1")
     try:
@@ -165,7 +168,7 @@ def read_labelled_lines(
     """Read lines `<label> <sentence>`, where the label ends at the first white space.
 
     A line may begin with several labels in fastText's way, `__label__a __label__b <sentence>`, and
-    a comma by itself behind them is no part of the sentence.
+    a comma by itself behind them is no part of the sentence; or end with them.
     """
     lines = read_text_lines(file, encoding, keep_bad=keep_bad)
     for number, line in enumerate(lines, start=1):
@@ -177,6 +180,10 @@ def read_labelled_lines(
         begin = _LINE_LABELS.match(line)
         assert begin is not None
         words, text = begin[1].split(), line[begin.end() :].strip("\n")
+        is_marked = FASTTEXT_MARK in line and not words[0].startswith(FASTTEXT_MARK)
+        if is_marked and (end := _LAST_LABELS.search(line)) is not None:
+            # fastText and StarSpace take labels anywhere
+            words, text = end[0].split(), line[: end.start()].strip()
         # in older files of fastText a comma stands before the text
         if words[0].startswith(FASTTEXT_MARK):
             words = [word.removesuffix(",") for word in words if word != ","]

@@ -23,6 +23,8 @@ from src.data.reading.table_rows import read_first_rows
 
 # What has so many words is hardly the name of a column.
 _SENTENCE_WORDS = 4
+_ORANGE_KINDS = {"d", "c", "s", "t", "discrete", "continuous", "string", "time", "text", ""}
+_ORANGE_ROLES = {"class", "meta", "ignore", "i", "m", ""}
 
 
 def guess_table_options(source: Source, file: InputFile, format: str) -> dict[str, Any]:
@@ -51,7 +53,12 @@ def guess_table_options(source: Source, file: InputFile, format: str) -> dict[st
             file,
             replace(source, **found).table_style(format)._replace(encoding=options.encodings[0]),
         )
-        if not numbered and not joined and any(map(_holds_own_name, profiles)):
+        holds_names = any(map(_holds_own_name, profiles))
+        if (
+            not numbered
+            and not joined
+            and (holds_names or _has_labels_twice(replace(source, **found), file, format))
+        ):
             found["header"] = False
     return found
 
@@ -64,12 +71,38 @@ def _guess_header_place(source: Source, file: InputFile, format: str) -> dict[st
         rows = read_first_rows(file, options.style)
     if skipped := count_lines_before_header(rows):
         return {"skip_rows": skipped}
+    if _has_orange_header(rows):
+        return {"skip_rows": rows[3][0] - 1, "columns": _name_all(rows[0][1])}
     if options.style is not None and (names := propose_names(rows)) is not None:
         return {"skip_rows": rows[0][0], "columns": names}
     has_import_ids = count_import_rows([cells for _, cells in rows]) > 0
     if not has_import_ids and len(rows) > 2 and is_second_header(rows[0][1], rows[1][1]):
         return {"skip_rows": rows[2][0] - 1, "columns": _name_all(_fill_names(rows))}
     return {}
+
+
+def _has_labels_twice(source: Source, file: InputFile, format: str) -> bool:
+    """Whether the first row has a value in two columns of which each has it again below: a label of
+    two kinds, and no name.
+    """
+    repeated = find_repeated_names(source, file, format)
+    options, _ = source.reading_options(format).choose_encoding(file)
+    if not repeated or options.style is None:
+        return False
+    (_, names), *below = read_first_rows(file, options.style)
+    return any(
+        sum(names[place] == name == row[place] for _, row in below if len(row) > place) > 1
+        for name in repeated
+        for place in range(len(names))
+    )
+
+
+def _has_orange_header(rows: Sequence[NumberedRow]) -> bool:
+    """Whether the second and the third row hold kinds and roles of columns, as Orange has them."""
+    if len(rows) < 4:
+        return False
+    kinds, roles = ({str(cell or "").strip() for cell in row} for _, row in rows[1:3])
+    return kinds <= _ORANGE_KINDS and {""} != roles <= _ORANGE_ROLES
 
 
 def find_repeated_names(source: Source, file: InputFile, format: str) -> list[str]:

@@ -9,8 +9,13 @@ _PLACE_KEYS = frozenset(("start", "begin", "start_offset", "start_char", "offset
 def list_keys(row: dict[str, Any], prefix: str = "") -> Iterator[str]:
     for key, value in row.items():
         yield prefix + key
-        if isinstance(value, dict):
+        if isinstance(value, dict) and not _is_choice(value):
             yield from list_keys(value, f"{prefix}{key}.")
+
+
+def _is_choice(value: Any) -> bool:
+    """Whether a value is a list of labels as Label Studio writes it beside single ones."""
+    return isinstance(value, dict) and [*value] == ["choices"]
 
 
 def flatten_row(row: dict[str, Any]) -> dict[str, Any]:
@@ -20,13 +25,38 @@ def flatten_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def look_up(row: dict[str, Any], column: str) -> Any:
-    """The value of a key or of a path with dots; None if there is none. A key goes first."""
+    """The value of a key or of a path with dots; None if there is none. A key goes first.
+
+    A path may lead through lists of objects, and is then the list of the values in these, each
+    once: "annotations.result.value.choices".
+    """
     if column in row:
-        return row[column]
+        value = row[column]
+        return value["choices"] if _is_choice(value) else value
     for dot in (place for place, character in enumerate(column) if character == "."):
-        if isinstance(inner := row.get(column[:dot]), dict):
-            return look_up(inner, column[dot + 1 :])
+        inner, rest = row.get(column[:dot]), column[dot + 1 :]
+        if isinstance(inner, dict):
+            return look_up(inner, rest)
+        if isinstance(inner, list) and any(isinstance(item, dict) for item in inner):
+            found = [look_up(item, rest) for item in inner if isinstance(item, dict)]
+            return _join_lists([value for value in found if value is not None])
     return None
+
+
+def _join_lists(values: list[Any]) -> list[Any] | None:
+    """All values, those of lists among them, each once; None of none."""
+    items = [item for value in values for item in (value if isinstance(value, list) else [value])]
+    return [item for place, item in enumerate(items) if item not in items[:place]] or None
+
+
+def list_inner_texts(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The texts in lists of objects and in what these hold, with their paths."""
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, str) and prefix:
+            yield prefix, item
+        elif isinstance(item, dict):
+            for key, inner in item.items():
+                yield from list_inner_texts(inner, f"{prefix}.{key}" if prefix else key)
 
 
 def join_parts(value: Any) -> str | None:

@@ -30,6 +30,7 @@ _CELL_SEPARATORS = {
     "pipe": "|",
     "hash": "#",
     "><": "><",
+    "space": " ",
 }
 
 
@@ -102,6 +103,9 @@ def guess_label_separator(labels: Iterable[str]) -> tuple[str, list[str]] | None
         written = [label for label in every if separator in label]
         parts = {part.strip() for label in written for part in inside[label].split(separator)}
         simple = {inside[label] for label in every.difference(several)}
+        if separator == " " and 4 * len(parts & simple) < 3 * len(parts):
+            # names of classes have spaces too
+            continue
         if several and "" not in parts and (len(parts & simple) > 1 or len(parts) < len(written)):
             return name, several
     return None

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
+from src.core.entity_tags import OUTSIDE
 from src.core.user_errors import UserError
 from src.data.rows.tag_spellings import TAG_PATTERN
 
@@ -19,9 +20,14 @@ WordSpan = tuple[int, int]
 # of letters and digits, and any other character by itself.
 _SPACELESS = "\u2e80-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _WORD_PATTERN = re.compile(rf"[{_SPACELESS}]|(?:(?![{_SPACELESS}])[\w\u0300-\u036f])+|[^\w\s]")
-_BEGIN_KEYS = ("start", "start_offset", "begin", "start_char")
-_END_KEYS = ("end", "end_offset", "end_char")
-_TYPE_KEYS = ("label", "labels", "type", "entity", "tag", "entity_group")
+_BEGIN_KEYS = ("start", "start_offset", "begin", "start_char", "startOffset", "startPos")
+_END_KEYS = ("end", "end_offset", "end_char", "endOffset", "endPos")
+# of files whose entities are all of one type
+_NAMELESS_TAGS = frozenset("BIOES")
+_TYPE_KEYS = (
+    *("label", "labels", "type", "entity", "tag", "entity_group", "displayName", "entityLabel"),
+    *("classname", "category"),
+)
 
 TOKEN_TASK_HINT = (
     "data.task=token_classification model=token_classification callbacks.checkpoint.monitor=val/f1 "
@@ -97,22 +103,41 @@ def holds_entities(value: Any) -> bool:
 
 
 def looks_like_tags(lines: Sequence[str]) -> bool:
-    """Whether lines are those of a CoNLL file: columns of which the last holds O and tags with
-    prefixes, and blank lines between sentences.
+    """Whether lines are those of a CoNLL file: columns of which the last, the third or the first
+    holds O and tags of entities, and blank lines between sentences.
     """
     rows = [
         line.split("\t") if "\t" in line.strip() else line.split()
         for line in lines
         if line.strip() and not line.startswith(("#", "-DOCSTART-"))
     ]
-    tags = {row[-1].strip() for row in rows}
+    if len({len(row) for row in rows}) != 1 or len(rows[0]) < 2 or all(map(str.strip, lines)):
+        return False
+    tags = [row[-1].strip() for row in rows]
+    # types without prefixes, as of Few-NERD
+    is_plain = len(rows[0]) == 2 and not any(" " in cell.strip() for row in rows for cell in row)
+    if is_plain and OUTSIDE in tags and 2 <= len({*tags}) <= len(tags) / 2:
+        return True
+    places = {-1, min(2, len(rows[0]) - 1), *([0] if len(rows[0]) == 2 else [])}
+    return any(_are_tags({row[place].strip() for row in rows}) for place in places)
+
+
+def begins_with_tags(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether rows are a tag and a word behind it, as in the corpora of MIT."""
     return (
-        len({len(row) for row in rows}) == 1
-        and len(rows[0]) > 1
-        and len(tags) > 1
-        and all(tag == "O" or TAG_PATTERN.fullmatch(tag) for tag in tags)
-        and any(not line.strip() for line in lines)
+        {len(row) for row in rows} == {2}
+        and _are_tags({row[0] for row in rows})
+        and not _are_tags({row[1] for row in rows})
     )
+
+
+def _are_tags(tags: set[str]) -> bool:
+    """Whether these are O and tags of entities, with types (B-PER) or all without (B, I)."""
+    if len(tags) < 2:
+        return False
+    if tags <= _NAMELESS_TAGS:
+        return OUTSIDE in tags
+    return all(tag == OUTSIDE or TAG_PATTERN.fullmatch(tag) for tag in tags)
 
 
 def parse_tags(value: Any, words: Sequence[Any], where: str) -> TokenLabels | None:

@@ -1,0 +1,322 @@
+"""Small files as tools for labelling, and sets of the field, write them: what `src.look` proposes
+for each, and what cannot be read with the words that help. The rows are made up.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from src.data.reading.sources import Source
+from src.data.rows.token_labels import EntitySpan, TokenLabels
+from src.look import main
+from tests.data.reading.test_readers import put
+
+ROWS = [(f"it was the {n} good day", "ab"[n % 2]) for n in range(12)]
+
+
+def _write_lines(items: list[Any]) -> str:
+    return "".join(json.dumps(item) + "\n" for item in items)
+
+
+def _result(label: str) -> dict[str, Any]:
+    return {"value": {"choices": [label]}, "from_name": "mood", "type": "choices"}
+
+
+# Files by their names, and what look says of them.
+GUESSED = {
+    "Label Studio": (
+        {
+            "a.json": json.dumps(
+                [{"data": {"text": t}, "annotations": [{"result": [_result(x)]}]} for t, x in ROWS]
+            )
+        },
+        ["label=annotations.result.value.choices", "2 different labels: a 6, b 6"],
+    ),
+    "Label Studio's JSON-MIN with several labels": (
+        {
+            "a.json": json.dumps(
+                [{"text": t, "mood": {"choices": ["a", "b"]} if x == "a" else x} for t, x in ROWS]
+            )
+        },
+        ["label=mood", "2 different labels: b 12, a 6"],
+    ),
+    "Argilla": (
+        {
+            "a.jsonl": _write_lines(
+                [
+                    {"fields": {"text": t}, "responses": {"mood": [{"value": x, "user_id": "u"}]}}
+                    for t, x in ROWS
+                ]
+            )
+        },
+        ["text=fields.text, label=responses.mood.value", "2 different labels: a 6, b 6"],
+    ),
+    "Kili": (
+        {
+            "a.json": json.dumps(
+                [
+                    {
+                        "content": t,
+                        "labels": [{"jsonResponse": {"MOOD": {"categories": [{"name": x}]}}}],
+                    }
+                    for t, x in ROWS
+                ]
+            )
+        },
+        ["label=labels.jsonResponse.MOOD.categories.name"],
+    ),
+    "Prodigy's choices": (
+        {
+            "a.jsonl": _write_lines(
+                [
+                    {
+                        "text": t,
+                        "options": [{"id": "a", "text": "A"}, {"id": "b", "text": "B"}],
+                        "accept": [x],
+                    }
+                    for t, x in ROWS
+                ]
+            )
+        },
+        ["text=text, label=accept"],
+    ),
+    "Rasa": (
+        {
+            "a.json": json.dumps(
+                {
+                    "rasa_nlu_data": {
+                        "common_examples": [{"text": t, "intent": x} for t, x in ROWS],
+                        "lookup_tables": [],
+                    }
+                }
+            )
+        },
+        ["rows: train 12", "text=text, label=intent"],
+    ),
+    "SageMaker": (
+        {
+            "a.manifest": _write_lines(
+                [
+                    {
+                        "source": t,
+                        "mood": int(x == "a"),
+                        "mood-metadata": {"confidence": 0.9, "human-annotated": "yes"},
+                    }
+                    for t, x in ROWS
+                ]
+            )
+        },
+        ["text=source, label=mood", "format=jsonl"],
+    ),
+    "StarSpace": (
+        {"a.txt": "".join(f"{t} __label__{x}\n" for t, x in ROWS)},
+        ["format: label_first", "__label__a 6"],
+    ),
+    "Orange": (
+        {"a.tsv": "text\tmood\nstring\td\nmeta\tclass\n" + "".join(f"{t}\t{x}\n" for t, x in ROWS)},
+        ["skip_rows=3, columns=[text, mood]", "a 6, b 6"],
+    ),
+    "GermEval 2018": (
+        {"a.tsv": "".join(f"{t}\t{x}\t{x}\n" for t, x in ROWS)},
+        ["rows: train 12", "header=False"],
+    ),
+    "arXiv": (
+        {
+            "a.jsonl": _write_lines(
+                [
+                    {
+                        "abstract": t,
+                        "categories": ["cs.CL", "cs.LG", "cs.CL cs.LG", "cs.LG cs.CL"][n % 4],
+                    }
+                    for n, (t, _) in enumerate(ROWS)
+                ]
+            )
+        },
+        ["label_separator=space", "cs.CL 9, cs.LG 9"],
+    ),
+    "ANLI": (
+        {
+            "a.jsonl": _write_lines(
+                [{"context": t, "hypothesis": f"so {t}", "label": x} for t, x in ROWS]
+            )
+        },
+        ["text=context, pair=hypothesis, label=label"],
+    ),
+    "MASSIVE": (
+        {
+            "a.jsonl": _write_lines(
+                [{"intent": x, "utt": t, "annot_utt": f"{t} [day : it]"} for t, x in ROWS]
+            )
+        },
+        ["text=utt, label=intent"],
+    ),
+    "BioBERT": (
+        {
+            f"{split}.tsv": "the\tO\ncell\tB\nline\tI\n\na\tO\ngene\tB\n\n"
+            for split in ("train", "devel")
+        },
+        ["format=conll", "entities: entity 4", "validation: devel.tsv"],
+    ),
+    "Few-NERD": (
+        {"a.txt": "the\tO\ncity\tO\nof\tO\nRome\tplace-city\n\nAda\tperson\nran\tO\n\n" * 2},
+        ["format=conll", '"the city of Rome"'],
+    ),
+    "JSON by id": (
+        {
+            "a.json": json.dumps(
+                {f"q{n}": {"utterance": t, "mood": x} for n, (t, x) in enumerate(ROWS)}
+            )
+        },
+        ["rows: train 12", "text=utterance, label=mood"],
+    ),
+    "GermEval 2014": (
+        {"a.tsv": "#\tde.example [2009]\n1\tIn\tO\tO\n2\tRom\tB-LOC\tO\n\n" * 3},
+        ["format=conll", "entities: LOC 3", '"In Rom"'],
+    ),
+    "parts of Spark": (
+        {
+            f"part-0000{n}": _write_lines([{"text": t, "label": x} for t, x in ROWS])
+            for n in range(2)
+        }
+        | {"_SUCCESS": ""},
+        ["format=jsonl", "rows: train 24"],
+    ),
+    "Reuters-21578 of NLTK": (
+        {"cats.txt": "training/1 cocoa\n", "training/1": "cocoa\n", "test/2": "sugar\n"},
+        ["not read: test/2, training/1"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", sorted(GUESSED))
+def test_look_proposes_what_reads_them(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files, expected = GUESSED[name]
+    for file, content in files.items():
+        put(tmp_path / file, content)
+    path = tmp_path / next(iter(files)) if len(files) == 1 else tmp_path
+    assert main([f"data.source.path={path}"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for words in expected:
+        assert words in shown
+
+
+# Files by their names, options, and the rows of train.
+READ = {
+    "spaCy's texts with their notes": (
+        {"a.json": '[["Ada ran", {"entities": [[0, 3, "PER"]]}]]'},
+        {"columns": ["text", "notes"], "label": "notes.entities"},
+        [("Ada ran", TokenLabels(spans=(EntitySpan(0, 3, "PER"),)))],
+    ),
+    "Vertex AI": (
+        {
+            "a.jsonl": '{"textContent": "Ada ran", "marks": [{"startOffset": 0, '
+            '"endOffset": 3, "displayName": "PER"}]}\n'
+        },
+        {"text": "textContent", "label": "marks"},
+        [("Ada ran", TokenLabels(spans=(EntitySpan(0, 3, "PER"),)))],
+    ),
+    "two annotators in Label Studio": (
+        {
+            "a.jsonl": _write_lines(
+                [
+                    {
+                        "text": "fine",
+                        "annotations": [{"result": [_result("a")]}, {"result": [_result("a")]}],
+                    }
+                ]
+            )
+        },
+        {"label": "annotations.result.value.choices"},
+        [("fine", ("a",))],
+    ),
+    "MIT's restaurants": (
+        {"a.bio": "O\tshow\nB-DISH\tred\nI-DISH\tpie\n\n"},
+        {"label": "label"},
+        [("show red pie", TokenLabels(tags=("O", "B-DISH", "I-DISH")))],
+    ),
+    "MultiNERD": (
+        {"a.conll": "0\tAda\tB-PER\n1\tran\tO\n\n0\tRome\tB-LOC\n\n"},
+        {"label": "label"},
+        [("Ada ran", TokenLabels(tags=("B-PER", "O"))), ("Rome", TokenLabels(tags=("B-LOC",)))],
+    ),
+    "partitions by split": (
+        {"split=train/a.csv": "text,label\none,x\n", "split=test/a.csv": "text,label\ntwo,x\n"},
+        {"label": "label"},
+        [("one", "x")],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", sorted(READ))
+def test_they_are_read(name: str, tmp_path: Path) -> None:
+    files, options, rows = READ[name]
+    for file, content in files.items():
+        put(tmp_path / file, content)
+    source = Source(path=str(tmp_path), **options)
+    source.check()
+    assert [(row.text, row.label) for row in source.read_records("train")] == rows
+
+
+# A file's name and content, and words of the error.
+REFUSED = {
+    "LIBSVM": (
+        "a.txt",
+        "".join(f"{n % 2} 1:0.5 {n + 2}:1\n" for n in range(12)),
+        "features by number",
+    ),
+    "trees": ("a.txt", "(3 (2 It) (4 (2 is) (3 good)))\n", "trees in brackets"),
+    "PubTator": ("a.txt", "12|t|A gene\n12|a|It is.\n12\t2\t6\tgene\tGene\tD1\n", "PubTator"),
+    "SemEval-2010": (
+        "a.txt",
+        '1\t"The <e1>a</e1> of <e2>b</e2>."\nOther\nComment:\n\n',
+        "label in lines of",
+    ),
+    "UIMA": ("a.json", '{"%TYPES": {}, "%FEATURE_STRUCTURES": []}', "UIMA CAS"),
+    "tagtog": (
+        "a.json",
+        '{"annotatable": {"parts": ["s1"]}, "entities": [{"part": "s1"}]}',
+        "tagtog",
+    ),
+    "Azure": ("a.json", '{"projectFileVersion": "1", "assets": {}}', "Azure Language"),
+    "BioC": (
+        "a.json",
+        '{"source": "x", "documents": [{"id": "1", "passages": [{"text": "a"}]}]}',
+        "BioC",
+    ),
+    "spaCy 2": ("a.json", '[{"id": 0, "paragraphs": [{"raw": "a"}]}]', "spaCy 2"),
+    "Comprehend": (
+        "a.csv",
+        "File,Line,Begin Offset,End Offset,Type\nd.txt,0,0,3,PER\nd.txt,1,0,3,LOC\n",
+        "places in the texts of other files",
+    ),
+    "ATIS, a sentence a line": ("a.iob", "BOS fly EOS\tO O B-x flight\n", "has blanks in it"),
+    "a pointer for Parquet": (
+        "a.parquet",
+        "version https://git-lfs.github.com/spec/v1\n",
+        "git lfs pull",
+    ),
+    "a partition by label": ("label=x/p.parquet", "", "partitioning='hive'"),
+    "a folder further inside": ("a/train/x.jsonl", "{}", "perhaps the data lie further inside"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_what_cannot_be_read_is_said_with_what_helps(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, content, words = REFUSED[name]
+    put(tmp_path / file, content)
+    inside = "/" in file
+    assert main([f'data.source.path="{tmp_path if inside else tmp_path / file}"']) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_sentence_in_brackets_is_text(tmp_path: Path) -> None:
+    put(tmp_path / "a.txt", "(This (and that) is said)\n12:30 1:2 is a time\n")
+    source = Source(path=str(tmp_path / "a.txt"))
+    source.check()
+    assert len(list(source.read_records("train"))) == 2
