@@ -20,7 +20,7 @@ _QUIET = "less is printed with callbacks.progress=null; console.log keeps it all
 _TOKEN = "the hub's token is read from the environment variable HF_TOKEN"
 _CACHE = "the hub's cache is the folder that the environment variable HF_HOME names"
 _FRESH = (
-    "a fresh encoder is model/encoder=base (or small, mini, tiny); "
+    "a fresh encoder is model/encoder=base data/tokenizer=wordpiece (or small, mini, tiny); "
     "model.encoder.family=bert is its family"
 )
 _SPLITS = "shares of the rows are data.split.validation=0.1 data.split.test=0.1"
@@ -51,8 +51,8 @@ SCRIPT_ANSWERS = {
     "torch_dtype": _PRECISION,
     "activation_checkpointing_kwargs": _MEMORY,
     "gradient_checkpointing_kwargs": _MEMORY,
-    "torch_compile_backend": "it is trainer.compile=true",
-    "torch_compile_mode": "it is trainer.compile=true",
+    "torch_compile_backend": "steps of masked_lm are compiled by trainer.compile (docs/speed.md)",
+    "torch_compile_mode": "steps of masked_lm are compiled by trainer.compile (docs/speed.md)",
     "use_liger_kernel": "what is fast is on by itself (docs/speed.md)",
     "liger_kernel_config": "what is fast is on by itself (docs/speed.md)",
     "use_cache": "what is fast is on by itself (docs/speed.md)",
@@ -140,8 +140,7 @@ SCRIPT_ANSWERS = {
     "data.task=regression model=regression",
     "remove_splits": "a split is left out by data.source.test=null",
     "remove_columns": _COLUMNS,
-    "text_column_delimiter": "several columns make a text by "
-    "data.source.template=TEXT (docs/data.md)",
+    "text_column_delimiter": "several columns make a text by data.source.template (docs/data.md)",
     "shuffle_train_dataset": _NEW_EPOCHS,
     "shuffle": _NEW_EPOCHS,
     "add_special_tokens": "special tokens are added as the tokenizer says",

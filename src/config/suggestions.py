@@ -163,6 +163,8 @@ def find_key_in_options(name: str) -> str:
 def format_required_override(key: str) -> str:
     """A required key as it is typed: a group with its options, any other key with a value."""
     group = key.replace(".", "/")
+    if key == "init_from":
+        return "init_from=ID, of a run with an encoder (python -m src.runs lists ids)"
     return (
         format_group_override(group, list_options(group))
         if group in list_groups()

@@ -157,9 +157,11 @@ SAID: dict[str, list[str]] = {
         "data.source.path: must be given, as data.source.path=VALUE",
         "trainer.max_epochs: expected a whole number at least 1 or null, found 'two'",
     ],
-    "+experiment=quickstart": ["init_from: must be given, as init_from=VALUE"],
+    "+experiment=quickstart": [
+        "init_from: must be given, as init_from=ID, of a run with an encoder (python -m src.runs lists ids)"
+    ],
     "+experiment=imdb_from_pretraining model.optim.lr=7": [
-        "init_from: must be given, as init_from=VALUE",
+        "init_from: must be given, as init_from=ID, of a run with an encoder (python -m src.runs lists ids)",
         "model.optim.lr: expected a number above 0 and at most 1, found 7",
     ],
     # what cannot be read or resolved
