@@ -36,6 +36,7 @@ _FLAG_ANSWERS = {
     **dict.fromkeys(("list_experiments", "list", "experiments", "options", "usage"), _HELP),
     "v": "the version is printed by --version; less is printed with callbacks.progress=null",
     "fast": did_you_mean("preset=fast"),
+    "early_stopping": "it is callbacks=early_stopping",
     "name": "a run is called so by name=NAME",
 }
 _QUESTION = re.compile(r"did you mean '([^']*)'\?")

@@ -157,7 +157,6 @@ SCRIPT_ANSWERS = {
     "peft": _LORA,
     "use_lora": _LORA,
     "lora_r": _LORA,
-    "early_stopping": "it is callbacks=early_stopping",
     # the template's
     "enable_autolog_hparams": "every run records all its parameters by itself",
     "model_registry": "a model becomes a version of a registered one by register=NAME",

@@ -28,6 +28,19 @@ _EXAMPLES = {
     "model.optim.eps": "+experiment=imdb model.optim.eps=1e-8",
     "model.objective.label_smoothing": "+experiment=imdb model.objective.label_smoothing=0.1",
     "trainer.compile": "+experiment=imdb trainer.compile=null",
+    "model.gradient_checkpointing": "+experiment=imdb model.gradient_checkpointing=true",
+    "data.tokenizer.lowercase": "+experiment=mlm_imdb data.tokenizer.lowercase=true",
+    "data.source.train": "+experiment=imdb data.source.train=train",
+    "data.source.validation": "+experiment=imdb data.source.validation=null",
+    "data.source.test": "+experiment=imdb data.source.test=test",
+    "data.source.pair": "+experiment=stsb data.source.pair=b",
+    "model.encoder.revision": "+experiment=imdb model.encoder.revision=main",
+    "callbacks.early_stopping.patience": "+experiment=imdb callbacks=early_stopping "
+    "callbacks.early_stopping.patience=7",
+    "model.adapter.alpha": "+experiment=imdb model/adapter=lora model.adapter.alpha=7",
+    "model.adapter.dropout": "+experiment=imdb model/adapter=lora model.adapter.dropout=0.1",
+    "search.max_trials": "-m +experiment=imdb seed=1,2 search.max_trials=7",
+    "search.jobs": "-m +experiment=imdb seed=1,2 search.jobs=2",
 }
 
 

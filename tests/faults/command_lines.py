@@ -159,7 +159,7 @@ ENTRIES = [
     ),
     Entry(
         "seed=1.5",
-        says="seed: expected a whole number at least 0, found 1.5",
+        says="seed: expected a whole number at least 0 and at most 4294967295, found 1.5",
     ),
     Entry(
         "trainer.max_steps=1e3",
@@ -422,12 +422,14 @@ ENTRIES = [
     ),
     Entry(
         "-m +experiment=quickstart_scratch seed=[1,2,3]",
-        says="seed: expected a whole number at least 0, found [1, 2, 3]; several runs are listed "
+        says="seed: expected a whole number at least 0 and at most 4294967295, "
+        "found [1, 2, 3]; several runs are listed "
         "without brackets, as -m seed=1,2,3",
     ),
     Entry(
         "+experiment=quickstart_scratch seed=[1,2] model.freeze=[1,nothing]",
-        says="seed: expected a whole number at least 0, found [1, 2]; several runs are listed "
+        says="seed: expected a whole number at least 0 and at most 4294967295, "
+        "found [1, 2]; several runs are listed "
         "without brackets, as -m seed=1,2\n"
         "model.freeze: expected one of nothing, embeddings, encoder or a whole number at least 0, "
         "found [1, 'nothing']; several runs are listed without brackets, as -m "
@@ -458,7 +460,8 @@ ENTRIES = [
     ),
     Entry(
         "-m +experiment=quickstart_scratch seed=1-5",
-        says="seed: expected a whole number at least 0, found '1-5'; several seeds are listed as "
+        says="seed: expected a whole number at least 0 and at most 4294967295, "
+        "found '1-5'; several seeds are listed as "
         "-m 'seed=range(1,6)'",
     ),
     Entry(
@@ -587,7 +590,7 @@ ENTRIES = [
     ),
     Entry(
         "seed=${name}",
-        says="seed: expected a whole number at least 0, found 'run'",
+        says="seed: expected a whole number at least 0 and at most 4294967295, found 'run'",
     ),
     Entry(
         "-m model.optim.lr=1e-5,2",
