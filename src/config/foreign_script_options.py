@@ -39,7 +39,7 @@ SCRIPT_ANSWERS = {
     "lr_scheduler_kwargs": _SCHEDULE,
     "optim": _OPTIMIZER,
     "optim_args": _OPTIMIZER,
-    "optim_target_modules": "weights are frozen by model.freeze=encoder, and " + _LORA,
+    "optim_target_modules": _LORA,
     "average_tokens_across_devices": _DEVICES,
     "bf16_full_eval": _PRECISION,
     "fp16_full_eval": _PRECISION,

@@ -177,7 +177,7 @@ SAID: dict[str, list[str]] = {
     ],
     "help": [
         "'help' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 (spaces want "
-        "quotes); python -m src.run --help names keys and commands"
+        "quotes); python -m src.run --help names keys, experiments and commands"
     ],
     # of an option that stands in for a mistyped one, only what was typed is said
     "data=file data.source.pth=3": [
