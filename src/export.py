@@ -61,6 +61,10 @@ _DEFAULTS = {
     "root": "",
 }
 FORMATS = ("transformers", "mlflow", "onnx", "openvino")
+# what other programs call the folder that transformers opens
+_SAME_FORMATS = dict.fromkeys(
+    ("hf", "huggingface", "safetensors", "pytorch", "torch", "pt", "hub"), "transformers"
+)
 # options that one kind of format takes
 _OPTION_FORMATS = {
     "register": ("mlflow",),
@@ -125,7 +129,7 @@ def _check_options(options: dict[str, str]) -> None:
     if chosen not in FORMATS:
         if not chosen:
             raise UserError(f"must be given, as format={'|'.join(FORMATS)}", key="format")
-        near = suggest(chosen, FORMATS)
+        near = _SAME_FORMATS.get(chosen.lower()) or suggest(chosen, FORMATS)
         raise UserError(
             key="format",
             value=chosen,

@@ -14,7 +14,7 @@ if __package__ is None:
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from src.config.command_line import run_command_line
-from src.config.foreign_keys import find_same_key
+from src.config.foreign_keys import explain_foreign_key, find_same_key
 from src.config.key_reference import ConfigKey, format_key_reference, list_key_sections
 from src.core.printing import print_line
 from src.core.user_errors import UserError
@@ -38,11 +38,13 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     if not found and len(words) == 1 and (same := find_same_key(words[0])):
         found = [key for section in sections for key in section.keys if key.key == same]
     if not found:
+        answer = explain_foreign_key(words[0]) if len(words) == 1 else None
         raise UserError(
             f"no key has {' and '.join(arguments)} in its name or meaning",
-            hint="a shorter word may be in some",
+            hint=answer or "a shorter word may be in some",
         )
-    for key in found:
+    # the key itself and those below it, then those that only tell of it
+    for key in sorted(found, key=lambda one: not f"{one.key}.".startswith(f"{'.'.join(words)}.")):
         print_line("\n".join(_format_key(key)))
     return 0
 

@@ -326,8 +326,8 @@ def _parse_options(arguments: Sequence[str]) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for argument, following in pairwise([*arguments, ""]):
         key, equals, value = argument.partition("=")
-        # as it is typed for programs with flags
-        meant = key.lstrip("-").replace("-", "_").rpartition(".")[2]
+        # as it is typed for programs with flags, or for src.predict
+        meant = key.lstrip("-").replace("-", "_").rpartition(".")[2].replace("file", "path")
         if meant in names and key != f"{_PREFIX}{meant}" and (equals or key.startswith("-")):
             typed = f"{_PREFIX}{meant}={value if equals else following or 'VALUE'}"
             raise UserError(f"{key!r} is not an option", hint=f"it is typed {shlex.quote(typed)}")

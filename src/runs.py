@@ -33,6 +33,7 @@ from src.config.command_line import STORE_OPTION_NAMES, FlagParser, run_command_
 from src.core.json_text import format_json
 from src.core.printing import print_line
 from src.core.user_errors import UserError, did_you_mean, format_suggestion
+from src.tracking.foreign_run_names import explain_run_word
 from src.tracking.metric_names import TEST_METRICS
 from src.tracking.store import Store
 
@@ -133,11 +134,15 @@ def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 def explain_action(arguments: Sequence[str]) -> None:
     """Raise UserError for a verb where a run is expected, as other programs take one."""
     action = arguments[0].lstrip("-") if arguments else ""
-    if action in ("delete", "rm", "remove", "del"):
+    if action.partition("=")[0] in ("delete", "rm", "remove", "del"):
         raise UserError(
             f"'{arguments[0]}' is not the id of a run",
             hint="runs are deleted in the UI (python -m src.ui), from where they can be restored",
         )
+    is_alone = action.isalpha() and not arguments[1:]
+    # alone it may be the name of a run
+    if action and not is_alone and (answer := explain_run_word(action)):
+        raise UserError(f"'{arguments[0]}' is not the id of a run", hint=answer)
     if action in ("show", "get", "info", "view", "describe") and arguments[1:]:
         raise UserError(
             f"'{arguments[0]}' is not the id of a run",

@@ -29,7 +29,11 @@ STORE_OPTION_NAMES = {
 }
 
 # Flags of several commands that mean the same.
-_SAME_FLAGS = (("limit", "top", "n", "count"), ("sort", "metric"))
+_SAME_FLAGS = (
+    ("limit", "top", "n", "count"),
+    ("sort", "metric"),
+    ("json", "csv", "format", "export", "yaml"),
+)
 
 # What other programs call options of ours that are typed as KEY=VALUE.
 _SAME_OPTIONS = {
@@ -141,7 +145,7 @@ def parse_key_values(arguments: Sequence[str], defaults: Mapping[str, str]) -> d
             raise UserError(
                 f"{argument!r} is not an option",
                 expected=f"key=value, with one of {', '.join(defaults)}",
-                hint=_guess_keys(arguments, defaults),
+                hint=_guess_keys(arguments, defaults) or _join_words(arguments, argument),
             )
         if key not in values:
             raise UserError(
@@ -157,6 +161,21 @@ def parse_key_values(arguments: Sequence[str], defaults: Mapping[str, str]) -> d
     return values
 
 
+def _join_words(arguments: Sequence[str], word: str) -> str | None:
+    """The question whether a word belongs to the value before it, which has blanks and no quotes
+    (`text=A great film.`); None if nothing stands before it.
+    """
+    place = arguments.index(word)
+    if place == 0 or "=" not in arguments[place - 1]:
+        return None
+    words = [arguments[place - 1]]
+    for following in arguments[place:]:
+        if "=" in following:
+            break
+        words.append(following)
+    return f"a value with blanks wants quotes: {shlex.quote(' '.join(words))}"
+
+
 def _name_same_option(key: str, value: str, defaults: Mapping[str, str]) -> str | None:
     """The question about an option that other programs call otherwise; None if it is none."""
     same = next((own for own, names in _SAME_OPTIONS.items() if key.lower() in names), None)
@@ -167,6 +186,8 @@ def _guess_keys(arguments: Sequence[str], defaults: Mapping[str, str]) -> str | 
     """The question whether words that were typed without a key (`ID "A text."`) are a run, a file
     or a text.
     """
+    if set(arguments) & {"help", "usage", "options"}:
+        return "--help lists the options"
     typed = {argument.partition("=")[0] for argument in arguments}
     guessed = []
     for word in arguments:

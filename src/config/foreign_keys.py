@@ -6,6 +6,7 @@ The names are those of the Hugging Face example scripts (`TrainingArguments`, `r
 
 from collections.abc import Collection
 
+from src.config.foreign_script_options import SCRIPT_ANSWERS
 from src.config.foreign_trainer_options import TRAINER_ANSWERS
 from src.core.user_errors import did_you_mean
 
@@ -75,6 +76,25 @@ _SAME_VALUE: dict[str, str | tuple[str, ...]] = {
     "run_name": "name",
     "experiment_name": "tracking.experiment",
     "random_seed": "seed",
+    "data_seed": "data.seed",
+    "shuffle_seed": "data.seed",
+    "ddp_timeout": "trainer.rank_timeout_seconds",
+    "activation_checkpointing": "model.gradient_checkpointing",
+    "model_revision": "model.encoder.revision",
+    "do_lower_case": "data.tokenizer.lowercase",
+    "train_split_name": "data.source.train",
+    "validation_split_name": "data.source.validation",
+    "test_split_name": "data.source.test",
+    "sentence1_key": "data.source.text",
+    "sentence2_key": "data.source.pair",
+    "save_top_k": "callbacks.checkpoint.keep",
+    "every_n_train_steps": "callbacks.checkpoint.every_steps",
+    "checkpointing_steps": "callbacks.checkpoint.every_steps",
+    "patience": "callbacks.early_stopping.patience",
+    "lora_alpha": "model.adapter.alpha",
+    "lora_dropout": "model.adapter.dropout",
+    "n_trials": "search.max_trials",
+    "n_jobs": "search.jobs",
     "seed_everything": "seed",
 }
 _PRETRAINED = (
@@ -83,7 +103,7 @@ _PRETRAINED = (
 )
 _TRACKED = (
     "every run is tracked in MLflow: tracking.uri=ADDRESS names a server, and "
-    "tracking.experiment=NAME the experiment"
+    "tracking.experiment=NAME the experiment; tracking=offline asks no store"
 )
 _ELSEWHERE = (
     "every run keeps its files in mlruns/; tracking.root=/ABSOLUTE/FOLDER puts it elsewhere"
@@ -97,6 +117,7 @@ _ALL_STAGES = "a run trains, validates and tests by itself"
 # What has its own way of saying it: a whole answer, which works when it is typed.
 _ANSWERS = {
     **TRAINER_ANSWERS,
+    **SCRIPT_ANSWERS,
     "model_name_or_path": _PRETRAINED,
     "model_name": _PRETRAINED,
     "pretrained_model_name_or_path": _PRETRAINED,
@@ -135,7 +156,7 @@ _ANSWERS = {
     "root_dir": _ELSEWHERE,
     "logging_dir": _ELSEWHERE,
     "weights_save_path": _ELSEWHERE,
-    "paths": _ELSEWHERE,
+    "log_dir": _ELSEWHERE,
     "do_train": _ALL_STAGES,
     "do_eval": _ALL_STAGES,
     "do_predict": "answers for a file: python -m src.predict run=ID file=FILE",
@@ -168,30 +189,33 @@ _ANSWERS = {
     "overwrite_output_dir": "every run is a new one; nothing is overwritten",
     "push_to_hub": "the model folder of a run is an ordinary Hugging Face folder, for you to "
     "upload",
-    "task_name": "the tasks of GLUE that are here: +experiment=sst2, +experiment=stsb",
+    "task_name": "a run is called so by name={value}; the tasks of GLUE that are here: "
+    "+experiment=sst2, +experiment=stsb",
 }
 
 # keys below a node that another trainer has there, with an answer of their own
 ANSWERED_KEYS = frozenset(key for key in _ANSWERS if "." in key)
 
-# options that other programs call otherwise
-_SAME_OPTION = {
-    "search/sampler": {
-        "bayes": "tpe",
-        "bayesian": "tpe",
-        "optuna": "tpe",
-        "sobol": "quasi_random",
-        "cma": "cmaes",
-    },
-    "search/pruner": {"asha": "halving", "successive_halving": "halving"},
-    # torch.optim.SGD is its default
-    "model/optim": {"sgd": "torch"},
-}
+# Nodes in which other programs keep arguments of every kind.
+_ARGUMENT_NODES = frozenset(
+    [
+        *("args", "arguments", "training_args", "training_arguments", "model_args", "data_args"),
+        *("hparams", "hyperparameters", "params", "config", "cfg", "train", "training", "general"),
+    ]
+)
 
 
-def find_same_option(group: str, option: str) -> str | None:
-    """The option here of what another program calls `option`; None if none is known."""
-    return _SAME_OPTION.get(group, {}).get(option.lower())
+def leave_argument_node_out(key: str) -> str | None:
+    """A dotted key without the part that only says that arguments follow
+    (`training_args.fp16` is `fp16`); None if it has none.
+    """
+    parts = key.split(".")
+    rest = [
+        part
+        for place, part in enumerate(parts)
+        if part not in _ARGUMENT_NODES or place + 1 == len(parts)
+    ]
+    return ".".join(rest) if rest != parts else None
 
 
 def find_same_key(key: str, present: Collection[str] = ()) -> str | None:

@@ -63,7 +63,7 @@ TRAINER_ANSWERS = {
     "weights_summary": _SUMMARY,
     "reload_dataloaders_every_n_epochs": _NEW_EPOCHS,
     "trainer.callbacks": _ADDED_CALLBACK,
-    "trainer.plugins": "what a Trainer is made of is fixed but for the other keys of trainer",
+    "plugins": "what a Trainer is made of is fixed but for the other keys of trainer",
     "barebones": "nothing is shown with callbacks.progress=null, and nothing kept with "
     "callbacks.checkpoint=null",
     "use_distributed_sampler": "the program divides the rows among the devices",

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from src.config.foreign_keys import explain_pretrained
+from src.config.groups import list_options
 from src.config.search_distributions import explain_distribution
 from src.core.command_names import COMMANDS
 from src.core.user_errors import UserError, did_you_mean, suggest
@@ -14,11 +16,45 @@ from src.core.user_errors import UserError, did_you_mean, suggest
 # a key of a mapping in quotes, with what stands before and behind it
 _QUOTED_KEY = re.compile(r"""([{,]\s*)(["'])(.*?)\2(\s*:)""")
 _KEY_PATTERN = re.compile(r"[+~]{0,2}[a-z_][\w./@]*=")
+# a key without its equals sign, as other programs' command lines and files have it
+_KEY_ALONE = re.compile(
+    r"((data|model|trainer|callbacks|tracking|search|report|tags)(\.\w+)+|name|seed|resume|init_from)"
+    r":?"
+)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 _DATA_FILE = re.compile(
     r".*\.(csv|tsv|txt|jsonl?|ndjson|parquet|xlsx|conllu?|zip|gz|tgz|xz)", re.IGNORECASE
 )
 _MEANING_SIGN = re.compile(r"[\\(){}\[\]:=,]")
+# such as bert-base-uncased
+_HUB_NAME = re.compile(r"[\w-]+/[\w.-]+|[a-z]\w*(-[\w.]+)+", re.IGNORECASE)
+_STAGES = "a run trains, validates and tests by itself: the word is left out"
+_JUDGED = (
+    "a run is tested by itself; a file is judged by python -m src.predict run=ID file=FILE, and "
+    "runs are compared by python -m src.compare A B"
+)
+_UI = "runs are looked at by python -m src.ui"
+_HELP = "python -m src.run --help names keys, experiments and commands"
+_RUNS = "runs are listed by python -m src.runs, experiments by python -m src.run --help"
+_SEARCH = "the best learning rate is found by -m search=learning_rate"
+_WORD_ANSWERS = {
+    **dict.fromkeys(("train", "fit", "finetune", "fine-tune", "pretrain", "start"), _STAGES),
+    **dict.fromkeys(("test", "eval", "evaluate", "validate", "score"), _JUDGED),
+    **dict.fromkeys(("help", "commands", "usage", "experiments", "options"), _HELP),
+    **dict.fromkeys(("list", "ls", "history"), _RUNS),
+    **dict.fromkeys(("search", "tune", "sweep", "hpo", "optimize"), _SEARCH),
+    **dict.fromkeys(
+        ("server", "serve", "dashboard", "mlflow", "board"),
+        "runs are looked at by python -m src.ui",
+    ),
+    "version": "the version is printed by --version",
+    "resume": "a run goes on by its id: resume=ID",
+    "continue": "a run goes on by its id: resume=ID",
+    "debug": "for a short try: trainer.max_epochs=null trainer.max_steps=5 data.train_rows=64",
+    "upgrade": "a checkout is brought up to date by git pull and make setup",
+    "update": "a checkout is brought up to date by git pull and make setup",
+    "install": "everything is installed by make setup",
+}
 
 
 def find_spaced_overrides(words: Sequence[str]) -> tuple[list[UserError], list[str]]:
@@ -28,6 +64,11 @@ def find_spaced_overrides(words: Sequence[str]) -> tuple[list[UserError], list[s
     errors, rest = [], list(words)
     for place in range(len(rest) - 1):
         first, second = rest[place : place + 2]
+        if _KEY_ALONE.fullmatch(first) and "=" not in second and second:
+            typed = f"{first.rstrip(':')}={second}"
+            errors.append(UserError(f"'{first} {second}' has no '='", hint=did_you_mean(typed)))
+            rest[place : place + 2] = ["", ""]
+            continue
         if second == "=" and place + 2 < len(rest):
             taken, typed = 3, f"{first}={rest[place + 2]}"
         elif (second.startswith("=") and second != "=") or (
@@ -54,6 +95,9 @@ def explain_parse_failure(text: str) -> UserError:
         )
     key, _, value = text.partition("=")
     problem = f"'{text}' cannot be read"
+    plain_key = re.sub(r"\s*:\s*", ".", key).strip()
+    if plain_key != key and _is_readable(f"{plain_key}={value.strip()}"):
+        return UserError(problem, hint=did_you_mean(f"{plain_key}={value.strip()}"))
     if meant := _guess_typed(key, value):
         return UserError(problem, hint=meant)
     if value.endswith(",") or "()" in value:
@@ -142,13 +186,34 @@ def _escape_sign(found: re.Match[str]) -> str:
 
 
 def _name_command(word: str) -> str | None:
-    """The command that a word seems to be meant for; None if there is none."""
-    if word in ("help", "commands"):
-        return "python -m src.run --help names keys and commands"
+    """What a word was probably meant for that is no override: an experiment, a command, a flag, a
+    stage of a run, a file of a config or a pretrained model; None if it is unknown.
+    """
+    if word in list_options("experiment"):
+        return did_you_mean(f"+experiment={word}")
+    if answer := _WORD_ANSWERS.get(word.lower()):
+        return answer
+    path = Path(word)
+    if path.suffix in (".yaml", ".yml"):
+        return explain_config_path(word)
     # "run" is rather the end of a value with a space
     known = [name for name in COMMANDS if word != "run"]
-    meant = "runs" if word in ("list", "ls") else suggest(word, known)
-    return None if meant is None else f"a command is typed python -m src.{meant}"
+    if (meant := suggest(word, known)) is not None:
+        return f"a command is typed python -m src.{meant}"
+    if near := suggest(word, list_options("experiment"), cutoff=0.8):
+        return did_you_mean(f"+experiment={near}")
+    return explain_pretrained(word) if _HUB_NAME.fullmatch(word) else None
+
+
+def explain_config_path(value: str) -> str:
+    """How configs of one's own are added, where a folder of them or one of its files was named."""
+    path = Path(value)
+    if path.suffix not in (".yaml", ".yml"):
+        return f"a folder of your own configs is added by --config-dir={value}"
+    return (
+        f"a file of your own is an experiment: as FOLDER/experiment/{path.name} it is chosen by "
+        f"--config-dir=FOLDER +experiment={path.stem}"
+    )
 
 
 def _is_left_open(value: str) -> bool:

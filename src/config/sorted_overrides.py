@@ -10,7 +10,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 
-from src.config.foreign_keys import explain_pretrained, find_same_option
+from src.config.foreign_keys import explain_pretrained
+from src.config.foreign_options import explain_foreign_option, find_same_option
 from src.config.groups import (
     ADDED_GROUPS,
     NULLABLE_GROUPS,
@@ -109,14 +110,17 @@ def _check_group_option(override: Override) -> tuple[list[UserError], list[str]]
         is_known = choice in options
         same = find_same_option(group, choice)
         below = None if is_known else _find_option_below(group, choice)
+        answer = None if is_known else explain_foreign_option(group, choice)
         near = choice if is_known else same
-        if near is None and below is None:
+        if near is None and below is None and answer is None:
             near = _find_near_option(group, choice, options)
         meant = meant or near
         if choice == "null" and group in NULLABLE_GROUPS:
             hint = f"{group.replace('/', '.')}=null leaves it out"
         elif is_known:
             continue
+        elif answer is not None:
+            hint = answer
         elif below is not None:
             hint = did_you_mean(below)
         elif group == "data" and (path := explain_data_path(choice)):

@@ -5,7 +5,12 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from src.config.foreign_keys import ANSWERED_KEYS, explain_foreign_key, find_same_key
+from src.config.foreign_keys import (
+    ANSWERED_KEYS,
+    explain_foreign_key,
+    find_same_key,
+    leave_argument_node_out,
+)
 from src.config.groups import (
     ADDED_GROUPS,
     format_group_override,
@@ -21,6 +26,8 @@ _OPEN_NODES = {"callbacks": "a callback", "model.metrics": "a metric"}
 # The similarity (0 to 1) that a name elsewhere in the config must have to be suggested. There are
 # many such names, so it is higher than for a neighbour of the wrong key.
 _SIMILARITY_CUTOFF = 0.7
+# Keys of other programs whose value may be one of our experiments, which are named after data.
+_DATA_NAMES = ("dataset", "dataset_name", "task", "task_name", "data_name")
 
 
 def unknown_key_error(key: str, present: Any, typed: str = "") -> UserError | None:
@@ -44,6 +51,10 @@ def unknown_key_error(key: str, present: Any, typed: str = "") -> UserError | No
     else:
         return None
     wrong = ".".join([*existing, part])
+    if plain := leave_argument_node_out(key):
+        inner = unknown_key_error(plain, present, typed)
+        hint = did_you_mean(plain) if inner is None else inner.hint
+        return UserError("there is no such key", key=key, hint=hint)
     names = (
         {str(name) for name in node if not str(name).startswith("_")}
         if isinstance(node, Mapping)
@@ -62,23 +73,26 @@ def unknown_key_error(key: str, present: Any, typed: str = "") -> UserError | No
         hint = added
     elif typed and not suggest(part, names) and (how := _explain_open_node(wrong, key, typed)):
         hint = how
+    elif not existing and wrong != key and (answer := _explain_foreign_key(key, present, typed)):
+        # what is wanted is rather its last name: `paths.data_dir`
+        hint = answer
     elif (not existing or wrong in ANSWERED_KEYS) and (
-        answer := _explain_foreign_key(wrong, present)
+        answer := _explain_foreign_key(wrong, present, typed)
     ):
         # before keys that only end in the same name
         hint = answer
     elif meant := _find_key_elsewhere(key, present):
         hint = did_you_mean(meant)
-    elif answer := _explain_foreign_key(wrong, present):
+    elif answer := _explain_foreign_key(wrong, present, typed):
         hint = answer
     elif overrides := options_with_key(wrong):
         hint = f"{overrides} has it"
     elif near := suggest(part, names):
         hint = did_you_mean(near)
-    elif meant := closest_key(part, present) if not existing else "":
-        hint = did_you_mean(meant)
     elif meant := find_key_in_options(part):
         hint = f"{did_you_mean(meant)} ({options_with_key(meant)} has it)"
+    elif meant := closest_key(part, present) if not existing else "":
+        hint = did_you_mean(meant)
     elif existing and not names:
         hint = f"{'.'.join(existing)} is a value"
         if hint.startswith("data.label_map "):
@@ -149,6 +163,8 @@ def find_key_in_options(name: str) -> str:
 def format_required_override(key: str) -> str:
     """A required key as it is typed: a group with its options, any other key with a value."""
     group = key.replace(".", "/")
+    if key == "init_from":
+        return "init_from=ID, of a run with an encoder (python -m src.runs lists ids)"
     return (
         format_group_override(group, list_options(group))
         if group in list_groups()
@@ -156,12 +172,19 @@ def format_required_override(key: str) -> str:
     )
 
 
-def _explain_foreign_key(key: str, present: Any) -> str | None:
+def _explain_foreign_key(key: str, present: Any, typed: str) -> str | None:
     """The answer to a key that another trainer has, with the options that have the key which is
     meant where the config lacks it.
     """
     keys = set(_iter_keys("", present))
-    answer, meant = explain_foreign_key(key, present=keys), find_same_key(key, keys)
+    meant, value = find_same_key(key, keys), typed.partition("=")[2]
+    if key.rpartition(".")[2] in _DATA_NAMES and value.rpartition("/")[2] in list_options(
+        "experiment"
+    ):
+        return did_you_mean(f"+experiment={value.rpartition('/')[2]}")
+    # what reads as one word can be typed as it is
+    shown = value if meant is None and re.fullmatch(r"[\w./-]+", value) else ""
+    answer = explain_foreign_key(key, shown, keys)
     if meant is not None and meant not in keys and (overrides := options_with_key(meant)):
         return f"{answer} ({overrides} has it)"
     return answer

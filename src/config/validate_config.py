@@ -242,7 +242,8 @@ def _find_key_errors(path: str, node: Mapping[str, Any], schema: Schema) -> Iter
                     or format_suggestion(name, known),
                 )
         elif value == "???":
-            yield UserError(f"must be given, as {prefix}{name}=VALUE", key=f"{prefix}{name}")
+            typed = format_required_override(f"{prefix}{name}")
+            yield UserError(f"must be given, as {typed}", key=f"{prefix}{name}")
         elif isinstance(value, UserError) or (group in NULLABLE_GROUPS and value is None):
             continue
         elif group in list_groups() and group != "preset" and not isinstance(value, Mapping):

@@ -71,6 +71,10 @@ def explain_value_error(error: UserError, key: str, value: Any) -> UserError:
     """
     if key == "tags":
         error.hint = "one is typed as tags.NAME=VALUE"
+    if key.endswith(".lr") and value in ("auto", "find"):
+        error.hint = "the best rate is found by -m search=learning_rate, or python -m src.lr_range"
+    if key == "data.train_rows" and (share := re.fullmatch(r"(\d+(?:\.\d+)?)%", str(value))):
+        error.hint = f"a share of the rows is data.train_share={float(share[1]) / 100:g}"
     if key == "trainer.limit_batches" and isinstance(value, float):
         error.hint = "it counts batches, and is no share of them; null takes all"
     if key == "trainer.devices" and isinstance(value, list):

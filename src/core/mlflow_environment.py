@@ -12,7 +12,7 @@ TRACKING_URI = "MLFLOW_TRACKING_URI"
 EXPERIMENT_NAME = "MLFLOW_EXPERIMENT_NAME"
 DEFAULT_EXPERIMENT = "palimpsest"
 # MLflow's fluent interface reads them; a run here is always a new one of a named experiment
-_UNUSED = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID")
+_UNUSED = ("MLFLOW_RUN_ID", "MLFLOW_RUN_NAME", "MLFLOW_EXPERIMENT_ID")
 
 
 def read_tracking_uri() -> str | None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from src.core.meant_values import list_meant_values
 from src.core.user_errors import UserError, UserErrors, did_you_mean, suggest
 
 
@@ -47,6 +48,8 @@ PositiveFloat = Annotated[float, Bound(above=0)]
 NonNegativeFloat = Annotated[float, Bound(least=0)]
 PositiveInt = Annotated[int, Bound(least=1)]
 NonNegativeInt = Annotated[int, Bound(least=0)]
+# numpy takes no larger ones
+Seed = Annotated[int, Bound(least=0, most=2**32 - 1)]
 
 _TYPE_WORDS: dict[Any, str] = {
     int: "a whole number",
@@ -118,9 +121,8 @@ def find_violation(annotation: Any, value: Any, key: str | None = None) -> UserE
     hint = None
     if isinstance(value, str) and (near := suggest(value, _list_choices(annotation))) is not None:
         hint = did_you_mean(near)
-    for converted in _suggest_conversions(value) if hint is None else ():
-        if is_valid_value(annotation, converted):
-            hint = f"did you mean {converted}?"
+    if hint is None and (meant := _find_meant(annotation, value, key)):
+        hint = f"did you mean {meant}?"
     return UserError(
         key=key,
         expected=describe_annotation(annotation),
@@ -128,6 +130,16 @@ def find_violation(annotation: Any, value: Any, key: str | None = None) -> UserE
         hint=hint,
         annotation=annotation,
     )
+
+
+def _find_meant(annotation: Any, value: Any, key: str | None) -> str | None:
+    """The valid value that a refused one stands for, as it is typed; None if there is none."""
+    for meant in (*reversed(_suggest_conversions(value)), *list_meant_values(value, key)):
+        if isinstance(meant, str) and meant not in _list_choices(annotation):
+            continue
+        if is_valid_value(annotation, meant):
+            return "null" if meant is None else str(meant).lower()
+    return None
 
 
 def _find_entry_annotation(annotation: Any) -> Any:

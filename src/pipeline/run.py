@@ -14,7 +14,7 @@ from src.config.phases import PHASES_KEY, put_last_phase_on_top
 from src.core import startup
 from src.core.formatting import to_override_text
 from src.core.printing import print_line
-from src.core.validation import NonNegativeInt
+from src.core.validation import Seed
 from src.pipeline.announcement import announce_start, announce_training, conclude_run
 from src.pipeline.early_checks import check_without_torch
 from src.pipeline.hooks import NoHooks, RunHooks
@@ -44,7 +44,7 @@ def run(
     trainer: Mapping[str, Any],
     callbacks: Mapping[str, CallbackConfig | None],
     tracking: Mapping[str, Any],
-    seed: NonNegativeInt,
+    seed: Seed,
     report: Mapping[str, Any] | None = None,
     init_from: str | None = None,
     preset: str | None = None,

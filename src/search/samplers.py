@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from src.core.formatting import ParamValue
-from src.core.validation import NonNegativeInt, PositiveInt, validate_init
+from src.core.validation import PositiveInt, Seed, validate_init
 from src.search.space import Dimension, SearchSpace
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Random:
     name: ClassVar[str] = "random"
     is_adaptive: ClassVar[bool] = False
     is_unbounded: ClassVar[bool] = True
-    seed: NonNegativeInt = 1
+    seed: Seed = 1
 
     def sample_point(self, space: SearchSpace, index: int) -> dict[str, ParamValue]:
         draw = random.Random(f"{self.seed} {index}")
@@ -98,7 +98,7 @@ class QuasiRandom:
     name: ClassVar[str] = "quasi-random"
     is_adaptive: ClassVar[bool] = False
     is_unbounded: ClassVar[bool] = True
-    seed: NonNegativeInt = 1
+    seed: Seed = 1
 
     def sample_point(self, space: SearchSpace, index: int) -> dict[str, ParamValue]:
         sequence = _build_sobol_sequence(len(space.dimensions), self.seed).reset()
@@ -130,7 +130,7 @@ class TPE:
     name: ClassVar[str] = "TPE"
     is_adaptive: ClassVar[bool] = True
     is_unbounded: ClassVar[bool] = True
-    seed: NonNegativeInt = 1
+    seed: Seed = 1
     startup_trials: PositiveInt = 10
     multivariate: bool = True
 
@@ -173,7 +173,7 @@ class CMAES:
     name: ClassVar[str] = "CMA-ES"
     is_adaptive: ClassVar[bool] = True
     is_unbounded: ClassVar[bool] = True
-    seed: NonNegativeInt = 1
+    seed: Seed = 1
     startup_trials: PositiveInt = 1
 
     def build(self, seed: int) -> "BaseSampler":

@@ -15,10 +15,10 @@ from src.core.printing import print_line
 from src.core.registered_names import RUN_ADDRESS
 from src.core.user_errors import UserError, did_you_mean, suggest
 from src.tracking.client import StoreSession
+from src.tracking.foreign_run_names import LATEST, explain_foreign_run
 from src.tracking.mlflow_format import to_local_path
 from src.tracking.outbox import link_or_copy, validate_artifact_path
 
-LATEST = "latest"
 # newest runs that are asked for an encoder
 _LOOKED_INTO = 20
 _ID_START = re.compile(r"[0-9a-fA-F]{6,32}$")
@@ -98,7 +98,8 @@ def find_run(session: StoreSession, typed: str, key: str) -> RunInfo:
         )
     raise UserError(
         f"{key}={typed!r} is not a run id: expected its 32 hexadecimal digits, the first 6 or more "
-        f"of them, or a run's name; {_suggest_name(session, wanted, key)}"
+        "of them, or a run's name; "
+        + (explain_foreign_run(wanted) or _suggest_name(session, wanted, key))
     )
 
 

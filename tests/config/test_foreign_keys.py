@@ -28,6 +28,19 @@ _EXAMPLES = {
     "model.optim.eps": "+experiment=imdb model.optim.eps=1e-8",
     "model.objective.label_smoothing": "+experiment=imdb model.objective.label_smoothing=0.1",
     "trainer.compile": "+experiment=imdb trainer.compile=null",
+    "model.gradient_checkpointing": "+experiment=imdb model.gradient_checkpointing=true",
+    "data.tokenizer.lowercase": "+experiment=mlm_imdb data.tokenizer.lowercase=true",
+    "data.source.train": "+experiment=imdb data.source.train=train",
+    "data.source.validation": "+experiment=imdb data.source.validation=null",
+    "data.source.test": "+experiment=imdb data.source.test=test",
+    "data.source.pair": "+experiment=stsb data.source.pair=b",
+    "model.encoder.revision": "+experiment=imdb model.encoder.revision=main",
+    "callbacks.early_stopping.patience": "+experiment=imdb callbacks=early_stopping "
+    "callbacks.early_stopping.patience=7",
+    "model.adapter.alpha": "+experiment=imdb model/adapter=lora model.adapter.alpha=7",
+    "model.adapter.dropout": "+experiment=imdb model/adapter=lora model.adapter.dropout=0.1",
+    "search.max_trials": "-m +experiment=imdb seed=1,2 search.max_trials=7",
+    "search.jobs": "-m +experiment=imdb seed=1,2 search.jobs=2",
 }
 
 
@@ -117,8 +130,8 @@ def test_other_names_are_left_alone(key: str) -> None:
         ("name=a/year=2024", "it is typed 'name=\"a/year=2024\"'"),
         ("model=bert-base-uncased", "model.encoder.name_or_path=bert-base-uncased"),
         ("model.encoder=bert-base-uncased", "model.encoder.name_or_path=bert-base-uncased"),
-        ("model.name_or_path=x", "model.encoder.name_or_path=VALUE"),
-        ("model.pretrained=x", "model.encoder.name_or_path=VALUE"),
+        ("model.name_or_path=x", "model.encoder.name_or_path=x"),
+        ("model.pretrained=x", "model.encoder.name_or_path=x"),
         ("data=in/reviews.csv", "data is given as data.source.path=in/reviews.csv"),
         ("in/my reviews.csv", "data is given as 'data.source.path=in/my reviews.csv'"),
         ("trainer.devices=[0]", "CUDA_VISIBLE_DEVICES=0,1"),

@@ -61,7 +61,7 @@ def test_a_choice_that_is_null_is_none() -> None:
     valid = ", ".join(list_options("model"))
     assert _said("model=null", "seed=-1") == [
         f"model=null: there is no such choice; valid: {valid}",
-        "seed: expected a whole number at least 0, found -1",
+        "seed: expected a whole number at least 0 and at most 4294967295, found -1",
     ]
 
 

@@ -137,7 +137,7 @@ SAID: dict[str, list[str]] = {
     ],
     "seed=null": [
         # data.seed is read from there
-        "seed: expected a whole number at least 0, found None",
+        "seed: expected a whole number at least 0 and at most 4294967295, found None",
     ],
     # rules between the arguments of one class
     "model.encoder.width=100 model.encoder.heads=3": [
@@ -157,9 +157,13 @@ SAID: dict[str, list[str]] = {
         "data.source.path: must be given, as data.source.path=VALUE",
         "trainer.max_epochs: expected a whole number at least 1 or null, found 'two'",
     ],
-    "+experiment=quickstart": ["init_from: must be given, as init_from=VALUE"],
+    "+experiment=quickstart": [
+        "init_from: must be given, as init_from=ID, of a run with an encoder (python -m src.runs "
+        "lists ids)"
+    ],
     "+experiment=imdb_from_pretraining model.optim.lr=7": [
-        "init_from: must be given, as init_from=VALUE",
+        "init_from: must be given, as init_from=ID, of a run with an encoder (python -m src.runs "
+        "lists ids)",
         "model.optim.lr: expected a number above 0 and at most 1, found 7",
     ],
     # what cannot be read or resolved
@@ -173,7 +177,7 @@ SAID: dict[str, list[str]] = {
     ],
     "help": [
         "'help' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 (spaces want "
-        "quotes); python -m src.run --help names keys and commands"
+        "quotes); python -m src.run --help names keys, experiments and commands"
     ],
     # of an option that stands in for a mistyped one, only what was typed is said
     "data=file data.source.pth=3": [

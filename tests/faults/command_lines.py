@@ -130,12 +130,7 @@ ENTRIES = [
     ),
     Entry(
         "model.optim.lr 1e-4",
-        says=(
-            "'model.optim.lr' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 "
-            "(spaces want quotes)\n"
-            "'1e-4' is no override: expected KEY=VALUE, as in model.optim.lr=1e-5 (spaces want "
-            "quotes)"
-        ),
+        says="'model.optim.lr 1e-4' has no '='; did you mean 'model.optim.lr=1e-4'?",
     ),
     Entry(
         "model.optim.lr = 1e-4",
@@ -159,7 +154,7 @@ ENTRIES = [
     ),
     Entry(
         "seed=1.5",
-        says="seed: expected a whole number at least 0, found 1.5",
+        says="seed: expected a whole number at least 0 and at most 4294967295, found 1.5",
     ),
     Entry(
         "trainer.max_steps=1e3",
@@ -245,7 +240,7 @@ ENTRIES = [
     ),
     Entry(
         "trainer.deterministic=yes",
-        says="trainer.deterministic: expected true or false, found 'yes'",
+        says="trainer.deterministic: expected true or false, found 'yes'; did you mean true?",
     ),
     Entry(
         "trainer.precision=fp16",
@@ -254,7 +249,8 @@ ENTRIES = [
     ),
     Entry(
         "trainer.accelerator=cuda",
-        says="trainer.accelerator: expected one of auto, cpu, gpu, mps, found 'cuda'",
+        says="trainer.accelerator: expected one of auto, cpu, gpu, mps, found 'cuda'; did you mean "
+        "gpu?",
     ),
     Entry(
         "trainer.accelerator=gpu",
@@ -272,7 +268,8 @@ ENTRIES = [
     ),
     Entry(
         "trainer.devices=-1",
-        says="trainer.devices: expected a whole number at least 1 or auto, found -1",
+        says="trainer.devices: expected a whole number at least 1 or auto, found -1; did you mean "
+        "auto?",
     ),
     Entry(
         "trainer.accelerator=gpu trainer.threads=4",
@@ -350,7 +347,9 @@ ENTRIES = [
     ),
     Entry(
         "model=bert",
-        says=f"model=bert: there is no such choice; valid: {', '.join(MODELS)}",
+        says="model=bert: there is no such choice; the encoder is chosen by model/encoder=base, or "
+        "as a pretrained one by model/encoder=pretrained data/tokenizer=pretrained "
+        "model.encoder.name_or_path=NAME",
     ),
     Entry(
         "data=imbd",
@@ -373,7 +372,8 @@ ENTRIES = [
     ),
     Entry(
         "optim=muon",
-        says="optim: there is no such key; did you mean 'model/optim'?",
+        says="optim: there is no such key; an optimizer is model/optim=adamw or model/optim=muon; "
+        "model/optim=torch takes any of torch",
     ),
     Entry(
         "epochs=3",
@@ -422,12 +422,14 @@ ENTRIES = [
     ),
     Entry(
         "-m +experiment=quickstart_scratch seed=[1,2,3]",
-        says="seed: expected a whole number at least 0, found [1, 2, 3]; several runs are listed "
+        says="seed: expected a whole number at least 0 and at most 4294967295, "
+        "found [1, 2, 3]; several runs are listed "
         "without brackets, as -m seed=1,2,3",
     ),
     Entry(
         "+experiment=quickstart_scratch seed=[1,2] model.freeze=[1,nothing]",
-        says="seed: expected a whole number at least 0, found [1, 2]; several runs are listed "
+        says="seed: expected a whole number at least 0 and at most 4294967295, "
+        "found [1, 2]; several runs are listed "
         "without brackets, as -m seed=1,2\n"
         "model.freeze: expected one of nothing, embeddings, encoder or a whole number at least 0, "
         "found [1, 'nothing']; several runs are listed without brackets, as -m "
@@ -458,7 +460,8 @@ ENTRIES = [
     ),
     Entry(
         "-m +experiment=quickstart_scratch seed=1-5",
-        says="seed: expected a whole number at least 0, found '1-5'; several seeds are listed as "
+        says="seed: expected a whole number at least 0 and at most 4294967295, "
+        "found '1-5'; several seeds are listed as "
         "-m 'seed=range(1,6)'",
     ),
     Entry(
@@ -587,7 +590,7 @@ ENTRIES = [
     ),
     Entry(
         "seed=${name}",
-        says="seed: expected a whole number at least 0, found 'run'",
+        says="seed: expected a whole number at least 0 and at most 4294967295, found 'run'",
     ),
     Entry(
         "-m model.optim.lr=1e-5,2",

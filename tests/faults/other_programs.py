@@ -242,7 +242,7 @@ ENTRIES = [
     ),
     Entry(
         "seed=one",
-        says="seed: expected a whole number at least 0, found 'one'",
+        says="seed: expected a whole number at least 0 and at most 4294967295, found 'one'",
         program="quickstart",
     ),
     Entry(
