@@ -289,7 +289,9 @@ def _format_time(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
-def _format_duration(seconds: float) -> str:
+def _format_duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
     whole = int(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,13 +1,19 @@
 """What the name of a metric says: whether small is good, whether it is a share from 0 to 1."""
 
+import re
+
 # of what a test measures, the most telling first
 TEST_METRICS = ("accuracy", "pearson", "f1", "f1_macro", "perplexity", "loss")
 _SMALL_IS_GOOD = ("loss", "perplexity", "mae", "rmse", "error", "seconds", "memory", "joules")
+# the same as words of their own: some of them are parts of others
+_SMALL_WORDS = {"mse", "msle", "mape", "smape", "nll", "brier", "ece", "wer", "cer", "divergence"}
+_SMALL_WORDS |= {"distance", "deviance", "bits", "crossentropy", "rse", "ter", "mer"}
 _SHARES = ("accuracy", "f1", "precision", "recall", "auroc")
 
 
 def is_small_good(metric: str) -> bool:
-    return any(word in metric for word in _SMALL_IS_GOOD)
+    words = re.split(r"[^a-z]+", metric.lower())
+    return any(word in metric for word in _SMALL_IS_GOOD) or not _SMALL_WORDS.isdisjoint(words)
 
 
 def is_share(metric: str) -> bool:
