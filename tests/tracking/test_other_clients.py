@@ -1,6 +1,4 @@
-"""What other clients of MLflow, a clock that was set back and steps trained again leave in a store is
-listed, found and compared as it is.
-"""
+"""What other clients of MLflow, a clock that was set back and steps trained again leave in a store,\nlisted, found and compared as it is.\n"""
 
 import math
 from collections.abc import Callable
