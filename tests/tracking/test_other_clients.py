@@ -1,4 +1,4 @@
-"""What other clients of MLflow, a clock that was set back and steps trained again leave in a store,\nlisted, found and compared as it is.\n"""
+"""What other clients of MLflow, clocks that were set back and steps trained again leave in a store."""
 
 import math
 from collections.abc import Callable
