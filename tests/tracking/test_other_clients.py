@@ -1,4 +1,4 @@
-"""What other clients of MLflow, clocks that were set back and steps trained again leave in a store."""
+"""What other clients of MLflow, set-back clocks and steps trained again leave in a store."""
 
 import math
 from collections.abc import Callable
