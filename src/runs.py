@@ -139,9 +139,10 @@ def explain_action(arguments: Sequence[str]) -> None:
             f"'{arguments[0]}' is not the id of a run",
             hint="runs are deleted in the UI (python -m src.ui), from where they can be restored",
         )
-    is_alone = action.isalpha() and not arguments[1:]
-    # alone it may be the name of a run
-    if action and not is_alone and (answer := explain_run_word(action)):
+    # a word alone may be the name of a run
+    is_ours = arguments[:1] == [action] and not arguments[1:] and action.isalpha()
+    is_ours |= action != "" and arguments[0].partition("=")[0] in _FLAGS
+    if action and not is_ours and (answer := explain_run_word(action)):
         raise UserError(f"'{arguments[0]}' is not the id of a run", hint=answer)
     if action in ("show", "get", "info", "view", "describe") and arguments[1:]:
         raise UserError(
@@ -294,7 +295,9 @@ def _format_time(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
-def _format_duration(seconds: float) -> str:
+def _format_duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
     whole = int(seconds)
     if whole < 60:
         return f"{whole} s"

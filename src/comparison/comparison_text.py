@@ -200,8 +200,9 @@ def format_difference(first: MeanInterval | None, second: MeanInterval | None, m
         difference = second.mean - first.mean
         sign = "-" if difference <= -0.05 else "+"
         return f"{sign}{format_duration(abs(difference))}"
-    unit = " points" if is_share(metric) else ""
-    return f"{format_change(second.mean - first.mean, metric)}{unit}"
+    values = first.mean, second.mean
+    unit = " points" if is_share(metric, *values) else ""
+    return f"{format_change(second.mean - first.mean, metric, among=values)}{unit}"
 
 
 def _render_verdicts(comparison: Comparison, width: int) -> str:

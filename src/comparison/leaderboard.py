@@ -133,6 +133,11 @@ def build_leaderboard(
             "no finished run has the metric by which its checkpoints are chosen",
             hint=f"--metric NAME; {format_suggestion('best/val/loss', table.metrics)}",
         )
+    unmeasured += sum(
+        len(group.places) - len(get_values(table, group.places, name))
+        for (_, name), groups in ranked.items()
+        for group in groups
+    )
     boards = [
         _build_board(store, table, facts, groups, name, digest, cost, top)
         for (digest, name), groups in sorted(ranked.items(), key=lambda item: -len(item[1]))
@@ -261,7 +266,8 @@ def _score(store: Store, table: RunTable, group: RunGroup, metric: str) -> Score
             if is_same and drawn.low < drawn.high:
                 return Score(values[0], drawn.low, drawn.high, "rows")
     rows = _count_rows(table, place, metric)
-    if rows and name in _RIGHT_ROWS and is_share(metric):
+    # others may have recorded it in percent
+    if rows and name in _RIGHT_ROWS and is_share(metric) and 0 <= values[0] <= 1:
         interval = find_share_interval(values[0] * rows, rows)
         assert interval is not None
         return Score(values[0], *interval, "binomial")
@@ -271,10 +277,11 @@ def _score(store: Store, table: RunTable, group: RunGroup, metric: str) -> Score
 def _count_rows(table: RunTable, place: int, metric: str) -> int | None:
     """The rows that a metric was measured on, as the run has noted them."""
     try:
-        rows = json.loads(table.get_tag("data/summary", place) or "{}").get("rows", {})
-    except ValueError:
+        rows = json.loads(table.get_tag("data/summary", place) or "{}")["rows"]
+        count = rows["test" if metric.startswith("test/") else "validation"]
+    except (ValueError, KeyError, TypeError):
+        # a run of another program may have a tag of this name
         return None
-    count = rows.get("test" if metric.startswith("test/") else "validation")
     return count if isinstance(count, int) else None
 
 
@@ -310,7 +317,9 @@ def _remark(
     if left_out:
         remarks.append(f"left out: {left_out:,} runs that have not finished")
     if unmeasured:
-        remarks.append(f"left out: {unmeasured:,} runs without the metric that ranks them")
+        remarks.append(
+            f"left out: {unmeasured:,} runs without a number for the metric that ranks them"
+        )
     return remarks
 
 

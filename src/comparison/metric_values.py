@@ -14,6 +14,7 @@ MONITOR_PARAM = "callbacks.checkpoint.monitor"
 COSTS = {"seconds": "seconds", "tokens": "train/tokens", "energy": "system/energy_joules"}
 # it counts rows
 _SUPPORT = "test/support"
+_OWN_PREFIXES = ("train/", "val/", "test/", "best/", "system/", "report/", "search/", "probe/")
 
 
 def get_values(table: RunTable, places: Sequence[int], metric: str) -> list[float]:
@@ -57,6 +58,9 @@ def choose_metric(table: RunTable, typed: str | None) -> str:
             column = table.metrics.get(metric, [])
             if sum(value is not None for value in column) >= least:
                 return metric
+    # as other programs call them
+    if others := _list_other_metrics(table):
+        return others[0]
     if any(run.seconds is not None for run in table.runs):
         return "seconds"
     raise UserError("none of these runs has measured anything yet, nor has one ended")
@@ -69,7 +73,17 @@ def list_result_metrics(table: RunTable) -> list[str]:
     shown += [name for name in names if name.startswith("best/val/")]
     if not shown:
         shown = [name for name in names if name.startswith("val/")]
-    return shown
+    return shown or _list_other_metrics(table)
+
+
+def _list_other_metrics(table: RunTable) -> list[str]:
+    """Metrics that are in none of the groups of this program, those of most runs first."""
+    counts = {
+        name: sum(value is not None for value in column)
+        for name, column in table.metrics.items()
+        if not name.startswith(_OWN_PREFIXES)
+    }
+    return sorted(counts, key=lambda name: (-counts[name], name))
 
 
 def list_cost_metrics(table: RunTable) -> list[str]:

@@ -70,7 +70,14 @@ def gather_facts(store: Store, table: RunTable) -> RunFacts:
             code["changes.patch"] = [
                 _describe_patch(patch) for patch in read_files("changes.patch")
             ]
-        environment = _split_environments(read_files("environment.txt"))
+        files = read_files("environment.txt")
+        if lost := [run.id[:8] for run, file in zip(runs, files, strict=True) if file is None]:
+            more = "" if len(lost) <= 5 else f", and {len(lost) - 5:,} more"
+            remarks.append(
+                f"environments are not compared: there is none of {', '.join(lost[:5])}{more}"
+            )
+        else:
+            environment = _split_environments(files)
     else:
         remarks.append(
             f"the environments and patches of {len(runs):,} runs were not fetched: at most "
@@ -125,7 +132,9 @@ def split_fingerprints(table: RunTable) -> Columns:
     prints = table.tags.get("data.fingerprint")
     if prints is None:
         return {}
-    parsed = [dict(part.split("=", 1) for part in (text or "").split()) for text in prints]
+    parsed = [
+        dict(part.split("=", 1) for part in (text or "").split() if "=" in part) for text in prints
+    ]
     keys = dict.fromkeys(key for one in parsed for key in one)
     return {key: [one.get(key) for one in parsed] for key in keys}
 

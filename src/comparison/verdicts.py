@@ -93,7 +93,9 @@ def judge_groups(
             words = f"{group.label}: {evidence}"
             verdicts.append(Verdict(*labels, "not compared", words))
         else:
-            verdicts.append(_judge(*labels, evidence, next(corrected), count))
+            places = (*groups[0].places, *group.places)
+            values = get_values(table, places, evidence.metric)
+            verdicts.append(_judge(*labels, evidence, next(corrected), count, values))
     return verdicts
 
 
@@ -211,14 +213,22 @@ def _check_recorded(table: RunTable, group: RunGroup, answers: Answers, metric: 
         )
 
 
-def _judge(first: str, second: str, evidence: Evidence, corrected_p: float, count: int) -> Verdict:
+def _judge(
+    first: str,
+    second: str,
+    evidence: Evidence,
+    corrected_p: float,
+    count: int,
+    values: Sequence[float],
+) -> Verdict:
     metric, difference = evidence.metric, evidence.difference
-    unit = " points" if is_share(metric) else ""
-    low, high = (format_change(value, metric, sign=False) for value in evidence[3:5])
+    unit = " points" if is_share(metric, *values) else ""
+    low, high = (format_change(value, metric, sign=False, among=values) for value in evidence[3:5])
     test = "McNemar" if evidence.mcnemar and metric in _SHARES_OF_ROWS else evidence.method
     corrected = "" if count == 1 else f", {_format_p(corrected_p)} by Holm"
+    change = format_change(difference, metric, among=values)
     numbers = (
-        f"{metric} {format_change(difference, metric)}{unit}, 95 % interval {low} to {high} "
+        f"{metric} {change}{unit}, 95 % interval {low} to {high} "
         f"({test}, {_format_p(evidence.p_value)}{corrected}; {evidence.sample})"
     )
     if corrected_p < LEVEL:

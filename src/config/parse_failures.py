@@ -15,6 +15,9 @@ from src.core.user_errors import UserError, did_you_mean, suggest
 
 # a key of a mapping in quotes, with what stands before and behind it
 _QUOTED_KEY = re.compile(r"""([{,]\s*)(["'])(.*?)\2(\s*:)""")
+# a text of a list, or of a mapping behind its key, without quotes
+_BARE_TEXT = re.compile(r"""([\[,:]\s*)([^\s\[\]{},:"'][^\[\]{},:"']*)(?=\s*[\]},])""")
+_BARE_KEY = re.compile(r"""[{,]([^{}\[\],:"']+):""")
 _KEY_PATTERN = re.compile(r"[+~]{0,2}[a-z_][\w./@]*=")
 # a key without its equals sign, as other programs' command lines and files have it
 _KEY_ALONE = re.compile(
@@ -114,6 +117,16 @@ def explain_parse_failure(text: str) -> UserError:
             f"{problem}: the keys of a mapping are typed without quotes",
             hint=shlex.quote(f"{key}={unquoted}"),
         )
+    if (quoted := _quote_parts(value)) is not None:
+        return UserError(
+            f"{problem}: a text with special characters wants quotes of its own",
+            hint=shlex.quote(f"{key}={quoted}"),
+        )
+    if (part := _find_untypable_key(value)) is not None:
+        return UserError(
+            f"{problem}: {part!r} cannot be typed as the key of a mapping, in quotes or without",
+            hint=f"write the mapping in a file of conf/experiment, or of --config-dir, as {key}",
+        )
     reason = (
         "a bracket or quote is left open"
         if _is_left_open(value)
@@ -179,6 +192,27 @@ def _unquote_keys(value: str) -> str | None:
     if not value.startswith("{") or unquoted == value:
         return None
     return unquoted if _is_readable(f"key={unquoted}") else None
+
+
+def _quote_parts(value: str) -> str | None:
+    """A list or mapping with quotes around those of its texts that want them; None where that does
+    not make it readable.
+    """
+
+    def quote(found: re.Match[str]) -> str:
+        text = found[2].rstrip()
+        return found[1] + (text if _is_readable(f"key={text}") else f'"{text}"')
+
+    quoted = _BARE_TEXT.sub(quote, value)
+    return quoted if quoted != value and _is_readable(f"key={quoted}") else None
+
+
+def _find_untypable_key(value: str) -> str | None:
+    """The first key of a mapping that Hydra's parser does not take; None if there is none."""
+    if not re.fullmatch(r"\{.*\}", value, re.DOTALL):
+        return None
+    keys = (found[1].strip() for found in _BARE_KEY.finditer(value))
+    return next((key for key in keys if not _is_readable(f"key={{{key}: x}}")), None)
 
 
 def _escape_sign(found: re.Match[str]) -> str:

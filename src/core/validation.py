@@ -166,10 +166,16 @@ def _make_entry_error(
     return UserError(
         key=key,
         expected=f"a list in which every entry is {describe_annotation(entry_annotation)}",
-        found=str(wrong).lower() if isinstance(wrong, bool) else repr(wrong),
+        found=_describe_entry(wrong),
         hint=hint,
         annotation=annotation,
     )
+
+
+def _describe_entry(entry: Any) -> str:
+    if isinstance(entry, UserError):
+        return "an entry that could not be read"
+    return str(entry).lower() if isinstance(entry, bool) else repr(entry)
 
 
 def takes_whole_numbers(annotation: Any) -> bool:

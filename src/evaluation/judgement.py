@@ -116,11 +116,22 @@ def find_label_errors(probabilities: np.ndarray, targets: np.ndarray) -> np.ndar
     if targets.ndim == 2:
         from cleanlab.multilabel_classification.filter import find_label_issues
 
-        given = [np.flatnonzero(row).tolist() for row in targets]
+        # cleanlab refuses a label that all rows have, and a table in which none has any
+        differs = (targets != targets[:1]).any(0)
+        if differs.sum() < 2:
+            # nor does it take a single label for one of several
+            if not differs.any():
+                return np.array([], dtype=int)
+            share = probabilities[:, differs]
+            return find_label_errors(np.hstack([1 - share, share]), targets[:, differs][:, 0])
+        given = [np.flatnonzero(row).tolist() for row in targets[:, differs]]
         found = find_label_issues(
-            given, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1
+            given, probabilities[:, differs], return_indices_ranked_by="self_confidence", n_jobs=1
         )
         return np.asarray(found, dtype=int)
+    if len(np.unique(targets)) < 2:
+        # none but one label was given, so that nothing is known of rows that have another
+        return np.array([], dtype=int)
     from cleanlab.filter import find_label_issues
 
     # a softmax in low precision may miss a sum of 1

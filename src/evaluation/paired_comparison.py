@@ -115,7 +115,11 @@ def bootstrap_score(answers: Answers, score: str, *, seed: int = 0) -> ScoreInte
 def bootstrap_difference(
     first: Answers, second: Answers, score: str, *, seed: int = 0
 ) -> ScoreInterval:
-    """The second model's score minus the first's, on the same rows in the same order."""
+    """The second model's score minus the first's, on the same rows in the same order.
+
+    The p value is never below that of exchanging the answers of the two models row by row, which
+    leaves as few ways as rows on which they differ: a single row shows nothing.
+    """
     before, after = _build_score(first, score), _build_score(second, score)
     width = before.sums.shape[1]
     sums = _resample_sums(np.concatenate([before.sums, after.sums], axis=1), seed)
@@ -124,7 +128,9 @@ def bootstrap_difference(
     drawn = drawn[np.isfinite(drawn)]
     low, high = _percentiles(drawn)
     share = (min(np.sum(drawn <= 0), np.sum(drawn >= 0)) + 1) / (len(drawn) + 1)
-    return ScoreInterval(value, low, high, len(first.rows), min(1.0, 2 * float(share)))
+    others = sum(a != b for a, b in zip(first.predicted, second.predicted, strict=True))
+    p_value = min(1.0, max(2 * float(share), 2.0 ** (1 - others)))
+    return ScoreInterval(value, low, high, len(first.rows), p_value)
 
 
 def compute_mcnemar(first_right: NDArray[np.bool_], second_right: NDArray[np.bool_]) -> McNemar:

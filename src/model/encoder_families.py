@@ -188,6 +188,17 @@ def check_config_json(settings: Mapping[str, Any], where: str, key: str = "") ->
     family = settings["model_type"]
     if settings.get("is_decoder") and family not in TOKEN_HEADS:
         raise build_decoder_error(where, key)
+    # transformers took these out in version 5, and passes over the entry and its weights
+    if (kind := str(settings.get("position_embedding_type"))).startswith("relative_key"):
+        raise UserError(
+            f"{where}position_embedding_type={kind}, which transformers 5 computes no longer; "
+            f"expected absolute{key}"
+        )
+    if settings.get("quantization_config"):
+        raise UserError(
+            f"{where}quantization_config, so its weights are rounded to a few bits and cannot be "
+            f"trained; expected the model from which it was made{key}"
+        )
     if settings.get("add_cross_attention"):
         raise UserError(
             f"{where}add_cross_attention=true, so it reads the states of another network beside "

@@ -23,6 +23,9 @@ def load_encoder_config(
     check_encoder_config(config, find_model_class(head, config.model_type))
     # it may name a kernel on the hub, whose code would be fetched and run
     config._attn_implementation = None
+    # what a forward returns beside its result is nobody's concern here, and such a config could not
+    # be saved again: transformers refuses it for the attention that it then has
+    config.output_attentions = config.output_hidden_states = False
     return config
 
 

@@ -80,7 +80,9 @@ def check_experiment(store: "Store") -> None:
     """Raise UserError where a store that is only read has no such experiment; none is created."""
     client = _connect_client(store)
     try:
-        if client.get_experiment_by_name(store.experiment) is not None:
+        experiment = client.get_experiment_by_name(store.experiment)
+        if experiment is not None:
+            _refuse_deleted(experiment)
             return
         known = sorted(experiment.name for experiment in client.search_experiments())
     except MlflowException as error:
@@ -149,16 +151,20 @@ def _get_or_create_experiment(client: MlflowClient, store: "Store") -> str:
                 raise
         experiment = client.get_experiment_by_name(store.experiment)
         assert experiment is not None
+    _refuse_deleted(experiment)
+    _share_table_view(client, experiment)
+    return experiment.experiment_id
+
+
+def _refuse_deleted(experiment: "Experiment") -> None:
     if experiment.lifecycle_stage == "deleted":
         raise UserError(
             "is in the UI's bin: restore it there (mlflow experiments restore --experiment-id "
             f"{experiment.experiment_id}), or use another name",
             key="tracking.experiment",
-            value=store.experiment,
+            value=experiment.name,
             colon=False,
         )
-    _share_table_view(client, experiment)
-    return experiment.experiment_id
 
 
 def _share_table_view(client: MlflowClient, experiment: "Experiment") -> None:

@@ -80,6 +80,8 @@ def deliver_pending_outboxes(session: "StoreSession") -> list[str]:
             result = deliver_outbox(session, folder)
         except DELIVERY_ERRORS as error:
             reason = " ".join(str(error).split())[:200]
+            if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
+                reason += "; if the run was deleted for good, delete this folder too"
             lines.append(f"run {folder.name} still waits in {folder} ({reason})")
             continue
         if result.is_complete:

@@ -16,7 +16,12 @@ from src.core.registered_names import RUN_ADDRESS
 from src.core.user_errors import UserError, did_you_mean, suggest
 from src.tracking.client import StoreSession
 from src.tracking.foreign_run_names import LATEST, explain_foreign_run
-from src.tracking.mlflow_format import to_local_path
+from src.tracking.mlflow_format import (
+    measure_seconds,
+    quote_for_filter,
+    restore_infinity,
+    to_local_path,
+)
 from src.tracking.outbox import link_or_copy, validate_artifact_path
 
 # newest runs that are asked for an encoder
@@ -39,7 +44,7 @@ class RunInfo:
     started_at: int
     # of a run that goes on, that of its earlier end: MLflow cannot take it back
     ended_at: int | None
-    # None while it runs
+    # as of `measure_seconds`
     elapsed_seconds: float | None
     tags: dict[str, str]
     params: dict[str, str]
@@ -127,20 +132,32 @@ def _find_by_id(session: StoreSession, wanted: str, typed: str, key: str) -> Run
 
 def _find_by_name(session: StoreSession, name: str) -> RunInfo | None:
     """The newest run that is called so in the UI, else the newest whose config has that `name`."""
-    # other characters could end the text in the filter
-    if not name or not re.fullmatch(r"[^'\"\\\x00-\x1f]+", name):
+    if not name or re.search(r"[\x00-\x1f]", name) or {"'", '"'} <= set(name):
         return None
+    quoted = quote_for_filter(name, "name")
     for attribute in ("attributes.run_name", "params.name"):
-        if runs := _search_all_experiments(session, f"{attribute} = '{name}'", limit=1):
+        if runs := _search_all_experiments(session, f"{attribute} = {quoted}", limit=1):
             return _to_run_info(runs[0])
     return None
 
 
 def _find_latest(session: StoreSession, typed: str, key: str) -> RunInfo:
-    runs = session.client.search_runs([session.experiment_id], "", max_results=1000)
-    for run in runs:
-        if MLFLOW_PARENT_RUN_ID not in run.data.tags:
-            return _to_run_info(run)
+    token, found = None, 0
+    while True:
+        runs = session.client.search_runs(
+            [session.experiment_id], "", max_results=1000, page_token=token
+        )
+        for run in runs:
+            if MLFLOW_PARENT_RUN_ID not in run.data.tags:
+                return _to_run_info(run)
+        token, found = runs.token, found + len(runs)
+        if not token:
+            break
+    if found:
+        raise UserError(
+            f"{key}={typed!r}: all {found:,} runs are trials of sweeps that are gone; "
+            f"{_describe_latest_runs(session)}"
+        )
     raise UserError(f"{key}={typed!r}: no run has been kept yet")
 
 
@@ -224,7 +241,7 @@ def read_metric_histories(session: StoreSession, run: RunInfo) -> dict[str, dict
     for name in run.metrics:
         points = session.client.get_metric_history(run.id, name)
         points.sort(key=lambda point: point.timestamp)
-        histories[name] = {point.step: point.value for point in points}
+        histories[name] = {point.step: restore_infinity(point.value) for point in points}
     return histories
 
 
@@ -352,7 +369,6 @@ def _to_run_info(run: Run) -> RunInfo:
     # folders are named after the id
     if not re.fullmatch(r"[0-9a-f]{32}", info.run_id):
         raise UserError(f"the store names a run {info.run_id!r}: expected 32 hexadecimal digits")
-    is_running = info.end_time is None or info.status == "RUNNING"
     return RunInfo(
         id=info.run_id,
         name=info.run_name,
@@ -361,7 +377,7 @@ def _to_run_info(run: Run) -> RunInfo:
         artifact_uri=info.artifact_uri,
         started_at=info.start_time,
         ended_at=info.end_time,
-        elapsed_seconds=None if is_running else (info.end_time - info.start_time) / 1000,
+        elapsed_seconds=measure_seconds(info.status, info.start_time, info.end_time),
         tags=dict(run.data.tags),
         params=dict(run.data.params),
         metrics=dict(run.data.metrics),

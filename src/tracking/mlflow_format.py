@@ -9,7 +9,8 @@ import html
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -57,14 +58,33 @@ def _split_long_values(
 ) -> tuple[dict[str, str], dict[str, str]]:
     short: dict[str, str] = {}
     files: dict[str, str] = {}
+    names = _name_apart(texts)
     for key, text in texts.items():
-        name, text = to_mlflow_key(key), escape_unstorable(redact_value(key, text))
+        name, text = names[key], escape_unstorable(redact_value(key, text))
         if len(text) > max_characters:
             file = f"{folder}/{name.replace('/', '.')}.txt"
             files[file] = text
             text = f"({len(text)} characters: artifact {file})"
         short[name] = text
     return short, files
+
+
+def _name_apart(keys: Iterable[str]) -> dict[str, str]:
+    """Names for keys in MLflow, another one for each: of `C++` and `C##`, both of which would be
+    `C__`, the second is `C__ 2`.
+    """
+    names = {key: key for key in keys if to_mlflow_key(key) == key}
+    taken = set(names)
+    for key in keys:
+        if key not in names:
+            name = wanted = to_mlflow_key(key)
+            number = 1
+            while name in taken:
+                number += 1
+                name = f"{wanted} {number}"
+            names[key] = name
+            taken.add(name)
+    return names
 
 
 def escape_unstorable(text: str) -> str:
@@ -79,8 +99,10 @@ def escape_unstorable(text: str) -> str:
 # cached, since it is called for each metric of each step
 @functools.lru_cache(maxsize=10_000)
 def to_mlflow_key(key: str) -> str:
-    """Replace the characters that MLflow does not take in names of parameters and metrics."""
-    return re.sub(r"[^\w\-. :/]", "_", key, flags=re.ASCII)
+    """Replace the characters that MLflow does not take in names of parameters and metrics; letters
+    of all scripts it takes.
+    """
+    return re.sub(r"[^\w\-. :/]", "_", key)
 
 
 def build_run_name(experiment: str, overrides: Sequence[str]) -> str:
@@ -116,6 +138,29 @@ def _parse_change(override: str) -> tuple[str, str] | None:
     # blanks behind the signs of lists and maps say nothing
     short = re.sub(r"([\[{,:])\s+", r"\1", " ".join(value.strip("'\"").split()))
     return key, "" if removed else short or "''"
+
+
+def restore_infinity(value: float) -> float:
+    """Return the infinity for which MLflow has stored the largest number there is."""
+    return math.copysign(math.inf, value) if abs(value) >= sys.float_info.max else value
+
+
+def measure_seconds(status: str, started: int, ended: int | None) -> float | None:
+    """The seconds between a run's start and end, in milliseconds; None while it runs, and where a
+    clock that was set back has it end before its start.
+    """
+    if ended is None or status == "RUNNING" or ended < started:
+        return None
+    return (ended - started) / 1000
+
+
+def quote_for_filter(text: str, name: str) -> str:
+    """A text as MLflow's filters take it, which know no escapes. Raises UserError for one that
+    holds both kinds of quotation marks; `name` says what it is.
+    """
+    if "'" in text and '"' in text:
+        raise UserError(f"{text!r}: both kinds of quotation marks cannot be searched for ({name})")
+    return f'"{text}"' if "'" in text else f"'{text}'"
 
 
 def table_to_json(columns: Mapping[str, Sequence[Any]]) -> str:

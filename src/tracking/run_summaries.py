@@ -1,9 +1,8 @@
 """Lists of runs for `python -m src.runs`, and its repair of what earlier runs left undone."""
 
 import math
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from src.tracking.delivery import deliver_pending_outboxes
 from src.tracking.earlier_runs import RunInfo
 from src.tracking.liveness import check_liveness, close_vanished_runs
 from src.tracking.metric_names import is_small_good
+from src.tracking.mlflow_format import quote_for_filter, restore_infinity
 from src.tracking.store import Store
 from src.tracking.ui_pages import describe_ui_page, format_ui_link
 
@@ -40,7 +40,8 @@ class RunSummary:
     reason: str | None
     # seconds since 1970
     started_at: float
-    elapsed_seconds: float
+    # None where it is not known
+    elapsed_seconds: float | None
     # the last optimizer step that the store knows
     step: int | None
     metric: str
@@ -83,16 +84,20 @@ def list_run_summaries(
     the metric `sort` first.
     """
     wanted = {"attributes.status": status, "tags.kind": kind}
-    wanted |= {f"tags.`{key}`": value for key, value in tags.items()}
-    for key, value in wanted.items():
-        if value is not None and "'" in value:
-            raise UserError(f"{value!r}: a quotation mark cannot be searched for ({key})")
-    where = " AND ".join(f"{key} = '{value}'" for key, value in wanted.items() if value is not None)
+    wanted |= {f"tags.{_quote_key(key)}": value for key, value in tags.items()}
+    where = " AND ".join(
+        f"{key} = {quote_for_filter(value, key)}"
+        for key, value in wanted.items()
+        if value is not None
+    )
     order = []
     if sort is not None:
-        _check_metric(sort, store.search_runs(where))
-        order = [f"metrics.`{sort}` {'ASC' if is_small_good(sort) else 'DESC'}"]
+        order = [f"metrics.{_quote_key(sort)} {'ASC' if is_small_good(sort) else 'DESC'}"]
     found = store.search_runs(where, limit=limit, order_by=order)
+    # those without the metric come last
+    if sort is not None and found and sort not in found[0].metrics:
+        known = sorted({name for run in store.search_runs(where) for name in run.metrics})
+        raise UserError(f"--sort {sort}: no run has this metric; {format_suggestion(sort, known)}")
     if not found:
         _check_names(store, kind, tags)
     return [summarize_run(store, run) for run in found]
@@ -105,23 +110,21 @@ def _check_names(store: Store, kind: str | None, tags: Mapping[str, str]) -> Non
     runs = store.search_runs()
     if not runs:
         return
-    if kind is not None and not store.search_runs(f"tags.kind = '{kind}'", limit=1):
+    if kind is not None and not store.search_runs(
+        f"tags.kind = {quote_for_filter(kind, '--kind')}", limit=1
+    ):
         known = sorted({run.tags["kind"] for run in runs if "kind" in run.tags})
         raise UserError(f"--kind {kind}: no run is of this kind; {format_known(kind, known)}")
     known = sorted({name for run in runs for name in run.tags if not name.startswith("mlflow.")})
     for name in tags:
-        if not store.search_runs(f"tags.`{name}` LIKE '%'", limit=1):
+        if not store.search_runs(f"tags.{_quote_key(name)} LIKE '%'", limit=1):
             typed = f"--tag {name}={tags[name]}"
             raise UserError(f"{typed}: no run has such a tag; {format_suggestion(name, known)}")
 
 
-def _check_metric(metric: str, runs: Sequence[RunInfo]) -> None:
-    known = sorted({name for run in runs for name in run.metrics})
-    # where no run is like that, this is what there is to say
-    if runs and metric not in known:
-        raise UserError(
-            f"--sort {metric}: no run has this metric; {format_suggestion(metric, known)}"
-        )
+def _quote_key(key: str) -> str:
+    """A key as MLflow's filters take it."""
+    return f'"{key}"' if "`" in key else f"`{key}`"
 
 
 def summarize_run(store: Store, run: RunInfo) -> RunSummary:
@@ -134,11 +137,12 @@ def summarize_run(store: Store, run: RunInfo) -> RunSummary:
     points: list[tuple[int, float]] = []
     if metric in run.metrics:
         history = store.open().client.get_metric_history(run.id, metric)
-        points = sorted((point.step, _restore_infinity(point.value)) for point in history)
+        # of a step that was trained again, the later value
+        history = sorted(history, key=lambda point: point.timestamp)
+        points = sorted({point.step: restore_infinity(point.value) for point in history}.items())
     choose = max if run.params.get("callbacks.checkpoint.mode") == "max" else min
     comparable = [point for point in points if math.isfinite(point[1])]
     best = choose(comparable, key=lambda point: point[1]) if comparable else None
-    elapsed = None if is_running else run.elapsed_seconds
     return RunSummary(
         id=run.id,
         name=run.name,
@@ -146,7 +150,7 @@ def summarize_run(store: Store, run: RunInfo) -> RunSummary:
         status=run.status,
         reason=None if is_running else run.tags.get("failure.reason"),
         started_at=run.started_at / 1000,
-        elapsed_seconds=time.time() - run.started_at / 1000 if elapsed is None else elapsed,
+        elapsed_seconds=time.time() - run.started_at / 1000 if is_running else run.elapsed_seconds,
         step=run.last_step,
         metric=metric.removeprefix(_BEST_PREFIX),
         best=points[-1][1] if points and best_trial else best[1] if best else None,
@@ -156,7 +160,7 @@ def summarize_run(store: Store, run: RunInfo) -> RunSummary:
         if is_running
         else None,
         test={
-            name: _restore_infinity(value)
+            name: restore_infinity(value)
             for name, value in sorted(_find_tested_metrics(store, run).items())
             if name.startswith("test/")
         },
@@ -176,11 +180,6 @@ def _find_tested_metrics(store: Store, run: RunInfo) -> Mapping[str, float]:
         metrics: dict[str, float] = store.open().client.get_run(best).data.metrics
         return metrics
     return run.metrics
-
-
-def _restore_infinity(value: float) -> float:
-    """Return the infinity for which MLflow has stored the largest number there is."""
-    return math.copysign(math.inf, value) if abs(value) >= sys.float_info.max else value
 
 
 def repair_store(store: Store) -> RepairResult:

@@ -15,6 +15,7 @@ from sqlalchemy import column, table
 from src.core.user_errors import UserError
 from src.tracking import outbox
 from src.tracking.database import prepare_database
+from src.tracking.mlflow_format import measure_seconds, restore_infinity
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -248,7 +249,7 @@ def _read_columns(
     places = {head.id: place for place, head in enumerate(heads)}
     tags = read(_TAGS, "run_uuid", "key", "value", keys=_TAG_KEYS)
     numbers = (
-        (run_id, key, float("nan") if is_nan else value)
+        (run_id, key, float("nan") if is_nan else restore_infinity(value))
         for run_id, key, value, is_nan in read(_METRICS, "run_uuid", "key", "value", "is_nan")
     )
     return RunTable(
@@ -280,7 +281,7 @@ def _to_head(
     started: int,
     ended: int | None,
 ) -> RunHead:
-    seconds = None if ended is None or status == "RUNNING" else (ended - started) / 1000
+    seconds = measure_seconds(status, started, ended)
     return RunHead(
         run_id, name or "", status, str(experiment_id), artifact_uri, started / 1000, seconds
     )
@@ -311,10 +312,13 @@ def _load_from_server(store: "Store", run_ids: Sequence[str] | None) -> RunTable
             yield from ((run.info.run_id, key, value) for key, value in values_of(run).items())
 
     tags = (row for row in read(lambda run: run.data.tags) if row[1] in _TAG_KEYS)
+    metrics = read(lambda run: run.data.metrics)
     return RunTable(
         heads,
         _fill_columns(read(lambda run: run.data.params), places),
-        _fill_columns(read(lambda run: run.data.metrics), places),
+        _fill_columns(
+            ((run_id, key, restore_infinity(value)) for run_id, key, value in metrics), places
+        ),
         _fill_columns(tags, places),
     )
 

@@ -146,6 +146,15 @@ class Store:
                 colon=False,
             )
         self._check_uri()
+        place = str(self.sqlite_file or self.runs_folder)
+        if odd := next((sign for sign in "%?" if sign in place), None):
+            # MLflow and SQLAlchemy would decode a %20 or cut a ?, and write to another folder
+            raise UserError(
+                f"runs cannot be kept in {place}: '{odd}' means something else in the address of "
+                "a store",
+                key="tracking.root" if self.uri is None else "tracking.uri",
+                hint="give the folder a name without it",
+            )
         if self.offline and self.uri is not None and not self._is_from_environment:
             raise UserError(
                 "a run kept offline has no store (tracking.offline=true)",

@@ -318,3 +318,26 @@ def test_a_metric_that_rows_do_not_give_is_no_verdict_of_one_seed(
         shown
     )
     assert "no verdict" not in say(*ids)[0]
+
+
+def test_runs_of_other_programs_are_compared_by_their_metrics(store: Store, say: Say) -> None:
+    session = store.open()
+    ids = []
+    for value in (87.3, 88.0):
+        run = session.client.create_run(session.experiment_id, None, {}, "other")
+        session.client.log_metric(run.info.run_id, "accuracy", value)
+        session.client.log_param(run.info.run_id, "x", str(value))
+        session.client.set_terminated(run.info.run_id)
+        ids.append(run.info.run_id)
+    # the difference is one of percent, not of shares
+    assert "> accuracy" in (shown := say(*ids)[0]) and "+0.7\n" in shown
+
+
+def test_an_environment_that_is_lost_is_no_difference(
+    store: Store, add_run: AddRun, say: Say
+) -> None:
+    first, second = add_run(lr=0.1), add_run(lr=0.2)
+    shutil.rmtree(store.find_run(first).artifact_uri)
+    shown, _ = say(first, second)
+    assert "Environment" not in shown
+    assert f"environments are not compared: there is none of {first[:8]}" in shown

@@ -1,6 +1,7 @@
 """The best settings of an experiment: ranked, with intervals, costs and the Pareto front."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -140,3 +141,22 @@ def test_keys_that_a_setting_lacks_do_not_hide_those_that_it_has() -> None:
     assert describe_params(board, entry) == "lr=0.1"
     entry = SimpleNamespace(params=dict.fromkeys(keys))
     assert describe_params(board, entry).startswith("key0=\N{EN DASH} key1=\N{EN DASH}")
+
+
+@pytest.mark.parametrize(
+    "tag", [{"data/summary": "[]"}, {"data/summary": '{"rows": [1]}'}, {"data.fingerprint": "x"}]
+)
+def test_runs_of_other_programs_are_ranked(
+    tag: dict[str, str], store: Store, boards: Any, say: Say
+) -> None:
+    session = store.open()
+    for value in (87.3, 88.0, math.inf, math.nan):
+        run = session.client.create_run(session.experiment_id, None, tag, f"other {value}")
+        session.client.log_metric(run.info.run_id, "test/accuracy", value)
+        session.client.log_param(run.info.run_id, "x", str(value))
+        session.client.set_terminated(run.info.run_id)
+    [board] = boards("--metric", "test/accuracy")
+    scores = [entry["score"] for entry in board["entries"]]
+    # in percent, of which no binomial distribution speaks
+    assert [(score["value"], score["interval"]) for score in scores] == [(88.0, ""), (87.3, "")]
+    assert "left out: 2 runs without a number" in say("--metric", "test/accuracy")[0]

@@ -92,7 +92,7 @@ def test_the_task_takes_what_a_config_has_and_no_hooks() -> None:
     schema = read_task_schema()
     assert {"data", "model", "seed", "init_from"} <= set(schema.parameters)
     assert "hooks" not in schema.parameters and not schema.open
-    assert schema.parameters["seed"] == (NonNegativeInt, True)
+    assert schema.parameters["seed"] == (Seed, True)
 
 
 def test_annotations_are_understood() -> None:

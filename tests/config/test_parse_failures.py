@@ -58,3 +58,23 @@ def test_a_mapping_whose_keys_stand_in_quotes(value: str, typed: str) -> None:
 @pytest.mark.parametrize("value", ['{"a": b', '["a": b]', '{"it"s": b}'])
 def test_what_is_no_such_mapping_is_not_taken_for_one(value: str) -> None:
     assert "keys of a mapping" not in str(explain_parse_failure(f"key={value}"))
+
+
+@pytest.mark.parametrize(
+    ("value", "typed"),
+    [
+        ("[é,b]", '["é",b]'),
+        ("[b c, größe ]", '[b c, "größe"]'),
+        ("{a: größe}", '{a: "größe"}'),
+        ("[a,[C#]]", '[a,["C#"]]'),
+    ],
+)
+def test_texts_of_lists_and_mappings_are_quoted_one_by_one(value: str, typed: str) -> None:
+    error = explain_parse_failure(f"data.x={value}")
+    assert str(error).endswith(f"wants quotes of its own; 'data.x={typed}'")
+    OverridesParser.create().parse_override(f"data.x={typed}")
+
+
+def test_a_key_that_no_override_can_have_is_named() -> None:
+    error = explain_parse_failure("data.label_map={a: x, é: y}")
+    assert "'é' cannot be typed as the key of a mapping" in str(error)

@@ -22,6 +22,7 @@ _F1 = "callbacks.checkpoint.monitor=val/f1_macro"
 # What comes before them on the command line, so that their keys are there.
 _BASES = (
     ["+experiment=imdb"],
+    ["+experiment=imdb", "model/adapter=lora"],
     [],
     ["+experiment=mlm_imdb"],
     ["+experiment=stsb"],

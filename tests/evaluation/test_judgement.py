@@ -240,3 +240,29 @@ def test_the_page_holds_its_pictures_and_loads_nothing():
     assert "run &lt;1&gt;" in page
     assert "prefers-color-scheme: dark" in page
     assert "140 more rows stand in many.json" in page
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        [[0, 0, 0]] * 4,
+        [[1, 0, 1]],
+        [[1, 0, 1], [0, 1, 1], [1, 1, 1], [0, 0, 1]],
+        [1, 1, 1],
+        [0],
+    ],
+)
+def test_label_errors_are_sought_where_labels_differ(targets: list) -> None:
+    given = np.array(targets)
+    shares = np.eye(2)[given] if given.ndim == 1 else given
+    found = find_label_errors(0.8 * shares.astype(np.float32) + 0.1, given)
+    assert found.dtype.kind == "i" and not len(found)
+
+
+def test_a_label_that_all_rows_have_hides_no_error_of_another() -> None:
+    targets = np.tile([[1, 0, 1], [0, 1, 1]], (10, 1))
+    probabilities = 0.8 * targets + 0.1
+    probabilities[3] = [0.9, 0.1, 0.9]
+    assert find_label_errors(probabilities, targets).tolist() == [3]
+    # of one label alone that differs
+    assert find_label_errors(probabilities[:, 1:], targets[:, 1:]).tolist() == [3]

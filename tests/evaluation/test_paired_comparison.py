@@ -59,7 +59,8 @@ def test_a_difference_is_paired() -> None:
     assert (found.value, found.rows) == (pytest.approx(0.025), 400)
     half = 1.96 * np.sqrt(10 - 10**2 / 400) / 400
     assert (found.low, found.high) == pytest.approx((0.025 - half, 0.025 + half), abs=1.5e-3)
-    assert found.p_value == pytest.approx(2 / 10_001)
+    # of exchanging the answers of the 10 rows, as McNemar's exact test
+    assert found.p_value == pytest.approx(2**-9)
     same = bootstrap_difference(first, first, "accuracy")
     assert (same.value, same.low, same.high, same.p_value) == (0, 0, 0, 1)
 
@@ -129,3 +130,10 @@ def test_rows_are_the_same_or_it_is_said_why_not() -> None:
     assert find_unpaired_rows([1, 2, 3], [1, 2]) == (
         "1 of 3 rows of the first are not among the second's, 0 of 2 the other way round"
     )
+
+
+def test_few_rows_show_nothing() -> None:
+    for rows in (1, 3):
+        first, second = answer("a" * rows, "b" * rows), answer("a" * rows, "a" * rows)
+        found = bootstrap_difference(first, second, "f1_macro")
+        assert found.p_value == pytest.approx(2.0 ** (1 - rows))

@@ -64,3 +64,17 @@ def test_a_key_that_is_too_long_for_a_parameter_is_refused() -> None:
 def test_what_not_every_store_takes_is_written_as_an_escape() -> None:
     assert split_long_params({"a": "x\0y", "b": "\udce9"}) == ({"a": r"x\x00y", "b": r"\udce9"}, {})
     assert split_long_tags({"a": "\0"}) == ({"a": r"\x00"}, {})
+
+
+def test_keys_that_names_cannot_tell_apart_have_names_of_their_own() -> None:
+    labels = {"C++": "1", "C##": "2", "C__": "3", "é": "4", "北": "5"}
+    params, _ = split_long_params({"data": {"label_map": labels}})
+    assert params == {
+        "data.label_map.C__": "3",
+        "data.label_map.C__ 2": "1",
+        "data.label_map.C__ 3": "2",
+        "data.label_map.é": "4",
+        "data.label_map.北": "5",
+    }
+    tags, _ = split_long_tags({"Größe": "x", "Grösse": "y"})
+    assert tags == {"Größe": "x", "Grösse": "y"}

@@ -83,9 +83,14 @@ def read_hub_rows(
         where: how messages call the split.
         keep_other: whether records shall have all columns of their row.
     """
-    from datasets import ClassLabel
+    from datasets import ClassLabel, Translation
 
-    check_columns(where, columns, list(list_keys(part.features)))
+    # a Translation has its languages as keys, though it is no mapping
+    features = {
+        name: dict.fromkeys(feature.languages) if isinstance(feature, Translation) else feature
+        for name, feature in part.features.items()
+    }
+    check_columns(where, columns, list(list_keys(features)))
     # the hub's "no label"
     unknown = -1 if isinstance(part.features.get(str(columns.label)), ClassLabel) else None
     wanted = columns.requested_names()

@@ -47,6 +47,7 @@ class TextTokenizer:
                 f"the tokenizer {tokenizer.name_or_path} has no fast form, no tokenizer.json "
                 "(data.tokenizer)"
             )
+        self._check_unknown_words(tokenizer.name_or_path)
         self.backend.no_truncation()
         self.backend.no_padding()
         if getattr(self.backend.model, "dropout", None):
@@ -71,6 +72,18 @@ class TextTokenizer:
         self.vocab_size = 1 + max(
             *self.backend.get_vocab().values(), *self.special_ids, *self.encoder.frame_ids
         )
+
+    def _check_unknown_words(self, name: str) -> None:
+        """Raise UserError for a vocabulary of words that would end at the first one it lacks."""
+        from tokenizers.models import WordLevel, WordPiece
+
+        model = self.backend.model
+        if isinstance(model, WordLevel | WordPiece) and model.token_to_id(model.unk_token) is None:
+            raise UserError(
+                f"the tokenizer {name} has no token for words that it does not know: "
+                f"{model.unk_token!r}, which it names for them, is not in its vocabulary "
+                "(data.tokenizer)"
+            )
 
     @cached_property
     def own_vocab_size(self) -> int:
