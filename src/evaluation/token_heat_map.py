@@ -59,7 +59,7 @@ def plot_heat_maps(
         most_lines: of a text; what does not fit is not drawn.
     """
     drawn = [(*text, _break_lines(text[1])[:most_lines]) for text in texts]
-    rows = sum(len(lines) + 1.4 for *_, lines in drawn) + 0.8
+    rows = sum(len(lines) + 1.4 for *_, lines in drawn) + 1.3
     figure = Figure(figsize=(9, 0.34 * rows), dpi=120)
     axes = figure.add_axes((0.02, 0.0, 0.96, 1.0))
     axes.set_axis_off()
