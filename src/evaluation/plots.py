@@ -154,8 +154,8 @@ def style_axes(axes: Axes, title: str, *, has_power: bool = True) -> None:
     """Give axes their title and colours.
 
     Args:
-        has_power: whether a power of ten may stand above the upright axis, of which matplotlib keeps
-            the title clear, in a tenth of the time of a drawing.
+        has_power: whether a power of ten may stand above the upright axis, which takes matplotlib a
+            tenth of the time of a drawing to keep the title clear of.
     """
     height = None if has_power else 1.0
     axes.set_title(title, color=TEXT_COLOR, fontsize=11, loc="left", pad=10, y=height)

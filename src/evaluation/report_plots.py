@@ -6,7 +6,7 @@ dashes too.
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,6 +16,9 @@ from src.core.pictures import save_figure
 from src.evaluation.calibration import Calibration
 from src.evaluation.curves import Abstaining, LabelCurve
 from src.evaluation.plots import MAX_LABEL_CHARACTERS, TEXT_COLOR, create_panels, style_axes
+
+if TYPE_CHECKING:
+    from src.core.pictures import Picture
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", "--", "-.", ":")
@@ -162,7 +165,7 @@ def plot_residuals(targets: np.ndarray, outputs: np.ndarray) -> Figure:
     return figure
 
 
-def draw_picture(figure: Figure) -> bytes:
+def draw_picture(figure: "Picture") -> bytes:
     """A figure as a PNG file."""
     picture = io.BytesIO()
     save_figure(figure, picture)
