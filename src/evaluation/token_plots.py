@@ -40,8 +40,15 @@ def plot_token_kinds(table: Mapping[str, Sequence[Any]], column: str, title: str
     shares.set_xlim(-0.02, 1.02)
     style_axes(losses, "Loss (hollow: frequencies alone)", has_power=False)
     style_axes(shares, "Share that is predicted", has_power=False)
-    above = {"xytext": (0, 36), "textcoords": "offset points"}
-    losses.annotate(title, (0, 1), xycoords="axes fraction", **above, fontsize=12, color=TEXT_COLOR)
+    losses.annotate(
+        title,
+        (0, 1),
+        xycoords="axes fraction",
+        xytext=(0, 36),
+        textcoords="offset points",
+        fontsize=12,
+        color=TEXT_COLOR,
+    )
     for axes in (losses, shares):
         add_grid(axes)
     return figure
