@@ -139,6 +139,7 @@ def _describe_trust(found: "Explanation") -> list[str]:
 def _write(found: "Explanation", path: Path) -> None:
     from src.core.files import atomic_write
     from src.core.html_page import render_table, wrap_page
+    from src.core.pictures import save_figure
     from src.evaluation import token_heat_map
 
     words = [word for word in found.words if not word.is_special]
@@ -149,7 +150,7 @@ def _write(found: "Explanation", path: Path) -> None:
             numbers = json.dumps(_to_plain(found), ensure_ascii=False, indent=2)
             partial.write_text(numbers, encoding="utf-8")
         elif path.suffix == ".png":
-            token_heat_map.plot_heat_map(title, texts, scores).savefig(partial, format="png")
+            save_figure(token_heat_map.plot_heat_map(title, texts, scores), partial)
         else:
             parts = [token_heat_map.build_heat_map_html(title, texts, scores)]
             parts += [f"<p>{html.escape(line)}</p>" for line in _describe_trust(found)]

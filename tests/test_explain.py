@@ -5,11 +5,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from src import explain
-from src.evaluation.token_heat_map import format_score_bars, plot_heat_map
+from src.evaluation.token_heat_map import format_score_bars, plot_heat_map, plot_heat_maps
 from src.model.attributions import Gradients
 from src.model.decision_rule import DecisionRule
 from src.pipeline.explanation import Explainer, Explanation, Word
@@ -157,6 +158,20 @@ def test_bars_are_as_long_as_the_scores_are_large() -> None:
     assert format_score_bars(["none"], [0.0], [0]) == ["  none    +0.0000"]
 
 
-def test_a_text_with_dollar_signs_is_drawn() -> None:
-    figure = plot_heat_map("cost $5", ["$x^2$", "costs"] * 20, [1.0, -0.5] * 20)
-    figure.canvas.draw()
+def test_odd_tokens_are_drawn_as_they_are() -> None:
+    tokens = ["$x^2$", "costs", "a\nb", "\udce9", "\U0001f60d", "\u4e2d\u6587", "x" * 120] * 4
+    assert np.asarray(plot_heat_map("cost $5\n\ud800", tokens, [1.0, -0.5] * 14)).min() < 128
+    assert plot_heat_map("", [], []).size > (1000, 0)
+
+
+def test_a_token_is_coloured_by_its_share_of_the_strongest() -> None:
+    picture = plot_heat_map("a title", ["good", "bad", "none"], [0.5, -0.25, 0.0])
+    colours = {colour for _, colour in picture.getcolors(10_000) or []}
+    assert {(33, 102, 172), (242, 176, 128), (255, 255, 255)} <= colours
+
+
+def test_a_picture_shows_as_many_lines_of_a_text_as_it_may() -> None:
+    text = ("a title", ["word"] * 400, [1.0] * 400)
+    short, whole = plot_heat_maps([text]), plot_heat_maps([text], most_lines=None)
+    assert short.size[1] < whole.size[1]
+    assert short.size[0] == whole.size[0]

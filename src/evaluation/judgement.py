@@ -5,14 +5,16 @@ Shape legend: N rows, C labels.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from src.evaluation import report_plots as plots
 from src.evaluation.report_page import Section
 from src.evaluation.slices import Slice, describe_largest_gap, tabulate_slices
+
+if TYPE_CHECKING:
+    from src.core.pictures import Picture
 
 # of a table
 _MOST_LABEL_ERRORS = 500
@@ -30,7 +32,7 @@ class Judgement(NamedTuple):
 
     metrics: dict[str, float]
     tables: dict[str, dict[str, list]]
-    figures: dict[str, Figure]
+    figures: dict[str, "Picture"]
     sections: list[Section]
 
 

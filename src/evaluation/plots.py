@@ -25,10 +25,13 @@ def plot_confusion_matrix(matrix: Sequence[Sequence[int]], label_names: Sequence
         matrix: `matrix[truth][predicted]` rows of the data.
     """
     classes = len(label_names)
+    names = [
+        name if len(name) <= MAX_LABEL_CHARACTERS else f"{name[: MAX_LABEL_CHARACTERS - 1]}…"
+        for name in map(str, label_names)
+    ]
     # in inches
-    side = min(3.2 + 0.5 * classes, 22)
-    figure = Figure(figsize=(side + 0.7, side), layout="constrained", dpi=120)
-    axes = figure.add_subplot()
+    side = min(2.14 + 0.5 * classes, 21)
+    figure, [axes] = create_panels([side], side, labels=names)
     totals = [sum(row) for row in matrix]
     shares = [
         [count / max(total, 1) for count in row] for row, total in zip(matrix, totals, strict=True)
@@ -42,10 +45,6 @@ def plot_confusion_matrix(matrix: Sequence[Sequence[int]], label_names: Sequence
             size = (11 if classes <= 4 else 9) - (len(f"{count:,}") > 5)
             axes.text(predicted, truth, text, ha="center", va="center", color=colour, fontsize=size)
 
-    names = [
-        name if len(name) <= MAX_LABEL_CHARACTERS else f"{name[: MAX_LABEL_CHARACTERS - 1]}…"
-        for name in map(str, label_names)
-    ]
     slanted = classes > 4 or max(map(len, names)) > 10
     axes.set_xticks(
         range(classes), names, rotation=45 if slanted else 0, ha="right" if slanted else "center"
@@ -61,14 +60,14 @@ def plot_confusion_matrix(matrix: Sequence[Sequence[int]], label_names: Sequence
     correct, rows = sum(matrix[index][index] for index in range(classes)), sum(totals)
     axes.set(xlabel="predicted", ylabel="truth")
     style_axes(
-        axes, f"Confusion matrix\n{correct:,} of {rows:,} rows correct ({correct / rows:.1%})"
+        axes,
+        f"Confusion matrix\n{correct:,} of {rows:,} rows correct ({correct / rows:.1%})",
+        has_power=False,
     )
     bar = figure.colorbar(
         image,
-        ax=axes,
-        shrink=0.7,
-        aspect=30,
-        pad=0.02,
+        # a scale as high as three quarters of the matrix
+        cax=axes.inset_axes((1 + 0.07 / side, 0.12, 0.025, 0.76)),
         ticks=[0, 0.5, 1],
         format=lambda share, _: f"{share:.0%}",
     )
@@ -79,8 +78,7 @@ def plot_confusion_matrix(matrix: Sequence[Sequence[int]], label_names: Sequence
 
 def plot_predictions(targets: Sequence[float], outputs: Sequence[float]) -> Figure:
     """Draw predicted over true values, with the diagonal on which both agree."""
-    figure = Figure(figsize=(5.6, 5.2), layout="constrained", dpi=120)
-    axes = figure.add_subplot()
+    figure, [axes] = create_panels([4.5], 4.5)
     low, high = min(*targets, *outputs), max(*targets, *outputs)
     margin = 0.05 * (high - low) or 1.0
     limits = (low - margin, high + margin)
@@ -109,8 +107,7 @@ def plot_lr_range(
     suggested: float | None,
 ) -> Figure:
     """Draw the losses of a learning-rate range test over the rates, with the rate suggested."""
-    figure = Figure(figsize=(6.4, 4.0), layout="constrained", dpi=120)
-    axes = figure.add_subplot()
+    figure, [axes] = create_panels([5.6], 3.2)
     axes.plot(rates, losses, color="#a9c3dc", linewidth=0.8, label="loss of the step")
     axes.plot(rates, smoothed, color="#2f6fab", linewidth=1.8, label="smoothed")
     if suggested is not None:
@@ -128,9 +125,40 @@ def plot_lr_range(
     return figure
 
 
-def style_axes(axes: Axes, title: str) -> None:
-    """Give axes their title and colours."""
-    axes.set_title(title, color=TEXT_COLOR, fontsize=11, loc="left", pad=10)
+def create_panels(
+    widths: Sequence[float], height: float, *, labels: Sequence[str] = ()
+) -> tuple[Figure, list[Axes]]:
+    """A figure with axes of these sizes beside each other, in inches.
+
+    Around them is more room than labels take; what stays white is cut off when the figure is saved
+    (src/core/pictures.py). So nothing has to be measured in order to lay it out, which would take
+    as long as the drawing.
+
+    Args:
+        labels: names that stand beside or below the axes, which have room for the longest.
+    """
+    longest = 0.11 * max(map(len, labels), default=0)
+    left, right, top, bottom, gap = 1.2 + longest, 1.4, 1.0, 0.9 + longest, 0.9
+    size = (left + sum(widths) + gap * (len(widths) - 1) + right, bottom + height + top)
+    figure = Figure(figsize=size, dpi=120)
+    panels = []
+    for width in widths:
+        panels.append(
+            figure.add_axes((left / size[0], bottom / size[1], width / size[0], height / size[1]))
+        )
+        left += width + gap
+    return figure, panels
+
+
+def style_axes(axes: Axes, title: str, *, has_power: bool = True) -> None:
+    """Give axes their title and colours.
+
+    Args:
+        has_power: whether a power of ten may stand above the upright axis, which takes matplotlib a
+            tenth of the time of a drawing to keep the title clear of.
+    """
+    height = None if has_power else 1.0
+    axes.set_title(title, color=TEXT_COLOR, fontsize=11, loc="left", pad=10, y=height)
     axes.tick_params(colors=TEXT_COLOR)
     for axis in (axes.xaxis, axes.yaxis):
         axis.label.set_color(TEXT_COLOR)

@@ -8,10 +8,9 @@ Shape legend: N rows, C classes.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy
 from torchmetrics.functional.classification import (
@@ -41,6 +40,9 @@ from src.model.correlation import compute_pearson, compute_spearman, explain_und
 from src.model.head_outputs import choose_ranks
 from src.model.rank_metrics import compute_expected_ranks
 
+if TYPE_CHECKING:
+    from src.core.pictures import Picture
+
 
 class Predictions(NamedTuple):
     """A model's answer for each row, and the truth."""
@@ -56,7 +58,7 @@ class EvaluationReport(NamedTuple):
     metrics: dict[str, float]
     # each a dict of columns
     tables: dict[str, dict[str, list]]
-    figures: dict[str, Figure]
+    figures: dict[str, "Picture"]
 
 
 def build_report(

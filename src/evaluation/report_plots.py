@@ -6,7 +6,7 @@ dashes too.
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,7 +15,10 @@ from matplotlib.figure import Figure
 from src.core.pictures import save_figure
 from src.evaluation.calibration import Calibration
 from src.evaluation.curves import Abstaining, LabelCurve
-from src.evaluation.plots import MAX_LABEL_CHARACTERS, TEXT_COLOR, style_axes
+from src.evaluation.plots import MAX_LABEL_CHARACTERS, TEXT_COLOR, create_panels, style_axes
+
+if TYPE_CHECKING:
+    from src.core.pictures import Picture
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", "--", "-.", ":")
@@ -33,8 +36,7 @@ def plot_curves(curves: Mapping[str, LabelCurve], left_out: int = 0) -> Figure:
         curves: by label, at most `MOST_CURVES`.
         left_out: how many labels are not drawn.
     """
-    figure = Figure(figsize=(10.4, 4.9), layout="constrained", dpi=120)
-    roc, found = figure.subplots(1, 2)
+    figure, (roc, found) = create_panels(2 * [4.55], 4.13)
     roc.plot([0, 1], [0, 1], color=_FAINT, linewidth=1, linestyle=(0, (1, 3)))
     for place, (name, curve) in enumerate(curves.items()):
         look: dict[str, Any] = {
@@ -51,8 +53,8 @@ def plot_curves(curves: Mapping[str, LabelCurve], left_out: int = 0) -> Figure:
     roc.set(xlabel="false positive rate", ylabel="recall (true positive rate)")
     found.set(xlabel="recall", ylabel="precision")
     ends = f", without {left_out} rarer labels" if left_out else ""
-    style_axes(roc, f"ROC curve and the area under it{ends}")
-    style_axes(found, "Precision over recall, and average precision")
+    style_axes(roc, f"ROC curve and the area under it{ends}", has_power=False)
+    style_axes(found, "Precision over recall, and average precision", has_power=False)
     for axes in (roc, found):
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         add_grid(axes)
@@ -75,9 +77,7 @@ def plot_confidence(
         abstaining: None draws the first alone.
         decisions: whether probabilities are those of a yes, and not of the likeliest label.
     """
-    panels = 1 if abstaining is None else 2
-    figure = Figure(figsize=(5.2 * panels, 4.9), layout="constrained", dpi=120)
-    grid = figure.subplots(1, panels, squeeze=False)[0]
+    figure, grid = create_panels([4.55] if abstaining is None else 2 * [4.55], 4.13)
     reliability = grid[0]
     reliability.plot([0, 1], [0, 1], color=_FAINT, linewidth=1, linestyle=(0, (1, 3)))
     shown = [(before, "plain", COLORS[1], "o", "--")]
@@ -98,7 +98,7 @@ def plot_confidence(
     names = ("probability of a yes", "share of yes") if decisions else ("confidence", "share right")
     reliability.set(xlabel=names[0], ylabel=names[1])
     reliability.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    style_axes(reliability, "Reliability: on the dotted line, 80 % means 80 %")
+    style_axes(reliability, "Reliability: on the dotted line, 80 % means 80 %", has_power=False)
     add_grid(reliability)
     _add_legend(reliability, "upper left")
     if abstaining is not None:
@@ -123,24 +123,25 @@ def plot_slices(table: Mapping[str, Sequence[Any]], accuracy: float) -> Figure:
         table: as `tabulate_slices` makes it; the first `MOST_SLICES` are drawn.
     """
     count = min(len(table["value"]), MOST_SLICES)
-    figure = Figure(figsize=(8.4, 1.5 + 0.32 * count), layout="constrained", dpi=120)
-    axes = figure.add_subplot()
-    for place in range(count):
-        low, high, value = (table[name][place] for name in ("low", "high", "accuracy"))
-        axes.plot([low, high], [place, place], color=COLORS[0], linewidth=2.2, alpha=0.55)
-        axes.plot([value], [place], "o", color=COLORS[0], markersize=5)
-    axes.axvline(accuracy, color=COLORS[1], linewidth=1.2, linestyle="--")
     names = [
         f"{table['column'][place]}: {shorten(str(table['value'][place]))}  "
         f"({table['rows'][place]:,})"
         for place in range(count)
     ]
+    figure, [axes] = create_panels([6.5], 0.7 + 0.32 * count, labels=names)
+    for place in range(count):
+        low, high, value = (table[name][place] for name in ("low", "high", "accuracy"))
+        axes.plot([low, high], [place, place], color=COLORS[0], linewidth=2.2, alpha=0.55)
+        axes.plot([value], [place], "o", color=COLORS[0], markersize=5)
+    axes.axvline(accuracy, color=COLORS[1], linewidth=1.2, linestyle="--")
     axes.set_yticks(range(count), names)
     for label in axes.get_yticklabels():
         label.set_parse_math(False)
     axes.set_ylim(count - 0.4, -0.6)
     axes.set(xlabel="accuracy, with an interval of 95 %")
-    style_axes(axes, f"Accuracy of slices (rows); all rows: {accuracy:.3f}, dashed")
+    style_axes(
+        axes, f"Accuracy of slices (rows); all rows: {accuracy:.3f}, dashed", has_power=False
+    )
     axes.grid(axis="x", color=_GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     return figure
@@ -148,8 +149,7 @@ def plot_slices(table: Mapping[str, Sequence[Any]], accuracy: float) -> Figure:
 
 def plot_residuals(targets: np.ndarray, outputs: np.ndarray) -> Figure:
     """Draw by how much predictions miss over what is predicted, and how often by how much."""
-    figure = Figure(figsize=(10.4, 4.4), layout="constrained", dpi=120)
-    over, often = figure.subplots(1, 2)
+    figure, (over, often) = create_panels(2 * [4.4], 3.63)
     misses = outputs - targets
     alpha = 0.7 if len(targets) < 300 else 0.25
     over.axhline(0, color=COLORS[1], linewidth=1.2)
@@ -165,7 +165,7 @@ def plot_residuals(targets: np.ndarray, outputs: np.ndarray) -> Figure:
     return figure
 
 
-def draw_picture(figure: Figure) -> bytes:
+def draw_picture(figure: "Picture") -> bytes:
     """A figure as a PNG file."""
     picture = io.BytesIO()
     save_figure(figure, picture)

@@ -135,23 +135,22 @@ class ExplainedNetwork:
             at: the place of a mask, for a masked LM.
             steps: of the path; more are more exact, but where the network has corners (ReLU).
         """
-        from captum.attr import IntegratedGradients, LayerIntegratedGradients
+        from captum.attr import IntegratedGradients
 
-        scored, lies_by_text = self._compute_ends(torch.stack([ids, baseline]), types, at)
+        scored, own = self._compute_ends(torch.stack([ids, baseline]), types, at)
         ends = scored[:, output]
+        # a path between the network's own embeddings, which need not be computed once more
         embed = self._embedding_layers[0]
-        method: Any
-        if lies_by_text:
-            method = LayerIntegratedGradients(
-                lambda given: self.compute_scores(given, types, at), embed
-            )
-            path = ids[None], baseline[None]
-        else:
-            method = IntegratedGradients(
-                lambda states: self.compute_scores(ids.expand(len(states), -1), types, at, states)
-            )
-            path = embed(ids)[None], embed(baseline)[None]
-        found = method.attribute(
+        path = (embed(ids)[None], embed(baseline)[None]) if own is None else own.split(1)
+
+        def score(states: Tensor) -> Tensor:
+            rows = ids.expand(len(states), -1)
+            if own is None:
+                return self.compute_scores(rows, types, at, states)
+            with embed.register_forward_hook(lambda *_: states):
+                return self.compute_scores(rows, types, at)
+
+        found = IntegratedGradients(score).attribute(
             path[0],
             baselines=path[1],
             target=output,
@@ -164,10 +163,11 @@ class ExplainedNetwork:
     @torch.inference_mode()
     def _compute_ends(
         self, pair: Tensor, types: Tensor | None, at: int | None
-    ) -> tuple[Tensor, bool]:
-        """The scores [2, O] at both ends of the path, and whether the network's own embeddings lie
-        text by text, once. XLNet's do not, and those with a decoder embed a text twice: they are
-        given from outside then; ids are better where a family makes more of them, such as places.
+    ) -> tuple[Tensor, Tensor | None]:
+        """The scores [2, O] at both ends of the path, and the network's own embeddings [2, L, D] if
+        they lie text by text, once. XLNet's do not, and those with a decoder embed a text twice:
+        they are given from outside then; ids are better where a family makes more of them, such as
+        places.
 
         Raises:
             UserError: the decoder does not read the text's own embeddings, one place later.
@@ -186,11 +186,11 @@ class ExplainedNetwork:
                     "the text as its encoder does, one token later, so this model is not explained",
                     key="run",
                 )
-            return scores, False
+            return scores, None
         shapes = [states.shape[:2] for states in embedded]
         # some families pad a text at its end by themselves
         lies_by_text = len(shapes) == 1 and shapes[0][0] == 2 and shapes[0][1] >= pair.shape[1]
-        return scores, lies_by_text
+        return scores, embedded[0] if lies_by_text else None
 
     @property
     def _embedding_layers(self) -> list[torch.nn.Module]:

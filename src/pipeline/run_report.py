@@ -13,9 +13,9 @@ from src.pipeline.run_parts import LeadingInterval, RunParts, format_results
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
-    from matplotlib.figure import Figure
     from torch import Tensor
 
+    from src.core.pictures import Picture
     from src.evaluation.report_page import Section
     from src.model.decision_rule import DecisionRule
     from src.model.module import EncoderModule
@@ -137,7 +137,7 @@ def log_page(
     metrics: Mapping[str, float],
     sections: "Sequence[Section]",
     tables: Mapping[str, Mapping[str, Sequence[Any]]],
-    figures: "Mapping[str, Figure]",
+    figures: "Mapping[str, Picture]",
 ) -> None:
     """Write the pictures of a report, and its page with pictures and tables."""
     from src.evaluation.report_page import render_page

@@ -7,7 +7,6 @@ No thread may be running afterwards and CUDA may not be initialised: a copy has 
 import contextlib
 import gc
 import importlib
-import io
 import threading
 from functools import cache
 from typing import Any
@@ -131,9 +130,12 @@ importlib.import_module("sqlalchemy.orm").configure_mappers()
 with contextlib.suppress(ImportError, AttributeError):
     _conversion = importlib.import_module("transformers.conversion_mapping")
     _conversion.get_checkpoint_conversion_mapping("bert")
-_figure = importlib.import_module("matplotlib.figure").Figure(figsize=(1, 1))
-_figure.subplots().set_title("0")
-_figure.savefig(io.BytesIO(), format="png", bbox_inches="tight")
+_plots, _heat_map, _pictures = (
+    importlib.import_module(f"src.evaluation.{name}")
+    for name in ("plots", "token_heat_map", "report_plots")
+)
+_pictures.draw_picture(_plots.plot_confusion_matrix([[1, 0], [0, 1]], ["0", "1"]))
+_pictures.draw_picture(_heat_map.plot_heat_map("0", ["0"], [1.0]))
 
 # a copy whose collector looked through all of it would write to every page
 gc.freeze()
