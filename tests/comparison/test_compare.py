@@ -259,7 +259,7 @@ def test_many_settings_are_summed_up(add_run: AddRun, say: Say, judge: Any) -> N
     [
         (("nonsense",), "RUN='nonsense' is not a run id"),
         (("a,b",), "RUN='a,b' is no run; several are parted by blanks: a b"),
-        (("--csv",), "there is no option --csv; valid: --metric, --html, --json, --uri"),
+        (("--latex",), "there is no option --latex; valid: --metric, --html, --json, --uri"),
         (("params.lr = ",), "is no filter for MLflow"),
         (("params.lr = '7'",), "finds no run of experiment palimpsest"),
         (("--metric", "test/acuracy"), "none of these runs has this metric; did you mean"),

@@ -12,7 +12,7 @@ from src.config.allowed_targets import MOVED, import_target
 from src.config.build_nodes import read_schema, read_target_schema
 from src.config.groups import list_options, load_option
 from src.core.user_errors import UserError
-from src.core.validation import Bound, NonNegativeInt, PositiveInt
+from src.core.validation import Bound, NonNegativeInt, PositiveInt, Seed
 from src.pipeline.run import read_task_schema
 
 TARGETS = sorted(
