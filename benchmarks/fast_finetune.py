@@ -20,7 +20,7 @@ from benchmarks.fast_contestants import CONTESTANTS
 from benchmarks.fast_page import write_page
 from benchmarks.material import PLACE, Unavailable, minilm, real
 from benchmarks.recorded_runs import RecordedRuns
-from benchmarks.timed_training import ONE_THREAD, train_apart, train_timed
+from benchmarks.timed_training import ONE_THREAD, train_missing, train_timed
 from src.config.command_line import parse_key_values
 from src.core.user_errors import UserError
 
@@ -46,17 +46,15 @@ def main(arguments: Sequence[str]) -> int:
     except (UserError, ValueError, Unavailable) as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2
-    task = arguments[0]
-    for seed in seeds:
-        for name in names:
-            if asked["again"] == "true" or not RUNS.has(task, name, seed):
-                row = train_apart("fast_finetune", task, name, str(seed))
-                RUNS.add(row)
-                print(
-                    f"{task} {name} {seed}: {row['test_accuracy']:.4f}, "
-                    f"{row['train_seconds']:.0f} s",
-                    flush=True,
-                )
+    train_missing(
+        "fast_finetune",
+        RUNS,
+        arguments[0],
+        names,
+        seeds,
+        result="test_accuracy",
+        again=asked["again"] == "true",
+    )
     return write_page(RUNS.read())
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.recorded_runs import RecordedRuns
 from benchmarks.setting import ROOT
 
 # one thread; on an idle machine `auto` finds bf16 where there are units for it, on a busy one its
@@ -45,6 +46,31 @@ def train_apart(benchmark: str, *words: str) -> dict[str, Any]:
         raise RuntimeError(f"{' '.join(words)} failed:\n{done.stdout}")
     row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return row
+
+
+def train_missing(
+    benchmark: str,
+    runs: RecordedRuns,
+    task: str,
+    names: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    result: str,
+    again: bool = False,
+) -> None:
+    """Train contestants of a task with each seed, and record them; those that are recorded only
+    where they are wanted `again`.
+
+    Args:
+        result: the key of the number that is printed of each.
+    """
+    for seed in seeds:
+        for name in names:
+            if again or not runs.has(task, name, seed):
+                row = train_apart(benchmark, task, name, str(seed))
+                runs.add(row)
+                seconds = row["train_seconds"]
+                print(f"{task} {name} {seed}: {row[result]:.4f}, {seconds:.0f} s", flush=True)
 
 
 def train_timed(*overrides: str) -> tuple[dict[str, float], float]:

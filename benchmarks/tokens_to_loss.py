@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from benchmarks.material import PLACE, Unavailable, real
 from benchmarks.recorded_runs import RecordedRuns
 from benchmarks.setting import write
-from benchmarks.timed_training import ONE_THREAD, train_apart, train_timed
+from benchmarks.timed_training import ONE_THREAD, train_missing, train_timed
 from src.config.command_line import parse_key_values
 from src.core.user_errors import UserError
 
@@ -92,14 +92,7 @@ def main(arguments: Sequence[str]) -> int:
     except (UserError, ValueError, Unavailable) as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2
-    task = arguments[0]
-    for seed in seeds:
-        for name in names:
-            if not RUNS.has(task, name, seed):
-                row = train_apart(NAME, task, name, str(seed))
-                RUNS.add(row)
-                loss, seconds = row["test_loss"], row["train_seconds"]
-                print(f"{task} {name} {seed}: {loss:.4f}, {seconds:.0f} s", flush=True)
+    train_missing(NAME, RUNS, arguments[0], names, seeds, result="test_loss")
     return write_page(RUNS.read())
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import fast_finetune, fast_page, in_domain
+from benchmarks import fast_finetune, fast_page, in_domain, timed_training
 from benchmarks.recorded_runs import RecordedRuns
 
 
@@ -90,7 +90,7 @@ def test_what_has_ended_is_not_trained_again(
     monkeypatch.setattr(fast_finetune, "RUNS", runs)
     (tmp_path / "imdb").mkdir()
     monkeypatch.setenv("REAL_DATA", str(tmp_path))
-    monkeypatch.setattr(fast_finetune, "train_apart", train_apart)
+    monkeypatch.setattr(timed_training, "train_apart", train_apart)
     monkeypatch.setattr(fast_finetune, "write_page", lambda rows: 0)
     runs.add(row("gone", 1, 0.5, 10))
     assert fast_finetune.main(["imdb", "only=default", "seeds=1"]) == 0
