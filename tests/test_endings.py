@@ -463,7 +463,10 @@ def test_runs_are_listed_and_shown(
         (("--status", "dead"), "--status dead: valid: FAILED, FINISHED, KILLED, RUNNING"),
         (("--limit", "0"), "--limit 0: expected a whole number from 1 to 50000"),
         (("--tag", "kind"), "--tag kind: expected KEY=VALUE"),
-        (("--tag", "kind='x'"), "\"'x'\": a quotation mark cannot be searched for (tags.`kind`)"),
+        (
+            ("--tag", "kind='x\""),
+            "'\\'x\"': both kinds of quotation marks cannot be searched for (tags.`kind`)",
+        ),
         (("--repair", "abcdef"), "--repair looks at all runs: leave 'abcdef' out"),
         (("abcdef", "abcdee"), "unrecognized arguments: abcdee (python -m src.runs --help)"),
     ],

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from src.core.formatting import format_quantity
 from src.core.user_errors import UserError
-from src.core.validation import Fraction, Seed, validate_init
+from src.core.validation import Fraction, NonNegativeInt, validate_init
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +51,7 @@ class Split:
 
     validation: Fraction = 0.1
     test: Fraction = 0.0
-    seed: Seed = 20240501
+    seed: NonNegativeInt = 20240501
     fold: str | None = None
     group: str | int | None = None
     time: str | int | None = None

@@ -35,7 +35,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
-from src.core.validation import PositiveInt, Seed, validate_init
+from src.core.validation import NonNegativeInt, PositiveInt, validate_init
 from src.data.rows.records import RawRecord
 from src.data.synthetic import lexicon
 from src.data.synthetic.drawing import hash_records, hash_sixteenth, pick_uniform, pick_weighted
@@ -141,7 +141,7 @@ class Generated:
     train: PositiveInt = 400
     validation: PositiveInt = 400
     test: PositiveInt = 1000
-    seed: Seed = 0
+    seed: NonNegativeInt = 0
     labelled: bool = True
 
     @property

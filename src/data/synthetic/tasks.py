@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-from src.core.validation import PositiveInt, Seed, validate_init
+from src.core.validation import NonNegativeInt, PositiveInt, validate_init
 from src.data.rows.records import RawRecord
 from src.data.rows.token_labels import TokenLabels
 from src.data.synthetic.drawing import belongs_to_split, hash_records, pick_uniform
@@ -49,7 +49,7 @@ class GeneratedTask:
     train: PositiveInt = 2000
     validation: PositiveInt = 500
     test: PositiveInt = 2000
-    seed: Seed = 0
+    seed: NonNegativeInt = 0
 
     @property
     def name(self) -> str:

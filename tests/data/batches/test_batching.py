@@ -228,7 +228,8 @@ def test_what_is_refused() -> None:
         Labelled(max_tokens=3, truncation="middle")  # type: ignore[arg-type]
     assert caught.value.messages == [
         "Labelled.max_tokens: expected a whole number at least 4, found 3",
-        "Labelled.truncation: expected one of head, tail, head_tail, found 'middle'",
+        "Labelled.truncation: expected one of head, tail, head_tail, found 'middle'; "
+        "did you mean head_tail?",
     ]
 
 
