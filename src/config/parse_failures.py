@@ -46,10 +46,7 @@ _WORD_ANSWERS = {
     **dict.fromkeys(("help", "commands", "usage", "experiments", "options"), _HELP),
     **dict.fromkeys(("list", "ls", "history"), _RUNS),
     **dict.fromkeys(("search", "tune", "sweep", "hpo", "optimize"), _SEARCH),
-    **dict.fromkeys(
-        ("server", "serve", "dashboard", "mlflow", "board"),
-        "runs are looked at by python -m src.ui",
-    ),
+    **dict.fromkeys(("server", "serve", "dashboard", "mlflow", "board"), _UI),
     "version": "the version is printed by --version",
     "resume": "a run goes on by its id: resume=ID",
     "continue": "a run goes on by its id: resume=ID",

@@ -243,6 +243,13 @@ READ = {
         {"label": "label"},
         [("Ada ran", TokenLabels(tags=("B-PER", "O"))), ("Rome", TokenLabels(tags=("B-LOC",)))],
     ),
+    "splits by column": (
+        {
+            "a.json": '{"train": {"text": ["a b", "c"], "label": ["x", "y"]}, "test": {"text": ["d"]}}'
+        },
+        {"label": "label"},
+        [("a b", "x"), ("c", "y")],
+    ),
     "partitions by split": (
         {"split=train/a.csv": "text,label\none,x\n", "split=test/a.csv": "text,label\ntwo,x\n"},
         {"label": "label"},

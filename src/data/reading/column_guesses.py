@@ -32,9 +32,9 @@ _KNOWN_LABELS = frozenset(
     """.split()  # noqa: SIM905 - as a list it would have fifty lines
 )
 # of a name that says nothing of labels
+_NAMELESS_RANK = 3
 # of what is said about a row and not about its text
 _BESIDE_RANK = 5
-_NAMELESS_RANK = 3
 # the number in a label that has a unit behind it
 NUMBER_PATTERN = "([-+]?[0-9][0-9.,]*)"
 # So many columns of yes and no, or more, are labels of which a row may have several.

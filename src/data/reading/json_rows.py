@@ -8,7 +8,7 @@ from src.core.user_errors import UserError
 from src.data.reading.bad_rows import RowErrors
 from src.data.reading.columns import ColumnSelection, build_record, check_columns
 from src.data.reading.decoding import InputFile, find_line_error, read_text_lines
-from src.data.reading.json_shapes import find_items, is_row_per_line
+from src.data.reading.json_shapes import find_items, is_row_per_line, list_part_rows
 from src.data.rows.nested_values import list_keys, look_up
 from src.data.rows.records import RawRecord
 from src.data.rows.token_labels import is_word_list
@@ -110,7 +110,7 @@ def iter_json_objects(
     errors = errors or RowErrors(keep=False)
     if file.member is not None:
         value = json.loads("".join(read_text_lines(file, style.encoding)))
-        yield from _name_items(file, style, texts, value[file.member], errors)
+        yield from _name_items(file, style, texts, list_part_rows(value[file.member]), errors)
         return
     first = True
     lines = read_text_lines(file, style.encoding, keep_bad=errors.keep)

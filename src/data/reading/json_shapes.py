@@ -5,13 +5,15 @@ kept by column, and several splits in one object.
 import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeGuard
 
 from src.core.user_errors import UserError
 from src.data.reading.decoding import InputFile, read_text_lines
 from src.data.reading.encodings import choose_encoding
-from src.data.reading.file_names import SplitFiles
+from src.data.reading.file_names import SPLIT_ALIASES, SplitFiles
+
+_SPLIT_NAMES = {*SPLIT_ALIASES, *chain(*SPLIT_ALIASES.values())}
 
 
 def find_items(value: Any, texts: Sequence[str]) -> list[Any] | None:
@@ -167,7 +169,33 @@ def _list_parts(file: InputFile, encoding: str, *_facts: int) -> tuple[str, ...]
         value = json.loads("".join(read_text_lines(file, encoding)))
     except (ValueError, RecursionError):
         return ()
-    return tuple(name for name, part in value.items() if isinstance(part, list) and _is_table(part))
+    return _name_tables(value)
+
+
+def _name_tables(value: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of arrays of rows in an object; of tables by column, where one is called as a split
+    is: rows that hold lists of words look the same.
+    """
+    arrays = tuple(
+        name for name, part in value.items() if isinstance(part, list) and _is_table(part)
+    )
+    is_split = any(name.casefold() in _SPLIT_NAMES for name in value)
+    if arrays or not is_split or not all(map(_is_kept_by_column, value.values())):
+        return arrays
+    return (*value,)
+
+
+def _is_kept_by_column(part: Any) -> bool:
+    return (
+        isinstance(part, dict)
+        and all(isinstance(column, list) for column in part.values())
+        and bool(_find_columns(part))
+    )
+
+
+def list_part_rows(part: Any) -> list[Any]:
+    """The rows of one of the tables that `list_parts` names."""
+    return part if isinstance(part, list) else _find_columns(part) or []
 
 
 def _begins_as_lone_object(file: InputFile, encoding: str) -> bool:
@@ -183,4 +211,4 @@ def _begins_as_lone_object(file: InputFile, encoding: str) -> bool:
         value = json.loads(first)
     except (ValueError, RecursionError):
         return True
-    return any(isinstance(part, list) and _is_table(part) for part in value.values())
+    return bool(_name_tables(value))
