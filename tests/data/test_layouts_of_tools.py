@@ -245,7 +245,8 @@ READ = {
     ),
     "splits by column": (
         {
-            "a.json": '{"train": {"text": ["a b", "c"], "label": ["x", "y"]}, "test": {"text": ["d"]}}'
+            "a.json": '{"train": {"text": ["a b", "c"], "label": ["x", "y"]}, '
+            '"test": {"text": ["d"], "label": ["x"]}}'
         },
         {"label": "label"},
         [("a b", "x"), ("c", "y")],

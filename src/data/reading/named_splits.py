@@ -46,7 +46,8 @@ def find_named_splits(
 
     def find(names: Mapping[str, str]) -> SplitFiles:
         layout = find_split_files(path, format, names, labelled)
-        return split_parts(layout, names, encodings) if path.is_file() else layout
+        is_lone = path.is_file() or [*layout.files] == ["train"]
+        return split_parts(layout, names, encodings) if is_lone else layout
 
     others: dict[str, str] = {}
     try:
