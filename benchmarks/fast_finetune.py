@@ -18,11 +18,9 @@ from typing import Any
 
 from benchmarks.fast_contestants import CONTESTANTS
 from benchmarks.fast_page import write_page
-from benchmarks.material import PLACE, Unavailable, minilm, real
+from benchmarks.material import PLACE, minilm, real
 from benchmarks.recorded_runs import RecordedRuns
-from benchmarks.timed_training import ONE_THREAD, train_missing, train_timed
-from src.config.command_line import parse_key_values
-from src.core.user_errors import UserError
+from benchmarks.timed_training import ONE_THREAD, Contest, hold_contest, train_timed
 
 RUNS = RecordedRuns("fast_finetune", ("task", "contestant", "seed"))
 TASKS = ("imdb", "sst2", "choice")
@@ -31,31 +29,18 @@ CHOICE_ROWS = {"train": 6000, "validation": 500, "test": 2500}
 
 def main(arguments: Sequence[str]) -> int:
     """The exit code: 1 where a gate is missed, 2 for a person's mistake."""
-    if arguments[:1] == ["train"]:
-        spec = dict(zip(("task", "name", "seed", "root"), arguments[1:], strict=True))
-        print(json.dumps(train(spec["task"], spec["name"], int(spec["seed"]), spec["root"])))
-        return 0
-    options = {"only": ",".join(CONTESTANTS), "seeds": "1,2,3", "again": "false"}
-    try:
-        asked = parse_key_values(arguments[1:], options)
-        names = asked["only"].split(",")
-        if not arguments or arguments[0] not in TASKS or set(names) - set(CONTESTANTS):
-            raise UserError(f"a task is one of {TASKS}, a contestant of {tuple(CONTESTANTS)}")
-        seeds = [int(seed) for seed in asked["seeds"].split(",")]
-        real("sst2" if arguments[0] == "sst2" else "imdb")
-    except (UserError, ValueError, Unavailable) as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
-    train_missing(
+    contest = Contest(
         "fast_finetune",
-        RUNS,
-        arguments[0],
-        names,
-        seeds,
+        TASKS,
+        CONTESTANTS,
+        only=",".join(CONTESTANTS),
+        seeds="1,2,3",
         result="test_accuracy",
-        again=asked["again"] == "true",
+        locate=lambda task: real("sst2" if task == "sst2" else "imdb"),
+        train=train,
+        write_page=write_page,
     )
-    return write_page(RUNS.read())
+    return hold_contest(contest, RUNS, arguments)
 
 
 def train(task: str, name: str, seed: int, root: str) -> dict[str, Any]:

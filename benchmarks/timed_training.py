@@ -8,12 +8,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from benchmarks.recorded_runs import RecordedRuns
+from benchmarks.material import Unavailable
+from benchmarks.recorded_runs import RecordedRun, RecordedRuns
 from benchmarks.setting import ROOT
+from src.config.command_line import parse_key_values
+from src.core.user_errors import UserError
 
 # one thread; on an idle machine `auto` finds bf16 where there are units for it, on a busy one its
 # probe may not
@@ -48,29 +51,74 @@ def train_apart(benchmark: str, *words: str) -> dict[str, Any]:
     return row
 
 
-def train_missing(
-    benchmark: str,
-    runs: RecordedRuns,
-    task: str,
-    names: Sequence[str],
-    seeds: Sequence[int],
-    *,
-    result: str,
-    again: bool = False,
-) -> None:
-    """Train contestants of a task with each seed, and record them; those that are recorded only
-    where they are wanted `again`.
+class Contest(NamedTuple):
+    """Contestants that a benchmark trains on tasks, with several seeds.
 
-    Args:
-        result: the key of the number that is printed of each.
+    Attributes:
+        benchmark: its name.
+        only, seeds: those of a call that names none, with commas between.
+        result: the key of the number that is printed of each training.
+        locate: looks for what a task needs; raises Unavailable where it is not there.
+        train: the row of a training by task, contestant and seed, with its store in a folder.
+        write_page: writes the page of all rows and gives the exit code.
     """
+
+    benchmark: str
+    tasks: Collection[str]
+    contestants: Collection[str]
+    only: str
+    seeds: str
+    result: str
+    locate: Callable[[str], object]
+    train: Callable[[str, str, int, str], dict[str, Any]]
+    write_page: Callable[[Sequence[RecordedRun]], int]
+
+
+def hold_contest(contest: Contest, runs: RecordedRuns, arguments: Sequence[str]) -> int:
+    """Make the trainings that a command line asks for and that are not recorded, or all of them
+    `again=true`, each in a process of its own, and write the page; or, in such a process, make that
+    one.
+
+    Returns:
+        The exit code: that of the page, or 2 for a mistake, which is told before any training.
+    """
+    if arguments[:1] == ["train"]:
+        task, name, alone, root = arguments[1:]
+        print(json.dumps(contest.train(task, name, int(alone), root)))
+        return 0
+    try:
+        task, names, seeds, again = _read_arguments(contest, arguments)
+    except (UserError, Unavailable) as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
     for seed in seeds:
         for name in names:
             if again or not runs.has(task, name, seed):
-                row = train_apart(benchmark, task, name, str(seed))
+                row = train_apart(contest.benchmark, task, name, str(seed))
                 runs.add(row)
-                seconds = row["train_seconds"]
-                print(f"{task} {name} {seed}: {row[result]:.4f}, {seconds:.0f} s", flush=True)
+                result, seconds = row[contest.result], row["train_seconds"]
+                print(f"{task} {name} {seed}: {result:.4f}, {seconds:.0f} s", flush=True)
+    return contest.write_page(runs.read())
+
+
+def _read_arguments(
+    contest: Contest, arguments: Sequence[str]
+) -> tuple[str, list[str], list[int], bool]:
+    """Task, contestants, seeds, and whether also what is recorded is trained. Raises UserError for
+    a mistake, and Unavailable where what the task needs is not there.
+    """
+    options = {"only": contest.only, "seeds": contest.seeds, "again": "false"}
+    asked = parse_key_values(arguments[1:], options)
+    names = asked["only"].split(",")
+    tasks, contestants = tuple(contest.tasks), tuple(contest.contestants)
+    if not arguments or arguments[0] not in tasks or set(names) - set(contestants):
+        raise UserError(f"a task is one of {tasks}, a contestant of {contestants}")
+    task, typed = arguments[0], asked["seeds"].split(",")
+    if not all(seed.isdecimal() for seed in typed):
+        raise UserError(key="seeds", value=asked["seeds"], expected="whole numbers, as 1,2,3")
+    seeds = [*map(int, typed)]
+    contest.locate(task)
+    return task, names, seeds, asked["again"] == "true"
 
 
 def train_timed(*overrides: str) -> tuple[dict[str, float], float]:

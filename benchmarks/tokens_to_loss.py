@@ -1,5 +1,5 @@
 """Masked language modelling to the same loss in less time: `REAL_DATA=FOLDER python -m
-benchmarks.tokens_to_loss wikitext|novels [only=NAME,...] [seeds=1,...,8]`.
+benchmarks.tokens_to_loss wikitext|novels [only=NAME,...] [seeds=1,...,8] [again=true]`.
 
 The default is the experiment `mlm_wikitext` on one thread, with so many steps as take some 20
 minutes of the processor; a contestant has so many as take some 12. Each is judged by its loss on
@@ -11,7 +11,6 @@ Every training that has ended is a row of docs/results/tokens_to_loss.json and i
 """
 
 import io
-import json
 import math
 import sys
 import tarfile
@@ -20,12 +19,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
-from benchmarks.material import PLACE, Unavailable, real
+from benchmarks.material import PLACE, real
 from benchmarks.recorded_runs import RecordedRuns
 from benchmarks.setting import write
-from benchmarks.timed_training import ONE_THREAD, train_missing, train_timed
-from src.config.command_line import parse_key_values
-from src.core.user_errors import UserError
+from benchmarks.timed_training import ONE_THREAD, Contest, hold_contest, train_timed
 
 NAME = "tokens_to_loss"
 RUNS = RecordedRuns(NAME, ("task", "contestant", "seed"))
@@ -77,23 +74,18 @@ CONTESTANTS = {
 
 def main(arguments: Sequence[str]) -> int:
     """The exit code: 1 where no contestant reaches the gate, 2 for a person's mistake."""
-    if arguments[:1] == ["train"]:
-        spec = dict(zip(("task", "name", "seed", "root"), arguments[1:], strict=True))
-        print(json.dumps(train(spec["task"], spec["name"], int(spec["seed"]), spec["root"])))
-        return 0
-    every_seed = ",".join(map(str, range(1, SEEDS + 1)))
-    try:
-        asked = parse_key_values(arguments[1:], {"only": DEFAULT, "seeds": every_seed})
-        names = asked["only"].split(",")
-        if not arguments or arguments[0] not in TASKS or set(names) - set(CONTESTANTS):
-            raise UserError(f"a task is one of {(*TASKS,)}, a contestant of {(*CONTESTANTS,)}")
-        seeds = [int(seed) for seed in asked["seeds"].split(",")]
-        locate_text(arguments[0])
-    except (UserError, ValueError, Unavailable) as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
-    train_missing(NAME, RUNS, arguments[0], names, seeds, result="test_loss")
-    return write_page(RUNS.read())
+    contest = Contest(
+        NAME,
+        TASKS,
+        CONTESTANTS,
+        only=DEFAULT,
+        seeds=",".join(map(str, range(1, SEEDS + 1))),
+        result="test_loss",
+        locate=locate_text,
+        train=train,
+        write_page=write_page,
+    )
+    return hold_contest(contest, RUNS, arguments)
 
 
 def train(task: str, name: str, seed: int, root: str) -> dict[str, Any]:

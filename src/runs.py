@@ -140,9 +140,9 @@ def explain_action(arguments: Sequence[str]) -> None:
             hint="runs are deleted in the UI (python -m src.ui), from where they can be restored",
         )
     # a word alone may be the name of a run
-    is_ours = arguments[:1] == [action] and not arguments[1:] and action.isalpha()
-    is_ours |= action != "" and arguments[0].partition("=")[0] in _FLAGS
-    if action and not is_ours and (answer := explain_run_word(action)):
+    is_name = len(arguments) == 1 and arguments[0].isalpha()
+    is_flag = action != "" and arguments[0].partition("=")[0] in _FLAGS
+    if action and not is_name and not is_flag and (answer := explain_run_word(action)):
         raise UserError(f"'{arguments[0]}' is not the id of a run", hint=answer)
     if action in ("show", "get", "info", "view", "describe") and arguments[1:]:
         raise UserError(

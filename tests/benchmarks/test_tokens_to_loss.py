@@ -1,5 +1,6 @@
 """The rule of evidence of the benchmark of losses in less time. Nothing is trained."""
 
+import json
 from typing import Any
 
 import pytest
@@ -63,3 +64,11 @@ def test_a_mistake_is_told_before_anything_is_trained(
     monkeypatch.delenv("REAL_DATA", raising=False)
     assert tokens_to_loss.main(arguments) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_process_of_its_own_makes_one_training(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens_to_loss, "train", lambda *asked: {"asked": asked})
+    assert tokens_to_loss.main(["train", "novels", "muon", "3", "folder"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"asked": ["novels", "muon", 3, "folder"]}

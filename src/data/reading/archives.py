@@ -76,8 +76,7 @@ def _unpack_into(folder: Path, path: Path) -> None:
                     path, f"unpacks to more than {_MOST_UNPACKED_RATIO} times its size"
                 )
             count += 1
-    # zipfile raises the last one for ways of packing that it does not know
-    except (*BROKEN_DATA_ERRORS, tarfile.TarError, NotImplementedError) as error:
+    except (*BROKEN_DATA_ERRORS, tarfile.TarError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         after = format_quantity(count, "file")

@@ -13,6 +13,13 @@ from src.core.user_errors import UserError
 # The name of each kind of packing, by its suffix.
 PACKINGS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zip": "zip"}
 PACKED_SUFFIXES = tuple(PACKINGS)
+# The ways of packing that zipfile reads (Zstandard from Python 3.14 on), and the bit of a member
+# that holds changes of another file.
+_ZIP_WAYS = {
+    *(zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA),
+    getattr(zipfile, "ZIP_ZSTANDARD", zipfile.ZIP_STORED),
+}
+_PATCHED = 0x20
 # What reading packed data that are broken raises; of OSErrors those without a number.
 BROKEN_DATA_ERRORS = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, OSError)
 
@@ -30,7 +37,8 @@ def open_binary(path: Path) -> IO[bytes]:
     """Open a file for reading, unpacked.
 
     Raises:
-        UserError: a zip file that holds no file, several, or one that is encrypted.
+        UserError: a zip file that holds no file, several, or one that is encrypted or packed in an
+            unknown way.
     """
     match path.suffix.lower():
         case ".gz":
@@ -69,10 +77,11 @@ def is_data_member(name: str) -> bool:
 
 
 def check_zip_member(member: zipfile.ZipInfo, path: Path) -> None:
-    """Raise UserError for a member that needs a password."""
+    """Raise UserError for a member that needs a password, or is packed in an unknown way."""
+    problem = None
     if member.flag_bits & 1:
-        raise UserError(
-            f"'{member.filename}' is encrypted; unpack it with its password",
-            key="data.source.path",
-            value=path,
-        )
+        problem = "is encrypted; unpack it with its password"
+    elif member.compress_type not in _ZIP_WAYS or member.flag_bits & _PATCHED:
+        problem = "is packed in a way that Python does not know; unpack it yourself"
+    if problem:
+        raise UserError(f"'{member.filename}' {problem}", key="data.source.path", value=path)

@@ -161,6 +161,18 @@ def test_broken_encrypted_and_empty_archives(tmp_path: Path) -> None:
     assert "'train.csv' is encrypted; unpack it with its password" in fault(tmp_path / "secret.zip")
 
 
+def test_a_member_packed_in_an_unknown_way_alone_and_beside_others(tmp_path: Path) -> None:
+    packed = bytearray(_pack(tmp_path / "a.zip", {"train.csv": CSV}).read_bytes())
+    # Deflate64, in both headers
+    packed[8] = packed[packed.index(b"PK\1\2") + 10] = 9
+    put(tmp_path / "odd.zip", bytes(packed))
+    words = "'train.csv' is packed in a way that Python does not know"
+    assert words in fault(tmp_path / "odd.zip")
+    put(tmp_path / "set" / "train.csv.zip", bytes(packed))
+    put(tmp_path / "set" / "test.csv", CSV)
+    assert words in fault(tmp_path / "set")
+
+
 def test_an_archive_is_unpacked_once_and_anew_when_it_changes(tmp_path: Path, cache: Path) -> None:
     path = _pack(tmp_path / "a.zip", {"train.csv": CSV})
     first = Source(path=str(path)).fingerprint_split("train")
