@@ -70,6 +70,20 @@ OPTION_DEFAULTS = {
     "uri": "",
     "root": "",
 }
+_DEVICE = (
+    "a GPU is taken where torch sees one; CUDA_VISIBLE_DEVICES= before the command leaves it out"
+)
+_FOREIGN_OPTIONS = {
+    **dict.fromkeys(("device", "accelerator", "gpu", "gpus", "no_cuda", "use_cuda"), _DEVICE),
+    **dict.fromkeys(("top_k", "topk", "return_all_scores"), "every class has its probability"),
+    **dict.fromkeys(
+        ("batch_size", "eval_batch_size"), "batches are bounded by tokens: batch_tokens=8192"
+    ),
+    **dict.fromkeys(
+        ("max_length", "max_seq_length", "max_tokens", "truncation"),
+        "texts are cut as in training; data.batching.max_tokens says there how long they may be",
+    ),
+}
 _OPTION_NAMES = {
     "data.source.path": "file",
     "data.source.text": "column",
@@ -93,7 +107,7 @@ def main(arguments: Sequence[str]) -> int:
 def _handle_arguments(arguments: Sequence[str]) -> int:
     source_arguments = [text for text in arguments if text.lstrip("+~").startswith("data.")]
     own = [text for text in arguments if text not in source_arguments]
-    options = parse_key_values(own, OPTION_DEFAULTS)
+    options = parse_key_values(own, OPTION_DEFAULTS, _FOREIGN_OPTIONS)
     source_options = _parse_source_options(source_arguments, options)
     given = {text.partition("=")[0] for text in own}
     _check_options(options, given, source_options)
