@@ -408,7 +408,7 @@ def test_a_file(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) ->
             "there is no such folder; did you mean 'run=0123456789abcdef0123456789abcdef'?",
         ),
         (["model=models:/reviews/1", "text=a"], "asked by the run that made it, as run=ID"),
-        (["run=0123456", "device=cpu"], "'device'; a GPU is taken where torch sees one; CUDA_VISIB"),
+        (["run=0123456", "device=cpu"], "a GPU is taken where torch sees one; CUDA_VIS"),
         (["run=0123456", "input=a.csv"], "there is no option 'input'; did you mean 'file=a.csv'?"),
     ],
 )

@@ -43,7 +43,7 @@ class GroupDifference(NamedTuple):
 
 
 class NoSpreadError(ValueError):
-    """All values of each of two groups are the same, and those of one are not those of the other."""
+    """Each of two groups has one value alone, and it is not the other's."""
 
 
 def compute_mean_interval(values: Sequence[float]) -> MeanInterval:
