@@ -44,12 +44,12 @@ from src.core.mlflow_environment import choose_tracking_uri, read_experiment_nam
 from src.core.printing import print_line
 from src.core.registered_names import RUN_ADDRESS
 from src.core.user_errors import UserError, did_you_mean
-from src.pipeline.prediction_output import PARQUET, STDOUT, check_output, resolve_output
+from src.pipeline.prediction.prediction_output import PARQUET, STDOUT, check_output, resolve_output
 
 if TYPE_CHECKING:
     from src.pipeline.earlier_model import EarlierModel
-    from src.pipeline.mask_filler import MaskFiller
-    from src.pipeline.predictor import Predictor
+    from src.pipeline.prediction.mask_filler import MaskFiller
+    from src.pipeline.prediction.predictor import Predictor
 
 OPTION_DEFAULTS = {
     "run": "",
@@ -232,7 +232,7 @@ def _find_model(options: dict[str, str]) -> "EarlierModel":
     model = find_earlier_model(store, options["run"])
     if options["backend"] == "torch":
         return model
-    from src.pipeline.runtime_cache import find_runtime_model
+    from src.pipeline.runtimes.runtime_cache import find_runtime_model
 
     if options["precision"] == "auto" and options["text"]:
         options["precision"] = "fp32"
@@ -242,11 +242,11 @@ def _find_model(options: dict[str, str]) -> "EarlierModel":
 def _load_filler_or_predictor(
     model: "EarlierModel", options: dict[str, str]
 ) -> "Predictor | MaskFiller":
-    from src.pipeline.file_prediction import LIST_COLUMNS
+    from src.pipeline.prediction.file_prediction import LIST_COLUMNS
 
     if LIST_COLUMNS.get(model.inference_config["task"]) != "fillings":
         return _load_predictor(model, options)
-    from src.pipeline.mask_filler import MaskFiller
+    from src.pipeline.prediction.mask_filler import MaskFiller
 
     startup.resume_gc()
     batch_tokens = int(options["batch_tokens"])
@@ -254,7 +254,7 @@ def _load_filler_or_predictor(
 
 
 def _load_predictor(model: "EarlierModel", options: dict[str, str]) -> "Predictor":
-    from src.pipeline.predictor import Predictor
+    from src.pipeline.prediction.predictor import Predictor
 
     startup.resume_gc()
     precision: Any = options["precision"]
@@ -308,7 +308,7 @@ def _fill_masks(
     if options["file"]:
         _predict_file(model, options, {**source_options, "pair": None})
         return
-    from src.pipeline.mask_filler import MaskFiller
+    from src.pipeline.prediction.mask_filler import MaskFiller
 
     startup.resume_gc()
     fillings = MaskFiller(model.folder, model.inference_config).fill_text(options["text"])
@@ -323,9 +323,9 @@ def _fill_masks(
 def _predict_file(
     model: "EarlierModel", options: dict[str, str], source_options: dict[str, Any]
 ) -> None:
-    from src.pipeline.file_prediction import FilePrediction
-    from src.pipeline.parquet_output import ColumnTypes
-    from src.pipeline.prediction_source import find_prediction_source
+    from src.pipeline.prediction.file_prediction import FilePrediction
+    from src.pipeline.prediction.parquet_output import ColumnTypes
+    from src.pipeline.prediction.prediction_source import find_prediction_source
 
     for option, key in (("column", "text"), ("pair_column", "pair")):
         if options[option]:
@@ -364,7 +364,7 @@ def _predict_file(
 
 def _choose_output(model: "EarlierModel", options: dict[str, str]) -> str:
     """Where the answers go; lists are no cells of a table if no name is typed."""
-    from src.pipeline.file_prediction import LIST_COLUMNS
+    from src.pipeline.prediction.file_prediction import LIST_COLUMNS
 
     if model.inference_config["task"] not in LIST_COLUMNS or options["output"]:
         return resolve_output(options["file"], options["output"])
@@ -381,7 +381,7 @@ def _open_input(file: str, model: "EarlierModel", source_options: dict[str, Any]
 
         yield find_path(file)
         return
-    from src.pipeline.prediction_source import choose_stdin_suffix
+    from src.pipeline.prediction.prediction_source import choose_stdin_suffix
 
     with tempfile.TemporaryDirectory() as folder:
         suffix = choose_stdin_suffix(model.run_source, source_options)

@@ -12,17 +12,18 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from src.core.batch import MaskedBatch, NextTokenBatch, Tokens, build_tokens
 from src.core.user_errors import UserError
-from src.model import attention_blocks, fast_encoder, ragged_layout
+from src.model import fast_encoder
+from src.model.attention import attention_blocks, ragged_layout
+from src.model.attention.ragged_attention import (
+    _fused_attention,
+    ragged_attention,
+    ragged_attention_of_selected,
+)
 from src.model.encoder import Encoder
 from src.model.encoder_config import Pretrained, Scratch
 from src.model.model_classes import find_model_class
 from src.model.objectives.causal_lm import CausalLM
 from src.model.objectives.masked_lm import MaskedLM
-from src.model.ragged_attention import (
-    _fused_attention,
-    ragged_attention,
-    ragged_attention_of_selected,
-)
 from src.model.reading_direction import check_kept_direction
 from src.model.stored_encoder import load_encoder
 
