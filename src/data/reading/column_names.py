@@ -53,6 +53,8 @@ _OTHER_TEXT_WORDS = _parse_words(
     caption paragraph context tokens words
     """
 )
+# What is asked in the messages of a chat.
+_ASKED_NAME = re.compile(r"(messages|conversations?)\.(user|human)", re.IGNORECASE)
 # With these begin columns of what somebody answered to the text of a row.
 _REPLY_WORDS = _parse_words("reply replies response responses")
 _AUTHOR_WORDS = _parse_words("developer dev vendor owner seller merchant business host management")
@@ -108,6 +110,8 @@ def rank_label_name(name: object, *, is_numeric: bool) -> int:
 
 def weigh_text_name(name: object) -> float:
     """How much a name is that of a text, as a factor: 6 for one that says nothing else."""
+    if _ASKED_NAME.fullmatch(str(name)):
+        return 6
     words = set(split_name(name))
     if words & _BOOKKEEPING_WORDS:
         return 0.25
