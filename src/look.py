@@ -41,9 +41,7 @@ from src.data.contents_notices import (
 from src.data.preparation.label_map import LabelMap, build_label_map, read_label_names
 from src.data.reading.column_guesses import (
     describe_doubts,
-    describe_label_columns,
     guess_columns,
-    guess_task,
     list_columns,
 )
 from src.data.reading.column_profiles import ColumnProfile, sample_columns
@@ -53,6 +51,7 @@ from src.data.reading.file_contents import SAMPLE_TEXTS, FileContents, read_cont
 from src.data.reading.file_formats import find_content_error
 from src.data.reading.file_guesses import guess_file_options
 from src.data.reading.file_names import SplitFiles
+from src.data.reading.label_guesses import describe_label_columns, guess_task
 from src.data.reading.label_name_guesses import (
     find_names_file,
     guess_label_options,

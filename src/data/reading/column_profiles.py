@@ -241,7 +241,10 @@ def _find_inner_label(name: str, values: Sequence[Any]) -> str:
         and max(map(len, texts)) <= _LONGEST_TAG
         and len(texts) <= _MOST_TAGS * len(values)
     ]
-    best = min(likely, key=lambda path: rank_label_name(path, is_numeric=False), default="")
+    # "name" is that of the label itself
+    best = min(
+        likely, key=lambda path: rank_label_name(f"{name}.{path}", is_numeric=False), default=""
+    )
     return best and f"{name}.{best}"
 
 

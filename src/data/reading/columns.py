@@ -13,6 +13,7 @@ from src.data.rows.nested_values import join_parts
 from src.data.rows.records import RawRecord
 from src.data.rows.text_template import fill_template
 from src.data.rows.token_labels import (
+    are_paragraphs,
     is_span_list,
     is_word_list,
     join_words,
@@ -170,10 +171,13 @@ def _has_tagged_words(columns: ColumnSelection, row: dict[str, Any]) -> bool:
     """Whether a row's text is a list of words, and its label one for each word or not asked for."""
     if len(columns.text_columns) != 1 or columns.pair is not None:
         return False
-    labels = columns.label_columns
-    return is_word_list(row.get(str(columns.text_columns[0]))) and (
-        not labels or (len(labels) == 1 and isinstance(row.get(str(labels[0])), list))
-    )
+    labels, words = columns.label_columns, row.get(str(columns.text_columns[0]))
+    if not is_word_list(words):
+        return False
+    if not labels:
+        return True
+    tags = row.get(str(labels[0]))
+    return len(labels) == 1 and isinstance(tags, list) and not are_paragraphs(words, len(tags))
 
 
 def _build_word_record(columns: ColumnSelection, row: dict[str, Any], where: str) -> RawRecord:
