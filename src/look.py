@@ -118,8 +118,6 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     if profiles:
         _print_lines(describe_columns(profiles))
     _print_notes(describe_unread_values(profiles, columns))
-    if layout.format == "text" and not {"document", "heading"} & others.keys():
-        _print_class_files(layout)
     if tags := [str(one.name) for one in profiles if are_word_tags(one.labels)]:
         _print_wrapped(
             f"note: {tags[0]} holds tags of words, so that each row is a word and no text; "
@@ -140,6 +138,8 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
         added[split] = None
     source = Source(**{**options, **added})
     source.check()
+    if layout.format == "text" and not {"document", "heading"} & others.keys():
+        _print_class_files(layout)
     typed_names = _read_names(kept)
     label_map = _read_label_map(kept)
     contents = read_contents(

@@ -233,6 +233,13 @@ CASES = {
         {"a.tsv": "".join(f"{ROWS[n % 12][0]} {n}\t{n % 24}\n" for n in range(96))},
         ["classification", "the 24 whole numbers of 1 are taken for classes"],
     ),
+    "i2b2": _propose(
+        {
+            "txt/1.txt": "He had a fever .\n",
+            "concept/1.con": 'c="a fever" 1:2 1:3||t="problem"\n',
+        },
+        ["masked_lm", "not read: concept/1.con, annotations of i2b2"],
+    ),
     "JSON by id": _propose(
         {
             "a.json": json.dumps(
@@ -288,6 +295,36 @@ CASES = {
         {"a.parquet": "version https://git-lfs.github.com/spec/v1\n"}, ["git lfs pull"]
     ),
     "a partition by label": _refuse({"label=x/p.parquet": ""}, ["partitioning='hive'"]),
+    "Dialogflow": _refuse(
+        {f"intents/{name}.json": "[]" for name in ("Add", "Add_usersays_en", "b_usersays_en")},
+        ["intents/*_usersays_en.json", "data.source.format=class_files data.source.text=data"],
+    ),
+    "WiC": _refuse(
+        {
+            f"train.{kind}.txt": "".join(f"{one[place]}\n" for one in ROWS)
+            for place, kind in enumerate(("data", "gold"))
+        },
+        ["train.gold.txt seems to hold labels for the lines of train.data.txt", "`paste "],
+    ),
+    "WiLI": _refuse(
+        {
+            f"{kind}_train.txt": "".join(f"{one[place]}\n" for one in ROWS)
+            for place, kind in enumerate("xy")
+        }
+        | {"labels.csv": "Label;English\na;A\n"},
+        ["y_train.txt seems to hold labels", "data.source.format=parallel reads them"],
+    ),
+    "DailyDialog": _refuse(
+        {
+            "dialogues_act.txt": "1 2 \n" * 12,
+            "dialogues_text.txt": "".join(f"{t} __eou__\n" for t, _ in ROWS),
+        },
+        ["dialogues_act.txt seems to hold labels", "dialogues_text.txt reads the texts by"],
+    ),
+    "numbered parts of texts": _refuse(
+        {f"part{n}/{m}.txt": "a text\n" for n in range(2) for m in range(2)},
+        ['*/*.txt"'],
+    ),
     "a folder further inside": _refuse(
         {"a/train/x.jsonl": "{}"}, ["perhaps the data lie further inside"]
     ),
@@ -348,6 +385,33 @@ READ = {
         {"label": "label"},
         [("Ada ran", TokenLabels(tags=("B-PER", "O"))), ("Rome", TokenLabels(tags=("B-LOC",)))],
     ),
+    "Snips": (
+        {
+            f"{name}/train_{name}.json": json.dumps(
+                {name: [{"data": [{"text": "play "}, {"text": "it", "entity": "song"}]}]}
+            )
+            for name in ("Add", "Play")
+        },
+        {"path": "*/*.json", "format": "class_files", "text": "data", "label": "label"},
+        [("play it", "Add"), ("play it", "Play")],
+    ),
+    "Dialogflow": (
+        {
+            f"intents/{name}{end}.json": text
+            for name in ("Add", "Play")
+            for end, text in {
+                "": "{}",
+                "_usersays_en": '[{"data": [{"text": "so be it", "userDefined": false}]}]',
+            }.items()
+        },
+        {
+            "path": "intents/*_usersays_en.json",
+            "format": "class_files",
+            "text": "data",
+            "label": "label",
+        },
+        [("so be it", "Add"), ("so be it", "Play")],
+    ),
     "splits by column": (
         {
             "a.json": '{"train": {"text": ["a b", "c"], "label": ["x", "y"]}, '
@@ -369,7 +433,7 @@ def test_they_are_read(name: str, tmp_path: Path) -> None:
     files, options, rows = READ[name]
     for file, content in files.items():
         put(tmp_path / file, content)
-    source = Source(path=str(tmp_path), **options)
+    source = Source(**{**options, "path": str(tmp_path / options.get("path", ""))})
     source.check()
     assert [(row.text, row.label) for row in source.read_records("train")] == rows
 

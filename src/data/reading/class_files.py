@@ -8,6 +8,7 @@ from pathlib import Path
 from src.core.formatting import format_quantity
 from src.core.user_errors import UserError
 from src.data.reading.archives import is_archive
+from src.data.reading.data_path import find_pattern_folder, is_pattern, list_matches
 from src.data.reading.decoding import InputFile, read_text_lines
 from src.data.reading.encodings import choose_encoding
 from src.data.reading.file_names import (
@@ -19,6 +20,7 @@ from src.data.reading.file_names import (
     is_readme,
     list_folders,
 )
+from src.data.reading.parallel_files import find_label_file_errors
 
 # Formats of files whose rows have columns.
 TABLE_KINDS = ("csv", "tsv", "jsonl", "parquet", "xlsx")
@@ -45,9 +47,14 @@ def has_class_folders(folder: Path, names: Mapping[str, str]) -> bool:
     if not parts:
         if any(infer_format(file) for file in _list_files(folder) if not is_readme(file)):
             return False
+        inner = list_folders(folder)
         # beside files that say nothing, folders of texts must be sure to be some
-        kinds = ["text"] if any(not is_readme(one) for one in _list_files(folder)) else None
-        return sum(any(_iter_class_texts(inner, kinds)) for inner in list_folders(folder)) > 1
+        sure = any(not is_readme(one) for one in _list_files(folder))
+        # files of other endings are texts only where none is called .txt
+        named = any(any(_iter_class_texts(one, ["text"])) for one in inner)
+        kinds = ["text"] if sure or named else None
+        classes = [one for one in inner if any(_iter_class_texts(one, kinds))]
+        return len(classes) > 1 and not all(map(_is_named_part, classes))
     return any(
         any(_iter_class_texts(inner))
         for part in parts
@@ -120,9 +127,13 @@ def find_class_files(folder: Path, names: Mapping[str, str], labelled: bool) -> 
     (pos/a.txt, neg/a.txt) the folder does. Where no file is one of texts, tables of one format are
     taken (True.csv and Fake.csv), and the layout has their format.
 
+    Of files that match a pattern each is that of a class.
+
     Raises:
         UserError: there are fewer than two.
     """
+    if is_pattern(folder):
+        return _find_matching_classes(folder, names, labelled)
     files: dict[str, tuple[InputFile, ...]] = {}
     passed_over: list[str] = []
     kind = _find_table_format(folder, names)
@@ -158,6 +169,34 @@ def find_class_files(folder: Path, names: Mapping[str, str], labelled: bool) -> 
     return SplitFiles(kind or "class_files", files, passed_over=tuple(passed_over))
 
 
+def _find_matching_classes(pattern: Path, names: Mapping[str, str], labelled: bool) -> SplitFiles:
+    """The files that match a pattern, each of the class that its folder says, or its own name where
+    all lie in one; of the splits that their names say, or of train.
+    """
+    root = find_pattern_folder(pattern)
+    texts = [file for file in list_matches(pattern) if not is_readme(file)]
+    kinds = {infer_format(file) for file in texts}
+    is_table = len(kinds) == 1 and kinds <= {*TABLE_KINDS}
+    if len(texts) < 2 or not (is_table or kinds <= {"text", None}):
+        raise UserError(
+            "fewer than two files, or files of several formats",
+            key=PATH_KEY,
+            value=pattern,
+            hint="data.source.format=class_files expects one for each class",
+        )
+    files: dict[str, tuple[InputFile, ...]] = {}
+    for split, part in (_part_by_names(texts, names) or {"train": texts}).items():
+        folders = [str(file.parent.relative_to(root)) for file in part]
+        in_one = len(set(folders)) == 1
+        labels = find_own_parts([file.name for file in part]) if in_one else folders
+        files[split] = tuple(
+            InputFile(path, str(path.relative_to(root)), label if labelled else None)
+            for path, label in zip(part, labels, strict=True)
+        )
+    wanted = {split: part for split, part in files.items() if split in names}
+    return SplitFiles(str(kinds.pop()) if is_table else "class_files", wanted)
+
+
 def _find_table_format(folder: Path, names: Mapping[str, str]) -> str | None:
     """The format of the files in a folder and in those of its splits, if all that are data are
     tables of one format; None else.
@@ -173,6 +212,11 @@ def is_part_folder(folder: Path) -> bool:
     return _PART_NAME.fullmatch(folder.name) is not None
 
 
+def _is_named_part(folder: Path) -> bool:
+    """The same for a name that says it in a word; a number by itself may be a class."""
+    return is_part_folder(folder) and folder.name[0].isalpha()
+
+
 def may_be_class_files(folder: Path) -> bool:
     """Whether a folder holds two or more files of texts and no other data."""
     texts = [file for file in _iter_texts(folder) if not is_readme(file)]
@@ -181,8 +225,9 @@ def may_be_class_files(folder: Path) -> bool:
 
 def find_list_errors(layout: SplitFiles, encodings: Sequence[str]) -> Iterator[UserError]:
     """The error of class folders that seem to hold lists of texts and no texts: one file for each
-    class, of many lines.
+    class, of many lines; and that of texts of which one seems to be a list of labels.
     """
+    yield from find_label_file_errors(layout, encodings)
     files = layout.files.get("train", ())
     labels = [file.label for file in files]
     one_file_each = len(set(labels)) == len(labels) > 0
@@ -231,6 +276,10 @@ def _find_split_texts(
     test.pos and test.neg; none where train has no two of them.
     """
     texts = [file for file in _iter_texts(folder, kinds) if not is_readme(file)]
+    return _part_by_names(texts, names)
+
+
+def _part_by_names(texts: Sequence[Path], names: Mapping[str, str]) -> dict[str, list[Path]]:
     found = {
         split: [
             file for file in texts if name.casefold() in re.split("[._-]", file.name.casefold())

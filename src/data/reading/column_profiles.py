@@ -216,7 +216,7 @@ def _add_inner_labels(rows: Sequence[dict[str, Any]]) -> None:
     """Give rows the values in their lists of objects that may be labels, by the paths of these."""
     for name in list(dict.fromkeys(name for row in rows for name in row)):
         values = [row.get(name) for row in rows]
-        if any(map(holds_entities, values)):
+        if any(holds_entities(value) or join_parts(value) is not None for value in values):
             continue
         path = _find_inner_label(name, values)
         found = [look_up(row, path) for row in rows] if path else []

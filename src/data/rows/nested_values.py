@@ -6,6 +6,7 @@ from typing import Any
 _PLACE_KEYS = frozenset(("start", "begin", "start_offset", "start_char", "offset"))
 
 
+_REQUEST_KEYS = frozenset(("text", "entity", "slot_name"))
 # Who says what, in the messages of a chat, as its turns are written for OpenAI and for ShareGPT.
 _MESSAGE_KEYS = (("role", "content"), ("from", "value"))
 
@@ -89,14 +90,27 @@ def list_inner_texts(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 def join_parts(value: Any) -> str | None:
     """The text of a list whose parts are texts and objects with a `type` and a `text`, as chats are
-    exported: ["see ", {"type": "link", "text": "example.org"}]; None of any other value.
+    exported: ["see ", {"type": "link", "text": "example.org"}]; or of the parts of what somebody
+    asks for, as Snips and Dialogflow mark them: [{"text": "play "}, {"text": "it", "entity": "x"}].
+    None of any other value.
     """
     if not isinstance(value, list) or not any(isinstance(part, dict) for part in value):
         return None
-    texts = [part.get("text") if _is_part(part) else part for part in value]
+    are_parts = _is_request_part if _are_request_parts(value) else _is_part
+    texts = [part.get("text") if are_parts(part) else part for part in value]
     return "".join(texts) if all(isinstance(text, str) for text in texts) else None
 
 
 def _is_part(part: Any) -> bool:
     # entities have a text and a place in another one
     return isinstance(part, dict) and "type" in part and _PLACE_KEYS.isdisjoint(part)
+
+
+def _is_request_part(part: Any) -> bool:
+    return isinstance(part, dict) and ("userDefined" in part or part.keys() <= _REQUEST_KEYS)
+
+
+def _are_request_parts(parts: list[Any]) -> bool:
+    # several with a text alone are paragraphs
+    marked = any(len(part) > 1 for part in parts if isinstance(part, dict))
+    return all(map(_is_request_part, parts)) and (marked or len(parts) == 1)
