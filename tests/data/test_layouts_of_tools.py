@@ -3,6 +3,8 @@ for each, and what cannot be read with the words that help. The rows are made up
 """
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -240,6 +242,36 @@ CASES = {
         },
         ["masked_lm", "not read: concept/1.con, annotations of i2b2"],
     ),
+    "SemEval's toxic spans": _propose(
+        {
+            "a.csv": "spans,text\n"
+            + "".join(f'"[7, 8, 9, {10 + n}]",{t}\n' for n, (t, _) in enumerate(ROWS))
+        },
+        ["spans: lists of the places of characters", "masked_lm"],
+    ),
+    "CLUENER": _propose(
+        {
+            "a.json": _write_lines(
+                [{"text": t, "label": {"day": {t[11:13]: [[11, 12]]}}} for t, _ in ROWS]
+            )
+        },
+        ["label: objects whose keys differ from row to row (label.day."],
+    ),
+    "GoEmotions": _propose(
+        {
+            "a.tsv": "".join(
+                f"{t}\t{x}\te{n}\n"
+                for n, ((t, _), x) in enumerate(
+                    zip(ROWS * 2, ["5,22", *("3", "4", "5", "3,5", "4,6", "6") * 4], strict=False)
+                )
+            )
+        },
+        ["rows: train 24", "header=False, label_separator=comma"],
+    ),
+    "WikiANN": _propose(
+        {"train": "en:Ada\tB-PER\nen:ran\tO\n\nen:Rome\tB-LOC\n\n" * 3},
+        ['"Ada ran"', "whose words begin with their language (en:), which is left out"],
+    ),
     "JSON by id": _propose(
         {
             "a.json": json.dumps(
@@ -324,6 +356,18 @@ CASES = {
     "numbered parts of texts": _refuse(
         {f"part{n}/{m}.txt": "a text\n" for n in range(2) for m in range(2)},
         ['*/*.txt"'],
+    ),
+    "CoNLL-2012": _refuse(
+        {
+            f"{split}/data/bc/a.v4_gold_conll": "x 0 0 Ada NNP (PERSON)\n"
+            for split in ("dev", "train")
+        },
+        ['train/**/*.v4_gold_conll"', "this is a file of CoNLL-2012"],
+    ),
+    "entities in brackets": _refuse({"a.conll": "Ada\t(PER*\nB\t*)\n\n"}, ["opens a bracket"]),
+    "Rasa's Markdown": _refuse({"nlu.md": "## intent:greet\n- hey\n"}, ["of Rasa", "`awk "]),
+    "Steam": _refuse(
+        {"a.json": "{u'text': u'fine', 'note': None}\n"}, ["as Python shows it", "literal_eval"]
     ),
     "a folder further inside": _refuse(
         {"a/train/x.jsonl": "{}"}, ["perhaps the data lie further inside"]
@@ -436,6 +480,24 @@ def test_they_are_read(name: str, tmp_path: Path) -> None:
     source = Source(**{**options, "path": str(tmp_path / options.get("path", ""))})
     source.check()
     assert [(row.text, row.label) for row in source.read_records("train")] == rows
+
+
+def test_sentences_of_documents_by_the_program_that_is_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SciERC: entities by places in a document, of which the last is that of their last word."""
+    ner = [[[0, 1, "PER"]], [[3, 3, "LOC"]]]
+    sentences = [["Ada", "Low", "ran"], ["Rome", "sat"]]
+    put(tmp_path / "FILE", _write_lines([{"clusters": [], "sentences": sentences, "ner": ner}] * 3))
+    assert main([f"data.source.path={tmp_path / 'FILE'}", "data.source.format=jsonl"]) == 2
+    program = capsys.readouterr().err.partition('`python -c "')[2].partition('" >')[0]
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert [json.loads(line)["ner_tags"] for line in done.stdout.split("\n")[:2]] == [
+        ["B-PER", "I-PER", "O"],
+        ["B-LOC", "O"],
+    ]
 
 
 def test_a_sentence_in_brackets_is_text(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ class ColumnProfile(NamedTuple):
         is_stamp: whether all are large numbers that nearly all differ, as times in seconds and ids.
         are_places: whether all values are equally long lists of 1 and 0.
         holds_lists: whether values are lists that are written as text; holds_tags: whether these
-            are tags of words.
+            are tags of words; holds_places: whether they are the places of characters, one by one.
     """
 
     name: str | int
@@ -95,6 +95,7 @@ class ColumnProfile(NamedTuple):
     is_stamp: bool = False
     holds_lists: bool = False
     holds_tags: bool = False
+    holds_places: bool = False
 
 
 def sample_columns(
@@ -179,7 +180,8 @@ def _profile_column(name: str | int, found: Sequence[Any]) -> ColumnProfile:
     written = [one for value in values if (one := parse_written_list(value)) is not None]
     # not so where a few texts are in brackets
     written = written if 2 * len(written) > len(texts) or any(map(holds_entities, written)) else []
-    is_tags = not is_numeric and _are_tags(values)
+    holds_places = _hold_places([value for value in (*values, *written) if isinstance(value, list)])
+    is_tags = not is_numeric and not holds_places and _are_tags(values)
     return ColumnProfile(
         name,
         tuple(itertools.islice(distinct, 3)),
@@ -209,6 +211,7 @@ def _profile_column(name: str | int, found: Sequence[Any]) -> ColumnProfile:
         is_numeric and 10 * len(distinct) > 9 * len(texts) and min(map(abs, known)) >= _LEAST_STAMP,
         bool(written),
         bool(written) and all(map(are_tag_names, filter(None, written))),
+        holds_places,
     )
 
 
@@ -291,6 +294,17 @@ def _are_places(values: Sequence[Any]) -> bool:
         and all(item in (0, 1) and not isinstance(item, str) for one in lists for item in one)
         and any(len(set(one)) < len(one) for one in lists)
     )
+
+
+def _hold_places(lists: Sequence[list[Any]]) -> bool:
+    """Whether lists hold rising whole numbers, most of them one above the one before, as the places
+    of the characters of words have them.
+    """
+    filled = [one for one in lists if len(one) > 2]
+    if not filled or not all(type(item) is int for one in lists for item in one):
+        return False
+    steps = [later - earlier for one in filled for earlier, later in itertools.pairwise(one)]
+    return min(steps) > 0 and 2 * steps.count(1) > len(steps)
 
 
 def _list_items(values: Sequence[Any]) -> Iterator[Any]:

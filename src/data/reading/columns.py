@@ -23,6 +23,7 @@ from src.data.rows.token_labels import (
 
 _WORDS_REMARK = "whose text is a list, joined by spaces"
 _PARTS_REMARK = "whose text is in parts, which are joined"
+_UNKNOWN_CLASS = -1
 # More columns than these are not listed in a message.
 _SHOWN_COLUMNS = 20
 
@@ -165,6 +166,18 @@ def build_record(columns: ColumnSelection, row: dict[str, Any], where: str) -> R
         where,
         remark=_WORDS_REMARK if are_words else _PARTS_REMARK if are_parts else None,
     )
+
+
+def clear_unknown_classes(columns: ColumnSelection, row: dict[str, Any]) -> None:
+    """Take -1, by which the library `datasets` marks a missing class, out of a row's label; a list
+    of which nothing is left is missing. The tags of words are left as they are.
+    """
+    label = row[str(columns.label)]
+    if label == _UNKNOWN_CLASS:
+        row[str(columns.label)] = None
+    elif isinstance(label, list) and not isinstance(row.get(str(columns.text)), list):
+        known = [one for one in label if one != _UNKNOWN_CLASS]
+        row[str(columns.label)] = known if known or not label else None
 
 
 def _has_tagged_words(columns: ColumnSelection, row: dict[str, Any]) -> bool:

@@ -12,13 +12,10 @@ from src.data.reading.class_files import (
     find_class_folders,
     find_deeper_class_folders,
     has_class_folders,
-    is_part_folder,
-    may_be_class_files,
 )
 from src.data.reading.data_path import find_pattern_folder, is_pattern, list_matches
 from src.data.reading.decoding import InputFile
 from src.data.reading.file_names import (
-    FORMAT_BY_SUFFIX,
     FORMAT_NAMES,
     PATH_KEY,
     SPLIT_ALIASES,
@@ -32,9 +29,10 @@ from src.data.reading.file_names import (
     strip_data_suffixes,
 )
 from src.data.reading.foreign_folders import find_folder_error, find_saved_set_error
-from src.data.reading.format_guesses import format_option, guess_format
+from src.data.reading.known_layouts import detect_layout
+from src.data.reading.no_data_errors import find_no_data_error
 from src.data.reading.other_kinds import find_kind_error
-from src.data.reading.packed_files import PACKED_SUFFIXES, strip_packed_suffix
+from src.data.reading.packed_files import strip_packed_suffix
 from src.data.reading.parallel_files import find_parallel_files
 from src.data.reading.parted_tables import check_unnamed_tables
 
@@ -103,6 +101,8 @@ def find_split_files(
 def _unknown_format_error(path: Path) -> UserError:
     if (error := find_kind_error(path, PATH_KEY, is_typed=False)) is not None:
         return error
+    if (layout := detect_layout(InputFile(path, path.name))) is not None:
+        return UserError(f"this is {layout}", key=PATH_KEY, value=path)
     return UserError(
         f"what kind of file is this? data.source.format=NAME, one of {FORMAT_NAMES}",
         key=PATH_KEY,
@@ -124,7 +124,7 @@ def _find_files_by_name(
         deeper = find_deeper_class_folders(folder, names) if format == "auto" else []
         if len(deeper) == 1:
             return find_class_folders(deeper[0], names, labelled)
-        raise _no_data_files_error(folder, format, deeper)
+        raise find_no_data_error(folder, format, deeper)
     parts: dict[str, list[Path]] = {}
     for split, name in names.items():
         own = find_split_folder(folder, name)
@@ -310,66 +310,3 @@ def _check_no_duplicates(parts: Mapping[str, list[Path]]) -> None:
                     f"{plain} is there {other}", key=PATH_KEY, hint="its rows would be read twice"
                 )
             split_by_name[plain] = split
-
-
-def _no_data_files_error(folder: Path, format: str, deeper: Sequence[Path]) -> UserError:
-    found = [entry.name + "/" * entry.is_dir() for entry in sorted(folder.iterdir())]
-    if not found:
-        return UserError("the folder is empty", key=PATH_KEY, value=folder)
-    expected = (
-        f"expected {', '.join(FORMAT_BY_SUFFIX)}, each also with {', '.join(PACKED_SUFFIXES)}"
-        if format == "auto"
-        else f"expected {format}"
-    )
-    inside = [
-        entry for entry in sorted(folder.iterdir()) if entry.is_file() and not is_readme(entry)
-    ]
-    archives = [entry for entry in inside if is_archive(entry)]
-    if archives:
-        return UserError(
-            f"no readable file; found {abbreviate_names(found)}",
-            key=PATH_KEY,
-            value=folder,
-            hint=f"an archive is read where it is named itself: {{key}}={archives[0]}",
-        )
-    if deeper:
-        # never a test set for training
-        first = next((one for one in deeper if "train" in one.name.casefold()), deeper[0])
-        hint = f"name one of them: {{key}}={first}"
-        if all(one.parent == folder and not is_part_folder(one) for one in deeper):
-            hint += "; data.source.format=folders where these are the classes"
-        return UserError(
-            f"several folders of class folders: {abbreviate_names(list(map(str, deeper)))}",
-            key=PATH_KEY,
-            value=folder,
-            hint=hint,
-        )
-    kinds = [find_kind_error(entry, PATH_KEY, is_typed=format != "auto") for entry in inside]
-    if kinds and (first_kind := kinds[0]) is not None and None not in kinds:
-        return first_kind
-    hint = f"where names end otherwise: data.source.format=NAME, one of {FORMAT_NAMES}"
-    if not inside and len(lone := list_folders(folder)) == 1:
-        hint = f"perhaps the data lie further inside: {{key}}={lone[0]}; {hint}"
-    if format == "auto" and (guess := _guess_format(inside)):
-        hint = f"{guess} where they are what they look like; {hint}"
-    elif may_be_class_files(folder):
-        hint = "data.source.format=class_files where every file holds the texts of a class; " + hint
-    return UserError(
-        f"no readable file; {expected}; found {abbreviate_names(found)}",
-        key=PATH_KEY,
-        value=folder,
-        hint=hint,
-    )
-
-
-def _guess_format(files: Sequence[Path]) -> str:
-    """The option for the format that the first lines of files show; empty if they show none."""
-    texts = [file for file in files if not file.name.startswith(".") and not is_readme(file)]
-    found: list[dict[str, str]] = []
-    for file in texts[:3]:
-        try:
-            found.append(guess_format(InputFile(file, file.name), ("utf-8", "latin-1")))
-        except UserError:
-            return ""
-    alike = bool(found) and all(one == found[0] for one in found)
-    return " ".join(format_option(*one) for one in found[0].items()) if alike else ""

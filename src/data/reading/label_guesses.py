@@ -138,7 +138,9 @@ def _format_names(names: Sequence[str]) -> str:
 
 def may_be_label(profile: ColumnProfile) -> bool:
     """A column of a few values that come again, or of numbers that are called a label."""
-    if profile.distinct < 2 or profile.has_fields or is_split_name(profile.name):
+    if profile.distinct < 2 or profile.has_fields or profile.holds_places:
+        return False
+    if is_split_name(profile.name):
         return False
     if is_person_name(profile.name) and rank_name(profile) >= NAMELESS_RANK:
         return False
