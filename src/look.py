@@ -108,10 +108,10 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     typed = _parse_options(expand_home_folders(own))
     finding, layout, added = _settle_reading(typed)
     others = {key: value for key, value in typed.items() if key not in _COLUMNS} | added
-    first_file = next(iter(layout.files.values()))[0]
+    first_file, *beside = next(iter(layout.files.values()))
     if not {"text", "label"} <= typed.keys():
         check_parted_tables(layout, finding.reading_options(layout.format).style, None)
-    profiles = sample_columns(finding, first_file, layout.format, deep=True)
+    profiles = sample_columns(finding, first_file, layout.format, deep=True, beside=beside)
     columns = _choose_columns(layout.format, profiles, typed)
     if columns is not None and others.get("format") == "class_files":
         columns = columns._replace(label="label")

@@ -63,6 +63,11 @@ def describe_contents(contents: FileContents) -> Iterator[str]:
         pairs = write_label_map(kept) if len(kept) > 1 and not contents.has_label_sets else ""
         leave = f"; {pairs} leaves such rows out" if pairs else ""
         yield wrap_line(f"note: no row of train has the label {listed} of {split}{leave}")
+    for split, name in contents.lone_labels.items():
+        yield wrap_line(
+            f"note: all rows of {split} have the label '{name}'; where it only stands for others "
+            f"that are kept back, data.source.{split}=null leaves {split} out"
+        )
     if contents.tags is not None:
         for line in describe_tags(contents.tags, contents.tag_problem):
             yield wrap_line(line)

@@ -272,6 +272,47 @@ CASES = {
         {"train": "en:Ada\tB-PER\nen:ran\tO\n\nen:Rome\tB-LOC\n\n" * 3},
         ['"Ada ran"', "whose words begin with their language (en:), which is left out"],
     ),
+    "a chat of WhatsApp": _propose(
+        {
+            "a.txt": "".join(
+                f"[12/03/21, 10:{n}:33] Ann: {t}\n" + "and so on\n" * (n % 3 == 0)
+                for n, (t, _) in enumerate(ROWS * 2, 10)
+            )
+        },
+        ["format: text", "masked_lm"],
+    ),
+    "a test split whose labels are kept back": _propose(
+        {
+            f"{split}.tsv": "text\tlabel\n"
+            + "".join(f"{t}\t{x if split == 'train' else 'b'}\n" for t, x in ROWS)
+            for split in ("train", "test")
+        },
+        ["all rows of test have the label 'b'", "data.source.test=null"],
+    ),
+    "EUR-Lex, a file for each row": _propose(
+        {
+            f"train/{n}.json": json.dumps(
+                {"id": f"e{n}", "body": [t, f"And {t}"], "concepts": [x, "c"]}
+            )
+            for n, (t, x) in enumerate(ROWS)
+        },
+        ["text=body, label=concepts", "c 12, a 6, b 6"],
+    ),
+    "HateXplain": _propose(
+        {
+            "a.json": json.dumps(
+                {
+                    f"{n}_gab": {
+                        "post_tokens": [f"{word}{n}" for word in t.split()],
+                        "annotators": [{"label": x, "id": 1}, {"label": "c", "id": 2}],
+                        "rationales": [[0] * 6],
+                    }
+                    for n, (t, x) in enumerate(ROWS)
+                }
+            )
+        },
+        ["text=post_tokens, label=annotators.label", "multi_label"],
+    ),
     "JSON by id": _propose(
         {
             "a.json": json.dumps(
@@ -368,6 +409,25 @@ CASES = {
     "Rasa's Markdown": _refuse({"nlu.md": "## intent:greet\n- hey\n"}, ["of Rasa", "`awk "]),
     "Steam": _refuse(
         {"a.json": "{u'text': u'fine', 'note': None}\n"}, ["as Python shows it", "literal_eval"]
+    ),
+    "psql": _refuse(
+        {"a.txt": " text | label \n------+-------\n a    | x\n(1 row)\n"},
+        ["drawn with lines", "grep"],
+    ),
+    "MySQL": _refuse({"a.txt": "+---+\n| a |\n+---+\n| 1 |\n+---+\n"}, ["drawn with lines"]),
+    "TREC's mails": _refuse(
+        {f"data/inmail.{n}": t for n, (t, _) in enumerate(ROWS)}
+        | {"full/index": "".join(f"{x} ../data/inmail.{n}\n" for n, (_, x) in enumerate(ROWS))},
+        ["full/index: its lines are labels and the names of files"],
+    ),
+    "Webis Clickbait": _refuse(
+        {
+            f"{name}.jsonl": _write_lines(
+                [{"id": f"i{n}", name: one[place]} for n, one in enumerate(ROWS)]
+            )
+            for place, name in enumerate(("postText", "truthClass"))
+        },
+        ["share 'id'", "lines=True"],
     ),
     "a folder further inside": _refuse(
         {"a/train/x.jsonl": "{}"}, ["perhaps the data lie further inside"]

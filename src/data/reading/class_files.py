@@ -1,6 +1,7 @@
 """Files that stand for classes: a folder of texts for each, or a file of texts for each."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice, takewhile
 from pathlib import Path
@@ -33,6 +34,8 @@ _OTHER_SUFFIXES = frozenset(
 # So an article begins in what WikiExtractor writes: AA/wiki_00, AA/wiki_01, AB/wiki_00, ...
 ARTICLE_BEGIN = "<doc id="
 _ARTICLE_FOLDER = re.compile("[A-Z]{2}")
+# Of so many lone files it is asked whether they name others.
+_MOST_INDICES = 20
 # A folder inside that of a class which is only a part of it.
 _PART_NAME = re.compile(r"(fold|part|batch|chunk|set|vol)?[-_. ]?\d+", re.IGNORECASE)
 # A file with so many lines that are not blank is hardly one text, if it is all that a class has.
@@ -233,6 +236,9 @@ def find_list_errors(layout: SplitFiles, encodings: Sequence[str]) -> Iterator[U
     one_file_each = len(set(labels)) == len(labels) > 0
     if layout.format == "folders" and all(map(_ARTICLE_FOLDER.fullmatch, filter(None, labels))):
         yield from _find_article_errors(files)
+    counts = Counter(labels)
+    if layout.format == "folders":
+        yield from _find_index_errors([file for file in files if counts[file.label] == 1])
     if layout.format != "folders" or None in labels or not one_file_each:
         return
     for file in files:
@@ -245,6 +251,29 @@ def find_list_errors(layout: SplitFiles, encodings: Sequence[str]) -> Iterator[U
         key=PATH_KEY,
         hint="data.source.format=class_files takes each line for a text",
     )
+
+
+def _find_index_errors(files: Sequence[InputFile]) -> Iterator[UserError]:
+    """The error of a file that is no text: its lines are labels and the files that have these, as
+    the index of TREC's mails.
+    """
+    for file in files[:_MOST_INDICES]:
+        lines = islice(read_text_lines(file, "latin-1"), _LINES_OF_A_LIST)
+        words = [line.split() for line in lines if line.strip()]
+        folder = file.path.parent
+        if words and all(len(one) == 2 and (folder / one[1]).is_file() for one in words):
+            program = (
+                "import json, pathlib; [print(json.dumps(dict(label=label, text=pathlib.Path("
+                f"{str(folder)!r}, name).read_text('latin-1')))) for label, name in map(str.split, "
+                f"open({str(file.path)!r}))]"
+            )
+            yield UserError(
+                "its lines are labels and the names of files that have them",
+                where=file.name,
+                key=PATH_KEY,
+                hint=f'python -c "{program}" > train.jsonl writes a table of them, and '
+                "{key}=train.jsonl reads it",
+            )
 
 
 def _find_article_errors(files: Sequence[InputFile]) -> Iterator[UserError]:

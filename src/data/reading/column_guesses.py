@@ -235,6 +235,7 @@ def _find_token_columns(
         if profile.is_tokens
         and profile.list_lengths
         and other is not profile
+        and not other.has_fields
         and not any(map(_holds_paragraphs, (profile, other)))
         and sum(profile.list_lengths) > len(profile.list_lengths)
         and other.list_lengths == profile.list_lengths

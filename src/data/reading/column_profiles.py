@@ -22,6 +22,9 @@ from src.data.rows.token_labels import holds_entities
 from src.data.rows.written_labels import are_tag_names, parse_written_list
 
 SAMPLE_ROWS = 1000
+# Where a file has fewer rows, as one with a row has, so many others are looked at.
+_FEW_ROWS = 10
+_MOST_FILES = 200
 # One of so many rows is looked at behind the first.
 _STEP = 50
 # On average a text has no more tags, and no tag is longer in characters.
@@ -99,17 +102,26 @@ class ColumnProfile(NamedTuple):
 
 
 def sample_columns(
-    source: Source, file: InputFile, format: str, *, deep: bool = False
+    source: Source,
+    file: InputFile,
+    format: str,
+    *,
+    deep: bool = False,
+    beside: Sequence[InputFile] = (),
 ) -> list[ColumnProfile]:
     """The columns of the first rows of a file; none for formats that have no columns.
 
     Args:
+        beside: further files, of which some are looked at where the first has a few rows.
         deep: where some column holds one value in all of these, as the label does in a file that is
             sorted by it, some rows from all over the file are looked at too.
     """
     with close_files_of_errors():
         found = _iter_rows(source, file, format)
         rows = list(itertools.islice(found, SAMPLE_ROWS))
+        if len(rows) < _FEW_ROWS:
+            further = (_iter_rows(source, one, format) for one in beside[:_MOST_FILES])
+            rows += itertools.islice(itertools.chain.from_iterable(further), SAMPLE_ROWS)
         if format == "jsonl":
             _add_inner_labels(rows)
         profiles = _profile_rows(rows)

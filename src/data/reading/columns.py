@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from src.core.formatting import truncate_end
 from src.core.user_errors import UserError, UserErrors, format_suggestion, suggest
 from src.data.rows.labels import LabelSet, RawLabel
-from src.data.rows.nested_values import join_parts
+from src.data.rows.nested_values import InnerValues, join_parts
 from src.data.rows.records import RawRecord
 from src.data.rows.text_template import fill_template
 from src.data.rows.token_labels import (
@@ -190,7 +190,9 @@ def _has_tagged_words(columns: ColumnSelection, row: dict[str, Any]) -> bool:
     if not labels:
         return True
     tags = row.get(str(labels[0]))
-    return len(labels) == 1 and isinstance(tags, list) and not are_paragraphs(words, len(tags))
+    if len(labels) > 1 or not isinstance(tags, list) or isinstance(tags, InnerValues):
+        return False
+    return not are_paragraphs(words, len(tags))
 
 
 def _build_word_record(columns: ColumnSelection, row: dict[str, Any], where: str) -> RawRecord:

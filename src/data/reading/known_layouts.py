@@ -17,6 +17,10 @@ _SENTENCES = (
     "map(json.loads, open('FILE')) for k, (s, n) in enumerate(zip(d['sentences'], d['ner'])) for o "
     "in [sum(map(len, d['sentences'][:k]))]]\" > FILE.jsonl"
 )
+_DRAWN_TABLE = (
+    "grep -v -e '^[-+|]*$' -e '^([0-9]* rows*)$' -e '^[0-9]* rows* in set' FILE | sed "
+    "'s/^| *\\(.*\\)|$/\\1/; s/ *| */|/g; s/^ *//; s/ *$//' > FILE.csv"
+)
 # What a file begins with, and what it is.
 _LAYOUTS = (
     (r"[-+]?\d+(\.\d+)?([ \t]+\d+:[-+.\de]+)+\s*(#.*)?$", _FEATURES),
@@ -43,6 +47,11 @@ _LAYOUTS = (
         'sub(/^## *intent: */, "", i)} /^## *[srl]/ {i=""} /^[-*] / && i {t=$0; sub(/^[-*] */, "", '
         't); gsub(/\\[|\\]([({][^)}]*[)}])?/, "", t); print i "\\t" t}\' FILE > FILE.tsv` gives '
         "label and text, which data.source.header=false reads",
+    ),
+    (
+        r"[^|\n]+(\|[^|\n]+)+\r?\n-+(\+-+)+\r?\n|\+-+(\+-+)*\+\r?\n\|",
+        "a table drawn with lines (psql, MySQL), which is not read; save it as CSV (psql --csv), "
+        f"or `{_DRAWN_TABLE}` gives one that data.source.delimiter=pipe reads",
     ),
     (r'\{\s*"%(TYPES|FEATURE_STRUCTURES|VIEWS)"', f"UIMA CAS, which is not read; {_AS_SPANS}"),
     (r'\{\s*"annotatable"', f"tagtog's annotations without the texts; {_AS_SPANS}"),

@@ -72,10 +72,16 @@ def look_up(row: dict[str, Any], column: str) -> Any:
     return None
 
 
-def _join_lists(values: list[Any]) -> list[Any] | None:
+class InnerValues(list[Any]):
+    """The different values in the objects of a list, which are none of its places."""
+
+
+def _join_lists(values: list[Any]) -> InnerValues | None:
     """All values, those of lists among them, each once; None of none."""
     items = [item for value in values for item in (value if isinstance(value, list) else [value])]
-    return [item for place, item in enumerate(items) if item not in items[:place]] or None
+    return (
+        InnerValues(item for place, item in enumerate(items) if item not in items[:place]) or None
+    )
 
 
 def list_inner_texts(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
