@@ -108,10 +108,10 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     typed = _parse_options(expand_home_folders(own))
     finding, layout, added = _settle_reading(typed)
     others = {key: value for key, value in typed.items() if key not in _COLUMNS} | added
-    first_file, *beside = next(iter(layout.files.values()))
+    first_file, *further = next(iter(layout.files.values()))
     if not {"text", "label"} <= typed.keys():
         check_parted_tables(layout, finding.reading_options(layout.format).style, None)
-    profiles = sample_columns(finding, first_file, layout.format, deep=True, beside=beside)
+    profiles = sample_columns(finding, first_file, layout.format, deep=True, beside=further)
     columns = _choose_columns(layout.format, profiles, typed)
     if columns is not None and others.get("format") == "class_files":
         columns = columns._replace(label="label")
@@ -125,7 +125,10 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
         )
         return 0
     if columns is None:
-        print_line("no column looks like a text: name one with data.source.text=COLUMN")
+        beside = f"; or is it in {', '.join(layout.passed_over[:3])}?" * bool(layout.passed_over)
+        _print_wrapped(
+            f"no column looks like a text: name one with data.source.text=COLUMN{beside}"
+        )
         return 0
     chosen = {key: column for key, column in columns._asdict().items() if column is not None}
     options = {**others, **chosen}

@@ -313,6 +313,13 @@ CASES = {
         },
         ["text=post_tokens, label=annotators.label", "multi_label"],
     ),
+    "texts in another table": _propose(
+        {
+            "train.csv": "id,note,marks\n" + "".join(f"r{n},{n % 4},{n % 2}\n" for n in range(12)),
+            "notes.csv": "note,history\n" + "".join(f"{n},{t}\n" for n, (t, _) in enumerate(ROWS)),
+        },
+        ["no column looks like a text: name one with data.source.text=COLUMN; or is it in notes"],
+    ),
     "JSON by id": _propose(
         {
             "a.json": json.dumps(

@@ -7,6 +7,7 @@ from typing import Any
 from src.data.reading.column_names import (
     find_named_second,
     find_second_text,
+    is_key_name,
     is_reply_name,
     is_usual_text_name,
     rank_label_name,
@@ -136,7 +137,13 @@ def _choose_text(texts: Sequence[ColumnProfile]) -> ColumnProfile | None:
         if alike and not may_be_label(one) and 4 * _weigh_text(one) > _weigh_text(texts[0]):
             return one
     is_label = may_be_label(texts[0]) and rank_label_name(texts[0].name, is_numeric=False) < 3
-    return None if texts[0].is_date or is_label else texts[0]
+    return None if texts[0].is_date or is_label or _is_key(texts[0]) else texts[0]
+
+
+def _is_key(profile: ColumnProfile) -> bool:
+    """Whether a column holds a word of its own in each row, and is called as a key of rows is."""
+    is_word = profile.mean_words == 1 and profile.distinct == profile.filled
+    return is_word and is_key_name(profile.name)
 
 
 def _find_text_beside(

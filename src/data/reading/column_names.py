@@ -55,6 +55,7 @@ _OTHER_TEXT_WORDS = _parse_words(
 )
 # Whoever wrote a text is rarely its label; an `author` may be.
 _PERSON_WORDS = _parse_words("user username userid sender nickname nick login handle from_id")
+_KEY_WORDS = _parse_words("id ids idx index key keys hash uuid guid qid")
 # Inside an object that is called as a label is, the label itself.
 _NAME_KEYS = frozenset(("name", "value"))
 # What is asked in the messages of a chat.
@@ -93,6 +94,11 @@ def is_person_name(name: object) -> bool:
     words = {*split_name(name), *split_name(outer)} if outer else {*split_name(name)}
     inside = bool(outer) and "author" in split_name(outer)
     return inside or not words.isdisjoint(_PERSON_WORDS)
+
+
+def is_key_name(name: object) -> bool:
+    """Whether a column says which row this is: id, doc_key, uuid."""
+    return not _KEY_WORDS.isdisjoint(split_name(name))
 
 
 def says_label(name: object) -> bool:

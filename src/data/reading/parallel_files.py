@@ -29,6 +29,8 @@ _SAMPLE_LINES = 1000
 # Labels are few and short, and come again.
 _MOST_LABELS = 300
 _LONGEST_LABEL = 40
+# Numbers for the turns of a dialogue may be many.
+_LONGEST_LINE = 400
 _LEAST_REPEATS = 3
 # Of so many files.
 _MOST_FILES = 20
@@ -112,32 +114,33 @@ def find_label_file_errors(layout: SplitFiles, encodings: Sequence[str]) -> Iter
     files = layout.files.get("train", ())
     if layout.format != "text" or len(files) < 2 or not encodings:
         return
-    samples = {
-        file: list(
-            islice(read_text_lines(file, choose_encoding(file, encodings).name), _SAMPLE_LINES)
-        )
-        for file in files[:_MOST_FILES]
-    }
-    hold = {file: _hold_labels(lines) for file, lines in samples.items()}
-    if all(hold.values()) or not any(hold.values()):
+    found = {file: _sample_labels(file, encodings) for file in files[:_MOST_FILES]}
+    if all(found.values()) or not any(found.values()):
         return
     counts = {
         file: sum(1 for _ in read_text_lines(file, choose_encoding(file, encodings).name))
-        for file in samples
+        for file in found
     }
-    for labels, texts in product(samples, samples):
+    for labels, texts in product(found, found):
         beside = labels.path.parent == texts.path.parent and counts[labels] == counts[texts]
-        if hold[labels] and not hold[texts] and beside:
-            several = any(len(line.split()) > 1 for line in samples[labels])
+        if found[labels] and not found[texts] and beside:
+            several = any(len(line.split()) > 1 for line in found[labels])
             yield _label_file_error(labels, texts, several)
             return
 
 
-def _hold_labels(lines: Sequence[str]) -> bool:
-    words = [line.strip() for line in lines if line.strip()]
+def _sample_labels(file: InputFile, encodings: Sequence[str]) -> list[str]:
+    """The first lines of a file, if these seem to be labels; else none."""
+    words: list[str] = []
+    lines = read_text_lines(file, choose_encoding(file, encodings).name)
+    for line in islice(lines, _SAMPLE_LINES):
+        if len(line) > _LONGEST_LINE:
+            return []
+        words += [line.strip()] * bool(line.strip())
     few = len({*words}) <= min(_MOST_LABELS, len(words) / _LEAST_REPEATS)
     short = max(map(len, words), default=0) <= _LONGEST_LABEL
-    return len(words) > _LEAST_REPEATS and ((few and short) or all(map(_NUMBERS.fullmatch, words)))
+    are_labels = (few and short) or all(map(_NUMBERS.fullmatch, words))
+    return words if len(words) > _LEAST_REPEATS and are_labels else []
 
 
 def _label_file_error(labels: InputFile, texts: InputFile, several: bool) -> UserError:
