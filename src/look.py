@@ -125,10 +125,8 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
         )
         return 0
     if columns is None:
-        beside = f"; or is it in {', '.join(layout.passed_over[:3])}?" * bool(layout.passed_over)
-        _print_wrapped(
-            f"no column looks like a text: name one with data.source.text=COLUMN{beside}"
-        )
+        also = f"; or is it in {', '.join(layout.passed_over[:3])}?" * bool(layout.passed_over)
+        _print_wrapped(f"no column looks like a text: name one with data.source.text=COLUMN{also}")
         return 0
     chosen = {key: column for key, column in columns._asdict().items() if column is not None}
     options = {**others, **chosen}
