@@ -224,7 +224,11 @@ CASES = {
         {
             "a.jsonl": _write_lines(
                 [
-                    {"title": f"case {t[11:13]}", "facts": [t, f"And {t}"], "violated": [x, "c"]}
+                    {
+                        "title": f"case {t[11:13]}",
+                        "facts": [t, *[f"And {t}"] * (len(t) % 2)],
+                        "violated": [x, "c"],
+                    }
                     for t, x in ROWS
                 ]
             )
@@ -292,7 +296,7 @@ CASES = {
     "EUR-Lex, a file for each row": _propose(
         {
             f"train/{n}.json": json.dumps(
-                {"id": f"e{n}", "body": [t, f"And {t}"], "concepts": [x, "c"]}
+                {"id": f"e{n}", "body": [t, *[f"And {t}"] * (n % 3)], "concepts": [x, "c"]}
             )
             for n, (t, x) in enumerate(ROWS)
         },
@@ -319,6 +323,33 @@ CASES = {
             "notes.csv": "note,history\n" + "".join(f"{n},{t}\n" for n, (t, _) in enumerate(ROWS)),
         },
         ["no column looks like a text: name one with data.source.text=COLUMN; or is it in notes"],
+    ),
+    "HellaSwag": _propose(
+        {
+            "a.jsonl": _write_lines(
+                [
+                    {
+                        "ctx": f"And {t}",
+                        "endings": [f"{t} of {k}" for k in range(4)],
+                        "label": n % 4,
+                    }
+                    for n, (t, _) in enumerate(ROWS)
+                ]
+            )
+        },
+        ["text=ctx, label=label", "endings: 4 texts in each row, as the choices of a question"],
+    ),
+    "labels of several people": _propose(
+        {"a.csv": "text,annotator_1,annotator_2\n" + "".join(f"{t},{x},{x}\n" for t, x in ROWS)},
+        ["label=annotator_1", "and so would be annotator_2 (2 different)"],
+    ),
+    "GermEval 2017": _propose(
+        {
+            "a.tsv": "".join(
+                f"http://x.example/{n}\t{t}\ttrue\tpos\n" for n, (t, _) in enumerate(ROWS)
+            )
+        },
+        ["rows: train 12", "header=False"],
     ),
     "JSON by id": _propose(
         {

@@ -101,7 +101,13 @@ def _find_texts(profiles: Sequence[ColumnProfile]) -> list[ColumnProfile]:
 
 
 def _holds_paragraphs(profile: ColumnProfile) -> bool:
-    """Whether a column holds lists of texts of several words."""
+    """Whether a column holds lists of texts of several words, as many as there are. As many in all
+    rows are choices, as of a question.
+    """
+    return _holds_texts(profile) and len({*profile.list_lengths}) > 1
+
+
+def _holds_texts(profile: ColumnProfile) -> bool:
     items = sum(profile.list_lengths)
     words = profile.mean_words * len(profile.list_lengths)
     return profile.is_tokens and not profile.is_tags and words >= _LEAST_WORDS * items > 0
@@ -198,6 +204,13 @@ def describe_doubts(
             )
     if "pair" in guessed and isinstance(columns.pair, int):
         yield f"columns {columns.text} and {columns.pair} are taken for a pair of texts"
+    for one in free:
+        if _holds_texts(one) and len({*one.list_lengths}) == 1 < one.list_lengths[0]:
+            yield (
+                f"{one.name}: {one.list_lengths[0]} texts in each row, as the choices of a "
+                "question, of which none is read; a label that is the number of one cannot be "
+                "learnt so"
+            )
     if "label" not in guessed or columns.has_label_columns or columns.label is None:
         return
     if columns.label not in by_name:
@@ -211,11 +224,7 @@ def describe_doubts(
         )
     # beside "label" nothing else is meant by a name that says more
     least = rank_name(label) if says_label(label.name) else max(2, rank_name(label))
-    others = [
-        one
-        for one in find_labels(free, columns.text)
-        if rank_name(one) <= min(least, NAMELESS_RANK)
-    ]
+    others = [one for one in find_labels(free, columns.text) if rank_name(one) <= least]
     shown = ", ".join(f"{one.name} ({one.distinct:,} different)" for one in others[:4])
     named = not isinstance(label.name, int) and not _TAG_NAMES.search(str(label.name))
     if rank_name(label) >= NAMELESS_RANK and named and not (label.holds_spans or label.holds_tags):
@@ -243,7 +252,7 @@ def _find_token_columns(
         and profile.list_lengths
         and other is not profile
         and not other.has_fields
-        and not any(map(_holds_paragraphs, (profile, other)))
+        and not any(map(_holds_texts, (profile, other)))
         and sum(profile.list_lengths) > len(profile.list_lengths)
         and other.list_lengths == profile.list_lengths
         and chosen.get("text", profile.name) == profile.name
