@@ -942,7 +942,8 @@ def test_tables_of_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     (tmp_path / "True.csv").rename(tmp_path / "fold-1.csv")
     (tmp_path / "Fake.csv").rename(tmp_path / "fold-2.csv")
     assert main([f"data.source.path={tmp_path}"]) == 2
-    assert f"or all for train: data.source.path={tmp_path}/*.csv; " in capsys.readouterr().err
+    typed = f"'data.source.path=\"{tmp_path}/*.csv\"'"
+    assert f"or all for train: {typed}; " in capsys.readouterr().err
     shown = _look(capsys, f"data.source.path={tmp_path}/*.csv")
     assert "rows: train 18\n" in shown
     # parts of one table are called so

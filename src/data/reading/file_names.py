@@ -33,7 +33,7 @@ FORMAT_NAMES = (
 # Other common names of splits.
 SPLIT_ALIASES = {
     # of CoNLL-2003: eng.testa, eng.testb; of SemEval: trial
-    "validation": ("dev", "valid", "val", "devel", "development", "testa", "trial"),
+    "validation": ("dev", "valid", "val", "devel", "development", "validate", "testa", "trial"),
     "train": ("training",),
     "test": ("testing", "testb"),
 }

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from src.core.user_errors import UserError
-from src.data.reading.column_guesses import NUMBER_PATTERN, guess_task
 from src.data.reading.column_profiles import ColumnProfile
 from src.data.reading.columns import ColumnSelection
 from src.data.reading.file_contents import FileContents
 from src.data.reading.label_cells import are_repeated_names
+from src.data.reading.label_guesses import NUMBER_PATTERN, guess_task
 from src.data.rows.labels import LabelSpace
 from src.data.rows.odd_labels import guess_label_separator
 

@@ -29,6 +29,8 @@ _TYPE_KEYS = (
     *("classname", "category"),
 )
 
+# On average a paragraph has at least so many words.
+_PARAGRAPH_WORDS = 3
 TOKEN_TASK_HINT = (
     "data.task=token_classification model=token_classification callbacks.checkpoint.monitor=val/f1 "
     "callbacks.checkpoint.mode=max labels words"
@@ -79,6 +81,12 @@ def join_words(words: Sequence[str]) -> tuple[str, tuple[WordSpan, ...]]:
 def is_word_list(value: Any) -> TypeGuard[list[str]]:
     """Whether a value holds the words of a text."""
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def are_paragraphs(items: Sequence[str], labels: int) -> bool:
+    """Whether a list holds texts of several words and no words, each with one of so many labels."""
+    several = sum(len(item.split()) for item in items) >= _PARAGRAPH_WORDS * len(items) > 0
+    return several or (len(items) != labels and any(len(item.split()) > 1 for item in items))
 
 
 def is_span_list(value: Any) -> TypeGuard[list[Any]]:

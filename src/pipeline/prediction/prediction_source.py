@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from src.config.validate_config import build_checked_node
 from src.core.user_errors import UserError
-from src.data.reading.data_files import FORMAT_BY_SUFFIX, infer_format
+from src.data.reading.file_names import FORMAT_BY_SUFFIX, infer_format
 from src.data.reading.sources import SPLITS, Source
 from src.data.rows.records import RawRecord
 
