@@ -19,7 +19,7 @@ from src.data.reading.tables import read_table
 from src.data.rows.nested_values import flatten_row, join_parts, list_inner_texts, look_up
 from src.data.rows.odd_labels import guess_label_separator, is_missing_number
 from src.data.rows.token_labels import holds_entities
-from src.data.rows.written_labels import are_tag_names, parse_written_list
+from src.data.rows.written_labels import are_places, are_tag_names, parse_written_list
 
 SAMPLE_ROWS = 1000
 # One of so many rows is looked at behind the first.
@@ -65,7 +65,7 @@ class ColumnProfile(NamedTuple):
         is_date: whether all values are dates or times.
         says_split: whether all values have the name of a split in them, as "2012test" has.
         is_stamp: whether all are large numbers that nearly all differ, as times in seconds and ids.
-        are_places: whether all values are equally long lists of 1 and 0.
+        are_places: whether all values are equally long lists of 1 and 0, written as text or not.
         holds_lists: whether values are lists that are written as text; holds_tags: whether these
             are tags of words.
     """
@@ -205,7 +205,7 @@ def _profile_column(name: str | int, found: Sequence[Any]) -> ColumnProfile:
         sum(len(text.split()) for text in texts) / max(1, len(texts)),
         bool(distinct) and all(map(_DATE.match, distinct)),
         bool(distinct) and all(map(_SPLIT_NAME.search, distinct)),
-        _are_places(values),
+        are_places(values),
         is_numeric and 10 * len(distinct) > 9 * len(texts) and min(map(abs, known)) >= _LEAST_STAMP,
         bool(written),
         bool(written) and all(map(are_tag_names, filter(None, written))),
@@ -276,18 +276,6 @@ def _profile_lists(
     lists = [value for value in values if isinstance(value, list)]
     lengths = tuple(map(len, lists)) if len(lists) == len(values) else ()
     return lengths, any(map(holds_entities, [*lists, *written]))
-
-
-def _are_places(values: Sequence[Any]) -> bool:
-    """Whether values say of every label with 1 or 0 whether a row has it."""
-    lists = [value for value in values if isinstance(value, list)]
-    return (
-        len(lists) == len(values) > 0
-        and len(set(map(len, lists))) == 1
-        and len(lists[0]) > 1
-        and all(item in (0, 1) and not isinstance(item, str) for one in lists for item in one)
-        and any(len(set(one)) < len(one) for one in lists)
-    )
 
 
 def _list_items(values: Sequence[Any]) -> Iterator[Any]:

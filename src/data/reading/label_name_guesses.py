@@ -9,9 +9,10 @@ from src.data.reading.column_guesses import NUMBER_PATTERN, guess_task
 from src.data.reading.column_profiles import ColumnProfile
 from src.data.reading.columns import ColumnSelection
 from src.data.reading.file_contents import FileContents
-from src.data.reading.label_cells import are_repeated_names
+from src.data.reading.label_cells import are_repeated_names, split_labels
 from src.data.rows.labels import LabelSpace
 from src.data.rows.odd_labels import guess_label_separator
+from src.data.rows.written_labels import are_places
 
 # More names are better kept in a file.
 _LISTED_NAMES = 20
@@ -103,5 +104,10 @@ def guess_label_reading(
             return {key: value for key, value in written.items() if options.get(key) is None}
         are_of_words = profile.holds_spans or profile.holds_tags
         found = None if profile.is_nested or are_of_words else guess_label_separator(profile.labels)
-        return {} if found is None else {"label_separator": found[0]}
+        if found is None:
+            return {}
+        parts = [[*split_labels(label, found[0])] for label in profile.labels]
+        marks = [[{"0": 0, "1": 1}.get(part, part) for part in one] for one in parts]
+        places = {"label_threshold": 0.5} if are_places(marks) else {}
+        return {"label_separator": found[0], **places}
     return {}
