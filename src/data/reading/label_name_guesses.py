@@ -106,8 +106,9 @@ def guess_label_reading(
         found = None if profile.is_nested or are_of_words else guess_label_separator(profile.labels)
         if found is None:
             return {}
-        parts = [[*split_labels(label, found[0])] for label in profile.labels]
-        marks = [[{"0": 0, "1": 1}.get(part, part) for part in one] for one in parts]
+        signs: dict[Any, Any] = {"0": 0, "1": 1}
+        parts = [split_labels(label, found[0]) for label in profile.labels]
+        marks = [[signs.get(part, part) for part in one] for one in parts]
         places = {"label_threshold": 0.5} if are_places(marks) else {}
         return {"label_separator": found[0], **places}
     return {}
