@@ -92,7 +92,7 @@ def describe_unread_values(
             f"{', '.join(unread)}: objects in lists, of which nothing is read; labels there "
             "want a column of their own (Label Studio exports CSV and JSON-MIN)"
         )
-    if places := [str(one.name) for one in profiles if one.holds_places]:
+    if places := [str(one.name) for one in profiles if one.holds_offsets]:
         yield (
             f"{', '.join(places)}: lists of the places of characters, which are no labels; "
             f"{_SPANS_HINT}"

@@ -13,7 +13,7 @@ from src.core.user_errors import UserError
 from src.data.reading.decoding import InputFile, read_text_lines
 from src.data.rows.records import RawRecord
 from src.data.rows.tag_spellings import TAG_PATTERN
-from src.data.rows.token_labels import TokenLabels, begins_with_tags, join_words
+from src.data.rows.token_labels import TokenLabels, begins_with_tags, join_words, split_at_blanks
 
 _DOCUMENT_START = "-DOCSTART-"
 # CoNLL-U has ten columns, of which the first numbers the words of a sentence, the second is the
@@ -222,7 +222,7 @@ class _CommentLines:
 
 
 def _split_line(line: str) -> list[str]:
-    return [cell.strip() for cell in line.split("\t")] if "\t" in line else line.split()
+    return [cell.strip() for cell in line.split("\t")] if "\t" in line else split_at_blanks(line)
 
 
 def _check_cells(

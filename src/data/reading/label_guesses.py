@@ -138,7 +138,7 @@ def _format_names(names: Sequence[str]) -> str:
 
 def may_be_label(profile: ColumnProfile) -> bool:
     """A column of a few values that come again, or of numbers that are called a label."""
-    if profile.distinct < 2 or profile.has_fields or profile.holds_places:
+    if profile.distinct < 2 or profile.has_fields or profile.holds_offsets:
         return False
     if is_split_name(profile.name):
         return False

@@ -110,12 +110,20 @@ def holds_entities(value: Any) -> bool:
         return False
 
 
+def split_at_blanks(line: str) -> list[str]:
+    """The columns of a line without tabs. A blank of another kind, such as one that does not break
+    in a number, belongs to a word, unless no other one stands in the line.
+    """
+    cells = [cell for cell in line.strip(" \r\n").split(" ") if cell]
+    return cells if len(cells) > 1 else line.split()
+
+
 def looks_like_tags(lines: Sequence[str]) -> bool:
     """Whether lines are those of a CoNLL file: columns of which the last, the third or the first
     holds O and tags of entities, and blank lines between sentences.
     """
     rows = [
-        line.split("\t") if "\t" in line.strip() else line.split()
+        line.split("\t") if "\t" in line.strip() else split_at_blanks(line)
         for line in lines
         if line.strip() and not line.startswith(("#", "-DOCSTART-"))
     ]
