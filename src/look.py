@@ -67,11 +67,8 @@ from src.data.reading.table_guesses import (
     guess_other_names,
     guess_table_options,
 )
-from src.data.rows.odd_labels import (
-    WORD_TABLE_HINT,
-    are_word_tags,
-    describe_odd_labels,
-)
+from src.data.reading.word_tables import describe_word_table
+from src.data.rows.odd_labels import describe_odd_labels
 from src.data.tokenization.sample_lengths import describe_sample
 
 _PREFIX = "data.source."
@@ -118,11 +115,9 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     if profiles:
         _print_lines(describe_columns(profiles))
     _print_notes(describe_unread_values(profiles, columns))
-    if tags := [str(one.name) for one in profiles if are_word_tags(one.labels)]:
-        _print_wrapped(
-            f"note: {tags[0]} holds tags of words, so that each row is a word and no text; "
-            f"{WORD_TABLE_HINT}"
-        )
+    if lines := list(describe_word_table(profiles, first_file, others)):
+        _print_wrapped(lines[0])
+        _print_lines(lines[1:])
         return 0
     if columns is None:
         also = f"; or is it in {', '.join(layout.passed_over[:3])}?" * bool(layout.passed_over)

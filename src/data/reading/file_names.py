@@ -20,6 +20,9 @@ FORMAT_BY_SUFFIX = {
     ".xlsx": "xlsx",
     ".xlsm": "xlsx",
     ".txt": "text",
+    # of WikiText
+    ".tokens": "text",
+    ".raw": "text",
     ".conll": "conll",
     ".conllu": "conll",
     ".bio": "conll",

@@ -120,9 +120,9 @@ def test_splits_of_a_folder(
             {},
             (
                 "data.source.path={0}: no readable file; expected .csv, .tsv, .jsonl, .ndjson, "
-                ".json, .parquet, .xlsx, .xlsm, .txt, .conll, .conllu, .bio, .iob, .iob2, "
-                "each also with .gz, .bz2, .xz, .zip; found train.xyz; where names end otherwise: "
-                "data.source.format=NAME, one of "
+                ".json, .parquet, .xlsx, .xlsm, .txt, .tokens, .raw, .conll, .conllu, .bio, .iob, "
+                ".iob2, each also with .gz, .bz2, .xz, .zip; found train.xyz; where names end "
+                "otherwise: data.source.format=NAME, one of "
                 "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first, "
                 "parallel, conll"
             ),
