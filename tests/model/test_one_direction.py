@@ -67,7 +67,7 @@ def test_attention_is_a_triangle_in_each_text(window, in_blocks, tokens, monkeyp
         for name in ("_LOCAL_QUERIES", "_GLOBAL_QUERIES", "_KEYS_MULTIPLE"):
             monkeypatch.setattr(attention_blocks, name, 4)
         for module in ("cpu_attention", "ragged_attention"):
-            monkeypatch.setattr(f"src.model.{module}.prefer_blocks", lambda *_, **__: True)
+            monkeypatch.setattr(f"src.model.attention.{module}.prefer_blocks", lambda *_, **__: True)
     qkv = torch.randn(len(tokens.ids), 3, 2, 4, dtype=torch.float64, requires_grad=True)
     layout = ragged_layout.RaggedLayout(tokens, is_causal=True)
     found = ragged_attention(qkv, layout, scale=0.5, window=window)
