@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 from benchmarks.setting import write
 from src.pipeline.earlier_model import EarlierModel
-from src.pipeline.file_prediction import FilePrediction
-from src.pipeline.parquet_output import ColumnTypes
-from src.pipeline.prediction_source import find_prediction_source
-from src.pipeline.predictor import TextPrediction
+from src.pipeline.prediction.file_prediction import FilePrediction
+from src.pipeline.prediction.parquet_output import ColumnTypes
+from src.pipeline.prediction.prediction_source import find_prediction_source
+from src.pipeline.prediction.predictor import TextPrediction
 
 SMALL, LARGE = 10_000_000, 1_000_000_000
 # what is read, and what is written of it

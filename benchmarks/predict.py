@@ -20,7 +20,7 @@ import torch
 from benchmarks.material import minilm, real
 from benchmarks.setting import Row, write
 from src.pipeline.export import INFERENCE_CONFIG_NAME
-from src.pipeline.predictor import Predictor
+from src.pipeline.prediction.predictor import Predictor
 
 MAX_TOKENS = 256
 # batch sizes tried of the pipeline

@@ -28,9 +28,9 @@ import torch
 from benchmarks.material import PLACE, minilm, real
 from benchmarks.setting import write
 from src.pipeline.export import INFERENCE_CONFIG_NAME
-from src.pipeline.predictor import MAX_TEXTS_PER_CALL, Predictor
-from src.pipeline.runtime_formats import Calibration, write_runtime_folder
-from src.pipeline.static_quantization import CALIBRATION_TEXTS
+from src.pipeline.prediction.predictor import MAX_TEXTS_PER_CALL, Predictor
+from src.pipeline.runtimes.runtime_formats import Calibration, write_runtime_folder
+from src.pipeline.runtimes.static_quantization import CALIBRATION_TEXTS
 
 MAX_TOKENS = 256
 SENTENCES, REVIEWS = 3000, 1000

@@ -73,7 +73,7 @@ def measure(rows: int, kind: str) -> dict[str, float]:
     from src.evaluation.decision_fit import fit_decision_rule
     from src.evaluation.report_config import ReportConfig
     from src.model.objectives.classification import Classification
-    from src.pipeline.run_report import log_report
+    from src.pipeline.report.run_report import log_report
 
     everything = kind == "all"
     config = ReportConfig(

@@ -40,8 +40,8 @@ from src.core.user_errors import UserError
 
 if TYPE_CHECKING:
     from src.pipeline.earlier_model import EarlierModel
-    from src.pipeline.prediction_source import PredictionSource
-    from src.pipeline.predictor import Predictor
+    from src.pipeline.prediction.prediction_source import PredictionSource
+    from src.pipeline.prediction.predictor import Predictor
     from src.tracking.store import Store
 
 OPTION_DEFAULTS = dict.fromkeys(
@@ -118,7 +118,7 @@ def _audit_groups(
             expected="a run of classification",
         )
     from src.pipeline.audit import audit_groups
-    from src.pipeline.file_prediction import FilePrediction
+    from src.pipeline.prediction.file_prediction import FilePrediction
 
     prediction = FilePrediction.scan(_find_rows(model, options, source_arguments), model)
     for line in prediction.describe_reading():
@@ -196,7 +196,7 @@ def _audit_membership(store: "Store", model: "EarlierModel", options: dict[str, 
 def _load_predictor(
     model: "EarlierModel", options: dict[str, str], *, precision: Literal["auto", "fp32"] = "auto"
 ) -> "Predictor":
-    from src.pipeline.predictor import Predictor
+    from src.pipeline.prediction.predictor import Predictor
 
     predictor = Predictor(
         model.folder, precision=precision, decision_rule=options["decision_rule"] == "true"
@@ -214,7 +214,7 @@ def _find_rows(
     from src.config.node_overrides import parse_node_overrides
     from src.data.reading.data_path import find_path
     from src.data.reading.sources import Source
-    from src.pipeline.prediction_source import find_prediction_source
+    from src.pipeline.prediction.prediction_source import find_prediction_source
 
     typed = parse_node_overrides(source_arguments, "data.source", read_schema(Source).parameters)
     return find_prediction_source(

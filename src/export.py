@@ -104,7 +104,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
         store.announce_environment()
         model = find_earlier_model(store, options["run"])
     startup.resume_gc()
-    from src.pipeline.runtime_formats import InexactExport
+    from src.pipeline.runtimes.runtime_formats import InexactExport
 
     try:
         if options["format"] == "mlflow":
@@ -169,8 +169,8 @@ def _find_runtime(options: dict[str, str]) -> str | None:
 
 
 def _check_runtime_options(runtime: str, options: dict[str, str]) -> None:
-    from src.pipeline.runtime_formats import check_precision
-    from src.pipeline.runtime_parity import read_bounds
+    from src.pipeline.runtimes.runtime_formats import check_precision
+    from src.pipeline.runtimes.runtime_parity import read_bounds
 
     precision = options["precision"] or "fp32"
     check_precision(runtime, precision)
@@ -297,8 +297,8 @@ def _fill_runtime_folder(
     if it is not exact enough.
     """
     from src.data.reading.data_path import find_path
-    from src.pipeline.runtime_formats import check_format, fill_runtime_folder
-    from src.pipeline.runtime_parity import read_bounds
+    from src.pipeline.runtimes.runtime_formats import check_format, fill_runtime_folder
+    from src.pipeline.runtimes.runtime_parity import read_bounds
 
     precision = options["precision"] or "fp32"
     check_format(format, model.inference_config["task"], precision)

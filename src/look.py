@@ -41,9 +41,7 @@ from src.data.contents_notices import (
 from src.data.preparation.label_map import LabelMap, build_label_map, read_label_names
 from src.data.reading.column_guesses import (
     describe_doubts,
-    describe_label_columns,
     guess_columns,
-    guess_task,
     list_columns,
 )
 from src.data.reading.column_profiles import ColumnProfile, sample_columns
@@ -53,6 +51,7 @@ from src.data.reading.file_contents import SAMPLE_TEXTS, FileContents, read_cont
 from src.data.reading.file_formats import find_content_error
 from src.data.reading.file_guesses import guess_file_options
 from src.data.reading.file_names import SplitFiles
+from src.data.reading.label_guesses import describe_label_columns, guess_task
 from src.data.reading.label_name_guesses import (
     find_names_file,
     guess_label_options,
@@ -68,11 +67,8 @@ from src.data.reading.table_guesses import (
     guess_other_names,
     guess_table_options,
 )
-from src.data.rows.odd_labels import (
-    WORD_TABLE_HINT,
-    are_word_tags,
-    describe_odd_labels,
-)
+from src.data.reading.word_tables import describe_word_table
+from src.data.rows.odd_labels import describe_odd_labels
 from src.data.tokenization.sample_lengths import describe_sample
 
 _PREFIX = "data.source."
@@ -109,26 +105,23 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     typed = _parse_options(expand_home_folders(own))
     finding, layout, added = _settle_reading(typed)
     others = {key: value for key, value in typed.items() if key not in _COLUMNS} | added
-    first_file = next(iter(layout.files.values()))[0]
+    first_file, *further = next(iter(layout.files.values()))
     if not {"text", "label"} <= typed.keys():
         check_parted_tables(layout, finding.reading_options(layout.format).style, None)
-    profiles = sample_columns(finding, first_file, layout.format, deep=True)
+    profiles = sample_columns(finding, first_file, layout.format, deep=True, beside=further)
     columns = _choose_columns(layout.format, profiles, typed)
     if columns is not None and others.get("format") == "class_files":
         columns = columns._replace(label="label")
     if profiles:
         _print_lines(describe_columns(profiles))
     _print_notes(describe_unread_values(profiles, columns))
-    if layout.format == "text" and not {"document", "heading"} & others.keys():
-        _print_class_files(layout)
-    if tags := [str(one.name) for one in profiles if are_word_tags(one.labels)]:
-        _print_wrapped(
-            f"note: {tags[0]} holds tags of words, so that each row is a word and no text; "
-            f"{WORD_TABLE_HINT}"
-        )
+    if lines := list(describe_word_table(profiles, first_file, others)):
+        _print_wrapped(lines[0])
+        _print_lines(lines[1:])
         return 0
     if columns is None:
-        print_line("no column looks like a text: name one with data.source.text=COLUMN")
+        also = f"; or is it in {', '.join(layout.passed_over[:3])}?" * bool(layout.passed_over)
+        _print_wrapped(f"no column looks like a text: name one with data.source.text=COLUMN{also}")
         return 0
     chosen = {key: column for key, column in columns._asdict().items() if column is not None}
     options = {**others, **chosen}
@@ -141,6 +134,8 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
         added[split] = None
     source = Source(**{**options, **added})
     source.check()
+    if layout.format == "text" and not {"document", "heading"} & others.keys():
+        _print_class_files(layout)
     typed_names = _read_names(kept)
     label_map = _read_label_map(kept)
     contents = read_contents(

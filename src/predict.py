@@ -44,12 +44,12 @@ from src.core.mlflow_environment import choose_tracking_uri, read_experiment_nam
 from src.core.printing import print_line
 from src.core.registered_names import RUN_ADDRESS
 from src.core.user_errors import UserError, did_you_mean
-from src.pipeline.prediction_output import PARQUET, STDOUT, check_output, resolve_output
+from src.pipeline.prediction.prediction_output import PARQUET, STDOUT, check_output, resolve_output
 
 if TYPE_CHECKING:
     from src.pipeline.earlier_model import EarlierModel
-    from src.pipeline.mask_filler import MaskFiller
-    from src.pipeline.predictor import Predictor
+    from src.pipeline.prediction.mask_filler import MaskFiller
+    from src.pipeline.prediction.predictor import Predictor
 
 OPTION_DEFAULTS = {
     "run": "",
@@ -69,6 +69,20 @@ OPTION_DEFAULTS = {
     "decision_rule": "true",
     "uri": "",
     "root": "",
+}
+_DEVICE = (
+    "a GPU is taken where torch sees one; CUDA_VISIBLE_DEVICES= before the command leaves it out"
+)
+_FOREIGN_OPTIONS = {
+    **dict.fromkeys(("device", "accelerator", "gpu", "gpus", "no_cuda", "use_cuda"), _DEVICE),
+    **dict.fromkeys(("top_k", "topk", "return_all_scores"), "every class has its probability"),
+    **dict.fromkeys(
+        ("batch_size", "eval_batch_size"), "batches are bounded by tokens: batch_tokens=8192"
+    ),
+    **dict.fromkeys(
+        ("max_length", "max_seq_length", "max_tokens", "truncation"),
+        "texts are cut as in training; data.batching.max_tokens says there how long they may be",
+    ),
 }
 _OPTION_NAMES = {
     "data.source.path": "file",
@@ -93,7 +107,7 @@ def main(arguments: Sequence[str]) -> int:
 def _handle_arguments(arguments: Sequence[str]) -> int:
     source_arguments = [text for text in arguments if text.lstrip("+~").startswith("data.")]
     own = [text for text in arguments if text not in source_arguments]
-    options = parse_key_values(own, OPTION_DEFAULTS)
+    options = parse_key_values(own, OPTION_DEFAULTS, _FOREIGN_OPTIONS)
     source_options = _parse_source_options(source_arguments, options)
     given = {text.partition("=")[0] for text in own}
     _check_options(options, given, source_options)
@@ -218,7 +232,7 @@ def _find_model(options: dict[str, str]) -> "EarlierModel":
     model = find_earlier_model(store, options["run"])
     if options["backend"] == "torch":
         return model
-    from src.pipeline.runtime_cache import find_runtime_model
+    from src.pipeline.runtimes.runtime_cache import find_runtime_model
 
     if options["precision"] == "auto" and options["text"]:
         options["precision"] = "fp32"
@@ -228,11 +242,11 @@ def _find_model(options: dict[str, str]) -> "EarlierModel":
 def _load_filler_or_predictor(
     model: "EarlierModel", options: dict[str, str]
 ) -> "Predictor | MaskFiller":
-    from src.pipeline.file_prediction import LIST_COLUMNS
+    from src.pipeline.prediction.file_prediction import LIST_COLUMNS
 
     if LIST_COLUMNS.get(model.inference_config["task"]) != "fillings":
         return _load_predictor(model, options)
-    from src.pipeline.mask_filler import MaskFiller
+    from src.pipeline.prediction.mask_filler import MaskFiller
 
     startup.resume_gc()
     batch_tokens = int(options["batch_tokens"])
@@ -240,7 +254,7 @@ def _load_filler_or_predictor(
 
 
 def _load_predictor(model: "EarlierModel", options: dict[str, str]) -> "Predictor":
-    from src.pipeline.predictor import Predictor
+    from src.pipeline.prediction.predictor import Predictor
 
     startup.resume_gc()
     precision: Any = options["precision"]
@@ -294,7 +308,7 @@ def _fill_masks(
     if options["file"]:
         _predict_file(model, options, {**source_options, "pair": None})
         return
-    from src.pipeline.mask_filler import MaskFiller
+    from src.pipeline.prediction.mask_filler import MaskFiller
 
     startup.resume_gc()
     fillings = MaskFiller(model.folder, model.inference_config).fill_text(options["text"])
@@ -309,9 +323,9 @@ def _fill_masks(
 def _predict_file(
     model: "EarlierModel", options: dict[str, str], source_options: dict[str, Any]
 ) -> None:
-    from src.pipeline.file_prediction import FilePrediction
-    from src.pipeline.parquet_output import ColumnTypes
-    from src.pipeline.prediction_source import find_prediction_source
+    from src.pipeline.prediction.file_prediction import FilePrediction
+    from src.pipeline.prediction.parquet_output import ColumnTypes
+    from src.pipeline.prediction.prediction_source import find_prediction_source
 
     for option, key in (("column", "text"), ("pair_column", "pair")):
         if options[option]:
@@ -350,7 +364,7 @@ def _predict_file(
 
 def _choose_output(model: "EarlierModel", options: dict[str, str]) -> str:
     """Where the answers go; lists are no cells of a table if no name is typed."""
-    from src.pipeline.file_prediction import LIST_COLUMNS
+    from src.pipeline.prediction.file_prediction import LIST_COLUMNS
 
     if model.inference_config["task"] not in LIST_COLUMNS or options["output"]:
         return resolve_output(options["file"], options["output"])
@@ -367,7 +381,7 @@ def _open_input(file: str, model: "EarlierModel", source_options: dict[str, Any]
 
         yield find_path(file)
         return
-    from src.pipeline.prediction_source import choose_stdin_suffix
+    from src.pipeline.prediction.prediction_source import choose_stdin_suffix
 
     with tempfile.TemporaryDirectory() as folder:
         suffix = choose_stdin_suffix(model.run_source, source_options)

@@ -69,6 +69,18 @@ def main(cfg: "DictConfig") -> "RunOutcome | int":
         raise
 
 
+def print_config(cfg: "DictConfig") -> None:
+    """Print the config that a run would have, with the values of its preset, and without those that
+    a typed option replaces.
+    """
+    from omegaconf import OmegaConf
+
+    from src.config.compose import to_plain_config, typed_overrides
+
+    config = to_plain_config(cfg, typed_overrides())
+    sys.stdout.write(OmegaConf.to_yaml(OmegaConf.create(config)))
+
+
 def resume_from_command_line(arguments: Sequence[str], task: "Schema") -> int:
     """Go on with an earlier run, or fork it, as `resume=ID` asks, with its own config instead of
     conf/. Returns the exit code.
@@ -94,7 +106,12 @@ def compose_and_run(arguments: Sequence[str], task: "Schema") -> int:
     from src.config.compose import prefix_optional_inputs, run_composed_once
     from src.config.config_folders import take_config_folders
     from src.config.hydra_composition import COMPOSE_ERRORS
-    from src.config.overrides import describe_repeated_keys, is_multirun, put_flags_last
+    from src.config.overrides import (
+        describe_repeated_keys,
+        is_multirun,
+        put_flags_last,
+        take_config_request,
+    )
 
     if not arguments:
         from src.pipeline.announcement import DEMO_TEXT
@@ -124,11 +141,13 @@ def compose_and_run(arguments: Sequence[str], task: "Schema") -> int:
         overrides = prefix_optional_inputs(arguments, task)
         # the run records the command with the packages that it allows
         sys.argv[1:] = [*allowed_overrides(), *overrides]
-        if flags or not run_composed_once(overrides, main):
+        if {flag.partition("=")[0] for flag in flags} & _PRINTING_FLAGS:
+            startup.end_when_unread()
+        asked = take_config_request(overrides)
+        is_alone = not flags and run_composed_once(overrides, main)
+        if not is_alone and (asked is None or not run_composed_once(asked, print_config)):
             import hydra
 
-            if {flag.partition("=")[0] for flag in flags} & _PRINTING_FLAGS:
-                startup.end_when_unread()
             sys.argv[1:] = put_flags_last(overrides)
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(main)()
     except COMPOSE_ERRORS as error:

@@ -9,7 +9,7 @@ import pytest
 
 from src import audit
 from src.model.decision_rule import DecisionRule
-from src.pipeline.predictor import Predictor
+from src.pipeline.prediction.predictor import Predictor
 from src.tracking.store import Store
 from tests.test_predict import make_model
 

@@ -14,7 +14,7 @@ from src.evaluation.token_heat_map import format_score_bars, plot_heat_map, plot
 from src.model.attributions import Gradients
 from src.model.decision_rule import DecisionRule
 from src.pipeline.explanation import Explainer, Explanation, Word
-from src.pipeline.predictor import Predictor
+from src.pipeline.prediction.predictor import Predictor
 from src.tracking.store import Store
 from tests.test_predict import make_model
 

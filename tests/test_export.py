@@ -14,19 +14,19 @@ import torch
 from src import export, predict
 from src.core.dataset_info import Task
 from src.core.user_errors import UserError
-from src.pipeline import runtime_formats
 from src.pipeline.earlier_model import EarlierModel
 from src.pipeline.palimpsest_model import TextModel
-from src.pipeline.parity_rows import (
+from src.pipeline.prediction.predictor import Predictor
+from src.pipeline.run import run
+from src.pipeline.runtimes import runtime_formats
+from src.pipeline.runtimes.parity_rows import (
     ParityRows,
     read_file_rows,
     read_validation_rows,
     sample_training_texts,
 )
-from src.pipeline.predictor import Predictor
-from src.pipeline.run import run
-from src.pipeline.runtime_formats import fill_runtime_folder, write_runtime_folder
-from src.pipeline.runtime_parity import Bounds, Parity, compare_with_model, read_bounds
+from src.pipeline.runtimes.runtime_formats import fill_runtime_folder, write_runtime_folder
+from src.pipeline.runtimes.runtime_parity import Bounds, Parity, compare_with_model, read_bounds
 from src.tracking.store import Store
 from tests.test_predict import make_model
 from tests.test_run import config

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -24,7 +25,7 @@ def _look(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     shown = capsys.readouterr()
     assert code == 0, shown.err
     for line in shown.out.splitlines():
-        assert len(line) <= 80 or "src.run" in line
+        assert len(line) <= 80 or "python -" in line
     return shown.out
 
 
@@ -91,9 +92,14 @@ def test_a_table_of_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     rows = ["S: 1,Oslo,PROPN,B-LOC", ",is,VERB,O", ",cold,ADJ,O", "S: 2,Bergen,PROPN,B-LOC"]
     file = tmp_path / "a.csv"
     file.write_text("\n".join(["Sentence #,Word,POS,Tag", *rows * 5]), encoding="utf-8")
-    shown = " ".join(_look(capsys, f"data.source.path={file}").split())
-    assert "note: Tag holds tags of words, so that each row is a word and no text; tags of" in shown
+    shown = _look(capsys, f"data.source.path={file}")
+    words = " ".join(shown.split())
+    assert "note: Tag holds tags of words, so that each row is a word and no text; tags of" in words
     assert "python -m src.run" not in shown
+    [command] = [line.strip() for line in shown.splitlines() if "python -c" in line]
+    exec(shlex.split(command)[-1])
+    first = "Oslo\tB-LOC\nis\tO\ncold\tO\n\nBergen\tB-LOC\n\n"
+    assert file.with_suffix(".conll").read_text(encoding="utf-8").startswith(first)
 
 
 def test_a_folder_without_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -942,7 +948,8 @@ def test_tables_of_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     (tmp_path / "True.csv").rename(tmp_path / "fold-1.csv")
     (tmp_path / "Fake.csv").rename(tmp_path / "fold-2.csv")
     assert main([f"data.source.path={tmp_path}"]) == 2
-    assert f"or all for train: data.source.path={tmp_path}/*.csv; " in capsys.readouterr().err
+    typed = f"'data.source.path=\"{tmp_path}/*.csv\"'"
+    assert f"or all for train: {typed}; " in capsys.readouterr().err
     shown = _look(capsys, f"data.source.path={tmp_path}/*.csv")
     assert "rows: train 18\n" in shown
     # parts of one table are called so

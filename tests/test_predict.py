@@ -32,10 +32,10 @@ from src.model.decision_rule import DecisionRule
 from src.model.encoder_config import Scratch
 from src.model.model_classes import HeadType
 from src.model.stored_encoder import load_encoder
-from src.pipeline import predictor
 from src.pipeline.export import save_model
-from src.pipeline.mask_filler import MaskFiller
-from src.pipeline.predictor import Predictor, TextPrediction
+from src.pipeline.prediction import predictor
+from src.pipeline.prediction.mask_filler import MaskFiller
+from src.pipeline.prediction.predictor import Predictor, TextPrediction
 from src.tracking.store import Store
 
 TEXTS = ["a good film", "a bad film, a very bad and long film", "", "good good good"]
@@ -408,6 +408,7 @@ def test_a_file(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) ->
             "there is no such folder; did you mean 'run=0123456789abcdef0123456789abcdef'?",
         ),
         (["model=models:/reviews/1", "text=a"], "asked by the run that made it, as run=ID"),
+        (["run=0123456", "device=cpu"], "a GPU is taken where torch sees one; CUDA_VIS"),
         (["run=0123456", "input=a.csv"], "there is no option 'input'; did you mean 'file=a.csv'?"),
     ],
 )

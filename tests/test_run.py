@@ -23,7 +23,7 @@ from src.config.validate_config import validate_config
 from src.core.user_errors import UserError
 from src.model.module import NonFiniteLoss
 from src.pipeline.earlier_model import find_earlier_model
-from src.pipeline.predictor import Predictor
+from src.pipeline.prediction.predictor import Predictor
 from src.pipeline.run import RunOutcome, read_task_schema, run
 from src.tracking.store import Store
 

@@ -24,7 +24,7 @@ from src.evaluation.paired_comparison import (
     list_scores,
     mark_right,
 )
-from src.evaluation.seed_groups import compare_groups, correct_holm
+from src.evaluation.seed_groups import NoSpreadError, compare_groups, correct_holm
 from src.tracking.metric_names import format_change, is_share, is_small_good
 from src.tracking.run_table import RunTable
 from src.tracking.store import Store
@@ -132,7 +132,14 @@ def _compare(
                 f"{subject} has {format_quantity(len(some), 'seed')} with {metric}: a group of "
                 "seeds compares with another of at least two (seed=1,2,3 behind src.run -m)"
             )
-    found = compare_groups(*values, level=LEVEL / count)
+    try:
+        found = compare_groups(*values, level=LEVEL / count)
+    except NoSpreadError as error:
+        raise _NotComparableError(
+            f"every seed has the same {metric}, {values[1][0]:.4g}, and all of {first.label} have "
+            f"{values[0][0]:.4g}, so there is no spread to judge the difference by; one run of "
+            "each side, typed alone, is compared on its test rows"
+        ) from error
     return Evidence(
         "Welch",
         metric,

@@ -129,8 +129,17 @@ def run_command_line(
         return 130
 
 
-def parse_key_values(arguments: Sequence[str], defaults: Mapping[str, str]) -> dict[str, str]:
-    """The values of `defaults`, replaced by what was typed."""
+def parse_key_values(
+    arguments: Sequence[str], defaults: Mapping[str, str], answers: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The values of `defaults`, replaced by what was typed.
+
+    Args:
+        answers: what is said of options that other programs have and the command has not.
+
+    Raises:
+        UserError: for anything else than `KEY=VALUE` with a key of `defaults`, each once.
+    """
     values, typed = dict(defaults), set()
     for argument, following in pairwise([*arguments, ""]):
         key, equals, value = argument.partition("=")
@@ -152,7 +161,9 @@ def parse_key_values(arguments: Sequence[str], defaults: Mapping[str, str]) -> d
                 f"there is no option '{key}'",
                 key=key,
                 value=value,
-                hint=_name_same_option(key, value, defaults) or format_suggestion(key, defaults),
+                hint=(answers or {}).get(key.lower())
+                or _name_same_option(key, value, defaults)
+                or format_suggestion(key, defaults),
             )
         if key in typed:
             raise UserError(f"{key} is given twice: {values[key]} and {value}")

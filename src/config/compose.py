@@ -95,13 +95,14 @@ def is_resume(arguments: Sequence[str]) -> bool:
 
 def _quote_run_id(override: str) -> str:
     """Put a run id into quotes if Hydra would read it as a number: digits alone, or with one `e`
-    among them. A tag is a text as well, such as the version 1.10.
+    among them. A tag is a text as well, such as the version 1.10. What stands below another input,
+    such as `report.mistakes=0` or a value of a phase, may be a number.
     """
     key, _, value = override.partition("=")
-    pattern = r"[+-]?[\d._]+(e[+-]?\d+)?" if key.startswith("tags.") else r"\d+(e\d+)?"
+    is_tag = key.startswith("tags.")
+    pattern = r"[+-]?[\d._]+(e[+-]?\d+)?" if is_tag else r"\d+(e\d+)?"
     is_number = re.fullmatch(pattern, value) is not None
-    # the values of phases are those of other keys
-    return f"{key}='{value}'" if is_number and not key.startswith("phases.") else override
+    return f"{key}='{value}'" if is_number and (is_tag or "." not in key) else override
 
 
 def run_composed_once(overrides: Sequence[str], task: Callable[[DictConfig], object]) -> bool:

@@ -108,9 +108,10 @@ def options_with_key(key: str) -> str:
     """
     group, name = _split_group_key(key)
     options = list_options(group) if group else []
-    return format_group_override(
-        group, [option for option in options if name in load_option(group, option)]
-    )
+    found = [option for option in options if name in load_option(group, option)]
+    # what a newcomer wants is the experiment, whose other keys fit files too
+    whole = "+experiment=files, or " if group == "data/source" and "files" in found else ""
+    return whole + format_group_override(group, found) + ("," if whole else "")
 
 
 def options_without_key(key: str) -> str:

@@ -1,5 +1,6 @@
 """Finds all mistakes in the overrides of a command line. Hydra by itself stops at the first one."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -38,7 +39,7 @@ from src.config.overrides import (
 )
 from src.config.parse_failures import find_spaced_overrides
 from src.config.sorted_overrides import SortedOverrides
-from src.config.suggestions import unknown_key_error
+from src.config.suggestions import ABSENT_KEY, unknown_key_error
 from src.config.validate_config import validate_config
 from src.config.value_errors import find_thousands_error
 from src.config.value_overrides import apply_value_overrides
@@ -159,9 +160,8 @@ def find_override_errors(
     mistaken = _find_mistaken_lists(overrides, trials[0], task)
     errors += mistaken
     if many:
-        variants, variant_errors = _compose_variants(config, overrides)
+        variants, errors = _compose_variants(config, overrides, errors)
         trials += variants
-        errors += variant_errors
     reported = {error.key for error in errors if error.key}
     reported |= {key for error in mistaken for key in error.about}
     for trial in trials:
@@ -233,27 +233,62 @@ def _sort_overrides(arguments: Sequence[str], task: Schema, *, many: bool) -> So
 
 
 def _compose_variants(
-    config: DictConfig, overrides: SortedOverrides
+    config: DictConfig, overrides: SortedOverrides, errors: Sequence[UserError]
 ) -> tuple[list[dict[str, Any]], list[UserError]]:
     """Copies of the config, one for each further value of each key that has several, and the errors
-    of the values that Hydra refuses.
+    of all: those of the config, and those of the values that Hydra refuses. One of a key that only
+    some options of a group have says of which it is.
     """
     variants = [
         to_plain_config(variant, overrides.valid_texts)
         for variant in iter_config_variants(overrides.value_overrides, config)
     ]
-    errors: list[UserError] = []
-    for group_overrides in iter_group_variants(overrides.valid_texts, overrides.group_overrides):
+    first = overrides.group_overrides
+    all_errors = list(errors)
+    for group_overrides in iter_group_variants(overrides.valid_texts, first):
         base = _try_compose(group_overrides)
         if isinstance(base, Exception):
-            errors.append(explain_library_error(base))
+            all_errors.append(explain_library_error(base))
             continue
         refused, variant = apply_value_overrides(overrides.value_overrides, base, many=True)
-        errors += refused
+        pairs = zip(first, group_overrides, strict=True)
+        options = next((pair for pair in pairs if pair[0] != pair[1]), ("", ""))
+        all_errors = _name_options(all_errors, refused, options)
         with open_dict(variant):
             variant.pop("hydra", None)
         variants.append(to_plain_config(variant, overrides.valid_texts))
-    return variants, errors
+    return variants, all_errors
+
+
+def _name_options(
+    before: Sequence[UserError], refused: Sequence[UserError], options: tuple[str, str]
+) -> list[UserError]:
+    """The errors of configs before and with another option of a group, without those that are there
+    already. A key that only one of both lacks is absent with that option.
+    """
+    absent, lacking = (
+        {one.key for one in errors if _is_absent_key(one)} for errors in (before, refused)
+    )
+    named = [
+        _name_option(one, options[0]) if _is_absent_key(one) and one.key not in lacking else one
+        for one in before
+    ]
+    added = [
+        _name_option(one, options[1]) if _is_absent_key(one) else one
+        for one in refused
+        if not _is_absent_key(one) or one.key not in absent
+    ]
+    return named + added
+
+
+def _is_absent_key(error: UserError) -> bool:
+    return error.problem == ABSENT_KEY
+
+
+def _name_option(error: UserError, option: str) -> UserError:
+    named = copy.copy(error)
+    named.problem = f"{error.problem} with {option.lstrip('+')}"
+    return named
 
 
 def _add_search_errors(

@@ -160,6 +160,16 @@ def put_flags_last(arguments: Sequence[str]) -> list[str]:
     return [*overrides, *(word for word in arguments if word not in overrides)]
 
 
+def take_config_request(arguments: Sequence[str]) -> list[str] | None:
+    """The overrides of a command that asks for its config and nothing else (`--cfg job`); None of
+    any other, and of a search, whose config is more than that of a run.
+    """
+    overrides = [word for word in arguments if "=" in word and not word.startswith("-")]
+    flags = [word for word in arguments if word not in overrides and word != "--resolve"]
+    asks = flags in (["--cfg", "job"], ["-c", "job"], ["--cfg=job"], ["-c=job"])
+    return overrides if asks and not search_overrides(overrides) else None
+
+
 def describe_repeated_keys(arguments: Sequence[str]) -> list[str]:
     """A sentence about each key that is typed with several values, of which Hydra takes the last
     without a word.

@@ -21,6 +21,8 @@ from src.config.groups import (
 )
 from src.core.user_errors import UserError, did_you_mean, format_suggestion, suggest
 
+# What is wrong with a key that does not exist.
+ABSENT_KEY = "there is no such key"
 # Nodes that may have any names, and what a name stands for.
 _OPEN_NODES = {"callbacks": "a callback", "model.metrics": "a metric"}
 # The similarity (0 to 1) that a name elsewhere in the config must have to be suggested. There are
@@ -54,7 +56,7 @@ def unknown_key_error(key: str, present: Any, typed: str = "") -> UserError | No
     if plain := leave_argument_node_out(key):
         inner = unknown_key_error(plain, present, typed)
         hint = did_you_mean(plain) if inner is None else inner.hint
-        return UserError("there is no such key", key=key, hint=hint)
+        return UserError(ABSENT_KEY, key=key, hint=hint)
     names = (
         {str(name) for name in node if not str(name).startswith("_")}
         if isinstance(node, Mapping)
@@ -99,7 +101,7 @@ def unknown_key_error(key: str, present: Any, typed: str = "") -> UserError | No
             hint += f", typed whole: 'data.label_map={{{part}: NAME}}'"
     else:
         hint = format_suggestion(part, names)
-    return UserError("there is no such key", key=wrong, hint=hint)
+    return UserError(ABSENT_KEY, key=wrong, hint=hint)
 
 
 def _explain_addition(key: str, node: Any, typed: str) -> str | None:

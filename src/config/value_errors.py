@@ -77,6 +77,10 @@ def explain_value_error(error: UserError, key: str, value: Any) -> UserError:
         error.hint = f"a share of the rows is data.train_share={float(share[1]) / 100:g}"
     if key == "trainer.limit_batches" and isinstance(value, float):
         error.hint = "it counts batches, and is no share of them; null takes all"
+    if key == "trainer.val_check_steps" and isinstance(value, float):
+        error.hint = "it counts optimizer steps, and is no share of an epoch; null is once an epoch"
+    if value in ("auto", "max") and key.startswith("data.batching."):
+        error.hint = "what a number costs in memory and time, python -m src.plan tells"
     if key == "trainer.devices" and isinstance(value, list):
         error.hint = "it says how many; which ones is CUDA_VISIBLE_DEVICES=0,1 before the command"
         return error

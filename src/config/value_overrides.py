@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.config.hydra_composition import COMPOSE_ERRORS, apply_overrides
 from src.config.hydra_errors import explain_library_error
 from src.config.overrides import expand_values
-from src.config.suggestions import unknown_key_error
+from src.config.suggestions import ABSENT_KEY, unknown_key_error
 from src.core.user_errors import UserError
 
 
@@ -37,7 +37,7 @@ def apply_value_overrides(
         if must_exist and (unknown := unknown_key_error(override.key_or_group, present, typed)):
             if any(override.key_or_group.startswith(f"{node}.") for node in removed):
                 hint = f"what ~ has taken away is added anew, as +{typed}"
-                unknown = UserError("there is no such key", key=override.key_or_group, hint=hint)
+                unknown = UserError(ABSENT_KEY, key=override.key_or_group, hint=hint)
             missing.append(unknown)
             continue
         if (

@@ -2,8 +2,9 @@
 
 A batch is flat: the tokens of its sequences stand one after the other without padding, and
 `cu_seqlens` says where each sequence begins. Linear layers then see real tokens only, and attention
-is told the borders (`src/model/ragged_attention.py`). A batch without targets counts for nothing: a
-rank that has no row in a global batch works on one (`src/data/batches/batch_sampler.py`).
+is told the borders (`src/model/attention/ragged_attention.py`). A batch without targets counts for
+nothing: a rank that has no row in a global batch works on one
+(`src/data/batches/batch_sampler.py`).
 
 Shape legend: B sequences, T tokens of all sequences together, K tokens that are predicted or
 tagged, S words of all texts and the end of each, U tokens that are written, C classes.

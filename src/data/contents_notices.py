@@ -14,6 +14,11 @@ from src.data.rows.tag_schemes import describe_tags
 
 LINE_WIDTH = 80
 _SHOWN_LABELS = 12
+_SHOWN_COLUMNS = 200
+_SPANS_HINT = (
+    'entities are read from lines such as {"text": "...", "entities": [[0, 3, "PER"]]} as JSON, '
+    "where 3 is the place behind the last character"
+)
 _MOST_CLASSES = 20
 _MARKUP = re.compile(
     r"</?(a|b|br|code|div|em|h\d|html|i|img|li|ol|p|pre|span|strong|table|td|tr|u|ul)(\s[^<>]*)?/?>"
@@ -26,11 +31,13 @@ def describe_columns(profiles: Sequence[ColumnProfile]) -> Iterator[str]:
     """The columns of a file with some of what stands in them."""
     yield "columns, of the first rows:"
     width = min(24, max(len(str(profile.name)) for profile in profiles))
-    for profile in profiles:
+    for profile in profiles[:_SHOWN_COLUMNS]:
         name = truncate_middle(str(profile.name), width)
         examples = " | ".join(" ".join(example[:60].split()) for example in profile.examples)
         line = f"  {name:<{width}}  {profile.distinct:>5,} different: {examples}"
         yield truncate_end(line, LINE_WIDTH)
+    if (more := len(profiles) - _SHOWN_COLUMNS) > 0:
+        yield f"  and {format_quantity(more, 'more column')}"
 
 
 def describe_contents(contents: FileContents) -> Iterator[str]:
@@ -56,6 +63,11 @@ def describe_contents(contents: FileContents) -> Iterator[str]:
         pairs = write_label_map(kept) if len(kept) > 1 and not contents.has_label_sets else ""
         leave = f"; {pairs} leaves such rows out" if pairs else ""
         yield wrap_line(f"note: no row of train has the label {listed} of {split}{leave}")
+    for split, name in contents.lone_labels.items():
+        yield wrap_line(
+            f"note: all rows of {split} have the label '{name}'; where it only stands for others "
+            f"that are kept back, data.source.{split}=null leaves {split} out"
+        )
     if contents.tags is not None:
         for line in describe_tags(contents.tags, contents.tag_problem):
             yield wrap_line(line)
@@ -80,6 +92,21 @@ def describe_unread_values(
             f"{', '.join(unread)}: objects in lists, of which nothing is read; labels there "
             "want a column of their own (Label Studio exports CSV and JSON-MIN)"
         )
+    if places := [str(one.name) for one in profiles if one.holds_offsets]:
+        yield (
+            f"{', '.join(places)}: lists of the places of characters, which are no labels; "
+            f"{_SPANS_HINT}"
+        )
+    most = max((one.filled for one in profiles), default=0)
+    # spans by their types and texts, {"name": {"Ada": [[0, 2]]}}, as CLUENER has them
+    by_key = [one for one in profiles if one.is_nested and 2 * one.filled < most]
+    for outer in dict.fromkeys(str(one.name).partition(".")[0] for one in by_key):
+        inner = [str(one.name) for one in by_key if str(one.name).startswith(f"{outer}.")]
+        if inner:
+            yield (
+                f"{outer}: objects whose keys differ from row to row ({inner[0]}), of which no "
+                f"label is read; {_SPANS_HINT}"
+            )
 
 
 def describe_rejected(profiles: Sequence[ColumnProfile], columns: ColumnSelection) -> Iterator[str]:

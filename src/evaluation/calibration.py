@@ -15,6 +15,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax, n
 NUM_BINS = 15
 # beyond which nothing is calibrated any more, and everything is said
 LEAST_TEMPERATURE, MOST_TEMPERATURE = 0.05, 20.0
+# Standard deviation of the logarithm of the temperature, before any row is seen. Of a few rows the
+# best temperature is chance; some hundred of them outweigh this (docs/lab-log.md).
+PRIOR_DEVIATION = 0.5
 
 
 class Calibration(NamedTuple):
@@ -121,7 +124,8 @@ def apply_temperature(probabilities: Tensor, temperature: float, *, many: bool) 
 
 
 def fit_temperature(probabilities: Tensor, targets: Tensor) -> TemperatureFit:
-    """The temperature with the least log loss of these rows.
+    """The likeliest temperature, given these rows and that it is about 1 (`PRIOR_DEVIATION`): of
+    many rows that with the least log loss.
 
     One temperature serves all labels, so that no two change places. None is fitted where the model
     makes no mistake, since the loss then falls with the temperature down to 0.
@@ -146,14 +150,19 @@ def fit_temperature(probabilities: Tensor, targets: Tensor) -> TemperatureFit:
             return binary_cross_entropy_with_logits(scaled, truth).item()
         return nll_loss(log_softmax(scaled, 1), truth).item()
 
+    def compute_unlikeliness(log_temperature: float) -> float:
+        """The negative logarithm of the posterior probability, for each decision."""
+        prior = (log_temperature / PRIOR_DEVIATION) ** 2 / 2
+        return compute_loss(log_temperature) + prior / truth.numel()
+
     before = compute_loss(0.0)
     if not wrong.any():
         return TemperatureFit(1.0, before, before, "there is no mistake among the rows")
     bounds = (math.log(LEAST_TEMPERATURE), math.log(MOST_TEMPERATURE))
     # the loss has one minimum in 1 / temperature (it is convex there), so in its logarithm too
-    found = minimize_scalar(compute_loss, bounds=bounds, method="bounded")
+    found = minimize_scalar(compute_unlikeliness, bounds=bounds, method="bounded")
     temperature = math.exp(found.x)
     if min(found.x - bounds[0], bounds[1] - found.x) < 0.01:
         reason = f"the best one is beyond {LEAST_TEMPERATURE} to {MOST_TEMPERATURE:g}"
         return TemperatureFit(1.0, before, before, reason)
-    return TemperatureFit(temperature, before, float(found.fun))
+    return TemperatureFit(temperature, before, compute_loss(found.x))

@@ -27,7 +27,7 @@ from src.evaluation.embedding_quality import (
     compute_rankme,
 )
 from src.evaluation.probe_errors import name_probe_keys
-from src.model.ragged_layout import mean_pool
+from src.model.attention.ragged_layout import mean_pool
 from src.training.lightning_internals import is_fitting
 from src.training.undisturbed import undisturbed_evaluation
 

@@ -36,9 +36,9 @@ from torchmetrics.functional.regression import (
 
 from src.evaluation.entity_report import judge_tags
 from src.evaluation.plots import plot_confusion_matrix, plot_predictions
-from src.model.correlation import compute_pearson, compute_spearman, explain_undefined
 from src.model.head_outputs import choose_ranks
-from src.model.rank_metrics import compute_expected_ranks
+from src.model.metrics.correlation import compute_pearson, compute_spearman, explain_undefined
+from src.model.metrics.rank_metrics import compute_expected_ranks
 
 if TYPE_CHECKING:
     from src.core.pictures import Picture

@@ -93,9 +93,9 @@ def align_head(
     if policy == "fresh" or not is_kept:
         reset_output_layer(layer, network.config)
         reason = f"is not taken ({key}={policy})" if is_kept else f"does not fit {new}"
-        way_out = f" ({key}=keep takes it output by output)" if policy == "auto" else ""
         return loaded._replace(
-            head=f"{head} {reason}, so its output layer is new{way_out}",
+            head=f"{head} {reason}, so its output layer is new",
+            way_out=f"{key}=keep takes it output by output" if policy == "auto" else "",
             missing=tuple(sorted({*loaded.missing, *layer_parameters})),
         )
     if order is None or order == sorted(order):

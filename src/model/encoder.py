@@ -19,7 +19,9 @@ from transformers.utils.logging import set_tqdm_hook
 from src.core.batch import Tokens
 from src.core.notices import Notices, join_notices
 from src.core.user_errors import UserError
-from src.model import fast_encoder, ragged_attention, text_pooling
+from src.model import fast_encoder, text_pooling
+from src.model.attention import ragged_attention
+from src.model.attention.ragged_layout import RaggedLayout
 from src.model.decoder_rows import check_decoder, compute_decoder_logits
 from src.model.encoder_families import (
     HEADS,
@@ -35,7 +37,6 @@ from src.model.layer_stack import find_body_prefix, find_embeddings, find_layers
 from src.model.model_classes import TEXT_HEADS, HeadType, find_model_class
 from src.model.padded_rows import PaddedRows
 from src.model.pretrained_weights import LoadedWeights
-from src.model.ragged_layout import RaggedLayout
 from src.model.reading_direction import (
     check_direction,
     check_kept_direction,

@@ -20,16 +20,23 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from src.core.batch import Tokens
-from src.model.attention_bucket import round_up
+from src.model.attention.attention_bucket import round_up
+from src.model.attention.ragged_attention import (
+    apply_rotary,
+    ragged_attention,
+    ragged_attention_of_selected,
+)
+from src.model.attention.ragged_layout import RaggedLayout
+from src.model.attention.relative_attention import (
+    relative_attention,
+    relative_attention_of_selected,
+)
+from src.model.attention.relative_positions import DistanceTable, RelativeFunction, build_bias
 from src.model.fast_dropout import apply_dropout_module
 from src.model.fast_layers import apply_layer_norm, apply_linear_rows, apply_linears, embed_ids
-from src.model.ragged_attention import apply_rotary, ragged_attention, ragged_attention_of_selected
-from src.model.ragged_layout import RaggedLayout
-from src.model.relative_attention import relative_attention, relative_attention_of_selected
-from src.model.relative_positions import DistanceTable, RelativeFunction, build_bias
 
 # On a CPU, the tokens of a ragged batch are filled up to a multiple of this, for the reason that
-# src/model/ragged_layout.py gives.
+# src/model/attention/ragged_layout.py gives.
 TOKENS_MULTIPLE = 32
 # positions [K] in the flat batch; the first token of each sequence; None for all tokens
 TokenSelection = Tensor | Literal["first"] | None

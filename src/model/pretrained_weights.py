@@ -28,6 +28,7 @@ class LoadedWeights(NamedTuple):
         added_tokens: rows that the embeddings were grown by.
         direction: which tokens are seen from now on, and were before, in a clause; empty where
             that has not changed.
+        way_out: what to type where something else should become of the head, likewise.
     """
 
     source: str
@@ -37,6 +38,7 @@ class LoadedWeights(NamedTuple):
     head: str = ""
     added_tokens: int = 0
     direction: str = ""
+    way_out: str = ""
 
     @property
     def fresh(self) -> tuple[str, ...]:
@@ -56,7 +58,8 @@ class LoadedWeights(NamedTuple):
             body: the name of the network's body, such as `bert`.
         """
         fresh, unused = (summarize_names(names, body) for names in (self.fresh, self.unused))
-        clauses = [self.head, self.direction]
+        head = f"{self.head} ({self.way_out})" if self.way_out else self.head
+        clauses = [head, self.direction]
         if self.added_tokens:
             clauses.append(
                 f"embeddings grown by {format_quantity(self.added_tokens, 'row')} for tokens added "
@@ -68,7 +71,7 @@ class LoadedWeights(NamedTuple):
         return Notices(
             (f"weights of {self.source}: {said}",) if said else (),
             {
-                **({"model/head": self.head} if self.head else {}),
+                **({"model/head": head} if head else {}),
                 **({"model/direction": self.direction} if self.direction else {}),
                 **({"model/added_tokens": str(self.added_tokens)} if self.added_tokens else {}),
                 "model/fresh": fresh or "none",

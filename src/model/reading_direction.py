@@ -2,10 +2,10 @@
 that no token sees those after it.
 
 Most families know one of these alone. Those whose attention is told the borders of sequences here
-(`src/model/ragged_layout.py`) can be kept to one direction, and go back to both: their config has
-`is_decoder`, which is true in the folder of a network that has learnt to read in one. transformers
-has a causal class for some of them, and of the others it would open such a folder as a network that
-reads in both.
+(`src/model/attention/ragged_layout.py`) can be kept to one direction, and go back to both: their
+config has `is_decoder`, which is true in the folder of a network that has learnt to read in one.
+transformers has a causal class for some of them, and of the others it would open such a folder as a
+network that reads in both.
 """
 
 import transformers

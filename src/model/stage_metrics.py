@@ -12,7 +12,7 @@ from torchmetrics import MeanMetric, Metric
 
 from src.core.failures import describe_exception
 from src.core.user_errors import UserError
-from src.model.metric_conditions import build_condition
+from src.model.metrics.metric_conditions import build_condition
 from src.model.objectives import Objective, ObjectiveOutput
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from src.core.batch import Tokens
 from src.core.notices import Notices
 from src.core.user_errors import UserError
+from src.model.attention.ragged_layout import mean_pool
 from src.model.encoder_families import SEQUENCE_HEADS
-from src.model.ragged_layout import mean_pool
 
 Pooling = Literal["first", "mean", "attention"]
 _MODULE = "attention_pooling"

@@ -21,15 +21,15 @@ from src.evaluation.group_audit import (
 )
 from src.evaluation.intervals import find_share_interval
 from src.evaluation.membership import MembershipProbe, probe_membership
-from src.pipeline.answer_scores import ClassScore, LabelSetScore
+from src.pipeline.prediction.answer_scores import ClassScore, LabelSetScore
 
 if TYPE_CHECKING:
     from src.data.datamodule import TextDataModule
     from src.data.tokenization.token_store import TokenStore
     from src.model.encoder import Encoder
     from src.pipeline.earlier_model import EarlierModel
-    from src.pipeline.file_prediction import FilePrediction
-    from src.pipeline.predictor import Predictor
+    from src.pipeline.prediction.file_prediction import FilePrediction
+    from src.pipeline.prediction.predictor import Predictor
 
 _NO_GROUP = "(none)"
 _MOST_MEMBERS = 2000
@@ -240,7 +240,7 @@ def audit_text_membership(
     Args:
         max_tokens: how much of the beginning of a text is read.
     """
-    from src.model.masked_losses import draw_fixed_mask, measure_masked_losses
+    from src.model.metrics.masked_losses import draw_fixed_mask, measure_masked_losses
 
     tokenizer = datamodule.tokenizer
     assert tokenizer.mask_id is not None

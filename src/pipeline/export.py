@@ -87,6 +87,11 @@ def save_model(
         yield folder
 
 
+def find_program(name: str) -> Path:
+    """A program that is copied into model folders."""
+    return Path(__file__).with_name(name)
+
+
 def add_reader(folder: Path) -> bool:
     """Have a model folder hold a program that answers without this one, and be a model of MLflow;
     False if the model gives no answers to texts.
@@ -94,7 +99,7 @@ def add_reader(folder: Path) -> bool:
     reading = read_inference_config(folder)
     if not is_readable(reading):
         return False
-    shutil.copyfile(Path(__file__).with_name(READER_NAME), folder / READER_NAME)
+    shutil.copyfile(find_program(READER_NAME), folder / READER_NAME)
     # that of a pretraining run of earlier versions has no names
     label_names, pairs = reading.get("label_names", []), reading.get("pairs")
     decision = folder / DECISION_NAME

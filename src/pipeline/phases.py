@@ -214,8 +214,8 @@ def enter_next_phase(parts: "RunParts", module: "EncoderModule", trainer: "Train
     """End a phase whose training is over, and begin the next one with the model that it leaves:
     that of its best checkpoint, as a run's. All ranks call it, and the first one leaves the model.
     """
+    from src.pipeline.report.run_report import log_time_limit
     from src.pipeline.resume_hint import note_resume_command
-    from src.pipeline.run_report import log_time_limit
     from src.training.distributed import gather_from_ranks, unshard_encoder, wait_at_border
 
     phase, record, ranks = parts.phase, parts.record, parts.launcher.rank_info

@@ -228,8 +228,8 @@ def prepare_run(parts: RunParts) -> Path | None:
         The checkpoint that training starts from; None for a fresh start.
     """
     from src.pipeline.build_parts import check_validation_rows
-    from src.pipeline.judge_answers import check_report
-    from src.pipeline.leakage import record_leakage
+    from src.pipeline.report.judge_answers import check_report
+    from src.pipeline.report.leakage import record_leakage
     from src.training.rank_process import take_from_first_rank
 
     record, datamodule = parts.record, parts.datamodule
@@ -268,7 +268,7 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
     from lightning import seed_everything
     from lightning.pytorch.callbacks import LambdaCallback
 
-    from src.pipeline.fill_in_probes import watch_fill_ins
+    from src.pipeline.report.fill_in_probes import watch_fill_ins
     from src.pipeline.teacher import build_model_config
     from src.training.callbacks import announce_loading, keep_freed_memory
     from src.training.non_finite_recovery import fit_with_recovery

@@ -7,8 +7,13 @@ import os
 from typing import TYPE_CHECKING
 
 from src.core.files import PROJECT_ROOT
+from src.pipeline.report.run_report import (
+    log_model,
+    log_report,
+    log_tested_checkpoint,
+    log_time_limit,
+)
 from src.pipeline.run_parts import RunParts
-from src.pipeline.run_report import log_model, log_report, log_tested_checkpoint, log_time_limit
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -22,9 +27,9 @@ def evaluate_run(parts: RunParts, module: "EncoderModule", trainer: "Trainer") -
     Returns:
         The latest value of every metric, those of the report included on the first rank.
     """
-    from src.pipeline.decision import fit_decision
     from src.pipeline.export import save_model
-    from src.pipeline.masked_token_report import log_token_report, tally_masked_tokens
+    from src.pipeline.report.decision import fit_decision
+    from src.pipeline.report.masked_token_report import log_token_report, tally_masked_tokens
     from src.training.distributed import (
         gather_predictions,
         load_checkpoint_weights,

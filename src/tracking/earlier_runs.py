@@ -123,9 +123,16 @@ def _find_by_id(session: StoreSession, wanted: str, typed: str, key: str) -> Run
             f"{key}={typed!r} begins several runs: {_join_runs(runs)}; give more digits"
         )
     if runs and runs[0].info.lifecycle_stage == "deleted":
+        run = _to_run_info(runs[0])
+        experiment = session.client.get_experiment(runs[0].info.experiment_id)
+        if experiment.lifecycle_stage == "deleted":
+            raise UserError(
+                f"{key}={typed!r}: run {run} is in the UI's bin with its experiment "
+                f"{experiment.name}: mlflow experiments restore --experiment-id "
+                f"{experiment.experiment_id} brings both back"
+            )
         raise UserError(
-            f"{key}={typed!r}: run {_to_run_info(runs[0])} is in the UI's bin; restore it there "
-            "to use it"
+            f"{key}={typed!r}: run {run} is in the UI's bin; restore it there to use it"
         )
     return _to_run_info(runs[0]) if runs else None
 

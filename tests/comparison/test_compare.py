@@ -106,6 +106,17 @@ def test_the_same_config_and_seed_counts_once(add_run: AddRun, judge: Any) -> No
     assert f"left out of the means: {ids[2][:8]}" in told["remarks"][0]
 
 
+def test_seeds_that_all_say_the_same_show_no_difference(add_run: AddRun, judge: Any) -> None:
+    ids = [
+        add_run(seed=seed, lr=lr, accuracy=score)
+        for lr, score in ((0.001, 0.9), (0.002, 0.95))
+        for seed in (1, 2, 3)
+    ]
+    [verdict] = judge(*ids, "--metric", "test/accuracy")["verdicts"]
+    assert verdict["outcome"] == "not compared"
+    assert "every seed has the same test/accuracy, 0.95, and all of A have 0.9" in verdict["words"]
+
+
 def test_several_are_compared_with_the_first_and_corrected(add_run: AddRun, judge: Any) -> None:
     ids = [
         add_run(lr=lr, right=range(100, 150 + more), rows=200)

@@ -164,7 +164,9 @@ def test_groups_and_choices() -> None:
 
 
 def test_optional_inputs_are_added_for_hydra() -> None:
-    typed = ["init_from=ab", "tags.a=b", "tags={a: 1}"]
+    # what stands below one may be a number, and is none in quotes
+    below = ["report.mistakes=0", "report.near_train=1", "phases.short.trainer.max_steps=4"]
+    typed = ["init_from=ab", "tags.a=b", "tags={a: 1}", *below]
     assert prefix_optional_inputs(typed, read_task_schema()) == [f"++{each}" for each in typed]
     others = ["+experiment=imdb", "init_fromm=1", "data.seed=1", "++init_from=x", "-m"]
     assert prefix_optional_inputs(others, read_task_schema()) == others

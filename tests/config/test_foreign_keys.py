@@ -135,6 +135,8 @@ def test_other_names_are_left_alone(key: str) -> None:
         ("data=in/reviews.csv", "data is given as data.source.path=in/reviews.csv"),
         ("in/my reviews.csv", "data is given as 'data.source.path=in/my reviews.csv'"),
         ("trainer.devices=[0]", "CUDA_VISIBLE_DEVICES=0,1"),
+        ("trainer.val_check_steps=0.5", "it counts optimizer steps, and is no share of an epoch"),
+        ("data.batching.batch_size=auto", "in memory and time, python -m src.plan tells"),
         ("trainer.limit_batches=1.0", "it counts batches, and is no share of them; null takes all"),
         ("trainer.max_steps=10.000", "trainer.max_steps=10000 (or 10, whose fraction is zero)?"),
         ("trainer.max_steps=1.234.000", "did you mean trainer.max_steps=1234000?"),

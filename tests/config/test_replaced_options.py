@@ -2,9 +2,12 @@
 not said of it.
 """
 
+import sys
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+import yaml
 from omegaconf import OmegaConf
 
 from src.config.allowed_targets import import_target
@@ -17,6 +20,7 @@ from src.config.replaced_options import drop_replaced_values
 from src.core.nested_config import get_by_path
 from src.core.user_errors import UserErrors
 from src.pipeline.run import read_task_schema
+from src.run import compose_and_run
 from src.search.run.search_check import find_search_errors
 
 GENERATED = ("ner", "questions", "ratings", "topics", "quickstart_scratch", "mlm_quickstart")
@@ -37,6 +41,13 @@ def test_files_in_the_place_of_generated_rows(experiment: str) -> None:
     if experiment == "ner":
         assert config["data"]["task"] == "token_classification"
         assert config["data"]["batching"]["max_tokens"] == 64
+
+
+def test_the_printed_config_is_that_of_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    typed = ["+experiment=questions", "data/source=files", "data.source.path=rows.csv"]
+    with patch.object(sys, "argv", ["run"]):
+        assert compose_and_run([*typed, "--cfg", "job"], read_task_schema()) == 0
+    assert yaml.safe_load(capsys.readouterr().out) == _compose(*typed)
 
 
 def test_what_is_typed_stays() -> None:

@@ -53,7 +53,7 @@ def test_a_late_import_leaves_the_collector_as_it_was() -> None:
 
 SCRIPT = """
 import sys
-import src.pipeline.predictor
+import src.pipeline.prediction.predictor
 assert not {"lightning", "mlflow", "torchmetrics", "pandas"} & set(sys.modules), sorted(sys.modules)
 from src.core.startup import import_lightning
 import_lightning()

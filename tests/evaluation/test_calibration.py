@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from src.evaluation.calibration import (
+    PRIOR_DEVIATION,
     apply_temperature,
     fit_temperature,
     measure_calibration,
@@ -56,8 +57,8 @@ def test_the_error_is_that_of_torchmetrics(classes: int):
 
 def test_the_temperature_of_one_confidence_by_hand():
     # 75 % right at 0.9: sigmoid(log(9) / T) = 0.75 where T = log(9) / log(3) = 2
-    probabilities = torch.tensor([[0.1, 0.9]]).repeat(8, 1)
-    truths = torch.tensor([1, 1, 1, 0] * 2)
+    probabilities = torch.tensor([[0.1, 0.9]]).repeat(100_000, 1)
+    truths = torch.tensor([1, 1, 1, 0]).repeat(25_000)
     fit = fit_temperature(probabilities, truths)
     assert fit.temperature == pytest.approx(2.0, abs=1e-3)
     assert fit.loss_after < fit.loss_before
@@ -68,6 +69,21 @@ def test_the_temperature_of_one_confidence_by_hand():
     assert many.temperature == pytest.approx(2.0, abs=1e-3)
     decided = apply_temperature(probabilities[:, 1:], many.temperature, many=True)
     assert decided[0].item() == pytest.approx(0.75, abs=1e-3)
+
+
+def test_few_rows_move_the_temperature_little():
+    # seven rows of a model that is right about itself; the least loss is at a temperature of 0.04
+    probabilities = torch.tensor([0.51, 0.52, 0.53, 0.54, 0.55, 0.56, 0.51])
+    rows = torch.stack([1 - probabilities, probabilities], 1)
+    truths = torch.tensor([1, 1, 1, 1, 1, 1, 0])
+    fit = fit_temperature(rows, truths)
+    assert 0.5 < fit.temperature < 1
+    assert fit.loss_after < fit.loss_before
+    # 8 rows at 0.9 of which 6 are right: where the slopes of loss and prior meet
+    few = fit_temperature(torch.tensor([[0.1, 0.9]] * 8), torch.tensor([1, 1, 1, 0] * 2))
+    margin = np.log(9) / few.temperature
+    slope = 8 * margin * (1 / (1 + np.exp(-margin)) - 0.75)
+    assert slope == pytest.approx(np.log(few.temperature) / PRIOR_DEVIATION**2, abs=1e-3)
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -105,7 +121,7 @@ def test_where_everything_is_right_no_temperature_is_fitted():
     fit = fit_temperature(torch.tensor([[0.9, 0.1], [0.2, 0.8]]), torch.tensor([0, 1]))
     assert (fit.temperature, fit.reason) == (1.0, "there is no mistake among the rows")
     # nothing is known, so the best temperature is without end
-    blind = fit_temperature(torch.tensor([[0.9, 0.1]] * 4), torch.tensor([0, 1, 0, 1]))
+    blind = fit_temperature(torch.tensor([[0.9, 0.1]] * 100_000), torch.tensor([0, 1] * 50_000))
     assert blind.temperature == 1.0
     assert blind.reason.startswith("the best one is beyond")
 

@@ -5,7 +5,12 @@ import math
 import pytest
 from scipy import stats
 
-from src.evaluation.seed_groups import compare_groups, compute_mean_interval, correct_holm
+from src.evaluation.seed_groups import (
+    NoSpreadError,
+    compare_groups,
+    compute_mean_interval,
+    correct_holm,
+)
 
 FIRST = [0.80, 0.82, 0.81, 0.79, 0.83]
 
@@ -43,7 +48,8 @@ def test_the_seeds_that_would_settle_it_are_those_of_statsmodels() -> None:
 
 def test_groups_without_scatter_or_difference_are_no_division_by_zero() -> None:
     assert compare_groups([0.5, 0.5], [0.5, 0.5]) == (0.0, 0.0, 0.0, 1.0, 0)
-    assert compare_groups([0.5, 0.5], [0.75, 0.75]) == (0.25, 0.25, 0.25, 0.0, 0)
+    with pytest.raises(NoSpreadError):
+        compare_groups([0.5, 0.5], [0.75, 0.75])
     assert compare_groups(FIRST, FIRST).more_seeds is None
     assert compare_groups(FIRST, [value + 1e-6 for value in FIRST]).more_seeds is None
 

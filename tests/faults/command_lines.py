@@ -394,7 +394,7 @@ ENTRIES = [
     Entry(
         "data.path=a.csv",
         says="data.path: there is no such key; did you mean 'data.source.path'? "
-        "(data/source=files|hub has it)",
+        "(+experiment=files, or data/source=files|hub, has it)",
     ),
     Entry(
         "+trainer=cpu",

@@ -152,8 +152,9 @@ ENTRIES = [
         FILES + "data.source.path=HERE/a.jsonl",
         says=(
             "a.jsonl, line 1: not valid JSON (Expecting property name enclosed in double quotes "
-            "at column 2); "
-            "expected one JSON object a line"
+            'at column 2); it is written as Python shows it; python -c "import ast, json; '
+            "[print(json.dumps(ast.literal_eval(line))) for line in open('HERE/a.jsonl')]\" > "
+            "HERE/a.jsonl.jsonl writes it as JSON"
         ),
         files={"a.jsonl": "{'text': 'a'}\n"},
         name="JSON with single quotes",
@@ -606,8 +607,8 @@ ENTRIES = [
             "data.source.path=HERE/d: no file carries the name of a split; found a.csv, b.csv; "
             "say which is "
             "which: data.source.train=NAME, or give one file: data.source.path=FILE, or all for "
-            "train: data.source.path=HERE/d/*.csv; data.source.format=class_files where every file "
-            "holds the rows of one class"
+            "train: 'data.source.path=\"HERE/d/*.csv\"'; data.source.format=class_files where "
+            "every file holds the rows of one class"
         ),
         files={"d/a.csv": GOOD, "d/b.csv": GOOD},
         name="two files without a split's name",
@@ -666,7 +667,8 @@ ENTRIES = [
     Entry(
         FILES + "data.source.path=HERE/d",
         says="data.source.path=HERE/d: 'train' stands in several folders; name one of them: "
-        "HERE/d/x, HERE/d/y",
+        "HERE/d/x, HERE/d/y, or all: 'data.source.path=\"HERE/d/*/*.csv\"', with "
+        "data.source.format=class_files where every folder is a class",
         files={"d/x/train.csv": GOOD, "d/y/train.csv": GOOD},
         name="train in two folders",
     ),

@@ -249,6 +249,24 @@ ENTRIES = [
         ),
     ),
     Entry(
+        "-m model=classification,binary,ordinal model.objective.label_smoothing=0.1",
+        says=(
+            "model.objective.label_smoothing: there is no such key with model=binary; valid: "
+            "focal_gamma, mixup, pos_weight, positive, r_drop\n"
+            "model.objective.label_smoothing: there is no such key with model=ordinal; valid: "
+            "label_names, mixup, r_drop"
+        ),
+    ),
+    Entry(
+        "-m model=binary,classification model.objective.class_weights=balanced model.typo=1",
+        says=(
+            "model.objective.class_weights: there is no such key with model=binary; did you mean "
+            "'pos_weight'?\n"
+            "model.typo: there is no such key; valid: adapter, encoder, freeze, "
+            "gradient_checkpointing, lean, objective, optim, regularization"
+        ),
+    ),
+    Entry(
         "-m seed=1,2 search.max_trial=3",
         says="search.max_trial: there is no such key; did you mean 'max_trials'?",
     ),

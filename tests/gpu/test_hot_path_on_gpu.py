@@ -18,9 +18,9 @@ from src.data.batches.batch_sampler import BatchKey
 from src.data.batches.batching import Masked
 from src.data.batches.device_dataset import DeviceBatchDataset, should_keep_on_device
 from src.data.batches.loader import BatchDataset
+from src.model.attention.ragged_attention import ragged_attention, varlen_attn
+from src.model.attention.ragged_layout import RaggedLayout
 from src.model.muon import MuonAdamW
-from src.model.ragged_attention import ragged_attention, varlen_attn
-from src.model.ragged_layout import RaggedLayout
 from src.training.callbacks import Progress
 from src.training.energy import build_energy_counter
 from src.training.flops import measure_peak_flops

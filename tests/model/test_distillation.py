@@ -82,7 +82,7 @@ def test_the_teachers_labels_are_put_in_the_order_of_the_data(facts, folder, bat
             {"label_names": ("no", "perhaps", "yes")},
             "model.objective.teacher: the teacher does not judge these labels: expected a "
             "classifier for no, perhaps, yes, found the head for bad, fair, good does not fit no, "
-            "perhaps, yes",
+            "perhaps, yes, so its output layer is new",
         ),
         (
             {"label_names": NAMES, "vocab_size": 70},
@@ -95,6 +95,8 @@ def test_a_teacher_of_other_labels_or_tokens_is_refused(facts_of_data, message, 
     with pytest.raises(UserError) as caught:
         objective.check_dataset(facts(**facts_of_data))
     assert str(caught.value).startswith(message)
+    # a key of the student, which changes nothing here
+    assert "model.encoder.head" not in str(caught.value)
 
 
 def test_loading_a_teacher_draws_no_random_numbers(facts, folder):

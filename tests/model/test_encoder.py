@@ -8,10 +8,10 @@ from torch.testing import assert_close
 
 from src.core.batch import build_tokens
 from src.core.user_errors import UserError
+from src.model.attention.ragged_layout import mean_pool
 from src.model.encoder import Encoder
 from src.model.encoder_families import compute_position_ids, first_position_id
 from src.model.model_classes import AUTO_MODEL_CLASSES
-from src.model.ragged_layout import mean_pool
 from src.model.stored_encoder import load_encoder
 
 LENGTHS = [9, 20, 1, 17]

@@ -7,8 +7,8 @@ import torch
 from torch.testing import assert_close
 
 from src.model import fast_encoder
+from src.model.attention.ragged_layout import RaggedLayout
 from src.model.encoder import Encoder
-from src.model.ragged_layout import RaggedLayout
 
 LAYOUTS = {"rows": ([9, 3, 12, 4, 1, 7], 12), "ragged": ([20, 17, 13, 1], 0)}
 

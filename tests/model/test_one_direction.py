@@ -12,17 +12,19 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from src.core.batch import MaskedBatch, NextTokenBatch, Tokens, build_tokens
 from src.core.user_errors import UserError
-from src.model import attention_blocks, fast_encoder, ragged_layout
+from src.model import fast_encoder
+from src.model.attention import attention_blocks, cpu_attention, ragged_layout
+from src.model.attention import ragged_attention as ragged_attention_module
+from src.model.attention.ragged_attention import (
+    _fused_attention,
+    ragged_attention,
+    ragged_attention_of_selected,
+)
 from src.model.encoder import Encoder
 from src.model.encoder_config import Pretrained, Scratch
 from src.model.model_classes import find_model_class
 from src.model.objectives.causal_lm import CausalLM
 from src.model.objectives.masked_lm import MaskedLM
-from src.model.ragged_attention import (
-    _fused_attention,
-    ragged_attention,
-    ragged_attention_of_selected,
-)
 from src.model.reading_direction import check_kept_direction
 from src.model.stored_encoder import load_encoder
 
@@ -65,8 +67,8 @@ def test_attention_is_a_triangle_in_each_text(window, in_blocks, tokens, monkeyp
     if in_blocks:
         for name in ("_LOCAL_QUERIES", "_GLOBAL_QUERIES", "_KEYS_MULTIPLE"):
             monkeypatch.setattr(attention_blocks, name, 4)
-        for module in ("cpu_attention", "ragged_attention"):
-            monkeypatch.setattr(f"src.model.{module}.prefer_blocks", lambda *_, **__: True)
+        for module in (cpu_attention, ragged_attention_module):
+            monkeypatch.setattr(module, "prefer_blocks", lambda *_, **__: True)
     qkv = torch.randn(len(tokens.ids), 3, 2, 4, dtype=torch.float64, requires_grad=True)
     layout = ragged_layout.RaggedLayout(tokens, is_causal=True)
     found = ragged_attention(qkv, layout, scale=0.5, window=window)

@@ -1,6 +1,7 @@
 """What config.json may ask for of transformers, and what is loaded, refused and saved again."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,20 +41,11 @@ def write_config(folder: Path, **changes: Any) -> Path:
     ],
 )
 def test_what_a_forward_gives_besides_is_not_saved(
-    changes: dict[str, Any], folder: Path, tmp_path: Path
+    changes: dict[str, Any], folder: Path, tmp_path: Path, facts: Callable[..., DatasetInfo]
 ) -> None:
-    facts = DatasetInfo(
-        vocab_size=47,
-        pad_id=0,
-        mask_id=4,
-        special_ids=(0, 1, 2, 3, 4),
-        max_tokens=16,
-        label_names=("no", "yes"),
-        batches_per_epoch=1,
-        sample_tokens={},
-    )
     source = write_config(folder, **changes)
-    encoder = Pretrained(name_or_path=str(source)).build("sequence", facts, ("no", "yes"))
+    known = facts(vocab_size=47, max_tokens=16, label_names=("no", "yes"))
+    encoder = Pretrained(name_or_path=str(source)).build("sequence", known, ("no", "yes"))
     encoder.save_pretrained(tmp_path / "saved")
     saved = json.loads((tmp_path / "saved" / "config.json").read_text())
     assert not saved.get("output_attentions") and not saved.get("output_hidden_states")

@@ -20,7 +20,7 @@ from src.model.encoder import Encoder
 from src.model.encoder_config import Pretrained, Scratch
 from src.model.model_classes import AUTO_MODEL_CLASSES
 from src.pipeline.export import save_model
-from src.pipeline.predictor import Predictor
+from src.pipeline.prediction.predictor import Predictor
 from tests.data.test_ids_equal_transformers import (
     LEARNT,
     OWN_CLASSES,

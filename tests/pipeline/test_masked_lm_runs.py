@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from src.config.compose import to_plain_config
 from src.core.user_errors import UserError
 from src.evaluation.report_config import ReportConfig
-from src.pipeline.mask_filler import MaskFiller
+from src.pipeline.prediction.mask_filler import MaskFiller
 from src.pipeline.run import RunOutcome, run
 from src.tracking.store import Store
 from tests.labelled import CONF, project_of

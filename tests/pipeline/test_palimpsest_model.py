@@ -22,9 +22,9 @@ from src.core.dataset_info import Task
 from src.model.model_classes import HeadType
 from src.model.stored_encoder import load_encoder
 from src.pipeline.export import READER_NAME, add_reader
-from src.pipeline.mask_filler import MaskFiller
 from src.pipeline.palimpsest_model import TextModel
-from src.pipeline.predictor import Predictor
+from src.pipeline.prediction.mask_filler import MaskFiller
+from src.pipeline.prediction.predictor import Predictor
 from tests.test_predict import CLEANING, make_model
 
 TEXTS = [

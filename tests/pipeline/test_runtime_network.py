@@ -19,8 +19,8 @@ from src.core.user_errors import UserError
 from src.model.decision_rule import DecisionRule
 from src.pipeline.palimpsest_model import TextModel
 from src.pipeline.palimpsest_runtime import RuntimeNetwork
-from src.pipeline.predictor import Predictor
-from src.pipeline.runtime_formats import Calibration, write_runtime_folder
+from src.pipeline.prediction.predictor import Predictor
+from src.pipeline.runtimes.runtime_formats import Calibration, write_runtime_folder
 from tests.test_predict import make_model
 
 TEXTS = [
@@ -194,6 +194,6 @@ def test_a_missing_runtime(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     def fail(*_: Any) -> None:
         raise ModuleNotFoundError("no", name="openvino")
 
-    monkeypatch.setattr("src.pipeline.predictor.RuntimeNetwork", fail)
+    monkeypatch.setattr("src.pipeline.prediction.predictor.RuntimeNetwork", fail)
     with pytest.raises(UserError, match=r"needs the package openvino: pip install -e '.\[openvino"):
         Predictor(folder)

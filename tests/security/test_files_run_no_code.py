@@ -22,7 +22,7 @@ from src.data.tokenization.tokenizer import PretrainedTokenizer, WordPiece
 from src.model.encoder import Encoder
 from src.model.encoder_config import Pretrained
 from src.model.stored_encoder import load_encoder
-from src.pipeline.predictor import Predictor
+from src.pipeline.prediction.predictor import Predictor
 from src.training import checkpoint_files
 
 FACTS = DatasetInfo(

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -283,6 +284,21 @@ def test_a_run_without_an_encoder(store: Store, monkeypatch: pytest.MonkeyPatch)
         "its status is FAILED: ValueError: broken; it holds config.yaml, console.log, "
         "environment.txt, traceback.txt"
     )
+
+
+def test_a_run_of_a_deleted_experiment(make_store: Callable[..., Store], tmp_path: Path) -> None:
+    gone = make_store(tmp_path, experiment="gone")
+    with RunRecord(store=gone, name="one", kind="k", params={}) as run:
+        pass
+    store = replace(gone, experiment="other")
+    client = store.open().client
+    experiment = client.get_run(run.run_id).info.experiment_id
+    client.delete_experiment(experiment)
+    command = f"mlflow experiments restore --experiment-id {experiment}"
+    with pytest.raises(UserError, match=f"experiment gone: {command} brings both back"):
+        store.find_run(run.run_id)
+    client.restore_experiment(experiment)
+    assert store.find_run(run.run_id).id == run.run_id
 
 
 def test_a_deleted_experiment(make_store: Callable[..., Store], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from src.data.synthetic.reviews import Generated
 from src.data.synthetic.tasks import GeneratedTask
 from src.evaluation.embedding_probe import EmbeddingProbe
 from src.evaluation.probe_callback import EmbeddingProbeCallback, embed_rows, read_probe_rows
-from src.pipeline.fill_in_probes import FillInCallback
+from src.pipeline.report.fill_in_probes import FillInCallback
 from src.training.callbacks import Milestone
 from tests.training.small_trainings import (
     LABELLED,

@@ -14,7 +14,8 @@ from transformers import AutoConfig
 
 from src.core.batch import LabelledBatch, MaskedBatch, build_tokens
 from src.core.user_errors import UserError
-from src.model import fast_encoder, ragged_attention, relative_attention
+from src.model import fast_encoder
+from src.model.attention import ragged_attention, relative_attention
 from src.model.encoder import Encoder
 from src.model.model_classes import AUTO_MODEL_CLASSES
 from src.model.objectives.masked_lm import MaskedLM

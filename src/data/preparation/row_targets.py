@@ -99,7 +99,7 @@ def describe_targets(
     remarks = list(label_map.describe()) if label_map is not None else []
     remarks += describe_odd_labels(counts)
     if task == "multi_label":
-        remarks += describe_label_sets(targets.sum(1))
+        remarks += describe_label_sets(targets)
     return remarks
 
 

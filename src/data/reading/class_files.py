@@ -1,6 +1,7 @@
 """Files that stand for classes: a folder of texts for each, or a file of texts for each."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice, takewhile
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from src.core.formatting import format_quantity
 from src.core.user_errors import UserError
 from src.data.reading.archives import is_archive
+from src.data.reading.data_path import find_pattern_folder, is_pattern, list_matches
 from src.data.reading.decoding import InputFile, read_text_lines
 from src.data.reading.encodings import choose_encoding
 from src.data.reading.file_names import (
@@ -19,6 +21,7 @@ from src.data.reading.file_names import (
     is_readme,
     list_folders,
 )
+from src.data.reading.parallel_files import find_label_file_errors
 
 # Formats of files whose rows have columns.
 TABLE_KINDS = ("csv", "tsv", "jsonl", "parquet", "xlsx")
@@ -31,6 +34,8 @@ _OTHER_SUFFIXES = frozenset(
 # So an article begins in what WikiExtractor writes: AA/wiki_00, AA/wiki_01, AB/wiki_00, ...
 ARTICLE_BEGIN = "<doc id="
 _ARTICLE_FOLDER = re.compile("[A-Z]{2}")
+# Of so many lone files it is asked whether they name others.
+_MOST_INDICES = 20
 # A folder inside that of a class which is only a part of it.
 _PART_NAME = re.compile(r"(fold|part|batch|chunk|set|vol)?[-_. ]?\d+", re.IGNORECASE)
 # A file with so many lines that are not blank is hardly one text, if it is all that a class has.
@@ -45,9 +50,14 @@ def has_class_folders(folder: Path, names: Mapping[str, str]) -> bool:
     if not parts:
         if any(infer_format(file) for file in _list_files(folder) if not is_readme(file)):
             return False
+        inner = list_folders(folder)
         # beside files that say nothing, folders of texts must be sure to be some
-        kinds = ["text"] if any(not is_readme(one) for one in _list_files(folder)) else None
-        return sum(any(_iter_class_texts(inner, kinds)) for inner in list_folders(folder)) > 1
+        sure = any(not is_readme(one) for one in _list_files(folder))
+        # files of other endings are texts only where none is called .txt
+        named = any(any(_iter_class_texts(one, ["text"])) for one in inner)
+        kinds = ["text"] if sure or named else None
+        classes = [one for one in inner if any(_iter_class_texts(one, kinds))]
+        return len(classes) > 1 and not all(map(_is_named_part, classes))
     return any(
         any(_iter_class_texts(inner))
         for part in parts
@@ -120,9 +130,13 @@ def find_class_files(folder: Path, names: Mapping[str, str], labelled: bool) -> 
     (pos/a.txt, neg/a.txt) the folder does. Where no file is one of texts, tables of one format are
     taken (True.csv and Fake.csv), and the layout has their format.
 
+    Of files that match a pattern each is that of a class.
+
     Raises:
         UserError: there are fewer than two.
     """
+    if is_pattern(folder):
+        return _find_matching_classes(folder, names, labelled)
     files: dict[str, tuple[InputFile, ...]] = {}
     passed_over: list[str] = []
     kind = _find_table_format(folder, names)
@@ -158,6 +172,34 @@ def find_class_files(folder: Path, names: Mapping[str, str], labelled: bool) -> 
     return SplitFiles(kind or "class_files", files, passed_over=tuple(passed_over))
 
 
+def _find_matching_classes(pattern: Path, names: Mapping[str, str], labelled: bool) -> SplitFiles:
+    """The files that match a pattern, each of the class that its folder says, or its own name where
+    all lie in one; of the splits that their names say, or of train.
+    """
+    root = find_pattern_folder(pattern)
+    texts = [file for file in list_matches(pattern) if not is_readme(file)]
+    kinds = {infer_format(file) for file in texts}
+    is_table = len(kinds) == 1 and kinds <= {*TABLE_KINDS}
+    if len(texts) < 2 or not (is_table or kinds <= {"text", None}):
+        raise UserError(
+            "fewer than two files, or files of several formats",
+            key=PATH_KEY,
+            value=pattern,
+            hint="data.source.format=class_files expects one for each class",
+        )
+    files: dict[str, tuple[InputFile, ...]] = {}
+    for split, part in (_part_by_names(texts, names) or {"train": texts}).items():
+        folders = [str(file.parent.relative_to(root)) for file in part]
+        in_one = len(set(folders)) == 1
+        labels = find_own_parts([file.name for file in part]) if in_one else folders
+        files[split] = tuple(
+            InputFile(path, str(path.relative_to(root)), label if labelled else None)
+            for path, label in zip(part, labels, strict=True)
+        )
+    wanted = {split: part for split, part in files.items() if split in names}
+    return SplitFiles(str(kinds.pop()) if is_table else "class_files", wanted)
+
+
 def _find_table_format(folder: Path, names: Mapping[str, str]) -> str | None:
     """The format of the files in a folder and in those of its splits, if all that are data are
     tables of one format; None else.
@@ -173,6 +215,11 @@ def is_part_folder(folder: Path) -> bool:
     return _PART_NAME.fullmatch(folder.name) is not None
 
 
+def _is_named_part(folder: Path) -> bool:
+    """The same for a name that says it in a word; a number by itself may be a class."""
+    return is_part_folder(folder) and folder.name[0].isalpha()
+
+
 def may_be_class_files(folder: Path) -> bool:
     """Whether a folder holds two or more files of texts and no other data."""
     texts = [file for file in _iter_texts(folder) if not is_readme(file)]
@@ -181,13 +228,17 @@ def may_be_class_files(folder: Path) -> bool:
 
 def find_list_errors(layout: SplitFiles, encodings: Sequence[str]) -> Iterator[UserError]:
     """The error of class folders that seem to hold lists of texts and no texts: one file for each
-    class, of many lines.
+    class, of many lines; and that of texts of which one seems to be a list of labels.
     """
+    yield from find_label_file_errors(layout, encodings)
     files = layout.files.get("train", ())
     labels = [file.label for file in files]
     one_file_each = len(set(labels)) == len(labels) > 0
     if layout.format == "folders" and all(map(_ARTICLE_FOLDER.fullmatch, filter(None, labels))):
         yield from _find_article_errors(files)
+    counts = Counter(labels)
+    if layout.format == "folders":
+        yield from _find_index_errors([file for file in files if counts[file.label] == 1])
     if layout.format != "folders" or None in labels or not one_file_each:
         return
     for file in files:
@@ -200,6 +251,29 @@ def find_list_errors(layout: SplitFiles, encodings: Sequence[str]) -> Iterator[U
         key=PATH_KEY,
         hint="data.source.format=class_files takes each line for a text",
     )
+
+
+def _find_index_errors(files: Sequence[InputFile]) -> Iterator[UserError]:
+    """The error of a file that is no text: its lines are labels and the files that have these, as
+    the index of TREC's mails.
+    """
+    for file in files[:_MOST_INDICES]:
+        lines = islice(read_text_lines(file, "latin-1"), _LINES_OF_A_LIST)
+        words = [line.split() for line in lines if line.strip()]
+        folder = file.path.parent
+        if words and all(len(one) == 2 and (folder / one[1]).is_file() for one in words):
+            program = (
+                "import json, pathlib; [print(json.dumps(dict(label=label, text=pathlib.Path("
+                f"{str(folder)!r}, name).read_text('latin-1')))) for label, name in map(str.split, "
+                f"open({str(file.path)!r}))]"
+            )
+            yield UserError(
+                "its lines are labels and the names of files that have them",
+                where=file.name,
+                key=PATH_KEY,
+                hint=f'python -c "{program}" > train.jsonl writes a table of them, and '
+                "{key}=train.jsonl reads it",
+            )
 
 
 def _find_article_errors(files: Sequence[InputFile]) -> Iterator[UserError]:
@@ -231,6 +305,10 @@ def _find_split_texts(
     test.pos and test.neg; none where train has no two of them.
     """
     texts = [file for file in _iter_texts(folder, kinds) if not is_readme(file)]
+    return _part_by_names(texts, names)
+
+
+def _part_by_names(texts: Sequence[Path], names: Mapping[str, str]) -> dict[str, list[Path]]:
     found = {
         split: [
             file for file in texts if name.casefold() in re.split("[._-]", file.name.casefold())

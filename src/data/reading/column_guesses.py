@@ -4,10 +4,10 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from src.core.dataset_info import Task
 from src.data.reading.column_names import (
     find_named_second,
     find_second_text,
+    is_key_name,
     is_reply_name,
     is_usual_text_name,
     rank_label_name,
@@ -16,37 +16,22 @@ from src.data.reading.column_names import (
 )
 from src.data.reading.column_profiles import VERDICTS, ColumnProfile
 from src.data.reading.columns import ColumnSelection
-from src.data.reading.label_cells import are_repeated_names
-from src.data.reading.split_column import is_split_name
+from src.data.reading.label_guesses import (
+    MOST_CLASSES,
+    NAMELESS_RANK,
+    find_label_columns,
+    find_labels,
+    is_class_number,
+    may_be_label,
+    rank_name,
+)
+from src.data.rows.labels import REGRESSION_HINT
 
-# Beside a column that is called so, columns of yes and no are no labels.
-_LABEL_NAMES = re.compile(
-    r"label|class|target|stars?|rating|category|sentiment|score|gold|polarity|topic|intent",
-    re.IGNORECASE,
-)
 _TAG_NAMES = re.compile(r"tags?$|ner|labels?$", re.IGNORECASE)
-_KNOWN_LABELS = frozenset(
-    """
-    positive negative neutral pos neg spam ham entailment contradiction joy sadness anger fear love
-    surprise disgust toxic hate hateful offensive offense fake real sarcastic ironic
-    """.split()  # noqa: SIM905 - as a list it would have fifty lines
-)
-# of a name that says nothing of labels
-_NAMELESS_RANK = 3
-# of what is said about a row and not about its text
-_BESIDE_RANK = 5
-# the number in a label that has a unit behind it
-NUMBER_PATTERN = "([-+]?[0-9][0-9.,]*)"
-# So many columns of yes and no, or more, are labels of which a row may have several.
-_LEAST_LABEL_COLUMNS = 3
 # Of a text and its pair, or of two texts that may each be it, the longer has at most so many times
 # the characters of the shorter.
 _MOST_TIMES = 5
 _ALIKE_TIMES = 1.6
-# So many classes are few.
-_MOST_CLASSES = 30
-# What columns that belong together have in common, before what each is about.
-_NAME_BEGIN = re.compile(r"([A-Za-z][A-Za-z0-9]*[_.-]+)[\w.-]*\w$", re.ASCII)
 # A text has at least so many words where nothing else says that it is one.
 _LEAST_WORDS = 3
 
@@ -77,7 +62,7 @@ def guess_columns(
     second = None if isinstance(chosen["text"], list) else find_second_text(chosen["text"], names)
     if "pair" not in chosen and second in [one.name for one in texts if not _holds_classes(one)]:
         chosen["pair"] = second
-    if "label" not in chosen and (several := _find_label_columns(find_free())):
+    if "label" not in chosen and (several := find_label_columns(find_free())):
         chosen["label"] = several
     elif "label" not in chosen and (labels := find_labels(find_free(), chosen["text"])):
         chosen["label"] = labels[0].name
@@ -99,19 +84,33 @@ def _find_texts(profiles: Sequence[ColumnProfile]) -> list[ColumnProfile]:
         if one.filled and not (one.is_numeric or one.is_nested or one.has_fields)
     ]
     texts = [one for one in texts if not one.is_tags] or texts
-    if all(map(_may_be_label, texts)):
+    texts += [one for one in profiles if _holds_paragraphs(one)]
+    if all(map(may_be_label, texts)):
         # a text as a list of its words differs from row to row
-        texts += [one for one in profiles if one.is_tokens and not _may_be_label(one)]
+        texts += [one for one in profiles if one.is_tokens and not may_be_label(one)]
     most = max((one.filled for one in profiles), default=0)
 
     def rank(profile: ColumnProfile) -> tuple[bool, float]:
         # a column that is called so may hold a note on some rows, or a class
-        often = 2 * profile.filled > most and not _may_be_label(profile)
+        often = 2 * profile.filled > most and not may_be_label(profile)
         is_text = often and profile.mean_words >= _LEAST_WORDS
         share = profile.filled / max(1, most)
         return is_text and is_usual_text_name(profile.name), share * _weigh_text(profile)
 
     return sorted(texts, key=rank, reverse=True)
+
+
+def _holds_paragraphs(profile: ColumnProfile) -> bool:
+    """Whether a column holds lists of texts of several words, as many as there are. As many in all
+    rows are choices, as of a question.
+    """
+    return _holds_texts(profile) and len({*profile.list_lengths}) > 1
+
+
+def _holds_texts(profile: ColumnProfile) -> bool:
+    items = sum(profile.list_lengths)
+    words = profile.mean_words * len(profile.list_lengths)
+    return profile.is_tokens and not profile.is_tags and words >= _LEAST_WORDS * items > 0
 
 
 def _weigh_text(profile: ColumnProfile) -> float:
@@ -137,14 +136,20 @@ def _choose_text(texts: Sequence[ColumnProfile]) -> ColumnProfile | None:
         return None
     by_name = {one.name: one for one in texts}
     for one in texts:
-        if find_named_second(one.name, list(by_name)) is not None and not _may_be_label(one):
+        if find_named_second(one.name, list(by_name)) is not None and not may_be_label(one):
             return one
         second = by_name.get(find_second_text(one.name, list(by_name)) or "")
         alike = second is not None and _are_alike(one, second, _MOST_TIMES)
-        if alike and not _may_be_label(one) and 4 * _weigh_text(one) > _weigh_text(texts[0]):
+        if alike and not may_be_label(one) and 4 * _weigh_text(one) > _weigh_text(texts[0]):
             return one
-    is_label = _may_be_label(texts[0]) and rank_label_name(texts[0].name, is_numeric=False) < 3
-    return None if texts[0].is_date or is_label else texts[0]
+    is_label = may_be_label(texts[0]) and rank_label_name(texts[0].name, is_numeric=False) < 3
+    return None if texts[0].is_date or is_label or _is_key(texts[0]) else texts[0]
+
+
+def _is_key(profile: ColumnProfile) -> bool:
+    """Whether a column holds a word of its own in each row, and is called as a key of rows is."""
+    is_word = profile.mean_words == 1 and profile.distinct == profile.filled
+    return is_word and is_key_name(profile.name)
 
 
 def _find_text_beside(
@@ -160,7 +165,7 @@ def _find_text_beside(
         if (
             abs(one - two) == 1
             and min(text.mean_words, other.mean_words) >= _LEAST_WORDS
-            and not _may_be_label(other)
+            and not may_be_label(other)
             and _are_alike(text, other, _ALIKE_TIMES)
         ):
             return min(one, two), max(one, two)
@@ -171,44 +176,6 @@ def _are_alike(one: ColumnProfile, other: ColumnProfile, times: float) -> bool:
     """Whether the texts of two columns have about the same length."""
     lengths = sorted((one.mean_characters, other.mean_characters))
     return lengths[1] <= times * lengths[0]
-
-
-def find_labels(profiles: Sequence[ColumnProfile], text: Any) -> list[ColumnProfile]:
-    """The columns that may be the label, the likeliest first: by their names, then single labels
-    before lists, then those with the fewest values. Where columns have no names, numbers with
-    decimals go first, then those of a few values that are nearest to the text, before it rather
-    than behind.
-
-    Args:
-        text: the column of the text.
-    """
-    most = max((one.filled for one in profiles), default=0)
-
-    def rank(profile: ColumnProfile) -> tuple[Any, ...]:
-        nameless = isinstance(profile.name, int)
-        near = isinstance(profile.name, int) and isinstance(text, int)
-        return (
-            # few rows are judged twice
-            3 * profile.filled < most,
-            _rank_name(profile),
-            profile.is_nested,
-            not (nameless and profile.is_numeric and not profile.is_whole),
-            nameless and profile.distinct > _MOST_CLASSES,
-            abs(int(profile.name) - int(text) + 0.1) if near else 0,
-            profile.distinct,
-        )
-
-    found = [one for one in profiles if _may_be_label(one)]
-    if all(_rank_name(one) > _NAMELESS_RANK for one in found):
-        # a number that is no count of rows
-        found += [
-            one
-            for one in profiles
-            if one.is_numeric and not one.is_whole and one.distinct > 1 and one not in found
-            if not one.is_stamp or _rank_name(one) < _NAMELESS_RANK
-            if _rank_name(one) <= _NAMELESS_RANK
-        ]
-    return sorted(found, key=rank)
 
 
 def describe_doubts(
@@ -237,26 +204,30 @@ def describe_doubts(
             )
     if "pair" in guessed and isinstance(columns.pair, int):
         yield f"columns {columns.text} and {columns.pair} are taken for a pair of texts"
+    for one in free:
+        if _holds_texts(one) and len({*one.list_lengths}) == 1 < one.list_lengths[0]:
+            yield (
+                f"{one.name}: {one.list_lengths[0]} texts in each row, as the choices of a "
+                "question, of which none is read; a label that is the number of one cannot be "
+                "learnt so"
+            )
     if "label" not in guessed or columns.has_label_columns or columns.label is None:
         return
     if columns.label not in by_name:
         # the names of files are the labels
         return
     label = by_name[columns.label]
+    if is_class_number(label):
+        yield (
+            f"the {label.distinct} whole numbers of {label.name} are taken for classes; "
+            f"where they are amounts, {REGRESSION_HINT}"
+        )
     # beside "label" nothing else is meant by a name that says more
-    least = _rank_name(label) if says_label(label.name) else max(2, _rank_name(label))
-    others = [
-        one
-        for one in find_labels(free, columns.text)
-        if _rank_name(one) <= min(least, _NAMELESS_RANK)
-    ]
+    least = rank_name(label) if says_label(label.name) else max(2, rank_name(label))
+    others = [one for one in find_labels(free, columns.text) if rank_name(one) <= least]
     shown = ", ".join(f"{one.name} ({one.distinct:,} different)" for one in others[:4])
     named = not isinstance(label.name, int) and not _TAG_NAMES.search(str(label.name))
-    if (
-        _rank_name(label) >= _NAMELESS_RANK
-        and named
-        and not (label.holds_spans or label.holds_tags)
-    ):
+    if rank_name(label) >= NAMELESS_RANK and named and not (label.holds_spans or label.holds_tags):
         yield (
             f"no column is called as a label is; {label.name} is a guess"
             + f", and so would be {shown}" * bool(shown)
@@ -264,42 +235,6 @@ def describe_doubts(
         )
     elif shown:
         yield f"the label may be another column: {shown} (data.source.label=COLUMN)"
-
-
-def describe_label_columns(
-    profiles: Sequence[ColumnProfile], columns: ColumnSelection
-) -> Iterator[str]:
-    """That columns whose names begin alike hold yes and no, and could be labels, in a sentence for
-    every such beginning.
-    """
-    taken = {*columns.text_columns, columns.pair, columns.split_column}
-    if columns.has_label_columns:
-        return
-    names = [str(one.name) for one in profiles]
-    label = str(columns.label)
-    numbered = [label, *(name for name in names if re.fullmatch(rf"{re.escape(label)}_\d+", name))]
-    if columns.label is not None and are_repeated_names(numbered):
-        yield (
-            f"only the first of {len(numbered)} columns that are called {label!r} is taken; "
-            f"{_format_names(numbered)} takes all of them, a label in each"
-        )
-    alike: dict[str, list[str]] = {}
-    for one in profiles:
-        found = _NAME_BEGIN.match(str(one.name))
-        if one.is_yes_no and found is not None and one.name not in taken:
-            alike.setdefault(found[1], []).append(str(one.name))
-    for begin, names in alike.items():
-        if 1 < len(names) <= _MOST_CLASSES:
-            yield (
-                f"{len(names)} columns that begin with {begin!r} hold yes and no; "
-                f"{_format_names(names)} takes them for labels, of which a row may have several"
-            )
-
-
-def _format_names(names: Sequence[str]) -> str:
-    """The columns of labels, as they are typed."""
-    quoted = [name if name.replace("_", "").isalnum() else f'"{name}"' for name in names]
-    return f"'data.source.label=[{','.join(quoted)}]'"
 
 
 def _find_token_columns(
@@ -316,6 +251,8 @@ def _find_token_columns(
         if profile.is_tokens
         and profile.list_lengths
         and other is not profile
+        and not other.has_fields
+        and not any(map(_holds_texts, (profile, other)))
         and sum(profile.list_lengths) > len(profile.list_lengths)
         and other.list_lengths == profile.list_lengths
         and chosen.get("text", profile.name) == profile.name
@@ -335,64 +272,12 @@ def _find_token_columns(
     return {"label": spans[0]} if spans else {}
 
 
-def _find_label_columns(profiles: Sequence[ColumnProfile]) -> list[str | int]:
-    """The columns that say of one label each whether a row has it; empty if that is not so."""
-    if any(_LABEL_NAMES.fullmatch(str(profile.name)) for profile in profiles):
-        return []
-    others = [one for one in profiles if not (one.is_yes_no or one.is_share)]
-    if any(_may_be_label(one) and _rank_name(one) < _NAMELESS_RANK for one in others):
-        return []
-    every = [one for one in profiles if _rank_name(one) < _BESIDE_RANK]
-    if sum(one.distinct > 1 for one in every if one.is_yes_no or one.is_share) < 2:
-        # what never changes says nothing, such as counts that are 0
-        return []
-    yes_no = [profile.name for profile in every if profile.is_yes_no]
-    shares = [profile.name for profile in every if profile.is_yes_no or profile.is_share]
-    found = yes_no if len(yes_no) >= _LEAST_LABEL_COLUMNS else shares
-    return found if len(found) >= _LEAST_LABEL_COLUMNS else []
-
-
 def _holds_classes(profile: ColumnProfile) -> bool:
     """A column of a few short values that come again."""
-    few = profile.distinct <= min(_MOST_CLASSES, profile.filled / _MOST_TIMES)
+    few = profile.distinct <= min(MOST_CLASSES, profile.filled / _MOST_TIMES)
     return few and profile.mean_words < _LEAST_WORDS
 
 
 def list_columns(value: Any) -> list[Any]:
     """The columns that the value of an option names: one, or a list of them."""
     return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _may_be_label(profile: ColumnProfile) -> bool:
-    """A column of a few values that come again, or of numbers that are called a label."""
-    if profile.distinct < 2 or profile.has_fields or is_split_name(profile.name):
-        return False
-    if profile.is_stamp and _rank_name(profile) >= _NAMELESS_RANK:
-        return False
-    if profile.is_date or (profile.says_split and _rank_name(profile) >= _NAMELESS_RANK):
-        return False
-    if profile.is_tags or (profile.is_numeric and _rank_name(profile) < _NAMELESS_RANK):
-        return True
-    if profile.is_numeric and not profile.is_whole and isinstance(profile.name, int):
-        return True
-    return profile.distinct <= 2 or profile.distinct <= profile.filled / 2
-
-
-def _rank_name(profile: ColumnProfile) -> int:
-    """The rank of a name; where it says nothing, values that are known as labels do."""
-    rank = rank_label_name(profile.name, is_numeric=profile.is_numeric)
-    known = sum(value.strip().casefold() in _KNOWN_LABELS for value in profile.labels)
-    return rank - 1 if rank == _NAMELESS_RANK and 2 * known > len(profile.labels) else rank
-
-
-def guess_task(profile: ColumnProfile | None) -> Task:
-    """The task that fits a column of labels: numbers are a regression unless they are few and
-    whole.
-    """
-    if profile is None:
-        return "masked_lm"
-    if profile.holds_tags or profile.holds_spans:
-        return "token_classification"
-    if profile.is_numeric and profile.distinct > (20 if profile.is_whole else 2):
-        return "regression"
-    return "classification"

@@ -53,6 +53,13 @@ _OTHER_TEXT_WORDS = _parse_words(
     caption paragraph context tokens words
     """
 )
+# Whoever wrote a text is rarely its label; an `author` may be.
+_PERSON_WORDS = _parse_words("user username userid sender nickname nick login handle from_id")
+_KEY_WORDS = _parse_words("id ids idx index key keys hash uuid guid qid")
+# Inside an object that is called as a label is, the label itself.
+_NAME_KEYS = frozenset(("name", "value"))
+# What is asked in the messages of a chat.
+_ASKED_NAME = re.compile(r"(messages|conversations?)\.(user|human)", re.IGNORECASE)
 # With these begin columns of what somebody answered to the text of a row.
 _REPLY_WORDS = _parse_words("reply replies response responses")
 _AUTHOR_WORDS = _parse_words("developer dev vendor owner seller merchant business host management")
@@ -81,6 +88,19 @@ def split_name(name: object) -> list[str]:
     return [word for word in re.split(r"[\W_]+", parted.lower()) if word]
 
 
+def is_person_name(name: object) -> bool:
+    """Whether a column says who wrote a text: user, sender, author.nickname."""
+    outer = str(name).rpartition(".")[0]
+    words = {*split_name(name), *split_name(outer)} if outer else {*split_name(name)}
+    inside = bool(outer) and "author" in split_name(outer)
+    return inside or not words.isdisjoint(_PERSON_WORDS)
+
+
+def is_key_name(name: object) -> bool:
+    """Whether a column says which row this is: id, doc_key, uuid."""
+    return not _KEY_WORDS.isdisjoint(split_name(name))
+
+
 def says_label(name: object) -> bool:
     """Whether a name says that this is the label, whatever it is about."""
     return not {"label", "labels", "gold", "target", "class"}.isdisjoint(split_name(name))
@@ -92,6 +112,9 @@ def rank_label_name(name: object, *, is_numeric: bool) -> int:
     one that says nothing of labels, 4 for what is said about a label (annotator_labels), 5 for what
     is said about a row (user_id).
     """
+    outer, _, last = str(name).rpartition(".")
+    if last in _NAME_KEYS and not _LABEL_WORDS.isdisjoint(split_name(outer)):
+        return rank_label_name(outer, is_numeric=is_numeric)
     words = {word for word in split_name(name) if not word.isdecimal()}
     known = words & (_LABEL_WORDS | (_VALUE_WORDS if is_numeric else frozenset()))
     beside = words & _BOOKKEEPING_WORDS
@@ -108,6 +131,8 @@ def rank_label_name(name: object, *, is_numeric: bool) -> int:
 
 def weigh_text_name(name: object) -> float:
     """How much a name is that of a text, as a factor: 6 for one that says nothing else."""
+    if _ASKED_NAME.fullmatch(str(name)):
+        return 6
     words = set(split_name(name))
     if words & _BOOKKEEPING_WORDS:
         return 0.25

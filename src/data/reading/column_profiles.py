@@ -19,9 +19,12 @@ from src.data.reading.tables import read_table
 from src.data.rows.nested_values import flatten_row, join_parts, list_inner_texts, look_up
 from src.data.rows.odd_labels import guess_label_separator, is_missing_number
 from src.data.rows.token_labels import holds_entities
-from src.data.rows.written_labels import are_tag_names, parse_written_list
+from src.data.rows.written_labels import are_multi_hot, are_tag_names, parse_written_list
 
 SAMPLE_ROWS = 1000
+# Where a file has fewer rows, as one with a row has, so many others are looked at.
+_FEW_ROWS = 10
+_MOST_FILES = 200
 # One of so many rows is looked at behind the first.
 _STEP = 50
 # On average a text has no more tags, and no tag is longer in characters.
@@ -65,9 +68,9 @@ class ColumnProfile(NamedTuple):
         is_date: whether all values are dates or times.
         says_split: whether all values have the name of a split in them, as "2012test" has.
         is_stamp: whether all are large numbers that nearly all differ, as times in seconds and ids.
-        are_places: whether all values are equally long lists of 1 and 0.
+        are_multi_hot: whether all values are equally long lists of 1 and 0, written as text or not.
         holds_lists: whether values are lists that are written as text; holds_tags: whether these
-            are tags of words.
+            are tags of words; holds_offsets: whether they are the places of characters, one by one.
     """
 
     name: str | int
@@ -91,24 +94,34 @@ class ColumnProfile(NamedTuple):
     mean_words: float = 1.0
     is_date: bool = False
     says_split: bool = False
-    are_places: bool = False
+    are_multi_hot: bool = False
     is_stamp: bool = False
     holds_lists: bool = False
     holds_tags: bool = False
+    holds_offsets: bool = False
 
 
 def sample_columns(
-    source: Source, file: InputFile, format: str, *, deep: bool = False
+    source: Source,
+    file: InputFile,
+    format: str,
+    *,
+    deep: bool = False,
+    beside: Sequence[InputFile] = (),
 ) -> list[ColumnProfile]:
     """The columns of the first rows of a file; none for formats that have no columns.
 
     Args:
+        beside: further files, of which some are looked at where the first has a few rows.
         deep: where some column holds one value in all of these, as the label does in a file that is
             sorted by it, some rows from all over the file are looked at too.
     """
     with close_files_of_errors():
         found = _iter_rows(source, file, format)
         rows = list(itertools.islice(found, SAMPLE_ROWS))
+        if len(rows) < _FEW_ROWS:
+            further = (_iter_rows(source, one, format) for one in beside[:_MOST_FILES])
+            rows += itertools.islice(itertools.chain.from_iterable(further), SAMPLE_ROWS)
         if format == "jsonl":
             _add_inner_labels(rows)
         profiles = _profile_rows(rows)
@@ -179,7 +192,10 @@ def _profile_column(name: str | int, found: Sequence[Any]) -> ColumnProfile:
     written = [one for value in values if (one := parse_written_list(value)) is not None]
     # not so where a few texts are in brackets
     written = written if 2 * len(written) > len(texts) or any(map(holds_entities, written)) else []
-    is_tags = not is_numeric and _are_tags(values)
+    holds_offsets = _hold_offsets(
+        [value for value in (*values, *written) if isinstance(value, list)]
+    )
+    is_tags = not is_numeric and not holds_offsets and _are_tags(values)
     return ColumnProfile(
         name,
         tuple(itertools.islice(distinct, 3)),
@@ -205,10 +221,11 @@ def _profile_column(name: str | int, found: Sequence[Any]) -> ColumnProfile:
         sum(len(text.split()) for text in texts) / max(1, len(texts)),
         bool(distinct) and all(map(_DATE.match, distinct)),
         bool(distinct) and all(map(_SPLIT_NAME.search, distinct)),
-        _are_places(values),
+        are_multi_hot(values),
         is_numeric and 10 * len(distinct) > 9 * len(texts) and min(map(abs, known)) >= _LEAST_STAMP,
         bool(written),
         bool(written) and all(map(are_tag_names, filter(None, written))),
+        holds_offsets,
     )
 
 
@@ -216,7 +233,7 @@ def _add_inner_labels(rows: Sequence[dict[str, Any]]) -> None:
     """Give rows the values in their lists of objects that may be labels, by the paths of these."""
     for name in list(dict.fromkeys(name for row in rows for name in row)):
         values = [row.get(name) for row in rows]
-        if any(map(holds_entities, values)):
+        if any(holds_entities(value) or join_parts(value) is not None for value in values):
             continue
         path = _find_inner_label(name, values)
         found = [look_up(row, path) for row in rows] if path else []
@@ -241,7 +258,10 @@ def _find_inner_label(name: str, values: Sequence[Any]) -> str:
         and max(map(len, texts)) <= _LONGEST_TAG
         and len(texts) <= _MOST_TAGS * len(values)
     ]
-    best = min(likely, key=lambda path: rank_label_name(path, is_numeric=False), default="")
+    # "name" is that of the label itself
+    best = min(
+        likely, key=lambda path: rank_label_name(f"{name}.{path}", is_numeric=False), default=""
+    )
     return best and f"{name}.{best}"
 
 
@@ -278,16 +298,15 @@ def _profile_lists(
     return lengths, any(map(holds_entities, [*lists, *written]))
 
 
-def _are_places(values: Sequence[Any]) -> bool:
-    """Whether values say of every label with 1 or 0 whether a row has it."""
-    lists = [value for value in values if isinstance(value, list)]
-    return (
-        len(lists) == len(values) > 0
-        and len(set(map(len, lists))) == 1
-        and len(lists[0]) > 1
-        and all(item in (0, 1) and not isinstance(item, str) for one in lists for item in one)
-        and any(len(set(one)) < len(one) for one in lists)
-    )
+def _hold_offsets(lists: Sequence[list[Any]]) -> bool:
+    """Whether lists hold rising whole numbers, most of them one above the one before, as the places
+    of the characters of words have them.
+    """
+    filled = [one for one in lists if len(one) > 2]
+    if not filled or not all(type(item) is int for one in lists for item in one):
+        return False
+    steps = [later - earlier for one in filled for earlier, later in itertools.pairwise(one)]
+    return min(steps) > 0 and 2 * steps.count(1) > len(steps)
 
 
 def _list_items(values: Sequence[Any]) -> Iterator[Any]:

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 from src.core.formatting import truncate_end
 from src.core.user_errors import UserError, UserErrors, format_suggestion, suggest
 from src.data.rows.labels import LabelSet, RawLabel
-from src.data.rows.nested_values import join_parts
+from src.data.rows.nested_values import InnerValues, join_parts
 from src.data.rows.records import RawRecord
 from src.data.rows.text_template import fill_template
 from src.data.rows.token_labels import (
+    are_paragraphs,
     is_span_list,
     is_word_list,
     join_words,
@@ -22,6 +23,7 @@ from src.data.rows.token_labels import (
 
 _WORDS_REMARK = "whose text is a list, joined by spaces"
 _PARTS_REMARK = "whose text is in parts, which are joined"
+_UNKNOWN_CLASS = -1
 # More columns than these are not listed in a message.
 _SHOWN_COLUMNS = 20
 
@@ -166,14 +168,31 @@ def build_record(columns: ColumnSelection, row: dict[str, Any], where: str) -> R
     )
 
 
+def clear_unknown_classes(columns: ColumnSelection, row: dict[str, Any]) -> None:
+    """Take -1, by which the library `datasets` marks a missing class, out of a row's label; a list
+    of which nothing is left is missing. The tags of words are left as they are.
+    """
+    label = row[str(columns.label)]
+    if label == _UNKNOWN_CLASS:
+        row[str(columns.label)] = None
+    elif isinstance(label, list) and not isinstance(row.get(str(columns.text)), list):
+        known = [one for one in label if one != _UNKNOWN_CLASS]
+        row[str(columns.label)] = known if known or not label else None
+
+
 def _has_tagged_words(columns: ColumnSelection, row: dict[str, Any]) -> bool:
     """Whether a row's text is a list of words, and its label one for each word or not asked for."""
     if len(columns.text_columns) != 1 or columns.pair is not None:
         return False
-    labels = columns.label_columns
-    return is_word_list(row.get(str(columns.text_columns[0]))) and (
-        not labels or (len(labels) == 1 and isinstance(row.get(str(labels[0])), list))
-    )
+    labels, words = columns.label_columns, row.get(str(columns.text_columns[0]))
+    if not is_word_list(words):
+        return False
+    if not labels:
+        return True
+    tags = row.get(str(labels[0]))
+    if len(labels) > 1 or not isinstance(tags, list) or isinstance(tags, InnerValues):
+        return False
+    return not are_paragraphs(words, len(tags))
 
 
 def _build_word_record(columns: ColumnSelection, row: dict[str, Any], where: str) -> RawRecord:

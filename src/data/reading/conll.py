@@ -13,7 +13,7 @@ from src.core.user_errors import UserError
 from src.data.reading.decoding import InputFile, read_text_lines
 from src.data.rows.records import RawRecord
 from src.data.rows.tag_spellings import TAG_PATTERN
-from src.data.rows.token_labels import TokenLabels, begins_with_tags, join_words
+from src.data.rows.token_labels import TokenLabels, begins_with_tags, join_words, split_at_blanks
 
 _DOCUMENT_START = "-DOCSTART-"
 # CoNLL-U has ten columns, of which the first numbers the words of a sentence, the second is the
@@ -29,6 +29,11 @@ _SAMPLE_LINES = 1000
 _NAMED_VALUE = re.compile(r"# [^\t]*=[^\t]*")
 _COMMENTS_REMARK = "beside lines that begin with '#' and are no words, which are passed over"
 
+# The language before every word, as WikiANN has it: en:Paris.
+_LANGUAGE = re.compile(r"[a-z][a-z-]{1,11}:(?=\S)")
+_LANGUAGE_REMARK = "whose words begin with their language ({}), which is left out"
+# An entity over several words as CoNLL-2005 and CoNLL-2012 write it: (PERSON*, *, *).
+_BRACKET = re.compile(r"\([^\s()*]+\*\)?")
 _TAGS_FIRST_REMARK = "whose tags stand before their words, and are read so"
 
 
@@ -88,6 +93,10 @@ def read_tagged_words(
     if tags_first:
         columns = WordColumns(1, 0)
     comments = _CommentLines(first_lines, columns, counted)
+    language = _find_language(first_lines)
+    usual_remark = _TAGS_FIRST_REMARK if tags_first else None
+    if language:
+        usual_remark = _LANGUAGE_REMARK.format(language)
 
     def finished() -> Iterator[RawRecord]:
         if words:
@@ -97,8 +106,7 @@ def read_tagged_words(
             if labelled:
                 other["tags"] = list(tags)
             where = f"{file.name}, line {start}"
-            before = _TAGS_FIRST_REMARK if tags_first else None
-            remark = _COMMENTS_REMARK if below_comment else before
+            remark = _COMMENTS_REMARK if below_comment else usual_remark
             yield RawRecord(text, None, label, where, other=other, remark=remark, words=spans)
         words.clear()
         tags.clear()
@@ -128,7 +136,7 @@ def read_tagged_words(
             continue
         if not words:
             start = number
-        words.append(cells[places[0]])
+        words.append(cells[places[0]].removeprefix(language))
         if labelled:
             tags.append(cells[places[1]])
     yield from finished()
@@ -159,6 +167,13 @@ def count_words(lines: Sequence[str]) -> bool:
         counted += expected is not None
         expected = number + 1
     return counted > 0 and sentences > 0
+
+
+def _find_language(lines: Sequence[str]) -> str:
+    """What stands before every word of two sentences or more, if it may be a language."""
+    rows = [line for line in lines if line.strip()]
+    found = {language[0] if (language := _LANGUAGE.match(line)) else "" for line in rows}
+    return found.pop() if len(found) == 1 and 1 < len(rows) < len(lines) else ""
 
 
 def _begin_with_tags(lines: Sequence[str]) -> bool:
@@ -207,7 +222,7 @@ class _CommentLines:
 
 
 def _split_line(line: str) -> list[str]:
-    return [cell.strip() for cell in line.split("\t")] if "\t" in line else line.split()
+    return [cell.strip() for cell in line.split("\t")] if "\t" in line else split_at_blanks(line)
 
 
 def _check_cells(
@@ -242,6 +257,13 @@ def _check_cells(
             "is a whole sentence",
             hint="write its words and their tags below each other, or name another column: "
             "data.source.tag_column=NUMBER",
+        )
+    if labelled and _BRACKET.fullmatch(cells[tag]):
+        raise UserError(
+            f"{where}: the tag '{cells[tag]}' opens a bracket that later lines close, which is not "
+            "read as an entity",
+            hint="of CoNLL-2012 data.source.token_column=3 data.source.tag_column=4 reads the "
+            "parts of speech",
         )
     if labelled and not cells[tag]:
         raise UserError(f"{where}: the word '{cells[token]}' has no tag")

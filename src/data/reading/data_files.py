@@ -12,13 +12,10 @@ from src.data.reading.class_files import (
     find_class_folders,
     find_deeper_class_folders,
     has_class_folders,
-    is_part_folder,
-    may_be_class_files,
 )
 from src.data.reading.data_path import find_pattern_folder, is_pattern, list_matches
 from src.data.reading.decoding import InputFile
 from src.data.reading.file_names import (
-    FORMAT_BY_SUFFIX,
     FORMAT_NAMES,
     PATH_KEY,
     SPLIT_ALIASES,
@@ -31,15 +28,16 @@ from src.data.reading.file_names import (
     list_folders,
     strip_data_suffixes,
 )
-from src.data.reading.format_guesses import format_option, guess_format
+from src.data.reading.foreign_folders import find_folder_error, find_saved_set_error
+from src.data.reading.known_layouts import detect_layout
+from src.data.reading.no_data_errors import find_no_data_error
 from src.data.reading.other_kinds import find_kind_error
-from src.data.reading.packed_files import PACKED_SUFFIXES, strip_packed_suffix
+from src.data.reading.packed_files import strip_packed_suffix
 from src.data.reading.parallel_files import find_parallel_files
 from src.data.reading.parted_tables import check_unnamed_tables
 
 # Parts of one table, as Spark, Hadoop and others name them.
 _PART_NAME = re.compile(r"(part|shard|chunk)[-_.]?([rm][-_])?\d+", re.IGNORECASE)
-_PARTITION = re.compile(r"[^=/]+=[^=]+")
 
 
 def find_split_files(
@@ -103,6 +101,8 @@ def find_split_files(
 def _unknown_format_error(path: Path) -> UserError:
     if (error := find_kind_error(path, PATH_KEY, is_typed=False)) is not None:
         return error
+    if (layout := detect_layout(InputFile(path, path.name))) is not None:
+        return UserError(f"this is {layout}", key=PATH_KEY, value=path)
     return UserError(
         f"what kind of file is this? data.source.format=NAME, one of {FORMAT_NAMES}",
         key=PATH_KEY,
@@ -113,13 +113,8 @@ def _unknown_format_error(path: Path) -> UserError:
 def _find_files_by_name(
     folder: Path, format: str, names: Mapping[str, str], labelled: bool
 ) -> SplitFiles:
-    if format == "auto" and (folder / "dataset_dict.json").is_file() | any(folder.glob("*.arrow")):
-        raise UserError(
-            "a data set as the library `datasets` saves it to disk",
-            key=PATH_KEY,
-            value=folder,
-            hint="its to_parquet('train.parquet') writes a split as a file that is read",
-        )
+    if format == "auto" and (error := find_saved_set_error(folder)) is not None:
+        raise error
     inner = [(child, list_data_files(child, format)) for child in list_folders(folder)]
     pools = [
         (folder, list_data_files(folder, format)),
@@ -129,7 +124,7 @@ def _find_files_by_name(
         deeper = find_deeper_class_folders(folder, names) if format == "auto" else []
         if len(deeper) == 1:
             return find_class_folders(deeper[0], names, labelled)
-        raise _no_data_files_error(folder, format, deeper)
+        raise find_no_data_error(folder, format, deeper)
     parts: dict[str, list[Path]] = {}
     for split, name in names.items():
         own = find_split_folder(folder, name)
@@ -144,7 +139,12 @@ def _find_files_by_name(
     beside = {folder, *(file.parent for file in taken)}
     # folders of splits that hold files of unknown endings, as where another file names their labels
     split_names = {*names.values(), *chain(*SPLIT_ALIASES.values())}
-    beside |= {one for one in list_folders(folder) if one.name.casefold() in split_names}
+    beside |= {
+        one
+        for one in list_folders(folder)
+        # or of annotations beside one of texts
+        if one.name.casefold() in split_names or folder not in {file.parent for file in taken}
+    }
     others = [
         file
         for where in (folder, *list_folders(folder))
@@ -168,11 +168,18 @@ def _find_matching_files(path: Path, format: str, names: Mapping[str, str]) -> S
     none says one.
     """
     folder, files = find_pattern_folder(path), list_matches(path)
+    files = [file for file in files if not is_readme(file)] or files
     if format == "auto":
         files = [file for file in files if infer_format(file) is not None] or files
     found = {
         split: _match_split_name(folder, name, [(folder, files)]) for split, name in names.items()
     }
+    if not any(found.values()):
+        # then the folders that the pattern leads through say it
+        found = {
+            split: [one for one in files if name.casefold() in _list_folder_names(folder, one)]
+            for split, name in names.items()
+        }
     parts = {split: named for split, named in found.items() if named}
     if not parts and "train" in names:
         parts = {"train": files}
@@ -180,6 +187,11 @@ def _find_matching_files(path: Path, format: str, names: Mapping[str, str]) -> S
         raise _unknown_format_error(files[0])
     taken = {file for named in parts.values() for file in named}
     return _build_layout(folder, format, parts, [one for one in files if one not in taken])
+
+
+def _list_folder_names(folder: Path, file: Path) -> list[str]:
+    """The names of the folders between a folder and a file in it, in small letters."""
+    return [name.casefold() for name in file.relative_to(folder).parts[:-1]]
 
 
 def _build_layout(
@@ -238,11 +250,13 @@ def _match_split_name(folder: Path, name: str, pools: list[tuple[Path, list[Path
         return []
     if matching[0][0] != folder and len(matching) > 1:
         rivals = ", ".join(str(where) for where, _ in matching)
+        pattern = folder / "*" / f"*{matching[0][1][0].suffix}"
         raise UserError(
             f"'{name}' stands in several folders",
             key=PATH_KEY,
             value=folder,
-            hint=f"name one of them: {rivals}",
+            hint=f"name one of them: {rivals}, or all: '{{key}}=\"{pattern}\"', with "
+            "data.source.format=class_files where every folder is a class",
         )
     files = matching[0][1]
     for spelling in (str, str.casefold):
@@ -257,18 +271,8 @@ def _assume_train_files(
 ) -> list[Path]:
     filled = [files for _, files in pools if files]
     found = [str(file.relative_to(folder)) for files in filled for file in files]
-    if all(_PARTITION.fullmatch(files[0].parent.name) for files in filled):
-        kind = infer_format(filled[0][0]) or "parquet"
-        program = (
-            "import pyarrow.dataset as d, pyarrow.parquet as p; p.write_table(d.dataset("
-            f"{str(folder)!r}, format={kind!r}, partitioning='hive').to_table(), 'train.parquet')"
-        )
-        raise UserError(
-            f"folders that are called COLUMN=VALUE: {abbreviate_names(found)}",
-            key=PATH_KEY,
-            value=folder,
-            hint=f'join them first: python -c "{program}"; then {{key}}=train.parquet',
-        )
+    if (error := find_folder_error(folder, filled)) is not None:
+        raise error
     text = all((infer_format(file) if format == "auto" else format) == "text" for file in filled[0])
     if len(filled) == 1 and (len(filled[0]) == 1 or text):
         return filled[0]
@@ -276,17 +280,17 @@ def _assume_train_files(
         return filled[0]
     if len(filled) == 1 and format == "auto":
         check_unnamed_tables(filled[0])
-    pattern = folder / f"*{filled[0][0].suffix}"
+    deep = len(filled) > 1
+    pattern = folder.joinpath(*["*"] * deep, f"*{filled[-1][0].suffix}")
     others = (
-        f", or all for train: {{key}}={pattern}; data.source.format=class_files where every file "
-        "holds the rows of one class"
+        f", or all for train: '{{key}}=\"{pattern}\"'; data.source.format=class_files where every "
+        "file holds the rows of one class"
     )
     raise UserError(
         f"no file carries the name of a split; found {abbreviate_names(found)}",
         key=PATH_KEY,
         value=folder,
-        hint="say which is which: data.source.train=NAME, or give one file: {key}=FILE"
-        + others * (len(filled) == 1),
+        hint="say which is which: data.source.train=NAME, or give one file: {key}=FILE" + others,
     )
 
 
@@ -306,66 +310,3 @@ def _check_no_duplicates(parts: Mapping[str, list[Path]]) -> None:
                     f"{plain} is there {other}", key=PATH_KEY, hint="its rows would be read twice"
                 )
             split_by_name[plain] = split
-
-
-def _no_data_files_error(folder: Path, format: str, deeper: Sequence[Path]) -> UserError:
-    found = [entry.name + "/" * entry.is_dir() for entry in sorted(folder.iterdir())]
-    if not found:
-        return UserError("the folder is empty", key=PATH_KEY, value=folder)
-    expected = (
-        f"expected {', '.join(FORMAT_BY_SUFFIX)}, each also with {', '.join(PACKED_SUFFIXES)}"
-        if format == "auto"
-        else f"expected {format}"
-    )
-    inside = [
-        entry for entry in sorted(folder.iterdir()) if entry.is_file() and not is_readme(entry)
-    ]
-    archives = [entry for entry in inside if is_archive(entry)]
-    if archives:
-        return UserError(
-            f"no readable file; found {abbreviate_names(found)}",
-            key=PATH_KEY,
-            value=folder,
-            hint=f"an archive is read where it is named itself: {{key}}={archives[0]}",
-        )
-    if deeper:
-        # never a test set for training
-        first = next((one for one in deeper if "train" in one.name.casefold()), deeper[0])
-        hint = f"name one of them: {{key}}={first}"
-        if all(one.parent == folder and not is_part_folder(one) for one in deeper):
-            hint += "; data.source.format=folders where these are the classes"
-        return UserError(
-            f"several folders of class folders: {abbreviate_names(list(map(str, deeper)))}",
-            key=PATH_KEY,
-            value=folder,
-            hint=hint,
-        )
-    kinds = [find_kind_error(entry, PATH_KEY, is_typed=format != "auto") for entry in inside]
-    if kinds and (first_kind := kinds[0]) is not None and None not in kinds:
-        return first_kind
-    hint = f"where names end otherwise: data.source.format=NAME, one of {FORMAT_NAMES}"
-    if not inside and len(lone := list_folders(folder)) == 1:
-        hint = f"perhaps the data lie further inside: {{key}}={lone[0]}; {hint}"
-    if format == "auto" and (guess := _guess_format(inside)):
-        hint = f"{guess} where they are what they look like; {hint}"
-    elif may_be_class_files(folder):
-        hint = "data.source.format=class_files where every file holds the texts of a class; " + hint
-    return UserError(
-        f"no readable file; {expected}; found {abbreviate_names(found)}",
-        key=PATH_KEY,
-        value=folder,
-        hint=hint,
-    )
-
-
-def _guess_format(files: Sequence[Path]) -> str:
-    """The option for the format that the first lines of files show; empty if they show none."""
-    texts = [file for file in files if not file.name.startswith(".") and not is_readme(file)]
-    found: list[dict[str, str]] = []
-    for file in texts[:3]:
-        try:
-            found.append(guess_format(InputFile(file, file.name), ("utf-8", "latin-1")))
-        except UserError:
-            return ""
-    alike = bool(found) and all(one == found[0] for one in found)
-    return " ".join(format_option(*one) for one in found[0].items()) if alike else ""

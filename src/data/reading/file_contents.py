@@ -18,6 +18,8 @@ from src.data.rows.tag_schemes import TagSurvey
 from src.data.rows.token_labels import TokenLabels
 
 SAMPLE_TEXTS = 1000
+# In so many rows of a split all labels are hardly the same by chance.
+_LEAST_ROWS = 10
 
 
 class FileContents(NamedTuple):
@@ -39,6 +41,8 @@ class FileContents(NamedTuple):
     tags: TagSurvey | None
     # why they are not told of
     tag_problem: str | None
+    # of each other split that has one alone, where train has several
+    lone_labels: dict[str, str]
 
 
 def read_contents(
@@ -109,4 +113,9 @@ def read_contents(
         remarks.describe(),
         tags,
         tag_problem,
+        {
+            split: next(iter(there))
+            for split, there in by_split.items()
+            if split != "train" and len(there) == 1 < len(known) and rows[split] >= _LEAST_ROWS
+        },
     )

@@ -12,8 +12,10 @@ from src.data.reading.data_files import find_split_files
 from src.data.reading.data_path import find_path, list_matches
 from src.data.reading.decoding import InputFile, guess_encoding, read_text_lines
 from src.data.reading.file_formats import BINARY_FORMATS
-from src.data.reading.file_names import SPLIT_ALIASES, infer_format, is_readme
+from src.data.reading.file_names import PATH_KEY, SPLIT_ALIASES, infer_format, is_readme
 from src.data.reading.format_guesses import guess_format
+from src.data.reading.other_kinds import find_kind_error
+from src.data.reading.parallel_files import find_label_file_errors
 
 # So many files are looked at.
 _MOST_FILES = 200
@@ -87,8 +89,13 @@ def _guess_format(
             if not inside or any(infer_format(file.path) for file in inside):
                 return {}
             return _guess_alike(inside, encodings) or _guess_documents(inside)
+        if any(find_label_file_errors(layout, encodings)):
+            # which reading tells
+            return {}
         files = [file for part in layout.files.values() for file in part[:2]]
         known = layout.format
+    elif any(find_kind_error(file.path, PATH_KEY, is_typed=False) for file in files[:1]):
+        return {}
     else:
         known = infer_format(path) or "text"
     if known not in ("text", "csv", "tsv"):

@@ -20,6 +20,9 @@ FORMAT_BY_SUFFIX = {
     ".xlsx": "xlsx",
     ".xlsm": "xlsx",
     ".txt": "text",
+    # of WikiText
+    ".tokens": "text",
+    ".raw": "text",
     ".conll": "conll",
     ".conllu": "conll",
     ".bio": "conll",
@@ -33,7 +36,7 @@ FORMAT_NAMES = (
 # Other common names of splits.
 SPLIT_ALIASES = {
     # of CoNLL-2003: eng.testa, eng.testb; of SemEval: trial
-    "validation": ("dev", "valid", "val", "devel", "development", "testa", "trial"),
+    "validation": ("dev", "valid", "val", "devel", "development", "validate", "testa", "trial"),
     "train": ("training",),
     "test": ("testing", "testb"),
 }

@@ -19,6 +19,8 @@ _SAMPLE_LINES = 1000
 _TEXT_SIGNS = {"semicolon": ";", "pipe": "|", "@": "@", "~": "~", "^": "^"}
 _LEAST_LINES = 5
 _MOST_LABELS = 100
+# A key of YAML, the head of a message in a chat ("[12/03/21, 10:12:33] Ann: ..."), a date.
+_NO_LABEL = re.compile(r"[:,]$|^\[|^\d+([/.-]\d+){2}")
 _TABLE_FORMATS = ("tsv", "csv", "conll")
 
 
@@ -79,7 +81,7 @@ def _begin_with_labels(lines: Sequence[str]) -> bool:
     first = {line[0] for line in words}
     several = len(words) > 1 and all(len(line) > 1 for line in words)
     # no marks of a list or the keys of YAML
-    are_words = all(re.search(r"\w", word) and not word.endswith(":") for word in first)
+    are_words = all(re.search(r"\w", word) and not _NO_LABEL.search(word) for word in first)
     if not (several and are_words and 1 < len(first) <= min(len(words) / 5, _MOST_LABELS)):
         return False
     names = {word.casefold() for word in first if not word.isdecimal()}

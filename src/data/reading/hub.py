@@ -6,7 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from src.core.user_errors import UserError, format_suggestion
-from src.data.reading.columns import ColumnSelection, build_record, check_columns
+from src.data.reading.columns import (
+    ColumnSelection,
+    build_record,
+    check_columns,
+    clear_unknown_classes,
+)
 from src.data.reading.file_names import add_other_names
 from src.data.rows.nested_values import list_keys, look_up
 from src.data.rows.records import RawRecord
@@ -77,13 +82,13 @@ def match_hub_splits(hub: str, there: Sequence[str], names: Mapping[str, str]) -
 def read_hub_rows(
     part: "Dataset", columns: ColumnSelection, where: str, keep_other: bool = False
 ) -> Iterator[RawRecord]:
-    """The rows of a split; a ClassLabel of -1 is a missing label.
+    """The rows of a split; a ClassLabel of -1 is a missing label, in a list too.
 
     Args:
         where: how messages call the split.
         keep_other: whether records shall have all columns of their row.
     """
-    from datasets import ClassLabel, Translation
+    from datasets import Translation
 
     # a Translation has its languages as keys, though it is no mapping
     features = {
@@ -91,8 +96,7 @@ def read_hub_rows(
         for name, feature in part.features.items()
     }
     check_columns(where, columns, list(list_keys(features)))
-    # the hub's "no label"
-    unknown = -1 if isinstance(part.features.get(str(columns.label)), ClassLabel) else None
+    has_classes = find_hub_classes(part, str(columns.label)) is not None
     wanted = columns.requested_names()
     keep = [
         name
@@ -100,8 +104,8 @@ def read_hub_rows(
         if keep_other or any(key == name or key.startswith(f"{name}.") for key in wanted)
     ]
     for number, row in enumerate(part.with_format(None).select_columns(keep), start=1):
-        if unknown is not None and row[str(columns.label)] == unknown:
-            row[str(columns.label)] = None
+        if has_classes:
+            clear_unknown_classes(columns, row)
         values = {key: look_up(row, key) for key in wanted}
         record = build_record(columns, values, f"{where}, row {number}")
         yield record._replace(other=row) if keep_other else record

@@ -1,6 +1,7 @@
 """JSON: one object or list a line, or all of them in one value."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,12 @@ _EXPECTED = "expected one JSON object a line"
 _SAMPLE_ITEMS = 100
 # What a column of words is called: a list there is no column of a table.
 _WORD_COLUMNS = ("tokens", "words")
+# A line as Python shows an object, as in the reviews of Steam.
+_PYTHON_ROW = re.compile(r"\s*[{\[]\s*u?'")
+_PYTHON_HINT = (
+    'it is written as Python shows it; python -c "import ast, json; [print(json.dumps('
+    "ast.literal_eval(line))) for line in open('{0}')]\" > {0}.jsonl writes it as JSON"
+)
 _JSON_TYPE_NAMES: dict[type, str] = {
     list: "a list",
     str: "a text",
@@ -133,7 +140,9 @@ def iter_json_objects(
                 else error
             )
             whole = _explain_whole_file(file, style) if first and _may_go_on(line) else None
-            errors.add(UserError(f"{where}: not valid JSON ({reason}); {whole or _EXPECTED}"))
+            python = _PYTHON_HINT.format(file.path) if _PYTHON_ROW.match(line) else None
+            hint = python or whole or _EXPECTED
+            errors.add(UserError(f"{where}: not valid JSON ({reason}); {hint}"))
             first = False
             continue
         row = _pair_lone_key(row, style, texts)

@@ -10,6 +10,17 @@ _FEATURES = "features by number (LIBSVM), and no texts; give the texts that they
 _AS_SPANS = (
     'write a line {"text": "...", "entities": [[0, 3, "PER"]]} as JSON for each of its documents'
 )
+# From what each sentence of a document has, by places in the document.
+_SENTENCES = (
+    "python -c \"import json; [print(json.dumps(dict(tokens=s, ner_tags=[next(('BI'[i > b] + "
+    "'-' + t for b, e, t, *_ in n if b <= i <= e), 'O') for i in range(o, o + len(s))]))) for d in "
+    "map(json.loads, open('FILE')) for k, (s, n) in enumerate(zip(d['sentences'], d['ner'])) for o "
+    "in [sum(map(len, d['sentences'][:k]))]]\" > FILE.jsonl"
+)
+_DRAWN_TABLE = (
+    "grep -v -e '^[-+|]*$' -e '^([0-9]* rows*)$' -e '^[0-9]* rows* in set' FILE | sed "
+    "'s/^| *\\(.*\\)|$/\\1/; s/ *| */|/g; s/^ *//; s/ *$//' > FILE.csv"
+)
 # What a file begins with, and what it is.
 _LAYOUTS = (
     (r"[-+]?\d+(\.\d+)?([ \t]+\d+:[-+.\de]+)+\s*(#.*)?$", _FEATURES),
@@ -24,6 +35,23 @@ _LAYOUTS = (
         "SemEval-2010 Task 8 with a text and its label in lines of their own, which is not read; "
         "`awk -F'\\t' 'NF==2 {t=$2} NF==1 && t!=\"\" {print $1 FS t; t=\"\"}' FILE > FILE.tsv` "
         "gives label and text, which data.source.header=false reads",
+    ),
+    (
+        r'\{[\s\S]*?"sentences"\s*:\s*\[\s*\[\s*"',
+        "documents as lists of sentences that are lists of words (SciERC, DyGIE++), which are not "
+        f"read; `{_SENTENCES}` writes a line for each sentence, where 'ner' has their entities",
+    ),
+    (
+        r"(<!--[\s\S]*?-->\s*)?## *(intent|synonym|regex|lookup):",
+        "training data of Rasa as Markdown, which are not read; `awk '/^## *intent:/ {i=$0; "
+        'sub(/^## *intent: */, "", i)} /^## *[srl]/ {i=""} /^[-*] / && i {t=$0; sub(/^[-*] */, "", '
+        't); gsub(/\\[|\\]([({][^)}]*[)}])?/, "", t); print i "\\t" t}\' FILE > FILE.tsv` gives '
+        "label and text, which data.source.header=false reads",
+    ),
+    (
+        r"[^|\n]+(\|[^|\n]+)+\r?\n-+(\+-+)+\r?\n|\+-+(\+-+)*\+\r?\n\|",
+        "a table drawn with lines (psql, MySQL), which is not read; save it as CSV (psql --csv), "
+        f"or `{_DRAWN_TABLE}` gives one that data.source.delimiter=pipe reads",
     ),
     (r'\{\s*"%(TYPES|FEATURE_STRUCTURES|VIEWS)"', f"UIMA CAS, which is not read; {_AS_SPANS}"),
     (r'\{\s*"annotatable"', f"tagtog's annotations without the texts; {_AS_SPANS}"),

@@ -10,7 +10,7 @@ from src.data.rows.labels import LabelSet, RawLabel
 from src.data.rows.odd_labels import describe_missing_number, is_missing_number, parse_choices
 from src.data.rows.records import RawRecord
 from src.data.rows.token_labels import TokenLabels
-from src.data.rows.written_labels import read_written_labels
+from src.data.rows.written_labels import parse_written_list, read_written_labels
 
 # Numbers by what stands before their decimals; the other sign may part thousands.
 _GROUPED_NUMBERS = {
@@ -93,6 +93,8 @@ class LabelReading(NamedTuple):
             return self._read_columns(self.columns, cells, where)
         if self.separator is not None and not isinstance(found, tuple):
             found = split_labels(str(found), self.separator)
+        if self.threshold is not None and (written := parse_written_list(found)) is not None:
+            found = tuple(written)
         if isinstance(found, tuple) and self.threshold is not None:
             return self._find_places(found, where), "whose labels are the places of ones in a list"
         if isinstance(found, tuple):
@@ -191,7 +193,8 @@ class LabelReading(NamedTuple):
 
 def _check_no_places(labels: LabelSet, where: str) -> None:
     """Raise UserError for a list that says of every label with 1 or 0 whether a row has it."""
-    if all(label in (0, 1) for label in labels) and len(set(labels)) < len(labels):
+    signs = ("0", "1", "0.0", "1.0")
+    if all(str(label) in signs for label in labels) and len(set(labels)) < len(labels):
         raise UserError(
             f"{where}: the label is {list(labels)!r:.60}; a list of labels names those that a row "
             "has, and has no 1 or 0 for each; data.source.label_threshold=0.5 takes the places of "
@@ -240,10 +243,15 @@ def has_decimal_commas(cells: Iterable[str]) -> bool:
 def split_labels(cell: str, separator: str) -> LabelSet:
     """The labels in a cell; brackets around all and quotes around each are left out, and so are
     those of "<a><b>", which is parted by "><". The only list
-    in an object, as Label Studio's CSV has it ({"choices": ["a", "b"]}), is taken out of it.
+    in an object, as Label Studio's CSV has it ({"choices": ["a", "b"]}), is taken out of it, and a
+    list that is written as JSON, Python or NumPy do has the labels that it has there.
     """
     if (labels := parse_choices(cell)) is not None:
         return labels
+    written = parse_written_list(cell)
+    # a number with decimals stays as it is written, where that shows
+    if written and ("," not in cell or all(isinstance(one, str | int) for one in written)):
+        return tuple(part for one in written if (part := str(one).strip()))
     inside = cell.strip()
     brackets = ("<", ">") if parse_separator(separator) == "><" else ("[", "]")
     if (inside[:1], inside[-1:]) == brackets:
@@ -258,7 +266,7 @@ def split_labels(cell: str, separator: str) -> LabelSet:
 
 def parse_separator(name: str) -> str:
     """The characters that a config names, by themselves or in words."""
-    return CHARACTER_NAMES.get(name, name)
+    return "\n" if name == "newline" else CHARACTER_NAMES.get(name, name)
 
 
 def are_repeated_names(names: Sequence[str]) -> bool:

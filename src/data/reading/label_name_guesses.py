@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from src.core.user_errors import UserError
-from src.data.reading.column_guesses import NUMBER_PATTERN, guess_task
 from src.data.reading.column_profiles import ColumnProfile
 from src.data.reading.columns import ColumnSelection
 from src.data.reading.file_contents import FileContents
-from src.data.reading.label_cells import are_repeated_names
+from src.data.reading.label_cells import are_repeated_names, split_labels
+from src.data.reading.label_guesses import NUMBER_PATTERN, guess_task
 from src.data.rows.labels import LabelSpace
 from src.data.rows.odd_labels import guess_label_separator
+from src.data.rows.written_labels import are_multi_hot
 
 # More names are better kept in a file.
 _LISTED_NAMES = 20
@@ -97,11 +98,17 @@ def guess_label_reading(
         )
         if profile.has_unit and guess_task(profile) == "regression":
             written["label_pattern"] = NUMBER_PATTERN
-        if profile.are_places:
+        if profile.are_multi_hot:
             return {"label_threshold": 0.5}
         if written or profile.has_unit:
             return {key: value for key, value in written.items() if options.get(key) is None}
         are_of_words = profile.holds_spans or profile.holds_tags
         found = None if profile.is_nested or are_of_words else guess_label_separator(profile.labels)
-        return {} if found is None else {"label_separator": found[0]}
+        if found is None:
+            return {}
+        signs: dict[Any, Any] = {"0": 0, "1": 1}
+        parts = [split_labels(label, found[0]) for label in profile.labels]
+        marks = [[signs.get(part, part) for part in one] for one in parts]
+        places = {"label_threshold": 0.5} if are_multi_hot(marks) else {}
+        return {"label_separator": found[0], **places}
     return {}

@@ -77,6 +77,12 @@ _LIKELY_KINDS = {
     ".arff": ("a file of Weka", _ARFF),
     ".ann": ("a file of annotations of brat", "its texts are in the .txt file beside it"),
 }
+# Files of annotations by places in texts beside them.
+_ANNOTATIONS = {
+    ".ann": "annotations of brat",
+    **dict.fromkeys((".a1", ".a2"), "annotations of BioNLP's tasks"),
+    **dict.fromkeys((".con", ".ast", ".rel"), "annotations of i2b2"),
+}
 
 
 def find_kind_error(path: Path, key: str, *, is_typed: bool) -> UserError | None:
@@ -95,4 +101,4 @@ def find_kind_error(path: Path, key: str, *, is_typed: bool) -> UserError | None
 
 def name_kind(suffix: str) -> str | None:
     """What files with an ending are, in words for several, where it should be said."""
-    return "annotations of brat" if suffix == ".ann" else None
+    return _ANNOTATIONS.get(suffix)

@@ -1,13 +1,15 @@
 """Texts in one file and their labels in another, line by line: train.text and train.labels."""
 
 import re
+import shlex
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from itertools import zip_longest
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, product, zip_longest
 from pathlib import Path
 
 from src.core.user_errors import UserError
 from src.data.reading.decoding import InputFile, read_text_lines
+from src.data.reading.encodings import choose_encoding
 from src.data.reading.file_names import (
     PATH_KEY,
     SplitFiles,
@@ -18,10 +20,21 @@ from src.data.reading.file_names import (
 )
 from src.data.rows.records import RawRecord
 
-_LABEL_WORDS = frozenset(("label", "labels", "target", "targets", "class", "classes"))
+_LABEL_WORDS = frozenset(("label", "labels", "target", "targets", "class", "classes", "y"))
 _TEXT_WORDS = frozenset(
-    ("text", "texts", "sentence", "sentences", "sent", "sents", "input", "inputs", "data")
+    ("text", "texts", "sentence", "sentences", "sent", "sents", "input", "inputs", "data", "x")
 )
+# Of a file that may hold labels so many lines are looked at.
+_SAMPLE_LINES = 1000
+# Labels are few and short, and come again.
+_MOST_LABELS = 300
+_LONGEST_LABEL = 40
+# Numbers for the turns of a dialogue may be many.
+_LONGEST_LINE = 400
+_LEAST_REPEATS = 3
+# Of so many files.
+_MOST_FILES = 20
+_NUMBERS = re.compile(r"\d+(\s+\d+)*")
 
 
 def find_parallel_files(
@@ -92,6 +105,64 @@ def read_parallel_lines(file: InputFile, encoding: str) -> Iterator[RawRecord]:
                 hint="data.source.format=text reads texts without labels",
             )
         yield RawRecord(text.rstrip("\n"), None, label.strip() or None, where)
+
+
+def find_label_file_errors(layout: SplitFiles, encodings: Sequence[str]) -> Iterator[UserError]:
+    """The error of files of text of which one seems to hold labels for the lines of another: it has
+    as many lines, and in these a few short words, or numbers.
+    """
+    files = layout.files.get("train", ())
+    if layout.format != "text" or len(files) < 2 or not encodings:
+        return
+    found = {file: _sample_labels(file, encodings) for file in files[:_MOST_FILES]}
+    if all(found.values()) or not any(found.values()):
+        return
+    counts = {
+        file: sum(1 for _ in read_text_lines(file, choose_encoding(file, encodings).name))
+        for file in found
+    }
+    for labels, texts in product(found, found):
+        beside = labels.path.parent == texts.path.parent and counts[labels] == counts[texts]
+        if found[labels] and not found[texts] and beside:
+            several = any(len(line.split()) > 1 for line in found[labels])
+            yield _label_file_error(labels, texts, several)
+            return
+
+
+def _sample_labels(file: InputFile, encodings: Sequence[str]) -> list[str]:
+    """The first lines of a file, if these seem to be labels; else none."""
+    words: list[str] = []
+    lines = read_text_lines(file, choose_encoding(file, encodings).name)
+    for line in islice(lines, _SAMPLE_LINES):
+        if len(line) > _LONGEST_LINE:
+            return []
+        words += [line.strip()] * bool(line.strip())
+    few = len({*words}) <= min(_MOST_LABELS, len(words) / _LEAST_REPEATS)
+    short = max(map(len, words), default=0) <= _LONGEST_LABEL
+    are_labels = (few and short) or all(map(_NUMBERS.fullmatch, words))
+    return words if len(words) > _LEAST_REPEATS and are_labels else []
+
+
+def _label_file_error(labels: InputFile, texts: InputFile, several: bool) -> UserError:
+    folder = texts.path.parent
+    alone = f"{{key}}={texts.path} reads the texts by themselves"
+    if several:
+        hint = f"several labels on a line, as for the turns of a dialogue, are not read; {alone}"
+    elif (texts.path, labels.path) in _list_pairs(folder, True).values():
+        hint = f"data.source.format=parallel reads them as such; {alone}"
+    else:
+        table = folder / "joined.tsv"
+        names = " ".join(shlex.quote(str(path)) for path in (labels.path, texts.path))
+        hint = (
+            f"`paste {names} > {shlex.quote(str(table))}` joins them, and {{key}}={table} "
+            f"data.source.header=false reads the table; {alone}"
+        )
+    return UserError(
+        f"{labels.name} seems to hold labels for the lines of {texts.name}, and no texts",
+        key=PATH_KEY,
+        value=folder,
+        hint=hint,
+    )
 
 
 def _make_input(folder: Path, text: Path, labels: Path | None) -> InputFile:

@@ -1,5 +1,6 @@
 """Two tables of which one has the texts of rows and the other their labels, by a shared column."""
 
+import json
 import shlex
 from collections.abc import Sequence
 from itertools import islice
@@ -8,7 +9,7 @@ from pathlib import Path
 from src.core.user_errors import UserError
 from src.data.reading.column_names import is_usual_text_name
 from src.data.reading.columns import ColumnSelection
-from src.data.reading.decoding import InputFile
+from src.data.reading.decoding import InputFile, read_text_lines
 from src.data.reading.file_names import PATH_KEY, SplitFiles, infer_format
 from src.data.reading.table_rows import TableStyle, iter_rows, read_first_row
 
@@ -68,6 +69,8 @@ def _check_places(file: InputFile, style: TableStyle) -> None:
 def check_unnamed_tables(files: Sequence[Path]) -> None:
     """The same for two files of CSV or TSV, as these are mostly written, that no split names."""
     formats = {infer_format(file) for file in files}
+    if formats == {"jsonl"} and len(files) == 2:
+        _check_json_lines([InputFile(file, file.name) for file in files])
     if formats not in ({"csv"}, {"tsv"}):
         return
     style = TableStyle(
@@ -85,6 +88,26 @@ def check_unnamed_tables(files: Sequence[Path]) -> None:
     check_parted_tables(SplitFiles(formats.pop() or "", {"train": tables}), style, None)
 
 
+def _check_json_lines(files: Sequence[InputFile]) -> None:
+    """The same for two files of JSON lines."""
+    try:
+        tables = [
+            [json.loads(line) for line in islice(read_text_lines(file, "utf-8"), _MOST_ROWS)]
+            for file in files
+        ]
+    except (ValueError, RecursionError, UserError):
+        # no lines of JSON, or reading tells what is wrong
+        return
+    if not all(table and all(isinstance(row, dict) for row in table) for table in tables):
+        return
+    shared = [name for name in tables[0][0] if name in tables[1][0]]
+    if len(shared) in (len(tables[0][0]), len(tables[1][0])):
+        return
+    for name in shared:
+        if _are_keys(*([str(row.get(name)) for row in table] for table in tables)):
+            raise _describe(files, None, name)
+
+
 def _list_values(file: InputFile, style: TableStyle, name: str) -> list[str]:
     """What stands in a column of the first rows."""
     header, *rows = (row for _, row, _ in islice(iter_rows(file, style), _MOST_ROWS))
@@ -98,14 +121,18 @@ def _are_keys(values: Sequence[str], others: Sequence[str]) -> bool:
     return unique and 2 * len({*values} & {*others}) >= max(len(values), len(others))
 
 
-def _describe(files: Sequence[InputFile], style: TableStyle, name: str) -> UserError:
+def _describe(files: Sequence[InputFile], style: TableStyle | None, name: str) -> UserError:
     first, second = files
-    joined = first.path.with_name("joined.csv")
-    options = "" if style.delimiter == "," else f", sep={style.delimiter!r}"
+    joined = first.path.with_name("joined.jsonl" if style is None else "joined.csv")
+    if style is None:
+        read, options = "read_json", ", lines=True, dtype=False"
+        write = f"to_json({str(joined)!r}, orient='records', lines=True)"
+    else:
+        read, options = "read_csv", "" if style.delimiter == "," else f", sep={style.delimiter!r}"
+        write = f"to_csv({str(joined)!r}, index=False)"
     program = (
-        f"import pandas as p; p.read_csv({str(first.path)!r}{options})"
-        f".merge(p.read_csv({str(second.path)!r}{options}), on={name!r})"
-        f".to_csv({str(joined)!r}, index=False)"
+        f"import pandas as p; p.{read}({str(first.path)!r}{options})"
+        f".merge(p.{read}({str(second.path)!r}{options}), on={name!r}).{write}"
     )
     # single quotes around paths are easier to read inside double ones
     plain = not set(program) & set('"$`\\!')

@@ -12,7 +12,12 @@ from typing import Any, Literal
 
 from src.core.user_errors import UserError
 from src.data.reading.bad_rows import RowErrors, mark_unreadable
-from src.data.reading.columns import ColumnSelection, build_record, check_columns
+from src.data.reading.columns import (
+    ColumnSelection,
+    build_record,
+    check_columns,
+    clear_unknown_classes,
+)
 from src.data.reading.decoding import InputFile, detect_no_data, find_line_error, read_text_lines
 from src.data.reading.packed_files import is_packed
 from src.data.rows.nested_values import look_up
@@ -42,9 +47,7 @@ def read_parquet(
     errors = RowErrors(keep_bad)
     row = 0
     taken = columns.requested_names()
-    label = str(columns.label)
-    # the number with which the library `datasets` marks a missing label
-    missing = -1 if read_parquet_classes(file, label) is not None else None
+    has_classes = read_parquet_classes(file, str(columns.label)) is not None
     try:
         # else it holds the whole file, or all of a row group
         options = {"pre_buffer": False, "buffer_size": _BUFFER_BYTES}
@@ -52,8 +55,8 @@ def read_parquet(
             for batch in table.iter_batches(batch_size=1024, columns=None if keep_other else taken):
                 for values in batch.to_pylist():
                     row += 1
-                    if missing is not None and values[label] == missing:
-                        values[label] = None
+                    if has_classes:
+                        clear_unknown_classes(columns, values)
                     found = {column: look_up(values, column) for column in taken}
                     try:
                         record = build_record(columns, found, f"{file.name}, row {row}")

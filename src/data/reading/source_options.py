@@ -115,13 +115,6 @@ def _find_label_errors(source: "Source") -> Iterator[UserError]:
             )
     if source.label_separator == "":
         yield UserError(key="data.source.label_separator", expected="a character", found="''")
-    if source.label_separator is not None and source.label_threshold is not None:
-        yield UserError(
-            "a cell holds either names of labels or a number",
-            key="data.source.label_threshold",
-            value=source.label_threshold,
-            hint="leave this option or data.source.label_separator",
-        )
     if source.label_pattern is None:
         return
     try:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 # Part of every fingerprint: raise it when the same bytes are read into other records.
-_READING_VERSION = 5
+_READING_VERSION = 6
 
 
 @validate_init
@@ -74,7 +74,7 @@ class Source:
             of one name, [tag, tag_2], labels. For `folders`, `class_files`, `parallel`,
             `label_first`, `conll` any name asks for the label; "unsup" (aclImdb) is no class there.
         label_separator: between several labels in one cell: a character or its name, as for
-            `delimiter`.
+            `delimiter`, or `newline`.
         label_pattern: a regular expression with one group: the part of a label that counts.
         label_threshold: from this value on a label is 1, below it 0; of a list of numbers the
             places of the ones are the labels.

@@ -43,6 +43,9 @@ def is_second_header(names: Sequence[Any], row: Sequence[Any]) -> bool:
     pairs = [(str(name or "").strip(), cell) for name, cell in zip(names, cells, strict=False)]
     again = [pair for pair in pairs if pair[1] and _fold(pair[0]) == _fold(pair[1])]
     codes = [name for name, cell in pairs if _QUESTION_CODE.fullmatch(name) and cell != name]
+    if len(codes) < 2 and all(name == cell for name, cell in again):
+        # two rows of one label each, and no names
+        return False
     least = 1 if len(codes) > 1 else 2
     return least <= len(again) < len(pairs)
 

@@ -1,5 +1,6 @@
 """The options without which a table is not read as it is written, told from its first rows."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import zip_longest
@@ -23,6 +24,7 @@ from src.data.reading.table_rows import read_first_rows
 
 # What has so many words is hardly the name of a column.
 _SENTENCE_WORDS = 4
+_NUMBERS = re.compile(r"\d+([,;| ]\s*\d+)*")
 _ORANGE_KINDS = {"d", "c", "s", "t", "discrete", "continuous", "string", "time", "text", ""}
 _ORANGE_ROLES = {"class", "meta", "ignore", "i", "m", ""}
 
@@ -157,4 +159,7 @@ def begins_with_sentence(source: Source, file: InputFile, format: str) -> bool:
 def _holds_own_name(profile: ColumnProfile) -> bool:
     name = str(profile.name)
     is_number = profile.is_numeric and parse_number(name) is not None
-    return is_number or name in profile.labels
+    # lists of numbers, "5,22"
+    values = profile.labels or profile.examples
+    are_numbers = all(map(_NUMBERS.fullmatch, (name, *values))) and bool(values)
+    return is_number or are_numbers or name in profile.labels

@@ -3,8 +3,7 @@
 Shape legend: N rows, S different sets of labels, C classes.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -32,10 +31,12 @@ def build_membership(sets: Mapping[LabelSet, str], space: LabelSpace, split: str
     return membership
 
 
-def describe_label_sets(counts: Iterable[Any]) -> list[str]:
-    """What should be known of the numbers of labels that the rows of train have, in sentences."""
-    numbers = np.fromiter(counts, dtype=np.int64)
+def describe_label_sets(membership: np.ndarray) -> list[str]:
+    """What should be known of the labels [N, C] that the rows of train have, in sentences."""
+    numbers = membership.sum(1)
     remarks = []
+    if len(numbers) and numbers.min() == membership.shape[1]:
+        remarks.append(f"every row of train has all {membership.shape[1]} labels")
     if none := int((numbers == 0).sum()):
         remarks.append(f"{none:,} of {len(numbers):,} rows of train have none of the labels")
     if len(numbers) and numbers.max() < 2:

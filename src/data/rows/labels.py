@@ -107,7 +107,7 @@ class LabelSpace:
             declared = ",".join(sorted(seen, key=float))
             raise UserError(
                 f"{len(seen)} labels in train that are all numbers, not all of them whole "
-                f"({', '.join(fractions[:3])}); {_REGRESSION_HINT}"
+                f"({', '.join(fractions[:3])}); {REGRESSION_HINT}"
                 + (f", data.label_names=[{declared}] takes them as classes" * (len(seen) <= 20))
             )
         if len(seen) > 10 and len(seen) > rows / 2:
@@ -214,12 +214,12 @@ class LabelSpace:
 
 
 # Typed as it stands, it turns a classification of files into a regression.
-_REGRESSION_HINT = (
+REGRESSION_HINT = (
     "data.task=regression model=regression callbacks.checkpoint.monitor=val/pearson "
     "callbacks.checkpoint.mode=max predicts numbers"
 )
 _NOT_CLASSES_HINT = (
-    f"is it a score ({_REGRESSION_HINT}), or is another column the label (data.source.label)?"
+    f"is it a score ({REGRESSION_HINT}), or is another column the label (data.source.label)?"
 )
 
 

@@ -10,6 +10,7 @@ from src.core.entity_tags import OUTSIDE
 from src.data.rows.labels import MULTI_LABEL_HINT, fold_look, write_label_map
 from src.data.rows.records import RawRecord
 from src.data.rows.tag_spellings import TAG_PATTERN
+from src.data.rows.written_labels import are_multi_hot
 
 # as programs write a missing value: R, Excel, pandas, MySQL
 _MISSING_WORDS = (
@@ -30,6 +31,7 @@ _CELL_SEPARATORS = {
     "pipe": "|",
     "hash": "#",
     "><": "><",
+    "newline": "\n",
     "space": " ",
 }
 
@@ -168,6 +170,11 @@ def describe_odd_labels(counts: Mapping[str, int]) -> list[str]:
             f"{len(several)} of {len(counts)} classes look like several labels in one cell, such "
             f"as '{several[0]}'; every combination is a class of its own; "
             f"{option} {MULTI_LABEL_HINT}"
+        )
+    if are_multi_hot(counts):
+        remarks.append(
+            f"the classes are lists of 1 and 0, such as '{next(iter(counts))}'; every combination "
+            f"is a class of its own; data.source.label_threshold=0.5 {MULTI_LABEL_HINT}"
         )
     if are_word_tags(counts):
         remarks.append(

@@ -29,6 +29,8 @@ _TYPE_KEYS = (
     *("classname", "category"),
 )
 
+# On average a paragraph has at least so many words.
+_PARAGRAPH_WORDS = 3
 TOKEN_TASK_HINT = (
     "data.task=token_classification model=token_classification callbacks.checkpoint.monitor=val/f1 "
     "callbacks.checkpoint.mode=max labels words"
@@ -81,6 +83,12 @@ def is_word_list(value: Any) -> TypeGuard[list[str]]:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
+def are_paragraphs(items: Sequence[str], labels: int) -> bool:
+    """Whether a list holds texts of several words and no words, each with one of so many labels."""
+    several = sum(len(item.split()) for item in items) >= _PARAGRAPH_WORDS * len(items) > 0
+    return several or (len(items) != labels and any(len(item.split()) > 1 for item in items))
+
+
 def is_span_list(value: Any) -> TypeGuard[list[Any]]:
     """Whether a value is a list of spans, or of what holds spans."""
     return isinstance(value, list) and bool(value) and all(map(_may_be_span, value))
@@ -102,12 +110,20 @@ def holds_entities(value: Any) -> bool:
         return False
 
 
+def split_at_blanks(line: str) -> list[str]:
+    """The columns of a line without tabs. A blank of another kind, such as one that does not break
+    in a number, belongs to a word, unless no other one stands in the line.
+    """
+    cells = [cell for cell in line.strip(" \r\n").split(" ") if cell]
+    return cells if len(cells) > 1 else line.split()
+
+
 def looks_like_tags(lines: Sequence[str]) -> bool:
     """Whether lines are those of a CoNLL file: columns of which the last, the third or the first
     holds O and tags of entities, and blank lines between sentences.
     """
     rows = [
-        line.split("\t") if "\t" in line.strip() else line.split()
+        line.split("\t") if "\t" in line.strip() else split_at_blanks(line)
         for line in lines
         if line.strip() and not line.startswith(("#", "-DOCSTART-"))
     ]

@@ -134,7 +134,7 @@ class Binary:
         """
         from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
-        from src.model.binary_metrics import PositiveF1, RankingArea
+        from src.model.metrics.binary_metrics import PositiveF1, RankingArea
 
         return {
             "accuracy": MulticlassAccuracy(2, average="micro", validate_args=False),

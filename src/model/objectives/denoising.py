@@ -61,7 +61,7 @@ class Denoising:
         return ObjectiveOutput(losses.mean(), batch.num_targets, outputs, targets)
 
     def build_metrics(self, num_labels: int) -> "dict[str, Metric]":
-        from src.model.written_tokens import WrittenTokens
+        from src.model.metrics.written_tokens import WrittenTokens
 
         return {
             "accuracy": WrittenTokens("all", "accuracy"),

@@ -77,7 +77,7 @@ class MaskedLMWithNextSentence:
         return ObjectiveOutput(loss, num_masked, outputs, targets, scores)
 
     def build_metrics(self, num_labels: int) -> "dict[str, Metric]":
-        from src.model.target_mean import TargetMean
+        from src.model.metrics.target_mean import TargetMean
 
         return {
             "masked_loss": TargetMean("tokens", "loss"),

@@ -100,8 +100,8 @@ class Ordinal:
         """Of the predicted rank: accuracy, the mean distance, and Cohen's kappa with quadratic
         weights; and the rank correlation of the expected rank.
         """
-        from src.model.correlation import Correlation
-        from src.model.rank_metrics import (
+        from src.model.metrics.correlation import Correlation
+        from src.model.metrics.rank_metrics import (
             RankAccuracy,
             RankError,
             RankKappa,

@@ -81,7 +81,7 @@ class Regression:
     def build_metrics(self, num_labels: int) -> "dict[str, Metric]":
         from torchmetrics.regression import MeanAbsoluteError
 
-        from src.model.correlation import Correlation
+        from src.model.metrics.correlation import Correlation
 
         return {
             "pearson": Correlation("pearson"),

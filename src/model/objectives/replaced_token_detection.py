@@ -111,7 +111,7 @@ class ReplacedTokenDetection:
     def build_metrics(self, num_labels: int) -> "dict[str, Metric]":
         from torchmetrics.classification import BinaryAccuracy, BinaryF1Score
 
-        from src.model.binary_metrics import PositiveFraction
+        from src.model.metrics.binary_metrics import PositiveFraction
 
         return {
             "replaced_accuracy": BinaryAccuracy(validate_args=False),

@@ -55,7 +55,7 @@ class TokenClassification:
 
     def build_metrics(self, num_labels: int) -> "dict[str, Metric]":
         """Precision, recall and F1 of entities, and the share of words with the right tag."""
-        from src.model.entity_score import EntityScore, TagAccuracy
+        from src.model.metrics.entity_score import EntityScore, TagAccuracy
 
         return {
             "precision": EntityScore("precision"),

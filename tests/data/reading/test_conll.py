@@ -6,7 +6,7 @@ from src.core.user_errors import UserError
 from src.data.reading.sources import Source
 from src.data.rows.records import RawRecord
 from src.data.rows.tag_schemes import TagSurvey
-from src.data.rows.token_labels import TokenLabels
+from src.data.rows.token_labels import TokenLabels, looks_like_tags
 
 
 def _read(path: Path, text: str, **options: object) -> list[RawRecord]:
@@ -49,6 +49,18 @@ def test_tabs_comments_and_columns(tmp_path: Path) -> None:
     records = _read(tmp_path / "b.bio", "#\tO\n\tO\nx\tB-A\n")
     assert records[0].words == ((0, 1), (2, 2), (3, 4))
     assert records[0].label == TokenLabels(tags=("O", "O", "B-A"))
+
+
+@pytest.mark.parametrize("word", ["10\u00a0000", "\u2028", "a\u3000b", "\u00a0"])
+def test_blanks_of_other_kinds_belong_to_a_word(tmp_path: Path, word: str) -> None:
+    lines = f"Ada B-PER\npaid O\n{word} B-SUM\r\n"
+    [record] = _read(tmp_path / "a.conll", lines)
+    assert record.label == TokenLabels(tags=("B-PER", "O", "B-SUM"))
+    assert record.text == f"Ada paid {word}"
+    assert looks_like_tags([*lines.splitlines(keepends=True)[:2], f"{word} O\n", "\n"])
+    # where it parts the columns itself
+    [record] = _read(tmp_path / "b.conll", "Ada\u00a0B-PER\npaid\u00a0O\n")
+    assert (record.text, record.label) == ("Ada paid", TokenLabels(tags=("B-PER", "O")))
 
 
 @pytest.mark.parametrize(

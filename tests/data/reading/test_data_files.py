@@ -85,7 +85,7 @@ def test_splits_of_a_folder(
             (
                 "data.source.path={0}: no file carries the name of a split; found a.csv, b.csv; "
                 "say which is which: data.source.train=NAME, or give one file: "
-                "data.source.path=FILE, or all for train: data.source.path={0}/*.csv; "
+                "data.source.path=FILE, or all for train: 'data.source.path=\"{0}/*.csv\"'; "
                 "data.source.format=class_files where every file holds the rows of one class"
             ),
         ),
@@ -111,16 +111,18 @@ def test_splits_of_a_folder(
             ["de/train.csv", "en/train.csv"],
             {},
             "data.source.path={0}: 'train' stands in several folders; name one of them: {0}/de, "
-            "{0}/en",
+            "{0}/en, "
+            "or all: 'data.source.path=\"{0}/*/*.csv\"', with data.source.format=class_files where "
+            "every folder is a class",
         ),
         (
             ["train.xyz"],
             {},
             (
                 "data.source.path={0}: no readable file; expected .csv, .tsv, .jsonl, .ndjson, "
-                ".json, .parquet, .xlsx, .xlsm, .txt, .conll, .conllu, .bio, .iob, .iob2, "
-                "each also with .gz, .bz2, .xz, .zip; found train.xyz; where names end otherwise: "
-                "data.source.format=NAME, one of "
+                ".json, .parquet, .xlsx, .xlsm, .txt, .tokens, .raw, .conll, .conllu, .bio, .iob, "
+                ".iob2, each also with .gz, .bz2, .xz, .zip; found train.xyz; where names end "
+                "otherwise: data.source.format=NAME, one of "
                 "csv, tsv, jsonl, parquet, xlsx, text, folders, class_files, label_first, "
                 "parallel, conll"
             ),
@@ -373,6 +375,8 @@ def test_a_pattern_of_names(tmp_path: Path) -> None:
     for name in ("logs/a-1.csv", "logs/a-2.csv", "logs/b.csv", "more/train.csv", "more/dev.csv"):
         put(tmp_path / name, f"text\n{name}\n")
     put(tmp_path / "more/c.csv", "text\nc\n")
+    for name in ("parts/train/a.csv", "parts/test/a.csv", "parts/readme.csv"):
+        put(tmp_path / name, f"text\n{name}\n")
 
     def read(pattern: str) -> dict[str, list[str]]:
         source = Source(path=str(tmp_path / pattern))
@@ -384,6 +388,7 @@ def test_a_pattern_of_names(tmp_path: Path) -> None:
 
     assert read("logs/a-*.csv") == {"train": ["logs/a-1.csv", "logs/a-2.csv"]}
     assert read("l*/b.csv") == {"train": ["logs/b.csv"]}
+    assert read("parts/**/*.csv") == {"train": ["parts/train/a.csv"], "test": ["parts/test/a.csv"]}
     assert read("more/*.csv") == {"train": ["more/train.csv"], "validation": ["more/dev.csv"]}
     assert (
         Source(path=str(tmp_path / "more/*.csv"))

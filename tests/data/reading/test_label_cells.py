@@ -15,6 +15,7 @@ from src.data.preparation.splitting import Split
 from src.data.reading.label_cells import guess_decimal, has_decimal_commas
 from src.data.reading.sources import Source
 from src.data.tokenization.tokenizer import WordPiece
+from src.look import main as look
 from tests.data.reading.test_readers import fault, put, read
 
 Labels = Callable[..., list[Any]]
@@ -51,6 +52,34 @@ def test_a_part_of_the_label_at_the_beginning_of_a_line(labels: Labels, tmp_path
     assert str(caught.value) == (
         "a.label, line 4: does not match the label, found 'HUM' (data.source.label_pattern)"
     )
+
+
+def test_lists_that_are_written_into_cells(labels: Labels) -> None:
+    """As pandas writes lists and arrays."""
+    cells = ["['x, y', 'b']", "['a' 'b']", "[]", "[5, 07]", "[1.0, 2e1]"]
+    content = "".join(["text,label\n", *(f'a film,"{cell}"\n' for cell in cells)])
+    found = labels("a.csv", content, label_separator="comma")
+    assert found == [("x, y", "b"), ("a", "b"), (), ("5", "07"), ("1.0", "2e1")]
+    assert labels("b.csv", 'text,label\na,"MM\nPR"\n', label_separator="newline") == [("MM", "PR")]
+
+
+@pytest.mark.parametrize("cell", ["[0, 1, 1]", "[0 1 1]", "[0. 1. 1.]", "0,1,1"])
+def test_lists_of_ones_and_zeros_in_cells(
+    labels: Labels, tmp_path: Path, capsys: pytest.CaptureFixture[str], cell: str
+) -> None:
+    content = f'text,label\na film,"{cell}"\n'
+    with pytest.raises(UserError, match="data.source.label_threshold=0.5 takes the places of its"):
+        labels("a.csv", content, label_separator="comma")
+    # what the message says is added to what was typed
+    options = {"label_separator": "comma", "label_threshold": 0.5}
+    assert labels("a.csv", content, **options) == [(1, 2)]
+    if cell.startswith("["):
+        assert labels("a.csv", content, label_threshold=0.5) == [(1, 2)]
+    cells = [cell, cell.replace("1", "0", 1), cell.replace("0", "1", 1)]
+    rows = [f'a film {n},"{cells[n % 3]}"\n' for n in range(12)]
+    (tmp_path / "a.csv").write_text("".join(["text,label\n", *rows]))
+    assert look([f"data.source.path={tmp_path}/a.csv"]) == 0
+    assert "label_threshold=0.5" in capsys.readouterr().out
 
 
 def test_several_labels_in_a_cell(labels: Labels) -> None:
@@ -233,7 +262,6 @@ def test_columns_of_one_name_hold_labels(labels: Labels, tmp_path: Path) -> None
         ({"label_pattern": "a"}, "0 groups, but one says which part is the label"),
         ({"label_pattern": "("}, "not a regular expression"),
         ({"label_separator": ""}, "expected a character"),
-        ({"label_separator": ",", "label_threshold": 0.5}, "either names of labels or a number"),
     ],
 )
 def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:

@@ -19,6 +19,7 @@ from tests.data.reading.test_sources import check_fault
         ("{}.txt", "{}.label"),
         ("{}/seq.in", "{}/label"),
         ("sentences-{}.txt", "labels-{}.txt"),
+        ("x_{}.txt", "y_{}.txt"),
     ],
 )
 def test_labels_on_the_same_line_of_another_file(

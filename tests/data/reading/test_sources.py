@@ -212,11 +212,13 @@ def test_without_the_hub_the_cache_answers_for_the_revision_it_has(
 
 def test_rows_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")
+    classes = datasets.ClassLabel(names=["neg", "pos"])
     features = datasets.Features(
-        text=datasets.Value("string"), label=datasets.ClassLabel(names=["neg", "pos"])
+        text=datasets.Value("string"), label=classes, marks=datasets.List(classes)
     )
     part = datasets.Dataset.from_dict(
-        {"text": ["a", "b", None], "label": [1, -1, 0]}, features=features
+        {"text": ["a", "b", None], "label": [1, -1, 0], "marks": [[1, -1], [-1], []]},
+        features=features,
     )
     monkeypatch.setattr(sources, "load_from_hub", lambda *_: {"train": part, "unsupervised": part})
     with pytest.raises(UserError) as caught:
@@ -237,8 +239,10 @@ def test_rows_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
         list(Source(hub="some/data", text="txt").read_records("train"))
     assert str(caught.value) == (
         "data.source.text=txt: some/data, train has no such column; did you mean 'text'? Columns: "
-        "text, label"
+        "text, label, marks"
     )
+    several = Source(hub="some/data", label="marks").read_records("train")
+    assert [row.label for row in several] == [(1,), None, ()]
 
 
 def test_building_and_checking_imports_nothing_heavy(tmp_path: Path) -> None:

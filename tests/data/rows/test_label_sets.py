@@ -122,6 +122,8 @@ def test_how_rows_with_several_labels_are_divided_is_told() -> None:
         "validation are rows of train drawn at random: rows with several labels are not divided by "
         "class (data.split.stratify)"
     ]
+    every = _corpus({"train": [("a", "b")] * 9}, split=Split(validation=0.0)).survey_rows()
+    assert every.data_summary["remarks"] == ["every row of train has all 2 labels"]
     plain = _corpus({"train": ["a", "b"] * 9}, split=Split(validation=0.0)).survey_rows()
     assert plain.data_summary["remarks"] == [
         "no row of train has more than one label; where a cell holds several, "

@@ -274,6 +274,25 @@ def test_unknown_labels_name_the_option_that_mends_them(
                 "several"
             ],
         ),
+        (
+            {"MM\nPR": 5, "MM": 5, "PR": 5},
+            [
+                "1 of 3 classes look like several labels in one cell, such as 'MM\nPR'; every "
+                "combination is a class of its own; data.source.label_separator=newline "
+                "data.task=multi_label model=multi_label "
+                "callbacks.checkpoint.monitor=val/f1_macro callbacks.checkpoint.mode=max learns "
+                "several"
+            ],
+        ),
+        (
+            {"[0, 1, 1]": 5, "[1, 0, 0]": 5},
+            [
+                "the classes are lists of 1 and 0, such as '[0, 1, 1]'; every combination is a "
+                "class of its own; data.source.label_threshold=0.5 data.task=multi_label "
+                "model=multi_label callbacks.checkpoint.monitor=val/f1_macro "
+                "callbacks.checkpoint.mode=max learns several"
+            ],
+        ),
         ({"Portland, Oregon": 5, "Salem": 6}, []),
         (
             {'{"choices": ["fast", "cheap"]}': 5, "cheap": 9},

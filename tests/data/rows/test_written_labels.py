@@ -8,6 +8,7 @@ import pytest
 from src.core.user_errors import UserError
 from src.data.reading.sources import Source
 from src.data.rows.token_labels import EntitySpan, TokenLabels
+from src.data.rows.written_labels import parse_written_list
 from src.look import main
 from tests.data.reading.test_readers import put
 
@@ -34,6 +35,42 @@ def test_a_list_of_tags(tmp_path: Path, text: str, label: str) -> None:
     tags = TokenLabels(tags=("B-per", "O", "O", "B-geo"))
     words = ((0, 3), (4, 7), (8, 10), (11, 15))
     assert _read(tmp_path, text, label) == [("Ada met in Oslo", tags, words)]
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "tags"),
+    [
+        (
+            "['Ada' 'met' \"don't\"\n 'Oslo']",
+            "['B-per' 'O' 'O'\n 'B-geo']",
+            ("B-per", "O", "O", "B-geo"),
+        ),
+        ("['Ada' 'met' \"don't\" 'Oslo']", "[3 0 0 5]", (3, 0, 0, 5)),
+        ("['Ada', 'met', \"don't\", 'Oslo']", "[3, 0, 0, 5]", (3, 0, 0, 5)),
+    ],
+)
+def test_arrays_as_numpy_writes_them(
+    tmp_path: Path, text: str, label: str, tags: tuple[str | int, ...]
+) -> None:
+    """As pandas writes columns of lists that came from Parquet into CSV."""
+    words = ((0, 3), (4, 7), (8, 13), (14, 18))
+    assert _read(tmp_path, text, label) == [("Ada met don't Oslo", TokenLabels(tags=tags), words)]
+
+
+@pytest.mark.parametrize(
+    ("cell", "found"),
+    [
+        ("['a' 'b']", ["a", "b"]),
+        ("[0 1 1]", [0, 1, 1]),
+        ("[ 0.  1. -.5]", [0.0, 1.0, -0.5]),
+        ("[ True False]", [True, False]),
+        ("['a']", ["a"]),
+        ("[a b]", None),
+        ("['a' ... 'b']", None),
+    ],
+)
+def test_lists_in_cells(cell: str, found: list[object] | None) -> None:
+    assert parse_written_list(cell) == found
 
 
 @pytest.mark.parametrize("label", [json.dumps(SPANS), "[(0, 3, 'PER')]", '[[0, 3, "PER"]]'])

@@ -1,0 +1,1 @@
+"""What the record of a run holds of its evaluation: scores, tables, pictures and findings."""

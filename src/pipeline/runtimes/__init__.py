@@ -1,0 +1,1 @@
+"""Models in the formats of ONNX and OpenVINO: written, compared with their own, and kept."""
