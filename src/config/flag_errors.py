@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from src.config.build_nodes import Schema
 from src.config.foreign_keys import explain_foreign_key, find_same_key
-from src.config.groups import ADDED_GROUPS, list_groups, list_options, options_with_key
+from src.config.groups import ADDED_GROUPS, list_groups, list_options, say_who_has
 from src.config.hydra_composition import COMPOSE_ERRORS, compose_with_search
 from src.config.overrides import is_multirun, needs_multirun_error, search_overrides
 from src.config.parse_failures import explain_config_path
@@ -175,7 +175,7 @@ def _suggest_key(name: str, value: str, arguments: Sequence[str], task: Schema) 
     if meant is None:
         if key := find_key_in_options(name):
             typed = f"{key}={value or 'VALUE'}"
-            return f"{did_you_mean(typed)} ({options_with_key(key)} has it)"
+            return f"{did_you_mean(typed)} ({say_who_has(key)})"
         return hint if "valid: " not in hint else None
     key = meant[1]
     if unknown is not None and "." not in key and "." in name:

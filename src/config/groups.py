@@ -108,10 +108,19 @@ def options_with_key(key: str) -> str:
     """
     group, name = _split_group_key(key)
     options = list_options(group) if group else []
-    found = [option for option in options if name in load_option(group, option)]
-    # what a newcomer wants is the experiment, whose other keys fit files too
-    whole = "+experiment=files, or " if group == "data/source" and "files" in found else ""
-    return whole + format_group_override(group, found) + ("," if whole else "")
+    return format_group_override(
+        group, [option for option in options if name in load_option(group, option)]
+    )
+
+
+def say_who_has(key: str) -> str:
+    """The words that name the options with a key: `data/batching=masked has it`; for a key of files
+    first the experiment, whose other keys fit them too. Empty as `options_with_key`.
+    """
+    options = options_with_key(key)
+    if options.startswith("data/source=files"):
+        return f"+experiment=files, or {options}, has it"
+    return options and f"{options} has it"
 
 
 def options_without_key(key: str) -> str:

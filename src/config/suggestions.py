@@ -18,6 +18,7 @@ from src.config.groups import (
     list_options,
     load_option,
     options_with_key,
+    say_who_has,
 )
 from src.core.user_errors import UserError, did_you_mean, format_suggestion, suggest
 
@@ -87,12 +88,12 @@ def unknown_key_error(key: str, present: Any, typed: str = "") -> UserError | No
         hint = did_you_mean(meant)
     elif answer := _explain_foreign_key(wrong, present, typed):
         hint = answer
-    elif overrides := options_with_key(wrong):
-        hint = f"{overrides} has it"
+    elif owners := say_who_has(wrong):
+        hint = owners
     elif near := suggest(part, names):
         hint = did_you_mean(near)
     elif meant := find_key_in_options(part):
-        hint = f"{did_you_mean(meant)} ({options_with_key(meant)} has it)"
+        hint = f"{did_you_mean(meant)} ({say_who_has(meant)})"
     elif meant := closest_key(part, present) if not existing else "":
         hint = did_you_mean(meant)
     elif existing and not names:
@@ -187,8 +188,8 @@ def _explain_foreign_key(key: str, present: Any, typed: str) -> str | None:
     # what reads as one word can be typed as it is
     shown = value if meant is None and re.fullmatch(r"[\w./-]+", value) else ""
     answer = explain_foreign_key(key, shown, keys)
-    if meant is not None and meant not in keys and (overrides := options_with_key(meant)):
-        return f"{answer} ({overrides} has it)"
+    if meant is not None and meant not in keys and (owners := say_who_has(meant)):
+        return f"{answer} ({owners})"
     return answer
 
 

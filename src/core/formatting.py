@@ -1,6 +1,7 @@
 """Numbers, durations, dotted keys and settings as people read them."""
 
 import math
+import shlex
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -142,3 +143,11 @@ def to_override_text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ",".join(map(to_override_text, value)) + "]"
     return str(value)
+
+
+def format_python_command(program: str) -> str:
+    """The command that runs a program of one line, quoted for a shell. In double quotes where these
+    change nothing, since the single ones around paths are easier to read inside.
+    """
+    is_plain = not set(program) & set('"$`\\!')
+    return f'python -c "{program}"' if is_plain else f"python -c {shlex.quote(program)}"

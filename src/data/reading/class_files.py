@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice, takewhile
 from pathlib import Path
 
-from src.core.formatting import format_quantity
+from src.core.formatting import format_python_command, format_quantity
 from src.core.user_errors import UserError
 from src.data.reading.archives import is_archive
 from src.data.reading.data_path import find_pattern_folder, is_pattern, list_matches
@@ -271,7 +271,7 @@ def _find_index_errors(files: Sequence[InputFile]) -> Iterator[UserError]:
                 "its lines are labels and the names of files that have them",
                 where=file.name,
                 key=PATH_KEY,
-                hint=f'python -c "{program}" > train.jsonl writes a table of them, and '
+                hint=f"{format_python_command(program)} > train.jsonl writes a table of them, and "
                 "{key}=train.jsonl reads it",
             )
 

@@ -100,14 +100,9 @@ def read_tagged_words(
 
     def finished() -> Iterator[RawRecord]:
         if words:
-            text, spans = join_words(words)
-            label = TokenLabels(tags=tuple(tags)) if labelled else None
-            other = {"text": text, "tokens": list(words)}
-            if labelled:
-                other["tags"] = list(tags)
-            where = f"{file.name}, line {start}"
             remark = _COMMENTS_REMARK if below_comment else usual_remark
-            yield RawRecord(text, None, label, where, other=other, remark=remark, words=spans)
+            record = _build_record(words, tags if labelled else None, f"{file.name}, line {start}")
+            yield record._replace(remark=remark)
         words.clear()
         tags.clear()
 
@@ -140,6 +135,16 @@ def read_tagged_words(
         if labelled:
             tags.append(cells[places[1]])
     yield from finished()
+
+
+def _build_record(words: Sequence[str], tags: Sequence[str] | None, where: str) -> RawRecord:
+    """A sentence; `tags` are those of its words, None where they have none."""
+    text, spans = join_words(words)
+    other = {"text": text, "tokens": list(words)}
+    if tags is None:
+        return RawRecord(text, None, None, where, other=other, words=spans)
+    other["tags"] = list(tags)
+    return RawRecord(text, None, TokenLabels(tags=tuple(tags)), where, other=other, words=spans)
 
 
 def is_numbered(cells: Sequence[str]) -> bool:

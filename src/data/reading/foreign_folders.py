@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
+from src.core.formatting import format_python_command
 from src.core.user_errors import UserError
 from src.data.reading.file_names import PATH_KEY, abbreviate_names, infer_format
 
@@ -44,7 +45,7 @@ def find_folder_error(folder: Path, filled: Sequence[Sequence[Path]]) -> UserErr
             f"folders that are called COLUMN=VALUE: {abbreviate_names(found)}",
             key=PATH_KEY,
             value=folder,
-            hint=f'join them first: python -c "{program}"; then {{key}}=train.parquet',
+            hint=f"join them first: {format_python_command(program)}; then {{key}}=train.parquet",
         )
     for file in files:
         if (ending := _REQUESTS.search(file.name)) is not None:

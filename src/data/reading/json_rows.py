@@ -2,9 +2,12 @@
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from src.core.formatting import format_python_command
 from src.core.user_errors import UserError
 from src.data.reading.bad_rows import RowErrors
 from src.data.reading.columns import ColumnSelection, build_record, check_columns
@@ -21,10 +24,6 @@ _SAMPLE_ITEMS = 100
 _WORD_COLUMNS = ("tokens", "words")
 # A line as Python shows an object, as in the reviews of Steam.
 _PYTHON_ROW = re.compile(r"\s*[{\[]\s*u?'")
-_PYTHON_HINT = (
-    'it is written as Python shows it; python -c "import ast, json; [print(json.dumps('
-    "ast.literal_eval(line))) for line in open('{0}')]\" > {0}.jsonl writes it as JSON"
-)
 _JSON_TYPE_NAMES: dict[type, str] = {
     list: "a list",
     str: "a text",
@@ -98,6 +97,16 @@ def read_json_keys(
     return list(names)
 
 
+def _explain_python(path: Path) -> str:
+    """What to do with lines that are objects as Python shows them."""
+    lines = f"for line in open({str(path)!r})"
+    command = format_python_command(
+        f"import ast, json; [print(json.dumps(ast.literal_eval(line))) {lines}]"
+    )
+    target = shlex.quote(f"{path}.jsonl")
+    return f"it is written as Python shows it; {command} > {target} writes it as JSON"
+
+
 def _has_any(columns: Sequence[str], row: dict[str, Any]) -> bool:
     """Whether a row has one of some columns, be it null."""
     return not set(columns).isdisjoint(list_keys(row))
@@ -140,7 +149,7 @@ def iter_json_objects(
                 else error
             )
             whole = _explain_whole_file(file, style) if first and _may_go_on(line) else None
-            python = _PYTHON_HINT.format(file.path) if _PYTHON_ROW.match(line) else None
+            python = _explain_python(file.path) if _PYTHON_ROW.match(line) else None
             hint = python or whole or _EXPECTED
             errors.add(UserError(f"{where}: not valid JSON ({reason}); {hint}"))
             first = False

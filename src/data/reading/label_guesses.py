@@ -138,17 +138,15 @@ def _format_names(names: Sequence[str]) -> str:
 
 def may_be_label(profile: ColumnProfile) -> bool:
     """A column of a few values that come again, or of numbers that are called a label."""
-    if profile.distinct < 2 or profile.has_fields or profile.holds_offsets:
+    if profile.distinct < 2 or profile.has_fields or profile.holds_offsets or profile.is_date:
         return False
     if is_split_name(profile.name):
         return False
-    if is_person_name(profile.name) and rank_name(profile) >= NAMELESS_RANK:
+    is_called_so = rank_name(profile) < NAMELESS_RANK
+    is_beside = is_person_name(profile.name) or profile.is_stamp or profile.says_split
+    if is_beside and not is_called_so:
         return False
-    if profile.is_stamp and rank_name(profile) >= NAMELESS_RANK:
-        return False
-    if profile.is_date or (profile.says_split and rank_name(profile) >= NAMELESS_RANK):
-        return False
-    if profile.is_tags or (profile.is_numeric and rank_name(profile) < NAMELESS_RANK):
+    if profile.is_tags or (profile.is_numeric and is_called_so):
         return True
     if profile.is_numeric and not profile.is_whole and isinstance(profile.name, int):
         return True

@@ -1,11 +1,11 @@
 """Two tables of which one has the texts of rows and the other their labels, by a shared column."""
 
 import json
-import shlex
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
+from src.core.formatting import format_python_command
 from src.core.user_errors import UserError
 from src.data.reading.column_names import is_usual_text_name
 from src.data.reading.columns import ColumnSelection
@@ -134,13 +134,10 @@ def _describe(files: Sequence[InputFile], style: TableStyle | None, name: str) -
         f"import pandas as p; p.{read}({str(first.path)!r}{options})"
         f".merge(p.{read}({str(second.path)!r}{options}), on={name!r}).{write}"
     )
-    # single quotes around paths are easier to read inside double ones
-    plain = not set(program) & set('"$`\\!')
-    quoted = f'"{program}"' if plain else shlex.quote(program)
     return UserError(
         f"{first.name} and {second.name} have other columns and share {name!r}: texts and labels "
         "lie in different files",
         key=PATH_KEY,
         value=first.path.parent,
-        hint=f"join them first: python -c {quoted}; then {{key}}={joined}",
+        hint=f"join them first: {format_python_command(program)}; then {{key}}={joined}",
     )

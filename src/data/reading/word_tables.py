@@ -3,10 +3,10 @@ read.
 """
 
 import json
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from src.core.formatting import format_python_command
 from src.data.reading.column_names import split_name
 from src.data.reading.column_profiles import ColumnProfile
 from src.data.reading.decoding import InputFile
@@ -44,7 +44,7 @@ def describe_word_table(
     target = file.path.with_suffix(".conll")
     program = _write_program(file, target, (sentences, words, str(tags)), options)
     yield "this writes its sentences so:"
-    yield f"  python -c {shlex.quote(program)}"
+    yield f"  {format_python_command(program)}"
     yield f"  python -m src.look {PATH_KEY}={target}"
 
 
