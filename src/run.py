@@ -71,14 +71,25 @@ def main(cfg: "DictConfig") -> "RunOutcome | int":
 
 def print_config(cfg: "DictConfig") -> None:
     """Print the config that a run would have, with the values of its preset, and without those that
-    a typed option replaces.
+    a typed option replaces. Mistakes in values are shown as they are; one that cannot be resolved
+    has no value to show, and is told as a run tells it.
     """
     from omegaconf import OmegaConf
 
     from src.config.compose import to_plain_config, typed_overrides
+    from src.config.validate_config import validate_config
+    from src.core.nested_config import iter_leaves
+    from src.pipeline.resume_hint import report_error
+    from src.pipeline.run import read_task_schema
 
     config = to_plain_config(cfg, typed_overrides())
-    sys.stdout.write(OmegaConf.to_yaml(OmegaConf.create(config)))
+    try:
+        if any(isinstance(value, UserError) for _, value in iter_leaves(config)):
+            validate_config(config, read_task_schema())
+        sys.stdout.write(OmegaConf.to_yaml(OmegaConf.create(config)))
+    except UserError as error:
+        # an exception would pass through Hydra, which adds a line of its own
+        sys.exit(report_error(error))
 
 
 def resume_from_command_line(arguments: Sequence[str], task: "Schema") -> int:
@@ -144,8 +155,11 @@ def compose_and_run(arguments: Sequence[str], task: "Schema") -> int:
         if {flag.partition("=")[0] for flag in flags} & _PRINTING_FLAGS:
             startup.end_when_unread()
         asked = take_config_request(overrides)
-        is_alone = not flags and run_composed_once(overrides, main)
-        if not is_alone and (asked is None or not run_composed_once(asked, print_config)):
+        if asked is not None:
+            is_done = run_composed_once(asked, print_config)
+        else:
+            is_done = not flags and run_composed_once(overrides, main)
+        if not is_done:
             import hydra
 
             sys.argv[1:] = put_flags_last(overrides)

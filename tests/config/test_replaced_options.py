@@ -50,6 +50,14 @@ def test_the_printed_config_is_that_of_the_run(capsys: pytest.CaptureFixture[str
     assert yaml.safe_load(capsys.readouterr().out) == _compose(*typed)
 
 
+def test_a_printed_config_tells_what_it_cannot_show(capsys: pytest.CaptureFixture[str]) -> None:
+    typed = ["model.optim.lr=${foo.bar}", "--cfg", "job"]
+    with patch.object(sys, "argv", ["run"]), pytest.raises(SystemExit, match="2"):
+        compose_and_run(typed, read_task_schema())
+    told = "error: model.optim.lr: takes its value from foo.bar, and there is no such key\n"
+    assert capsys.readouterr() == ("", told)
+
+
 def test_what_is_typed_stays() -> None:
     config = _compose(
         "+experiment=questions",
