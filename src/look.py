@@ -106,8 +106,9 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     finding, layout, added = _settle_reading(typed)
     others = {key: value for key, value in typed.items() if key not in _COLUMNS} | added
     first_file, *further = next(iter(layout.files.values()))
+    style = finding.reading_options(layout.format).style
     if not {"text", "label"} <= typed.keys():
-        check_parted_tables(layout, finding.reading_options(layout.format).style, None)
+        check_parted_tables(layout, style, None)
     profiles = sample_columns(finding, first_file, layout.format, deep=True, beside=further)
     columns = _choose_columns(layout.format, profiles, typed)
     if columns is not None and others.get("format") == "class_files":
@@ -115,7 +116,7 @@ def _handle_arguments(arguments: Sequence[str]) -> int:
     if profiles:
         _print_lines(describe_columns(profiles))
     _print_notes(describe_unread_values(profiles, columns))
-    if lines := list(describe_word_table(profiles, first_file, others)):
+    if lines := list(describe_word_table(profiles, first_file, style)):
         _print_wrapped(lines[0])
         _print_lines(lines[1:])
         return 0
