@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from src.pipeline.run_parts import RunOutcome
 
 
-# Hydra prints and ends
+# A config or something else is printed, and nothing is run.
 _PRINTING_FLAGS = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
 
 
@@ -152,8 +152,6 @@ def compose_and_run(arguments: Sequence[str], task: "Schema") -> int:
         overrides = prefix_optional_inputs(arguments, task)
         # the run records the command with the packages that it allows
         sys.argv[1:] = [*allowed_overrides(), *overrides]
-        if {flag.partition("=")[0] for flag in flags} & _PRINTING_FLAGS:
-            startup.end_when_unread()
         asked = take_config_request(overrides)
         if asked is not None:
             is_done = run_composed_once(asked, print_config)
@@ -242,6 +240,9 @@ def run_program() -> None:
         except UserError as error:
             print_line(f"error: {error}", to_stderr=True)
             sys.exit(2)
+    if {argument.partition("=")[0] for argument in arguments} & _PRINTING_FLAGS:
+        # here, since it holds for the whole process
+        startup.end_when_unread()
     sys.exit(
         resume_from_command_line(arguments, task)
         if is_resume(arguments)
