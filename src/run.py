@@ -4,6 +4,7 @@ With `-m` it makes a run of each combination of values, or a search. What a run 
 `src/pipeline/run.py`.
 """
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -240,14 +241,13 @@ def run_program() -> None:
         except UserError as error:
             print_line(f"error: {error}", to_stderr=True)
             sys.exit(2)
-    if {argument.partition("=")[0] for argument in arguments} & _PRINTING_FLAGS:
-        # here, since it holds for the whole process
-        startup.end_when_unread()
-    sys.exit(
-        resume_from_command_line(arguments, task)
-        if is_resume(arguments)
-        else compose_and_run(arguments, task)
-    )
+    flags = {argument.partition("=")[0] for argument in arguments}
+    with startup.end_when_unread() if flags & _PRINTING_FLAGS else contextlib.nullcontext():
+        sys.exit(
+            resume_from_command_line(arguments, task)
+            if is_resume(arguments)
+            else compose_and_run(arguments, task)
+        )
 
 
 if __name__ == "__main__":

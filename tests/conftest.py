@@ -26,6 +26,7 @@ torch.set_num_threads(1)
 # nohup the end of the session; tests send both.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+_WATCHED_SIGNALS = (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 register_resolvers()
 # the tests' runs stay out of the store of whoever starts them
 for _variable in [name for name in os.environ if name.startswith("MLFLOW_")]:
@@ -38,6 +39,19 @@ def quick_compositions() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         cache_compositions(patch)
         yield
+
+
+@pytest.fixture(autouse=True)
+def unchanged_signals() -> Iterator[None]:
+    """Fail a test that leaves another handler of a signal behind: it holds for the whole process,
+    and would end it in a later test.
+    """
+    before = {signum: signal.getsignal(signum) for signum in _WATCHED_SIGNALS}
+    yield
+    changed = [each for each in before if signal.getsignal(each) != before[each]]
+    for signum in changed:
+        signal.signal(signum, before[signum])
+    assert not changed, f"the test leaves another handler of {changed} behind"
 
 
 @pytest.fixture

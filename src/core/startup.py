@@ -50,12 +50,21 @@ def exit_on_signals() -> Iterator[None]:
             signal.signal(signum, handler)
 
 
-def end_when_unread() -> None:
-    """Have the system end this process, without a word, when it prints and nobody reads any more
-    (`| head`). For a program that only prints: a run goes on.
+@contextmanager
+def end_when_unread() -> Iterator[None]:
+    """Context manager in which the system ends this process, without a word, when it prints and
+    nobody reads any more (`| head`). For a program that only prints: a run goes on.
     """
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if not hasattr(signal, "SIGPIPE"):
+        yield
+        return
+    before = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        # what is still to be printed, else Python would print it later and show a traceback
+        sys.stdout.flush()
+        signal.signal(signal.SIGPIPE, before)
 
 
 def _exit_on_signal(signum: int, _: FrameType | None) -> None:
