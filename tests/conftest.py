@@ -5,6 +5,7 @@ ready-made store.
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,17 @@ def unchanged_signals() -> Iterator[None]:
     for signum in changed:
         signal.signal(signum, before[signum])
     assert not changed, f"the test leaves another handler of {changed} behind"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def closed_databases() -> Iterator[None]:
+    """Close the connections to a module's stores, which MLflow keeps as long as the process: a test
+    has a store of its own, and they would be thousands of open files.
+    """
+    yield
+    if module := sys.modules.get("mlflow.store.tracking.sqlalchemy_store"):
+        for engine in module.SqlAlchemyStore._engine_map.values():
+            engine.dispose()
 
 
 @pytest.fixture

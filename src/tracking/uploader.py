@@ -9,7 +9,6 @@ core, more than most tests and trials last. Until then, and at the end, a thread
 import functools
 import gc
 import os
-import select
 import subprocess
 import sys
 import threading
@@ -109,6 +108,8 @@ class Uploader:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
             )
+            assert self._process.stdout is not None
+            os.set_blocking(self._process.stdout.fileno(), False)
             order = {"folder": str(self._folder), "store": asdict(self._session.store)}
             processes.send_order(self._process, order)
         except OSError as error:
@@ -119,10 +120,7 @@ class Uploader:
     def _relay_output(process: subprocess.Popen[bytes]) -> None:
         """Print what the process has printed."""
         assert process.stdout is not None
-        while select.select([process.stdout], [], [], 0)[0]:
-            output = os.read(process.stdout.fileno(), 4096)
-            if not output:
-                return
+        while output := _read_waiting(process.stdout.fileno()):
             print_line(output.decode(errors="replace").rstrip("\n"), to_stderr=True)
 
     def _upload_remaining(self) -> None:
@@ -145,6 +143,14 @@ class Uploader:
             else:
                 # sent by this delivery, or by another process that is at it
                 progress_at, position = time.monotonic(), new_position
+
+
+def _read_waiting(descriptor: int) -> bytes:
+    """What there is to read now; nothing also at the end of the stream."""
+    try:
+        return os.read(descriptor, 4096)
+    except BlockingIOError:
+        return b""
 
 
 class _DeliveryPause:

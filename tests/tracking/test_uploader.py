@@ -1,5 +1,8 @@
 """Delivery while runs go on: by a process of its own, and by several runs at once."""
 
+import contextlib
+import os
+import resource
 import threading
 import time
 
@@ -38,6 +41,29 @@ def test_a_process_delivers_while_the_run_goes_on(store: Store) -> None:
         process = run._uploader._process
     assert process.returncode == -9 and store.find_run(run.run_id).status == "FINISHED"
     assert len(history(store, run.run_id, "a")) == 5000
+
+
+@pytest.mark.usefixtures("_process_at_once")
+def test_more_open_files_than_select_can_name(store: Store) -> None:
+    """A server or a notebook may have over a thousand."""
+    least = 1100
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2 * least:
+        pytest.skip("this system opens no more files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * least), hard))
+    try:
+        with contextlib.ExitStack() as files:
+            for _ in range(least):
+                files.enter_context(open(os.devnull))
+            with record(store) as run:
+                run.log_metrics({"a": 1.0})
+                while run._uploader is None or run._uploader._process is None:
+                    time.sleep(0.05)
+                time.sleep(0.2)
+        assert store.find_run(run.run_id).status == "FINISHED"
+        assert history(store, run.run_id, "a") == [(0, 1.0)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_eight_writers_at_once_lose_nothing(store: Store) -> None:
