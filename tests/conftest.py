@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,14 @@ register_resolvers()
 # the tests' runs stay out of the store of whoever starts them
 for _variable in [name for name in os.environ if name.startswith("MLFLOW_")]:
     del os.environ[_variable]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take long, then those of most tests: a long one that came last
+    would leave all processes but one without work.
+    """
+    counts = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.get_closest_marker("long") is None, -counts[item.path]))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,6 +23,8 @@ from src.core.user_errors import UserError, UserErrors
 from src.pipeline.run import RunOutcome, read_task_schema, run
 from src.tracking.store import Store
 
+pytestmark = pytest.mark.long
+
 PAGE = (CONF.parent / "docs" / "own-code.md").read_text(encoding="utf-8")
 COMMANDS = [
     line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.S) for line in block.splitlines()

@@ -32,6 +32,8 @@ from src.tracking.store import Store
 from tests.labelled import project_of, quiet_overrides
 from tests.test_resume_command import points, weights
 
+pytestmark = pytest.mark.long
+
 TEXT = ("data=files_text", "model=masked_lm", "data.batching.batch_size=4")
 LABELS = ("data=files", "model=classification", "data.batching.batch_size=8")
 FRESH = ("data/tokenizer=wordpiece", "model/encoder=tiny", "model.encoder.layers=1")

@@ -12,6 +12,8 @@ import pytest
 from tests.compatibility.make_fixtures import QUESTION, TRIALS
 from tests.compatibility.project import Points, Project, from_run, newest, unpacked
 
+pytestmark = pytest.mark.long
+
 SAME = {"rel": 1e-6, "abs": 1e-6}
 # what the report of d1ababe did not measure
 NEWER = ("calibration/", "report/", "test/balanced_accuracy", "test/average_precision")

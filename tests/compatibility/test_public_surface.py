@@ -11,6 +11,8 @@ import pytest
 from tests.compatibility.project import FIXTURES, Project
 from tests.compatibility.surface import Surface, surface
 
+pytestmark = pytest.mark.long
+
 BEFORE: Surface = json.loads((FIXTURES / "surface.json").read_text())
 TARGETS: dict[str, dict[str, str]] = json.loads((FIXTURES / "targets.json").read_text())
 SPLITS = ("train", "validation", "test")

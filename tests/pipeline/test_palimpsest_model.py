@@ -27,6 +27,8 @@ from src.pipeline.prediction.mask_filler import MaskFiller
 from src.pipeline.prediction.predictor import Predictor
 from tests.test_predict import CLEANING, make_model
 
+pytestmark = pytest.mark.long
+
 TEXTS = [
     "a good film",
     " ",

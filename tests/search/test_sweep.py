@@ -11,6 +11,8 @@ import pytest
 
 from tests.search.sweep_project import Project
 
+pytestmark = pytest.mark.long
+
 
 def test_a_grid_from_its_first_trial_to_its_report(make_project: Callable[[], Project]) -> None:
     project = make_project()

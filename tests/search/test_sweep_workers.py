@@ -7,6 +7,8 @@ import pytest
 from src.search.sweep_study import SweepStorage
 from tests.search.sweep_project import Project
 
+pytestmark = pytest.mark.long
+
 
 def test_two_processes_work_on_one_sweep(make_project: Callable[[], Project]) -> None:
     project = make_project()

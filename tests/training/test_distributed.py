@@ -36,6 +36,8 @@ from src.training.distributed import (
 from src.training.launcher import LostRank, RankInfo, find_rank_info
 from src.training.trainer import Training
 
+pytestmark = pytest.mark.long
+
 LAUNCHERS = (
     "TORCHELASTIC_RUN_ID",
     "SLURM_NTASKS",
