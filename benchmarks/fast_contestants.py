@@ -17,6 +17,13 @@ HALF = "data.train_share=0.5"
 # as the experiment `imdb` has it anyway
 ONCE = ("trainer.max_epochs=1", "model.encoder.dropout=0.0")
 SMALL = "data.batching.batch_size=8"
+SHORT_FIRST = (
+    "data.batching.length_warmup_tokens=64",
+    "data.batching.length_warmup_fraction=0.75",
+    *ONCE,
+)
+# with the usual straight line the whole texts are met at the last quarter of the rate
+LATE_DECAY = ("model.optim.schedule=wsd", "model.optim.decay_fraction=0.3")
 
 CONTESTANTS = {
     "default": Contestant("the experiment as it is"),
@@ -29,21 +36,50 @@ CONTESTANTS = {
     "short": Contestant(
         "texts of at most 128 tokens, once", ("data.batching.max_tokens=128", *ONCE)
     ),
-    "short first": Contestant(
-        "texts of at most 64 tokens in 0.75 of the steps, once",
-        (
-            "data.batching.length_warmup_tokens=64",
-            "data.batching.length_warmup_fraction=0.75",
-            *ONCE,
-        ),
-    ),
+    "short first": Contestant("texts of at most 64 tokens in 0.75 of the steps, once", SHORT_FIRST),
     "short first in small batches": Contestant(
         "texts of at most 64 tokens in 0.75 of the steps, which are four times as many",
+        (*SHORT_FIRST, SMALL),
+    ),
+    "short first with late decay": Contestant(
+        "texts of at most 64 tokens in 0.75 of the steps, the whole rate for 0.7 of them",
+        (*SHORT_FIRST, *LATE_DECAY),
+    ),
+    "short first at a higher rate": Contestant(
+        "the same with late decay, at twice the rate",
+        (*SHORT_FIRST, *LATE_DECAY, "model.optim.lr=2e-4"),
+    ),
+    "shorter first with late decay": Contestant(
+        "texts of at most 40 tokens in 0.63 of the steps, the whole rate for 0.6 of them",
+        (
+            "data.batching.length_warmup_tokens=40",
+            "data.batching.length_warmup_fraction=0.63",
+            *ONCE,
+            "model.optim.schedule=wsd",
+            "model.optim.decay_fraction=0.4",
+        ),
+    ),
+    "short first and longer last": Contestant(
+        "texts of at most 64 tokens in 0.85 of the steps, then 384; judged by 384 tokens as well",
+        (
+            "data.batching.max_tokens=384",
+            "data.batching.length_warmup_tokens=64",
+            "data.batching.length_warmup_fraction=0.85",
+            *ONCE,
+            *LATE_DECAY,
+        ),
+    ),
+    "short first with average": Contestant(
+        "texts of at most 64 tokens in 0.75 of the steps, an average of the last hundred steps",
+        (*SHORT_FIRST, "callbacks=weight_averaging"),
+    ),
+    "short first and frozen": Contestant(
+        "texts of at most 64 tokens in 0.55 of the steps, the lowest two layers as they are",
         (
             "data.batching.length_warmup_tokens=64",
-            "data.batching.length_warmup_fraction=0.75",
+            "data.batching.length_warmup_fraction=0.55",
             *ONCE,
-            SMALL,
+            "model.freeze=2",
         ),
     ),
     "frozen": Contestant(
