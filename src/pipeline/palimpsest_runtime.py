@@ -7,6 +7,7 @@ This file is copied into the folder of such a model, beside palimpsest_model.py.
 import contextlib
 import ctypes
 import json
+import os
 import sys
 import threading
 from bisect import bisect_right
@@ -56,6 +57,31 @@ def keep_signal_stack() -> Iterator[None]:
         exchange(ctypes.byref(before), None)
 
 
+@contextlib.contextmanager
+def without_reports() -> Iterator[None]:
+    """Without the reports on their use that OpenVINO and its tools send to their makers unasked,
+    already when they are imported: by a fork of this process, which may crash where it trains.
+    """
+    names = ("CI", "NNCF_CI")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ |= dict.fromkeys(names, "true")
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def import_openvino() -> Any:
+    """The module, which reports nothing. Raises ImportError where it is not installed."""
+    with without_reports():
+        import openvino
+    return openvino
+
+
 class RuntimeNetwork:
     """A network in the format of another runtime, on as many threads of the CPU as torch has.
 
@@ -86,8 +112,7 @@ class RuntimeNetwork:
             self.inputs = [one.name for one in session.get_inputs()]
             self._run: Any = lambda inputs: session.run(["logits"], inputs)[0]
         else:
-            import openvino
-
+            openvino = import_openvino()
             settings = {
                 # else processors take bf16 where they have it, also for what is not in int8
                 "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",

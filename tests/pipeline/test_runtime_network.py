@@ -4,7 +4,9 @@ have few shapes.
 
 import gc
 import json
+import os
 import shutil
+import subprocess
 import sys
 import threading
 from ctypes import CDLL, create_string_buffer
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+from src.core.files import PROJECT_ROOT
 from src.core.user_errors import UserError
 from src.model.decision_rule import DecisionRule
 from src.pipeline.palimpsest_model import TextModel
@@ -197,3 +200,26 @@ def test_a_missing_runtime(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("src.pipeline.prediction.predictor.RuntimeNetwork", fail)
     with pytest.raises(UserError, match=r"needs the package openvino: pip install -e '.\[openvino"):
         Predictor(folder)
+
+
+IMPORTING = """
+import os
+from src.pipeline.palimpsest_runtime import import_openvino
+import_openvino()
+from openvino_telemetry import Telemetry
+assert not Telemetry().consent and "CI" not in os.environ
+assert os.listdir(os.path.expanduser("~")) == []
+"""
+
+
+def test_openvino_reports_nothing_to_its_makers(tmp_path: Path) -> None:
+    """By itself it sends a report when it is imported, and keeps a number of the user's."""
+    pytest.importorskip("openvino_telemetry")
+    ci = {"CI", "NNCF_CI", "TF_BUILD", "JENKINS_URL"}
+    environment = {name: value for name, value in os.environ.items() if name not in ci}
+    subprocess.run(
+        [sys.executable, "-c", IMPORTING],
+        env={**environment, "HOME": str(tmp_path)},
+        cwd=PROJECT_ROOT,
+        check=True,
+    )

@@ -27,7 +27,11 @@ from src.pipeline.export import (
     RUNTIME_READER_NAME,
     find_program,
 )
-from src.pipeline.palimpsest_runtime import RUNTIME_CONFIG_NAME
+from src.pipeline.palimpsest_runtime import (
+    RUNTIME_CONFIG_NAME,
+    import_openvino,
+    without_reports,
+)
 from src.pipeline.runtimes.parity_rows import (
     ParityRows,
     read_file_rows,
@@ -44,7 +48,6 @@ from src.pipeline.runtimes.runtime_parity import (
 from src.pipeline.runtimes.static_quantization import (
     CALIBRATION_TEXTS,
     quantize_statically,
-    without_reports,
 )
 
 if TYPE_CHECKING:
@@ -228,8 +231,7 @@ def _write_openvino(
     precision: str,
     calibration: Calibration | None,
 ) -> None:
-    import openvino
-
+    openvino = import_openvino()
     traced = dict(model.tokenizer.pad(model.encode(texts), return_tensors="pt"))
     if "sliding_attention" in (getattr(model.network.config, "layer_types", None) or ()):
         # OpenVINO's own attention gives NaN for padding whose window holds no token of the text
