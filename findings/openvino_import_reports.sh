@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # openvino 2026.4.1 reports its use to its makers as soon as it is imported, unless it finds itself in a CI system (the variable
-# CI): it keeps a number for this user in the home folder, and starts a process by multiprocessing (on Linux before Python 3.14 a fork of the importing
-# process) that sends the report.
+# CI): it keeps a number for this user in the home folder, and starts a process by multiprocessing (on Linux before Python 3.14
+# a fork of the importing process) that sends the report.
 #
 # There is no question first and no message. A process that holds a GPU, threads or a training is forked with all of them by a
 # mere import, before any function of the package is called.
