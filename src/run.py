@@ -87,7 +87,7 @@ def print_config(cfg: "DictConfig") -> None:
     try:
         if any(isinstance(value, UserError) for _, value in iter_leaves(config)):
             validate_config(config, read_task_schema())
-        sys.stdout.write(OmegaConf.to_yaml(OmegaConf.create(config)))
+        print(OmegaConf.to_yaml(OmegaConf.create(config)), end="")
     except UserError as error:
         # an exception would pass through Hydra, which adds a line of its own
         sys.exit(report_error(error))

@@ -63,7 +63,8 @@ def end_when_unread() -> Iterator[None]:
         yield
     finally:
         # what is still to be printed, else Python would print it later and show a traceback
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         signal.signal(signal.SIGPIPE, before)
 
 

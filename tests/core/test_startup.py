@@ -1,6 +1,7 @@
 """The collector rests while a program starts and when it ends, and only then."""
 
 import gc
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -84,6 +85,13 @@ def test_whoever_reads_one_line_gets_no_traceback(flags: list[str]) -> None:
         assert program.stdout.readline()
         program.stdout.close()
         assert program.stderr.read() == ""
+
+
+def test_a_closed_output_is_no_fault() -> None:
+    closed = [sys.executable, "-m", "src.run", "--cfg", "job"]
+    command = f"{shlex.join(closed)} >&-"
+    done = subprocess.run(command, shell=True, cwd=PROJECT_ROOT, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(("asked", "level"), [(None, "error"), ("info", "info"), ("x", "error")])
