@@ -17,6 +17,8 @@ HALF = "data.train_share=0.5"
 # as the experiment `imdb` has it anyway
 ONCE = ("trainer.max_epochs=1", "model.encoder.dropout=0.0")
 SMALL = "data.batching.batch_size=8"
+# as the encoder was trained before
+MEAN = "model.encoder.pooling=mean"
 SHORT_FIRST = (
     "data.batching.length_warmup_tokens=64",
     "data.batching.length_warmup_fraction=0.75",
@@ -80,6 +82,26 @@ CONTESTANTS = {
             "data.batching.length_warmup_fraction=0.55",
             *ONCE,
             "model.freeze=2",
+        ),
+    ),
+    "short first and mean": Contestant(
+        "texts of at most 64 tokens in 0.75 of the steps, a text as the mean of its tokens",
+        (*SHORT_FIRST, MEAN),
+    ),
+    "short first with a fast head": Contestant(
+        "the same, and the head learns ten times as fast",
+        (*SHORT_FIRST, MEAN, "model.optim.head_lr=1e-3"),
+    ),
+    "short first with mean and longer last": Contestant(
+        "a text as the mean of its tokens, of at most 64 tokens in 0.85 of the steps, then 384; "
+        "judged by 384 tokens as well",
+        (
+            "data.batching.max_tokens=384",
+            "data.batching.length_warmup_tokens=64",
+            "data.batching.length_warmup_fraction=0.85",
+            *ONCE,
+            *LATE_DECAY,
+            MEAN,
         ),
     ),
     "frozen": Contestant(
