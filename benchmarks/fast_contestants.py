@@ -108,6 +108,15 @@ CONTESTANTS = {
         "ten times as fast",
         (*SHORT_FIRST, FAST_HEAD[-1]),
     ),
+    "shorter with a fast first token": Contestant(
+        "the same in 0.8 of the steps",
+        (
+            "data.batching.length_warmup_tokens=64",
+            "data.batching.length_warmup_fraction=0.8",
+            *ONCE,
+            FAST_HEAD[-1],
+        ),
+    ),
     "default with a fast head": Contestant(
         "a text as the mean of its tokens, and the head learns ten times as fast", FAST_HEAD
     ),
