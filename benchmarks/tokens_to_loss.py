@@ -1,12 +1,13 @@
 """Masked language modelling to the same loss in less time: `REAL_DATA=FOLDER python -m
 benchmarks.tokens_to_loss TASK [only=NAME,...] [seeds=1,...,8] [again=true]`.
 
-TASK is wikitext or novels, from scratch, or wikitext_going_on or novels_going_on, from MiniLM. The
-default is the experiment `mlm_wikitext` on one thread, with so many steps as take some 20 minutes
-of the processor; a contestant has so many as take some 12. Each is judged by its loss on
-the test split after its last step. The rule of evidence: at least eight seeds a side, a one-sided
-test of Welch with p < 0.001, every training that was ever made on the page. Contestants are chosen
-by seeds from 101, which have no part in the verdict.
+TASK is wikitext or novels, from scratch, or wikitext_going_on or novels_going_on, from MiniLM, or
+wikitext_choice, a quarter as long, by which contestants are chosen. The default is the experiment
+`mlm_wikitext` on one thread, with so many steps as take some 20 minutes of the processor; a
+contestant has so many as take some 12. Each is judged by its loss on the test split after its last
+step. The rule of evidence: at least eight seeds a side, a one-sided test of Welch with p < 0.001,
+every training that was ever made on the page. Seeds from 101 are for choosing as well and have no
+part in the verdict.
 
 Every training that has ended is a row of docs/results/tokens_to_loss.json and is not made again.
 """
@@ -33,6 +34,7 @@ MOST_SECONDS, SEEDS, LEVEL = 0.6, 8, 0.001
 FIRST_CHOOSING_SEED = 101
 # MiniLM, 6 x 384 with a vocabulary of 30,522, takes about four times as long for a token
 PRETRAINED_STEPS = 0.25
+CHOICE_STEPS = 0.25
 # of the 97 novels in the order of their names, every so many is for validation, and one after it
 # for the test
 EVERY = 32
@@ -46,7 +48,8 @@ class Task(NamedTuple):
     Attributes:
         text: `wikitext` or `novels`.
         lr, muon_lr: the learning rates of AdamW and of Muon.
-        pretrained: whether it goes on from MiniLM, whose step takes longer.
+        pretrained: whether it goes on from MiniLM.
+        share: of the steps of a contestant.
     """
 
     title: str
@@ -54,28 +57,35 @@ class Task(NamedTuple):
     lr: float = 2e-3
     muon_lr: float = 2e-3
     pretrained: bool = False
+    share: float = 1.0
 
     def count_steps(self, contestant: "Contestant") -> int:
         """The optimizer steps of a contestant in this task."""
-        return round(contestant.steps * (PRETRAINED_STEPS if self.pretrained else 1))
+        return round(contestant.steps * self.share)
 
 
 TASKS = {
     "wikitext": Task(f"{WIKITEXT}; from scratch", "wikitext"),
     "novels": Task(f"{NOVELS}; from scratch", "novels"),
-    "wikitext_going_on": Task(f"{WIKITEXT}; from MiniLM", "wikitext", 2e-4, 2e-4, True),
-    "novels_going_on": Task(f"{NOVELS}; from MiniLM", "novels", 2e-4, 2e-4, True),
+    "wikitext_going_on": Task(
+        f"{WIKITEXT}; from MiniLM", "wikitext", 2e-4, 2e-4, True, PRETRAINED_STEPS
+    ),
+    "novels_going_on": Task(f"{NOVELS}; from MiniLM", "novels", 2e-4, 2e-4, True, PRETRAINED_STEPS),
+    "wikitext_choice": Task(
+        f"{WIKITEXT}; from scratch, to choose by", "wikitext", share=CHOICE_STEPS
+    ),
 }
 
 
 class Contestant(NamedTuple):
     """So many optimizer steps from scratch, overrides of the experiment, and in words what they
-    do.
+    do; `rate` times the learning rate that the task has for the optimizer.
     """
 
     what: str
     steps: int
     overrides: tuple[str, ...] = ()
+    rate: float = 1.0
 
 
 MUON = ("model/optim=muon",)
@@ -85,6 +95,7 @@ SQRT_DECAY = (
     "model.optim.decay_fraction=0.4",
     "model.optim.decay_shape=sqrt",
 )
+SMALL = "data.batching.batch_size=8"
 AVERAGE = ("callbacks=weight_averaging",)
 CONTESTANTS = {
     DEFAULT: Contestant("the experiment as it is, longer", 4000),
@@ -92,11 +103,23 @@ CONTESTANTS = {
     "falling masks": Contestant("masks from 0.3 to 0.15", 2400, FALLING_MASKS),
     "late decay": Contestant("a constant rate, which falls as 1 - sqrt", 2400, SQRT_DECAY),
     "average": Contestant("an average of the last hundred steps or so", 2400, AVERAGE),
-    "small batches": Contestant(
-        "half of the rows in a step", 4400, ("data.batching.batch_size=8",)
-    ),
+    "small batches": Contestant("half of the rows in a step", 4400, (SMALL,)),
     "muon": Contestant("Muon", 1950, MUON),
     "muon with late decay": Contestant("Muon and late decay", 1950, (*MUON, *SQRT_DECAY)),
+    "muon with cautious decay": Contestant(
+        "Muon, late decay, and ten times as much weight decay, which spares growing weights",
+        1950,
+        (*MUON, *SQRT_DECAY, "model.optim.weight_decay=0.1", "model.optim.cautious_decay=true"),
+    ),
+    "muon at a higher rate": Contestant(
+        "Muon and late decay at twice the rate", 1950, (*MUON, *SQRT_DECAY), 2.0
+    ),
+    "muon in small batches": Contestant(
+        "Muon and late decay, half of the rows in a step", 3300, (*MUON, *SQRT_DECAY, SMALL)
+    ),
+    "late decay at a higher rate": Contestant(
+        "late decay at twice the rate", 2400, SQRT_DECAY, 2.0
+    ),
     "together": Contestant(
         "Muon, late decay and falling masks", 1950, (*MUON, *SQRT_DECAY, *FALLING_MASKS)
     ),
@@ -123,6 +146,7 @@ def train(task: str, name: str, seed: int, root: str) -> dict[str, Any]:
     """Train one contestant as a run, and test it."""
     contestant, where = CONTESTANTS[name], TASKS[task]
     steps = where.count_steps(contestant)
+    rate = where.muon_lr if MUON[0] in contestant.overrides else where.lr
     metrics, seconds = train_timed(
         "+experiment=mlm_wikitext",
         *locate_text(where.text),
@@ -134,7 +158,7 @@ def train(task: str, name: str, seed: int, root: str) -> dict[str, Any]:
         f"tracking.root={root}",
         f"seed={seed}",
         *contestant.overrides,
-        f"model.optim.lr={where.muon_lr if MUON[0] in contestant.overrides else where.lr}",
+        f"model.optim.lr={rate * contestant.rate}",
     )
     return {
         "task": task,

@@ -61,6 +61,7 @@ _CONDITIONS = (
         "model.optim.schedule",
         lambda schedule: schedule == "wsd",
     ),
+    _Condition("model.optim", ("cautious_decay",), "model.optim.weight_decay", _is_given),
     _Condition("model.optim", ("layer_decay",), "model.freeze", lambda freeze: freeze != "encoder"),
     _Condition("model.objective", ("temperature",), "model.objective.soft_share", _is_given),
     _Condition(

@@ -103,6 +103,8 @@ class MuonAdamW(Optimizer):
             (Nesterov).
         betas, eps: of AdamW.
         iterations, safety: of `orthogonalise_matrices`.
+        cautious_decay: let an entry of a matrix decay only where its update does not lead it away
+            from 0 (Chen et al., 2025, algorithm 1).
         dtype: of its products; None takes that of `choose_matmul_dtype`.
     """
 
@@ -120,6 +122,7 @@ class MuonAdamW(Optimizer):
         eps: float = 1e-8,
         iterations: Sequence[QuinticCoefficients] = POLAR_EXPRESS,
         safety: float = NORM_SAFETY_FACTOR,
+        cautious_decay: bool = False,
         dtype: torch.dtype | None = None,
     ) -> None:
         shared = {"lr": lr, "weight_decay": weight_decay, "betas": betas, "eps": eps}
@@ -127,6 +130,7 @@ class MuonAdamW(Optimizer):
         self._momentum = momentum
         self._iterations = iterations
         self._safety = safety
+        self._cautious_decay = cautious_decay
         self._dtype = dtype
         for group in self.param_groups:
             for weight in group["params"] if group["muon"] else ():
@@ -188,6 +192,9 @@ class MuonAdamW(Optimizer):
         decay_steps = torch._foreach_mul(
             weights, [-rate * decay for rate, decay in zip(rates, decays, strict=True)]
         )
+        if self._cautious_decay:
+            towards_zero = torch._foreach_mul(weights, update.unbind())
+            torch._foreach_mul_(decay_steps, [product >= 0 for product in towards_zero])
         if skip is not None:
             torch._foreach_mul_(decay_steps, (~skip).to(update.dtype))
         torch._foreach_add_(weights, decay_steps)

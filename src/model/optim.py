@@ -105,6 +105,8 @@ class Muon:
     Args:
         lr: the highest learning rate of all parameters, reached after the warm-up.
         momentum: share of the old average in the new one, for matrices.
+        cautious_decay: let an entry of a matrix decay only where its update does not lead it away
+            from 0 (Chen et al., 2025).
         beta1, beta2, eps: of AdamW, for all other parameters.
         weight_decay, warmup_fraction, schedule: as in `AdamW`.
         decay_fraction, decay_shape, layer_decay, head_lr: as in `AdamW`.
@@ -112,6 +114,7 @@ class Muon:
 
     lr: Annotated[float, Bound(above=0, most=1)]
     weight_decay: NonNegativeFloat = 0.01
+    cautious_decay: bool = False
     momentum: Beta = 0.95
     warmup_fraction: Fraction = 0.06
     schedule: ScheduleName = "linear"
@@ -146,6 +149,7 @@ class Muon:
             momentum=self.momentum,
             betas=(self.beta1, self.beta2),
             eps=self.eps,
+            cautious_decay=self.cautious_decay,
         )
         return optimizer, LambdaLR(optimizer, build_lr_lambda(self, total_steps))
 

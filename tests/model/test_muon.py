@@ -111,14 +111,15 @@ def polar(matrix: Tensor) -> Tensor:
     return left @ right
 
 
-def test_the_whole_rule_against_one_matrix_at_a_time() -> None:
+@pytest.mark.parametrize("cautious_decay", [False, True])
+def test_the_whole_rule_against_one_matrix_at_a_time(cautious_decay: bool) -> None:
     """Three steps of the plain formulas: momentum, Nesterov, singular value decomposition in place
-    of iterations.
+    of iterations; decay where update and weight have one sign, or everywhere.
     """
     torch.manual_seed(3)
     network = Little().double()
     plain = copy.deepcopy(network)
-    optimizer = built(network)
+    optimizer = built(network, cautious_decay=cautious_decay)
     optimizer._iterations, optimizer._dtype = EXACT, torch.float64
     momenta = {name: torch.zeros_like(weight) for name, weight in plain.named_parameters()}
     matrices = ("Wqkv.weight", "up.weight", "down.weight")
@@ -147,7 +148,8 @@ def test_the_whole_rule_against_one_matrix_at_a_time() -> None:
             step = torch.cat(
                 [polar(block) * ADAM_RMS * max(block.shape) ** 0.5 for block in blocks]
             )
-            weight.data -= 0.02 * (step + 0.1 * weight.data)
+            decays = (step * weight >= 0) if cautious_decay else 1.0
+            weight.data -= 0.02 * (step + 0.1 * decays * weight.data)
     for (name, found), expected in zip(network.named_parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6, msg=name)
 
