@@ -1,17 +1,18 @@
 """Presets: a few values under one name, for any experiment (conf/preset).
 
 `preset=fast` adds the node `preset` to a config. Its values replace those of the experiment, where
-the config has such keys, and give way to keys that were typed.
+the config has such keys and a use for them, and give way to keys that were typed.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from src.config.groups import list_options, load_option
 from src.core.formatting import to_override_text
-from src.core.nested_config import iter_leaves
+from src.core.nested_config import get_by_path, iter_leaves
 
 _ABSENT = object()
 
@@ -32,7 +33,7 @@ def apply_preset(config: DictConfig, typed: Sequence[str]) -> DictConfig:
     for key, value in iter_leaves(preset["values"]):
         parts = key.split(".")
         is_typed = any(".".join(parts[:count]) in typed_keys for count in range(2, len(parts) + 1))
-        if not is_typed and _has_key(changed, key):
+        if not is_typed and _has_key(changed, key) and _has_use(changed, key, value):
             OmegaConf.update(changed, key, value)
     with open_dict(changed):
         changed.preset = preset["name"]
@@ -46,6 +47,25 @@ def _has_key(config: DictConfig, key: str) -> bool:
     return isinstance(node, DictConfig) and name in list(node.keys())
 
 
+def _has_use(config: Mapping[Any, Any], key: str, value: Any) -> bool:
+    """False for texts that are cut at first where rows are pairs, or have a label for each word, or
+    are no longer anyway.
+    """
+    if key != "data.batching.length_warmup_tokens":
+        return True
+    try:
+        limit = get_by_path(config, "data.batching.max_tokens")
+        return (
+            isinstance(limit, int)
+            and value < limit
+            and get_by_path(config, "data.source.pair") is None
+            and get_by_path(config, "data.task") != "token_classification"
+        )
+    except OmegaConfBaseException:
+        # a reference to nothing, which is told where all of them are resolved
+        return False
+
+
 def describe_preset(config: Mapping[str, Any]) -> str:
     """What the preset of a plain config sets, and which of its keys were typed with other values:
     `preset fast: trainer.max_epochs=1; as typed: model.encoder.dropout=0.1`.
@@ -56,7 +76,7 @@ def describe_preset(config: Mapping[str, Any]) -> str:
     pairs = {
         key: (value, present[key])
         for key, value in iter_leaves(values)
-        if present.get(key, _ABSENT) is not _ABSENT
+        if present.get(key, _ABSENT) is not _ABSENT and _has_use(config, key, value)
     }
     own = [
         f"{key}={to_override_text(value)}" for key, (value, has) in pairs.items() if has == value

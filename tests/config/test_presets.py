@@ -44,13 +44,45 @@ def test_typed_wins_over_the_preset_which_wins_over_the_experiment(order: tuple[
     assert config["preset"] == "fast"
     # 20 by the experiment
     assert config["trainer"]["max_epochs"] == 1
-    assert config["data"]["batching"]["max_tokens"] == 128
     assert config["model"]["encoder"]["dropout"] == 0.3
     assert "mask_fraction" not in config["data"]["batching"]
     assert describe_preset(config) == (
-        "preset fast: data.batching.max_tokens=128 trainer.max_epochs=1; as typed: "
-        "model.encoder.dropout=0.3"
+        "preset fast: trainer.max_epochs=1; as typed: model.encoder.dropout=0.3"
     )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "tokens"),
+    [
+        ((), 64),
+        (("data.batching.max_tokens=65",), 64),
+        (("data.batching.max_tokens=64",), None),
+        (("data.source.pair=other",), None),
+        (("data.task=token_classification", "model=token_classification"), None),
+        (("data.batching.max_tokens=${seed}", "seed=64"), None),
+        (("data.batching.max_tokens=${seed}", "seed=65"), 64),
+        (("data.batching.length_warmup_tokens=32",), 32),
+        (("data.batching.length_warmup_tokens=null",), None),
+    ],
+)
+def test_single_texts_alone_are_cut_at_first(
+    overrides: tuple[str, ...], tokens: int | None
+) -> None:
+    config = _compose("+experiment=files", "data.source.path=rows.csv", "preset=fast", *overrides)
+    assert config["data"]["batching"]["length_warmup_tokens"] == tokens
+    assert config["trainer"]["max_epochs"] == 1
+    described = describe_preset(config)
+    assert ("length_warmup_tokens=64" in described) == (tokens == 64)
+    is_typed = "length_warmup_tokens" in "".join(overrides)
+    assert (f"as typed: data.batching.length_warmup_tokens={tokens or 'null'}" in described) == (
+        is_typed
+    )
+
+
+def test_a_reference_to_nothing_is_told_as_without_a_preset() -> None:
+    for preset in ((), ("preset=fast",)):
+        with pytest.raises(UserError, match="nothing_such"):
+            _compose(*CLASSIFIER, *preset, "data.batching.max_tokens=${nothing_such}")
 
 
 def test_masked_language_modelling_has_keys_of_its_own() -> None:
@@ -121,7 +153,7 @@ def test_a_run_is_tagged_and_goes_on_with_the_values(
         *places,
     )
     outcome = run(**config)
-    assert "preset fast: data.batching.max_tokens=128" in capsys.readouterr().out
+    assert "preset fast: data.batching.length_warmup_tokens=64" in capsys.readouterr().out
     found = Store(root=str(root)).open().client.get_run(outcome.run_id)
     assert found.data.tags["preset"] == "fast"
     assert found.data.params["preset"] == "fast"
