@@ -4,13 +4,14 @@
 the config has such keys and a use for them, and give way to keys that were typed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from src.config.groups import list_options, load_option
+from src.config.rules import SCRATCH_TARGET
 from src.core.formatting import to_override_text
 from src.core.nested_config import get_by_path, iter_leaves
 
@@ -48,22 +49,42 @@ def _has_key(config: DictConfig, key: str) -> bool:
 
 
 def _has_use(config: Mapping[Any, Any], key: str, value: Any) -> bool:
-    """False for texts that are cut at first where rows are pairs, or have a label for each word, or
-    are no longer anyway.
-    """
-    if key != "data.batching.length_warmup_tokens":
+    """False for a value that this config does not take, or that would change nothing in it."""
+    if (has_use := _USES.get(key)) is None:
         return True
     try:
-        limit = get_by_path(config, "data.batching.max_tokens")
-        return (
-            isinstance(limit, int)
-            and value < limit
-            and get_by_path(config, "data.source.pair") is None
-            and get_by_path(config, "data.task") != "token_classification"
-        )
+        return get_by_path(config, "data.task") in _WHOLE_TEXT_TASKS and has_use(config, value)
     except OmegaConfBaseException:
         # a reference to nothing, which is told where all of them are resolved
         return False
+
+
+def _cuts_texts(config: Mapping[Any, Any], tokens: int) -> bool:
+    limit = get_by_path(config, "data.batching.max_tokens")
+    is_pair = get_by_path(config, "data.source.pair") is not None
+    return isinstance(limit, int) and tokens < limit and not is_pair
+
+
+def _has_cut_texts(config: Mapping[Any, Any], fraction: float) -> bool:
+    return get_by_path(config, "data.batching.length_warmup_tokens") is not None
+
+
+def _is_faster_than_body(config: Mapping[Any, Any], rate: float) -> bool:
+    body = get_by_path(config, "model.optim.lr")
+    is_fresh = get_by_path(config, "model.encoder._target_") == SCRATCH_TARGET
+    # an adapter's own factor is for the head too
+    has_adapter = get_by_path(config, "model.adapter") is not None
+    return isinstance(body, float) and body < rate and not is_fresh and not has_adapter
+
+
+# For rows that are whole texts with labels of their own alone: the keys that not all of those have
+# a use for either.
+_WHOLE_TEXT_TASKS = ("classification", "multi_label", "regression")
+_USES: dict[str, Callable[[Mapping[Any, Any], Any], bool]] = {
+    "data.batching.length_warmup_tokens": _cuts_texts,
+    "data.batching.length_warmup_fraction": _has_cut_texts,
+    "model.optim.head_lr": _is_faster_than_body,
+}
 
 
 def describe_preset(config: Mapping[str, Any]) -> str:

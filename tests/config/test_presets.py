@@ -70,6 +70,8 @@ def test_single_texts_alone_are_cut_at_first(
 ) -> None:
     config = _compose("+experiment=files", "data.source.path=rows.csv", "preset=fast", *overrides)
     assert config["data"]["batching"]["length_warmup_tokens"] == tokens
+    # 0.75 where nobody says otherwise
+    assert config["data"]["batching"]["length_warmup_fraction"] == (0.8 if tokens else 0.75)
     assert config["trainer"]["max_epochs"] == 1
     described = describe_preset(config)
     assert ("length_warmup_tokens=64" in described) == (tokens == 64)
@@ -77,6 +79,37 @@ def test_single_texts_alone_are_cut_at_first(
     assert (f"as typed: data.batching.length_warmup_tokens={tokens or 'null'}" in described) == (
         is_typed
     )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "rate"),
+    [
+        ((), 1e-3),
+        (("data.source.pair=other",), 1e-3),
+        (("model.optim.lr=1e-3",), None),
+        (("model.optim.head_lr=2e-4",), 2e-4),
+        (("model/encoder=tiny", "data/tokenizer=wordpiece"), None),
+        (("model/adapter=lora",), None),
+        (("data.task=token_classification", "model=token_classification"), None),
+    ],
+)
+def test_the_head_of_a_pretrained_body_learns_faster(
+    overrides: tuple[str, ...], rate: float | None
+) -> None:
+    config = _compose("+experiment=files", "data.source.path=rows.csv", "preset=fast", *overrides)
+    assert config["model"]["optim"]["head_lr"] == rate
+    assert ("head_lr=0.001" in describe_preset(config)) == (rate == 1e-3)
+
+
+def test_a_pretrained_vocabulary_head_learns_no_faster() -> None:
+    config = _compose(
+        "+experiment=mlm_files",
+        "data.source.path=rows.csv",
+        "data/tokenizer=pretrained",
+        "model/encoder=pretrained",
+        "preset=fast",
+    )
+    assert config["model"]["optim"]["head_lr"] is None
 
 
 def test_a_reference_to_nothing_is_told_as_without_a_preset() -> None:
