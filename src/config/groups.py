@@ -100,7 +100,7 @@ def _build_loader_class() -> Any:
 
     # in C, ten times as fast as `yaml.safe_load`, where PyYAML was built with it
     base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    loader_class = type("OptionLoader", (base,), {})
+    loader_class: Any = type("OptionLoader", (base,), {})
     number = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$")
     loader_class.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
     return loader_class
