@@ -19,12 +19,21 @@ ONCE = ("trainer.max_epochs=1", "model.encoder.dropout=0.0")
 SMALL = "data.batching.batch_size=8"
 # as the encoder was trained before
 MEAN = "model.encoder.pooling=mean"
-FAST_HEAD = (MEAN, "model.optim.head_lr=1e-3")
-SHORT_FIRST = (
-    "data.batching.length_warmup_tokens=64",
-    "data.batching.length_warmup_fraction=0.75",
-    *ONCE,
-)
+# ten times that of the body
+HEAD_RATE = "model.optim.head_lr=1e-3"
+FAST_HEAD = (MEAN, HEAD_RATE)
+
+
+def cut_first(fraction: float, tokens: int = 64) -> tuple[str, ...]:
+    """Texts of at most so many tokens in this share of the steps, every row once."""
+    return (
+        f"data.batching.length_warmup_tokens={tokens}",
+        f"data.batching.length_warmup_fraction={fraction}",
+        *ONCE,
+    )
+
+
+SHORT_FIRST = cut_first(0.75)
 # with the usual straight line the whole texts are met at the last quarter of the rate
 LATE_DECAY = ("model.optim.schedule=wsd", "model.optim.decay_fraction=0.3")
 
@@ -55,9 +64,7 @@ CONTESTANTS = {
     "shorter first with late decay": Contestant(
         "texts of at most 40 tokens in 0.63 of the steps, the whole rate for 0.6 of them",
         (
-            "data.batching.length_warmup_tokens=40",
-            "data.batching.length_warmup_fraction=0.63",
-            *ONCE,
+            *cut_first(0.63, 40),
             "model.optim.schedule=wsd",
             "model.optim.decay_fraction=0.4",
         ),
@@ -66,9 +73,7 @@ CONTESTANTS = {
         "texts of at most 64 tokens in 0.85 of the steps, then 384; judged by 384 tokens as well",
         (
             "data.batching.max_tokens=384",
-            "data.batching.length_warmup_tokens=64",
-            "data.batching.length_warmup_fraction=0.85",
-            *ONCE,
+            *cut_first(0.85),
             *LATE_DECAY,
         ),
     ),
@@ -79,9 +84,7 @@ CONTESTANTS = {
     "short first and frozen": Contestant(
         "texts of at most 64 tokens in 0.55 of the steps, the lowest two layers as they are",
         (
-            "data.batching.length_warmup_tokens=64",
-            "data.batching.length_warmup_fraction=0.55",
-            *ONCE,
+            *cut_first(0.55),
             "model.freeze=2",
         ),
     ),
@@ -97,24 +100,20 @@ CONTESTANTS = {
     "shorter with a fast head": Contestant(
         "the same in 0.85 of the steps: of a text as its mean the last layer has more to compute",
         (
-            "data.batching.length_warmup_tokens=64",
-            "data.batching.length_warmup_fraction=0.85",
-            *ONCE,
+            *cut_first(0.85),
             *FAST_HEAD,
         ),
     ),
     "short first with a fast first token": Contestant(
         "texts of at most 64 tokens in 0.75 of the steps, and the head, pooler included, learns "
         "ten times as fast",
-        (*SHORT_FIRST, FAST_HEAD[-1]),
+        (*SHORT_FIRST, HEAD_RATE),
     ),
     "shorter with a fast first token": Contestant(
         "the same in 0.8 of the steps",
         (
-            "data.batching.length_warmup_tokens=64",
-            "data.batching.length_warmup_fraction=0.8",
-            *ONCE,
-            FAST_HEAD[-1],
+            *cut_first(0.8),
+            HEAD_RATE,
         ),
     ),
     "default with a fast head": Contestant(

@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src.config.groups import list_options, load_option
 from src.config.rules import SCRATCH_TARGET
+from src.core.dataset_info import WHOLE_TEXT_TASKS
 from src.core.formatting import to_override_text
 from src.core.nested_config import get_by_path, iter_leaves
 
@@ -53,7 +54,7 @@ def _has_use(config: Mapping[Any, Any], key: str, value: Any) -> bool:
     if (has_use := _USES.get(key)) is None:
         return True
     try:
-        return get_by_path(config, "data.task") in _WHOLE_TEXT_TASKS and has_use(config, value)
+        return get_by_path(config, "data.task") in WHOLE_TEXT_TASKS and has_use(config, value)
     except OmegaConfBaseException:
         # a reference to nothing, which is told where all of them are resolved
         return False
@@ -77,9 +78,7 @@ def _is_faster_than_body(config: Mapping[Any, Any], rate: float) -> bool:
     return isinstance(body, float) and body < rate and not is_fresh and not has_adapter
 
 
-# For rows that are whole texts with labels of their own alone: the keys that not all of those have
-# a use for either.
-_WHOLE_TEXT_TASKS = ("classification", "multi_label", "regression")
+# keys that only some configs have a use for, all of them of tasks that judge whole texts
 _USES: dict[str, Callable[[Mapping[Any, Any], Any], bool]] = {
     "data.batching.length_warmup_tokens": _cuts_texts,
     "data.batching.length_warmup_fraction": _has_cut_texts,

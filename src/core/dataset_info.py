@@ -15,6 +15,8 @@ Task = Literal[
     "regression",
     "token_classification",
 ]
+# those that judge a whole text, or a pair of them
+WHOLE_TEXT_TASKS: tuple[Task, ...] = ("classification", "multi_label", "regression")
 # those that learn from text alone
 TEXT_TASKS: tuple[Task, ...] = (
     "masked_lm",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from src.core.dataset_info import TEXT_BATCHINGS, TEXT_TASKS, Task
+from src.core.dataset_info import TEXT_BATCHINGS, TEXT_TASKS, WHOLE_TEXT_TASKS, Task
 from src.core.user_errors import UserError, UserErrors
 from src.core.validation import Bound, NonNegativeInt, PositiveInt, validate_init
 from src.data.batches.augmentation import Augmentation
@@ -31,9 +31,6 @@ from src.data.tokenization.tokenizer import PretrainedTokenizer, Tokenizer
 
 if TYPE_CHECKING:
     from src.data.datamodule import TextDataModule
-
-# Others are about the places of words, which change.
-_AUGMENTED_TASKS = ("classification", "multi_label", "regression")
 
 
 @validate_init
@@ -112,7 +109,8 @@ class DataConfig:
             )
         if self.task == "token_classification":
             errors += self._find_token_errors()
-        if self.augmentation is not None and self.task not in _AUGMENTED_TASKS:
+        # other tasks are about the places of words, which change
+        if self.augmentation is not None and self.task not in WHOLE_TEXT_TASKS:
             errors.append(
                 UserError(
                     "goes with labels of whole texts",
