@@ -96,6 +96,7 @@ SQRT_DECAY = (
     "model.optim.decay_shape=sqrt",
 )
 SMALL = "data.batching.batch_size=8"
+MANY_MASKS = ("data.batching.mask_fraction=0.4",)
 AVERAGE = ("callbacks=weight_averaging",)
 CONTESTANTS = {
     DEFAULT: Contestant("the experiment as it is, longer", 4000),
@@ -104,6 +105,31 @@ CONTESTANTS = {
     "late decay": Contestant("a constant rate, which falls as 1 - sqrt", 2400, SQRT_DECAY),
     "average": Contestant("an average of the last hundred steps or so", 2400, AVERAGE),
     "small batches": Contestant("half of the rows in a step", 4400, (SMALL,)),
+    "many masks": Contestant("masks at 0.4", 2000, MANY_MASKS),
+    "more masks and late decay": Contestant(
+        "masks at 0.3, and late decay",
+        2150,
+        (*SQRT_DECAY, "data.batching.mask_fraction=0.3"),
+    ),
+    "many masks and late decay": Contestant(
+        "masks at 0.4, and late decay", 2000, (*SQRT_DECAY, *MANY_MASKS)
+    ),
+    "many masks and late decay in small batches": Contestant(
+        "that, half of the rows in a step", 3600, (*SQRT_DECAY, *MANY_MASKS, SMALL)
+    ),
+    "most masks and late decay": Contestant(
+        "masks at 0.6, and late decay", 1700, (*SQRT_DECAY, "data.batching.mask_fraction=0.6")
+    ),
+    "falling from many masks": Contestant(
+        "masks from 0.5 to 0.15",
+        2200,
+        ("data.batching.mask_fraction=0.5", "data.batching.mask_fraction_end=0.15"),
+    ),
+    "falling from most masks with late decay": Contestant(
+        "masks from 0.6 to 0.15, and late decay",
+        2050,
+        (*SQRT_DECAY, "data.batching.mask_fraction=0.6", "data.batching.mask_fraction_end=0.15"),
+    ),
     "muon": Contestant("Muon", 1950, MUON),
     "muon with late decay": Contestant("Muon and late decay", 1950, (*MUON, *SQRT_DECAY)),
     "muon with cautious decay": Contestant(
@@ -113,6 +139,9 @@ CONTESTANTS = {
     ),
     "muon at a higher rate": Contestant(
         "Muon and late decay at twice the rate", 1950, (*MUON, *SQRT_DECAY), 2.0
+    ),
+    "muon at four times the rate": Contestant(
+        "Muon and late decay at four times the rate", 1600, (*MUON, *SQRT_DECAY), 4.0
     ),
     "muon in small batches": Contestant(
         "Muon and late decay, half of the rows in a step", 3300, (*MUON, *SQRT_DECAY, SMALL)
