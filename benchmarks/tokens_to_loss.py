@@ -115,7 +115,9 @@ CONTESTANTS = {
         "masks at 0.4, and late decay", 2000, (*SQRT_DECAY, *MANY_MASKS)
     ),
     "many masks and late decay in small batches": Contestant(
-        "that, half of the rows in a step", 3600, (*SQRT_DECAY, *MANY_MASKS, SMALL)
+        "masks at 0.4, late decay, half of the rows in a step",
+        3600,
+        (*SQRT_DECAY, *MANY_MASKS, SMALL),
     ),
     "most masks and late decay": Contestant(
         "masks at 0.6, and late decay", 1700, (*SQRT_DECAY, "data.batching.mask_fraction=0.6")
