@@ -1,7 +1,10 @@
 """Facts about the data that a model must know before it can be built."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # what rows of text are for: to have words masked or to go on, to have words masked in pairs of
 # segments, to be freed of noise, or to be given a label, labels or a number, or a tag for each word
@@ -71,3 +74,18 @@ class DatasetInfo:
     label_counts: tuple[int, ...] = ()
     num_train_rows: int | None = None
     end_id: int | None = None
+
+
+class TokenVectors(NamedTuple):
+    """What the training rows tell of each token of the vocabulary, for an encoder that begins
+    fresh.
+
+    Attributes:
+        vectors: of its neighbours, [V, D] float32; zeros for a token that has none.
+        frequencies: how often it occurs, [V]; 0 for special tokens.
+        num_tokens: those of which neighbours were counted.
+    """
+
+    vectors: "np.ndarray"
+    frequencies: "np.ndarray"
+    num_tokens: int

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from lightning.pytorch import LightningDataModule
 
-from src.core.dataset_info import DatasetInfo
+from src.core.dataset_info import DatasetInfo, TokenVectors
 from src.core.formatting import format_count
 from src.core.notices import Notices, join_notices
 from src.core.training_length import TrainingLength, count_parts
@@ -38,6 +38,7 @@ from src.data.shards.fetch_ahead import FetchAheadSampler
 from src.data.shards.folder_mirror import FolderMirror
 from src.data.shards.sharded_tokens import ShardedTokens
 from src.data.surveyed_corpus import SurveyedCorpus, check_num_labels, survey_corpus
+from src.data.token_vectors import load_token_vectors
 from src.data.tokenization.text_store import TextStore, write_texts
 from src.data.tokenization.token_store import TokenStore
 from src.data.tokenization.tokenizer import TextTokenizer
@@ -66,6 +67,7 @@ class TextDataModule(LightningDataModule):
         self.tokenizer: TextTokenizer
         self.dataset_info: DatasetInfo
         self._surveyed: SurveyedCorpus
+        self._tokens_key: str
         self.data_summary: dict[str, Any] = {}
         # of the splits that are on this machine as a whole
         self.token_stores: dict[str, TokenStore] = {}
@@ -85,8 +87,8 @@ class TextDataModule(LightningDataModule):
         )
         if isinstance(self.config.batching, Masked | SentencePairs | Denoising):
             self.config.batching.check_tokenizer(self.tokenizer)
-        self.token_stores, self.sharded_train, self.data_summary = tokenize_corpus(
-            self._surveyed, self.tokenizer, self.config, self.cache
+        self.token_stores, self.sharded_train, self.data_summary, self._tokens_key = (
+            tokenize_corpus(self._surveyed, self.tokenizer, self.config, self.cache)
         )
         if isinstance(self.config.batching, SentencePairs):
             self.config.batching.check_stores(self.token_stores)
@@ -196,6 +198,19 @@ class TextDataModule(LightningDataModule):
             "truncation": find_truncation(self.config.batching),
             "pairs": self.data_summary["pairs"],
         }
+
+    def load_token_vectors(self, width: int) -> TokenVectors:
+        """What the training rows tell of each token, in vectors of a width; made once for the same
+        content.
+        """
+        return load_token_vectors(
+            self.split_tokens["train"],
+            self.dataset_info,
+            width=width,
+            row_tokens=self.config.batching.max_tokens,
+            cache=self.cache,
+            tokens_key=self._tokens_key,
+        )
 
     # -- batches
 

@@ -28,13 +28,14 @@ if TYPE_CHECKING:
 
 
 class TokenizedCorpus(NamedTuple):
-    """The tokens of each split, those of train apart where they are in shards, and what is known
-    of the rows.
+    """The tokens of each split, those of train apart where they are in shards, what is known of
+    the rows, and a hash of all that decides on the tokens.
     """
 
     stores: dict[str, TokenStore]
     sharded_train: ShardedTokens | None
     summary: dict[str, Any]
+    key: str
 
 
 def find_truncation(batching: Batching) -> Truncation:
@@ -99,7 +100,7 @@ def tokenize_corpus(
     place = key if shard_folder is None else hash_as_json([key, shard_folder.address])
     folder = cache.get_or_build("tokens", place, write_stores, resumable=True, copy_key=key)
     summary = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-    return TokenizedCorpus(*open_stores(folder), summary)
+    return TokenizedCorpus(*open_stores(folder), summary, key)
 
 
 def _write_rows(

@@ -51,6 +51,10 @@ class ModelConfig:
         metrics: metrics in addition to those of the objective, by name. They are logged as
             `val/NAME` and `test/NAME`, and are updated with the outputs and targets of the
             objective.
+        fresh_embeddings: how the embeddings of a fresh encoder begin: `random`, or with what stands
+            beside each token in the training rows (`cooccurrence`: counts of neighbours,
+            factorised, and how often each token occurs as the bias of the output layer). Those of
+            a pretrained encoder are never touched.
         freeze: what is not trained: `nothing`, the `embeddings`, the whole `encoder` (only the head
             learns), or a number of layers from below, embeddings included. Frozen parts stay in
             eval mode and out of the optimizer.
@@ -69,6 +73,7 @@ class ModelConfig:
     objective: Objective
     optim: OptimizerConfig
     metrics: Mapping[str, MetricConfig] = field(default_factory=dict)
+    fresh_embeddings: Literal["random", "cooccurrence"] = "random"
     freeze: Literal["nothing", "embeddings", "encoder"] | NonNegativeInt = "nothing"
     adapter: Lora | None = None
     regularization: Regularization | None = None
@@ -158,6 +163,11 @@ class ModelConfig:
                 )
             )
         return errors
+
+    @property
+    def begins_from_neighbours(self) -> bool:
+        """True if embeddings are to begin with what stands beside each token."""
+        return self.fresh_embeddings == "cooccurrence" and isinstance(self.encoder, Scratch)
 
     def with_origin(self, origin: Path | None) -> "ModelConfig":
         """This config with the encoder of the run that `init_from` names.

@@ -3,6 +3,7 @@ objective decides which task that is.
 """
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -10,13 +11,14 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from src.core.batch import Batch, LabelledBatch
-from src.core.dataset_info import DatasetInfo
+from src.core.dataset_info import DatasetInfo, TokenVectors
 from src.core.failures import NonFiniteLoss
 from src.core.notices import Notices, join_notices
 from src.core.printing import print_line
 from src.model import adapters
 from src.model.encoder import Encoder
 from src.model.encoder_families import find_vocab_size
+from src.model.fresh_embeddings import set_embeddings
 from src.model.objectives import DatasetObjective, GeneratorObjective, ObjectiveOutput
 from src.model.stage_metrics import SPLITS, Stage, StageMetrics
 from src.model.trained_parts import build_optimizer, choose_trained_parts
@@ -63,6 +65,9 @@ class EncoderModule(LightningModule):
         # Of what an adapter leaves as it was, which checkpoints then do not hold.
         self._frozen_digest = ""
         self._regularizer: Regularizer | None = None
+        self._load_token_vectors: Callable[[int], TokenVectors] | None = None
+        # How its embeddings begin, where neither random nor pretrained.
+        self._embeddings_notice = Notices((), {})
         # Metrics that once had no value, and why.
         self.undefined_metrics: dict[str, str] = {}
         self._test_predictions: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -77,6 +82,16 @@ class EncoderModule(LightningModule):
         self.dataset_info = facts
         self.total_steps = total_steps
 
+    def set_token_vectors(self, load: Callable[[int], TokenVectors]) -> None:
+        """Say how what the training rows tell of each token is found, for embeddings that begin
+        with it. Called before `configure_model`; without it, they begin random, as is enough where
+        the weights of a checkpoint take their place.
+
+        Args:
+            load: called with the width of the embeddings.
+        """
+        self._load_token_vectors = load
+
     def configure_model(self) -> None:
         """Build or load the weights; Lightning calls this inside the run, before fit, validate or
         test.
@@ -87,6 +102,8 @@ class EncoderModule(LightningModule):
         self.encoder = self.config.encoder.build(
             self.objective.head, self.dataset_info, names, task=self.objective.kind
         )
+        if self.config.begins_from_neighbours and self._load_token_vectors is not None:
+            self._embeddings_notice = set_embeddings(self.encoder.network, self._load_token_vectors)
         self.encoder.uses_fast_path = self.encoder.uses_fast_path and self.config.lean
         self.encoder.check_direction()
         self._frozen_modules = choose_trained_parts(self.encoder, self.config)
@@ -109,7 +126,9 @@ class EncoderModule(LightningModule):
         """What should be known of how the weights were loaded, and of what the objective took from
         the data; after `configure_model`.
         """
-        loading = adapters.describe_adapter(self.encoder, self.config.adapter)
+        loading = join_notices(
+            adapters.describe_adapter(self.encoder, self.config.adapter), self._embeddings_notice
+        )
         if not isinstance(self.objective, DatasetObjective):
             return loading
         return join_notices(loading, self.objective.describe())

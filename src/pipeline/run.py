@@ -281,6 +281,8 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
     total_steps = length.total_steps
     datamodule.set_training_length(length)
     parts.module.set_dataset_info(dataset_info, total_steps)
+    if checkpoint is None:
+        parts.module.set_token_vectors(datamodule.load_token_vectors)
     precision, precision_reason = parts.resume_point.precision or training.resolve_precision(
         parts.launcher.rank_info
     )
@@ -323,6 +325,7 @@ def train_run(parts: RunParts, checkpoint: Path | None) -> "tuple[EncoderModule,
         config = build_model_config(parts.config["model"], parts.store)
         module: EncoderModule = config.build(parts.model_folder)
         module.set_dataset_info(dataset_info, total_steps)
+        module.set_token_vectors(datamodule.load_token_vectors)
         return module
 
     return fit_with_recovery(
