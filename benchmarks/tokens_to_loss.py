@@ -116,7 +116,7 @@ CONTESTANTS = {
         (*SQRT_DECAY, *MORE_MASKS),
     ),
     "neighbours": Contestant("embeddings that begin with neighbours", 2350, NEIGHBOURS),
-    "neighbours, more masks and late decay": Contestant(
+    "neighbours with more masks and late decay": Contestant(
         "embeddings that begin with neighbours, masks at 0.3, and late decay",
         2050,
         (*NEIGHBOURS, *SQRT_DECAY, *MORE_MASKS),
