@@ -121,6 +121,11 @@ CONTESTANTS = {
         2050,
         (*NEIGHBOURS, *SQRT_DECAY, *MORE_MASKS),
     ),
+    "half as long with neighbours": Contestant(
+        "embeddings that begin with neighbours, masks at 0.3, and late decay",
+        1800,
+        (*NEIGHBOURS, *SQRT_DECAY, *MORE_MASKS),
+    ),
     "many masks and late decay": Contestant(
         "masks at 0.4, and late decay", 2000, (*SQRT_DECAY, *MANY_MASKS)
     ),
