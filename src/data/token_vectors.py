@@ -59,16 +59,16 @@ def _choose_rows(store: TokenStore | ShardedTokens, length: int) -> np.ndarray:
     corpus, but from as few shards as have them.
     """
     num_rows, most = store.num_tokens // length, max(1, MOST_TOKENS // length)
-    if num_rows <= most:
-        return np.arange(num_rows)
     # rows that are at hand together
-    block = 1
-    if isinstance(store, ShardedTokens):
-        block = store.manifest.shard_tokens // length
-    blocks = np.linspace(0, -(-num_rows // block) - 1, -(-most // block)).astype(np.int64)
-    rows = (blocks[:, None] * block + np.arange(block)).ravel()
-    rows = rows[rows < num_rows]
-    return rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64)]
+    block = store.manifest.shard_tokens // length if isinstance(store, ShardedTokens) else 1
+    blocks, needed = num_rows // block, -(-most // block)
+    rows = np.arange(num_rows)
+    if needed < blocks:
+        chosen = np.linspace(0, blocks - 1, needed).astype(np.int64)
+        rows = (chosen[:, None] * block + np.arange(block)).ravel()
+    if most < len(rows):
+        rows = rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+    return rows
 
 
 def _iter_spans(
