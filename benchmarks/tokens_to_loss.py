@@ -3,11 +3,11 @@ benchmarks.tokens_to_loss TASK [only=NAME,...] [seeds=1,...,8] [again=true]`.
 
 TASK is wikitext or novels, from scratch, or wikitext_going_on or novels_going_on, from MiniLM, or
 wikitext_choice, a quarter as long, by which contestants are chosen. The default is the experiment
-`mlm_wikitext` on one thread, with so many steps as take some 20 minutes of the processor; a
-contestant has so many as take some 12. Each is judged by its loss on the test split after its last
-step. The rule of evidence: at least eight seeds a side, a one-sided test of Welch with p < 0.001,
-every training that was ever made on the page. Seeds from 101 are for choosing as well and have no
-part in the verdict.
+`mlm_wikitext` as it was before this contest, on one thread, with so many steps as take some 20
+minutes of the processor; a contestant has at most so many as take some 12. Each is judged by its
+loss on the test split after its last step. The rule of evidence: at least eight seeds a side, a
+one-sided test of Welch with p < 0.001, every training that was ever made on the page. Seeds from
+101 are for choosing as well and have no part in the verdict.
 
 Every training that has ended is a row of docs/results/tokens_to_loss.json and is not made again.
 """
@@ -90,6 +90,12 @@ class Contestant(NamedTuple):
     rate: float = 1.0
 
 
+# What the experiment was before this contest, and every contestant is where it says nothing else.
+BEFORE = (
+    "model.fresh_embeddings=random",
+    "data.batching.mask_fraction=0.2",
+    "model.optim.schedule=linear",
+)
 MUON = ("model/optim=muon",)
 FALLING_MASKS = ("data.batching.mask_fraction=0.3", "data.batching.mask_fraction_end=0.15")
 SQRT_DECAY = (
@@ -206,7 +212,7 @@ def train(task: str, name: str, seed: int, root: str) -> dict[str, Any]:
         f"trainer.val_check_steps={steps}",
         f"tracking.root={root}",
         f"seed={seed}",
-        *contestant.overrides,
+        *_fill_up(contestant.overrides),
         f"model.optim.lr={rate * contestant.rate}",
     )
     if NEIGHBOURS[0] in contestant.overrides:
@@ -222,6 +228,12 @@ def train(task: str, name: str, seed: int, root: str) -> dict[str, Any]:
         "val_loss": metrics["val/loss"],
         "train_seconds": seconds,
     }
+
+
+def _fill_up(overrides: Sequence[str]) -> list[str]:
+    """Overrides, and those of `BEFORE` whose keys are not among them."""
+    keys = {word.partition("=")[0] for word in overrides}
+    return [*(word for word in BEFORE if word.partition("=")[0] not in keys), *overrides]
 
 
 def _time_neighbours(*overrides: str) -> float:
@@ -343,6 +355,8 @@ def write_page(rows: Sequence[Mapping[str, Any]]) -> int:
         "at 0.15 with a seed of their own. Seconds are those of the processor in training and its "
         "one validation, and in finding neighbours, on a machine with other work: a difference of "
         "a tenth is none.",
+        "",
+        f"The default is the experiment as it was until 1 December 2026: {' '.join(BEFORE)}.",
         "",
         f"To reach: a mean loss below the default's, by at least {SEEDS} seeds a side and Welch's "
         f"one-sided test with p < {LEVEL}, in at most {MOST_SECONDS} of its seconds. Seeds from "

@@ -67,6 +67,7 @@ FORK_KEYS = (
 )
 # which runs and sweeps of earlier versions lack
 _NEWER_KEYS = (
+    "model.fresh_embeddings",
     "data.label_map",
     "data.augmentation.masked_lm_share",
     "data.augmentation.masked_lm_candidates",

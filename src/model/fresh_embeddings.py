@@ -37,10 +37,11 @@ def set_embeddings(network: PreTrainedModel, load: Callable[[int], TokenVectors]
     known = load(width)
     vectors = torch.from_numpy(known.vectors).to(table)
     has_neighbours = vectors.any(dim=1)
-    if not has_neighbours.any():
+    vectors = vectors[has_neighbours]
+    if (vectors == vectors[:1]).all():
+        # of no token or of a single one there is nothing to tell
         return Notices((), {})
     turn, _ = torch.linalg.qr(torch.randn(width, width))
-    vectors = vectors[has_neighbours]
     vectors = (vectors - vectors.mean(dim=0)) @ turn.to(table)
     own_std = table.std()
     std = own_std.clamp(min=_SCORE_STD / width**0.5)
@@ -50,5 +51,5 @@ def set_embeddings(network: PreTrainedModel, load: Callable[[int], TokenVectors]
     if bias is not None and len(bias) == len(known.frequencies):
         counts = torch.from_numpy(known.frequencies + 1.0)
         bias.copy_((counts / counts.sum()).log())
-    said = f"embeddings begin with the neighbours of each token, in {known.num_tokens:,} tokens"
+    said = f"embeddings begin with each token's neighbours, counted in {known.num_tokens:,} tokens"
     return Notices((said,), {"model/embeddings": said})

@@ -42,7 +42,7 @@ SAID: dict[str, list[str]] = {
     "model.optim.lrr=1": ["model.optim.lrr: there is no such key; did you mean 'lr'?"],
     "+typo=1": [f"typo: there is no such key; valid: {LABELS}"],
     "+model.typo=1": [
-        "model.typo: there is no such key; valid: adapter, encoder, freeze, "
+        "model.typo: there is no such key; valid: adapter, encoder, freeze, fresh_embeddings, "
         "gradient_checkpointing, lean, metrics, objective, optim, regularization"
     ],
     "typo=1": [

@@ -262,7 +262,7 @@ ENTRIES = [
         says=(
             "model.objective.class_weights: there is no such key with model=binary; did you mean "
             "'pos_weight'?\n"
-            "model.typo: there is no such key; valid: adapter, encoder, freeze, "
+            "model.typo: there is no such key; valid: adapter, encoder, freeze, fresh_embeddings, "
             "gradient_checkpointing, lean, objective, optim, regularization"
         ),
     ),

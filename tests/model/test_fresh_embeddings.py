@@ -1,12 +1,17 @@
 """Embeddings that begin with vectors from the data."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from src.core.dataset_info import TokenVectors
-from src.model.encoder_config import Scratch
+from src.model.encoder_config import Pretrained, Scratch
 from src.model.fresh_embeddings import set_embeddings
+from src.model.model_config import ModelConfig
+from src.model.objectives.masked_lm import MaskedLM
+from src.model.optim import AdamW
 from tests.model.conftest import VOCABULARY
 
 HEADS = {
@@ -18,6 +23,7 @@ HEADS = {
     "t5": "denoising",
 }
 WIDTH = 16
+SCRATCH = Scratch(layers=1, width=WIDTH, heads=2, intermediate=32, max_tokens=40)
 FREQUENCIES = np.arange(VOCABULARY)
 
 
@@ -28,8 +34,7 @@ def _know(width: int = WIDTH) -> TokenVectors:
 
 
 def _build(family, facts):
-    config = Scratch(family=family, layers=1, width=WIDTH, heads=2, intermediate=32, max_tokens=40)
-    return config.build(HEADS[family], facts(end_id=2), ()).network
+    return replace(SCRATCH, family=family).build(HEADS[family], facts(end_id=2), ()).network
 
 
 @pytest.mark.parametrize("family", HEADS)
@@ -72,9 +77,23 @@ def test_seeds_differ_and_one_seed_does_not(facts) -> None:
     assert torch.equal(tables[0], tables[1]) and not torch.equal(tables[0], tables[2])
 
 
-def test_a_corpus_without_neighbours_changes_nothing(facts) -> None:
+@pytest.mark.parametrize("count", [0, 1], ids=["no token", "one token"])
+def test_a_corpus_without_neighbours_changes_nothing(count, facts) -> None:
     network = _build("bert", facts)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    empty = TokenVectors(np.zeros((VOCABULARY, WIDTH), np.float32), FREQUENCIES, 2)
-    assert set_embeddings(network, lambda width: empty).lines == ()
+    vectors = np.zeros((VOCABULARY, WIDTH), np.float32)
+    vectors[5 : 5 + count] = 1
+    known = TokenVectors(vectors, FREQUENCIES, 2)
+    assert set_embeddings(network, lambda width: known).lines == ()
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_a_pretrained_encoder_is_not_touched() -> None:
+    optim = AdamW(lr=1e-3)
+    begins = [
+        ModelConfig(
+            encoder=encoder, objective=MaskedLM(), optim=optim, fresh_embeddings="cooccurrence"
+        ).begins_from_neighbours
+        for encoder in (SCRATCH, Pretrained(name_or_path="anywhere"))
+    ]
+    assert begins == [True, False]

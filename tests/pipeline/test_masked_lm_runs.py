@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from safetensors.torch import load_file
 
 from src.config.compose import to_plain_config
 from src.core.user_errors import UserError
@@ -162,3 +163,22 @@ def test_a_run_that_wants_no_page_has_none(project: Path) -> None:
     outcome = start(project, "report.page=false", "report.fill_in_probes=[]")
     client = Store(root=str(project)).open().client
     assert client.list_artifacts(outcome.run_id, "report") == []
+
+
+def test_embeddings_begin_with_neighbours_or_random(project: Path) -> None:
+    first = ("trainer.max_steps=1", "trainer.val_check_steps=1", "model.optim.lr=1e-9")
+    store = Store(root=str(project))
+    counted, random = (
+        start(project, *first, f"model.fresh_embeddings={begin}").run_id
+        for begin in ("cooccurrence", "random")
+    )
+    biases = [
+        load_file(store.fetch_model_folder(run_id) / "model.safetensors")["cls.predictions.bias"]
+        for run_id in (counted, random)
+    ]
+    # logarithms of how often each token occurs
+    assert float(biases[0].exp().sum()) == pytest.approx(1, abs=1e-4)
+    assert float(biases[1].abs().max()) < 1e-6
+    said = store.find_run(counted).tags["model/embeddings"]
+    assert "each token's neighbours, counted in" in said
+    assert "model/embeddings" not in store.find_run(random).tags
