@@ -11,7 +11,7 @@ from src.data.shards.sharded_tokens import ShardedTokens
 from src.data.surveyed_corpus import hash_as_json
 from src.data.tokenization.token_store import TokenStore
 
-# more change little, and the factorisation of a large vocabulary would take long
+# so that the factorisation of a large vocabulary ends in minutes
 MOST_TOKENS = 10_000_000
 _CHUNK_TOKENS = 1 << 20
 _FILE = "vectors.npy"

@@ -71,6 +71,6 @@ def factorise_neighbours(counts: sparse.csr_array, width: int) -> np.ndarray:
     rank = min(width, vocab_size)
     left, values, _ = randomized_svd(positive, rank, n_iter=_POWER_ITERATIONS, random_state=0)
     vectors[:, :rank] = left * np.sqrt(values)
-    # not only nearly
+    # which the factorisation leaves only nearly 0
     vectors[totals == 0] = 0
     return vectors
